@@ -1,0 +1,28 @@
+//! The bounds of every buffer, queue and map, with their defaults and ranges.
+
+/// Bounds, as the file's `[limits]` sets them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest request line's target, in bytes (default 8 KiB, 256 B to 64 KiB); beyond it the client gets 414.
+    pub target_bytes_max: usize,
+    /// Longest head of a request or an answer, in bytes (default 32 KiB, 1 KiB to 1 MiB); beyond it the client gets
+    /// 431, or 502 when it is the node's. Counts the first line and every header line with its CRLF (RFC 9110
+    /// section 5.4 leaves the bound to us).
+    pub head_bytes_max: usize,
+    /// Most header lines in one head (default 100, 16 to 256); beyond it 431, or 502 when it is the node's.
+    pub header_lines_max: usize,
+    /// Longest body of a request, in bytes; `None` (the default) is no bound. Beyond it the client gets 413.
+    pub body_bytes_max: Option<u64>,
+    /// One buffer of a body or a tunnel, in bytes (default 64 KiB, 4 KiB to 1 MiB). No body is held beyond one of
+    /// them in each direction.
+    pub buffer_bytes: usize,
+    /// Most client connections at once (default 0: as many as the open-file limit allows, two files a connection).
+    pub connections_max: usize,
+    /// Most Engine.IO sessions remembered for an upstream (default 1,000,000, 1,000 to 100,000,000). Beyond it new
+    /// sessions are served but not counted.
+    pub sessions_max: usize,
+    /// Most idle connections a worker keeps open to one node (default 128, 0 to 10,000).
+    pub origin_idle_max: usize,
+    /// Most nodes tried for one request that may be tried again (default 3, 1 to 16).
+    pub attempts_max: usize,
+}

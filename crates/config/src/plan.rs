@@ -1,0 +1,231 @@
+//! The validated, immutable plan: what the data plane reads. Made by `file`, never edited afterwards.
+//! Nothing here is serialisable; a `Plan` that exists is a plan that holds together.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::limits::Limits;
+
+/// Everything `upstreams.toml` says, checked as a whole.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// Worker threads; `None` is one for each core this process may use.
+    pub workers: Option<NonZeroUsize>,
+    /// Where clients connect, in the file's order; never empty, no address twice.
+    pub listens: Vec<Listen>,
+    /// Which upstream answers, ordered from the most to the least specific: the first that matches wins.
+    pub routes: Vec<Route>,
+    /// The pools of nodes; `UpstreamId` indexes this list.
+    pub upstreams: Vec<Arc<Upstream>>,
+    /// Peers whose X-Forwarded-For, Forwarded and their kin are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Keys the tags that are put behind Engine.IO session ids.
+    pub sticky_secret: Secret,
+    /// Bounds of buffers, queues and maps.
+    pub limits: Limits,
+    /// How long each wait may last, where an upstream does not say otherwise.
+    pub timeouts: Timeouts,
+    /// The access log.
+    pub log: Log,
+    /// How the proxy leaves.
+    pub drain: Drain,
+}
+
+/// One address that clients connect to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listen {
+    /// Address and port; port 0 lets the system choose (the port is logged at the start).
+    pub address: SocketAddr,
+    /// What is done with the bytes.
+    pub scheme: Scheme,
+}
+
+/// How a listen speaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scheme {
+    /// HTTP without TLS.
+    Plain,
+    /// HTTP without TLS, every request of which is answered 308 to the same URL under `https`.
+    RedirectToHttps {
+        /// The port written into the URL; `None` when it is 443.
+        port: Option<u16>,
+    },
+    /// HTTPS. Never empty; the first is the default for clients whose name matches none.
+    Tls(Vec<CertificateFiles>),
+}
+
+/// PEM files of one certificate, as absolute paths or relative to the plan's own file, already joined.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct CertificateFiles {
+    /// The chain, the leaf first.
+    pub certificate: PathBuf,
+    /// The private key of the leaf.
+    pub key: PathBuf,
+}
+
+/// Which requests go to which upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// Compared with the request's host, without its port, in lower case.
+    pub host: HostPattern,
+    /// A prefix of the path on segment borders: `/chat` takes `/chat` and `/chat/x`, not `/chatter`.
+    /// `/` takes everything.
+    pub path: String,
+    /// Where they go.
+    pub upstream: UpstreamId,
+}
+
+/// The host part of a route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostPattern {
+    /// `api.example.com`, in lower case.
+    Exact(String),
+    /// `*.example.com`, kept as `.example.com`: one or more labels stand before it.
+    Wildcard(String),
+    /// A route without `host`.
+    Any,
+}
+
+/// Index of an upstream in [`Plan::upstreams`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct UpstreamId(pub usize);
+
+/// A named pool of nodes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Upstream {
+    /// Its key in the file.
+    pub name: String,
+    /// The nodes as written; never empty, no address twice.
+    pub nodes: Vec<NodeSpec>,
+    /// What keeps a session on its node.
+    pub sticky: Sticky,
+    /// Who gets the next one.
+    pub balance: Balance,
+    /// Sent as Host instead of what the client sent.
+    pub host: Option<String>,
+    /// The plan's own, with what this upstream says otherwise.
+    pub timeouts: Timeouts,
+}
+
+/// One entry of an upstream's `nodes`. A name with several addresses becomes several nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct NodeSpec {
+    /// As written: `server1.example.com:3000`. Part of the tag, so that several tidelocks agree.
+    pub written: String,
+    /// Its host.
+    pub host: NodeHost,
+    /// Its port.
+    pub port: u16,
+    /// Share of the load, 1 to 256; a node of weight 2 gets twice the sessions of one of weight 1.
+    pub weight: u32,
+    /// Used only while no other node is up.
+    pub backup: bool,
+}
+
+/// The host of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum NodeHost {
+    /// Resolved while tidelock runs; a name that does not resolve yet is a node that is down.
+    Name(String),
+    /// Known from the start.
+    Address(IpAddr),
+}
+
+/// What keeps a session on its node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sticky {
+    /// The Engine.IO session id carries a tag that names the node. Needs no memory and no cookie.
+    #[default]
+    EngineIo,
+    /// The Engine.IO session id is learned from the handshake and left as it is.
+    EngineIoLearned,
+    /// Each request goes where the balance says.
+    None,
+}
+
+/// Who gets the next session or request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Balance {
+    /// Sessions decide for handshakes and WebSockets, requests under way for everything else.
+    #[default]
+    LeastSessions,
+}
+
+/// A key for tags. Printed as nothing, so that no log shows it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret {
+    /// 32 bytes or more, or the public constant when the file names none.
+    pub bytes: Vec<u8>,
+    /// Whether it is the public constant.
+    pub is_public: bool,
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_public { "Secret(public)" } else { "Secret(..)" })
+    }
+}
+
+/// How long each wait may last. Durations are never zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// TCP connect to a node (default 1 s, 10 ms to 60 s).
+    pub connect: Duration,
+    /// A client's whole request head, from its first byte; also its whole TLS handshake
+    /// (default 10 s, 100 ms to 5 min). 408 beyond it.
+    pub head: Duration,
+    /// No byte moves in a body, either way (default 60 s, 100 ms to 1 h).
+    pub body: Duration,
+    /// From the whole request to the head of the node's answer (default 60 s, 100 ms to 24 h). 504 beyond it.
+    /// A request with an Engine.IO `sid` waits at least its session's `pingInterval + pingTimeout`.
+    pub answer: Duration,
+    /// A client's connection between two requests (default 75 s, 100 ms to 1 h).
+    pub idle: Duration,
+    /// A tunnel, or a stream of server-sent events, through which no byte moves (default 1 h, 1 s to 7 days).
+    /// A tunnel that is known to carry Engine.IO is cut after `pingInterval + pingTimeout` and slack instead.
+    pub tunnel: Duration,
+}
+
+/// The access log.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Log {
+    /// Where the lines go.
+    pub access: AccessLog,
+    /// How they look.
+    pub format: LogFormat,
+}
+
+/// Where the access log goes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum AccessLog {
+    /// No access log.
+    Off,
+    /// Standard output.
+    #[default]
+    Stdout,
+    /// A file, opened to append, opened again on SIGUSR1.
+    File(PathBuf),
+}
+
+/// How a line of the access log looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// A JSON object a line.
+    #[default]
+    Json,
+    /// nginx's `combined`.
+    Combined,
+}
+
+/// How the proxy leaves on SIGTERM or SIGINT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drain {
+    /// How long running exchanges and tunnels may take to finish (default 30 s, 0 s to 24 h).
+    pub deadline: Duration,
+}

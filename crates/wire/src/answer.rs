@@ -1,0 +1,163 @@
+//! The head of an answer, read as strictly as a request's: what a node sends reaches the client whole and valid, or
+//! becomes our own 502.
+
+use std::mem::MaybeUninit;
+
+use bytes::BytesMut;
+
+use crate::lines::{self, Line, Name};
+use crate::request::{Method, RequestHead};
+use crate::{HeadBounds, Malformed, Span, Version, websocket};
+
+/// An answer's head. Exists only if the whole head holds and fits the request it answers.
+#[derive(Debug)]
+pub struct AnswerHead {
+    pub(crate) bytes: BytesMut,
+    pub(crate) lines: Vec<Line>,
+    /// What follows the version in the status line: the status and the reason.
+    pub(crate) status_and_reason: Span,
+    status: u16,
+    body: AnswerBody,
+    keep_alive: bool,
+}
+
+/// How an answer's body is framed (RFC 9112 section 6.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnswerBody {
+    /// There is none: an answer to HEAD, a 1xx, 204 or 304, or `Content-Length: 0`.
+    None,
+    /// So many bytes.
+    Length(u64),
+    /// Chunks.
+    Chunked,
+    /// Everything until the origin closes.
+    UntilClose,
+}
+
+/// What of the request decides how its answer is read.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    /// HEAD has an answer without a body.
+    pub is_head: bool,
+    /// What Sec-WebSocket-Accept must be, when a WebSocket was asked for.
+    pub accept: Option<[u8; 28]>,
+}
+
+impl Asked {
+    /// What `request` asked.
+    pub fn by(request: &RequestHead) -> Self {
+        Self {
+            is_head: request.method() == Method::Head,
+            accept: request.websocket_key().map(websocket::accept_for),
+        }
+    }
+}
+
+impl AnswerHead {
+    /// Reads a whole head as [`crate::scan::HeadScan`] delimits it.
+    pub fn parse(bytes: BytesMut, bounds: &HeadBounds, asked: &Asked) -> Result<Self, Malformed> {
+        let mut slots = [const { MaybeUninit::uninit() }; HeadBounds::LINES_MAX];
+        let mut parsed = httparse::Response::new(&mut []);
+        let slots = &mut slots[..bounds.lines_max.min(HeadBounds::LINES_MAX)];
+        let complete = httparse::ParserConfig::default()
+            .parse_response_with_uninit_headers(&mut parsed, &bytes, slots)
+            .map_err(lines::refusal)?;
+        let (Some(minor), Some(status)) = (parsed.version, parsed.code) else {
+            return Err(Malformed::FirstLine);
+        };
+        if complete != httparse::Status::Complete(bytes.len()) {
+            return Err(Malformed::HeaderLine);
+        }
+        if !(100..=599).contains(&status) {
+            return Err(Malformed::Status);
+        }
+        let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
+        let mut lines = lines::read(parsed.headers, &bytes);
+        // httparse leaves the reason out when it holds obs-text; the line itself holds it all.
+        let line_end = memchr::memchr(b'\r', &bytes).ok_or(Malformed::FirstLine)?;
+        let status_and_reason = Span::new("HTTP/1.1 ".len(), line_end);
+        let hop = lines::read_hop(&mut lines, &bytes, version)?;
+        let body = match status {
+            100..200 | 204 | 304 => AnswerBody::None,
+            _ if asked.is_head => AnswerBody::None,
+            _ if hop.is_chunked => AnswerBody::Chunked,
+            _ => match hop.content_length {
+                Some(0) => AnswerBody::None,
+                Some(length) => AnswerBody::Length(length),
+                None => AnswerBody::UntilClose,
+            },
+        };
+        if status == 101 {
+            check_101(asked, hop.upgrade, &lines, &bytes)?;
+        }
+        let persists = !hop.close && (version == Version::Http11 || hop.keep_alive);
+        let keep_alive = persists && body != AnswerBody::UntilClose;
+        Ok(Self { bytes, lines, status_and_reason, status, body, keep_alive })
+    }
+
+    /// The status code, 100 to 599.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// Whether a final answer follows this one (RFC 9110 section 15.2). 101 is final: it ends HTTP.
+    pub fn is_interim(&self) -> bool {
+        (100..200).contains(&self.status) && self.status != 101
+    }
+
+    /// How the body is framed.
+    pub fn body(&self) -> AnswerBody {
+        self.body
+    }
+
+    /// Whether the origin keeps the connection open after this answer.
+    pub fn keep_alive(&self) -> bool {
+        self.keep_alive
+    }
+
+    /// `timeout=` of Keep-Alive, in seconds: after so long an idle connection is closed by the origin.
+    pub fn keep_alive_timeout_s(&self) -> Option<u64> {
+        let line = self.lines.iter().find(|line| line.known == Name::KeepAlive)?;
+        lines::list(line.value.of_bytes(&self.bytes)).find_map(|parameter| {
+            let seconds = parameter.strip_prefix(b"timeout=")?;
+            std::str::from_utf8(seconds).ok()?.parse().ok()
+        })
+    }
+
+    /// Whether the body is coded, so that it cannot be read in passing.
+    pub fn is_content_coded(&self) -> bool {
+        self.lines.iter().any(|line| {
+            line.known == Name::ContentEncoding
+                && !line.value.of_bytes(&self.bytes).eq_ignore_ascii_case(b"identity")
+        })
+    }
+
+    /// Whether the body is a stream of server-sent events, which may be silent for as long as it likes.
+    pub fn is_event_stream(&self) -> bool {
+        self.lines.iter().any(|line| {
+            const EVENT_STREAM: &[u8] = b"text/event-stream";
+            line.known == Name::ContentType
+                && line
+                    .value
+                    .of_bytes(&self.bytes)
+                    .get(..EVENT_STREAM.len())
+                    .is_some_and(|start| start.eq_ignore_ascii_case(EVENT_STREAM))
+        })
+    }
+}
+
+/// A 101 opens a tunnel only if it answers the handshake that was sent (RFC 6455 section 4.1, client's checks).
+fn check_101(asked: &Asked, connection_upgrade: bool, lines: &[Line], bytes: &[u8]) -> Result<(), Malformed> {
+    let upgrade = lines::only(lines, Name::Upgrade, Malformed::Unasked101)?;
+    let accept = lines::only(lines, Name::SecWebSocketAccept, Malformed::Unasked101)?;
+    match (asked.accept, upgrade, accept) {
+        (Some(want), Some(upgrade), Some(accept))
+            if connection_upgrade
+                && upgrade.of_bytes(bytes).eq_ignore_ascii_case(b"websocket")
+                && accept.of_bytes(bytes) == want.as_slice() =>
+        {
+            Ok(())
+        }
+        _ => Err(Malformed::Unasked101),
+    }
+}

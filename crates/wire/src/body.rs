@@ -1,0 +1,268 @@
+//! Walks a body as it goes by: where it ends, and which of its bytes are passed on. Nothing is copied unless
+//! something in front of it was left out.
+
+use crate::Malformed;
+use crate::answer::AnswerBody;
+use crate::chunked::{Chunked, Piece};
+use crate::engineio::CloseScan;
+use crate::request::RequestBody;
+
+/// A body that is going by.
+#[derive(Debug)]
+pub struct BodyWalk {
+    framing: Framing,
+    /// Whether the coding's own bytes are passed on; they are not to an HTTP/1.0 client.
+    keeps_coding: bool,
+    /// Content that may still come before the body is too long.
+    left_max: u64,
+    close_scan: Option<CloseScan>,
+}
+
+#[derive(Debug)]
+enum Framing {
+    Length(u64),
+    Chunked(Chunked),
+    UntilClose,
+}
+
+/// What a step of the walk found at the start of the buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Walked {
+    /// So many bytes, at the start of the buffer, are to be passed on.
+    pub kept: usize,
+    /// So many bytes of the buffer are done with, the kept ones included. The others are not understood yet, or
+    /// belong to what follows the body.
+    pub taken: usize,
+    /// Whether the body has ended.
+    pub is_end: bool,
+}
+
+impl BodyWalk {
+    /// A request's body, of which at most `bytes_max` are content.
+    pub fn of_request(body: RequestBody, bytes_max: Option<u64>) -> Result<Self, Malformed> {
+        let left_max = bytes_max.unwrap_or(u64::MAX);
+        let framing = match body {
+            RequestBody::None => Framing::Length(0),
+            RequestBody::Length(length) if length > left_max => return Err(Malformed::BodyTooLong),
+            RequestBody::Length(length) => Framing::Length(length),
+            RequestBody::Chunked => Framing::Chunked(Chunked::new()),
+        };
+        Ok(Self { framing, keeps_coding: true, left_max, close_scan: None })
+    }
+
+    /// An answer's body.
+    pub fn of_answer(body: AnswerBody, keeps_coding: bool) -> Self {
+        let framing = match body {
+            AnswerBody::None => Framing::Length(0),
+            AnswerBody::Length(length) => Framing::Length(length),
+            AnswerBody::Chunked => Framing::Chunked(Chunked::new()),
+            AnswerBody::UntilClose => Framing::UntilClose,
+        };
+        Self { framing, keeps_coding, left_max: u64::MAX, close_scan: None }
+    }
+
+    /// Watches the content for an Engine.IO close packet.
+    pub fn watch_for_close_packet(&mut self) {
+        self.close_scan = Some(CloseScan::default());
+    }
+
+    /// Whether the content, now whole, held an Engine.IO close packet.
+    pub fn held_close_packet(&self) -> bool {
+        self.close_scan.is_some_and(|scan| scan.is_closed())
+    }
+
+    /// Whether nothing is left to come.
+    pub fn is_at_end(&self) -> bool {
+        matches!(self.framing, Framing::Length(0))
+    }
+
+    /// Whether the end of the origin's connection is the end of this body, and not a cut.
+    pub fn ends_at_close(&self) -> bool {
+        matches!(self.framing, Framing::UntilClose)
+    }
+
+    /// Walks over `bytes`. What is to be passed on is moved to its front.
+    pub fn walk(&mut self, bytes: &mut [u8]) -> Result<Walked, Malformed> {
+        match &mut self.framing {
+            Framing::Length(left) => {
+                let here = (*left).min(bytes.len() as u64);
+                *left -= here;
+                let is_end = *left == 0;
+                let here = here as usize;
+                self.scan(&bytes[..here]);
+                Ok(Walked { kept: here, taken: here, is_end })
+            }
+            Framing::UntilClose => {
+                self.scan(bytes);
+                Ok(Walked { kept: bytes.len(), taken: bytes.len(), is_end: false })
+            }
+            Framing::Chunked(_) => self.walk_chunks(bytes),
+        }
+    }
+
+    fn walk_chunks(&mut self, bytes: &mut [u8]) -> Result<Walked, Malformed> {
+        let mut walked = Walked { kept: 0, taken: 0, is_end: false };
+        loop {
+            let Framing::Chunked(chunked) = &mut self.framing else { return Ok(walked) };
+            match chunked.next(&bytes[walked.taken..])? {
+                Piece::Unfinished => return Ok(walked),
+                Piece::Data(length) => {
+                    self.left_max = self.left_max.checked_sub(length as u64).ok_or(Malformed::BodyTooLong)?;
+                    self.scan(&bytes[walked.taken..walked.taken + length]);
+                    keep(bytes, &mut walked, length);
+                }
+                Piece::Frame { kept, dropped, tail } if self.keeps_coding => {
+                    keep(bytes, &mut walked, kept);
+                    walked.taken += dropped;
+                    keep(bytes, &mut walked, tail);
+                }
+                Piece::Frame { kept, dropped, tail } => walked.taken += kept + dropped + tail,
+                Piece::End => {
+                    self.framing = Framing::Length(0);
+                    walked.is_end = true;
+                    return Ok(walked);
+                }
+            }
+        }
+    }
+
+    fn scan(&mut self, content: &[u8]) {
+        if let Some(scan) = &mut self.close_scan {
+            scan.feed(content);
+        }
+    }
+}
+
+/// Passes on the next `length` bytes.
+fn keep(bytes: &mut [u8], walked: &mut Walked, length: usize) {
+    if walked.kept != walked.taken {
+        bytes.copy_within(walked.taken..walked.taken + length, walked.kept);
+    }
+    walked.kept += length;
+    walked.taken += length;
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Walks `input` in pieces and returns what was passed on and how much was taken, or why it was refused.
+    fn walk(mut body: BodyWalk, input: &[u8], pieces: &[usize]) -> Result<(Vec<u8>, usize), Malformed> {
+        let (mut buffer, mut kept, mut taken) = (Vec::new(), Vec::new(), 0);
+        let mut pieces = pieces.iter().copied().cycle();
+        let mut fed = 0;
+        loop {
+            let walked = body.walk(&mut buffer)?;
+            kept.extend_from_slice(&buffer[..walked.kept]);
+            buffer.drain(..walked.taken);
+            taken += walked.taken;
+            if walked.is_end || fed == input.len() {
+                return Ok((kept, taken));
+            }
+            let piece = pieces.next().unwrap().max(1).min(input.len() - fed);
+            buffer.extend_from_slice(&input[fed..fed + piece]);
+            fed += piece;
+        }
+    }
+
+    fn chunked() -> BodyWalk {
+        BodyWalk::of_request(RequestBody::Chunked, Some(1000)).unwrap()
+    }
+
+    /// The same outcome whole, byte by byte, and at every split.
+    fn check(input: &str, want: Result<(&str, usize), Malformed>) {
+        let want = want.map(|(kept, taken)| (kept.as_bytes().to_vec(), taken));
+        for cut in 0..=input.len() {
+            assert_eq!(
+                walk(chunked(), input.as_bytes(), &[cut, input.len()]),
+                want,
+                "{input:?} cut at {cut}"
+            );
+        }
+        assert_eq!(walk(chunked(), input.as_bytes(), &[1]), want, "{input:?} byte by byte");
+    }
+
+    #[test]
+    fn chunks_pass_as_they_came() {
+        check("3\r\nabc\r\n0\r\n\r\n", Ok(("3\r\nabc\r\n0\r\n\r\n", 13)));
+        check("3\r\nabc\r\n0\r\n\r\nGET /", Ok(("3\r\nabc\r\n0\r\n\r\n", 13)));
+        check("00A\r\n0123456789\r\n000\r\n\r\n", Ok(("00A\r\n0123456789\r\n000\r\n\r\n", 24)));
+        check("3;a=b\r\nabc\r\n0;x\r\n\r\n", Ok(("3\r\nabc\r\n0\r\n\r\n", 19)));
+    }
+
+    #[test]
+    fn trailers_that_may_travel_do() {
+        check("0\r\nX-Sum: 1\r\n\r\n", Ok(("0\r\nX-Sum: 1\r\n\r\n", 15)));
+        check("0\r\nContent-Length: 5\r\nA: b\r\n\r\n", Ok(("0\r\nA: b\r\n\r\n", 30)));
+        check("0\r\nX-Forwarded-For: 1.1.1.1\r\n\r\n", Ok(("0\r\n\r\n", 31)));
+    }
+
+    #[test]
+    fn what_could_be_read_two_ways_is_refused() {
+        for size in ["", " 3", "+3", "0x3", "g", "3 ", "-1", "3 ;a", "11111111111111111"] {
+            check(&format!("{size}\r\nabc\r\n0\r\n\r\n"), Err(Malformed::ChunkSize));
+        }
+        check("3\nabc\r\n0\r\n\r\n", Err(Malformed::BareLf));
+        check("3\r\nabc\n0\r\n\r\n", Err(Malformed::ChunkEnd));
+        check("3\r\nabcd\r\n0\r\n\r\n", Err(Malformed::ChunkEnd));
+        check("3;a=\x01\r\nabc\r\n0\r\n\r\n", Err(Malformed::ChunkExtension));
+        check("0\r\nA : b\r\n\r\n", Err(Malformed::Trailer));
+        check("0\r\n A: b\r\n\r\n", Err(Malformed::Trailer));
+        check("0\r\nA: b\n\r\n", Err(Malformed::BareLf));
+        check("0\r\nGET / HTTP/1.1\r\n\r\n", Err(Malformed::Trailer));
+    }
+
+    #[test]
+    fn bounds_hold() {
+        let extension = format!("3;{}\r\nabc\r\n", "x".repeat(1000)).repeat(9);
+        assert_eq!(walk(chunked(), extension.as_bytes(), &[4096]), Err(Malformed::ChunkExtension));
+        let long = format!("3;{}", "x".repeat(2000));
+        assert_eq!(walk(chunked(), long.as_bytes(), &[1]), Err(Malformed::ChunkSize));
+        let trailers = format!("0\r\n{}", format!("A: {}\r\n", "x".repeat(1000)).repeat(9));
+        assert_eq!(walk(chunked(), trailers.as_bytes(), &[4096]), Err(Malformed::Trailer));
+        let body = format!("3e9\r\n{}\r\n0\r\n\r\n", "x".repeat(1001));
+        assert_eq!(walk(chunked(), body.as_bytes(), &[64]), Err(Malformed::BodyTooLong));
+        assert_eq!(
+            BodyWalk::of_request(RequestBody::Length(1001), Some(1000)).err(),
+            Some(Malformed::BodyTooLong)
+        );
+    }
+
+    #[test]
+    fn an_http_10_client_gets_the_content_alone() {
+        let body = BodyWalk::of_answer(AnswerBody::Chunked, false);
+        let got = walk(body, b"3;x\r\nabc\r\n2\r\nde\r\n0\r\nA: b\r\n\r\n", &[4]);
+        assert_eq!(got, Ok((b"abcde".to_vec(), 28)));
+    }
+
+    proptest! {
+        /// Where a body ends, and what is passed on of it, does not depend on how its bytes were cut.
+        #[test]
+        fn cuts_do_not_matter(
+            content in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..200), 0..8),
+            pieces in proptest::collection::vec(1_usize..50, 1..20),
+            follows in proptest::collection::vec(any::<u8>(), 0..20),
+        ) {
+            let mut input = Vec::new();
+            for chunk in &content {
+                input.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+                input.extend_from_slice(chunk);
+                input.extend_from_slice(b"\r\n");
+            }
+            input.extend_from_slice(b"0\r\n\r\n");
+            let whole = input.clone();
+            input.extend_from_slice(&follows);
+            let body = BodyWalk::of_request(RequestBody::Chunked, None).unwrap();
+            prop_assert_eq!(walk(body, &input, &pieces), Ok((whole.clone(), whole.len())));
+            let decoded = walk(BodyWalk::of_answer(AnswerBody::Chunked, false), &input, &pieces);
+            prop_assert_eq!(decoded, Ok((content.concat(), whole.len())));
+        }
+
+        #[test]
+        fn garbage_never_panics(input in proptest::collection::vec(any::<u8>(), 0..300), piece in 1_usize..40) {
+            let _ = walk(chunked(), &input, &[piece]);
+        }
+    }
+}

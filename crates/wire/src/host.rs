@@ -1,0 +1,99 @@
+//! Host and the authority of an absolute-form target, read strictly: what two parsers could take for two different
+//! hosts is refused (RFC 9110 section 7.2, RFC 3986 section 3.2).
+
+use crate::Malformed;
+
+/// Checks `name[:port]`, where the name is an IPv4 address, an IPv6 address in brackets, or labels of letters,
+/// digits, `-` and `_`. User information, percent-encoding and lists are refused.
+pub(crate) fn check(authority: &[u8]) -> Result<(), Malformed> {
+    let (name, port) = split(authority);
+    let name_holds = match name {
+        [b'[', inside @ .., b']'] => {
+            inside.contains(&b':')
+                && inside.iter().all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.'))
+        }
+        name => {
+            !name.is_empty()
+                && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
+        }
+    };
+    let port_holds = port.is_none_or(|port| {
+        !port.is_empty()
+            && port.len() <= 5
+            && port.iter().all(u8::is_ascii_digit)
+            && port.iter().fold(0_u32, |sum, digit| sum * 10 + u32::from(digit - b'0')) <= u32::from(u16::MAX)
+    });
+    if name_holds && port_holds { Ok(()) } else { Err(Malformed::Host) }
+}
+
+/// The name and the port of an authority; the colons inside brackets belong to the name.
+pub(crate) fn split(authority: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let name_end = match authority.iter().position(|&byte| byte == b']') {
+        Some(bracket) => bracket + 1,
+        None => authority.iter().position(|&byte| byte == b':').unwrap_or(authority.len()),
+    };
+    match authority[name_end..].split_first() {
+        Some((b':', port)) => (&authority[..name_end], Some(port)),
+        // Something between `]` and the end makes the name fail its check.
+        Some(_) => (authority, None),
+        None => (authority, None),
+    }
+}
+
+/// Whether an absolute-form target's authority and Host name the same place, the scheme's own port said or not.
+pub(crate) fn agree(target: &[u8], host: &[u8], default_port: &[u8]) -> bool {
+    let (target_name, target_port) = split(target);
+    let (host_name, host_port) = split(host);
+    target_name.eq_ignore_ascii_case(host_name)
+        && target_port.unwrap_or(default_port) == host_port.unwrap_or(default_port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_addresses_pass() {
+        for good in
+            ["a", "example.com", "EXAMPLE.com:80", "127.0.0.1:8080", "[::1]", "[::1]:443", "my_host:1"]
+        {
+            assert_eq!(check(good.as_bytes()), Ok(()), "{good}");
+        }
+    }
+
+    #[test]
+    fn what_can_be_read_two_ways_is_refused() {
+        for bad in [
+            "",
+            ":80",
+            "a:",
+            "a:x",
+            "a:65536",
+            "a:123456",
+            "a b",
+            "user@a",
+            "a,b",
+            "a/b",
+            "a%2fb",
+            "[::1",
+            "::1]",
+            "[a]b",
+            "[::1]x:80",
+            "[]",
+            "a:80:80",
+            "a\\b",
+            "a?b",
+            "a#b",
+        ] {
+            assert_eq!(check(bad.as_bytes()), Err(Malformed::Host), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_default_port_is_the_same_said_or_not() {
+        assert!(agree(b"a:80", b"A", b"80"));
+        assert!(agree(b"[::1]", b"[::1]:80", b"80"));
+        assert!(!agree(b"a", b"b", b"80"));
+        assert!(!agree(b"a:81", b"a", b"80"));
+    }
+}

@@ -1,0 +1,227 @@
+//! Header lines: which names mean something to a proxy, and the two rules that hold for both directions, framing
+//! (RFC 9112 section 6) and the hop-by-hop lines that Connection names (RFC 9110 section 7.6.1).
+
+use crate::{Malformed, Span, Version};
+
+/// One header line of a head.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Line {
+    pub(crate) name: Span,
+    /// Without white space around it.
+    pub(crate) value: Span,
+    pub(crate) known: Name,
+}
+
+/// The names that a proxy reads, writes or removes. Everything else passes as it came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Name {
+    /// End to end; none of our business.
+    Other,
+    Host,
+    Connection,
+    ContentLength,
+    TransferEncoding,
+    Upgrade,
+    Expect,
+    KeepAlive,
+    /// Hop-by-hop by definition: Proxy-Connection, TE, Proxy-Authorization, Proxy-Authenticate, HTTP2-Settings.
+    HopByHop,
+    /// Named by Connection, so hop-by-hop in this message.
+    Nominated,
+    AcceptEncoding,
+    ContentEncoding,
+    ContentType,
+    XForwardedFor,
+    XForwardedProto,
+    XForwardedHost,
+    XForwardedPort,
+    XRealIp,
+    Forwarded,
+    /// A name that only gateways which fold `_` into `-` (CGI, WSGI) take for one of those that we set.
+    ForwardedTwin,
+    SecWebSocketKey,
+    SecWebSocketAccept,
+}
+
+impl Name {
+    pub(crate) fn of(name: &[u8]) -> Self {
+        // The length decides first: most names are told apart from all of ours by it alone.
+        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+        match name.len() {
+            2 if is("te") => Self::HopByHop,
+            4 if is("host") => Self::Host,
+            6 if is("expect") => Self::Expect,
+            7 if is("upgrade") => Self::Upgrade,
+            9 if is("forwarded") => Self::Forwarded,
+            9 if is("x-real-ip") => Self::XRealIp,
+            10 if is("connection") => Self::Connection,
+            10 if is("keep-alive") => Self::KeepAlive,
+            12 if is("content-type") => Self::ContentType,
+            14 if is("content-length") => Self::ContentLength,
+            14 if is("http2-settings") => Self::HopByHop,
+            15 if is("accept-encoding") => Self::AcceptEncoding,
+            15 if is("x-forwarded-for") => Self::XForwardedFor,
+            16 if is("content-encoding") => Self::ContentEncoding,
+            16 if is("proxy-connection") => Self::HopByHop,
+            16 if is("x-forwarded-host") => Self::XForwardedHost,
+            16 if is("x-forwarded-port") => Self::XForwardedPort,
+            17 if is("transfer-encoding") => Self::TransferEncoding,
+            17 if is("sec-websocket-key") => Self::SecWebSocketKey,
+            17 if is("x-forwarded-proto") => Self::XForwardedProto,
+            18 if is("proxy-authenticate") => Self::HopByHop,
+            19 if is("proxy-authorization") => Self::HopByHop,
+            20 if is("sec-websocket-accept") => Self::SecWebSocketAccept,
+            9 | 15..=17 if is_forwarded_twin(name) => Self::ForwardedTwin,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// `X_Forwarded-For` and its like. Names without an underscore were compared already.
+fn is_forwarded_twin(name: &[u8]) -> bool {
+    const SHADOWED: [&str; 5] =
+        ["x-real-ip", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto"];
+    name.contains(&b'_')
+        && SHADOWED.iter().any(|known| {
+            known.len() == name.len()
+                && name
+                    .iter()
+                    .zip(known.bytes())
+                    .all(|(&have, want)| have.to_ascii_lowercase() == want || (have == b'_' && want == b'-'))
+        })
+}
+
+/// Reads what httparse found into lines that own nothing, as offsets into `bytes`.
+pub(crate) fn read(headers: &[httparse::Header<'_>], bytes: &[u8]) -> Vec<Line> {
+    headers
+        .iter()
+        .map(|header| Line {
+            name: Span::of(header.name.as_bytes(), bytes),
+            value: Span::of(trim(header.value), bytes),
+            known: Name::of(header.name.as_bytes()),
+        })
+        .collect()
+}
+
+/// Optional white space (RFC 9110 section 5.6.3) around a value.
+fn trim(value: &[u8]) -> &[u8] {
+    let is_blank = |byte: &u8| *byte == b' ' || *byte == b'\t';
+    let start = value.iter().position(|byte| !is_blank(byte)).unwrap_or(value.len());
+    let end = value.iter().rposition(|byte| !is_blank(byte)).map_or(start, |last| last + 1);
+    &value[start..end]
+}
+
+/// What the lines that frame a message and steer its connection say, before the two directions differ.
+#[derive(Debug, Default)]
+pub(crate) struct Hop {
+    pub(crate) content_length: Option<u64>,
+    pub(crate) is_chunked: bool,
+    pub(crate) close: bool,
+    pub(crate) keep_alive: bool,
+    /// Connection names `upgrade`.
+    pub(crate) upgrade: bool,
+}
+
+/// Reads framing and Connection, and marks the lines that Connection nominates.
+pub(crate) fn read_hop(lines: &mut [Line], bytes: &[u8], version: Version) -> Result<Hop, Malformed> {
+    let mut hop = Hop::default();
+    let mut tokens = 0;
+    let mut nominates = false;
+    for line in lines.iter() {
+        let value = line.value.of_bytes(bytes);
+        match line.known {
+            Name::ContentLength if hop.content_length.is_some() => return Err(Malformed::ContentLengthTwice),
+            Name::ContentLength => hop.content_length = Some(read_length(value)?),
+            Name::TransferEncoding if version == Version::Http10 => return Err(Malformed::CodingInHttp10),
+            Name::TransferEncoding if hop.is_chunked => return Err(Malformed::CodingTwice),
+            Name::TransferEncoding if value.eq_ignore_ascii_case(b"chunked") => hop.is_chunked = true,
+            Name::TransferEncoding => return Err(Malformed::Coding),
+            Name::Connection => {
+                for token in list(value) {
+                    tokens += 1;
+                    match token.len() {
+                        5 if token.eq_ignore_ascii_case(b"close") => hop.close = true,
+                        10 if token.eq_ignore_ascii_case(b"keep-alive") => hop.keep_alive = true,
+                        7 if token.eq_ignore_ascii_case(b"upgrade") => hop.upgrade = true,
+                        _ => nominates = true,
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    if hop.is_chunked && hop.content_length.is_some() {
+        return Err(Malformed::LengthAndCoding);
+    }
+    if tokens > CONNECTION_TOKENS_MAX {
+        return Err(Malformed::ConnectionTokens);
+    }
+    if nominates {
+        mark_nominated(lines, bytes);
+    }
+    Ok(hop)
+}
+
+/// Marks the lines that Connection names. Those that we read or write ourselves keep their meaning: a client that
+/// nominates Host or Content-Length must not change where its request goes or where it ends, and ours are added
+/// after the client's were removed, so that none of ours can be nominated away.
+fn mark_nominated(lines: &mut [Line], bytes: &[u8]) {
+    let connections: Vec<Span> =
+        lines.iter().filter(|line| line.known == Name::Connection).map(|line| line.value).collect();
+    for line in lines.iter_mut() {
+        let removable = matches!(
+            line.known,
+            Name::Other | Name::AcceptEncoding | Name::ContentEncoding | Name::ContentType | Name::Expect
+        );
+        let name = line.name.of_bytes(bytes);
+        if removable
+            && connections
+                .iter()
+                .any(|span| list(span.of_bytes(bytes)).any(|token| token.eq_ignore_ascii_case(name)))
+        {
+            line.known = Name::Nominated;
+        }
+    }
+}
+
+/// The elements of a comma-separated list, without the empty ones (RFC 9110 section 5.6.1).
+pub(crate) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|&byte| byte == b',').map(trim).filter(|token| !token.is_empty())
+}
+
+/// One or more digits and nothing else (RFC 9110 section 8.6): no sign, no list, no overflow.
+fn read_length(value: &[u8]) -> Result<u64, Malformed> {
+    if value.is_empty() {
+        return Err(Malformed::ContentLength);
+    }
+    value
+        .iter()
+        .try_fold(0_u64, |length, &byte| {
+            let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+            length.checked_mul(10)?.checked_add(digit)
+        })
+        .ok_or(Malformed::ContentLength)
+}
+
+/// The only value of the lines with a name: `Err(second)` when there is more than one.
+pub(crate) fn only(lines: &[Line], name: Name, second: Malformed) -> Result<Option<Span>, Malformed> {
+    let mut spans = lines.iter().filter(|line| line.known == name).map(|line| line.value);
+    let first = spans.next();
+    if spans.next().is_some() { Err(second) } else { Ok(first) }
+}
+
+/// httparse's refusals in our words.
+pub(crate) fn refusal(error: httparse::Error) -> Malformed {
+    match error {
+        httparse::Error::TooManyHeaders => Malformed::TooManyLines,
+        httparse::Error::Status => Malformed::Status,
+        // The scan has seen a good version at the line's end; one elsewhere means that the line has too many parts.
+        httparse::Error::Version | httparse::Error::Token => Malformed::FirstLine,
+        httparse::Error::HeaderName | httparse::Error::HeaderValue | httparse::Error::NewLine => {
+            Malformed::HeaderLine
+        }
+    }
+}
+
+/// More than any honest message carries; each is compared with each header line.
+const CONNECTION_TOKENS_MAX: usize = 32;

@@ -1,0 +1,344 @@
+//! The head of a request: read once, strictly, into offsets over its own bytes.
+
+use std::mem::MaybeUninit;
+
+use bytes::BytesMut;
+
+use crate::engineio::{self, EngineIo};
+use crate::lines::{self, Line, Name};
+use crate::scan::is_token_byte;
+use crate::{HeadBounds, Malformed, Span, Version, host, websocket};
+
+/// A request's head. Exists only if the whole head holds; owns its bytes and borrows nothing.
+#[derive(Debug)]
+pub struct RequestHead {
+    pub(crate) bytes: BytesMut,
+    pub(crate) lines: Vec<Line>,
+    method: Method,
+    method_span: Span,
+    /// The whole target as it came.
+    target: Span,
+    /// The path inside it; empty for an absolute-form target without one.
+    path: Span,
+    /// What follows `?`, if anything does.
+    query: Option<Span>,
+    /// What the origin gets where the path is empty: `/`, or `*` for OPTIONS (RFC 9112 section 3.2.4).
+    version: Version,
+    host: Option<Span>,
+    body: RequestBody,
+    /// Whether the client means to send another request on this connection.
+    keep_alive: bool,
+    expects_continue: bool,
+    opens_websocket: Option<Span>,
+    engine_io: Option<EngineIo>,
+}
+
+/// The methods that a proxy tells apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// GET.
+    Get,
+    /// HEAD, whose answer has no body.
+    Head,
+    /// OPTIONS.
+    Options,
+    /// POST.
+    Post,
+    /// Any other token but CONNECT.
+    Other,
+}
+
+impl Method {
+    /// Whether the request may be sent again, to another node, when nothing of its answer has come (RFC 9110
+    /// section 9.2.1). PUT and DELETE are idempotent but not safe: what they do twice on two nodes is their app's
+    /// business, so they are not retried.
+    pub fn is_safe(self) -> bool {
+        matches!(self, Self::Get | Self::Head | Self::Options)
+    }
+}
+
+/// How a request's body is framed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequestBody {
+    /// There is none. Also for `Content-Length: 0`.
+    None,
+    /// So many bytes.
+    Length(u64),
+    /// Chunks.
+    Chunked,
+}
+
+impl RequestHead {
+    /// Reads a whole head as [`crate::scan::HeadScan`] delimits it, leading empty lines included.
+    pub fn parse(bytes: BytesMut, bounds: &HeadBounds) -> Result<Self, Malformed> {
+        let mut slots = [const { MaybeUninit::uninit() }; HeadBounds::LINES_MAX];
+        let mut parsed = httparse::Request::new(&mut []);
+        let slots = &mut slots[..bounds.lines_max.min(HeadBounds::LINES_MAX)];
+        let status = parsed.parse_with_uninit_headers(&bytes, slots).map_err(lines::refusal)?;
+        let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version) else {
+            return Err(Malformed::FirstLine);
+        };
+        // The scan found the head's end; a parser that sees another end reads another message.
+        if status != httparse::Status::Complete(bytes.len()) {
+            return Err(Malformed::HeaderLine);
+        }
+        let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
+        let method_span = Span::of(method.as_bytes(), &bytes);
+        let target_span = Span::of(target.as_bytes(), &bytes);
+        let lines = lines::read(parsed.headers, &bytes);
+        if target.len() > bounds.target_bytes_max {
+            return Err(Malformed::TargetTooLong);
+        }
+        Self::assemble(First { method: method_span, target: target_span, version }, lines, bytes)
+    }
+
+    fn assemble(first: First, mut lines: Vec<Line>, bytes: BytesMut) -> Result<Self, Malformed> {
+        let version = first.version;
+        let method = read_method(first.method.of_bytes(&bytes))?;
+        let hop = lines::read_hop(&mut lines, &bytes, version)?;
+        let host = lines::only(&lines, Name::Host, Malformed::HostTwice)?;
+        match host {
+            Some(host) => host::check(host.of_bytes(&bytes))?,
+            None if version == Version::Http11 => return Err(Malformed::HostMissing),
+            None => {}
+        }
+        let target = read_target(first.target.of_bytes(&bytes), method, &bytes)?;
+        let host = agreed_host(target.authority, host, &bytes)?;
+        let body = match (hop.is_chunked, hop.content_length) {
+            (true, _) => RequestBody::Chunked,
+            (false, None | Some(0)) => RequestBody::None,
+            (false, Some(length)) => RequestBody::Length(length),
+        };
+        let asks = Asks { method, version, connection_upgrade: hop.upgrade, body };
+        let opens_websocket = read_upgrade(&asks, &lines, &bytes)?;
+        let expects_continue = version == Version::Http11
+            && body != RequestBody::None
+            && lines.iter().any(|line| {
+                line.known == Name::Expect
+                    && line.value.of_bytes(&bytes).eq_ignore_ascii_case(b"100-continue")
+            });
+        Ok(Self {
+            method,
+            method_span: first.method,
+            target: first.target,
+            path: target.path,
+            query: target.query,
+            version,
+            host,
+            body,
+            keep_alive: !hop.close && (version == Version::Http11 || hop.keep_alive),
+            expects_continue,
+            opens_websocket,
+            engine_io: target.query.and_then(|query| engineio::read_query(query, &bytes)),
+            lines,
+            bytes,
+        })
+    }
+
+    /// The method, as far as it matters here.
+    pub fn method(&self) -> Method {
+        self.method
+    }
+
+    /// The method as it came, for the log and the origin.
+    pub fn method_bytes(&self) -> &[u8] {
+        self.method_span.of_bytes(&self.bytes)
+    }
+
+    /// The target as it came, for the log.
+    pub fn target_bytes(&self) -> &[u8] {
+        self.target.of_bytes(&self.bytes)
+    }
+
+    /// The path, never empty: what routes are matched against.
+    pub fn path_bytes(&self) -> &[u8] {
+        match self.path.of_bytes(&self.bytes) {
+            [] if self.method == Method::Options && self.query.is_none() => b"*",
+            [] => b"/",
+            path => path,
+        }
+    }
+
+    /// The query, without its `?`.
+    pub(crate) fn query(&self) -> Option<Span> {
+        self.query
+    }
+
+    /// The version the client speaks.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The host as the client sent it, with its port; absent only in HTTP/1.0.
+    pub fn host_bytes(&self) -> Option<&[u8]> {
+        self.host.map(|host| host.of_bytes(&self.bytes))
+    }
+
+    /// The host without its port: what routes are matched against.
+    pub fn host_name(&self) -> Option<&[u8]> {
+        self.host_bytes().map(|host| host::split(host).0)
+    }
+
+    /// How the body is framed.
+    pub fn body(&self) -> RequestBody {
+        self.body
+    }
+
+    /// Whether the client means to send another request on this connection (RFC 9112 section 9.3).
+    pub fn keep_alive(&self) -> bool {
+        self.keep_alive
+    }
+
+    /// Whether the client waits for a 100 before it sends its body.
+    pub fn expects_continue(&self) -> bool {
+        self.expects_continue
+    }
+
+    /// The Sec-WebSocket-Key, when the request opens a WebSocket (RFC 6455 section 4.1).
+    pub fn websocket_key(&self) -> Option<&[u8]> {
+        self.opens_websocket.map(|key| key.of_bytes(&self.bytes))
+    }
+
+    /// What the query says, when it is one of Engine.IO's.
+    pub fn engine_io(&self) -> Option<&EngineIo> {
+        self.engine_io.as_ref()
+    }
+
+    /// The Engine.IO session id in the query, when it is there once and in plain characters.
+    pub fn sid(&self) -> Option<&[u8]> {
+        match self.engine_io.as_ref()?.sid {
+            engineio::Sid::Plain(sid) => Some(sid.of_bytes(&self.bytes)),
+            engineio::Sid::None | engineio::Sid::Odd => None,
+        }
+    }
+
+    /// The first line with this name, for the log. Compared without case.
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        self.lines
+            .iter()
+            .find(|line| line.name.of_bytes(&self.bytes).eq_ignore_ascii_case(name.as_bytes()))
+            .map(|line| line.value.of_bytes(&self.bytes))
+    }
+
+    /// The values of every X-Forwarded-For line, in their order.
+    pub fn forwarded_for(&self) -> impl DoubleEndedIterator<Item = &[u8]> {
+        self.lines
+            .iter()
+            .filter(|line| line.known == Name::XForwardedFor)
+            .map(|line| line.value.of_bytes(&self.bytes))
+    }
+}
+
+/// The first line.
+struct First {
+    method: Span,
+    target: Span,
+    version: Version,
+}
+
+fn read_method(method: &[u8]) -> Result<Method, Malformed> {
+    match method {
+        b"GET" => Ok(Method::Get),
+        b"HEAD" => Ok(Method::Head),
+        b"OPTIONS" => Ok(Method::Options),
+        b"POST" => Ok(Method::Post),
+        b"CONNECT" => Err(Malformed::Connect),
+        other if other.iter().all(|&byte| is_token_byte(byte)) => Ok(Method::Other),
+        _ => Err(Malformed::FirstLine),
+    }
+}
+
+/// A target taken apart.
+struct Target {
+    /// Of an absolute-form target, with the port that its scheme implies.
+    authority: Option<(Span, &'static [u8])>,
+    path: Span,
+    query: Option<Span>,
+}
+
+fn read_target(target: &[u8], method: Method, bytes: &[u8]) -> Result<Target, Malformed> {
+    // A fragment never travels (RFC 9112 section 3.2.1); backends disagree on what it means when it does.
+    if target.contains(&b'#') {
+        return Err(Malformed::Target);
+    }
+    if target == b"*" {
+        let path = Span::of(target, bytes);
+        return if method == Method::Options {
+            Ok(Target { authority: None, path, query: None })
+        } else {
+            Err(Malformed::Target)
+        };
+    }
+    let (authority, rest) =
+        if target.starts_with(b"/") { (None, target) } else { split_absolute(target, bytes)? };
+    let (path, query) = match rest.iter().position(|&byte| byte == b'?') {
+        Some(at) => (&rest[..at], Some(Span::of(&rest[at + 1..], bytes))),
+        None => (rest, None),
+    };
+    Ok(Target { authority, path: Span::of(path, bytes), query })
+}
+
+type Authority = Option<(Span, &'static [u8])>;
+
+/// `http://authority/path?query` (RFC 9112 section 3.2.2).
+fn split_absolute<'a>(target: &'a [u8], bytes: &[u8]) -> Result<(Authority, &'a [u8]), Malformed> {
+    let scheme_end = target.windows(3).position(|three| three == b"://").ok_or(Malformed::Target)?;
+    let (scheme, rest) = (&target[..scheme_end], &target[scheme_end + 3..]);
+    let port: &'static [u8] = if scheme.eq_ignore_ascii_case(b"http") {
+        b"80"
+    } else if scheme.eq_ignore_ascii_case(b"https") {
+        b"443"
+    } else {
+        return Err(Malformed::Target);
+    };
+    let authority_end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
+    let (authority, rest) = rest.split_at(authority_end);
+    host::check(authority)?;
+    Ok((Some((Span::of(authority, bytes), port)), rest))
+}
+
+/// RFC 9112 section 3.2.2 lets the target win over Host; two that differ are refused instead, because what is
+/// behind us may read the other one.
+fn agreed_host(authority: Authority, host: Option<Span>, bytes: &[u8]) -> Result<Option<Span>, Malformed> {
+    match (authority, host) {
+        (None, host) => Ok(host),
+        (Some((authority, _)), None) => Ok(Some(authority)),
+        (Some((authority, port)), Some(host)) => {
+            if host::agree(authority.of_bytes(bytes), host.of_bytes(bytes), port) {
+                Ok(Some(host))
+            } else {
+                Err(Malformed::HostContradicted)
+            }
+        }
+    }
+}
+
+/// What decides whether an Upgrade is one.
+struct Asks {
+    method: Method,
+    version: Version,
+    connection_upgrade: bool,
+    body: RequestBody,
+}
+
+/// The key of a WebSocket handshake. Any other Upgrade is no error: it is stripped, and the request goes on as the
+/// ordinary one that it also is (RFC 9110 section 7.8).
+fn read_upgrade(asks: &Asks, lines: &[Line], bytes: &[u8]) -> Result<Option<Span>, Malformed> {
+    let mut upgrades = lines.iter().filter(|line| line.known == Name::Upgrade);
+    let (Some(upgrade), None) = (upgrades.next(), upgrades.next()) else { return Ok(None) };
+    let is_websocket =
+        asks.connection_upgrade && upgrade.value.of_bytes(bytes).eq_ignore_ascii_case(b"websocket");
+    if !is_websocket || asks.version == Version::Http10 {
+        return Ok(None);
+    }
+    if asks.body != RequestBody::None {
+        return Err(Malformed::UpgradeWithBody);
+    }
+    if asks.method != Method::Get {
+        return Ok(None);
+    }
+    let key =
+        lines::only(lines, Name::SecWebSocketKey, Malformed::WebSocketKey)?.ok_or(Malformed::WebSocketKey)?;
+    websocket::check_key(key.of_bytes(bytes))?;
+    Ok(Some(key))
+}

@@ -1,0 +1,362 @@
+//! Heads as a node or a client would see them: a table for requests and one for answers, each row read and printed
+//! again, and the property that printing and reading agree.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use bytes::BytesMut;
+use proptest::prelude::*;
+use wire::answer::{AnswerHead, Asked};
+use wire::forward::{self, ClientEnd, ForClient, ForOrigin};
+use wire::request::{Method, RequestHead};
+use wire::scan::{HeadScan, Side};
+use wire::{HeadBounds, Malformed, Version};
+
+const BOUNDS: HeadBounds = HeadBounds { target_bytes_max: 8192, head_bytes_max: 32768, lines_max: 64 };
+const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
+const OURS: &str = "X-Forwarded-For: 192.0.2.7\r\nX-Real-IP: 192.0.2.7\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Port: 80\r\n";
+
+fn read_request(text: &[u8]) -> Result<RequestHead, Malformed> {
+    let mut scan = HeadScan::new(Side::Request);
+    let length = scan.advance(text, &BOUNDS)?.expect("a whole head");
+    RequestHead::parse(BytesMut::from(&text[..length]), &BOUNDS)
+}
+
+fn print_request(head: &RequestHead, is_trusted: bool, strips_tag: bool) -> String {
+    let end = ClientEnd::new(PEER, "http", 80, is_trusted);
+    let how = ForOrigin {
+        host_override: None,
+        host_default: "node:3000",
+        client_end: &end,
+        client_address: end.client_address(head, |address| address == PEER),
+        strips_tag,
+        wants_plain: strips_tag,
+    };
+    let mut out = Vec::new();
+    forward::print_request(head, &how, &mut out);
+    String::from_utf8(out).unwrap()
+}
+
+/// The request in `text` reaches an origin as `want`, our own lines left out.
+fn check(text: &str, want: &str) {
+    let head =
+        read_request(text.as_bytes()).unwrap_or_else(|refused| panic!("{text:?} was refused: {refused}"));
+    let host =
+        head.host_bytes().map_or("node:3000".into(), |host| String::from_utf8_lossy(host).into_owned());
+    let want = format!("{want}{OURS}X-Forwarded-Host: {host}\r\n\r\n");
+    assert_eq!(print_request(&head, false, false), want);
+}
+
+fn refuses(text: &str, want: Malformed) {
+    assert_eq!(read_request(text.as_bytes()).err(), Some(want), "{text:?}");
+}
+
+#[test]
+fn what_is_none_of_our_business_passes_as_it_came() {
+    check(
+        "GET /a?b=c HTTP/1.1\r\nhOsT: x\r\nX-B: 2\r\nX-A:  1 \r\nCookie: a\r\nCookie: b\r\nEmpty:\r\n\r\n",
+        "GET /a?b=c HTTP/1.1\r\nhOsT: x\r\nX-B: 2\r\nX-A: 1\r\nCookie: a\r\nCookie: b\r\nEmpty: \r\n",
+    );
+    check(
+        "M-SEARCH /%2e%2e//a;b HTTP/1.1\r\nHost: x\r\n\r\n",
+        "M-SEARCH /%2e%2e//a;b HTTP/1.1\r\nHost: x\r\n",
+    );
+    check("OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", "OPTIONS * HTTP/1.1\r\nHost: x\r\n");
+    check(
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n",
+    );
+}
+
+#[test]
+fn targets_become_origin_form() {
+    check("GET http://x/a?b HTTP/1.1\r\nHost: x\r\n\r\n", "GET /a?b HTTP/1.1\r\nHost: x\r\n");
+    check("GET HTTP://x:80?b HTTP/1.1\r\nHost: X\r\n\r\n", "GET /?b HTTP/1.1\r\nHost: X\r\n");
+    check("OPTIONS http://x HTTP/1.1\r\nHost: x\r\n\r\n", "OPTIONS * HTTP/1.1\r\nHost: x\r\n");
+}
+
+#[test]
+fn http_10_becomes_http_11() {
+    check("GET / HTTP/1.0\r\nExpect: 100-continue\r\n\r\n", "GET / HTTP/1.1\r\nHost: node:3000\r\n");
+    check("GET / HTTP/1.0\r\nHost: x\r\n\r\n", "GET / HTTP/1.1\r\nHost: x\r\n");
+    check("GET http://x/ HTTP/1.0\r\n\r\n", "GET / HTTP/1.1\r\n");
+}
+
+#[test]
+fn hop_by_hop_lines_end_here() {
+    check(
+        "GET / HTTP/1.1\r\nHost: x\r\nConnection: close, X-Secret\r\nX-Secret: 1\r\nKeep-Alive: 5\r\nTE: trailers\r\n\
+         Proxy-Connection: a\r\nProxy-Authorization: b\r\nUpgrade: h2c\r\nHTTP2-Settings: c\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: x\r\n",
+    );
+    // Whatever is nominated, where the request goes, where it ends, and what we say stay.
+    check(
+        "POST / HTTP/1.1\r\nHost: x\r\nConnection: host, content-length, x-forwarded-for\r\nContent-Length: 1\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n",
+    );
+}
+
+#[test]
+fn what_a_client_says_about_itself_is_not_believed() {
+    check(
+        "GET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 1.1.1.1\r\nx-real-ip: 1.1.1.1\r\nForwarded: for=1.1.1.1\r\n\
+         X-Forwarded-Proto: https\r\nX-Forwarded-Host: evil\r\nX-Forwarded-Port: 1\r\nX_Forwarded_For: 1.1.1.1\r\n\
+         X-Forwarded_Proto: https\r\nX_REAL_IP: 1.1.1.1\r\nX_Other: stays\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: x\r\nX_Other: stays\r\n",
+    );
+}
+
+#[test]
+fn a_trusted_proxy_is_believed() {
+    let text = "GET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 9.9.9.9, 1.2.3.4:5\r\nX-Forwarded-For: 192.0.2.7\r\n\
+                X-Forwarded-Proto: https\r\nForwarded: for=1.2.3.4\r\nX_Real_IP: 8.8.8.8\r\n\r\n";
+    let head = read_request(text.as_bytes()).unwrap();
+    assert_eq!(
+        print_request(&head, true, false),
+        "GET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-Proto: https\r\nForwarded: for=1.2.3.4, for=192.0.2.7;proto=http\r\n\
+         X-Forwarded-For: 9.9.9.9, 1.2.3.4:5, 192.0.2.7, 192.0.2.7\r\nX-Real-IP: 1.2.3.4\r\n\
+         X-Forwarded-Host: x\r\nX-Forwarded-Port: 80\r\n\r\n",
+    );
+}
+
+#[test]
+fn a_tag_is_cut_off_wherever_the_sid_stands() {
+    for (query, want) in [
+        ("EIO=4&transport=polling&sid=abcdefghTAGTAGTA&t=1", "EIO=4&transport=polling&sid=abcdefgh&t=1"),
+        ("sid=abcdefghTAGTAGTA&EIO=4&transport=polling", "sid=abcdefgh&EIO=4&transport=polling"),
+        ("EIO=4&transport=polling&sid=abcdefghTAGTAGTA", "EIO=4&transport=polling&sid=abcdefgh"),
+        ("EIO=4&transport=polling&sid=%61bcdefghTAGTAGTA", "EIO=4&transport=polling&sid=%61bcdefghTAGTAGTA"),
+    ] {
+        let text = format!("GET /socket.io/?{query} HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n");
+        let head = read_request(text.as_bytes()).unwrap();
+        let got = print_request(&head, false, true);
+        assert!(got.starts_with(&format!("GET /socket.io/?{want} HTTP/1.1\r\nHost: x\r\nX-Forw")), "{got}");
+    }
+}
+
+const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+#[test]
+fn websocket_handshakes() {
+    check(
+        &format!(
+            "GET / HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n{KEY}\r\n"
+        ),
+        &format!("GET / HTTP/1.1\r\nHost: x\r\n{KEY}Connection: Upgrade\r\nUpgrade: websocket\r\n"),
+    );
+    // Without the connection option, in HTTP/1.0, or among others it is an ordinary request.
+    check(
+        &format!("GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n{KEY}\r\n"),
+        &format!("GET / HTTP/1.1\r\nHost: x\r\n{KEY}"),
+    );
+    check(
+        "GET / HTTP/1.0\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: x\r\n",
+    );
+    check(
+        "GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: h2c, websocket\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: x\r\n",
+    );
+    let upgrade = "GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n";
+    refuses(&format!("{upgrade}{KEY}Content-Length: 1\r\n\r\n"), Malformed::UpgradeWithBody);
+    refuses(&format!("{upgrade}{KEY}Transfer-Encoding: chunked\r\n\r\n"), Malformed::UpgradeWithBody);
+    refuses(&format!("{upgrade}\r\n"), Malformed::WebSocketKey);
+    refuses(&format!("{upgrade}{KEY}{KEY}\r\n"), Malformed::WebSocketKey);
+    refuses(&format!("{upgrade}Sec-WebSocket-Key: short\r\n\r\n"), Malformed::WebSocketKey);
+}
+
+#[test]
+fn requests_that_could_be_read_two_ways_are_refused() {
+    use Malformed as M;
+    let get = "GET / HTTP/1.1\r\nHost: x\r\n";
+    for (lines, want) in [
+        ("Content-Length: 1\r\nContent-Length: 1\r\n", M::ContentLengthTwice),
+        ("Content-Length: 1\r\nContent-Length: 2\r\n", M::ContentLengthTwice),
+        ("Content-Length: 1, 1\r\n", M::ContentLength),
+        ("Content-Length: +1\r\n", M::ContentLength),
+        ("Content-Length: -1\r\n", M::ContentLength),
+        ("Content-Length: 0x1\r\n", M::ContentLength),
+        ("Content-Length:\r\n", M::ContentLength),
+        ("Content-Length: 1 1\r\n", M::ContentLength),
+        ("Content-Length: 18446744073709551616\r\n", M::ContentLength),
+        ("Content-Length: 1\r\nTransfer-Encoding: chunked\r\n", M::LengthAndCoding),
+        ("Transfer-Encoding: chunked\r\nContent-Length: 0\r\n", M::LengthAndCoding),
+        ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", M::CodingTwice),
+        ("Transfer-Encoding: chunked, chunked\r\n", M::Coding),
+        ("Transfer-Encoding: gzip, chunked\r\n", M::Coding),
+        ("Transfer-Encoding: identity\r\n", M::Coding),
+        ("Transfer-Encoding: xchunked\r\n", M::Coding),
+        ("Transfer-Encoding: \"chunked\"\r\n", M::Coding),
+        ("Transfer-Encoding:\r\n", M::Coding),
+        ("Transfer-Encoding: \x0bchunked\r\n", M::HeaderLine),
+        ("Transfer-Encoding : chunked\r\n", M::HeaderLine),
+        ("Transfer-Encoding\t: chunked\r\n", M::HeaderLine),
+        ("A: b\r\n c\r\n", M::HeaderLine),
+        ("A: b\r\n\tc\r\n", M::HeaderLine),
+        (" A: b\r\n", M::HeaderLine),
+        ("A\r\n", M::HeaderLine),
+        (": b\r\n", M::HeaderLine),
+        ("A(: b\r\n", M::HeaderLine),
+        ("A: b\0\r\n", M::HeaderLine),
+        ("A: b\rc\r\n", M::HeaderLine),
+        ("A: b\x7f\r\n", M::HeaderLine),
+        ("A: b\nC: d\r\n", M::BareLf),
+        ("Host: x\r\n", M::HostTwice),
+        ("Host: y\r\n", M::HostTwice),
+    ] {
+        refuses(&format!("{get}{lines}\r\n"), want);
+    }
+    refuses("GET / HTTP/1.1\r\n\r\n", M::HostMissing);
+    refuses("GET / HTTP/1.1\r\nHost:\r\n\r\n", M::Host);
+    refuses("GET / HTTP/1.1\r\nHost: a@b\r\n\r\n", M::Host);
+    refuses("GET / HTTP/1.1\r\nHost: a, b\r\n\r\n", M::Host);
+    refuses("GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", M::CodingInHttp10);
+    refuses("CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n", M::Connect);
+    refuses("GET http://y/ HTTP/1.1\r\nHost: x\r\n\r\n", M::HostContradicted);
+    refuses("GET http://user@x/ HTTP/1.1\r\nHost: x\r\n\r\n", M::Host);
+    refuses("GET ftp://x/ HTTP/1.1\r\nHost: x\r\n\r\n", M::Target);
+    refuses("GET x HTTP/1.1\r\nHost: x\r\n\r\n", M::Target);
+    refuses("GET * HTTP/1.1\r\nHost: x\r\n\r\n", M::Target);
+    refuses("GET @evil/ HTTP/1.1\r\nHost: x\r\n\r\n", M::Target);
+    refuses("GET /a#b HTTP/1.1\r\nHost: x\r\n\r\n", M::Target);
+    refuses("GET  / HTTP/1.1\r\nHost: x\r\n\r\n", M::FirstLine);
+    refuses("GET / a HTTP/1.1\r\nHost: x\r\n\r\n", M::FirstLine);
+    refuses("G@T / HTTP/1.1\r\nHost: x\r\n\r\n", M::FirstLine);
+    refuses("GET / HTTP/1.3\r\nHost: x\r\n\r\n", M::Version);
+    refuses("GET / HTTP/2.0\r\nHost: x\r\n\r\n", M::Version);
+    refuses(&format!("{get}{}\r\n", "A: b\r\n".repeat(64)), M::TooManyLines);
+    refuses(&format!("{get}Connection: {}\r\n\r\n", "a,".repeat(33)), M::ConnectionTokens);
+}
+
+fn read_answer(text: &[u8], asked: &Asked) -> Result<AnswerHead, Malformed> {
+    let mut scan = HeadScan::new(Side::Answer);
+    let length = scan.advance(text, &BOUNDS)?.expect("a whole head");
+    AnswerHead::parse(BytesMut::from(&text[..length]), &BOUNDS, asked)
+}
+
+const GET: Asked = Asked { is_head: false, accept: None };
+
+fn check_answer(text: &str, version: Version, want: &str) {
+    let head = read_answer(text.as_bytes(), &GET)
+        .unwrap_or_else(|refused| panic!("{text:?} was refused: {refused}"));
+    let mut out = Vec::new();
+    let how = ForClient { version, method: Method::Get, keep_alive: true, content_length: None };
+    forward::print_answer(&head, &how, &mut out);
+    assert_eq!(String::from_utf8(out).unwrap(), want);
+}
+
+#[test]
+fn answers_reach_the_client_as_they_came() {
+    use Version::{Http10, Http11};
+    check_answer(
+        "HTTP/1.1 404 Not  Here\r\nsEt-cookie: a\r\nContent-Length: 3\r\nConnection: keep-alive, X-H\r\nX-H: 1\r\nKeep-Alive: timeout=5\r\n\r\n",
+        Http11,
+        "HTTP/1.1 404 Not  Here\r\nsEt-cookie: a\r\nContent-Length: 3\r\n\r\n",
+    );
+    check_answer("HTTP/1.0 200\r\n\r\n", Http11, "HTTP/1.1 200\r\nTransfer-Encoding: chunked\r\n\r\n");
+    check_answer("HTTP/1.1 200 OK\r\n\r\n", Http10, "HTTP/1.1 200 OK\r\n\r\n");
+    check_answer(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n",
+        Http11,
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+    );
+    check_answer("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", Http10, "HTTP/1.1 200 OK\r\n\r\n");
+    check_answer(
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n",
+        Http10,
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\n",
+    );
+    check_answer("HTTP/1.1 204 No\r\nContent-Length: 2\r\n\r\n", Http11, "HTTP/1.1 204 No\r\n\r\n");
+    check_answer(
+        "HTTP/1.1 304 No\r\nContent-Length: 2\r\n\r\n",
+        Http11,
+        "HTTP/1.1 304 No\r\nContent-Length: 2\r\n\r\n",
+    );
+    check_answer(
+        "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n",
+        Http11,
+        "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n",
+    );
+    check_answer(
+        "HTTP/1.1 200 OK\r\nUpgrade: h2c\r\nContent-Length: 0\r\n\r\n",
+        Http11,
+        "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+    );
+}
+
+#[test]
+fn answers_that_could_be_read_two_ways_are_refused() {
+    use Malformed as M;
+    for (text, want) in [
+        ("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n", M::ContentLengthTwice),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n", M::LengthAndCoding),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n", M::Coding),
+        ("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n", M::CodingInHttp10),
+        ("HTTP/1.1 200 OK\r\nA: b\0\r\n", M::HeaderLine),
+        ("HTTP/1.1 200 OK\r\nA : b\r\n", M::HeaderLine),
+        ("HTTP/1.1 200 OK\r\nA: b\r\n c\r\n", M::HeaderLine),
+        ("HTTP/1.1 20 OK\r\n", M::Status),
+        ("HTTP/1.1 099 OK\r\n", M::Status),
+        ("HTTP/1.1 600 OK\r\n", M::Status),
+        ("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n", M::Unasked101),
+        ("HTTP/2.0 200 OK\r\n", M::Version),
+        ("ICY 200 OK\r\n", M::FirstLine),
+    ] {
+        assert_eq!(read_answer(format!("{text}\r\n").as_bytes(), &GET).err(), Some(want), "{text:?}");
+    }
+}
+
+#[test]
+fn only_a_101_that_answers_the_handshake_opens_a_tunnel() {
+    let text = format!("GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n{KEY}\r\n");
+    let asked = Asked::by(&read_request(text.as_bytes()).unwrap());
+    let accept = "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
+    let good = format!("HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: websocket\r\n{accept}\r\n");
+    assert_eq!(read_answer(good.as_bytes(), &asked).map(|head| head.status()), Ok(101));
+    for bad in [
+        good.replace("s3pP", "AAAA"),
+        good.replace(accept, ""),
+        good.replace(accept, &format!("{accept}{accept}")),
+        good.replace("Upgrade: websocket\r\n", "Upgrade: h2c\r\n"),
+        good.replace("Connection: upgrade\r\n", ""),
+    ] {
+        assert_eq!(read_answer(bad.as_bytes(), &asked).err(), Some(Malformed::Unasked101), "{bad:?}");
+    }
+}
+
+proptest! {
+    /// What is printed reads as the same request again, however often it is passed on.
+    #[test]
+    fn printing_and_reading_agree(
+        path in "/[a-zA-Z0-9._~%!$&'()*+,;=:@/-]{0,40}",
+        query in proptest::option::of("[a-zA-Z0-9=&._-]{0,40}"),
+        lines in proptest::collection::vec(("[A-Za-z][A-Za-z0-9-]{0,12}y", "[ -~]{0,30}"), 0..10),
+        length in proptest::option::of(0_u64..1 << 40),
+    ) {
+        let mut text = format!("POST {path}{} HTTP/1.1\r\nHost: x\r\n", query.map(|query| format!("?{query}")).unwrap_or_default());
+        for (name, value) in &lines {
+            text.push_str(&format!("{name}: {}\r\n", value.trim()));
+        }
+        if let Some(length) = length {
+            text.push_str(&format!("Content-Length: {length}\r\n"));
+        }
+        text.push_str("\r\n");
+        let head = read_request(text.as_bytes()).unwrap();
+        let once = print_request(&head, false, false);
+        prop_assert!(once.starts_with(text.trim_end_matches("\r\n")));
+        let again = read_request(once.as_bytes()).unwrap();
+        prop_assert_eq!(print_request(&again, false, false), once);
+        prop_assert_eq!(again.body(), head.body());
+    }
+
+    #[test]
+    fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let text = [b"GET / HTTP/1.1\r\nHost: x\r\n".as_slice(), &bytes, b"\r\n\r\n"].concat();
+        if let Ok(Some(length)) = HeadScan::new(Side::Request).advance(&text, &BOUNDS) {
+            let _ = RequestHead::parse(BytesMut::from(&text[..length]), &BOUNDS);
+        }
+        let text = [b"HTTP/1.1 200 OK\r\n".as_slice(), &bytes, b"\r\n\r\n"].concat();
+        if let Ok(Some(length)) = HeadScan::new(Side::Answer).advance(&text, &BOUNDS) {
+            let _ = AnswerHead::parse(BytesMut::from(&text[..length]), &BOUNDS, &GET);
+        }
+    }
+}

@@ -34,6 +34,11 @@ impl ClientEnd {
         Self { peer, is_trusted, scheme, port, plain_lines: plain_lines.into_bytes().into() }
     }
 
+    /// The other end of the connection.
+    pub fn peer(&self) -> IpAddr {
+        self.peer
+    }
+
     /// The address of the client: the peer's, unless it is trusted; then the first one, walking X-Forwarded-For
     /// from the right, that is not.
     pub fn client_address(&self, head: &RequestHead, is_trusted: impl Fn(IpAddr) -> bool) -> IpAddr {

@@ -70,6 +70,11 @@ impl Span {
         &whole[self.start as usize..self.end as usize]
     }
 
+    /// Where it ends.
+    pub fn end(&self) -> usize {
+        self.end as usize
+    }
+
     /// Whether it names nothing.
     pub fn is_empty(&self) -> bool {
         self.start == self.end

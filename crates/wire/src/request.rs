@@ -22,7 +22,6 @@ pub struct RequestHead {
     path: Span,
     /// What follows `?`, if anything does.
     query: Option<Span>,
-    /// What the origin gets where the path is empty: `/`, or `*` for OPTIONS (RFC 9112 section 3.2.4).
     version: Version,
     host: Option<Span>,
     body: RequestBody,
@@ -150,13 +149,22 @@ impl RequestHead {
         self.target.of_bytes(&self.bytes)
     }
 
-    /// The path, never empty: what routes are matched against.
+    /// The path, never empty: what routes are matched against. Where an absolute-form target has none it is `/`, or
+    /// `*` for OPTIONS (RFC 9112 section 3.2.4).
     pub fn path_bytes(&self) -> &[u8] {
         match self.path.of_bytes(&self.bytes) {
             [] if self.method == Method::Options && self.query.is_none() => b"*",
             [] => b"/",
             path => path,
         }
+    }
+
+    /// The target in origin-form as it came, from the path on: for a redirect.
+    pub fn path_and_query(&self) -> &[u8] {
+        if matches!(self.path_bytes(), b"*") || (self.path.is_empty() && self.query.is_none()) {
+            return b"/";
+        }
+        &self.bytes[self.path.start as usize..self.target.end as usize]
     }
 
     /// The query, without its `?`.

@@ -1,0 +1,302 @@
+//! The access log: lines are made in a worker's own buffer and written by a thread of their own, so that a slow disk
+//! or reader loses lines, which are counted, and never holds up a request.
+
+use std::cell::RefCell;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+use config::plan::{self, AccessLog, LogFormat};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use wire::Version;
+use wire::request::RequestHead;
+
+use crate::record::{Counters, Record, TunnelRecord, target_for_log};
+
+/// A worker's end of the access log.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    format: LogFormat,
+    made: RefCell<Made>,
+    to_writer: Option<SyncSender<Vec<u8>>>,
+    counters: Arc<Counters>,
+}
+
+#[derive(Debug, Default)]
+struct Made {
+    bytes: Vec<u8>,
+    lines: u64,
+}
+
+impl Lines {
+    pub(crate) fn exchange(&self, record: &Record, head: &RequestHead) {
+        self.counters.count(record);
+        self.add(|out| match self.format {
+            LogFormat::Json => exchange_json(record, head, out),
+            LogFormat::Combined => exchange_combined(record, head, out),
+        });
+    }
+
+    /// A request that was refused before it was one.
+    pub(crate) fn refusal(&self, record: &Record) {
+        self.counters.count(record);
+        self.add(|out| match self.format {
+            LogFormat::Json => write_json(&begin_json(record), out),
+            LogFormat::Combined => combined(record, "-", ("-", "-"), out),
+        });
+    }
+
+    pub(crate) fn tunnel(&self, record: &TunnelRecord) {
+        self.counters.count_tunnel(record);
+        // `combined` has no words for a tunnel; its 101 was logged as an exchange.
+        if self.format == LogFormat::Json {
+            self.add(|out| tunnel_json(record, out));
+        }
+    }
+
+    fn add(&self, print: impl FnOnce(&mut Vec<u8>)) {
+        if self.to_writer.is_none() {
+            return;
+        }
+        let mut made = self.made.borrow_mut();
+        print(&mut made.bytes);
+        made.bytes.push(b'\n');
+        made.lines += 1;
+        if made.bytes.len() >= BATCH_BYTES {
+            drop(made);
+            self.flush();
+        }
+    }
+
+    /// Hands what was made to the writer. Called now and then, so that a quiet proxy's log is current too.
+    pub(crate) fn flush(&self) {
+        let made = self.made.take();
+        if made.lines == 0 {
+            return;
+        }
+        if self.to_writer.as_ref().is_some_and(|writer| writer.try_send(made.bytes).is_err()) {
+            self.counters.count_lost_lines(made.lines);
+        }
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+/// The thread that writes, and what the workers' ends are made from.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    to_writer: Option<SyncSender<Vec<u8>>>,
+    format: LogFormat,
+    reopen: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    /// Opens the log. Fails if its file cannot be opened.
+    pub(crate) fn start(log: &plan::Log) -> io::Result<Self> {
+        let reopen = Arc::new(AtomicBool::new(false));
+        let out = match &log.access {
+            AccessLog::Off => {
+                return Ok(Self { to_writer: None, format: log.format, reopen, thread: None });
+            }
+            AccessLog::Stdout => Out::Stdout,
+            AccessLog::File(path) => Out::File { file: open(path)?, path: path.clone() },
+        };
+        let (to_writer, batches) = sync_channel(BATCHES_MAX);
+        let asked = reopen.clone();
+        let thread = std::thread::Builder::new()
+            .name("access-log".into())
+            .spawn(move || write_all(out, &batches, &asked))?;
+        Ok(Self { to_writer: Some(to_writer), format: log.format, reopen, thread: Some(thread) })
+    }
+
+    /// A worker's end.
+    pub(crate) fn lines(&self, counters: Arc<Counters>) -> Lines {
+        Lines { format: self.format, made: RefCell::default(), to_writer: self.to_writer.clone(), counters }
+    }
+
+    /// Opens the file again at its path, after a rotation.
+    pub(crate) fn reopen(&self) {
+        self.reopen.store(true, Relaxed);
+    }
+
+    /// Writes what the workers, which are gone, have handed over.
+    pub(crate) fn finish(mut self) {
+        self.to_writer = None;
+        if let Some(thread) = self.thread.take() {
+            // It ends when its senders are gone; a panic there has been reported by itself.
+            let _ = thread.join();
+        }
+    }
+}
+
+enum Out {
+    Stdout,
+    File { file: File, path: PathBuf },
+}
+
+fn open(path: &PathBuf) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).open(path)
+}
+
+fn write_all(mut out: Out, batches: &Receiver<Vec<u8>>, reopen: &AtomicBool) {
+    let mut is_failing = false;
+    loop {
+        let batch = batches.recv_timeout(FLUSH_EVERY);
+        if reopen.swap(false, Relaxed) {
+            reopen_file(&mut out);
+        }
+        let batch = match batch {
+            Ok(batch) => batch,
+            Err(RecvTimeoutError::Timeout) => continue,
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
+        let written = match &mut out {
+            Out::Stdout => io::stdout().write_all(&batch),
+            Out::File { file, .. } => file.write_all(&batch),
+        };
+        match written {
+            Ok(()) => is_failing = false,
+            // Said once, not once a batch: a full disk is full for a while.
+            Err(error) if !is_failing => {
+                is_failing = true;
+                tracing::error!(%error, "access log cannot be written; lines are lost until it can");
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+fn reopen_file(out: &mut Out) {
+    if let Out::File { file, path } = out {
+        match open(path) {
+            Ok(opened) => *file = opened,
+            Err(error) => tracing::error!(path = %path.display(), %error, "access log stays where it was"),
+        }
+    }
+}
+
+/// What every line has.
+fn begin_json(record: &Record) -> serde_json::Value {
+    let mut line = serde_json::json!({
+        "time": now(),
+        "client": record.client.to_string(),
+        "status": record.status,
+        "bytes_in": record.bytes_in,
+        "bytes_out": record.bytes_out,
+        "ms": record.begun.elapsed().as_secs_f64() * 1000.0,
+    });
+    if let Some(fault) = record.fault {
+        line["fault"] = fault.reason().into();
+        if let Some(detail) = fault.detail() {
+            line["detail"] = detail.into();
+        }
+    }
+    line
+}
+
+fn exchange_json(record: &Record, head: &RequestHead, out: &mut Vec<u8>) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let mut line = begin_json(record);
+    line["method"] = text(head.method_bytes()).into();
+    line["host"] = head.host_bytes().map(text).into();
+    line["target"] = text(&target_for_log(head)).into();
+    if let Some(node) = &record.node {
+        line["upstream"] = node.upstream.as_str().into();
+        line["node"] = node.roster.written.as_str().into();
+        line["address"] = node.address().to_string().into();
+        line["sticky"] = record.sticky.as_str().into();
+        line["attempts"] = record.attempts.into();
+    }
+    if let Some(answered) = record.answered_after {
+        line["answered_ms"] = (answered.as_secs_f64() * 1000.0).into();
+    }
+    write_json(&line, out);
+}
+
+fn tunnel_json(record: &TunnelRecord, out: &mut Vec<u8>) {
+    let line = serde_json::json!({
+        "time": now(),
+        "client": record.client.to_string(),
+        "tunnel": record.ended_by.as_str(),
+        "upstream": record.node.upstream,
+        "node": record.node.roster.written,
+        "address": record.node.address().to_string(),
+        "bytes_in": record.bytes_to_origin,
+        "bytes_out": record.bytes_to_client,
+        "ms": record.lasted.as_secs_f64() * 1000.0,
+    });
+    write_json(&line, out);
+}
+
+fn write_json(line: &serde_json::Value, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, line).expect("a value of strings and numbers, into memory");
+}
+
+fn exchange_combined(record: &Record, head: &RequestHead, out: &mut Vec<u8>) {
+    let version = match head.version() {
+        Version::Http10 => "1.0",
+        Version::Http11 => "1.1",
+    };
+    let target = target_for_log(head);
+    let request = format!("{} {} HTTP/{version}", Escaped(head.method_bytes()), Escaped(&target));
+    let header = |name| Escaped(head.header(name).unwrap_or(b"-")).to_string();
+    combined(record, &request, (&header("referer"), &header("user-agent")), out);
+}
+
+/// nginx's `combined`, so that what reads nginx's log reads ours.
+fn combined(record: &Record, request: &str, (referer, user_agent): (&str, &str), out: &mut Vec<u8>) {
+    const FORMAT: &[time::format_description::BorrowedFormatItem<'_>] =
+        time::macros::format_description!("[day]/[month repr:short]/[year]:[hour]:[minute]:[second] +0000");
+    let time = OffsetDateTime::from(SystemTime::now()).format(FORMAT).unwrap_or_default();
+    let Record { client, status, bytes_out, .. } = record;
+    write!(out, "{client} - - [{time}] \"{request}\" {status} {bytes_out} \"{referer}\" \"{user_agent}\"")
+        .expect("into memory");
+}
+
+/// A client's bytes between quotes: nothing in them can end the quote or the line.
+struct Escaped<'a>(&'a [u8]);
+
+impl std::fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for &byte in self.0 {
+            match byte {
+                b'"' | b'\\' | 0..b' ' | 0x7f.. => write!(f, "\\x{byte:02X}")?,
+                _ => write!(f, "{}", char::from(byte))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn now() -> String {
+    OffsetDateTime::from(SystemTime::now()).format(&Rfc3339).unwrap_or_default()
+}
+
+/// A worker's lines are handed over in batches of about so much.
+const BATCH_BYTES: usize = 32 * 1024;
+/// Batches under way; about 8 MiB of lines wait for a slow disk before more are lost.
+const BATCHES_MAX: usize = 256;
+/// A line is at most about so old when it is written.
+pub(crate) const FLUSH_EVERY: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_cannot_write_the_log() {
+        let evil = b"a\" 200 0\n\x1b[2J\\\xff";
+        assert_eq!(Escaped(evil).to_string(), "a\\x22 200 0\\x0A\\x1B[2J\\x5C\\xFF");
+    }
+}

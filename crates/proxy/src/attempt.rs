@@ -1,0 +1,237 @@
+//! One request, one node after another until one has answered. Which node, which connection, and whether to try
+//! again are decided here; what happens on the connection is in `exchange`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use wire::request::{Method, RequestBody, RequestHead};
+
+use crate::balance::{self, Load};
+use crate::conversation::Exchanged;
+use crate::ends::{BodySource, ReplySink};
+use crate::exchange::{self, Purpose, Session, TunnelSession};
+use crate::fault::{Fault, OriginFault, OurFault, Retry};
+use crate::record::{self, Record};
+use crate::registry::{SessionUse, Use};
+use crate::shared::Snapshot;
+use crate::sticky::{InPlace, Opening, Place};
+use crate::upstream::Upstream;
+use crate::upstream::connect::connect;
+use crate::upstream::node::{InSession, Node, Observed};
+use crate::upstream::pool::Lease;
+use crate::worker::Worker;
+
+/// What stays the same from attempt to attempt.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Request<'a> {
+    pub(crate) head: &'a RequestHead,
+    pub(crate) reply: &'a ReplySink<'a>,
+    pub(crate) upstream: &'a Upstream,
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) worker: &'a Worker,
+}
+
+impl Request<'_> {
+    /// Whether a request that may have reached a node may be sent again.
+    fn is_repeatable(&self) -> bool {
+        self.head.method().is_safe() && self.head.body() == RequestBody::None
+    }
+}
+
+/// Tries until a node has answered, or until it may not be tried again.
+pub(crate) async fn until_answered(
+    request: &Request<'_>,
+    place: Place,
+    body: &mut BodySource<'_>,
+    record: &mut Record,
+) -> Result<Exchanged, Fault> {
+    match place {
+        Place::Session(in_place) => at_its_node(request, in_place, body, record).await,
+        Place::NewSession(opening) => anywhere(request, Some(opening), body, record).await,
+        Place::Anywhere => anywhere(request, None, body, record).await,
+        Place::Nowhere => Err(OurFault::SessionUnknown.into()),
+    }
+}
+
+/// A request that any node may answer, and that may begin a session there.
+async fn anywhere(
+    request: &Request<'_>,
+    opening: Option<Opening>,
+    body: &mut BodySource<'_>,
+    record: &mut Record,
+) -> Result<Exchanged, Fault> {
+    if opening.is_some() {
+        record.sticky = record::Sticky::Handshake;
+    }
+    let mut tried = Vec::new();
+    let mut fault = Fault::from(OurFault::NoNode);
+    // A connection that died in the pool says nothing of its node, and costs none of the attempts; but not for ever.
+    let mut stale = 0;
+    while tried.len() < request.snapshot.plan.limits.attempts_max && stale < STALE_MAX {
+        let Some((index, in_session)) = choose(request, opening.is_some(), &tried) else { break };
+        let node = &request.upstream.nodes[index];
+        let purpose = purpose_of(opening, in_session);
+        fault = match one(request, node, purpose, body, record, stale > 0).await {
+            Ok(exchanged) => return Ok(exchanged),
+            Err(fault) => fault,
+        };
+        if !may_repeat(request, fault) {
+            return Err(fault);
+        }
+        match fault {
+            Fault::Origin(OriginFault::ClosedUnanswered { reused: true }) => stale += 1,
+            _ => tried.push(index),
+        }
+    }
+    Err(fault)
+}
+
+/// The least loaded node that was not tried, and the session's place on it if it begins one.
+fn choose(
+    request: &Request<'_>,
+    begins_session: bool,
+    tried: &[usize],
+) -> Option<(usize, Option<InSession>)> {
+    if begins_session {
+        let (index, in_session) = request.upstream.claim_session(tried)?;
+        return Some((index, Some(in_session)));
+    }
+    let index = balance::pick(&request.upstream.nodes, tried, Load::InFlight, &request.worker.cursor)?;
+    Some((index, None))
+}
+
+fn purpose_of(opening: Option<Opening>, in_session: Option<InSession>) -> Purpose {
+    match (opening, in_session) {
+        (Some(Opening::Handshake { tags }), Some(in_session)) => Purpose::Handshake { tags, in_session },
+        (Some(Opening::WebSocket { is_engine_io }), Some(in_session)) => {
+            Purpose::Plain { session: Some(TunnelSession::Own { _counted: in_session, is_engine_io }) }
+        }
+        (None, _) | (_, None) => Purpose::Plain { session: None },
+    }
+}
+
+/// A request of a session: to its node, or nowhere (Engine.IO allows one GET and one POST of a session at a time, so
+/// that one that may have arrived is never sent again but on proof that it has not).
+async fn at_its_node(
+    request: &Request<'_>,
+    place: InPlace,
+    body: &mut BodySource<'_>,
+    record: &mut Record,
+) -> Result<Exchanged, Fault> {
+    record.sticky = if place.is_tagged { record::Sticky::Tag } else { record::Sticky::Learned };
+    let how = if request.head.websocket_key().is_some() { Use::Tunnel } else { Use::Request };
+    let silence = request.upstream.registry.begin(&place.sid, &place.node, how, Instant::now());
+    let registered = SessionUse { registry: request.upstream.registry.clone(), sid: place.sid, how };
+    if how == Use::Request {
+        body.watch_for_close_packet();
+    }
+    let session = |registered| Session { registered, is_tagged: place.is_tagged, silence };
+    let sid = registered.sid.clone();
+    let first = one(request, &place.node, Purpose::Session(session(registered)), body, record, false).await;
+    let exchanged = match first {
+        // An idle connection that died under a poll: the node has not seen it, or has already closed the session.
+        Err(Fault::Origin(OriginFault::ClosedUnanswered { reused: true })) if request.is_repeatable() => {
+            request.upstream.registry.begin(&sid, &place.node, how, Instant::now());
+            let registered =
+                SessionUse { registry: request.upstream.registry.clone(), sid: sid.clone(), how };
+            one(request, &place.node, Purpose::Session(session(registered)), body, record, true).await
+        }
+        other => other,
+    };
+    let registry = &request.upstream.registry;
+    match exchanged {
+        // Engine.IO closes a session whose pending poll is cut.
+        Err(Fault::Client(_)) if how == Use::Request && request.head.method() == Method::Get => {
+            registry.close(&sid)
+        }
+        // Nobody listens there any more, so the process that knew the session is gone, and the client may know.
+        Err(Fault::Origin(OriginFault::Refused)) => {
+            registry.close(&sid);
+            return Err(OurFault::SessionUnknown.into());
+        }
+        Ok(_) if body.held_close_packet() => registry.close(&sid),
+        Ok(_) | Err(_) => {}
+    }
+    exchanged
+}
+
+/// One attempt at one node; `fresh` asks for a new connection.
+async fn one(
+    request: &Request<'_>,
+    node: &Arc<Node>,
+    purpose: Purpose,
+    body: &mut BodySource<'_>,
+    record: &mut Record,
+    fresh: bool,
+) -> Result<Exchanged, Fault> {
+    record.node = Some(node.clone());
+    record.attempts += 1;
+    let outcome = match lease(request, node, fresh).await {
+        Ok(lease) => exchange::run(request, lease, purpose, body, record).await,
+        Err(fault) => Err(fault),
+    };
+    let observed = match &outcome {
+        Ok(_) => Some(Observed::Answered),
+        Err(fault) => observation(*fault),
+    };
+    if let Some(observed) = observed
+        && node.observe(observed)
+    {
+        request.worker.shared.fallen.tell(node);
+        request.worker.pool.forget(node);
+    }
+    outcome
+}
+
+/// A connection to `node`: an idle one, or a new one.
+async fn lease(request: &Request<'_>, node: &Arc<Node>, fresh: bool) -> Result<Lease, Fault> {
+    let worker = request.worker;
+    if fresh {
+        // What died took its siblings with it more often than not.
+        worker.pool.forget(node);
+    } else if let Some(lease) = worker.pool.take(node, !request.is_repeatable(), Instant::now()) {
+        return Ok(lease);
+    }
+    connect(node, request.upstream.plan.timeouts.connect).await
+}
+
+fn may_repeat(request: &Request<'_>, fault: Fault) -> bool {
+    match fault.retry() {
+        Retry::Never => false,
+        Retry::NothingSent => true,
+        Retry::IfSafe => request.is_repeatable() && !request.reply.has_begun(),
+    }
+}
+
+/// What a fault says of the node, if it says anything.
+fn observation(fault: Fault) -> Option<Observed> {
+    match fault {
+        Fault::Origin(OriginFault::Refused) => Some(Observed::Refused),
+        Fault::Origin(OriginFault::ClosedUnanswered { reused: true }) => None,
+        Fault::Origin(
+            OriginFault::Unreachable
+            | OriginFault::ConnectTimedOut
+            | OriginFault::ClosedUnanswered { reused: false }
+            | OriginFault::AnswerTimedOut,
+        ) => Some(Observed::Failed(fault.reason())),
+        // It answered, if badly: that is its app's business, and another node's app is the same.
+        Fault::Origin(OriginFault::Malformed(_) | OriginFault::CutShort | OriginFault::BodyTimedOut) => {
+            Some(Observed::Answered)
+        }
+        Fault::Client(_) | Fault::Ours(_) => None,
+    }
+}
+
+/// How long an answer is waited for: a poll of a session for as long as the session can be silent.
+pub(crate) fn answer_patience(answer: Duration, purpose: &Purpose) -> Duration {
+    match purpose {
+        Purpose::Session(session) => answer.max(session.silence.unwrap_or(SILENCE_UNKNOWN) + SLACK),
+        Purpose::Handshake { .. } | Purpose::Plain { .. } => answer,
+    }
+}
+
+const STALE_MAX: usize = 2;
+/// For a session whose handshake another tidelock saw, on a node whose settings are not known yet.
+const SILENCE_UNKNOWN: Duration = Duration::from_secs(600);
+const SLACK: Duration = Duration::from_secs(5);

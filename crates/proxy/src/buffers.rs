@@ -1,0 +1,56 @@
+//! A worker's buffers. Whoever waits holds none; whoever reads borrows one and gives it back.
+
+use std::cell::RefCell;
+
+use bytes::BytesMut;
+
+/// The buffers that a worker's connections share.
+#[derive(Debug)]
+pub(crate) struct Buffers {
+    free: RefCell<Vec<BytesMut>>,
+    bytes: usize,
+}
+
+impl Buffers {
+    /// Buffers of so many bytes each.
+    pub(crate) fn new(bytes: usize) -> Self {
+        Self { free: RefCell::new(Vec::with_capacity(FREE_MAX)), bytes }
+    }
+
+    /// The size of one.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn take(&self) -> BytesMut {
+        self.free.borrow_mut().pop().unwrap_or_else(|| BytesMut::with_capacity(self.bytes))
+    }
+
+    /// Makes sure that a read into `buffer` has somewhere to go, without letting it grow beyond its size for as
+    /// long as it has room at all.
+    pub(crate) fn make_room(&self, buffer: &mut BytesMut) {
+        if buffer.capacity() == 0 {
+            *buffer = self.take();
+        } else if buffer.capacity() == buffer.len() {
+            buffer.reserve(self.bytes);
+        }
+    }
+
+    pub(crate) fn give_back_if_empty(&self, buffer: &mut BytesMut) {
+        if buffer.is_empty() {
+            self.give(std::mem::take(buffer));
+        }
+    }
+
+    /// Takes a buffer back if it is whole again, that is, if no part that was split off lives on.
+    pub(crate) fn give(&self, mut buffer: BytesMut) {
+        buffer.clear();
+        let mut free = self.free.borrow_mut();
+        if free.len() < FREE_MAX && buffer.try_reclaim(self.bytes) {
+            free.push(buffer);
+        }
+    }
+}
+
+/// Enough for a burst; the rest goes back to the allocator.
+const FREE_MAX: usize = 64;

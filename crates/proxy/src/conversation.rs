@@ -1,0 +1,254 @@
+//! One client connection, first byte to last, and one request, head to answer. Read [`converse`] and [`answer`] to
+//! know the proxy; everything they call is a leaf.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::time::{Instant, timeout};
+use wire::forward::ClientEnd;
+use wire::request::RequestHead;
+use wire::scan::{HeadScan, Side};
+
+use crate::attempt;
+use crate::ends::{BodySource, ReplySink};
+use crate::exchange::OriginEnd;
+use crate::fault::{ClientFault, Fault, OurFault};
+use crate::record::Record;
+use crate::reply;
+use crate::shared::{Snapshot, head_bounds};
+use crate::sticky::{self, Place};
+use crate::stream::{Io, Stream};
+use crate::worker::Worker;
+
+/// A client's connection.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) io: Io,
+    /// What was read and is not understood yet.
+    pub(crate) inbound: BytesMut,
+    pub(crate) end: ClientEnd,
+    /// Whether every request is answered with a redirect, and to which port.
+    redirects: Option<Option<u16>>,
+    /// Of the first byte of the request that is being read.
+    begun: Option<Instant>,
+}
+
+/// How a conversation ended.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// Between two requests, or after an answer that said it was the last; the client is still owed the end.
+    Politely,
+    /// The client left, or was told nothing more.
+    Abruptly,
+    /// It became a tunnel.
+    Upgraded(OriginEnd),
+}
+
+/// What follows an exchange.
+#[derive(Debug)]
+pub(crate) enum Exchanged {
+    KeepAlive,
+    Close,
+    Upgraded(OriginEnd),
+}
+
+/// Talks to one client until one of both has had enough.
+pub(crate) async fn converse(client: &mut Client, worker: &Worker) -> Ended {
+    loop {
+        let head = match client.next_head(worker).await {
+            Ok(Some(head)) => head,
+            Ok(None) => return Ended::Politely,
+            Err(fault) => return client.refuse(fault, worker).await,
+        };
+        let mut record = Record::new(client.client_address(&head, &worker.snapshot()), client.begun());
+        let (mut body, reply) = client.exchange_ends(&head, worker);
+        let exchanged = match answer(&head, &mut body, &reply, worker, &mut record).await {
+            Ok(exchanged) => exchanged,
+            Err(fault) => tell(fault, &head, &body, &reply, &mut record).await,
+        };
+        record.bytes_in = body.bytes();
+        record.bytes_out = reply.bytes();
+        let has_told = reply.has_begun();
+        worker.lines.exchange(&record, &head);
+        match exchanged {
+            Exchanged::KeepAlive => client.rest(worker),
+            Exchanged::Close if has_told => return Ended::Politely,
+            Exchanged::Close => return Ended::Abruptly,
+            Exchanged::Upgraded(origin) => return Ended::Upgraded(origin),
+        }
+    }
+}
+
+/// Answers one request: finds its upstream, its place, a node, and exchanges.
+async fn answer(
+    head: &RequestHead,
+    body: &mut BodySource<'_>,
+    reply: &ReplySink<'_>,
+    worker: &Worker,
+    record: &mut Record,
+) -> Result<Exchanged, Fault> {
+    if let Some(port) = reply.redirects {
+        let keep_alive = reply.keep_alive && body.is_done();
+        let (status, bytes) = reply::redirect_to_https(head, port, keep_alive)
+            .ok_or(ClientFault::Malformed(wire::Malformed::HostMissing))?;
+        record.status = status;
+        reply.send_whole(&bytes, worker.body_patience()).await?;
+        return Ok(if keep_alive { Exchanged::KeepAlive } else { Exchanged::Close });
+    }
+    let snapshot = worker.snapshot();
+    let upstream = snapshot.route(head)?;
+    body.accept(head, snapshot.plan.limits.body_bytes_max)?;
+    let place = sticky::place(head, upstream);
+    if let Place::Nowhere = place {
+        record.sticky = crate::record::Sticky::Unknown;
+        return Err(OurFault::SessionUnknown.into());
+    }
+    let request = attempt::Request { head, reply, upstream, snapshot: &snapshot, worker };
+    // Boxed, because a connection lives for hours and this for milliseconds: its size is the exchange's alone.
+    Box::pin(attempt::until_answered(&request, place, body, record)).await
+}
+
+/// Turns a fault into an answer, where there is still somebody to tell and nothing of an answer has gone out.
+async fn tell(
+    fault: Fault,
+    head: &RequestHead,
+    body: &BodySource<'_>,
+    reply: &ReplySink<'_>,
+    record: &mut Record,
+) -> Exchanged {
+    record.fault = Some(fault);
+    if reply.has_begun() {
+        reply.show_cut();
+        return Exchanged::Close;
+    }
+    let is_clients = matches!(fault, Fault::Client(_));
+    let keep_alive = reply.keep_alive && body.is_done() && !is_clients;
+    let Some((status, bytes)) = reply::fault(fault, Some(head), keep_alive) else {
+        record.status = STATUS_CLIENT_CLOSED;
+        return Exchanged::Close;
+    };
+    record.status = status;
+    match reply.send_whole(&bytes, LAST_WORD_PATIENCE).await {
+        Ok(()) if keep_alive => Exchanged::KeepAlive,
+        Ok(()) | Err(_) => Exchanged::Close,
+    }
+}
+
+impl Client {
+    /// A connection that has just been accepted.
+    pub(crate) fn new(stream: Stream, end: ClientEnd, redirects: Option<Option<u16>>) -> Self {
+        Self { io: Io::new(stream), inbound: BytesMut::new(), end, redirects, begun: None }
+    }
+
+    /// The next request's head; `None` when the client has closed, or is idle for longer than it may be.
+    async fn next_head(&mut self, worker: &Worker) -> Result<Option<RequestHead>, Fault> {
+        let plan = worker.snapshot().plan.clone();
+        let bounds = head_bounds(&plan.limits);
+        let mut scan = HeadScan::new(Side::Request);
+        if self.inbound.is_empty() && !self.wait_for_request(plan.timeouts.idle, worker).await {
+            return Ok(None);
+        }
+        let begun = Instant::now();
+        self.begun = Some(begun);
+        let reading = async {
+            loop {
+                if let Some(length) = scan.advance(&self.inbound, &bounds).map_err(ClientFault::from)? {
+                    return Ok(length);
+                }
+                match self.io.read(&mut self.inbound, &worker.buffers).await {
+                    Ok(0) | Err(_) => return Err(ClientFault::Gone),
+                    Ok(_) => {}
+                }
+            }
+        };
+        match timeout(plan.timeouts.head, reading).await {
+            Ok(Ok(length)) => {
+                let head = RequestHead::parse(self.inbound.split_to(length), &bounds);
+                Ok(Some(head.map_err(ClientFault::from)?))
+            }
+            Ok(Err(ClientFault::Gone)) if scan.is_at_start() => Ok(None),
+            Ok(Err(fault)) => Err(fault.into()),
+            Err(_) => Err(ClientFault::HeadTimedOut.into()),
+        }
+    }
+
+    /// Whether something comes before the client has been idle for too long. While the proxy leaves, that is soon;
+    /// but not at once, for a request may be on its way.
+    async fn wait_for_request(&self, idle: Duration, worker: &Worker) -> bool {
+        tokio::select! {
+            biased;
+            readable = timeout(idle, self.io.readable()) => matches!(readable, Ok(Ok(()))),
+            () = worker.leaves() => matches!(timeout(idle.min(IDLE_WHILE_LEAVING), self.io.readable()).await, Ok(Ok(()))),
+        }
+    }
+
+    /// Holds nothing while idle.
+    fn rest(&mut self, worker: &Worker) {
+        self.begun = None;
+        worker.buffers.give_back_if_empty(&mut self.inbound);
+    }
+
+    fn begun(&self) -> Instant {
+        self.begun.unwrap_or_else(Instant::now)
+    }
+
+    fn client_address(&self, head: &RequestHead, snapshot: &Snapshot) -> IpAddr {
+        self.end.client_address(head, |address| snapshot.is_trusted(address))
+    }
+
+    /// The two ends of an exchange with this client: where its body comes from and where the answer goes.
+    fn exchange_ends<'c>(
+        &'c mut self,
+        head: &RequestHead,
+        worker: &'c Worker,
+    ) -> (BodySource<'c>, ReplySink<'c>) {
+        let keep_alive = head.keep_alive() && !worker.is_leaving();
+        let reply = ReplySink::new(&self.io, head, keep_alive, &self.end, self.redirects);
+        (BodySource::new(&self.io, &mut self.inbound, head, worker), reply)
+    }
+
+    /// Answers what never became a request.
+    async fn refuse(&mut self, fault: Fault, worker: &Worker) -> Ended {
+        let mut record = Record::new(self.end.peer(), self.begun());
+        record.fault = Some(fault);
+        let mut ended = Ended::Abruptly;
+        if let Some((status, bytes)) = reply::fault(fault, None, false) {
+            record.status = status;
+            record.bytes_out = bytes.len() as u64;
+            let told = timeout(LAST_WORD_PATIENCE, self.io.write_all(&bytes, b"")).await;
+            if let Ok(Ok(())) = told {
+                ended = Ended::Politely;
+            }
+        }
+        worker.lines.refusal(&record);
+        ended
+    }
+}
+
+/// Sends the end and reads on until the client's own, or until it has had long enough: a close while bytes of the
+/// client are unread would be a reset, and a reset can eat the answer (RFC 9112 section 9.6).
+pub(crate) async fn linger(client: &Client, worker: &Worker) {
+    let end = async {
+        client.io.shutdown().await?;
+        let mut discarded = worker.buffers.take();
+        loop {
+            discarded.clear();
+            if client.io.read(&mut discarded, &worker.buffers).await? == 0 {
+                worker.buffers.give(discarded);
+                return Ok::<_, std::io::Error>(());
+            }
+        }
+    };
+    // However it ends, the connection is over.
+    let _ = timeout(LINGER, end).await;
+}
+
+/// nginx's code in logs for a client that closed before its answer; never sent.
+const STATUS_CLIENT_CLOSED: u16 = 499;
+/// A client that does not take a short answer in so long is not waiting for it.
+const LAST_WORD_PATIENCE: Duration = std::time::Duration::from_secs(5);
+/// How long an early close waits for the client's own end.
+const LINGER: Duration = std::time::Duration::from_secs(2);
+/// A client's request may cross our leaving on its way; Node.js' agents reuse a connection for as long.
+const IDLE_WHILE_LEAVING: Duration = std::time::Duration::from_secs(5);

@@ -1,0 +1,203 @@
+//! The client's two ends of an exchange: where the request's body comes from, and where the answer goes. The spine
+//! and the exchange know these, never the client's connection, so that other kinds of ends can take their place.
+
+use std::cell::Cell;
+use std::io::IoSlice;
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use tokio::time::timeout;
+use wire::Version;
+use wire::body::{BodyWalk, Walked};
+use wire::forward::ClientEnd;
+use wire::request::{RequestBody, RequestHead};
+
+use crate::buffers::Buffers;
+use crate::fault::{ClientFault, Fault};
+use crate::stream::Io;
+use crate::worker::Worker;
+
+/// Where the body of a request comes from.
+#[derive(Debug)]
+pub(crate) struct BodySource<'c> {
+    io: &'c Io,
+    inbound: &'c mut BytesMut,
+    buffers: &'c Buffers,
+    walk: Option<BodyWalk>,
+    is_done: bool,
+    bytes: u64,
+}
+
+impl<'c> BodySource<'c> {
+    pub(crate) fn new(io: &'c Io, inbound: &'c mut BytesMut, head: &RequestHead, worker: &'c Worker) -> Self {
+        let is_done = head.body() == RequestBody::None;
+        Self { io, inbound, buffers: &worker.buffers, walk: None, is_done, bytes: 0 }
+    }
+
+    /// Takes the body on, if it is not longer than it may be.
+    pub(crate) fn accept(&mut self, head: &RequestHead, bytes_max: Option<u64>) -> Result<(), Fault> {
+        self.walk = Some(BodyWalk::of_request(head.body(), bytes_max).map_err(ClientFault::from)?);
+        Ok(())
+    }
+
+    /// Watches the body for an Engine.IO close packet.
+    pub(crate) fn watch_for_close_packet(&mut self) {
+        if let Some(walk) = &mut self.walk {
+            walk.watch_for_close_packet();
+        }
+    }
+
+    pub(crate) fn held_close_packet(&self) -> bool {
+        self.is_done && self.walk.as_ref().is_some_and(BodyWalk::held_close_packet)
+    }
+
+    /// Whether all of it has been taken.
+    pub(crate) fn is_done(&self) -> bool {
+        self.is_done
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// What is here of the body already. [`BodySource::pass`] must follow once it was passed on.
+    pub(crate) fn at_hand(&mut self) -> Result<(&[u8], Walked), Fault> {
+        let nothing = Walked { kept: 0, taken: 0, is_end: false };
+        let walked = match &mut self.walk {
+            Some(walk) if !self.is_done => walk.walk(self.inbound).map_err(ClientFault::from)?,
+            Some(_) | None => nothing,
+        };
+        Ok((&self.inbound[..walked.kept], walked))
+    }
+
+    /// Done with what [`BodySource::at_hand`] gave.
+    pub(crate) fn pass(&mut self, walked: Walked) {
+        self.inbound.advance(walked.taken);
+        self.bytes += walked.taken as u64;
+        self.is_done |= walked.is_end;
+        self.buffers.give_back_if_empty(self.inbound);
+    }
+
+    /// Waits for more of it.
+    pub(crate) async fn fill(&mut self, patience: Duration) -> Result<(), ClientFault> {
+        match timeout(patience, self.io.read(self.inbound, self.buffers)).await {
+            Ok(Ok(0) | Err(_)) => Err(ClientFault::Gone),
+            Ok(Ok(_)) => Ok(()),
+            Err(_) => Err(ClientFault::BodyTimedOut),
+        }
+    }
+
+    /// Returns when the client has left. What it sends meanwhile, the next request or a tunnel's first bytes, is
+    /// kept, up to one buffer; a client that sends more than that is not watched any longer.
+    pub(crate) async fn client_gone(&mut self) {
+        while self.inbound.len() < self.buffers.bytes() {
+            match self.io.read(self.inbound, self.buffers).await {
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
+            }
+        }
+        std::future::pending().await
+    }
+}
+
+/// Where the answer goes.
+#[derive(Debug)]
+pub(crate) struct ReplySink<'c> {
+    io: &'c Io,
+    pub(crate) version: Version,
+    /// Whether the connection may go on after the answer, as far as the client and we are concerned.
+    pub(crate) keep_alive: bool,
+    pub(crate) client_end: &'c ClientEnd,
+    pub(crate) redirects: Option<Option<u16>>,
+    has_begun: Cell<bool>,
+    /// The body has no frame of its own: its end is the connection's.
+    is_unframed: Cell<bool>,
+    bytes: Cell<u64>,
+}
+
+impl<'c> ReplySink<'c> {
+    pub(crate) fn new(
+        io: &'c Io,
+        head: &RequestHead,
+        keep_alive: bool,
+        client_end: &'c ClientEnd,
+        redirects: Option<Option<u16>>,
+    ) -> Self {
+        Self {
+            io,
+            version: head.version(),
+            keep_alive,
+            client_end,
+            redirects,
+            has_begun: Cell::new(false),
+            is_unframed: Cell::new(false),
+            bytes: Cell::new(0),
+        }
+    }
+
+    /// Whether the client knows chunks and interim answers.
+    pub(crate) fn is_http_11(&self) -> bool {
+        self.version == Version::Http11
+    }
+
+    /// Whether something of a final answer has gone out, so that no other answer can be given.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.has_begun.get()
+    }
+
+    /// Sent so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.get()
+    }
+
+    /// Sends an interim answer: others may follow it.
+    pub(crate) async fn send_interim(&self, head: &[u8], patience: Duration) -> Result<(), Fault> {
+        self.send(&mut [IoSlice::new(head)], patience).await
+    }
+
+    /// Sends the head of the final answer and what is here of its body, in one piece.
+    pub(crate) async fn begin(
+        &self,
+        head: &[u8],
+        body: &[u8],
+        is_unframed: bool,
+        patience: Duration,
+    ) -> Result<(), Fault> {
+        self.has_begun.set(true);
+        self.is_unframed.set(is_unframed);
+        self.send(&mut [IoSlice::new(head), IoSlice::new(body)], patience).await
+    }
+
+    /// Sends more of the body.
+    pub(crate) async fn send_body(
+        &self,
+        pieces: &mut [IoSlice<'_>],
+        patience: Duration,
+    ) -> Result<(), Fault> {
+        self.send(pieces, patience).await
+    }
+
+    /// Sends an answer that is complete.
+    pub(crate) async fn send_whole(&self, answer: &[u8], patience: Duration) -> Result<(), Fault> {
+        self.begin(answer, b"", false, patience).await
+    }
+
+    async fn send(&self, pieces: &mut [IoSlice<'_>], patience: Duration) -> Result<(), Fault> {
+        let length: usize = pieces.iter().map(|piece| piece.len()).sum();
+        match timeout(patience, self.io.write_pieces(pieces)).await {
+            Ok(Ok(())) => {
+                self.bytes.set(self.bytes.get() + length as u64);
+                Ok(())
+            }
+            Ok(Err(_)) => Err(ClientFault::Gone.into()),
+            Err(_) => Err(ClientFault::BodyTimedOut.into()),
+        }
+    }
+
+    /// A body that is cut must not look complete. One with a frame shows it by itself; one without needs a reset.
+    pub(crate) fn show_cut(&self) {
+        if self.is_unframed.get() {
+            self.io.reset_on_close();
+        }
+    }
+}

@@ -1,0 +1,450 @@
+//! One request on one connection to a node, and its answer on the way back. Two futures share the two sockets: one
+//! passes the request's body on and then watches the client, the other passes the answer back. Whichever has
+//! something final to say ends both.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::io::IoSlice;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use tokio::time::{Instant, sleep, timeout};
+use wire::answer::{AnswerHead, Asked};
+use wire::body::BodyWalk;
+use wire::forward::{self, ForClient, ForOrigin, Reframed};
+use wire::scan::{HeadScan, Side};
+use wire::{HeadBounds, Malformed};
+
+use crate::attempt::{Request, answer_patience};
+use crate::conversation::Exchanged;
+use crate::ends::{BodySource, ReplySink};
+use crate::fault::{ClientFault, Fault, OriginFault};
+use crate::handshake;
+use crate::record::Record;
+use crate::registry::SessionUse;
+use crate::shared::head_bounds;
+use crate::stream::Stream;
+use crate::upstream::node::{InSession, Node};
+use crate::upstream::pool::Lease;
+
+/// What an exchange is for, as far as sessions go.
+#[derive(Debug)]
+pub(crate) enum Purpose {
+    /// None, or one that lives and ends with its tunnel.
+    Plain { session: Option<TunnelSession> },
+    /// Its answer may tell of a new session.
+    Handshake { tags: bool, in_session: InSession },
+    /// It belongs to one.
+    Session(Session),
+}
+
+/// The session that a request belongs to.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) registered: SessionUse,
+    pub(crate) is_tagged: bool,
+    /// `pingInterval + pingTimeout`.
+    pub(crate) silence: Option<Duration>,
+}
+
+/// What a tunnel keeps of its session.
+#[derive(Debug)]
+pub(crate) enum TunnelSession {
+    /// It is the tunnel's own.
+    Own { _counted: InSession, is_engine_io: bool },
+    /// It is in the registry.
+    Registered { _counted: SessionUse, silence: Option<Duration> },
+}
+
+/// The origin's half of a tunnel. Exists only after a 101 that answers the handshake.
+#[derive(Debug)]
+pub(crate) struct OriginEnd {
+    pub(crate) stream: Stream,
+    /// What the origin sent directly behind its 101.
+    pub(crate) early: BytesMut,
+    pub(crate) node: std::sync::Arc<Node>,
+    pub(crate) session: Option<TunnelSession>,
+    /// Nothing moves for so long: it has been left.
+    pub(crate) idle: Duration,
+    pub(crate) client: std::net::IpAddr,
+}
+
+/// Sends the request on `lease` and brings back what the node answers.
+pub(crate) async fn run(
+    request: &Request<'_>,
+    mut lease: Lease,
+    purpose: Purpose,
+    body: &mut BodySource<'_>,
+    record: &mut Record,
+) -> Result<Exchanged, Fault> {
+    send_head(request, &lease, &purpose, body, record).await?;
+    let progress = Progress { request_sent: Cell::new(body.is_done()), answered: Cell::new(false) };
+    let patience = Patience {
+        body: request.upstream.plan.timeouts.body,
+        answer: answer_patience(request.upstream.plan.timeouts.answer, &purpose),
+        tunnel: request.upstream.plan.timeouts.tunnel,
+    };
+    let Lease { io, inbound, reused, .. } = &mut lease;
+    let origin = Origin { io, inbound, reused: *reused };
+    let mut download = Download { request, origin, purpose, progress: &progress, patience, record };
+    let answered = {
+        let mut upload = pin!(upload(body, io, &progress, patience));
+        let mut answered = pin!(download.run());
+        poll_fn(|cx| match answered.as_mut().poll(cx) {
+            Poll::Ready(answered) => Poll::Ready(answered),
+            Poll::Pending => upload.as_mut().poll(cx).map(Err),
+        })
+        .await?
+    };
+    let purpose = download.purpose;
+    Ok(match answered {
+        Answered::Whole { keep_alive, origin_keeps } => {
+            // A node that answered before it had the whole request may take the rest of it for another one.
+            if let Some(patience) = origin_keeps.filter(|_| body.is_done() && progress.request_sent.get()) {
+                request.worker.pool.give_back(lease, patience.timeout, Instant::now());
+            }
+            if keep_alive && body.is_done() { Exchanged::KeepAlive } else { Exchanged::Close }
+        }
+        Answered::Upgraded => Exchanged::Upgraded(origin_end(lease, purpose, patience, record.client)),
+    })
+}
+
+/// The head, and what is here of the body, in one piece.
+async fn send_head(
+    request: &Request<'_>,
+    lease: &Lease,
+    purpose: &Purpose,
+    body: &mut BodySource<'_>,
+    record: &Record,
+) -> Result<(), Fault> {
+    let plan = &request.upstream.plan;
+    let how = ForOrigin {
+        host_override: plan.host.as_deref(),
+        host_default: &lease.in_flight.node().roster.written,
+        client_end: request.reply.client_end,
+        client_address: record.client,
+        strips_tag: matches!(purpose, Purpose::Session(Session { is_tagged: true, .. })),
+        wants_plain: matches!(purpose, Purpose::Handshake { .. }),
+    };
+    let mut head = Vec::new();
+    forward::print_request(request.head, &how, &mut head);
+    let (content, walked) = body.at_hand()?;
+    let sent = timeout(plan.timeouts.body, lease.io.write_all(&head, content)).await;
+    body.pass(walked);
+    match sent {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(OriginFault::ClosedUnanswered { reused: lease.reused }.into()),
+        Err(_) => Err(OriginFault::AnswerTimedOut.into()),
+    }
+}
+
+fn origin_end(lease: Lease, purpose: Purpose, patience: Patience, client: std::net::IpAddr) -> OriginEnd {
+    let session = match purpose {
+        Purpose::Plain { session } => session,
+        Purpose::Session(Session { registered, silence, .. }) => {
+            Some(TunnelSession::Registered { _counted: registered, silence })
+        }
+        Purpose::Handshake { .. } => None,
+    };
+    let node = lease.in_flight.node().clone();
+    OriginEnd {
+        stream: lease.io.into_stream(),
+        early: lease.inbound,
+        node,
+        session,
+        idle: patience.tunnel,
+        client,
+    }
+}
+
+/// What the two directions tell each other.
+#[derive(Debug)]
+struct Progress {
+    request_sent: Cell<bool>,
+    answered: Cell<bool>,
+}
+
+/// How long this exchange waits for what.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    body: Duration,
+    answer: Duration,
+    tunnel: Duration,
+}
+
+/// Passes the body on; then sees to it that the answer comes in time, and that the client is still there to get it.
+/// Returns only with a fault.
+async fn upload(
+    body: &mut BodySource<'_>,
+    origin: &crate::stream::Io,
+    progress: &Progress,
+    patience: Patience,
+) -> Fault {
+    match pass_body(body, origin, patience).await {
+        Ok(all) => progress.request_sent.set(all),
+        Err(fault) => return fault,
+    }
+    let mut gone = pin!(body.client_gone());
+    tokio::select! {
+        () = &mut gone => return ClientFault::Gone.into(),
+        () = sleep(patience.answer) => {}
+    }
+    if !progress.answered.get() {
+        return OriginFault::AnswerTimedOut.into();
+    }
+    gone.await;
+    ClientFault::Gone.into()
+}
+
+/// Whether the node took the whole body. One that stops taking it may still answer, and often says why.
+async fn pass_body(
+    body: &mut BodySource<'_>,
+    origin: &crate::stream::Io,
+    patience: Patience,
+) -> Result<bool, Fault> {
+    while !body.is_done() {
+        body.fill(patience.body).await?;
+        let (content, walked) = body.at_hand()?;
+        let sent = timeout(patience.body, origin.write_all(content, b"")).await;
+        body.pass(walked);
+        match sent {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Ok(false),
+            Err(_) => return Err(OriginFault::BodyTimedOut.into()),
+        }
+    }
+    Ok(true)
+}
+
+/// How an exchange ended well.
+#[derive(Debug)]
+enum Answered {
+    Whole { keep_alive: bool, origin_keeps: Option<OriginKeeps> },
+    Upgraded,
+}
+
+/// The origin keeps its connection open, for so long if it said so.
+#[derive(Debug, Clone, Copy)]
+struct OriginKeeps {
+    timeout: Option<Duration>,
+}
+
+/// The origin's connection as the answer sees it.
+struct Origin<'a> {
+    io: &'a crate::stream::Io,
+    inbound: &'a mut BytesMut,
+    reused: bool,
+}
+
+/// The way back.
+struct Download<'a> {
+    request: &'a Request<'a>,
+    origin: Origin<'a>,
+    purpose: Purpose,
+    progress: &'a Progress,
+    patience: Patience,
+    record: &'a mut Record,
+}
+
+impl Download<'_> {
+    async fn run(&mut self) -> Result<Answered, Fault> {
+        let head = self.final_head().await?;
+        self.progress.answered.set(true);
+        self.record.status = head.status();
+        self.record.answered_after = Some(self.record.begun.elapsed());
+        if head.status() == 101 {
+            let mut out = Vec::new();
+            forward::print_answer(&head, &self.for_client(None), &mut out);
+            self.reply().begin(&out, b"", false, self.patience.body).await?;
+            return Ok(Answered::Upgraded);
+        }
+        match std::mem::replace(&mut self.purpose, Purpose::Plain { session: None }) {
+            Purpose::Handshake { tags, in_session } => self.handshake(&head, tags, in_session).await,
+            other => {
+                self.purpose = other;
+                self.relay(&head).await
+            }
+        }
+    }
+
+    /// What a handshake's answer tells is registered before it is passed on: the next request may come in anywhere.
+    async fn handshake(
+        &mut self,
+        head: &AnswerHead,
+        tags: bool,
+        session: InSession,
+    ) -> Result<Answered, Fault> {
+        let told = handshake::Told { head, tags, upstream: self.request.upstream };
+        match told.read(self.origin.io, self.origin.inbound, self.patience.body, self.request.worker).await? {
+            handshake::Read::Session { body, open } => {
+                let body = told.register(body, open, session, Instant::now());
+                self.send_changed(head, &body).await
+            }
+            handshake::Read::Other { body } => self.send_changed(head, &body).await,
+            handshake::Read::Unread => self.relay(head).await,
+        }
+    }
+
+    /// The head of the final answer; interim ones are passed on as they come.
+    async fn final_head(&mut self) -> Result<AnswerHead, Fault> {
+        let bounds = head_bounds(&self.request.snapshot.plan.limits);
+        let asked = Asked::by(self.request.head);
+        for interim in 0..INTERIM_MAX {
+            let length = self.head_end(&bounds, interim > 0).await?;
+            let head = AnswerHead::parse(self.origin.inbound.split_to(length), &bounds, &asked);
+            let head = head.map_err(OriginFault::Malformed)?;
+            if !head.is_interim() {
+                return Ok(head);
+            }
+            // HTTP/1.0 knows no interim answers (RFC 9110 section 15.2).
+            if self.reply().is_http_11() {
+                let mut out = Vec::new();
+                forward::print_answer(&head, &self.for_client(None), &mut out);
+                self.reply().send_interim(&out, self.patience.body).await?;
+            }
+        }
+        Err(OriginFault::Malformed(Malformed::TooManyInterim).into())
+    }
+
+    async fn head_end(&mut self, bounds: &HeadBounds, after_interim: bool) -> Result<usize, Fault> {
+        let mut scan = HeadScan::new(Side::Answer);
+        loop {
+            if let Some(length) = scan.advance(self.origin.inbound, bounds).map_err(OriginFault::Malformed)? {
+                return Ok(length);
+            }
+            match self.origin.io.read(self.origin.inbound, &self.request.worker.buffers).await {
+                Ok(0) | Err(_) if self.origin.inbound.is_empty() && !after_interim => {
+                    return Err(OriginFault::ClosedUnanswered { reused: self.origin.reused }.into());
+                }
+                Ok(0) | Err(_) => return Err(OriginFault::CutShort.into()),
+                Ok(_) => {}
+            }
+        }
+    }
+
+    fn reply(&self) -> &ReplySink<'_> {
+        self.request.reply
+    }
+
+    fn for_client(&self, content_length: Option<u64>) -> ForClient {
+        let reply = self.reply();
+        ForClient {
+            version: reply.version,
+            method: self.request.head.method(),
+            // A request that is answered before it is whole leaves bytes behind that are no request.
+            keep_alive: reply.keep_alive
+                && self.progress.request_sent.get()
+                && !self.request.worker.is_leaving(),
+            content_length,
+        }
+    }
+
+    /// Sends an answer whose whole body is here, with a length of its own.
+    async fn send_changed(&mut self, head: &AnswerHead, body: &[u8]) -> Result<Answered, Fault> {
+        let how = self.for_client(Some(body.len() as u64));
+        let mut out = Vec::new();
+        forward::print_answer(head, &how, &mut out);
+        self.reply().begin(&out, body, false, self.patience.body).await?;
+        Ok(self.whole(head, how.keep_alive))
+    }
+
+    /// Passes the body on as it comes.
+    async fn relay(&mut self, head: &AnswerHead) -> Result<Answered, Fault> {
+        let body = head.body();
+        let how = self.for_client(None);
+        let reframed = how.reframed(body);
+        let keep_alive = how.keep_alive && reframed != Reframed::ToClose;
+        let mut walk = BodyWalk::of_answer(body, reframed == Reframed::AsItCame);
+        if let Purpose::Session(_) = self.purpose {
+            walk.watch_for_close_packet();
+        }
+        let mut out = Vec::new();
+        forward::print_answer(head, &how, &mut out);
+        let walked = walk.walk(self.origin.inbound).map_err(OriginFault::Malformed)?;
+        let content = &self.origin.inbound[..walked.kept];
+        if head.status() == 400 {
+            self.notice_refusal(content);
+        }
+        if reframed == Reframed::ToChunks {
+            frame_chunk(content, &mut out);
+            self.request.reply.begin(&out, b"", false, self.patience.body).await?;
+        } else {
+            let is_unframed = reframed == Reframed::ToClose;
+            self.request.reply.begin(&out, content, is_unframed, self.patience.body).await?;
+        }
+        self.origin.inbound.advance(walked.taken);
+        let mut is_end = walked.is_end;
+        let patience = if head.is_event_stream() { self.patience.tunnel } else { self.patience.body };
+        while !is_end {
+            is_end = self.relay_more(&mut walk, reframed, patience).await?;
+        }
+        if reframed == Reframed::ToChunks {
+            self.request.reply.send_body(&mut [IoSlice::new(b"0\r\n\r\n")], self.patience.body).await?;
+        }
+        if let Purpose::Session(session) = &self.purpose
+            && walk.held_close_packet()
+        {
+            session.registered.registry.close(&session.registered.sid);
+        }
+        Ok(self.whole(head, keep_alive))
+    }
+
+    /// Reads once and passes on what came; `true` at the end.
+    async fn relay_more(
+        &mut self,
+        walk: &mut BodyWalk,
+        reframed: Reframed,
+        patience: Duration,
+    ) -> Result<bool, Fault> {
+        let buffers = &self.request.worker.buffers;
+        buffers.give_back_if_empty(self.origin.inbound);
+        match timeout(patience, self.origin.io.read(self.origin.inbound, buffers)).await {
+            Ok(Ok(0)) if walk.ends_at_close() => return Ok(true),
+            Ok(Ok(0) | Err(_)) => return Err(OriginFault::CutShort.into()),
+            Ok(Ok(_)) => {}
+            Err(_) => return Err(OriginFault::BodyTimedOut.into()),
+        }
+        let walked = walk.walk(self.origin.inbound).map_err(OriginFault::Malformed)?;
+        let content = &self.origin.inbound[..walked.kept];
+        if reframed == Reframed::ToChunks {
+            let size = format!("{:x}\r\n", content.len());
+            let mut pieces = [IoSlice::new(size.as_bytes()), IoSlice::new(content), IoSlice::new(b"\r\n")];
+            self.request.reply.send_body(&mut pieces, self.patience.body).await?;
+        } else if !content.is_empty() {
+            self.request.reply.send_body(&mut [IoSlice::new(content)], self.patience.body).await?;
+        }
+        self.origin.inbound.advance(walked.taken);
+        Ok(walked.is_end)
+    }
+
+    /// A node that does not know a session any more says so with Engine.IO's code 1.
+    fn notice_refusal(&self, content: &[u8]) {
+        if let Purpose::Session(session) = &self.purpose
+            && content.starts_with(b"{\"code\":1,")
+        {
+            session.registered.registry.close(&session.registered.sid);
+        }
+    }
+
+    fn whole(&self, head: &AnswerHead, keep_alive: bool) -> Answered {
+        // Bytes behind the answer belong to no request of ours.
+        let keeps = head.keep_alive() && self.origin.inbound.is_empty();
+        let origin_keeps =
+            keeps.then(|| OriginKeeps { timeout: head.keep_alive_timeout_s().map(Duration::from_secs) });
+        Answered::Whole { keep_alive, origin_keeps }
+    }
+}
+
+/// Content as one chunk; none where there is none, for an empty chunk is the last.
+fn frame_chunk(content: &[u8], out: &mut Vec<u8>) {
+    if !content.is_empty() {
+        out.extend_from_slice(format!("{:x}\r\n", content.len()).as_bytes());
+        out.extend_from_slice(content);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// More than any honest node sends before its answer.
+const INTERIM_MAX: usize = 64;

@@ -1,0 +1,156 @@
+//! What can go wrong with an exchange, whose fault it is, and what follows. Whether a request may be sent again is
+//! a property of the fault, not of the place that notices it.
+
+use wire::Malformed;
+
+/// Why an exchange failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The client broke the rules, or left.
+    Client(ClientFault),
+    /// The node broke the rules, or left.
+    Origin(OriginFault),
+    /// Nothing is wrong with either; we cannot serve it.
+    Ours(OurFault),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ClientFault {
+    Malformed(Malformed),
+    /// The head did not come in time.
+    HeadTimedOut,
+    /// The body made no progress, or the answer was not taken.
+    BodyTimedOut,
+    /// It closed, or its connection broke.
+    Gone,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OriginFault {
+    /// The wire said no: nobody listens there.
+    Refused,
+    /// No connection came about otherwise; nothing was sent.
+    Unreachable,
+    ConnectTimedOut,
+    /// The connection ended before a byte of the answer.
+    ClosedUnanswered {
+        reused: bool,
+    },
+    /// The head of the answer did not come in time.
+    AnswerTimedOut,
+    Malformed(Malformed),
+    /// The answer was cut after its head had come.
+    CutShort,
+    /// The body of the answer made no progress.
+    BodyTimedOut,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OurFault {
+    NoRoute,
+    /// The upstream has no node: no name has resolved yet.
+    NoNode,
+    /// The open-file limit is reached.
+    NoFiles,
+    /// The session's node is not in the pool, or no tidelock has heard of the session.
+    SessionUnknown,
+}
+
+/// When a request may be sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Retry {
+    Never,
+    /// Nothing was sent: any request may.
+    NothingSent,
+    /// Something may have been done: only a request that changes nothing may.
+    IfSafe,
+}
+
+impl Fault {
+    pub(crate) fn retry(self) -> Retry {
+        match self {
+            Self::Origin(OriginFault::Refused | OriginFault::Unreachable | OriginFault::ConnectTimedOut) => {
+                Retry::NothingSent
+            }
+            Self::Origin(OriginFault::ClosedUnanswered { .. } | OriginFault::AnswerTimedOut) => Retry::IfSafe,
+            Self::Origin(OriginFault::Malformed(_) | OriginFault::CutShort | OriginFault::BodyTimedOut)
+            | Self::Client(_)
+            | Self::Ours(_) => Retry::Never,
+        }
+    }
+
+    /// The status that tells the client, where it can still be told; `None` where there is nobody to tell.
+    pub(crate) fn status(self) -> Option<u16> {
+        match self {
+            Self::Client(ClientFault::Malformed(malformed)) => Some(malformed.status()),
+            Self::Client(ClientFault::HeadTimedOut | ClientFault::BodyTimedOut) => Some(408),
+            Self::Client(ClientFault::Gone) => None,
+            Self::Origin(OriginFault::ConnectTimedOut | OriginFault::AnswerTimedOut) => Some(504),
+            Self::Origin(
+                OriginFault::Refused
+                | OriginFault::Unreachable
+                | OriginFault::ClosedUnanswered { .. }
+                | OriginFault::Malformed(_)
+                | OriginFault::CutShort
+                | OriginFault::BodyTimedOut,
+            ) => Some(502),
+            Self::Ours(OurFault::NoRoute) => Some(404),
+            Self::Ours(OurFault::NoNode | OurFault::NoFiles) => Some(503),
+            Self::Ours(OurFault::SessionUnknown) => Some(400),
+        }
+    }
+
+    /// What happened, in words: for the body of our answer and for the log.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::Client(ClientFault::Malformed(malformed)) => malformed.reason(),
+            Self::Client(ClientFault::HeadTimedOut) => "request head timed out",
+            Self::Client(ClientFault::BodyTimedOut) => "request body timed out",
+            Self::Client(ClientFault::Gone) => "client closed",
+            Self::Origin(OriginFault::Refused) => "node refused the connection",
+            Self::Origin(OriginFault::Unreachable) => "node unreachable",
+            Self::Origin(OriginFault::ConnectTimedOut) => "connect to node timed out",
+            Self::Origin(OriginFault::ClosedUnanswered { .. }) => "node closed without an answer",
+            Self::Origin(OriginFault::AnswerTimedOut) => "node did not answer in time",
+            Self::Origin(OriginFault::Malformed(_)) => "node sent a malformed answer",
+            Self::Origin(OriginFault::CutShort) => "node cut its answer short",
+            Self::Origin(OriginFault::BodyTimedOut) => "node stopped in its answer",
+            Self::Ours(OurFault::NoRoute) => "no route for this host and path",
+            Self::Ours(OurFault::NoNode) => "no node is known yet",
+            Self::Ours(OurFault::NoFiles) => "out of open files",
+            Self::Ours(OurFault::SessionUnknown) => "Session ID unknown",
+        }
+    }
+
+    /// The detail behind the reason, where there is one.
+    pub(crate) fn detail(self) -> Option<&'static str> {
+        match self {
+            Self::Origin(OriginFault::Malformed(malformed)) => Some(malformed.reason()),
+            Self::Client(_) | Self::Origin(_) | Self::Ours(_) => None,
+        }
+    }
+}
+
+impl From<Malformed> for ClientFault {
+    fn from(malformed: Malformed) -> Self {
+        Self::Malformed(malformed)
+    }
+}
+
+impl From<ClientFault> for Fault {
+    fn from(fault: ClientFault) -> Self {
+        Self::Client(fault)
+    }
+}
+
+impl From<OriginFault> for Fault {
+    fn from(fault: OriginFault) -> Self {
+        Self::Origin(fault)
+    }
+}
+
+impl From<OurFault> for Fault {
+    fn from(fault: OurFault) -> Self {
+        Self::Ours(fault)
+    }
+}

@@ -1,0 +1,196 @@
+//! What happened in one exchange or tunnel: filled along the spine, emitted once. The access log and the counters
+//! read it, and nothing else is measured anywhere.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use wire::request::RequestHead;
+
+use crate::fault::Fault;
+use crate::upstream::node::Node;
+
+/// One exchange.
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(crate) begun: Instant,
+    /// What the client is, as X-Forwarded-For tells it.
+    pub(crate) client: IpAddr,
+    /// 0 until an answer has begun.
+    pub(crate) status: u16,
+    pub(crate) node: Option<Arc<Node>>,
+    pub(crate) sticky: Sticky,
+    /// Nodes that were asked.
+    pub(crate) attempts: u32,
+    /// From the first byte of the request to the head of the answer.
+    pub(crate) answered_after: Option<Duration>,
+    /// Content of the request.
+    pub(crate) bytes_in: u64,
+    /// Sent to the client, head included.
+    pub(crate) bytes_out: u64,
+    pub(crate) fault: Option<Fault>,
+}
+
+/// What decided about the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sticky {
+    /// Nothing did; the least loaded got it.
+    Balance,
+    /// It began a session.
+    Handshake,
+    /// The tag behind the session id.
+    Tag,
+    /// The registry knew the session.
+    Learned,
+    /// There was a session id, and nobody knew it.
+    Unknown,
+}
+
+impl Sticky {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Balance => "balance",
+            Self::Handshake => "handshake",
+            Self::Tag => "tag",
+            Self::Learned => "learned",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl Record {
+    pub(crate) fn new(client: IpAddr, begun: Instant) -> Self {
+        Self {
+            begun,
+            client,
+            status: 0,
+            node: None,
+            sticky: Sticky::Balance,
+            attempts: 0,
+            answered_after: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            fault: None,
+        }
+    }
+}
+
+/// One tunnel.
+#[derive(Debug)]
+pub(crate) struct TunnelRecord {
+    pub(crate) client: IpAddr,
+    pub(crate) node: Arc<Node>,
+    pub(crate) lasted: Duration,
+    pub(crate) bytes_to_origin: u64,
+    pub(crate) bytes_to_client: u64,
+    pub(crate) ended_by: EndedBy,
+}
+
+/// Who ended a tunnel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EndedBy {
+    Client,
+    Origin,
+    /// Nothing moved for too long.
+    Idle,
+}
+
+impl EndedBy {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Origin => "origin",
+            Self::Idle => "idle",
+        }
+    }
+}
+
+/// One worker's counts. Only its worker writes them (and the acceptor the first two), so that no cache line is
+/// fought over; anyone may read them.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct Counters {
+    /// Connections and tunnels that live now.
+    pub(crate) live: AtomicU64,
+    /// Connections ever given to the worker.
+    pub(crate) connections: AtomicU64,
+    exchanges: AtomicU64,
+    /// By the first digit of the status; 0 for those without an answer.
+    by_class: [AtomicU64; 6],
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+    tunnels: AtomicU64,
+    log_lines_lost: AtomicU64,
+    /// Rung whenever a connection ends.
+    pub(crate) ended: Notify,
+}
+
+impl Counters {
+    pub(crate) fn count(&self, record: &Record) {
+        self.exchanges.fetch_add(1, Relaxed);
+        self.by_class[usize::from(record.status / 100).min(5)].fetch_add(1, Relaxed);
+        self.bytes_in.fetch_add(record.bytes_in, Relaxed);
+        self.bytes_out.fetch_add(record.bytes_out, Relaxed);
+    }
+
+    pub(crate) fn count_tunnel(&self, record: &TunnelRecord) {
+        self.tunnels.fetch_add(1, Relaxed);
+        self.bytes_in.fetch_add(record.bytes_to_origin, Relaxed);
+        self.bytes_out.fetch_add(record.bytes_to_client, Relaxed);
+    }
+
+    pub(crate) fn count_lost_lines(&self, lines: u64) {
+        self.log_lines_lost.fetch_add(lines, Relaxed);
+    }
+}
+
+/// The counts of a worker at one moment, since its start unless said otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Client connections and tunnels open now.
+    pub live: u64,
+    /// Client connections accepted.
+    pub connections: u64,
+    /// Exchanges ended.
+    pub exchanges: u64,
+    /// Exchanges by the first digit of their status; index 0 counts those that ended without an answer.
+    pub by_class: [u64; 6],
+    /// Bytes of request bodies and tunnels, towards the nodes.
+    pub bytes_in: u64,
+    /// Bytes of answers and tunnels, towards the clients.
+    pub bytes_out: u64,
+    /// Tunnels ended.
+    pub tunnels: u64,
+    /// Lines of the access log that were lost because the disk or the reader was too slow.
+    pub log_lines_lost: u64,
+}
+
+impl Counters {
+    pub(crate) fn read(&self) -> Counts {
+        Counts {
+            live: self.live.load(Relaxed),
+            connections: self.connections.load(Relaxed),
+            exchanges: self.exchanges.load(Relaxed),
+            by_class: std::array::from_fn(|class| self.by_class[class].load(Relaxed)),
+            bytes_in: self.bytes_in.load(Relaxed),
+            bytes_out: self.bytes_out.load(Relaxed),
+            tunnels: self.tunnels.load(Relaxed),
+            log_lines_lost: self.log_lines_lost.load(Relaxed),
+        }
+    }
+}
+
+/// The target for a log: a session id opens the session to whoever knows it, so that it is never written whole.
+pub(crate) fn target_for_log(head: &RequestHead) -> Vec<u8> {
+    let target = head.target_bytes();
+    let Some(sid) = head.sid() else { return target.to_vec() };
+    let sid_at = sid.as_ptr() as usize - target.as_ptr() as usize;
+    let shown = sid_at + sid.len().min(SID_BYTES_SHOWN);
+    [&target[..shown], b"...", &target[sid_at + sid.len()..]].concat()
+}
+
+/// Enough to follow a session through a log, too little to join it.
+const SID_BYTES_SHOWN: usize = 4;

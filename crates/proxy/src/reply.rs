@@ -1,0 +1,108 @@
+//! Every answer that we invent. Nothing else in the proxy writes a status line.
+
+use wire::Version;
+use wire::forward::print_connection;
+use wire::request::{Method, RequestHead};
+
+use crate::fault::{Fault, OurFault};
+
+/// The answer to a request that failed, and its status; `None` where there is nobody to tell.
+pub(crate) fn fault(fault: Fault, head: Option<&RequestHead>, keep_alive: bool) -> Option<(u16, Vec<u8>)> {
+    let status = fault.status()?;
+    let is_engine_io = head.is_some_and(|head| head.engine_io().is_some());
+    let body = if is_engine_io { engine_io_body(fault) } else { format!("{status} {}\n", fault.reason()) };
+    let mut answer = Answer::new(status, head, keep_alive);
+    answer.line("Content-Type", if is_engine_io { "application/json" } else { "text/plain; charset=utf-8" });
+    answer.line("Cache-Control", "no-store");
+    if status == 503 {
+        answer.line("Retry-After", "1");
+    }
+    if let Some(origin) = head.filter(|_| is_engine_io).and_then(|head| head.header("origin")) {
+        // The page behind a cross-origin client must be able to read the refusal, or it cannot start again. It
+        // tells nothing that is not public.
+        answer.bytes_line("Access-Control-Allow-Origin", origin);
+        answer.line("Access-Control-Allow-Credentials", "true");
+        answer.line("Vary", "Origin");
+    }
+    Some((status, answer.end(&body)))
+}
+
+/// Engine.IO's own form. Code 1 makes the client start a new session; for what it has no code for, 3 with our words.
+fn engine_io_body(fault: Fault) -> String {
+    let code = if fault == Fault::Ours(OurFault::SessionUnknown) { 1 } else { 3 };
+    serde_json::json!({ "code": code, "message": fault.reason() }).to_string()
+}
+
+/// To the same URL under https (RFC 9110 section 15.4.9: the method stays). `None` without a host to name.
+pub(crate) fn redirect_to_https(
+    head: &RequestHead,
+    port: Option<u16>,
+    keep_alive: bool,
+) -> Option<(u16, Vec<u8>)> {
+    let host = String::from_utf8_lossy(head.host_name()?).into_owned();
+    let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+    let mut answer = Answer::new(308, Some(head), keep_alive);
+    let location = [format!("https://{host}{port}").as_bytes(), head.path_and_query()].concat();
+    answer.bytes_line("Location", &location);
+    Some((308, answer.end("")))
+}
+
+/// An answer that is being written.
+struct Answer {
+    bytes: Vec<u8>,
+    is_head: bool,
+    version: Version,
+    keep_alive: bool,
+}
+
+impl Answer {
+    fn new(status: u16, head: Option<&RequestHead>, keep_alive: bool) -> Self {
+        let bytes = format!("HTTP/1.1 {status} {}\r\n", reason_phrase(status)).into_bytes();
+        Self {
+            bytes,
+            is_head: head.is_some_and(|head| head.method() == Method::Head),
+            version: head.map_or(Version::Http11, RequestHead::version),
+            keep_alive,
+        }
+    }
+
+    fn line(&mut self, name: &str, value: &str) {
+        self.bytes_line(name, value.as_bytes());
+    }
+
+    fn bytes_line(&mut self, name: &str, value: &[u8]) {
+        self.bytes.extend_from_slice(name.as_bytes());
+        self.bytes.extend_from_slice(b": ");
+        self.bytes.extend_from_slice(value);
+        self.bytes.extend_from_slice(b"\r\n");
+    }
+
+    fn end(mut self, body: &str) -> Vec<u8> {
+        self.line("Content-Length", &body.len().to_string());
+        print_connection(self.version, self.keep_alive, &mut self.bytes);
+        self.bytes.extend_from_slice(b"\r\n");
+        if !self.is_head {
+            self.bytes.extend_from_slice(body.as_bytes());
+        }
+        self.bytes
+    }
+}
+
+/// RFC 9110 section 15.
+fn reason_phrase(status: u16) -> &'static str {
+    match status {
+        308 => "Permanent Redirect",
+        400 => "Bad Request",
+        404 => "Not Found",
+        408 => "Request Timeout",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        431 => "Request Header Fields Too Large",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        _ => "",
+    }
+}

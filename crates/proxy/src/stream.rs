@@ -1,0 +1,174 @@
+//! One socket, plain or TLS, and the few ways in which the rest reads and writes it. Deadlines are put around these
+//! futures by their callers; every one of them is cancel-safe unless it says otherwise.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::os::fd::AsFd;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+use crate::buffers::Buffers;
+
+/// A client's or an origin's socket.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    pub(crate) fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(tcp) => tcp,
+            Self::Tls(tls) => tls.get_ref().0,
+        }
+    }
+
+    /// Ready when a read may give something. Holds no buffer, so that a connection that waits costs none.
+    pub(crate) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        use std::io::BufRead;
+        match self {
+            Self::Plain(tcp) => tcp.poll_read_ready(cx),
+            Self::Tls(tls) => {
+                let (tcp, session) = tls.get_mut();
+                // Decrypted bytes, or the end, may be waiting behind a socket that has nothing more.
+                match session.reader().fill_buf() {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => tcp.poll_read_ready(cx),
+                    Ok(_) | Err(_) => Poll::Ready(Ok(())),
+                }
+            }
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_write(cx, buf),
+            Self::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
+            Self::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(_) => Poll::Ready(Ok(())),
+            Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+        }
+    }
+}
+
+/// A socket whose two directions are used by two futures of one task. The borrow lasts for one poll only.
+#[derive(Debug)]
+pub(crate) struct Io(RefCell<Stream>);
+
+impl Io {
+    pub(crate) fn new(stream: Stream) -> Self {
+        Self(RefCell::new(stream))
+    }
+
+    pub(crate) fn into_stream(self) -> Stream {
+        self.0.into_inner()
+    }
+
+    /// Waits until a read may give something.
+    pub(crate) async fn readable(&self) -> io::Result<()> {
+        poll_fn(|cx| self.0.borrow_mut().poll_readable(cx)).await
+    }
+
+    /// Reads once into `buffer`, which is borrowed from `buffers` when it has no room. 0 is the end.
+    pub(crate) async fn read(&self, buffer: &mut BytesMut, buffers: &Buffers) -> io::Result<usize> {
+        poll_fn(|cx| {
+            loop {
+                ready!(self.0.borrow_mut().poll_readable(cx))?;
+                buffers.make_room(buffer);
+                let polled = pin!(self.0.borrow_mut().read_buf(buffer)).poll(cx);
+                if polled.is_ready() {
+                    return polled;
+                }
+                // The readiness was stale, or the bytes were TLS's own: wait on without a buffer.
+                buffers.give_back_if_empty(buffer);
+                // A pending read has registered this task, so the next look at the readiness is pending too.
+                ready!(self.0.borrow_mut().poll_readable(cx))?;
+            }
+        })
+        .await
+    }
+
+    /// Writes all of both, the second directly behind the first. Not cancel-safe: what was written is not told.
+    pub(crate) async fn write_all(&self, first: &[u8], second: &[u8]) -> io::Result<()> {
+        self.write_pieces(&mut [IoSlice::new(first), IoSlice::new(second)]).await
+    }
+
+    /// Writes all pieces, in one system call where the socket takes them. Not cancel-safe.
+    pub(crate) async fn write_pieces(&self, mut pieces: &mut [IoSlice<'_>]) -> io::Result<()> {
+        IoSlice::advance_slices(&mut pieces, 0);
+        while !pieces.is_empty() {
+            let written =
+                poll_fn(|cx| Pin::new(&mut *self.0.borrow_mut()).poll_write_vectored(cx, pieces)).await?;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            IoSlice::advance_slices(&mut pieces, written);
+        }
+        poll_fn(|cx| Pin::new(&mut *self.0.borrow_mut()).poll_flush(cx)).await
+    }
+
+    /// Sends the end: close_notify where there is TLS, then FIN.
+    pub(crate) async fn shutdown(&self) -> io::Result<()> {
+        poll_fn(|cx| Pin::new(&mut *self.0.borrow_mut()).poll_shutdown(cx)).await
+    }
+
+    /// Whether nothing has come and the other end has not closed, as far as the runtime has been told.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.0.borrow_mut().poll_readable(&mut Context::from_waker(Waker::noop())).is_pending()
+    }
+
+    /// The same, asked of the kernel.
+    pub(crate) fn is_quiet_for_sure(&self) -> bool {
+        let stream = self.0.borrow();
+        let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
+        let peeked = rustix::net::recv(stream.tcp().as_fd(), &mut [0_u8; 1], flags);
+        matches!(peeked, Err(rustix::io::Errno::AGAIN))
+    }
+
+    /// Makes the coming close a reset: the only way to tell a client that a body without a frame is cut.
+    pub(crate) fn reset_on_close(&self) {
+        let stream = self.0.borrow();
+        // If it fails the client sees an ordinary close, and no harm beyond that is done.
+        let _ = socket2::SockRef::from(stream.tcp()).set_linger(Some(Duration::ZERO));
+    }
+}

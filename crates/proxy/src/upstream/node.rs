@@ -1,0 +1,230 @@
+//! One node: where it is, how much it carries, and whether it is up. Its state changes in [`Node::observe`] and
+//! nowhere else.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+use config::roster::RosterNode;
+use wire::tag::Tag;
+
+/// A running backend of an upstream.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) upstream: String,
+    pub(crate) roster: RosterNode,
+    pub(crate) tag: Tag,
+    /// A [`State`], in one word so that reading it costs a request nothing.
+    state: AtomicU32,
+    in_flight: AtomicUsize,
+    sessions: AtomicUsize,
+    /// `pingInterval + pingTimeout` that its last handshake told, in milliseconds; 0 before the first.
+    silence_ms: AtomicU64,
+}
+
+/// Whether a node is given new work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// It is; so many failures in a row are held against it.
+    Up { failures: u32 },
+    /// It is not, until a probe reaches it.
+    Down,
+}
+
+/// What an exchange or a probe has seen of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Observed {
+    /// It answered, whatever it said.
+    Answered,
+    /// A probe connected.
+    Reached,
+    /// The wire said that nobody listens there.
+    Refused,
+    /// No connection, no answer, or no answer in time.
+    Failed(&'static str),
+}
+
+impl Node {
+    pub(crate) fn new(upstream: &str, roster: RosterNode, tag: Tag) -> Self {
+        Self {
+            upstream: upstream.to_owned(),
+            roster,
+            tag,
+            state: AtomicU32::new(State::Up { failures: 0 }.to_word()),
+            in_flight: AtomicUsize::new(0),
+            sessions: AtomicUsize::new(0),
+            silence_ms: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.roster.address
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        matches!(self.state(), State::Up { .. })
+    }
+
+    fn state(&self) -> State {
+        State::from_word(self.state.load(Relaxed))
+    }
+
+    /// The one place where a node goes down or comes back. `true` if it just went down and wants probing.
+    pub(crate) fn observe(&self, observed: Observed) -> bool {
+        // Nearly every exchange ends here, and must not write to what the other workers read.
+        if observed == Observed::Answered && self.state() == (State::Up { failures: 0 }) {
+            return false;
+        }
+        let change = |word| Some(State::from_word(word).after(observed).to_word());
+        let before = match self.state.fetch_update(Relaxed, Relaxed, change) {
+            Ok(word) | Err(word) => State::from_word(word),
+        };
+        let after = before.after(observed);
+        let (node, upstream) = (&self.roster.written, &self.upstream);
+        match (before, after) {
+            (State::Up { .. }, State::Down) => {
+                let cause = observed.cause();
+                tracing::warn!(upstream, node, address = %self.address(), cause, "node down");
+                true
+            }
+            (State::Down, State::Up { .. }) => {
+                tracing::info!(upstream, node, address = %self.address(), cause = observed.cause(), "node up");
+                false
+            }
+            (State::Up { .. }, State::Up { .. }) | (State::Down, State::Down) => false,
+        }
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.load(Relaxed)
+    }
+
+    pub(crate) fn sessions(&self) -> usize {
+        self.sessions.load(Relaxed)
+    }
+
+    /// Remembers what a handshake told; sessions that are first met by their tag are given the same patience.
+    pub(crate) fn learn_silence(&self, silence_ms: u64) {
+        self.silence_ms.store(silence_ms, Relaxed);
+    }
+
+    pub(crate) fn silence_ms(&self) -> Option<u64> {
+        Some(self.silence_ms.load(Relaxed)).filter(|&silence_ms| silence_ms > 0)
+    }
+}
+
+impl State {
+    fn after(self, observed: Observed) -> Self {
+        match (self, observed) {
+            (Self::Up { .. } | Self::Down, Observed::Answered | Observed::Reached) => {
+                Self::Up { failures: 0 }
+            }
+            // The system refuses for a process that is gone; waiting for a second opinion would cost a request.
+            (Self::Up { .. }, Observed::Refused) => Self::Down,
+            (Self::Up { failures }, Observed::Failed(_)) if failures + 1 >= FAILURES_MAX => Self::Down,
+            (Self::Up { failures }, Observed::Failed(_)) => Self::Up { failures: failures + 1 },
+            (Self::Down, Observed::Refused | Observed::Failed(_)) => Self::Down,
+        }
+    }
+
+    fn to_word(self) -> u32 {
+        match self {
+            Self::Up { failures } => failures,
+            Self::Down => u32::MAX,
+        }
+    }
+
+    fn from_word(word: u32) -> Self {
+        if word == u32::MAX { Self::Down } else { Self::Up { failures: word } }
+    }
+}
+
+impl Observed {
+    fn cause(self) -> &'static str {
+        match self {
+            Self::Answered => "it answered",
+            Self::Reached => "a probe reached it",
+            Self::Refused => "connection refused",
+            Self::Failed(cause) => cause,
+        }
+    }
+}
+
+/// One request on its way to a node. Load is the number of these that live, so that none is ever forgotten.
+#[derive(Debug)]
+pub(crate) struct InFlight(Arc<Node>);
+
+impl InFlight {
+    pub(crate) fn new(node: Arc<Node>) -> Self {
+        node.in_flight.fetch_add(1, Relaxed);
+        Self(node)
+    }
+
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.0
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Relaxed);
+    }
+}
+
+/// One session on a node, or a handshake on its way to become one.
+#[derive(Debug)]
+pub(crate) struct InSession(Arc<Node>);
+
+impl InSession {
+    pub(crate) fn new(node: Arc<Node>) -> Self {
+        node.sessions.fetch_add(1, Relaxed);
+        Self(node)
+    }
+
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.0
+    }
+}
+
+impl Drop for InSession {
+    fn drop(&mut self) {
+        self.0.sessions.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Failures in a row, none of them a refusal, after which a node is left alone.
+const FAILURES_MAX: u32 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node() -> Node {
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        let roster = RosterNode { written: "a:1".into(), address, weight: 1, backup: false };
+        Node::new("nodes", roster, wire::tag::Tagger::new(b"x").tag("nodes", "a:1", address))
+    }
+
+    #[test]
+    fn failures_in_a_row_take_a_node_down_and_a_probe_brings_it_back() {
+        let node = node();
+        assert!(!node.observe(Observed::Failed("x")));
+        assert!(!node.observe(Observed::Failed("x")));
+        assert!(!node.observe(Observed::Answered));
+        assert!(!node.observe(Observed::Failed("x")));
+        assert!(!node.observe(Observed::Failed("x")));
+        assert!(node.is_up());
+        assert!(node.observe(Observed::Failed("x")));
+        assert!(!node.is_up());
+        assert!(!node.observe(Observed::Failed("x")));
+        node.observe(Observed::Reached);
+        assert!(node.is_up());
+    }
+
+    #[test]
+    fn a_refusal_is_enough() {
+        let node = node();
+        assert!(node.observe(Observed::Refused));
+        assert!(!node.is_up());
+    }
+}

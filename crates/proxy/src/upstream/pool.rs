@@ -1,0 +1,97 @@
+//! A worker's idle connections to nodes. Never shared with another worker, so that no request wakes another core.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::time::Instant;
+
+use crate::stream::Io;
+use crate::upstream::node::{InFlight, Node};
+
+/// A connection to a node, for one exchange.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    pub(crate) io: Io,
+    /// What was read and is not understood yet.
+    pub(crate) inbound: BytesMut,
+    /// Whether it has carried an exchange before; the node may be closing it at this moment.
+    pub(crate) reused: bool,
+    pub(crate) in_flight: InFlight,
+}
+
+/// The idle connections.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    idle: RefCell<HashMap<*const Node, Vec<Idle>>>,
+    idle_max: usize,
+}
+
+#[derive(Debug)]
+struct Idle {
+    io: Io,
+    /// The node lives at least as long as its connections, so that its address is a name.
+    _node: Arc<Node>,
+    until: Instant,
+}
+
+impl Pool {
+    pub(crate) fn new(idle_max: usize) -> Self {
+        Self { idle: RefCell::default(), idle_max }
+    }
+
+    /// An idle connection to `node`, the youngest first, if one is still open. `for_sure` asks the kernel: for
+    /// requests that cannot be sent again if the connection turns out to be dead.
+    pub(crate) fn take(&self, node: &Arc<Node>, for_sure: bool, now: Instant) -> Option<Lease> {
+        let mut idle = self.idle.borrow_mut();
+        let connections = idle.get_mut(&Arc::as_ptr(node))?;
+        while let Some(connection) = connections.pop() {
+            let is_open = now < connection.until
+                && connection.io.is_quiet()
+                && (!for_sure || connection.io.is_quiet_for_sure());
+            if is_open {
+                let in_flight = InFlight::new(node.clone());
+                return Some(Lease { io: connection.io, inbound: BytesMut::new(), reused: true, in_flight });
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection whose answer has ended. `keep_alive` is what the node said of its patience.
+    pub(crate) fn give_back(&self, lease: Lease, keep_alive: Option<Duration>, now: Instant) {
+        let patience = keep_alive.unwrap_or(PATIENCE_DEFAULT).min(PATIENCE_MAX);
+        let Some(patience) = patience.checked_sub(MARGIN).filter(|patience| !patience.is_zero()) else {
+            return;
+        };
+        if !lease.inbound.is_empty() {
+            return;
+        }
+        let node = lease.in_flight.node().clone();
+        let mut idle = self.idle.borrow_mut();
+        let connections = idle.entry(Arc::as_ptr(&node)).or_default();
+        if connections.len() < self.idle_max {
+            connections.push(Idle { io: lease.io, _node: node, until: now + patience });
+        }
+    }
+
+    /// Closes the connections that have been idle for too long. Called now and then.
+    pub(crate) fn sweep(&self, now: Instant) {
+        self.idle.borrow_mut().retain(|_, connections| {
+            connections.retain(|connection| now < connection.until && connection.io.is_quiet());
+            !connections.is_empty()
+        });
+    }
+
+    /// Closes everything that is idle to `node`: it went away, and its connections with it.
+    pub(crate) fn forget(&self, node: &Arc<Node>) {
+        self.idle.borrow_mut().remove(&Arc::as_ptr(node));
+    }
+}
+
+/// Node.js closes an idle connection after 5 s and says so; others say nothing and are treated like it.
+const PATIENCE_DEFAULT: Duration = Duration::from_secs(5);
+const PATIENCE_MAX: Duration = Duration::from_secs(3600);
+/// A request sent in the last second may meet the node's FIN on its way.
+const MARGIN: Duration = Duration::from_secs(1);

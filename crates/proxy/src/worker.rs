@@ -1,0 +1,212 @@
+//! One worker: a thread with a runtime of its own, its connections, its pool of idle origin connections and its
+//! buffers. Nothing here is shared with another worker but what `Shared` holds.
+
+use std::cell::RefCell;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use config::plan::Scheme;
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::spawn_local;
+use tokio::time::{Instant, interval, sleep_until, timeout};
+use tokio_rustls::TlsAcceptor;
+use wire::forward::ClientEnd;
+
+use crate::access::{FLUSH_EVERY, Lines};
+use crate::balance::Cursor;
+use crate::buffers::Buffers;
+use crate::conversation::{Client, Ended, converse, linger};
+use crate::drain::{Live, Phase};
+use crate::record::Counters;
+use crate::shared::{Shared, Snapshot};
+use crate::stream::Stream;
+use crate::tunnel::{self, Upgraded};
+use crate::upstream::pool::Pool;
+
+/// What a worker's connections share.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) buffers: Buffers,
+    pub(crate) pool: Pool,
+    pub(crate) cursor: Cursor,
+    pub(crate) lines: Lines,
+    /// The worker's own handle on the snapshot, so that a request takes it without touching another core's memory.
+    snapshot: RefCell<Rc<Arc<Snapshot>>>,
+    leaving: Notify,
+}
+
+/// A connection on its way from the acceptor to its worker.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    pub(crate) tcp: std::net::TcpStream,
+    pub(crate) peer: SocketAddr,
+    /// The listen it came in on: the address in the plan, and the port that it really has.
+    pub(crate) listen: SocketAddr,
+    pub(crate) port: u16,
+    pub(crate) live: Live,
+}
+
+impl Worker {
+    fn new(shared: Arc<Shared>, lines: Lines) -> Self {
+        let snapshot = shared.snapshot.load_full();
+        let limits = snapshot.plan.limits;
+        Self {
+            shared,
+            buffers: Buffers::new(limits.buffer_bytes),
+            pool: Pool::new(limits.origin_idle_max),
+            cursor: Cursor::default(),
+            lines,
+            snapshot: RefCell::new(Rc::new(snapshot)),
+            leaving: Notify::new(),
+        }
+    }
+
+    /// Everything as it is now. A request asks once.
+    pub(crate) fn snapshot(&self) -> Rc<Arc<Snapshot>> {
+        let mut mine = self.snapshot.borrow_mut();
+        let current = self.shared.snapshot.load();
+        if !Arc::ptr_eq(&mine, &current) {
+            *mine = Rc::new(Arc::clone(&current));
+        }
+        mine.clone()
+    }
+
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.shared.drain.is_leaving()
+    }
+
+    /// Returns when the proxy begins to leave. Cancel-safe.
+    pub(crate) async fn leaves(&self) {
+        let told = self.leaving.notified();
+        if !self.is_leaving() {
+            told.await;
+        }
+    }
+
+    /// How long an answer of ours may take to be taken.
+    pub(crate) fn body_patience(&self) -> Duration {
+        self.snapshot().plan.timeouts.body
+    }
+}
+
+/// Runs a worker on this thread until its connections have ended, or until the proxy's time is up.
+pub(crate) fn run(
+    shared: Arc<Shared>,
+    lines: Lines,
+    counters: Arc<Counters>,
+    incoming: mpsc::Receiver<Incoming>,
+) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build_local(tokio::runtime::LocalOptions::default())
+        .expect("a runtime needs an epoll and an event file, which were there for its siblings");
+    let phase = shared.drain.listen();
+    let worker = Rc::new(Worker::new(shared, lines));
+    runtime.block_on(async {
+        // The housekeeping ends with the runtime, which owns it.
+        spawn_local(keep_house(worker.clone()));
+        spawn_local(tell_leaving(worker.clone(), phase.clone()));
+        take_in(&worker, incoming).await;
+        see_out(&counters, phase).await;
+    });
+    // What is still running is dropped here, and its sockets are closed.
+    drop(runtime);
+    worker.lines.flush();
+}
+
+/// Serves what the acceptor sends, until it sends no more.
+async fn take_in(worker: &Rc<Worker>, mut incoming: mpsc::Receiver<Incoming>) {
+    while let Some(connection) = incoming.recv().await {
+        spawn_local(serve(connection, worker.clone()));
+    }
+}
+
+/// Waits until the last connection has ended, or until the time is up.
+async fn see_out(counters: &Counters, mut phase: watch::Receiver<Phase>) {
+    while counters.live.load(Relaxed) > 0 {
+        let until = match *phase.borrow_and_update() {
+            Phase::Leaving { until } => until,
+            // The acceptor is gone without a word: there is nothing to wait for but the connections.
+            Phase::Serving => Instant::now() + Duration::from_secs(1),
+        };
+        tokio::select! {
+            () = counters.ended.notified() => {}
+            _ = phase.changed() => {}
+            () = sleep_until(until) => {
+                tracing::warn!(connections = counters.live.load(Relaxed), "time is up; closing what is left");
+                return;
+            }
+        }
+    }
+}
+
+async fn tell_leaving(worker: Rc<Worker>, mut phase: watch::Receiver<Phase>) {
+    while phase.changed().await.is_ok() {
+        worker.leaving.notify_waiters();
+    }
+}
+
+async fn keep_house(worker: Rc<Worker>) {
+    let mut tick = interval(FLUSH_EVERY);
+    loop {
+        worker.pool.sweep(tick.tick().await);
+        worker.lines.flush();
+    }
+}
+
+/// One connection, from its worker's first sight of it.
+async fn serve(incoming: Incoming, worker: Rc<Worker>) {
+    let Incoming { tcp, peer, listen, port, live } = incoming;
+    let _ = tcp.set_nodelay(true);
+    let Ok(tcp) = TcpStream::from_std(tcp) else { return };
+    let snapshot = worker.snapshot();
+    let Some(scheme) = scheme_of(&snapshot, listen) else { return };
+    let (stream, name) = match scheme {
+        Scheme::Plain | Scheme::RedirectToHttps { .. } => (Stream::Plain(tcp), "http"),
+        Scheme::Tls(_) => match handshake(tcp, listen, peer.ip(), &snapshot).await {
+            Some(stream) => (stream, "https"),
+            None => return,
+        },
+    };
+    let redirects = match scheme {
+        Scheme::RedirectToHttps { port } => Some(*port),
+        Scheme::Plain | Scheme::Tls(_) => None,
+    };
+    let end = ClientEnd::new(peer.ip(), name, port, snapshot.is_trusted(peer.ip()));
+    drop(snapshot);
+    let mut client = Box::new(Client::new(stream, end, redirects));
+    match converse(&mut client, &worker).await {
+        Ended::Politely => linger(&client, &worker).await,
+        Ended::Abruptly => {}
+        Ended::Upgraded(origin) => {
+            let Client { io, inbound, .. } = *client;
+            let upgraded = Upgraded { client: io.into_stream(), client_early: inbound, origin, live };
+            spawn_local(tunnel::run(upgraded, worker));
+        }
+    }
+}
+
+fn scheme_of(snapshot: &Snapshot, listen: SocketAddr) -> Option<&Scheme> {
+    snapshot.plan.listens.iter().find(|known| known.address == listen).map(|known| &known.scheme)
+}
+
+/// The TLS handshake, whole and in time.
+async fn handshake(tcp: TcpStream, listen: SocketAddr, peer: IpAddr, snapshot: &Snapshot) -> Option<Stream> {
+    let config = snapshot.tls(listen)?.0.clone();
+    match timeout(snapshot.plan.timeouts.head, TlsAcceptor::from(config).accept(tcp)).await {
+        Ok(Ok(tls)) => Some(Stream::Tls(Box::new(tls))),
+        Ok(Err(error)) => {
+            tracing::debug!(%peer, %error, "TLS handshake failed");
+            None
+        }
+        Err(_) => {
+            tracing::debug!(%peer, "TLS handshake timed out");
+            None
+        }
+    }
+}

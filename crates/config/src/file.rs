@@ -1,5 +1,6 @@
 //! From the text of the file to a [`Plan`], or to everything that is wrong with it. Knows the file as a whole; its
-//! sections are read next door. The only module that opens a file, and it opens that one alone.
+//! sections are read next door. The only module that touches the disk: it opens that one file, and looks whether
+//! those it names are there.
 
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -40,18 +41,21 @@ pub struct Loaded {
 /// # Errors
 /// Everything that is wrong with it, warnings among it; also that it cannot be read at all.
 pub fn load(path: &Path) -> Result<Loaded, Report> {
-    let unreadable = |problem: Problem| Report::new(path, "", vec![problem]);
-    let bytes = std::fs::read(path)
-        .map_err(|error| unreadable(Problem::error(None, format!("cannot be read: {error}"))))?;
+    let bytes = std::fs::read(path).map_err(|error| {
+        Report::new(path, "", vec![Problem::error(None, format!("the file cannot be read: {error}"))])
+    })?;
     let text = String::from_utf8(bytes).map_err(|error| {
-        let line =
-            1 + error.as_bytes()[..error.utf8_error().valid_up_to()].split(|&b| b == b'\n').count() - 1;
-        unreadable(Problem::error(None, format!("line {line} is not UTF-8")))
+        // Up to here nothing is replaced, so that the first replacement stands where the wrong bytes stood.
+        let start = error.utf8_error().valid_up_to();
+        let span = start..start + char::REPLACEMENT_CHARACTER.len_utf8();
+        let shown = String::from_utf8_lossy(error.as_bytes());
+        Report::new(path, &shown, vec![Problem::error(span, "the file is not UTF-8 here")])
     })?;
     read(&text, path, |named| {
-        let error = std::fs::metadata(&named.path).err()?;
-        let message = format!("{} cannot be opened: {error}", named.path.display());
-        Some(Problem::error(named.span.clone(), message))
+        // One that may not be looked at may still be there, for the user that tidelock runs as.
+        let is_missing = matches!(named.path.try_exists(), Ok(false));
+        is_missing
+            .then(|| Problem::error(named.span.clone(), format!("there is no file {}", named.path.display())))
     })
 }
 
@@ -184,28 +188,27 @@ fn explain(text: &str, error: &toml::de::Error) -> Problem {
     }
 }
 
-/// The bare word that is the value on the line at `offset`, as in `connect = 30s`.
+/// The bare word that is the value at `offset`, as in `connect = 30s`.
 fn unquoted(text: &str, offset: usize) -> Option<&str> {
     let start = text.get(..offset)?.rfind('\n').map_or(0, |feed| feed + 1);
     let line = text.get(start..)?.lines().next()?;
-    let (_, value) = line.split_once('=')?;
+    let (key, value) = line.split_once('=')?;
     let value = value.split('#').next()?.trim();
-    let is_word =
-        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b':' | b'/' | b'-' | b'_' | b'*');
-    (!value.is_empty() && value.bytes().all(is_word)).then_some(value)
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || b".:/-_*".contains(&byte);
+    let is_at_fault = offset - start > key.len() && !value.is_empty() && value.bytes().all(is_word);
+    is_at_fault.then_some(value)
 }
 
 /// The text as reports may show it: a secret stays out of terminals and logs, and every span still fits.
 fn without_secret(text: &str, table: &DeTable<'_>) -> String {
     let secret =
         table.get(keys::STICKY_SECRET.name).filter(|value| matches!(value.get_ref(), DeValue::String(_)));
-    let Some(span) = secret.map(Spanned::span) else { return text.to_owned() };
-    let hide = |(at, char): (usize, char)| match char {
-        '"' | '\'' | '\n' | '\r' => char.to_string(),
-        _ if span.contains(&at) => "*".repeat(char.len_utf8()),
-        _ => char.to_string(),
-    };
-    text.char_indices().map(hide).collect()
+    let mut shown = text.to_owned();
+    if let Some(span) = secret.map(Spanned::span) {
+        let stars = text[span.clone()].bytes().map(|byte| if byte == b'\n' { '\n' } else { '*' });
+        shown.replace_range(span, &stars.collect::<String>());
+    }
+    shown
 }
 
 /// A number that a kind has bounded, far below what a `usize` holds.
@@ -222,3 +225,6 @@ const THE_THREE: [(&str, &str); 3] = [
 
 /// Keys the tags of whoever sets no secret. Every tidelock has the same, so that they agree all the same.
 const PUBLIC_SECRET: &[u8; 32] = b"tidelock: a public sticky secret";
+
+#[cfg(test)]
+mod tests;

@@ -15,6 +15,18 @@ pub(crate) struct Section {
     pub(crate) later: &'static [(&'static str, &'static str)],
 }
 
+impl Section {
+    /// The names of its keys.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.keys.iter().map(|key| key.name())
+    }
+
+    /// Whether there is a key of that name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.names().any(|known| known == name)
+    }
+}
+
 /// A key with a value: its name, what it may hold, and what its absence means.
 pub(crate) struct Key<K, A> {
     pub(crate) name: &'static str,
@@ -29,6 +41,22 @@ pub(crate) struct Sub {
     pub(crate) name: &'static str,
     pub(crate) shape: Shape,
     pub(crate) section: &'static Section,
+}
+
+impl Sub {
+    /// What to write to get it.
+    pub(crate) fn example(&self) -> String {
+        let Self { name, shape, section } = self;
+        match shape {
+            Shape::One => format!("`[{name}]` and its keys on the lines under it"),
+            Shape::Many => format!("`[[{name}]]` and its keys on the lines under it, once for each"),
+            Shape::Named => format!("`[{name}.NAME]` and its keys on the lines under it, once for each"),
+            Shape::Inline => {
+                let keys: Vec<String> = section.names().map(|key| format!("{key} = \"…\"")).collect();
+                format!("`{name} = {{ {} }}`", keys.join(", "))
+            }
+        }
+    }
 }
 
 /// How tables stand under their key.
@@ -52,9 +80,6 @@ pub(crate) trait Kind: Sync {
     /// Reads it, or says what is wrong with it and gives nothing.
     fn read(&self, given: Given<'_>) -> Option<Self::Read>;
 
-    /// How a value would be written in the file.
-    fn written(&self, value: &Self::Read) -> Json;
-
     /// From the least to the most, where there is such a thing.
     fn range(&self) -> Option<String> {
         None
@@ -64,38 +89,42 @@ pub(crate) trait Kind: Sync {
     fn schema(&self) -> Map<String, Json>;
 }
 
+/// A kind whose keys may have a default, which the schema then says.
+pub(crate) trait Written: Kind {
+    /// A value as the file would have it.
+    fn written(&self, value: &Self::Read) -> Json;
+}
+
 /// The key may be left out, and then has this value.
 pub(crate) struct Or<T>(pub(crate) T);
 /// The key may be left out, which means this.
 pub(crate) struct Optional(pub(crate) &'static str);
-/// The key may not be left out.
-pub(crate) struct Required;
+/// The key may not be left out; this is a value it could have, as the file would write it.
+pub(crate) struct Required(pub(crate) &'static str);
 
 /// What the absence of a key means, for the schema.
 pub(crate) trait Absence<K>: Sync {
-    const REQUIRED: bool;
-    fn default(&self, kind: &K) -> Option<Json>;
-    fn meaning(&self) -> Option<&'static str>;
-}
-
-impl<K: Kind> Absence<K> for Or<K::Read>
-where
-    K::Read: Sync,
-{
     const REQUIRED: bool = false;
-    fn default(&self, kind: &K) -> Option<Json> {
-        Some(kind.written(&self.0))
+
+    fn default(&self, _kind: &K) -> Option<Json> {
+        None
     }
+
     fn meaning(&self) -> Option<&'static str> {
         None
     }
 }
 
-impl<K> Absence<K> for Optional {
-    const REQUIRED: bool = false;
-    fn default(&self, _: &K) -> Option<Json> {
-        None
+impl<K: Written> Absence<K> for Or<K::Read>
+where
+    K::Read: Sync,
+{
+    fn default(&self, kind: &K) -> Option<Json> {
+        Some(kind.written(&self.0))
     }
+}
+
+impl<K> Absence<K> for Optional {
     fn meaning(&self) -> Option<&'static str> {
         Some(self.0)
     }
@@ -103,12 +132,6 @@ impl<K> Absence<K> for Optional {
 
 impl<K> Absence<K> for Required {
     const REQUIRED: bool = true;
-    fn default(&self, _: &K) -> Option<Json> {
-        None
-    }
-    fn meaning(&self) -> Option<&'static str> {
-        None
-    }
 }
 
 /// A key without its types: what unknown keys are compared with, and what the schema is made of.

@@ -4,9 +4,10 @@
 use std::ops::Range;
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeString, DeTable, DeValue};
 
 use super::declared::{Key, Kind, Optional, Or, Required, Section, Shape, Sub};
+use super::keys;
 use crate::problem::{Problem, Problems};
 use crate::suggest::nearest;
 
@@ -26,6 +27,8 @@ pub(crate) struct Given<'f> {
     pub(crate) name: &'f str,
     pub(crate) value: &'f Spanned<DeValue<'f>>,
     pub(crate) problems: &'f Problems,
+    /// Whether it is one of a list, and the list is what stands under the key.
+    is_element: bool,
 }
 
 impl<'f> Fields<'f> {
@@ -62,17 +65,19 @@ impl<'f> Fields<'f> {
         self.given(key.name).and_then(|given| key.kind.read(given))
     }
 
-    /// The value of a key that has a default elsewhere.
-    pub(crate) fn or<K: Kind>(&self, key: &Key<K, Or<K::Read>>, elsewhere: K::Read) -> K::Read {
-        self.given(key.name).and_then(|given| key.kind.read(given)).unwrap_or(elsewhere)
+    /// The value of a key that may be left out, and then is `absent`; nothing if it is there but cannot be read.
+    pub(crate) fn or_if_absent<K: Kind>(&self, key: &Key<K, Optional>, absent: K::Read) -> Option<K::Read> {
+        match self.given(key.name) {
+            Some(given) => key.kind.read(given),
+            None => Some(absent),
+        }
     }
 
     /// The value of a key that must be there; nothing if it is not or cannot be read, which has been told then.
     pub(crate) fn required<K: Kind>(&self, key: &Key<K, Required>) -> Option<K::Read> {
         let Some(given) = self.given(key.name) else {
-            self.problems.push(
-                Problem::error(self.span.clone(), format!("`{}` is missing here", key.name)).hint(key.doc),
-            );
+            let problem = Problem::error(self.span.clone(), format!("`{}` is missing here", key.name));
+            self.push(problem.hint(format!("write `{} = {}`", key.name, key.absent.0)));
             return None;
         };
         key.kind.read(given)
@@ -88,30 +93,18 @@ impl<'f> Fields<'f> {
     pub(crate) fn many(&self, sub: &Sub) -> Vec<Fields<'f>> {
         let Some(given) = self.given(sub.name) else { return Vec::new() };
         match (given.value.get_ref(), sub.shape) {
-            (DeValue::Table(_), Shape::One | Shape::Inline) => given.table(sub.section).into_iter().collect(),
             (DeValue::Table(tables), Shape::Named) => named(tables, sub, self.problems),
             (DeValue::Array(tables), Shape::Many | Shape::Inline) => {
-                tables.iter().filter_map(|value| Given { value, ..given }.table(sub.section)).collect()
+                tables.iter().filter_map(|value| Given { value, ..given }.table_of(sub)).collect()
             }
             (DeValue::Table(_), Shape::Many) => {
-                self.problems.push(
-                    Problem::error(given.value.span(), format!("`{}` may come more than once", sub.name))
-                        .hint(format!("write `[[{}]]`", sub.name)),
+                let message = format!("`{}` may come more than once, and is a list", sub.name);
+                self.push(
+                    Problem::error(given.value.span(), message).hint(format!("write `[[{}]]`", sub.name)),
                 );
-                given.table(sub.section).into_iter().collect()
+                given.table_of(sub).into_iter().collect()
             }
-            (other, _) => {
-                let header = match sub.shape {
-                    Shape::One => format!("`[{}]` and its keys on the lines under it", sub.name),
-                    Shape::Many => format!("`[[{}]]` and its keys on the lines under it", sub.name),
-                    Shape::Named => format!("`[{}.NAME]` and its keys on the lines under it", sub.name),
-                    Shape::Inline => format!("`{} = {{ .. }}`, or a list of such", sub.name),
-                };
-                let message = format!("`{}` wants a table, not {}", sub.name, type_of(other));
-                self.problems
-                    .push(Problem::error(given.value.span(), message).hint(format!("write {header}")));
-                Vec::new()
-            }
+            _ => given.table_of(sub).into_iter().collect(),
         }
     }
 
@@ -141,7 +134,7 @@ impl<'f> Fields<'f> {
 
     fn given(&self, name: &str) -> Option<Given<'f>> {
         let (key, value) = self.entries?.get_key_value(name)?;
-        Some(Given { name: key.get_ref(), value, problems: self.problems })
+        Some(Given { name: key.get_ref(), value, problems: self.problems, is_element: false })
     }
 }
 
@@ -157,25 +150,39 @@ impl<'f> Given<'f> {
     /// The elements of a list, or nothing once it is told that `wanted` was expected.
     pub(crate) fn elements(self, wanted: &str, example: &str) -> Option<impl Iterator<Item = Given<'f>>> {
         match self.value.get_ref() {
-            DeValue::Array(values) => Some(values.iter().map(move |value| Given { value, ..self })),
+            DeValue::Array(values) => {
+                Some(values.iter().map(move |value| Given { value, is_element: true, ..self }))
+            }
             _ => self.wrong_type(wanted, example.to_owned()),
         }
     }
 
-    /// The table with its keys checked, or nothing once it is told that one was expected.
+    /// The table with its keys checked; nothing if it is none, which the caller knows better how to tell.
     pub(crate) fn table(self, section: &Section) -> Option<Fields<'f>> {
-        match self.value.get_ref() {
-            DeValue::Table(entries) => {
-                Some(Fields::new(section, "", Some(self.value.span()), entries, self.problems))
-            }
-            other => self.refuse(format!("`{}` wants a table, not {}", self.name, type_of(other)), None),
-        }
+        let DeValue::Table(entries) = self.value.get_ref() else { return None };
+        Some(Fields::new(section, "", Some(self.value.span()), entries, self.problems))
+    }
+
+    fn table_of(self, sub: &Sub) -> Option<Fields<'f>> {
+        self.table(sub.section).or_else(|| {
+            let message = format!("`{}` wants a table, not {}", sub.name, type_of(self.value.get_ref()));
+            self.refuse(message, Some(format!("write {}", sub.example())))
+        })
     }
 
     /// Tells that `wanted` was expected, and shows `example` as the value.
     pub(crate) fn wrong_type<T>(self, wanted: &str, example: String) -> Option<T> {
         let message = format!("`{}` wants {wanted}, not {}", self.name, type_of(self.value.get_ref()));
-        self.refuse(message, Some(format!("write `{} = {example}`", self.name)))
+        let hint = match self.is_element {
+            true => format!("write `{example}`"),
+            false => format!("write `{} = {example}`", self.name),
+        };
+        self.refuse(message, Some(hint))
+    }
+
+    /// Tells that the value is outside of `range`.
+    pub(crate) fn out_of_range<T>(self, range: &str) -> Option<T> {
+        self.refuse(format!("`{}` is out of range", self.name), Some(format!("it may be {range}")))
     }
 
     /// Tells what is wrong with the value, and gives nothing in its place.
@@ -216,21 +223,23 @@ fn named<'f>(tables: &'f DeTable<'f>, sub: &Sub, problems: &'f Problems) -> Vec<
 }
 
 /// What there is to say about a key that is not in the section.
-fn unknown(section: &Section, key: &Spanned<std::borrow::Cow<'_, str>>) -> Option<Problem> {
+fn unknown(section: &Section, key: &Spanned<DeString<'_>>) -> Option<Problem> {
     let name = key.get_ref().as_ref();
-    if section.keys.iter().any(|known| known.name() == name) {
+    if section.has(name) {
         return None;
     }
     if let Some((_, until_then)) = section.later.iter().find(|(later, _)| *later == name) {
         let message = format!("`{name}` is not supported yet");
         return Some(Problem::error(key.span(), message).hint(*until_then));
     }
-    let hint = match nearest(name, section.keys.iter().map(|known| known.name())) {
-        Some(meant) => format!("did you mean `{meant}`?"),
-        None => {
-            let names: Vec<String> = section.keys.iter().map(|known| format!("`{}`", known.name())).collect();
-            format!("known here: {}", names.join(", "))
-        }
+    let hint = if keys::FILE.has(name) {
+        // TOML gives every line after a header to that table, also one that somebody added at the end of the file.
+        format!("`{name}` is a key of the file itself: put it above the first `[`")
+    } else if let Some(meant) = nearest(name, section.names()) {
+        format!("did you mean `{meant}`?")
+    } else {
+        let names: Vec<String> = section.names().map(|name| format!("`{name}`")).collect();
+        format!("there is {}", names.join(", "))
     };
     Some(Problem::error(key.span(), format!("`{name}` is not a key that is known here")).hint(hint))
 }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use ipnet::IpNet;
 use serde_json::{Map, Value as Json, json};
 
-use super::declared::Kind;
+use super::declared::{Kind, Written};
 use super::fields::Given;
 use super::kinds::{quote, schema};
 use crate::plan::{HostPattern, NodeHost};
@@ -60,11 +60,7 @@ impl Kind for ListenAddress {
             "an address and a port: \"0.0.0.0:80\", \"[::]:80\" or, on every IPv4 interface, \":80\""
                 .to_owned()
         };
-        given.refuse(format!("`{}` is not an address to listen on", given.name), Some(hint))
-    }
-
-    fn written(&self, value: &SocketAddr) -> Json {
-        json!(value.to_string())
+        given.refuse(format!("\"{text}\" is not an address to listen on"), Some(hint))
     }
 
     fn schema(&self) -> Map<String, Json> {
@@ -87,15 +83,7 @@ impl Kind for RouteHost {
                 false => HostPattern::Exact(text),
             });
         }
-        given.refuse(format!("`{}` is not a host", given.name), Some(host_hint(&text)))
-    }
-
-    fn written(&self, value: &HostPattern) -> Json {
-        match value {
-            HostPattern::Exact(name) => json!(name),
-            HostPattern::Wildcard(suffix) => json!(format!("*{suffix}")),
-            HostPattern::Any => Json::Null,
-        }
+        given.refuse(format!("\"{text}\" is not a host"), Some(host_hint(&text)))
     }
 
     fn schema(&self) -> Map<String, Json> {
@@ -143,11 +131,7 @@ impl Kind for RoutePath {
             let trimmed = text.trim_end_matches('/');
             return Some(if trimmed.is_empty() { "/".to_owned() } else { trimmed.to_owned() });
         };
-        given.refuse(format!("`{}` is not a path prefix", given.name), Some(hint))
-    }
-
-    fn written(&self, value: &String) -> Json {
-        json!(value)
+        given.refuse(format!("\"{text}\" is not the beginning of a path"), Some(hint))
     }
 
     fn schema(&self) -> Map<String, Json> {
@@ -169,11 +153,7 @@ impl Kind for HostHeader {
             return Some(text.to_owned());
         }
         let hint = "a host, with a port if need be: \"app.internal\" or \"app.internal:3000\"";
-        given.refuse(format!("`{}` cannot be sent as Host", given.name), Some(hint.to_owned()))
-    }
-
-    fn written(&self, value: &String) -> Json {
-        json!(value)
+        given.refuse(format!("\"{text}\" cannot be sent as Host"), Some(hint.to_owned()))
     }
 
     fn schema(&self) -> Map<String, Json> {
@@ -187,7 +167,7 @@ impl Kind for Networks {
     fn read(&self, given: Given<'_>) -> Option<Vec<IpNet>> {
         let example = "[\"10.0.0.0/8\"]";
         let networks = given.elements("a list of addresses and networks", example)?.filter_map(|element| {
-            let text = element.text("addresses and networks", || example.to_owned())?;
+            let text = element.text("addresses and networks", || quote("10.0.0.0/8"))?;
             let network = match text.parse::<IpAddr>() {
                 Ok(address) => Some(IpNet::from(address)),
                 Err(_) => text.parse::<IpNet>().ok(),
@@ -202,12 +182,14 @@ impl Kind for Networks {
         Some(networks.collect())
     }
 
-    fn written(&self, value: &Vec<IpNet>) -> Json {
-        json!(value.iter().map(ToString::to_string).collect::<Vec<_>>())
-    }
-
     fn schema(&self) -> Map<String, Json> {
         schema(json!({ "type": "array", "items": { "type": "string" } }))
+    }
+}
+
+impl Written for Networks {
+    fn written(&self, value: &Vec<IpNet>) -> Json {
+        json!(value.iter().map(ToString::to_string).collect::<Vec<_>>())
     }
 }
 
@@ -221,6 +203,9 @@ impl Kind for NodeAddress {
             Some((host, port)) if host.starts_with('[') || !host.contains(':') => (host, Some(port)),
             _ => (text, None),
         };
+        if text.contains('/') {
+            return given.refuse(format!("\"{text}\" is not the address of a node"), Some(node_hint(text)));
+        }
         let node_host = match host.parse::<Ipv4Addr>() {
             Ok(address) => Some(NodeHost::Address(address.into())),
             Err(_) => bracketed(host)
@@ -244,10 +229,6 @@ impl Kind for NodeAddress {
         }
     }
 
-    fn written(&self, value: &HostAndPort) -> Json {
-        json!(value.written)
-    }
-
     fn schema(&self) -> Map<String, Json> {
         schema(json!({ "type": "string", "pattern": ":[0-9]+$" }))
     }
@@ -260,6 +241,8 @@ fn node_hint(text: &str) -> String {
         format!("a node has no scheme and no path: \"{authority}\"")
     } else if let Ok(address) = text.parse::<IpAddr>() {
         format!("with its port that is \"{}\"", SocketAddr::new(address, 3000))
+    } else if text.starts_with("unix:") || text.starts_with('/') {
+        "nodes are reached over TCP: \"127.0.0.1:3000\"".to_owned()
     } else if let Some((authority, _)) = text.split_once('/') {
         format!("a node has no path: \"{authority}\"")
     } else {

@@ -67,7 +67,7 @@ pub(crate) static LISTEN: Sub = Sub {
 pub(crate) static ADDRESS: Key<ListenAddress, Required> = Key {
     name: "address",
     kind: ListenAddress,
-    absent: Required,
+    absent: Required("\"0.0.0.0:80\""),
     doc: "Address and port to listen on. \":80\" is \"0.0.0.0:80\", every IPv4 interface; \"[::]:80\" is every \
           interface, IPv6 too. Port 0 lets the system choose.",
 };
@@ -83,13 +83,13 @@ pub(crate) static TLS: Sub = Sub {
 pub(crate) static CERTIFICATE: Key<FilePath, Required> = Key {
     name: "certificate",
     kind: FilePath,
-    absent: Required,
+    absent: Required("\"certs/example.com.pem\""),
     doc: "PEM file of the certificate chain, the leaf first. Relative to the folder of this file.",
 };
 pub(crate) static KEY: Key<FilePath, Required> = Key {
     name: "key",
     kind: FilePath,
-    absent: Required,
+    absent: Required("\"certs/example.com.key\""),
     doc: "PEM file of the leaf's private key. Relative to the folder of this file.",
 };
 pub(crate) static REDIRECT: Key<Word<()>, Optional> = Key {
@@ -128,8 +128,12 @@ pub(crate) static PATH: Key<RoutePath, Optional> = Key {
     doc: "Prefix of the path on segment borders: \"/chat\" takes \"/chat\" and \"/chat/x\", not \"/chatter\". A \
           slash at its end makes no difference.",
 };
-pub(crate) static ROUTE_UPSTREAM: Key<Name, Required> =
-    Key { name: "upstream", kind: Name, absent: Required, doc: "The NAME of an `[upstream.NAME]`." };
+pub(crate) static ROUTE_UPSTREAM: Key<Name, Required> = Key {
+    name: "upstream",
+    kind: Name,
+    absent: Required("\"nodes\""),
+    doc: "The NAME of an `[upstream.NAME]`.",
+};
 
 pub(crate) static UPSTREAM: Sub = Sub {
     name: "upstream",
@@ -143,7 +147,7 @@ pub(crate) static UPSTREAM: Sub = Sub {
 pub(crate) static NODES: Key<NodeList, Required> = Key {
     name: "nodes",
     kind: NodeList,
-    absent: Required,
+    absent: Required("[\"127.0.0.1:3000\"]"),
     doc: "The running backends: \"host:port\", or `{ address = \"host:port\", weight = 1, backup = false }`. Names \
           are resolved while tidelock runs.",
 };
@@ -179,7 +183,7 @@ pub(crate) static NODE: Section = Section {
     later: &[],
 };
 pub(crate) static NODE_ADDRESS: Key<NodeAddress, Required> =
-    Key { name: "address", kind: NodeAddress, absent: Required, doc: "\"host:port\"." };
+    Key { name: "address", kind: NodeAddress, absent: Required("\"127.0.0.1:3000\""), doc: "\"host:port\"." };
 pub(crate) static WEIGHT: Key<Count, Or<u64>> = Key {
     name: "weight",
     kind: Count { least: 1, most: 256 },
@@ -276,11 +280,15 @@ pub(crate) static UPSTREAM_TIMEOUTS: Sub = Sub {
     name: "timeouts",
     shape: Shape::One,
     section: &Section {
-        doc: "How long each wait may last at this upstream; what is left out is as in the file's own `[timeouts]`.",
-        keys: &[&CONNECT, &BODY, &ANSWER, &TUNNEL],
+        doc: "How long each wait may last at this upstream.",
+        keys: &[&UPSTREAM_CONNECT, &UPSTREAM_BODY, &UPSTREAM_ANSWER, &UPSTREAM_TUNNEL],
         later: &[],
     },
 };
+pub(crate) static UPSTREAM_CONNECT: Key<Time, Optional> = inherited(&CONNECT);
+pub(crate) static UPSTREAM_BODY: Key<Time, Optional> = inherited(&BODY);
+pub(crate) static UPSTREAM_ANSWER: Key<Time, Optional> = inherited(&ANSWER);
+pub(crate) static UPSTREAM_TUNNEL: Key<Time, Optional> = inherited(&TUNNEL);
 pub(crate) static CONNECT: Key<Time, Or<Duration>> = Key {
     name: "connect",
     kind: Time { least: Duration::from_millis(10), most: Duration::from_secs(60) },
@@ -343,7 +351,11 @@ pub(crate) static FORMAT: Key<Word<LogFormat>, Or<LogFormat>> = Key {
 pub(crate) static DRAIN: Sub = Sub {
     name: "drain",
     shape: Shape::One,
-    section: &Section { doc: "How the proxy leaves on SIGTERM or SIGINT.", keys: &[&DEADLINE], later: &[] },
+    section: &Section {
+        doc: "How the proxy leaves when it is told to stop.",
+        keys: &[&DEADLINE],
+        later: &[],
+    },
 };
 pub(crate) static DEADLINE: Key<Time, Or<Duration>> = Key {
     name: "deadline",
@@ -351,6 +363,17 @@ pub(crate) static DEADLINE: Key<Time, Or<Duration>> = Key {
     absent: Or(Duration::from_secs(30)),
     doc: "How long running requests and tunnels may take to finish.",
 };
+
+/// The same key in an upstream.
+const fn inherited(key: &Key<Time, Or<Duration>>) -> Key<Time, Optional> {
+    let Time { least, most } = key.kind;
+    Key {
+        name: key.name,
+        kind: Time { least, most },
+        absent: Optional("as in the file's own `[timeouts]`"),
+        doc: key.doc,
+    }
+}
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;

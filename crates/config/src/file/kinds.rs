@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Map, Value as Json, json};
 use toml::de::DeValue;
 
-use super::declared::Kind;
+use super::declared::{Kind, Written};
 use super::fields::Given;
 use super::units::{DURATIONS, NotAnAmount, SIZES, Units};
 use crate::plan::AccessLog;
@@ -60,16 +60,16 @@ impl Kind for Count {
 
     fn read(&self, given: Given<'_>) -> Option<u64> {
         let DeValue::Integer(integer) = given.value.get_ref() else {
-            return given.wrong_type("a bare number", self.least.max(1).to_string());
+            let meant = match given.value.get_ref() {
+                DeValue::String(text) => text.trim().parse().unwrap_or(self.least),
+                _ => self.least,
+            };
+            return given.wrong_type("a bare number", meant.to_string());
         };
         match u64::from_str_radix(integer.as_str(), integer.radix()) {
             Ok(count) if (self.least..=self.most).contains(&count) => Some(count),
-            _ => given.refuse(format!("`{}` is out of range", given.name), self.range()),
+            _ => given.out_of_range(&format!("{} to {}", self.least, self.most)),
         }
-    }
-
-    fn written(&self, value: &u64) -> Json {
-        json!(value)
     }
 
     fn range(&self) -> Option<String> {
@@ -81,15 +81,17 @@ impl Kind for Count {
     }
 }
 
+impl Written for Count {
+    fn written(&self, value: &u64) -> Json {
+        json!(value)
+    }
+}
+
 impl Kind for Size {
     type Read = u64;
 
     fn read(&self, given: Given<'_>) -> Option<u64> {
         amount(given, &SIZES, self.least..=self.most)
-    }
-
-    fn written(&self, value: &u64) -> Json {
-        json!(SIZES.write(*value))
     }
 
     fn range(&self) -> Option<String> {
@@ -98,6 +100,12 @@ impl Kind for Size {
 
     fn schema(&self) -> Map<String, Json> {
         schema(json!({ "type": "string", "pattern": SIZES.pattern() }))
+    }
+}
+
+impl Written for Size {
+    fn written(&self, value: &u64) -> Json {
+        json!(SIZES.write(*value))
     }
 }
 
@@ -111,10 +119,6 @@ impl Kind for SizeOrNone {
         }
     }
 
-    fn written(&self, value: &Option<u64>) -> Json {
-        value.map_or_else(|| json!(NONE), |bytes| self.0.written(&bytes))
-    }
-
     fn range(&self) -> Option<String> {
         self.0.range()
     }
@@ -124,15 +128,17 @@ impl Kind for SizeOrNone {
     }
 }
 
+impl Written for SizeOrNone {
+    fn written(&self, value: &Option<u64>) -> Json {
+        value.map_or_else(|| json!(NONE), |bytes| self.0.written(&bytes))
+    }
+}
+
 impl Kind for Time {
     type Read = Duration;
 
     fn read(&self, given: Given<'_>) -> Option<Duration> {
         amount(given, &DURATIONS, millis(self.least)..=millis(self.most)).map(Duration::from_millis)
-    }
-
-    fn written(&self, value: &Duration) -> Json {
-        json!(DURATIONS.write(millis(*value)))
     }
 
     fn range(&self) -> Option<String> {
@@ -144,13 +150,22 @@ impl Kind for Time {
     }
 }
 
+impl Written for Time {
+    fn written(&self, value: &Duration) -> Json {
+        json!(DURATIONS.write(millis(*value)))
+    }
+}
+
 impl<T: Clone + PartialEq + Sync> Kind for Word<T> {
     type Read = T;
 
     fn read(&self, given: Given<'_>) -> Option<T> {
         let words = || self.0.iter().map(|(word, _)| *word);
         let quoted: Vec<String> = words().map(|word| format!("\"{word}\"")).collect();
-        let wanted = quoted.join(" or ");
+        let wanted = match &quoted[..] {
+            [but_one @ .., last] if !but_one.is_empty() => format!("{} or {last}", but_one.join(", ")),
+            quoted => quoted.concat(),
+        };
         let text = given.text(&wanted, || words().next().map(quote).unwrap_or_default())?;
         match self.0.iter().find(|(word, _)| *word == text) {
             Some((_, value)) => Some(value.clone()),
@@ -161,13 +176,15 @@ impl<T: Clone + PartialEq + Sync> Kind for Word<T> {
         }
     }
 
-    fn written(&self, value: &T) -> Json {
-        json!(self.0.iter().find(|(_, stands_for)| stands_for == value).map(|(word, _)| word))
-    }
-
     fn schema(&self) -> Map<String, Json> {
         let words: Vec<&str> = self.0.iter().map(|(word, _)| *word).collect();
         schema(json!({ "enum": words }))
+    }
+}
+
+impl<T: Clone + PartialEq + Sync> Written for Word<T> {
+    fn written(&self, value: &T) -> Json {
+        json!(self.0.iter().find(|(_, stands_for)| stands_for == value).map(|(word, _)| word))
     }
 }
 
@@ -181,12 +198,14 @@ impl Kind for Flag {
         }
     }
 
-    fn written(&self, value: &bool) -> Json {
-        json!(value)
-    }
-
     fn schema(&self) -> Map<String, Json> {
         schema(json!({ "type": "boolean" }))
+    }
+}
+
+impl Written for Flag {
+    fn written(&self, value: &bool) -> Json {
+        json!(value)
     }
 }
 
@@ -195,10 +214,6 @@ impl Kind for Name {
 
     fn read(&self, given: Given<'_>) -> Option<String> {
         given.text("a name", || quote("nodes")).map(str::to_owned)
-    }
-
-    fn written(&self, value: &String) -> Json {
-        json!(value)
     }
 
     fn schema(&self) -> Map<String, Json> {
@@ -215,10 +230,6 @@ impl Kind for FilePath {
             return given.refuse(format!("`{}` is empty", given.name), None);
         }
         Some(PathBuf::from(text))
-    }
-
-    fn written(&self, value: &PathBuf) -> Json {
-        json!(value)
     }
 
     fn schema(&self) -> Map<String, Json> {
@@ -242,16 +253,18 @@ impl Kind for LogPlace {
         }
     }
 
+    fn schema(&self) -> Map<String, Json> {
+        schema(json!({ "type": "string", "minLength": 1 }))
+    }
+}
+
+impl Written for LogPlace {
     fn written(&self, value: &AccessLog) -> Json {
         match value {
             AccessLog::Stdout => json!(STDOUT),
             AccessLog::Off => json!(OFF),
             AccessLog::File(path) => json!(path),
         }
-    }
-
-    fn schema(&self) -> Map<String, Json> {
-        schema(json!({ "type": "string", "minLength": 1 }))
     }
 }
 
@@ -267,10 +280,6 @@ impl Kind for SecretText {
             );
         }
         Some(text.as_bytes().to_vec())
-    }
-
-    fn written(&self, value: &Vec<u8>) -> Json {
-        json!(String::from_utf8_lossy(value))
     }
 
     fn schema(&self) -> Map<String, Json> {
@@ -299,9 +308,7 @@ fn amount(given: Given<'_>, units: &Units, bounds: RangeInclusive<u64>) -> Optio
     };
     match read {
         Ok(amount) if bounds.contains(&amount) => Some(amount),
-        Ok(_) | Err((NotAnAmount::TooMuch, _)) => {
-            given.refuse(format!("`{}` is out of range", given.name), Some(range(units, &bounds)))
-        }
+        Ok(_) | Err((NotAnAmount::TooMuch, _)) => given.out_of_range(&range(units, &bounds)),
         Err((NotAnAmount::Bare, number)) => given.refuse(
             format!("`{}` wants {} with its unit", given.name, units.of),
             Some(format!("write `{} = \"{}\"`", given.name, units.guess(number))),

@@ -74,6 +74,12 @@ fn speaks(fields: &Fields<'_>, folder: &Path, named: &mut Vec<NamedFile>) -> Spe
                 .hint("redirect from another listen, without `tls`, on port 80"),
         );
     }
+    if fields.has(keys::TLS.name) && fields.is_without(keys::TLS.name) {
+        fields.push(
+            Problem::error(fields.span_of(keys::TLS.name), "`tls` needs a certificate")
+                .hint("write `tls = { certificate = \"…\", key = \"…\" }`, or leave it out"),
+        );
+    }
     if fields.has(keys::REDIRECT_PORT.name) && !fields.has(keys::REDIRECT.name) {
         fields.push(
             Problem::error(fields.span_of(keys::REDIRECT_PORT.name), "`redirect_port` is nothing by itself")

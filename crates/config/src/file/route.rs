@@ -18,27 +18,27 @@ pub(crate) struct Upstreams<'f> {
     pub(crate) named: &'f [Fields<'f>],
 }
 
+/// Which upstreams the routes read so far send something to.
+#[derive(Default)]
+struct Used {
+    names: HashSet<String>,
+    /// Whether a route misses its upstream.
+    is_one_astray: bool,
+}
+
 /// Reads every route, and puts the most specific first. Routes that cannot be read are left out, and have been told
 /// then; so have upstreams that no route uses.
 pub(crate) fn read(root: &Fields<'_>, upstreams: &Upstreams<'_>) -> Vec<Route> {
     let mut seen: Vec<(HostPattern, String, Option<Range<usize>>)> = Vec::new();
-    let mut used: HashSet<String> = HashSet::new();
+    let mut used = Used::default();
     let mut routes = Vec::new();
     for fields in root.many(&keys::ROUTE) {
         // A host that cannot be read is not every host.
-        let host = match fields.has(keys::HOST.name) {
-            true => fields.optional(&keys::HOST),
-            false => Some(HostPattern::Any),
-        };
-        let path = match fields.has(keys::PATH.name) {
-            true => fields.optional(&keys::PATH),
-            false => Some("/".to_owned()),
-        };
-        let upstream = fields.required(&keys::ROUTE_UPSTREAM).and_then(|name| {
-            let id = find(&fields, &name, upstreams);
-            used.insert(name);
-            id
-        });
+        let host = fields.or_if_absent(&keys::HOST, HostPattern::Any);
+        let path = fields.or_if_absent(&keys::PATH, "/".to_owned());
+        let name = fields.required(&keys::ROUTE_UPSTREAM);
+        let upstream = name.as_ref().and_then(|name| find(&fields, name, upstreams));
+        used.note(name, upstreams);
         let (Some(host), Some(path)) = (host, path) else { continue };
         if let Some((.., first)) =
             seen.iter().find(|(host_of, path_of, _)| (host_of, path_of) == (&host, &path))
@@ -49,13 +49,7 @@ pub(crate) fn read(root: &Fields<'_>, upstreams: &Upstreams<'_>) -> Vec<Route> {
         seen.push((host.clone(), path.clone(), fields.span.clone()));
         routes.extend(upstream.map(|upstream| Route { host, path, upstream }));
     }
-    for upstream in upstreams.named.iter().filter(|upstream| !used.contains(upstream.name)) {
-        let message = format!("no route uses the upstream `{}`", upstream.name);
-        upstream.push(
-            Problem::warning(upstream.span.clone(), message)
-                .hint(format!("send something there: `upstream = \"{}\"` in a `[[route]]`", upstream.name)),
-        );
-    }
+    used.warn_of_others(upstreams);
     routes.sort_by_key(specificity);
     routes
 }
@@ -75,6 +69,33 @@ fn find(fields: &Fields<'_>, name: &str, upstreams: &Upstreams<'_>) -> Option<Up
             .hint(hint),
     );
     None
+}
+
+impl Used {
+    fn note(&mut self, name: Option<String>, upstreams: &Upstreams<'_>) {
+        match name.filter(|name| upstreams.named.iter().any(|upstream| upstream.name == name)) {
+            Some(name) => {
+                self.names.insert(name);
+            }
+            None => self.is_one_astray = true,
+        }
+    }
+
+    fn warn_of_others(&self, upstreams: &Upstreams<'_>) {
+        // A route that misses its upstream may well mean the one that seems unused.
+        if self.is_one_astray {
+            return;
+        }
+        for upstream in upstreams.named.iter().filter(|upstream| !self.names.contains(upstream.name)) {
+            let message = format!("no route uses the upstream `{}`", upstream.name);
+            upstream.push(
+                Problem::warning(upstream.span.clone(), message).hint(format!(
+                    "send something there: `upstream = \"{}\"` in a `[[route]]`",
+                    upstream.name
+                )),
+            );
+        }
+    }
 }
 
 fn twice(fields: &Fields<'_>, first: Option<Range<usize>>) {

@@ -86,10 +86,8 @@ impl Units {
 
     /// What somebody meant who wrote `number` and no unit.
     pub(crate) fn guess(&self, number: &str) -> String {
-        match self.read(&format!("{number}{}", self.bare)) {
-            Ok(amount) => self.write(amount),
-            Err(_) => format!("30{}", self.bare),
-        }
+        let guess = format!("{number}{}", self.bare);
+        if self.read(&guess).is_ok() { guess } else { format!("30{}", self.bare) }
     }
 
     /// The names of the units, the smallest first.

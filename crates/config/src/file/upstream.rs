@@ -24,10 +24,10 @@ pub(crate) fn read(fields: &Fields<'_>, timeouts: &Timeouts) -> Option<Upstream>
     let nodes = fields.required(&keys::NODES);
     let own = fields.one(&keys::UPSTREAM_TIMEOUTS);
     let timeouts = Timeouts {
-        connect: own.or(&keys::CONNECT, timeouts.connect),
-        body: own.or(&keys::BODY, timeouts.body),
-        answer: own.or(&keys::ANSWER, timeouts.answer),
-        tunnel: own.or(&keys::TUNNEL, timeouts.tunnel),
+        connect: own.optional(&keys::UPSTREAM_CONNECT).unwrap_or(timeouts.connect),
+        body: own.optional(&keys::UPSTREAM_BODY).unwrap_or(timeouts.body),
+        answer: own.optional(&keys::UPSTREAM_ANSWER).unwrap_or(timeouts.answer),
+        tunnel: own.optional(&keys::UPSTREAM_TUNNEL).unwrap_or(timeouts.tunnel),
         ..*timeouts
     };
     let sticky = fields.or_default(&keys::STICKY);
@@ -44,7 +44,7 @@ fn check_name(fields: &Fields<'_>) -> Option<()> {
         return Some(());
     }
     fields.push(
-        Problem::error(fields.span.clone(), "this cannot be the name of an upstream")
+        Problem::error(fields.span.clone(), format!("\"{}\" cannot be the name of an upstream", fields.name))
             .hint(format!("a name is 1 to {NAME_BYTES_MAX} letters, digits, `-`, `_` and `.`")),
     );
     None
@@ -76,10 +76,6 @@ impl Kind for NodeList {
             return given.refuse("every node here is a backup", Some(hint.to_owned()));
         }
         Some(nodes)
-    }
-
-    fn written(&self, nodes: &Vec<NodeSpec>) -> Json {
-        json!(nodes.iter().map(|node| &*node.written).collect::<Vec<_>>())
     }
 
     fn schema(&self) -> Map<String, Json> {

@@ -204,8 +204,10 @@ fn without_secret(text: &str, table: &DeTable<'_>) -> String {
     let secret =
         table.get(keys::STICKY_SECRET.name).filter(|value| matches!(value.get_ref(), DeValue::String(_)));
     let mut shown = text.to_owned();
-    if let Some(span) = secret.map(Spanned::span) {
-        let stars = text[span.clone()].bytes().map(|byte| if byte == b'\n' { '\n' } else { '*' });
+    if let Some(span) = secret.map(Spanned::span)
+        && let Some(secret) = text.get(span.clone())
+    {
+        let stars = secret.bytes().map(|byte| if byte == b'\n' { '\n' } else { '*' });
         shown.replace_range(span, &stars.collect::<String>());
     }
     shown

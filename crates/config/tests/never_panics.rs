@@ -6,11 +6,12 @@ use proptest::prelude::{Strategy, any, prop, proptest};
 use proptest::sample::Index;
 use tidelock_config::parse;
 
-const FILES: [&str; 4] = [
+const FILES: [&str; 5] = [
     include_str!("../../../configs/full.toml"),
     include_str!("../../../configs/tls.toml"),
     include_str!("../../../configs/upstreams.toml"),
     include_str!("broken/eight_at_once.toml"),
+    include_str!("broken/secret.toml"),
 ];
 
 proptest! {

@@ -1,5 +1,13 @@
 //! `upstreams.toml` to a validated, immutable [`plan::Plan`]. No async, no network, no sockets.
+//!
+//! [`load`] and [`parse`] give a plan, or everything that is wrong with the file, all of it at once.
 
+mod file;
 pub mod limits;
 pub mod plan;
+pub mod problem;
 pub mod roster;
+pub mod schema;
+mod suggest;
+
+pub use file::{Loaded, load, parse};

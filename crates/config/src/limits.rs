@@ -11,12 +11,14 @@ pub struct Limits {
     pub head_bytes_max: usize,
     /// Most header lines in one head (default 100, 16 to 256); beyond it 431, or 502 when it is the node's.
     pub header_lines_max: usize,
-    /// Longest body of a request, in bytes; `None` (the default) is no bound. Beyond it the client gets 413.
+    /// Longest body of a request, in bytes (default none, 1 KiB to 1 TiB); `None` is no bound. Beyond it the client
+    /// gets 413.
     pub body_bytes_max: Option<u64>,
     /// One buffer of a body or a tunnel, in bytes (default 64 KiB, 4 KiB to 1 MiB). No body is held beyond one of
     /// them in each direction.
     pub buffer_bytes: usize,
-    /// Most client connections at once (default 0: as many as the open-file limit allows, two files a connection).
+    /// Most client connections at once (default 0, 0 to 10,000,000); 0 is as many as the open-file limit allows, two
+    /// files a connection.
     pub connections_max: usize,
     /// Most Engine.IO sessions remembered for an upstream (default 1,000,000, 1,000 to 100,000,000). Beyond it new
     /// sessions are served but not counted.

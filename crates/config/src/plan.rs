@@ -23,7 +23,7 @@ pub struct Plan {
     pub routes: Vec<Route>,
     /// The pools of nodes; `UpstreamId` indexes this list.
     pub upstreams: Vec<Arc<Upstream>>,
-    /// Peers whose X-Forwarded-For, Forwarded and their kin are believed.
+    /// Addresses and networks whose X-Forwarded-For, Forwarded and their kin are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Keys the tags that are put behind Engine.IO session ids.
     pub sticky_secret: Secret,

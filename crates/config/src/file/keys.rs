@@ -1,0 +1,379 @@
+//! Every key of the file, declared once: what it holds, what its absence means and what it is for. The readers, the
+//! suggestions for unknown keys and the JSON schema all come from here. Nothing here reads.
+//!
+//! Defaults and ranges are said again, for people, in `plan`, `limits` and `configs/full.toml`; tests hold them
+//! together.
+
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::declared::{Key, Optional, Or, Required, Section, Shape, Sub};
+use super::hosts::{HostHeader, ListenAddress, Networks, NodeAddress, RouteHost, RoutePath};
+use super::kinds::{Count, FilePath, Flag, LogPlace, Name, SecretText, Size, SizeOrNone, Time, Word};
+use super::upstream::NodeList;
+use crate::plan::{AccessLog, Balance, LogFormat, Sticky};
+
+/// The file itself.
+pub(crate) static FILE: Section = Section {
+    doc: "What tidelock listens on, where it sends what, and how.",
+    keys: &[
+        &WORKERS,
+        &TRUSTED_PROXIES,
+        &STICKY_SECRET,
+        &LISTEN,
+        &ROUTE,
+        &UPSTREAM,
+        &LIMITS,
+        &TIMEOUTS,
+        &LOG,
+        &DRAIN,
+    ],
+    later: &[
+        ("app", "start the processes yourself, and list them as `nodes` of an `[upstream.NAME]`"),
+        ("admin", "leave it out until then"),
+    ],
+};
+
+pub(crate) static WORKERS: Key<Count, Optional> = Key {
+    name: "workers",
+    kind: Count { least: 1, most: 1024 },
+    absent: Optional("one for each core this process may use"),
+    doc: "Worker threads.",
+};
+pub(crate) static TRUSTED_PROXIES: Key<Networks, Or<Vec<IpNet>>> = Key {
+    name: "trusted_proxies",
+    kind: Networks,
+    absent: Or(Vec::new()),
+    doc: "Addresses and networks whose X-Forwarded-For, Forwarded and their kin are believed.",
+};
+pub(crate) static STICKY_SECRET: Key<SecretText, Optional> = Key {
+    name: "sticky_secret",
+    kind: SecretText { bytes_min: 32 },
+    absent: Optional("a public constant, with which clients can choose their node"),
+    doc: "Keys the tags behind Engine.IO session ids. Every tidelock in front of the same nodes needs the same. \
+          At least 32 bytes.",
+};
+
+pub(crate) static LISTEN: Sub = Sub {
+    name: "listen",
+    shape: Shape::Many,
+    section: &Section {
+        doc: "One address that clients connect to.",
+        keys: &[&ADDRESS, &TLS, &REDIRECT, &REDIRECT_PORT],
+        later: &[],
+    },
+};
+pub(crate) static ADDRESS: Key<ListenAddress, Required> = Key {
+    name: "address",
+    kind: ListenAddress,
+    absent: Required("\"0.0.0.0:80\""),
+    doc: "Address and port to listen on. \":80\" is \"0.0.0.0:80\", every IPv4 interface; \"[::]:80\" is every \
+          interface, IPv6 too. Port 0 lets the system choose.",
+};
+pub(crate) static TLS: Sub = Sub {
+    name: "tls",
+    shape: Shape::Inline,
+    section: &Section {
+        doc: "A certificate for HTTPS, or a list of them. The first is for clients whose name matches none.",
+        keys: &[&CERTIFICATE, &KEY],
+        later: &[],
+    },
+};
+pub(crate) static CERTIFICATE: Key<FilePath, Required> = Key {
+    name: "certificate",
+    kind: FilePath,
+    absent: Required("\"certs/example.com.pem\""),
+    doc: "PEM file of the certificate chain, the leaf first. Relative to the folder of this file.",
+};
+pub(crate) static KEY: Key<FilePath, Required> = Key {
+    name: "key",
+    kind: FilePath,
+    absent: Required("\"certs/example.com.key\""),
+    doc: "PEM file of the leaf's private key. Relative to the folder of this file.",
+};
+pub(crate) static REDIRECT: Key<Word<()>, Optional> = Key {
+    name: "redirect",
+    kind: Word(&[("https", ())]),
+    absent: Optional("requests are served as they are"),
+    doc: "Answers every request 308, to the same URL under https.",
+};
+pub(crate) static REDIRECT_PORT: Key<Count, Optional> = Key {
+    name: "redirect_port",
+    kind: Count { least: 1, most: 65_535 },
+    absent: Optional("the port of the only listen with `tls`, or 443 if there are several or none"),
+    doc: "The port in the URL that `redirect` answers with.",
+};
+
+pub(crate) static ROUTE: Sub = Sub {
+    name: "route",
+    shape: Shape::Many,
+    section: &Section {
+        doc: "Which upstream answers which requests. An exact host beats the longest wildcard, which beats none; \
+              then the longest path wins. Requests that match no route get 404.",
+        keys: &[&HOST, &PATH, &ROUTE_UPSTREAM],
+        later: &[],
+    },
+};
+pub(crate) static HOST: Key<RouteHost, Optional> = Key {
+    name: "host",
+    kind: RouteHost,
+    absent: Optional("every host"),
+    doc: "\"api.example.com\", or \"*.example.com\" for every name under it.",
+};
+pub(crate) static PATH: Key<RoutePath, Optional> = Key {
+    name: "path",
+    kind: RoutePath,
+    absent: Optional("\"/\", every path"),
+    doc: "Prefix of the path on segment borders: \"/chat\" takes \"/chat\" and \"/chat/x\", not \"/chatter\". A \
+          slash at its end makes no difference.",
+};
+pub(crate) static ROUTE_UPSTREAM: Key<Name, Required> = Key {
+    name: "upstream",
+    kind: Name,
+    absent: Required("\"nodes\""),
+    doc: "The NAME of an `[upstream.NAME]`.",
+};
+
+pub(crate) static UPSTREAM: Sub = Sub {
+    name: "upstream",
+    shape: Shape::Named,
+    section: &Section {
+        doc: "A named pool of nodes.",
+        keys: &[&NODES, &STICKY, &BALANCE, &UPSTREAM_HOST, &UPSTREAM_TIMEOUTS],
+        later: &[("app", "start the processes yourself, and list them: `nodes = [\"127.0.0.1:3000\"]`")],
+    },
+};
+pub(crate) static NODES: Key<NodeList, Required> = Key {
+    name: "nodes",
+    kind: NodeList,
+    absent: Required("[\"127.0.0.1:3000\"]"),
+    doc: "The running backends: \"host:port\", or `{ address = \"host:port\", weight = 1, backup = false }`. Names \
+          are resolved while tidelock runs.",
+};
+pub(crate) static STICKY: Key<Word<Sticky>, Or<Sticky>> = Key {
+    name: "sticky",
+    kind: Word(&[
+        ("engineio", Sticky::EngineIo),
+        ("engineio-learned", Sticky::EngineIoLearned),
+        ("none", Sticky::None),
+    ]),
+    absent: Or(Sticky::EngineIo),
+    doc: "What keeps a session on its node: a tag behind the Engine.IO session id, the id itself learned from the \
+          handshake (for apps that compare ids), or nothing.",
+};
+pub(crate) static BALANCE: Key<Word<Balance>, Or<Balance>> = Key {
+    name: "balance",
+    kind: Word(&[("least-sessions", Balance::LeastSessions)]),
+    absent: Or(Balance::LeastSessions),
+    doc: "Who gets the next one: the node with the fewest sessions for its weight, or with the fewest requests under \
+          way for requests that are no session's.",
+};
+pub(crate) static UPSTREAM_HOST: Key<HostHeader, Optional> = Key {
+    name: "host",
+    kind: HostHeader,
+    absent: Optional("what the client sent"),
+    doc: "Sent to the nodes as Host.",
+};
+
+/// One node, where it is more than its address.
+pub(crate) static NODE: Section = Section {
+    doc: "A node that is more than its address.",
+    keys: &[&NODE_ADDRESS, &WEIGHT, &BACKUP],
+    later: &[],
+};
+pub(crate) static NODE_ADDRESS: Key<NodeAddress, Required> =
+    Key { name: "address", kind: NodeAddress, absent: Required("\"127.0.0.1:3000\""), doc: "\"host:port\"." };
+pub(crate) static WEIGHT: Key<Count, Or<u64>> = Key {
+    name: "weight",
+    kind: Count { least: 1, most: 256 },
+    absent: Or(1),
+    doc: "Share of the load: a node of weight 2 gets twice the sessions of one of weight 1.",
+};
+pub(crate) static BACKUP: Key<Flag, Or<bool>> =
+    Key { name: "backup", kind: Flag, absent: Or(false), doc: "Used only while no other node is up." };
+
+pub(crate) static LIMITS: Sub = Sub {
+    name: "limits",
+    shape: Shape::One,
+    section: &Section {
+        doc: "Bounds of buffers, queues and maps.",
+        keys: &[
+            &TARGET_BYTES_MAX,
+            &HEAD_BYTES_MAX,
+            &HEADER_LINES_MAX,
+            &BODY_BYTES_MAX,
+            &BUFFER_BYTES,
+            &CONNECTIONS_MAX,
+            &SESSIONS_MAX,
+            &ORIGIN_IDLE_MAX,
+            &ATTEMPTS_MAX,
+        ],
+        later: &[],
+    },
+};
+pub(crate) static TARGET_BYTES_MAX: Key<Size, Or<u64>> = Key {
+    name: "target_bytes_max",
+    kind: Size { least: 256, most: 64 * KIB },
+    absent: Or(8 * KIB),
+    doc: "Longest target of a request line; beyond it the client gets 414.",
+};
+pub(crate) static HEAD_BYTES_MAX: Key<Size, Or<u64>> = Key {
+    name: "head_bytes_max",
+    kind: Size { least: KIB, most: MIB },
+    absent: Or(32 * KIB),
+    doc: "Longest head of a request or an answer; beyond it the client gets 431, or 502 when it is the node's.",
+};
+pub(crate) static HEADER_LINES_MAX: Key<Count, Or<u64>> = Key {
+    name: "header_lines_max",
+    kind: Count { least: 16, most: 256 },
+    absent: Or(100),
+    doc: "Most header lines in one head; beyond it the client gets 431, or 502 when it is the node's.",
+};
+pub(crate) static BODY_BYTES_MAX: Key<SizeOrNone, Or<Option<u64>>> = Key {
+    name: "body_bytes_max",
+    kind: SizeOrNone(Size { least: KIB, most: 1 << 40 }),
+    absent: Or(None),
+    doc: "Longest body of a request, or \"none\" for no bound; beyond it the client gets 413.",
+};
+pub(crate) static BUFFER_BYTES: Key<Size, Or<u64>> = Key {
+    name: "buffer_bytes",
+    kind: Size { least: 4 * KIB, most: MIB },
+    absent: Or(64 * KIB),
+    doc: "One buffer of a body or a tunnel. No body is held beyond one of them in each direction.",
+};
+pub(crate) static CONNECTIONS_MAX: Key<Count, Or<u64>> = Key {
+    name: "connections_max",
+    kind: Count { least: 0, most: 10_000_000 },
+    absent: Or(0),
+    doc: "Most client connections at once; 0 is as many as the open-file limit allows.",
+};
+pub(crate) static SESSIONS_MAX: Key<Count, Or<u64>> = Key {
+    name: "sessions_max",
+    kind: Count { least: 1_000, most: 100_000_000 },
+    absent: Or(1_000_000),
+    doc: "Most Engine.IO sessions remembered for an upstream; beyond it new sessions are served but not counted.",
+};
+pub(crate) static ORIGIN_IDLE_MAX: Key<Count, Or<u64>> = Key {
+    name: "origin_idle_max",
+    kind: Count { least: 0, most: 10_000 },
+    absent: Or(128),
+    doc: "Most idle connections a worker keeps open to one node.",
+};
+pub(crate) static ATTEMPTS_MAX: Key<Count, Or<u64>> = Key {
+    name: "attempts_max",
+    kind: Count { least: 1, most: 16 },
+    absent: Or(3),
+    doc: "Most nodes tried for one request that may be tried again.",
+};
+
+pub(crate) static TIMEOUTS: Sub = Sub {
+    name: "timeouts",
+    shape: Shape::One,
+    section: &Section {
+        doc: "How long each wait may last.",
+        keys: &[&CONNECT, &HEAD, &BODY, &ANSWER, &IDLE, &TUNNEL],
+        later: &[],
+    },
+};
+pub(crate) static UPSTREAM_TIMEOUTS: Sub = Sub {
+    name: "timeouts",
+    shape: Shape::One,
+    section: &Section {
+        doc: "How long each wait may last at this upstream.",
+        keys: &[&UPSTREAM_CONNECT, &UPSTREAM_BODY, &UPSTREAM_ANSWER, &UPSTREAM_TUNNEL],
+        later: &[],
+    },
+};
+pub(crate) static UPSTREAM_CONNECT: Key<Time, Optional> = inherited(&CONNECT);
+pub(crate) static UPSTREAM_BODY: Key<Time, Optional> = inherited(&BODY);
+pub(crate) static UPSTREAM_ANSWER: Key<Time, Optional> = inherited(&ANSWER);
+pub(crate) static UPSTREAM_TUNNEL: Key<Time, Optional> = inherited(&TUNNEL);
+pub(crate) static CONNECT: Key<Time, Or<Duration>> = Key {
+    name: "connect",
+    kind: Time { least: Duration::from_millis(10), most: Duration::from_secs(60) },
+    absent: Or(Duration::from_secs(1)),
+    doc: "TCP connect to a node.",
+};
+pub(crate) static HEAD: Key<Time, Or<Duration>> = Key {
+    name: "head",
+    kind: Time { least: Duration::from_millis(100), most: Duration::from_mins(5) },
+    absent: Or(Duration::from_secs(10)),
+    doc: "A client's whole request head, from its first byte, and its whole TLS handshake; beyond it the client \
+          gets 408.",
+};
+pub(crate) static BODY: Key<Time, Or<Duration>> = Key {
+    name: "body",
+    kind: Time { least: Duration::from_millis(100), most: Duration::from_hours(1) },
+    absent: Or(Duration::from_secs(60)),
+    doc: "No byte moves in a body, either way.",
+};
+pub(crate) static ANSWER: Key<Time, Or<Duration>> = Key {
+    name: "answer",
+    kind: Time { least: Duration::from_millis(100), most: Duration::from_hours(24) },
+    absent: Or(Duration::from_secs(60)),
+    doc: "From the whole request to the head of the node's answer; beyond it the client gets 504. A request of an \
+          Engine.IO session waits at least its ping interval and timeout.",
+};
+pub(crate) static IDLE: Key<Time, Or<Duration>> = Key {
+    name: "idle",
+    kind: Time { least: Duration::from_millis(100), most: Duration::from_hours(1) },
+    absent: Or(Duration::from_secs(75)),
+    doc: "A client's connection between two requests.",
+};
+pub(crate) static TUNNEL: Key<Time, Or<Duration>> = Key {
+    name: "tunnel",
+    kind: Time { least: Duration::from_secs(1), most: Duration::from_hours(7 * 24) },
+    absent: Or(Duration::from_hours(1)),
+    doc: "A tunnel, or a stream of server-sent events, through which no byte moves. A tunnel that carries Engine.IO \
+          is cut after its ping interval and timeout instead.",
+};
+
+pub(crate) static LOG: Sub = Sub {
+    name: "log",
+    shape: Shape::One,
+    section: &Section { doc: "The access log.", keys: &[&ACCESS, &FORMAT], later: &[] },
+};
+pub(crate) static ACCESS: Key<LogPlace, Or<AccessLog>> = Key {
+    name: "access",
+    kind: LogPlace,
+    absent: Or(AccessLog::Stdout),
+    doc: "Where the lines go: \"stdout\", \"off\", or the path of a file, which is opened again on SIGUSR1. Relative \
+          to the folder of this file.",
+};
+pub(crate) static FORMAT: Key<Word<LogFormat>, Or<LogFormat>> = Key {
+    name: "format",
+    kind: Word(&[("json", LogFormat::Json), ("combined", LogFormat::Combined)]),
+    absent: Or(LogFormat::Json),
+    doc: "How a line looks: a JSON object, or nginx's `combined`.",
+};
+
+pub(crate) static DRAIN: Sub = Sub {
+    name: "drain",
+    shape: Shape::One,
+    section: &Section {
+        doc: "How the proxy leaves when it is told to stop.",
+        keys: &[&DEADLINE],
+        later: &[],
+    },
+};
+pub(crate) static DEADLINE: Key<Time, Or<Duration>> = Key {
+    name: "deadline",
+    kind: Time { least: Duration::ZERO, most: Duration::from_hours(24) },
+    absent: Or(Duration::from_secs(30)),
+    doc: "How long running requests and tunnels may take to finish.",
+};
+
+/// The same key in an upstream.
+const fn inherited(key: &Key<Time, Or<Duration>>) -> Key<Time, Optional> {
+    let Time { least, most } = key.kind;
+    Key {
+        name: key.name,
+        kind: Time { least, most },
+        absent: Optional("as in the file's own `[timeouts]`"),
+        doc: key.doc,
+    }
+}
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;

@@ -1,0 +1,110 @@
+//! Reads `[upstream.NAME]` and its nodes.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use serde_json::{Map, Value as Json, json};
+use toml::de::DeValue;
+
+use super::declared::Kind;
+use super::fields::{Fields, Given};
+use super::hosts::HostAndPort;
+use super::keys;
+use super::kinds::schema;
+use crate::plan::{NodeHost, NodeSpec, Timeouts, Upstream};
+use crate::problem::{Problem, Problems};
+
+/// The nodes of an upstream: not empty, none twice, not only backups.
+pub(crate) struct NodeList;
+
+/// Reads one upstream; `timeouts` are the file's own. Nothing if it has no nodes or no usable name, which has been
+/// told then.
+pub(crate) fn read(fields: &Fields<'_>, timeouts: &Timeouts) -> Option<Upstream> {
+    let named = check_name(fields);
+    let nodes = fields.required(&keys::NODES);
+    let own = fields.one(&keys::UPSTREAM_TIMEOUTS);
+    let timeouts = Timeouts {
+        connect: own.optional(&keys::UPSTREAM_CONNECT).unwrap_or(timeouts.connect),
+        body: own.optional(&keys::UPSTREAM_BODY).unwrap_or(timeouts.body),
+        answer: own.optional(&keys::UPSTREAM_ANSWER).unwrap_or(timeouts.answer),
+        tunnel: own.optional(&keys::UPSTREAM_TUNNEL).unwrap_or(timeouts.tunnel),
+        ..*timeouts
+    };
+    let sticky = fields.or_default(&keys::STICKY);
+    let balance = fields.or_default(&keys::BALANCE);
+    let host = fields.optional(&keys::UPSTREAM_HOST);
+    named?;
+    Some(Upstream { name: fields.name.to_owned(), nodes: nodes?, sticky, balance, host, timeouts })
+}
+
+/// Names stand in logs, metrics and on the command line, where nothing should have to be quoted.
+fn check_name(fields: &Fields<'_>) -> Option<()> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    if (1..=NAME_BYTES_MAX).contains(&fields.name.len()) && fields.name.bytes().all(fits) {
+        return Some(());
+    }
+    fields.push(
+        Problem::error(fields.span.clone(), format!("\"{}\" cannot be the name of an upstream", fields.name))
+            .hint(format!("a name is 1 to {NAME_BYTES_MAX} letters, digits, `-`, `_` and `.`")),
+    );
+    None
+}
+
+impl Kind for NodeList {
+    type Read = Vec<NodeSpec>;
+
+    fn read(&self, given: Given<'_>) -> Option<Vec<NodeSpec>> {
+        let elements: Vec<Given<'_>> = given.elements("a list of nodes", "[\"127.0.0.1:3000\"]")?.collect();
+        if elements.is_empty() {
+            let hint = "list where the app listens: `nodes = [\"127.0.0.1:3000\"]`";
+            return given.refuse("an upstream needs a node", Some(hint.to_owned()));
+        }
+        let mut seen: HashMap<(NodeHost, u16), Range<usize>> = HashMap::new();
+        let mut nodes = Vec::with_capacity(elements.len());
+        for &element in &elements {
+            let Some(node) = node(element) else { continue };
+            match seen.get(&(node.host.clone(), node.port)) {
+                Some(first) => twice(element, &node.written, first, given.problems),
+                None => {
+                    seen.insert((node.host.clone(), node.port), element.value.span());
+                    nodes.push(node);
+                }
+            }
+        }
+        if !nodes.is_empty() && nodes.iter().all(|node| node.backup) {
+            let hint = "a backup stands in for the others: leave `backup` out of at least one";
+            return given.refuse("every node here is a backup", Some(hint.to_owned()));
+        }
+        Some(nodes)
+    }
+
+    fn schema(&self) -> Map<String, Json> {
+        let address = Json::Object(keys::NODE_ADDRESS.kind.schema());
+        let node = json!({ "anyOf": [address, crate::schema::section(&keys::NODE)] });
+        schema(json!({ "type": "array", "minItems": 1, "items": node }))
+    }
+}
+
+fn node(element: Given<'_>) -> Option<NodeSpec> {
+    let (HostAndPort { written, host, port }, weight, backup) = match element.value.get_ref() {
+        DeValue::Table(_) => {
+            let fields = element.table(&keys::NODE)?;
+            let weight = fields.or_default(&keys::WEIGHT);
+            let backup = fields.or_default(&keys::BACKUP);
+            (fields.required(&keys::NODE_ADDRESS)?, weight, backup)
+        }
+        _ => (keys::NODE_ADDRESS.kind.read(element)?, keys::WEIGHT.absent.0, keys::BACKUP.absent.0),
+    };
+    Some(NodeSpec { written, host, port, weight: u32::try_from(weight).ok()?, backup })
+}
+
+fn twice(element: Given<'_>, written: &str, first: &Range<usize>, problems: &Problems) {
+    problems.push(
+        Problem::error(element.value.span(), format!("\"{written}\" is a node of this upstream already"))
+            .related(first.clone(), "here it is first")
+            .hint("to give it a larger share of the load, write `{ address = \"…\", weight = 2 }`"),
+    );
+}
+
+/// Longest name of an upstream.
+const NAME_BYTES_MAX: usize = 64;

@@ -1,0 +1,157 @@
+//! Everything that is wrong with a file, said in one go: what, where, and what to write instead.
+//! Knows text and spans, nothing of keys or plans.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::ops::Range;
+use std::path::Path;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+
+/// What is wrong with a file, in its order, ready to be printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Report {
+    origin: String,
+    text: String,
+    problems: Vec<Problem>,
+}
+
+/// One thing to say about the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Whether it stops the file from being used.
+    pub severity: Severity,
+    /// What is wrong, in a line without a full stop.
+    pub message: String,
+    /// Which bytes of the file are meant; `None` when what is wrong is that something is not there.
+    pub span: Option<Range<usize>>,
+    /// Other places that have to do with it, and what each of them is.
+    pub related: Vec<(Range<usize>, String)>,
+    /// What to do about it; may have several lines.
+    pub hint: Option<String>,
+}
+
+/// How much a problem matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Worth knowing; the file is fine.
+    Note,
+    /// Probably not what was meant; the file is used.
+    Warning,
+    /// The file cannot be used.
+    Error,
+}
+
+impl Report {
+    /// Puts the problems in the order of the file; what points nowhere comes last.
+    pub(crate) fn new(origin: &Path, text: &str, mut problems: Vec<Problem>) -> Self {
+        problems.sort_by_key(|problem| {
+            problem.span.as_ref().map_or((usize::MAX, usize::MAX), |span| (span.start, span.end))
+        });
+        Self { origin: origin.display().to_string(), text: text.to_owned(), problems }
+    }
+
+    /// The problems, in the order of the file.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// Whether there is nothing to say.
+    pub fn is_empty(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    /// Each problem with its file, line, column, source line, caret and hint, a blank line between two of them;
+    /// with ANSI colours if asked. Ends with a line feed unless it is empty.
+    pub fn render(&self, colour: bool) -> String {
+        let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+        let rendered: Vec<String> =
+            self.problems.iter().map(|problem| renderer.render(&[self.snippet(problem)]) + "\n").collect();
+        rendered.join("\n")
+    }
+
+    fn snippet<'r>(&'r self, problem: &'r Problem) -> Group<'r> {
+        let level = match problem.severity {
+            Severity::Note => Level::NOTE,
+            Severity::Warning => Level::WARNING,
+            Severity::Error => Level::ERROR,
+        };
+        let group = level.primary_title(&*problem.message);
+        let group = match &problem.span {
+            Some(span) => group.element(
+                Snippet::source(&*self.text)
+                    .path(&*self.origin)
+                    .annotation(AnnotationKind::Primary.span(span.clone()))
+                    .annotations(
+                        problem
+                            .related
+                            .iter()
+                            .map(|(span, label)| AnnotationKind::Context.span(span.clone()).label(&**label)),
+                    ),
+            ),
+            None => group.element(Origin::path(&*self.origin)),
+        };
+        match &problem.hint {
+            Some(hint) => group.element(Level::HELP.message(&**hint)),
+            None => group,
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(false))
+    }
+}
+
+impl fmt::Debug for Report {
+    // What a failed `expect` prints is then what a person would have read.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\n{self}")
+    }
+}
+
+impl std::error::Error for Report {}
+
+impl Problem {
+    pub(crate) fn error(span: impl Into<Option<Range<usize>>>, message: impl Into<String>) -> Self {
+        Self::new(Severity::Error, span.into(), message.into())
+    }
+
+    pub(crate) fn warning(span: impl Into<Option<Range<usize>>>, message: impl Into<String>) -> Self {
+        Self::new(Severity::Warning, span.into(), message.into())
+    }
+
+    pub(crate) fn note(span: impl Into<Option<Range<usize>>>, message: impl Into<String>) -> Self {
+        Self::new(Severity::Note, span.into(), message.into())
+    }
+
+    fn new(severity: Severity, span: Option<Range<usize>>, message: String) -> Self {
+        Self { severity, message, span, related: Vec::new(), hint: None }
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    pub(crate) fn related(mut self, span: Range<usize>, label: impl Into<String>) -> Self {
+        self.related.push((span, label.into()));
+        self
+    }
+}
+
+/// Where readers put what they find while they go on reading. Shared, because a section and the sections in it
+/// read side by side.
+#[derive(Debug, Default)]
+pub(crate) struct Problems(RefCell<Vec<Problem>>);
+
+impl Problems {
+    pub(crate) fn push(&self, problem: Problem) {
+        self.0.borrow_mut().push(problem);
+    }
+
+    pub(crate) fn into_vec(self) -> Vec<Problem> {
+        self.0.into_inner()
+    }
+}

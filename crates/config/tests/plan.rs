@@ -1,0 +1,251 @@
+//! Which plan comes of which file.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tidelock_config::limits::Limits;
+use tidelock_config::plan::{
+    AccessLog, Balance, CertificateFiles, HostPattern, LogFormat, NodeHost, Plan, Scheme, Sticky, Timeouts,
+};
+use tidelock_config::problem::Severity;
+use tidelock_config::{load, parse};
+
+/// Every key that has a default, with another value.
+const NOTHING_BY_DEFAULT: &str = r#"
+workers = 3
+trusted_proxies = ["10.1.2.3/8", "::1"]
+sticky_secret = "0123456789abcdef0123456789abcdef"
+
+[[listen]]
+address = ":8443"
+tls = { certificate = "a.pem", key = "/etc/a.key" }
+[[listen]]
+address = "[::1]:8080"
+redirect = "https"
+
+[[route]]
+host = "API.example.com"
+path = "/chat/"
+upstream = "chat"
+
+[upstream.chat]
+nodes = [{ address = "Server1.example.com:3000", weight = 2 }, { address = "[::1]:3001", backup = true }]
+sticky = "engineio-learned"
+balance = "least-sessions"
+host = "app.internal:81"
+timeouts = { connect = "11ms", body = "12s", answer = "13m", tunnel = "14h" }
+
+[limits]
+target_bytes_max = "1KiB"
+head_bytes_max = "2KiB"
+header_lines_max = 17
+body_bytes_max = "3MiB"
+buffer_bytes = "4KiB"
+connections_max = 5
+sessions_max = 6000
+origin_idle_max = 7
+attempts_max = 8
+
+[timeouts]
+connect = "21ms"
+head = "22s"
+body = "23s"
+answer = "24s"
+idle = "25s"
+tunnel = "26s"
+
+[log]
+access = "logs/access.log"
+format = "combined"
+
+[drain]
+deadline = "0s"
+"#;
+
+#[test]
+fn every_key_reaches_the_plan() {
+    let plan = plan_of(NOTHING_BY_DEFAULT);
+    assert_eq!(plan.workers, NonZeroUsize::new(3));
+    let networks: Vec<String> = plan.trusted_proxies.iter().map(ToString::to_string).collect();
+    assert_eq!(networks, ["10.0.0.0/8", "::1/128"]);
+    assert_eq!(plan.sticky_secret.bytes, b"0123456789abcdef0123456789abcdef");
+    assert!(!plan.sticky_secret.is_public);
+    assert_eq!(plan.listens[0].address.to_string(), "0.0.0.0:8443");
+    let files =
+        CertificateFiles { certificate: PathBuf::from("folder/a.pem"), key: PathBuf::from("/etc/a.key") };
+    assert_eq!(plan.listens[0].scheme, Scheme::Tls(vec![files]));
+    assert_eq!(plan.listens[1].scheme, Scheme::RedirectToHttps { port: Some(8443) });
+    assert_eq!(plan.routes[0].host, HostPattern::Exact("api.example.com".to_owned()));
+    assert_eq!(plan.routes[0].path, "/chat");
+    assert_eq!(
+        plan.limits,
+        Limits {
+            target_bytes_max: 1 << 10,
+            head_bytes_max: 2 << 10,
+            header_lines_max: 17,
+            body_bytes_max: Some(3 << 20),
+            buffer_bytes: 4 << 10,
+            connections_max: 5,
+            sessions_max: 6000,
+            origin_idle_max: 7,
+            attempts_max: 8,
+        }
+    );
+    let timeouts = Timeouts {
+        connect: Duration::from_millis(21),
+        head: Duration::from_secs(22),
+        body: Duration::from_secs(23),
+        answer: Duration::from_secs(24),
+        idle: Duration::from_secs(25),
+        tunnel: Duration::from_secs(26),
+    };
+    assert_eq!(plan.timeouts, timeouts);
+    assert_eq!(plan.log.access, AccessLog::File(PathBuf::from("folder/logs/access.log")));
+    assert_eq!(plan.log.format, LogFormat::Combined);
+    assert_eq!(plan.drain.deadline, Duration::ZERO);
+}
+
+#[test]
+fn every_key_of_an_upstream_reaches_the_plan() {
+    let plan = plan_of(NOTHING_BY_DEFAULT);
+    let upstream = &plan.upstreams[plan.routes[0].upstream.0];
+    assert_eq!(upstream.name, "chat");
+    assert_eq!(upstream.sticky, Sticky::EngineIoLearned);
+    assert_eq!(upstream.balance, Balance::LeastSessions);
+    assert_eq!(upstream.host.as_deref(), Some("app.internal:81"));
+    let timeouts = Timeouts {
+        connect: Duration::from_millis(11),
+        body: Duration::from_secs(12),
+        answer: Duration::from_mins(13),
+        tunnel: Duration::from_hours(14),
+        ..plan.timeouts
+    };
+    assert_eq!(upstream.timeouts, timeouts);
+    let [first, second] = &upstream.nodes[..] else { panic!("two nodes") };
+    assert_eq!(first.written, "Server1.example.com:3000");
+    assert_eq!(first.host, NodeHost::Name("server1.example.com".to_owned()));
+    assert_eq!((first.port, first.weight, first.backup), (3000, 2, false));
+    assert_eq!(second.host, NodeHost::Address("::1".parse().expect("an address")));
+    assert_eq!((second.port, second.weight, second.backup), (3001, 1, true));
+}
+
+#[test]
+fn routes_stand_from_the_most_to_the_least_specific() {
+    let routes = [
+        ("", "/"),
+        ("", "/longest/of/all"),
+        ("*.example.com", "/"),
+        ("*.api.example.com", "/"),
+        ("api.example.com", "/"),
+        ("*.example.com", "/chat"),
+        ("api.example.com", "/chat"),
+    ];
+    let mut file = LISTEN_AND_UPSTREAM.to_owned();
+    for (host, path) in routes {
+        let host = if host.is_empty() { String::new() } else { format!("host = \"{host}\"\n") };
+        file += &format!("[[route]]\n{host}path = \"{path}\"\nupstream = \"nodes\"\n");
+    }
+    let sorted: Vec<(String, String)> = plan_of(&file)
+        .routes
+        .into_iter()
+        .map(|route| match route.host {
+            HostPattern::Exact(name) => (name, route.path),
+            HostPattern::Wildcard(suffix) => (format!("*{suffix}"), route.path),
+            HostPattern::Any => (String::new(), route.path),
+        })
+        .collect();
+    let expected = [
+        ("api.example.com", "/chat"),
+        ("api.example.com", "/"),
+        ("*.api.example.com", "/"),
+        ("*.example.com", "/chat"),
+        ("*.example.com", "/"),
+        ("", "/longest/of/all"),
+        ("", "/"),
+    ];
+    assert_eq!(sorted, expected.map(|(host, path)| (host.to_owned(), path.to_owned())));
+}
+
+#[test]
+fn a_redirect_goes_to_the_only_https_there_is() {
+    for (listens, port) in [
+        ("", None),
+        ("[[listen]]\naddress = \":443\"\ntls = TLS", None),
+        ("[[listen]]\naddress = \":8443\"\ntls = TLS", Some(8443)),
+        ("[[listen]]\naddress = \":8443\"\ntls = [TLS, TLS]", Some(8443)),
+        ("[[listen]]\naddress = \":0\"\ntls = TLS", None),
+        ("[[listen]]\naddress = \":8443\"\ntls = TLS\n[[listen]]\naddress = \":9443\"\ntls = TLS", None),
+    ] {
+        let listens = listens.replace("TLS", "{ certificate = \"a.pem\", key = \"a.key\" }");
+        let file = format!(
+            "[[listen]]\naddress = \":80\"\nredirect = \"https\"\n{listens}\n\
+             [[route]]\nupstream = \"nodes\"\n[upstream.nodes]\nnodes = [\"127.0.0.1:3000\"]\n"
+        );
+        assert_eq!(plan_of(&file).listens[0].scheme, Scheme::RedirectToHttps { port }, "{file}");
+    }
+}
+
+#[test]
+fn upstreams_stand_in_the_order_of_the_file() {
+    let file = "[[listen]]\naddress = \":0\"\n[[listen]]\naddress = \":0\"\n\
+                [[route]]\nupstream = \"b\"\n[[route]]\npath = \"/a\"\nupstream = \"a\"\n\
+                [upstream.b]\nnodes = [\"127.0.0.1:1\"]\n[upstream.a]\nnodes = [\"127.0.0.1:2\"]\n";
+    let plan = plan_of(file);
+    let names: Vec<&str> = plan.upstreams.iter().map(|upstream| &*upstream.name).collect();
+    assert_eq!(names, ["b", "a"]);
+    assert_eq!(plan.upstreams[plan.routes[0].upstream.0].name, "a");
+}
+
+#[test]
+fn without_a_secret_there_is_a_note() {
+    let file = format!("{LISTEN_AND_UPSTREAM}[[route]]\nupstream = \"nodes\"\n");
+    let loaded = parse(&file, Path::new("test.toml")).expect("no mistakes");
+    assert!(loaded.plan.sticky_secret.is_public);
+    assert!(loaded.plan.sticky_secret.bytes.len() >= 32);
+    let severities: Vec<Severity> =
+        loaded.warnings.problems().iter().map(|problem| problem.severity).collect();
+    assert_eq!(severities, [Severity::Note]);
+}
+
+#[test]
+fn loading_misses_files_that_do_not_exist() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("upstreams.toml");
+    std::fs::write(&path, NOTHING_BY_DEFAULT.replace("/etc/a.key", "a.key")).expect("a written file");
+    std::fs::write(folder.path().join("a.pem"), "").expect("a written file");
+    let report = load(&path).expect_err("a.key is not there");
+    let message = format!("there is no file {}", folder.path().join("a.key").display());
+    let messages: Vec<&str> = report.problems().iter().map(|problem| &*problem.message).collect();
+    assert_eq!(messages, [message]);
+    assert!(report.to_string().contains("upstreams.toml:8:38"), "{report}");
+
+    std::fs::write(folder.path().join("a.key"), "").expect("a written file");
+    assert!(load(&path).expect("now it is").warnings.is_empty());
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_a_report_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("upstreams.toml");
+    let report = load(&path).expect_err("it is not there");
+    assert!(report.to_string().contains("the file cannot be read: No such file"), "{report}");
+
+    std::fs::write(&path, b"workers = 2\n# caf\xe9\n").expect("a written file");
+    let report = load(&path).expect_err("it is Latin-1");
+    assert!(report.to_string().contains("upstreams.toml:2:6"), "{report}");
+}
+
+#[test]
+fn a_report_is_in_colour_only_when_asked() {
+    let report = parse("colour = true", Path::new("test.toml")).expect_err("no such key");
+    assert!(!report.to_string().contains('\x1b'));
+    assert!(report.render(true).contains('\x1b'));
+}
+
+fn plan_of(text: &str) -> Plan {
+    parse(text, Path::new("folder/test.toml")).expect("a file without mistakes").plan
+}
+
+const LISTEN_AND_UPSTREAM: &str =
+    "[[listen]]\naddress = \":80\"\n[upstream.nodes]\nnodes = [\"127.0.0.1:3000\"]\n";

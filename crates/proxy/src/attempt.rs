@@ -143,7 +143,7 @@ async fn at_its_node(
     match exchanged {
         // Engine.IO closes a session whose pending poll is cut.
         Err(Fault::Client(_)) if how == Use::Request && request.head.method() == Method::Get => {
-            registry.close(&sid)
+            registry.close(&sid);
         }
         // Nobody listens there any more, so the process that knew the session is gone, and the client may know.
         Err(Fault::Origin(OriginFault::Refused)) => {

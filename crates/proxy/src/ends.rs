@@ -96,7 +96,7 @@ impl<'c> BodySource<'c> {
                 Ok(_) => {}
             }
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -26,5 +26,5 @@ mod upstream;
 mod worker;
 
 pub use record::Counts;
-pub use run::{Proxy, StartProblem};
+pub use run::{Hurry, Proxy, StartProblem, check_certificates};
 pub use tls::TlsProblem;

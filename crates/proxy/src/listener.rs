@@ -67,7 +67,7 @@ pub(crate) async fn accept(bound: Bound, workers: Workers, mut phase: watch::Rec
     loop {
         let one = async {
             let permit = workers.permits.clone().acquire_owned().await.ok()?;
-            Some((permit, listener.async_io(Interest::READABLE, |fd| accept_one(fd)).await))
+            Some((permit, listener.async_io(Interest::READABLE, accept_one).await))
         };
         let (permit, accepted) = tokio::select! {
             biased;
@@ -76,7 +76,7 @@ pub(crate) async fn accept(bound: Bound, workers: Workers, mut phase: watch::Rec
         };
         match accepted {
             Ok((tcp, peer)) => {
-                workers.give(|live| Incoming { tcp, peer, listen: planned, port, live }, permit).await
+                workers.give(|live| Incoming { tcp, peer, listen: planned, port, live }, permit).await;
             }
             Err(error) => complaint.about(&error).await,
         }

@@ -123,6 +123,11 @@ impl Proxy {
         self.shared.drain.leave(Instant::now() + patience);
     }
 
+    /// A handle that can move the deadline while [`Proxy::ended`] waits for it.
+    pub fn hurry(&self) -> Hurry {
+        Hurry(self.shared.clone())
+    }
+
     /// Waits, after [`Proxy::leave`], until everything has ended.
     pub async fn ended(mut self) {
         while self.acceptors.join_next().await.is_some() {}
@@ -139,6 +144,22 @@ impl Proxy {
         self.housekeeping.shutdown().await;
         self.log.finish();
     }
+}
+
+/// Moves the deadline of a proxy that leaves.
+#[derive(Debug)]
+pub struct Hurry(Arc<Shared>);
+
+impl Hurry {
+    /// What runs may finish within `patience` from now, whatever was said before.
+    pub fn leave(&self, patience: Duration) {
+        self.0.drain.leave(Instant::now() + patience);
+    }
+}
+
+/// Reads the certificates and keys that `plan` names, and tells all that is wrong with them.
+pub fn check_certificates(plan: &Plan) -> Result<(), Vec<TlsProblem>> {
+    crate::tls::load_all(&plan.listens).map(drop)
 }
 
 type Doors = Vec<(mpsc::Sender<worker::Incoming>, Arc<Counters>)>;

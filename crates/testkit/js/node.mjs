@@ -1,6 +1,7 @@
 // A plain Socket.IO node, written as its documentation does it: it knows nothing of any proxy.
 //
-//   PORT=0 NODE_NAME=a node node.mjs       prints `listening on 127.0.0.1:PORT` once it is ready
+//   PORT=0 NODE_NAME=a node node.mjs       prints `listening on 127.0.0.1:PORT` once it is ready,
+//                                          and `session closed: SID REASON` for each session that ends
 //
 // PORT (0 picks one), HOST, NODE_NAME, PING_INTERVAL and PING_TIMEOUT (ms), PER_MESSAGE_DEFLATE (the threshold in
 // bytes), COOKIE (the name of Engine.IO's cookie), LIFELINE=1 (end when stdin closes).
@@ -22,7 +23,10 @@ const io = new Server(server, options);
 
 io.engine.on("connection", (connection) => {
   sessions.opened += 1;
-  connection.on("close", (reason) => sessions.closed.push({ sid: connection.id, reason }));
+  connection.on("close", (reason) => {
+    sessions.closed.push({ sid: connection.id, reason });
+    console.log(`session closed: ${connection.id} ${reason}`);
+  });
 });
 
 io.on("connection", (socket) => {

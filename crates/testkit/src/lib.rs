@@ -1,1 +1,40 @@
-//! See Cargo.toml.
+//! What tests of tidelock stand on: both ends of a proxy, scripted or real. For tests only; nothing here ships.
+//!
+//! - [`raw`]: one connection, byte by byte, as a client or as an origin; and [`message`], what was said on it.
+//! - [`origin`]: an origin that plays a script and records every request it got whole.
+//! - [`process`]: a child process whose output is kept, whose lines can be waited for, and that dies with its guard.
+//! - [`node`], [`clients`]: unmodified Socket.IO nodes and real `socket.io-client`s, run by Node.js.
+//! - [`tidelock`]: the binary itself, on ports of its own.
+//! - [`certificates`]: an authority for one test, and every kind of bad certificate.
+//!
+//! Nothing sleeps. A test waits for something that happens, for at most [`PATIENCE`], and a wait that fails panics
+//! with everything that was seen until then.
+//!
+//! ```no_run
+//! # async fn example(tidelock: &str) {
+//! use tidelock_testkit::{clients::{ClientPlan, Clients}, node::{Node, NodePlan}, tidelock::Tidelock};
+//!
+//! let nodes = [Node::start(NodePlan::js("a")).await, Node::start(NodePlan::js("b")).await];
+//! let proxy = Tidelock::start(tidelock, &format!(
+//!     "[[listen]]\naddress = \"127.0.0.1:0\"\n[[route]]\nupstream = \"nodes\"\n[upstream.nodes]\nnodes = [\"{}\", \"{}\"]",
+//!     nodes[0].address(), nodes[1].address(),
+//! )).await;
+//! let mut clients = Clients::start(&ClientPlan { count: 6, echoes: 2, ..ClientPlan::to(proxy.url()) }).await;
+//! let report = clients.result().await;
+//! assert_eq!((report.connected, report.connect_errors.len()), (6, 0));
+//! # }
+//! ```
+
+pub mod certificates;
+pub mod clients;
+pub mod message;
+pub mod node;
+pub mod origin;
+pub mod process;
+pub mod raw;
+pub mod tidelock;
+
+use std::time::Duration;
+
+/// How long any wait may take before the test fails: far more than a slow machine needs.
+pub const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,0 +1,55 @@
+// A plain Socket.IO node, written as its documentation does it: it knows nothing of any proxy.
+//
+//   PORT=0 NODE_NAME=a node node.mjs       prints `listening on 127.0.0.1:PORT` once it is ready,
+//                                          and `session closed: SID REASON` for each session that ends
+//
+// PORT (0 picks one), HOST, NODE_NAME, PING_INTERVAL and PING_TIMEOUT (ms), PER_MESSAGE_DEFLATE (the threshold in
+// bytes), COOKIE (the name of Engine.IO's cookie), LIFELINE=1 (end when stdin closes).
+import { createServer } from "node:http";
+import { Server } from "socket.io";
+import { plainHttp } from "./plain.mjs";
+
+const env = process.env;
+const name = env.NODE_NAME ?? "node";
+const options = { allowEIO3: true, cors: { origin: true, credentials: true } };
+if (env.PING_INTERVAL) options.pingInterval = Number(env.PING_INTERVAL);
+if (env.PING_TIMEOUT) options.pingTimeout = Number(env.PING_TIMEOUT);
+if (env.PER_MESSAGE_DEFLATE) options.perMessageDeflate = { threshold: Number(env.PER_MESSAGE_DEFLATE) };
+if (env.COOKIE) options.cookie = { name: env.COOKIE };
+
+const sessions = { opened: 0, closed: [] };
+const server = createServer(plainHttp(name, () => ({ sessions: io.engine.clientsCount, ...sessions })));
+const io = new Server(server, options);
+
+io.engine.on("connection", (connection) => {
+  sessions.opened += 1;
+  connection.on("close", (reason) => {
+    sessions.closed.push({ sid: connection.id, reason });
+    console.log(`session closed: ${connection.id} ${reason}`);
+  });
+});
+
+io.on("connection", (socket) => {
+  socket.on("echo", (...args) => {
+    const answer = args.pop();
+    answer(...args);
+  });
+  socket.on("who", (answer) => {
+    answer({
+      node: name,
+      pid: process.pid,
+      transport: socket.conn.transport.name,
+      headers: socket.handshake.headers,
+      address: socket.handshake.address,
+      sid: socket.conn.id,
+    });
+  });
+});
+
+// A test that is killed cannot clean up; the pipe it held closes all the same.
+if (env.LIFELINE === "1") process.stdin.on("end", () => process.exit(0)).resume();
+
+server.listen(Number(env.PORT ?? 3000), env.HOST ?? "127.0.0.1", () => {
+  const { address, port } = server.address();
+  console.log(`listening on ${address}:${port}`);
+});

@@ -1,0 +1,59 @@
+// What the node answers beside Socket.IO: one path for each thing that a proxy may get wrong.
+
+/** The request handler of a node called `name`; `sessions` counts its Engine.IO sessions. */
+export function plainHttp(name, sessions) {
+  const streams = new EventStreams();
+  const routes = {
+    "GET /": (_request, response) => response.end(`ok ${name}`),
+    "GET /sessions": (_request, response) => json(response, sessions()),
+    "GET /headers": (request, response) =>
+      json(response, {
+        node: name,
+        method: request.method,
+        url: request.url,
+        rawHeaders: request.rawHeaders,
+        remoteAddress: request.socket.remoteAddress,
+      }),
+    "GET /slow": (_request, response, url) => {
+      setTimeout(() => response.end(`slow ${name}`), Number(url.searchParams.get("ms") ?? 1000));
+    },
+    "GET /events": (_request, response) => streams.open(response),
+    "POST /events/next": (_request, response) => json(response, { streams: streams.next() }),
+    "POST /echo": (request, response) => {
+      const type = request.headers["content-type"];
+      response.writeHead(200, type ? { "content-type": type } : {});
+      request.pipe(response);
+    },
+  };
+  return (request, response) => {
+    const url = new URL(request.url, "http://node");
+    const route = routes[`${request.method} ${url.pathname}`];
+    if (route) return route(request, response, url);
+    response.writeHead(404).end(`no ${request.method} ${url.pathname} on ${name}`);
+  };
+}
+
+/** Server-sent events that come only when a test asks, so that an event held back in a buffer shows. */
+class EventStreams {
+  #open = new Set();
+  #sent = 0;
+
+  open(response) {
+    response.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-store" });
+    response.write("data: 0\n\n");
+    this.#open.add(response);
+    response.on("close", () => this.#open.delete(response));
+  }
+
+  /** Sends one more event on every open stream and says how many those are. */
+  next() {
+    this.#sent += 1;
+    for (const response of this.#open) response.write(`data: ${this.#sent}\n\n`);
+    return this.#open.size;
+  }
+}
+
+function json(response, value) {
+  const body = JSON.stringify(value);
+  response.writeHead(200, { "content-type": "application/json", "content-length": Buffer.byteLength(body) }).end(body);
+}

@@ -1,0 +1,220 @@
+//! Origins in the test's hands. [`Origin`] gives each connection to the test, to drive it line by line;
+//! [`ScriptedOrigin`] answers by itself, by a script, and records every request that it got whole.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::PATIENCE;
+use crate::message::Message;
+use crate::raw::RawConnection;
+
+/// A listening socket on a free port of 127.0.0.1.
+#[derive(Debug)]
+pub struct Origin {
+    listener: TcpListener,
+}
+
+impl Origin {
+    /// Starts to listen.
+    pub async fn bind() -> Self {
+        Self { listener: TcpListener::bind(("127.0.0.1", 0)).await.expect("127.0.0.1 has a free port") }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.listener.local_addr().expect("a bound socket has an address")
+    }
+
+    /// The next connection that tidelock opens.
+    ///
+    /// # Panics
+    /// If none comes within [`PATIENCE`].
+    pub async fn accept(&self) -> RawConnection {
+        let (stream, _) = timeout(PATIENCE, self.listener.accept())
+            .await
+            .expect("no connection came")
+            .expect("accept works");
+        RawConnection::over(stream)
+    }
+}
+
+/// An address of 127.0.0.1 where nothing listens: a connection to it is refused.
+pub async fn refusing_address() -> SocketAddr {
+    Origin::bind().await.address()
+}
+
+/// One thing that a [`ScriptedOrigin`] does after it has read a request.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Sends the bytes in one write.
+    Send(Vec<u8>),
+    /// Sends each piece in a write of its own.
+    Pieces(Vec<Vec<u8>>),
+    /// Waits for one [`ScriptedOrigin::release`].
+    Hold,
+    /// Sends FIN, and reads on.
+    HalfClose,
+    /// Closes the connection.
+    Close,
+    /// Resets the connection (RST).
+    Reset,
+    /// Sends back every byte that comes from now on, until the end: an upgraded connection.
+    Echo,
+}
+
+impl Step {
+    /// [`Step::Send`] of a text.
+    #[must_use]
+    pub fn send(text: &str) -> Self {
+        Self::Send(text.as_bytes().to_vec())
+    }
+
+    /// [`Step::Pieces`] of one byte each.
+    #[must_use]
+    pub fn byte_by_byte(text: &str) -> Self {
+        Self::Pieces(text.bytes().map(|byte| vec![byte]).collect())
+    }
+}
+
+/// Answers every request by its script, on any number of connections, until it is dropped.
+#[derive(Debug)]
+pub struct ScriptedOrigin {
+    address: SocketAddr,
+    seen: watch::Receiver<Seen>,
+    held: Arc<Semaphore>,
+    _accepting: JoinSet<()>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    requests: Vec<Message>,
+    connections: usize,
+    ended: usize,
+}
+
+impl ScriptedOrigin {
+    /// Starts an origin that does for each request what `script` says: the request is there to be looked at.
+    pub async fn start(script: impl FnMut(&Message) -> Vec<Step> + Send + 'static) -> Self {
+        let origin = Origin::bind().await;
+        let address = origin.address();
+        let held = Arc::new(Semaphore::new(0));
+        let (said, seen) = watch::channel(Seen::default());
+        let play = Play { script: Arc::new(Mutex::new(script)), held: Arc::clone(&held), said };
+        let mut accepting = JoinSet::new();
+        accepting.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = origin.listener.accept().await {
+                connections.spawn(play.clone().connection(stream));
+            }
+        });
+        Self { address, seen, held, _accepting: accepting }
+    }
+
+    /// Starts an origin that answers every request with `answer`.
+    pub async fn answering(answer: &str) -> Self {
+        let step = Step::send(answer);
+        Self::start(move |_| vec![step.clone()]).await
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The requests that came whole until now, in the order of their last bytes.
+    #[must_use]
+    pub fn requests(&self) -> Vec<Message> {
+        self.seen.borrow().requests.clone()
+    }
+
+    /// How many connections were opened until now, the closed ones included.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.seen.borrow().connections
+    }
+
+    /// Waits until `count` requests have come whole, and gives them all.
+    pub async fn until_requests(&self, count: usize) -> Vec<Message> {
+        self.until(&format!("{count} requests"), |seen| seen.requests.len() >= count).await.requests
+    }
+
+    /// Waits until `count` connections have ended, whichever end closed them.
+    pub async fn until_ended(&self, count: usize) {
+        self.until(&format!("the end of {count} connections"), |seen| seen.ended >= count).await;
+    }
+
+    /// Lets one [`Step::Hold`] go on, the next one to come if none is waiting.
+    pub fn release(&self) {
+        self.held.add_permits(1);
+    }
+
+    async fn until(&self, wanted: &str, reached: impl Fn(&Seen) -> bool) -> Seen {
+        let mut seen = self.seen.clone();
+        match timeout(PATIENCE, seen.wait_for(|seen| reached(seen))).await {
+            Ok(Ok(seen)) => seen.clone(),
+            _ => panic!("{wanted} did not come; the origin saw {:#?}", self.seen.borrow()),
+        }
+    }
+}
+
+struct Play<S> {
+    script: Arc<Mutex<S>>,
+    held: Arc<Semaphore>,
+    said: watch::Sender<Seen>,
+}
+
+impl<S> Clone for Play<S> {
+    fn clone(&self) -> Self {
+        Self { script: Arc::clone(&self.script), held: Arc::clone(&self.held), said: self.said.clone() }
+    }
+}
+
+impl<S: FnMut(&Message) -> Vec<Step>> Play<S> {
+    async fn connection(self, stream: tokio::net::TcpStream) {
+        self.said.send_modify(|seen| seen.connections += 1);
+        // A pooled connection may be idle for the rest of the test, and it may end in the middle of a request:
+        // both are the proxy's affair, not a failure of the origin.
+        let _ = self.exchanges(stream).await;
+        self.said.send_modify(|seen| seen.ended += 1);
+    }
+
+    async fn exchanges(&self, stream: tokio::net::TcpStream) -> io::Result<()> {
+        let mut connection = RawConnection::over(stream);
+        loop {
+            let Some(request) = connection.next_request().await? else { return Ok(()) };
+            let steps = {
+                let mut script = self.script.lock().unwrap_or_else(PoisonError::into_inner);
+                script(&request)
+            };
+            self.said.send_modify(|seen| seen.requests.push(request));
+            for step in steps {
+                match step {
+                    Step::Send(bytes) => connection.try_send(bytes).await?,
+                    Step::Pieces(pieces) => connection.send_pieces(pieces).await,
+                    Step::Hold => {
+                        // The proxy may give up in the meantime, and that must be seen as an end of the connection.
+                        tokio::select! {
+                            permit = self.held.acquire() => permit.map_err(io::Error::other)?.forget(),
+                            end = connection.ended() => return end,
+                        }
+                    }
+                    Step::HalfClose => connection.half_close().await,
+                    Step::Close => return Ok(()),
+                    Step::Reset => {
+                        connection.reset();
+                        return Ok(());
+                    }
+                    Step::Echo => return connection.echo().await,
+                }
+            }
+        }
+    }
+}

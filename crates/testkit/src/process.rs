@@ -1,0 +1,161 @@
+//! A child process that belongs to a test: its output is kept, and it ends with its guard.
+
+use std::process::{ExitStatus, Stdio};
+
+use rustix::process::{Pid, kill_process};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::PATIENCE;
+
+pub use rustix::process::Signal;
+
+/// A running child. Dropping it kills it; its stdin is a pipe that closes then too.
+///
+/// Every method that waits panics after [`PATIENCE`] with all that the process printed.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Child,
+    stdin: Option<ChildStdin>,
+    printed: watch::Receiver<Printed>,
+}
+
+/// A place in the output of a [`Process`]: what it printed later comes after the mark.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Mark(usize);
+
+#[derive(Debug, Default)]
+struct Printed {
+    /// Lines of both streams in the order of their arrival.
+    lines: Vec<String>,
+    streams_ended: usize,
+}
+
+impl Process {
+    /// Starts `command`; `name` is what panics call it.
+    ///
+    /// # Panics
+    /// If the program cannot be started.
+    pub fn spawn(name: impl Into<String>, mut command: Command) -> Self {
+        let name = name.into();
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child =
+            command.spawn().unwrap_or_else(|error| panic!("{name}: cannot start {command:?}: {error}"));
+        let (said, printed) = watch::channel(Printed::default());
+        let stdout = child.stdout.take().expect("stdout is a pipe");
+        let stderr = child.stderr.take().expect("stderr is a pipe");
+        // Both tasks end with the streams they read, that is with the process.
+        tokio::spawn(collect(stdout, said.clone()));
+        tokio::spawn(collect(stderr, said));
+        let stdin = child.stdin.take();
+        Self { name, child, stdin, printed }
+    }
+
+    /// Its process id.
+    ///
+    /// # Panics
+    /// If its end was waited for already.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id().unwrap_or_else(|| panic!("{} has ended", self.name))
+    }
+
+    /// Sends it `signal`.
+    pub fn signal(&self, signal: Signal) {
+        let pid =
+            i32::try_from(self.pid()).ok().and_then(Pid::from_raw).expect("the kernel gives positive ids");
+        kill_process(pid, signal).unwrap_or_else(|error| panic!("{}: {signal:?}: {error}", self.name));
+    }
+
+    /// Waits for its end and says how it ended.
+    pub async fn exit(&mut self) -> ExitStatus {
+        match timeout(PATIENCE, self.child.wait()).await {
+            Ok(status) => status.expect("a child can be waited for"),
+            Err(_) => panic!("{} does not end; {}", self.name, self.output()),
+        }
+    }
+
+    /// Kills it (SIGKILL) and waits until it is gone.
+    pub async fn kill(&mut self) {
+        self.child.kill().await.unwrap_or_else(|error| panic!("{}: cannot be killed: {error}", self.name));
+    }
+
+    /// Writes `line` and a line end to its stdin.
+    pub async fn write_line(&mut self, line: &str) {
+        let stdin = self.stdin.as_mut().unwrap_or_else(|| panic!("{}: stdin is closed", self.name));
+        if let Err(error) = stdin.write_all(format!("{line}\n").as_bytes()).await {
+            panic!("{}: {line:?} was not taken: {error}; {}", self.name, self.output());
+        }
+    }
+
+    /// Closes its stdin.
+    pub fn close_stdin(&mut self) {
+        self.stdin = None;
+    }
+
+    /// The end of what it has printed until now.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        Mark(self.printed.borrow().lines.len())
+    }
+
+    /// What it printed since `mark`, both streams together.
+    #[must_use]
+    pub fn lines_since(&self, mark: Mark) -> Vec<String> {
+        self.printed.borrow().lines[mark.0..].to_vec()
+    }
+
+    /// The first line that `matches`, printed already or still to come.
+    pub async fn wait_for_line(&self, matches: impl Fn(&str) -> bool) -> String {
+        self.wait_for_lines_since(Mark::default(), 1, matches).await.remove(0)
+    }
+
+    /// The first `count` lines after `mark` that `matches`.
+    pub async fn wait_for_lines_since(
+        &self,
+        mark: Mark,
+        count: usize,
+        matches: impl Fn(&str) -> bool,
+    ) -> Vec<String> {
+        let matching = |printed: &Printed| -> Vec<String> {
+            printed.lines[mark.0..].iter().filter(|line| matches(line)).take(count).cloned().collect()
+        };
+        let mut printed = self.printed.clone();
+        let done =
+            printed.wait_for(|printed| printed.streams_ended == STREAMS || matching(printed).len() == count);
+        let found = match timeout(PATIENCE, done).await {
+            Ok(Ok(printed)) => matching(&printed),
+            Ok(Err(_)) | Err(_) => matching(&self.printed.borrow()),
+        };
+        assert!(
+            found.len() == count,
+            "{}: {} of {count} lines came; {}",
+            self.name,
+            found.len(),
+            self.output()
+        );
+        found
+    }
+
+    /// All that it printed, ready for the message of a panic.
+    #[must_use]
+    pub fn output(&self) -> String {
+        let lines = &self.printed.borrow().lines;
+        format!("{} printed:\n  | {}", self.name, lines.join("\n  | "))
+    }
+}
+
+async fn collect(stream: impl AsyncRead + Unpin, said: watch::Sender<Printed>) {
+    let mut lines = BufReader::new(stream).split(b'\n');
+    // A read error is the end of the stream too.
+    while let Ok(Some(line)) = lines.next_segment().await {
+        let line = String::from_utf8_lossy(&line).trim_end_matches('\r').to_owned();
+        said.send_modify(|printed| printed.lines.push(line));
+    }
+    said.send_modify(|printed| printed.streams_ended += 1);
+}
+
+const STREAMS: usize = 2;

@@ -1,0 +1,114 @@
+//! The tidelock binary under test, on ports that the kernel picks.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use crate::process::{Mark, Process};
+
+/// A running tidelock. Dropping it kills it and removes its directory.
+#[derive(Debug)]
+pub struct Tidelock {
+    process: Process,
+    addresses: Vec<SocketAddr>,
+    file: PathBuf,
+    directory: TempDir,
+}
+
+impl Tidelock {
+    /// Writes `config` into a directory of its own and starts `binary` (`env!("CARGO_BIN_EXE_tidelock")`) with it.
+    /// Give every `[[listen]]` an address of `127.0.0.1:0`.
+    pub async fn start(binary: impl AsRef<Path>, config: &str) -> Self {
+        Self::start_in(directory(), binary, config).await
+    }
+
+    /// Starts it in `directory`, where certificates may lie already: paths in `config` are relative to it.
+    pub async fn start_in(directory: TempDir, binary: impl AsRef<Path>, config: &str) -> Self {
+        let file = directory.path().join("tidelock.toml");
+        write(&file, config);
+        let mut command = Command::new(binary.as_ref());
+        command.arg(&file).current_dir(directory.path());
+        // Two tidelocks of one user would share the socket that the verbs use.
+        command.env("XDG_RUNTIME_DIR", directory.path()).env("NO_COLOR", "1");
+        let process = Process::spawn("tidelock", command);
+        let addresses = listening(&process, Mark::default(), listens(config)).await;
+        Self { process, addresses, file, directory }
+    }
+
+    /// Where the first `[[listen]]` is bound.
+    ///
+    /// # Panics
+    /// If the config has none.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        *self.addresses.first().expect("the config has a [[listen]]")
+    }
+
+    /// Where each `[[listen]]` is bound, in the order of the file.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// `http://` and the first address.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address())
+    }
+
+    /// Its config file.
+    #[must_use]
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// The directory that it runs in.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Replaces the config file in one step, as an editor does. Nothing reloads by that alone.
+    pub fn rewrite(&self, config: &str) {
+        let next = self.file.with_extension("next");
+        write(&next, config);
+        std::fs::rename(&next, &self.file).expect("a file can be renamed inside its directory");
+    }
+
+    /// Its process, to signal it or to wait for a line of its log.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+}
+
+/// A fresh directory for one test.
+///
+/// # Panics
+/// If the system's temporary directory cannot be written to.
+#[must_use]
+pub fn directory() -> TempDir {
+    tempfile::Builder::new().prefix("tidelock-test-").tempdir().expect("the temporary directory is writable")
+}
+
+/// The addresses in the next `count` log lines that say `listening` after `mark`.
+pub async fn listening(process: &Process, mark: Mark, count: usize) -> Vec<SocketAddr> {
+    let says = |line: &str| line.split_whitespace().any(|word| word == "listening") && line.contains(ADDRESS);
+    let lines = process.wait_for_lines_since(mark, count, says).await;
+    lines.iter().map(|line| address(line).unwrap_or_else(|| panic!("no address in {line:?}"))).collect()
+}
+
+fn address(line: &str) -> Option<SocketAddr> {
+    line.split_whitespace().find_map(|word| word.strip_prefix(ADDRESS)?.trim_matches('"').parse().ok())
+}
+
+fn listens(config: &str) -> usize {
+    config.lines().filter(|line| line.trim_start().starts_with("[[listen]]")).count()
+}
+
+fn write(file: &Path, config: &str) {
+    std::fs::write(file, config).unwrap_or_else(|error| panic!("cannot write {file:?}: {error}"));
+}
+
+const ADDRESS: &str = "address=";

@@ -1,0 +1,156 @@
+//! Goal: the kit itself is sound, so that a red test elsewhere means the proxy.
+//! Method: each part pointed directly at its other end, with no proxy between them.
+
+use std::collections::BTreeMap;
+
+use tidelock_testkit::certificates::Authority;
+use tidelock_testkit::clients::{ClientPlan, Clients, Mode};
+use tidelock_testkit::node::{Node, NodePlan};
+use tidelock_testkit::origin::{Origin, ScriptedOrigin, Step};
+use tidelock_testkit::raw::{End, RawConnection, get};
+
+async fn nodes() -> [Node; 3] {
+    tokio::join!(
+        Node::start(NodePlan::js("a")),
+        Node::start(NodePlan::js("b")),
+        Node::start(NodePlan::js("c"))
+    )
+    .into()
+}
+
+fn plan_for(nodes: &[Node]) -> ClientPlan {
+    ClientPlan { urls: nodes.iter().map(Node::url).collect(), count: 3, ..ClientPlan::to("") }
+}
+
+#[tokio::test]
+async fn clients_of_both_versions_echo_in_every_mode() {
+    let nodes = nodes().await;
+    for version in [4, 2] {
+        for mode in [Mode::Polling, Mode::Websocket, Mode::Default] {
+            let plan = ClientPlan { version, mode, echoes: 2, text_bytes: 900_000, ..plan_for(&nodes) };
+            let report = Clients::start(&plan).await.result().await;
+            let seen =
+                (report.connected, report.echoes_ok, report.echoes_failed, report.connect_errors.len());
+            assert_eq!(seen, (3, 12, 0, 0), "version {version}, {mode:?}: {report:#?}");
+            assert_eq!(report.nodes, BTreeMap::from(["a", "b", "c"].map(|name| (name.to_owned(), 1))));
+            assert_eq!(report.upgraded, if mode == Mode::Default { 3 } else { 0 });
+        }
+    }
+}
+
+#[tokio::test]
+async fn held_clients_come_back_when_their_node_does() {
+    let mut nodes = nodes().await;
+    let plan = ClientPlan { hold: true, ..plan_for(&nodes) };
+    let mut clients = Clients::start(&plan).await;
+    assert_eq!(clients.ready().await.connected, 3);
+    nodes[1].kill().await;
+    clients.until_disconnects(1).await;
+    assert_eq!(clients.report().await.nodes.get("b"), None);
+    nodes[1].restart().await;
+    clients.until_connects(4).await;
+    let who = clients.who().await;
+    assert_eq!(who[1].as_ref().map(|who| who.node.as_str()), Some("b"));
+    assert_eq!(nodes[1].sessions().await.sessions, 1, "it was restarted, and its counts with it");
+    assert_eq!(clients.end().await.disconnects, ["transport close"]);
+}
+
+#[tokio::test]
+async fn a_node_counts_the_sessions_that_ended() {
+    let node = Node::start(NodePlan::js("a").env("PING_INTERVAL", "300")).await;
+    let report = Clients::start(&ClientPlan::to(node.url())).await.result().await;
+    assert_eq!(report.connected, 1);
+    node.until_sessions_closed(1).await;
+    let sessions = node.sessions().await;
+    assert_eq!((sessions.sessions, sessions.opened), (0, 1));
+    assert_eq!(sessions.closed.len(), 1);
+}
+
+#[tokio::test]
+async fn an_event_comes_when_it_is_asked_for() {
+    let node = Node::start(NodePlan::js("a")).await;
+    let mut events = RawConnection::connect(node.address()).await;
+    events.send("GET /events HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    events.read_until("data: 0\n\n").await;
+    let mut next = RawConnection::connect(node.address()).await;
+    next.send("POST /events/next HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").await;
+    assert_eq!(next.read_message().await.text(), r#"{"streams":1}"#);
+    events.read_until("data: 1\n\n").await;
+}
+
+#[tokio::test]
+async fn a_scripted_origin_records_whole_requests_and_plays_its_script() {
+    let origin = ScriptedOrigin::start(|request| match request.start.as_str() {
+        "POST /chunks HTTP/1.1" => vec![Step::byte_by_byte("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")],
+        "GET /held HTTP/1.1" => vec![Step::Hold, Step::send("HTTP/1.1 204 No Content\r\n\r\n")],
+        "GET /tunnel HTTP/1.1" => vec![Step::send("HTTP/1.1 101 Switching Protocols\r\n\r\n"), Step::Echo],
+        _ => vec![Step::Reset],
+    })
+    .await;
+    let mut client = RawConnection::connect(origin.address()).await;
+    client
+        .send_pieces([
+            "POST /chunks HTTP/1.1\r\nTransfer-Enc",
+            "oding: chunked\r\n\r\n3\r\nabc",
+            "\r\n0\r\n\r\n",
+        ])
+        .await;
+    assert_eq!(client.read_message().await.text(), "ok");
+    client.send("GET /held HTTP/1.1\r\n\r\n").await;
+    let requests = origin.until_requests(2).await;
+    assert_eq!(requests[0].body, b"abc");
+    assert!(requests[0].raw.ends_with(b"0\r\n\r\n"));
+    origin.release();
+    assert_eq!(client.read_message().await.status(), 204);
+    client.send("GET /tunnel HTTP/1.1\r\n\r\nearly").await;
+    assert_eq!(client.read_head().await.status(), 101);
+    assert_eq!(client.read_exactly(5).await, b"early");
+    client.half_close().await;
+    assert_eq!(client.read_to_end().await, (Vec::new(), End::Closed));
+    origin.until_ended(1).await;
+
+    let mut reset = RawConnection::connect(origin.address()).await;
+    reset.send("GET /reset HTTP/1.1\r\n\r\n").await;
+    assert_eq!(reset.read_to_end().await, (Vec::new(), End::Reset));
+    assert_eq!(origin.connections(), 2);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_ends_a_held_answer() {
+    let origin = ScriptedOrigin::start(|_| vec![Step::Hold]).await;
+    let mut client = RawConnection::connect(origin.address()).await;
+    client.send("GET / HTTP/1.1\r\n\r\n").await;
+    origin.until_requests(1).await;
+    client.reset();
+    origin.until_ended(1).await;
+}
+
+#[tokio::test]
+async fn an_origin_can_be_driven_line_by_line() {
+    let origin = Origin::bind().await;
+    let (answer, ()) = tokio::join!(get(origin.address(), "/x"), async {
+        let mut connection = origin.accept().await;
+        assert_eq!(connection.read_head().await.start, "GET /x HTTP/1.1");
+        connection.send("HTTP/1.1 200 OK\r\n\r\nuntil the end").await;
+        connection.half_close().await;
+    });
+    assert_eq!(answer.text(), "until the end");
+}
+
+#[test]
+fn certificates_are_written_as_pem() {
+    let directory = tidelock_testkit::tidelock::directory();
+    let authority = Authority::new("test");
+    let _trusted = authority.write(directory.path());
+    let _client = authority.client(&["h2", "http/1.1"]);
+    for certificate in [
+        authority.issue(&["localhost", "127.0.0.1", "*.example.com"]),
+        authority.issue_expired(&["localhost"]),
+        authority.issue_with_wrong_key(&["localhost"]),
+    ] {
+        let files = certificate.write(directory.path(), "leaf");
+        let written = std::fs::read_to_string(files.certificate).unwrap();
+        assert!(written.starts_with("-----BEGIN CERTIFICATE-----"));
+        assert!(certificate.key.contains("PRIVATE KEY"));
+    }
+}

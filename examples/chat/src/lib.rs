@@ -1,0 +1,24 @@
+//! A chat in rooms: one Socket.IO node of an app that runs on as many nodes as one likes. It knows nothing of the
+//! proxy in front of it.
+//!
+//! | event | arguments | what happens |
+//! |---|---|---|
+//! | `join` | `{room, name}` | the socket leaves its room and enters this one; `members` goes to both |
+//! | `leave` | | the socket leaves its room; `members` goes to it |
+//! | `message` | `{room, text}` | `message` `{room, name, text, node, at}` goes to the room, if the socket is in it |
+//! | `who` | acknowledged | `{node, transport, headers}`: what reached the node through whatever stands in front |
+//! | `echo` | acknowledged | the very arguments, text and binary |
+//!
+//! `GET /` is the page to chat in, `GET /health` says `ok`, `GET /sessions` says how many sessions are here.
+
+pub mod events;
+mod member;
+mod payload;
+pub mod web;
+
+/// The largest message taken in bytes, as in Node.js; socketioxide's own default is a tenth of it.
+pub const PAYLOAD_BYTES_MAX: u64 = 1_000_000;
+
+/// The name that a node goes by, in messages and in answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeName(pub std::sync::Arc<str>);

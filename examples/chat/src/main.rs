@@ -1,2 +1,0 @@
-//! See Cargo.toml.
-fn main() {}

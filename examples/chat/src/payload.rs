@@ -1,0 +1,77 @@
+//! What clients send and what they get, as it stands on the wire.
+
+use std::fmt;
+
+use serde::de::{SeqAccess, Visitor};
+use serde::ser::SerializeTuple;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Join {
+    pub(crate) room: String,
+    pub(crate) name: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Said {
+    pub(crate) room: String,
+    pub(crate) text: String,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Message<'a> {
+    pub(crate) room: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) text: &'a str,
+    pub(crate) node: &'a str,
+    /// Milliseconds since 1970, as JavaScript counts them.
+    pub(crate) at: u64,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Members<'a> {
+    pub(crate) room: &'a str,
+    pub(crate) names: Vec<String>,
+}
+
+/// Every argument of an event, however many there are, bytes as bytes.
+///
+/// socketioxide tells several arguments from one list by serde's tuples, whose length is part of their type. This
+/// one claims to be a tuple and takes what comes.
+#[derive(Debug)]
+pub(crate) struct Arguments(Vec<rmpv::Value>);
+
+impl<'de> Deserialize<'de> for Arguments {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // The parser reads to the end of the array whatever the length says.
+        deserializer.deserialize_tuple(1, TakeAll)
+    }
+}
+
+impl Serialize for Arguments {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut tuple = serializer.serialize_tuple(self.0.len())?;
+        for value in &self.0 {
+            tuple.serialize_element(value)?;
+        }
+        tuple.end()
+    }
+}
+
+struct TakeAll;
+
+impl<'de> Visitor<'de> for TakeAll {
+    type Value = Arguments;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("the arguments of an event")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Arguments, A::Error> {
+        let mut values = Vec::new();
+        while let Some(value) = seq.next_element()? {
+            values.push(value);
+        }
+        Ok(Arguments(values))
+    }
+}

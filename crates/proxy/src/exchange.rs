@@ -266,7 +266,11 @@ impl Download<'_> {
             Purpose::Handshake { tags, in_session } => self.handshake(&head, tags, in_session).await,
             other => {
                 self.purpose = other;
-                if head.status() == 400 && self.is_leaving() { self.goodbye().await } else { self.relay(&head).await }
+                if head.status() == 400 && self.is_leaving() {
+                    self.goodbye().await
+                } else {
+                    self.relay(&head).await
+                }
             }
         }
     }
@@ -417,7 +421,8 @@ impl Download<'_> {
     /// the node has no poll left to send. A coded answer cannot be added to; the next poll is told then.
     fn farewell(&self, head: &AnswerHead) -> Option<&'static [u8]> {
         let engine_io = self.request.head.engine_io()?;
-        let may_add = self.is_leaving() && head.status() == 200 && !engine_io.jsonp && !head.is_content_coded();
+        let may_add =
+            self.is_leaving() && head.status() == 200 && !engine_io.jsonp && !head.is_content_coded();
         match engine_io.revision {
             Revision::V4 if may_add => Some(b"\x1e1"),
             Revision::V3 if may_add && !head.is_binary() => Some(b"1:1"),

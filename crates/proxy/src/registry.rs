@@ -98,7 +98,9 @@ impl Registry {
     /// A handshake's answer has told of a session. Beyond the bound it is served but not remembered.
     pub(crate) fn open(&self, sid: &[u8], in_session: InSession, silence: Duration, now: Instant) {
         let session = Session::new(in_session, Some(silence), now);
-        if self.count.load(Relaxed) < self.max.load(Relaxed) && self.shard(sid).insert(sid.into(), session).is_none() {
+        if self.count.load(Relaxed) < self.max.load(Relaxed)
+            && self.shard(sid).insert(sid.into(), session).is_none()
+        {
             self.count.fetch_add(1, Relaxed);
         }
     }
@@ -168,7 +170,9 @@ impl Registry {
 
     /// The drain was called off for this session.
     pub(crate) fn unschedule(&self, sid: &[u8]) {
-        if let Some(session) = self.shard(sid).get_mut(sid).filter(|session| session.stage == Stage::Scheduled) {
+        if let Some(session) =
+            self.shard(sid).get_mut(sid).filter(|session| session.stage == Stage::Scheduled)
+        {
             session.stage = Stage::Open;
         }
     }
@@ -223,9 +227,7 @@ impl Registry {
             let before = sessions.len();
             sessions.retain(|_, session| {
                 let patience = session.silence.unwrap_or(SILENCE_DEFAULT) + SLACK;
-                session.requests > 0
-                    || session.tunnels > 0
-                    || now.duration_since(session.last_seen) < patience
+                !session.is_unused() || now.duration_since(session.last_seen) < patience
             });
             self.count.fetch_sub(before - sessions.len(), Relaxed);
         }
@@ -356,7 +358,8 @@ mod tests {
     async fn a_session_is_closed_between_two_posts_and_told_by_its_polls() {
         let (registry, node) = (Registry::new(10), node());
         let now = Instant::now();
-        let address = Address { path: (*b"/socket.io/").into(), host: (*b"a").into(), revision: Revision::V4 };
+        let address =
+            Address { path: (*b"/socket.io/").into(), host: (*b"a").into(), revision: Revision::V4 };
         registry.open(b"sid", InSession::new(node.clone()), SILENCE, now);
         assert!(registry.schedule_polling(&node).is_empty(), "nobody knows yet how to address it");
         registry.begin(b"sid", &node, Use::Post, now);

@@ -29,7 +29,9 @@ pub(crate) fn fault(fault: Fault, head: Option<&RequestHead>, keep_alive: bool) 
 pub(crate) fn goodbye(head: &RequestHead, how: Use, keep_alive: bool) -> (u16, Vec<u8>) {
     let (body, content_type) = match (how, head.engine_io()) {
         (Use::Post, _) => ("ok", "text/html"),
-        (Use::Poll | Use::Tunnel, Some(engine_io)) => (close_packet(engine_io.revision), "text/plain; charset=UTF-8"),
+        (Use::Poll | Use::Tunnel, Some(engine_io)) => {
+            (close_packet(engine_io.revision), "text/plain; charset=UTF-8")
+        }
         (Use::Poll | Use::Tunnel, None) => ("", "text/plain; charset=UTF-8"),
     };
     let mut answer = Answer::new(200, Some(head), keep_alive);

@@ -144,8 +144,12 @@ impl AnswerHead {
     }
 
     fn has_content_type(&self, media_type: &[u8]) -> bool {
-        let begins = |value: &[u8]| value.get(..media_type.len()).is_some_and(|it| it.eq_ignore_ascii_case(media_type));
-        self.lines.iter().any(|line| line.known == Name::ContentType && begins(line.value.of_bytes(&self.bytes)))
+        let begins = |value: &[u8]| {
+            value.get(..media_type.len()).is_some_and(|it| it.eq_ignore_ascii_case(media_type))
+        };
+        self.lines
+            .iter()
+            .any(|line| line.known == Name::ContentType && begins(line.value.of_bytes(&self.bytes)))
     }
 }
 

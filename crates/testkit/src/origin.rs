@@ -198,7 +198,8 @@ impl<S: FnMut(&Message) -> Vec<Step>> Play<S> {
             for step in steps {
                 match step {
                     Step::Send(bytes) => connection.try_send(bytes).await?,
-                    Step::Pieces(pieces) => connection.send_pieces(pieces).await,
+                    // The proxy may have had enough before the last piece.
+                    Step::Pieces(pieces) => connection.try_send_pieces(pieces).await?,
                     Step::Hold => {
                         // The proxy may give up in the meantime, and that must be seen as an end of the connection.
                         tokio::select! {

@@ -28,7 +28,8 @@ impl NodePlan {
         Self { arguments: vec![script("node.mjs")], ..Self::binary(name, "node") }
     }
 
-    /// A program that takes the same environment, such as the chat node.
+    /// A program that takes the same environment, such as the chat node. Another package's tests find it beside their own
+    /// binary: `Path::new(env!("CARGO_BIN_EXE_tidelock")).with_file_name("node")`, built by `cargo xtask test`.
     #[must_use]
     pub fn binary(name: &str, program: impl AsRef<Path>) -> Self {
         Self {

@@ -38,5 +38,17 @@ pub mod tidelock;
 
 use std::time::Duration;
 
+/// Says which row of a table failed: what it holds is printed if the test panics while it lives.
+#[derive(Debug)]
+pub struct Row(pub String);
+
+impl Drop for Row {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the row that failed: {}", self.0);
+        }
+    }
+}
+
 /// How long any wait may take before the test fails: far more than a slow machine needs.
 pub const PATIENCE: Duration = Duration::from_secs(30);

@@ -81,8 +81,7 @@ impl World {
             Want::Passes(requests) | Want::PassesAndCloses(requests) => (requests, None),
             Want::RefusedAfter(requests, status) => (requests, Some(*status)),
         };
-        // Where a wait fails, the last row printed is the one.
-        println!("{what}");
+        let _named = testkit::Row(what.clone());
         let origin_sees: Vec<String> = origin_sees.iter().map(|request| self.ours(request)).collect();
         let mut says_close = false;
         for request in &origin_sees {

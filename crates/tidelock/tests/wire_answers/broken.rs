@@ -215,7 +215,6 @@ fn broken_chunks() -> Vec<Row> {
         "3\r\nabc\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
     ] {
         rows.push(cut(GET, format!("{chunked}{body}"), Ending::StaysOpen, chunked));
-        rows.push(cut(GET_10, format!("{chunked}{body}"), Ending::StaysOpen, "HTTP/1.1 200 OK\r\n\r\n"));
     }
     rows
 }

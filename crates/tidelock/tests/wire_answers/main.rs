@@ -85,7 +85,7 @@ impl World {
         let steps = Arc::clone(&row);
         let origin = ScriptedOrigin::start(move |request| {
             if request.start.contains("/row ") {
-                return steps.lock().unwrap().clone();
+                return steps.lock().expect("nobody panics with it").clone();
             }
             vec![Step::send(&format!(
                 "HTTP/1.1 200 OK\r\nAsked: {}\r\nContent-Length: 0\r\n\r\n",
@@ -113,7 +113,7 @@ impl World {
             Ending::Fin => steps.push(Step::Close),
             Ending::Reset => steps.push(Step::Reset),
         }
-        *self.row.lock().unwrap() = steps;
+        *self.row.lock().expect("nobody panics with it") = steps;
         let mut client = RawConnection::connect(self.proxy.address()).await;
         client.send(row.asks).await;
         let goes_on = match &row.want {

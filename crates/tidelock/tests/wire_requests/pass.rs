@@ -179,6 +179,11 @@ fn connections() -> Vec<Row> {
             "POST / HTTP/1.0\r\nContent-Length: 3\r\n\r\nabc",
             "POST / HTTP/1.1\r\nContent-Length: 3\r\nHost: {node}\r\n{ours}abc",
         ),
+        // Nor does it need one beside the host in its target.
+        passes_and_closes(
+            "GET http://a.example/x HTTP/1.0\r\n\r\n",
+            "GET /x HTTP/1.1\r\nHost: a.example\r\n{ours}",
+        ),
         // A 100 cannot be sent to HTTP/1.0 (RFC 9110 section 10.1.1).
         passes_and_closes(
             "POST / HTTP/1.0\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nabc",

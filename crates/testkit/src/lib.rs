@@ -5,6 +5,8 @@
 //! - [`process`]: a child process whose output is kept, whose lines can be waited for, and that dies with its guard.
 //! - [`node`], [`clients`]: unmodified Socket.IO nodes and real `socket.io-client`s, run by Node.js.
 //! - [`tidelock`]: the binary itself, on ports of its own.
+//! - [`engineio`]: one Engine.IO session by hand; [`load`]: plain requests without a pause; [`browser`]: Chromium.
+//! - [`relay`]: what stands in front of two tidelocks and sends new connections to one of them.
 //! - [`certificates`]: an authority for one test, and every kind of bad certificate.
 //!
 //! Nothing sleeps. A test waits for something that happens, for at most [`PATIENCE`], and a wait that fails panics
@@ -25,13 +27,17 @@
 //! # }
 //! ```
 
+pub mod browser;
 pub mod certificates;
 pub mod clients;
+pub mod engineio;
+pub mod load;
 pub mod message;
 pub mod node;
 pub mod origin;
 pub mod process;
 pub mod raw;
+pub mod relay;
 pub mod tidelock;
 
 use std::time::Duration;

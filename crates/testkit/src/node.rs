@@ -178,10 +178,11 @@ impl Node {
             .await;
     }
 
-    /// Waits until a poll of the session `sid`, as the node calls it, is pending at the node. Only the node in
-    /// Node.js says so, and only with `LOG_POLLS=1`.
-    pub async fn until_polled(&self, sid: &str) {
-        self.process.wait_for_line(|line| line == format!("poll: {sid}")).await;
+    /// Waits until the session `sid`, as the node calls it, has polled `count` times; the last of them is pending at
+    /// the node then, or answered. Only the node in Node.js says so, and only with `LOG_POLLS=1`.
+    pub async fn until_polled(&self, sid: &str, count: usize) {
+        let says = |line: &str| line.strip_prefix("poll: ") == Some(sid);
+        self.process.wait_for_lines_since(Mark::default(), count, says).await;
     }
 
     /// Asks the node itself for `path`, which answers with JSON.

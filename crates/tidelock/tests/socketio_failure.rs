@@ -1,0 +1,168 @@
+//! Goal: what dies or leaves, a node or a client, costs nobody else anything, and is not counted any longer.
+//! Method: real nodes killed under real clients and a steady load of plain requests; clients by hand that leave in the
+//! middle of a poll.
+
+use testkit::certificates::Authority;
+use testkit::clients::{ClientPlan, Clients, Mode, Report};
+use testkit::engineio::{PollingSession, sid};
+use testkit::load::Load;
+use testkit::node::{Node, NodePlan, three};
+use testkit::raw::RawConnection;
+use testkit::tidelock::{FilePlan, Tidelock, directory};
+
+#[tokio::test]
+async fn a_killed_node_loses_its_sessions_to_the_others_and_no_request() {
+    let mut nodes = three(NodePlan::js).await;
+    let mut tidelock = Tidelock::start(TIDELOCK, &FilePlan::to(&nodes).text()).await;
+    let url = tidelock.url();
+    let plan = |count, mode| ClientPlan { count, mode, hold: true, ..ClientPlan::to(&url) };
+    let mut polling = Clients::start(&plan(30, Mode::Polling)).await;
+    let mut upgraded = Clients::start(&plan(30, Mode::Default)).await;
+    let on_b = [polling.ready().await.nodes["b"], upgraded.ready().await.nodes["b"]];
+    let load = Load::start(tidelock.address());
+    load.until_answered(20).await;
+
+    nodes[1].kill().await;
+    for (clients, on_b) in [&mut polling, &mut upgraded].into_iter().zip(on_b) {
+        clients.until_connects(30 + on_b).await;
+        let answers = clients.who().await;
+        let lost = answers.iter().filter(|who| who.as_ref().is_none_or(|who| who.node == "b")).count();
+        assert_eq!((answers.len(), lost), (30, 0), "{answers:#?}");
+        let report = clients.report().await;
+        assert_eq!(report.connect_errors, [""; 0], "each came back at its first attempt");
+        assert_eq!(report.disconnects.len(), on_b, "nobody else lost anything: {report:#?}");
+    }
+    load.until_answered(50).await;
+    let seen = load.stop().await;
+    assert_eq!(
+        seen.failures, [""; 0],
+        "{} GETs, {} HEADs, {} handshakes",
+        seen.gets, seen.heads, seen.handshakes
+    );
+
+    nodes[1].restart().await;
+    let is_up = |line: &str| line.contains("node up") && line.contains(&nodes[1].address().to_string());
+    tidelock.process().wait_for_line(is_up).await;
+    // It has no session and the others have thirty each, so that all new ones are its own.
+    let new = Clients::start(&plan(12, Mode::Polling)).await;
+    let report = new.ready().await;
+    assert_eq!((report.nodes.get("b"), report.connect_errors.len()), (Some(&12), 0), "{report:#?}");
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_in_a_pending_poll_is_gone_at_once() {
+    // With pings this rare nobody finds out by silence in the life of the test.
+    let rare = NodePlan::js("a").env("PING_INTERVAL", "3600000").env("PING_TIMEOUT", "3600000");
+    let node = Node::start(rare.env("LOG_POLLS", "1")).await;
+    let authority = Authority::new("failure");
+    let directory = directory();
+    let files = authority.issue(&["localhost"]).write(directory.path(), "leaf");
+    let plain = Tidelock::start(TIDELOCK, &FilePlan::to([&node]).text()).await;
+    let tls = Tidelock::start_in(directory, TIDELOCK, &FilePlan::to([&node]).tls(&files).text()).await;
+    let mut closed = 0;
+    for leaving in [Leaving::Close, Leaving::Reset, Leaving::Tls] {
+        let session = PollingSession::open(plain.address(), "EIO=4").await;
+        assert_eq!(session.post("40").await.text(), "ok");
+        assert!(session.poll().await.text().starts_with("40{"));
+        let node_sid = &session.sid[..NODE_SID_BYTES];
+        let mut connection = match leaving {
+            Leaving::Close | Leaving::Reset => RawConnection::connect(plain.address()).await,
+            Leaving::Tls => {
+                let config = authority.client(&["http/1.1"]);
+                RawConnection::connect_tls(tls.address(), "localhost", config).await.expect("it is trusted")
+            }
+        };
+        // The poll before was the first; this one is the second.
+        node.until_polled(node_sid, 1).await;
+        session.begin_poll(&mut connection).await;
+        node.until_polled(node_sid, 2).await;
+        match leaving {
+            Leaving::Close | Leaving::Tls => drop(connection),
+            Leaving::Reset => connection.reset(),
+        }
+        closed += 1;
+        node.until_sessions_closed(closed).await;
+        let sessions = node.sessions().await;
+        let last = sessions.closed.last().expect("one was closed");
+        assert_eq!((last.sid.as_str(), last.reason.as_str()), (node_sid, "transport error"), "{leaving:?}");
+        // The session is over for tidelock too: by its tag it still finds the node, which knows nothing of it.
+        assert_eq!(session.poll().await.status(), 400, "{leaving:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_its_websocket_is_gone_at_once() {
+    let rare = NodePlan::js("a").env("PING_INTERVAL", "3600000").env("PING_TIMEOUT", "3600000");
+    let node = Node::start(rare).await;
+    let tidelock = Tidelock::start(TIDELOCK, &FilePlan::to([&node]).text()).await;
+    for (index, leaving) in [Leaving::Close, Leaving::Reset].into_iter().enumerate() {
+        let mut client = RawConnection::connect(tidelock.address()).await;
+        client.send(WEBSOCKET).await;
+        assert_eq!(client.read_head().await.status(), 101);
+        // The open packet is the first frame, and shows that the node has made a session.
+        let open = String::from_utf8_lossy(&client.read_until("}").await).into_owned();
+        let node_sid = sid(&open).expect("an open packet tells the id");
+        match leaving {
+            Leaving::Reset => client.reset(),
+            Leaving::Close | Leaving::Tls => drop(client),
+        }
+        node.until_sessions_closed(index + 1).await;
+        let sessions = node.sessions().await;
+        let last = sessions.closed.last().expect("one was closed");
+        assert_eq!((last.sid.as_str(), last.reason.as_str()), (node_sid.as_str(), "transport close"));
+    }
+}
+
+/// The next sixty would spread evenly even if nobody had been forgotten, as long as the first sixty had. So the first
+/// leave unevenly: those who come next must fill exactly the gap.
+#[tokio::test]
+async fn sessions_count_until_they_are_over() {
+    for (version, mode) in [
+        (4, Mode::Polling),
+        (4, Mode::Websocket),
+        (4, Mode::Default),
+        (2, Mode::Websocket),
+        (2, Mode::Default),
+        (2, Mode::Polling),
+    ] {
+        let nodes = three(NodePlan::js).await;
+        let tidelock = Tidelock::start(TIDELOCK, &FilePlan::to(&nodes).text()).await;
+        let plan = |count| ClientPlan { count, version, mode, hold: true, ..ClientPlan::to(tidelock.url()) };
+        let mut first = Clients::start(&plan(60)).await;
+        assert_even(&first.ready().await);
+        let left = first.leave("a").await;
+        nodes[0].until_sessions_closed(left).await;
+        let second = Clients::start(&plan(left)).await;
+        let report = second.ready().await;
+        assert_eq!(report.nodes.get("a"), Some(&left), "version {version}, {mode:?}: {report:#?}");
+
+        first.end().await;
+        second.end().await;
+        for node in &nodes {
+            let opened = node.sessions().await.opened;
+            node.until_sessions_closed(opened).await;
+        }
+        let third = Clients::start(&plan(60)).await;
+        assert_even(&third.ready().await);
+    }
+}
+
+fn assert_even(report: &Report) {
+    assert_eq!((report.connected, report.connect_errors.len()), (60, 0), "{report:#?}");
+    assert!(report.is_even(3), "{report:#?}");
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Leaving {
+    /// With a FIN.
+    Close,
+    /// With a reset.
+    Reset,
+    /// With a FIN under TLS, without a word of TLS.
+    Tls,
+}
+
+const TIDELOCK: &str = env!("CARGO_BIN_EXE_tidelock");
+const NODE_SID_BYTES: usize = 20;
+const WEBSOCKET: &str = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n\
+    Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";

@@ -12,12 +12,15 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use config::plan::{self, AccessLog, LogFormat};
+use serde::Serializer;
+use serde::ser::SerializeMap;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
 use wire::Version;
 use wire::request::RequestHead;
 
 use crate::record::{Counters, Record, TunnelRecord, target_for_log};
+use crate::upstream::node::Node;
 
 /// A worker's end of the access log.
 #[derive(Debug)]
@@ -32,23 +35,52 @@ pub(crate) struct Lines {
 struct Made {
     bytes: Vec<u8>,
     lines: u64,
+    clock: Clock,
+}
+
+/// The time as the format writes it, to the second: it is printed once a second, not once a line.
+#[derive(Debug, Default)]
+struct Clock {
+    second: u64,
+    text: String,
+}
+
+impl Clock {
+    fn now(&mut self, format: LogFormat) -> &str {
+        let now = SystemTime::now();
+        let second = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        if second != self.second || self.text.is_empty() {
+            self.second = second;
+            let now = OffsetDateTime::from(now);
+            let text = match format {
+                LogFormat::Json => {
+                    now.format(format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z"))
+                }
+                LogFormat::Combined => now.format(format_description!(
+                    "[day]/[month repr:short]/[year]:[hour]:[minute]:[second] +0000"
+                )),
+            };
+            self.text = text.unwrap_or_default();
+        }
+        &self.text
+    }
 }
 
 impl Lines {
     pub(crate) fn exchange(&self, record: &Record, head: &RequestHead) {
         self.counters.count(record);
-        self.add(|out| match self.format {
-            LogFormat::Json => exchange_json(record, head, out),
-            LogFormat::Combined => exchange_combined(record, head, out),
+        self.add(|time, out| match self.format {
+            LogFormat::Json => exchange_json(record, Some(head), time, out),
+            LogFormat::Combined => exchange_combined(record, head, time, out),
         });
     }
 
     /// A request that was refused before it was one.
     pub(crate) fn refusal(&self, record: &Record) {
         self.counters.count(record);
-        self.add(|out| match self.format {
-            LogFormat::Json => write_json(&begin_json(record), out),
-            LogFormat::Combined => combined(record, "-", ("-", "-"), out),
+        self.add(|time, out| match self.format {
+            LogFormat::Json => exchange_json(record, None, time, out),
+            LogFormat::Combined => combined(record, "-", ("-", "-"), time, out),
         });
     }
 
@@ -56,19 +88,20 @@ impl Lines {
         self.counters.count_tunnel(record);
         // `combined` has no words for a tunnel; its 101 was logged as an exchange.
         if self.format == LogFormat::Json {
-            self.add(|out| tunnel_json(record, out));
+            self.add(|time, out| tunnel_json(record, time, out));
         }
     }
 
-    fn add(&self, print: impl FnOnce(&mut Vec<u8>)) {
+    fn add(&self, print: impl FnOnce(&str, &mut Vec<u8>)) {
         if self.to_writer.is_none() {
             return;
         }
         let mut made = self.made.borrow_mut();
-        print(&mut made.bytes);
-        made.bytes.push(b'\n');
-        made.lines += 1;
-        if made.bytes.len() >= BATCH_BYTES {
+        let Made { bytes, lines, clock } = &mut *made;
+        print(clock.now(self.format), bytes);
+        bytes.push(b'\n');
+        *lines += 1;
+        if bytes.len() >= BATCH_BYTES {
             drop(made);
             self.flush();
         }
@@ -76,12 +109,10 @@ impl Lines {
 
     /// Hands what was made to the writer. Called now and then, so that a quiet proxy's log is current too.
     pub(crate) fn flush(&self) {
-        let made = self.made.take();
-        if made.lines == 0 {
-            return;
-        }
-        if self.to_writer.as_ref().is_some_and(|writer| writer.try_send(made.bytes).is_err()) {
-            self.counters.count_lost_lines(made.lines);
+        let mut made = self.made.borrow_mut();
+        let (bytes, lines) = (std::mem::take(&mut made.bytes), std::mem::take(&mut made.lines));
+        if lines > 0 && self.to_writer.as_ref().is_some_and(|writer| writer.try_send(bytes).is_err()) {
+            self.counters.count_lost_lines(lines);
         }
     }
 }
@@ -186,64 +217,74 @@ fn reopen_file(out: &mut Out) {
     }
 }
 
-/// What every line has.
-fn begin_json(record: &Record) -> serde_json::Value {
-    let mut line = serde_json::json!({
-        "time": now(),
-        "client": record.client.to_string(),
-        "status": record.status,
-        "bytes_in": record.bytes_in,
-        "bytes_out": record.bytes_out,
-        "ms": record.begun.elapsed().as_secs_f64() * 1000.0,
-    });
-    if let Some(fault) = record.fault {
-        line["fault"] = fault.reason().into();
-        if let Some(detail) = fault.detail() {
-            line["detail"] = detail.into();
+/// What every line of an exchange has, and what it was, if it became one.
+fn exchange_json(record: &Record, head: Option<&RequestHead>, time: &str, out: &mut Vec<u8>) {
+    json(out, |line| {
+        line.serialize_entry("time", time)?;
+        line.serialize_entry("client", &record.client)?;
+        if let Some(head) = head {
+            line.serialize_entry("method", &String::from_utf8_lossy(head.method_bytes()))?;
+            line.serialize_entry("host", &head.host_bytes().map(String::from_utf8_lossy))?;
+            line.serialize_entry("target", &String::from_utf8_lossy(&target_for_log(head)))?;
         }
-    }
-    line
-}
-
-fn exchange_json(record: &Record, head: &RequestHead, out: &mut Vec<u8>) {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let mut line = begin_json(record);
-    line["method"] = text(head.method_bytes()).into();
-    line["host"] = head.host_bytes().map(text).into();
-    line["target"] = text(&target_for_log(head)).into();
-    if let Some(node) = &record.node {
-        line["upstream"] = node.upstream.as_str().into();
-        line["node"] = node.roster.written.as_str().into();
-        line["address"] = node.address().to_string().into();
-        line["sticky"] = record.sticky.as_str().into();
-        line["attempts"] = record.attempts.into();
-    }
-    if let Some(answered) = record.answered_after {
-        line["answered_ms"] = (answered.as_secs_f64() * 1000.0).into();
-    }
-    write_json(&line, out);
-}
-
-fn tunnel_json(record: &TunnelRecord, out: &mut Vec<u8>) {
-    let line = serde_json::json!({
-        "time": now(),
-        "client": record.client.to_string(),
-        "tunnel": record.ended_by.as_str(),
-        "upstream": record.node.upstream,
-        "node": record.node.roster.written,
-        "address": record.node.address().to_string(),
-        "bytes_in": record.bytes_to_origin,
-        "bytes_out": record.bytes_to_client,
-        "ms": record.lasted.as_secs_f64() * 1000.0,
+        line.serialize_entry("status", &record.status)?;
+        line.serialize_entry("bytes_in", &record.bytes_in)?;
+        line.serialize_entry("bytes_out", &record.bytes_out)?;
+        line.serialize_entry("ms", &milliseconds(record.begun.elapsed()))?;
+        if let Some(answered) = record.answered_after {
+            line.serialize_entry("answered_ms", &milliseconds(answered))?;
+        }
+        if let Some(node) = &record.node {
+            node_json(node, line)?;
+            line.serialize_entry("sticky", record.sticky.as_str())?;
+            line.serialize_entry("attempts", &record.attempts)?;
+        }
+        if let Some(fault) = record.fault {
+            line.serialize_entry("fault", fault.reason())?;
+            if let Some(detail) = fault.detail() {
+                line.serialize_entry("detail", detail)?;
+            }
+        }
+        Ok(())
     });
-    write_json(&line, out);
 }
 
-fn write_json(line: &serde_json::Value, out: &mut Vec<u8>) {
-    serde_json::to_writer(out, line).expect("a value of strings and numbers, into memory");
+fn tunnel_json(record: &TunnelRecord, time: &str, out: &mut Vec<u8>) {
+    json(out, |line| {
+        line.serialize_entry("time", time)?;
+        line.serialize_entry("client", &record.client)?;
+        line.serialize_entry("tunnel", record.ended_by.as_str())?;
+        node_json(&record.node, line)?;
+        line.serialize_entry("bytes_in", &record.bytes_to_origin)?;
+        line.serialize_entry("bytes_out", &record.bytes_to_client)?;
+        line.serialize_entry("ms", &milliseconds(record.lasted))
+    });
 }
 
-fn exchange_combined(record: &Record, head: &RequestHead, out: &mut Vec<u8>) {
+type JsonLine<'a, 'b> = serde_json::ser::Compound<'a, &'b mut Vec<u8>, serde_json::ser::CompactFormatter>;
+
+fn node_json(node: &Node, line: &mut JsonLine<'_, '_>) -> Result<(), serde_json::Error> {
+    line.serialize_entry("upstream", &node.upstream)?;
+    line.serialize_entry("node", &node.roster.written)?;
+    line.serialize_entry("address", &node.address())
+}
+
+/// Writes an object without building it first: this is on every request's path.
+fn json(out: &mut Vec<u8>, fill: impl FnOnce(&mut JsonLine<'_, '_>) -> Result<(), serde_json::Error>) {
+    let mut serializer = serde_json::Serializer::new(out);
+    let written = serializer.serialize_map(None).and_then(|mut line| {
+        fill(&mut line)?;
+        line.end()
+    });
+    written.expect("strings and numbers, into memory");
+}
+
+/// To the microsecond.
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1000.0
+}
+
+fn exchange_combined(record: &Record, head: &RequestHead, time: &str, out: &mut Vec<u8>) {
     let version = match head.version() {
         Version::Http10 => "1.0",
         Version::Http11 => "1.1",
@@ -251,14 +292,17 @@ fn exchange_combined(record: &Record, head: &RequestHead, out: &mut Vec<u8>) {
     let target = target_for_log(head);
     let request = format!("{} {} HTTP/{version}", Escaped(head.method_bytes()), Escaped(&target));
     let header = |name| Escaped(head.header(name).unwrap_or(b"-")).to_string();
-    combined(record, &request, (&header("referer"), &header("user-agent")), out);
+    combined(record, &request, (&header("referer"), &header("user-agent")), time, out);
 }
 
 /// nginx's `combined`, so that what reads nginx's log reads ours.
-fn combined(record: &Record, request: &str, (referer, user_agent): (&str, &str), out: &mut Vec<u8>) {
-    const FORMAT: &[time::format_description::BorrowedFormatItem<'_>] =
-        time::macros::format_description!("[day]/[month repr:short]/[year]:[hour]:[minute]:[second] +0000");
-    let time = OffsetDateTime::from(SystemTime::now()).format(FORMAT).unwrap_or_default();
+fn combined(
+    record: &Record,
+    request: &str,
+    (referer, user_agent): (&str, &str),
+    time: &str,
+    out: &mut Vec<u8>,
+) {
     let Record { client, status, bytes_out, .. } = record;
     write!(out, "{client} - - [{time}] \"{request}\" {status} {bytes_out} \"{referer}\" \"{user_agent}\"")
         .expect("into memory");
@@ -277,10 +321,6 @@ impl std::fmt::Display for Escaped<'_> {
         }
         Ok(())
     }
-}
-
-fn now() -> String {
-    OffsetDateTime::from(SystemTime::now()).format(&Rfc3339).unwrap_or_default()
 }
 
 /// A worker's lines are handed over in batches of about so much.

@@ -72,7 +72,7 @@ async fn anywhere(
         let Some((index, in_session)) = choose(request, opening.is_some(), &tried) else { break };
         let node = &request.upstream.nodes[index];
         let purpose = purpose_of(opening, in_session);
-        fault = match one(request, node, purpose, body, record, stale > 0).await {
+        fault = match one(request, To { node, fresh: stale > 0 }, purpose, body, record).await {
             Ok(exchanged) => return Ok(exchanged),
             Err(fault) => fault,
         };
@@ -128,14 +128,15 @@ async fn at_its_node(
     }
     let session = |registered| Session { registered, is_tagged: place.is_tagged, silence };
     let sid = registered.sid.clone();
-    let first = one(request, &place.node, Purpose::Session(session(registered)), body, record, false).await;
+    let to = |fresh| To { node: &place.node, fresh };
+    let first = one(request, to(false), Purpose::Session(session(registered)), body, record).await;
     let exchanged = match first {
         // An idle connection that died under a poll: the node has not seen it, or has already closed the session.
         Err(Fault::Origin(OriginFault::ClosedUnanswered { reused: true })) if request.is_repeatable() => {
             request.upstream.registry.begin(&sid, &place.node, how, Instant::now());
             let registered =
                 SessionUse { registry: request.upstream.registry.clone(), sid: sid.clone(), how };
-            one(request, &place.node, Purpose::Session(session(registered)), body, record, true).await
+            one(request, to(true), Purpose::Session(session(registered)), body, record).await
         }
         other => other,
     };
@@ -156,18 +157,26 @@ async fn at_its_node(
     exchanged
 }
 
-/// One attempt at one node; `fresh` asks for a new connection.
+/// Where an attempt goes.
+#[derive(Debug, Clone, Copy)]
+struct To<'a> {
+    node: &'a Arc<Node>,
+    /// Over a new connection: an idle one has just turned out to be dead.
+    fresh: bool,
+}
+
+/// One attempt at one node.
 async fn one(
     request: &Request<'_>,
-    node: &Arc<Node>,
+    to: To<'_>,
     purpose: Purpose,
     body: &mut BodySource<'_>,
     record: &mut Record,
-    fresh: bool,
 ) -> Result<Exchanged, Fault> {
+    let node = to.node;
     record.node = Some(node.clone());
     record.attempts += 1;
-    let outcome = match lease(request, node, fresh).await {
+    let outcome = match lease(request, to).await {
         Ok(lease) => exchange::run(request, lease, purpose, body, record).await,
         Err(fault) => Err(fault),
     };
@@ -184,8 +193,8 @@ async fn one(
     outcome
 }
 
-/// A connection to `node`: an idle one, or a new one.
-async fn lease(request: &Request<'_>, node: &Arc<Node>, fresh: bool) -> Result<Lease, Fault> {
+/// A connection to a node: an idle one, or a new one.
+async fn lease(request: &Request<'_>, To { node, fresh }: To<'_>) -> Result<Lease, Fault> {
     let worker = request.worker;
     if fresh {
         // What died took its siblings with it more often than not.

@@ -1,6 +1,7 @@
 //! What happened in one exchange or tunnel: filled along the spine, emitted once. The access log and the counters
 //! read it, and nothing else is measured anywhere.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use wire::engineio::Sid;
 use wire::request::RequestHead;
 
 use crate::fault::Fault;
@@ -184,12 +186,19 @@ impl Counters {
 }
 
 /// The target for a log: a session id opens the session to whoever knows it, so that it is never written whole.
-pub(crate) fn target_for_log(head: &RequestHead) -> Vec<u8> {
+pub(crate) fn target_for_log(head: &RequestHead) -> Cow<'_, [u8]> {
     let target = head.target_bytes();
-    let Some(sid) = head.sid() else { return target.to_vec() };
+    let Some(sid) = head.sid() else {
+        // Which part of an odd query is the id depends on who reads it, so that nothing of it is written.
+        let is_odd = head.engine_io().is_some_and(|engine_io| engine_io.sid == Sid::Odd);
+        return match memchr::memchr(b'?', target) {
+            Some(query_at) if is_odd => [&target[..=query_at], b"..."].concat().into(),
+            Some(_) | None => target.into(),
+        };
+    };
     let sid_at = sid.as_ptr() as usize - target.as_ptr() as usize;
     let shown = sid_at + sid.len().min(SID_BYTES_SHOWN);
-    [&target[..shown], b"...", &target[sid_at + sid.len()..]].concat()
+    [&target[..shown], b"...", &target[sid_at + sid.len()..]].concat().into()
 }
 
 /// Enough to follow a session through a log, too little to join it.

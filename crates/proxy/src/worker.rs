@@ -27,6 +27,9 @@ use crate::stream::Stream;
 use crate::tunnel::{self, Upgraded};
 use crate::upstream::pool::Pool;
 
+/// A snapshot as a request holds it: counted by the worker alone, whatever other workers do.
+pub(crate) type Current = Rc<Arc<Snapshot>>;
+
 /// What a worker's connections share.
 #[derive(Debug)]
 pub(crate) struct Worker {
@@ -36,7 +39,7 @@ pub(crate) struct Worker {
     pub(crate) cursor: Cursor,
     pub(crate) lines: Lines,
     /// The worker's own handle on the snapshot, so that a request takes it without touching another core's memory.
-    snapshot: RefCell<Rc<Arc<Snapshot>>>,
+    snapshot: RefCell<Current>,
     leaving: Notify,
 }
 
@@ -67,7 +70,7 @@ impl Worker {
     }
 
     /// Everything as it is now. A request asks once.
-    pub(crate) fn snapshot(&self) -> Rc<Arc<Snapshot>> {
+    pub(crate) fn snapshot(&self) -> Current {
         let mut mine = self.snapshot.borrow_mut();
         let current = self.shared.snapshot.load();
         if !Arc::ptr_eq(&mine, &current) {

@@ -4,6 +4,7 @@
 //! - [`origin`]: an origin that plays a script and records every request it got whole.
 //! - [`process`]: a child process whose output is kept, whose lines can be waited for, and that dies with its guard.
 //! - [`node`], [`clients`]: unmodified Socket.IO nodes and real `socket.io-client`s, run by Node.js.
+//! - [`page`]: two tabs of a real browser on the chat page.
 //! - [`tidelock`]: the binary itself, on ports of its own.
 //! - [`engineio`]: one Engine.IO session by hand; [`load`]: plain requests without a pause; [`browser`]: Chromium.
 //! - [`relay`]: what stands in front of two tidelocks and sends new connections to one of them.
@@ -35,6 +36,7 @@ pub mod load;
 pub mod message;
 pub mod node;
 pub mod origin;
+pub mod page;
 pub mod process;
 pub mod raw;
 pub mod relay;

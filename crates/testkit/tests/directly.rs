@@ -2,12 +2,20 @@
 //! Method: each part pointed directly at its other end, with no proxy between them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use tidelock_testkit::certificates::Authority;
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tidelock_testkit::certificates::{Authority, Certificate};
 use tidelock_testkit::clients::{ClientPlan, Clients, Mode};
 use tidelock_testkit::node::{Node, NodePlan};
 use tidelock_testkit::origin::{Origin, ScriptedOrigin, Step};
 use tidelock_testkit::raw::{End, RawConnection, get};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 async fn nodes() -> [Node; 3] {
     tokio::join!(
@@ -135,6 +143,50 @@ async fn an_origin_can_be_driven_line_by_line() {
         connection.half_close().await;
     });
     assert_eq!(answer.text(), "until the end");
+}
+
+#[tokio::test]
+async fn a_tls_client_trusts_its_authority_and_refuses_what_has_expired() {
+    let authority = Authority::new("test");
+    for (certificate, trusted) in [
+        (authority.issue(&["localhost", "127.0.0.1"]), true),
+        (authority.issue_expired(&["localhost"]), false),
+        (Authority::new("another").issue(&["localhost"]), false),
+    ] {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let acceptor = acceptor(&certificate);
+        let answering = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut stream = acceptor.accept(stream).await?;
+            stream.write_all(b"hello").await?;
+            stream.shutdown().await
+        });
+        match RawConnection::connect_tls(address, "localhost", authority.client(&["http/1.1"])).await {
+            Ok(mut client) => {
+                assert!(trusted);
+                assert_eq!(client.alpn(), Some(b"http/1.1".as_slice()));
+                assert_eq!(client.read_to_end().await, (b"hello".to_vec(), End::Closed));
+            }
+            Err(error) => assert!(!trusted, "{error}"),
+        }
+        assert_eq!(answering.await.unwrap().is_ok(), trusted);
+    }
+}
+
+fn acceptor(certificate: &Certificate) -> TlsAcceptor {
+    let chain = CertificateDer::pem_slice_iter(certificate.certificate.as_bytes())
+        .collect::<Result<_, _>>()
+        .expect("the certificate is PEM");
+    let key = PrivateKeyDer::from_pem_slice(certificate.key.as_bytes()).expect("the key is PEM");
+    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("the provider has the default versions")
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .expect("the key is that of the certificate");
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    TlsAcceptor::from(Arc::new(config))
 }
 
 #[test]

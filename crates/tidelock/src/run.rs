@@ -43,11 +43,8 @@ pub(crate) fn until_told(plan: Plan) -> Result<(), StartProblem> {
     runtime.block_on(async {
         let mut signals = Signals::new().map_err(StartProblem::Thread)?;
         let proxy = Proxy::start(Arc::new(plan)).await?;
-        loop {
-            match signals.next().await {
-                Signal::Reopen => proxy.reopen_log(),
-                Signal::Leave => break,
-            }
+        while signals.next().await == Signal::Reopen {
+            proxy.reopen_log();
         }
         tracing::info!(?deadline, "leaving: no new connections, what runs may finish");
         proxy.leave(deadline);

@@ -10,6 +10,7 @@ pub mod body;
 mod chunked;
 pub mod engineio;
 pub mod forward;
+pub mod frame;
 mod host;
 mod lines;
 mod malformed;

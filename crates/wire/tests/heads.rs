@@ -33,7 +33,7 @@ fn print_request(head: &RequestHead, is_trusted: bool, strips_tag: bool) -> Stri
     };
     let mut out = Vec::new();
     forward::print_request(head, &how, &mut out);
-    String::from_utf8(out).unwrap()
+    String::from_utf8(out).expect("what was read was text")
 }
 
 /// The request in `text` reaches an origin as `want`, our own lines left out.
@@ -241,7 +241,7 @@ fn check_answer(text: &str, version: Version, want: &str) {
     let mut out = Vec::new();
     let how = ForClient { version, method: Method::Get, keep_alive: true, content_length: None };
     forward::print_answer(&head, &how, &mut out);
-    assert_eq!(String::from_utf8(out).unwrap(), want);
+    assert_eq!(String::from_utf8(out).expect("what was read was text"), want);
 }
 
 #[test]

@@ -1,2 +1,33 @@
-//! See Cargo.toml.
-fn main() {}
+//! The project's own commands. `cargo xtask --help` lists them; each lives in a file of its name.
+
+mod packages;
+mod run;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The commands of this project.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Xtask {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Test(test::Test),
+}
+
+fn main() -> ExitCode {
+    let Command::Test(test) = Xtask::parse().command;
+    match test.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -3,6 +3,7 @@
 
 use testkit::clients::{ClientPlan, Clients, Mode};
 use testkit::node::{Node, NodePlan};
+use testkit::page::{PagePlan, meet};
 use testkit::process::Signal;
 use testkit::raw::get;
 
@@ -51,4 +52,16 @@ async fn a_closed_lifeline_ends_it() {
     let mut node = chat_node().await;
     node.process().close_stdin();
     assert!(node.process().exit().await.success());
+}
+
+#[tokio::test]
+async fn two_tabs_of_a_browser_meet_in_a_room() {
+    let node = chat_node().await;
+    let meeting = meet(&PagePlan::at(node.url())).await;
+    assert_eq!(meeting.errors, [] as [String; 0]);
+    for tab in meeting.tabs {
+        assert_eq!((tab.node.as_str(), tab.transport.as_str()), ("node-1", "polling → websocket"));
+        assert_eq!(tab.texts, ["hello from the first tab"]);
+        assert_eq!(tab.members, ["Ada", "Grace"]);
+    }
 }

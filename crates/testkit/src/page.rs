@@ -1,0 +1,68 @@
+//! The chat page in a real browser: `js/page.mjs` opens two tabs of headless Chromium in one room.
+
+use serde::{Deserialize, Serialize};
+use tokio::process::Command;
+
+use crate::node::script;
+use crate::process::Process;
+
+/// What the tabs do.
+#[derive(Clone, Debug, Serialize)]
+pub struct PagePlan {
+    /// Where the chat page is.
+    pub url: String,
+    /// The room to meet in.
+    pub room: String,
+    /// What the first tab says.
+    pub text: String,
+    /// Take any certificate.
+    pub insecure: bool,
+    /// Where to put a picture of the second tab, if anywhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub screenshot: Option<String>,
+}
+
+impl PagePlan {
+    /// A meeting at `url`.
+    #[must_use]
+    pub fn at(url: impl Into<String>) -> Self {
+        let (room, text) = ("test".to_owned(), "hello from the first tab".to_owned());
+        Self { url: url.into(), room, text, insecure: false, screenshot: None }
+    }
+}
+
+/// What both tabs showed in the end.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Meeting {
+    /// The tab that spoke, and the one that listened.
+    pub tabs: Vec<Tab>,
+    /// Every error on the page or on its console.
+    pub errors: Vec<String>,
+}
+
+/// One tab.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Tab {
+    /// The messages it shows.
+    pub texts: Vec<String>,
+    /// For each message, the node that it came through.
+    pub message_nodes: Vec<String>,
+    /// The node it is connected to.
+    pub node: String,
+    /// How it is connected, such as `polling → websocket`.
+    pub transport: String,
+    /// The names in the room.
+    pub members: Vec<String>,
+}
+
+/// Opens two tabs and waits until both are on a WebSocket and show what the first one said.
+///
+/// # Panics
+/// With the browser's own words, if that does not happen.
+pub async fn meet(plan: &PagePlan) -> Meeting {
+    let mut command = Command::new("node");
+    command.arg(script("page.mjs")).arg(serde_json::to_string(plan).expect("a plan is plain data"));
+    let process = Process::spawn("page", command);
+    let line = process.wait_for_line(|line| line.starts_with("{\"tabs\":")).await;
+    serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line}"))
+}

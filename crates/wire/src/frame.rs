@@ -1,0 +1,331 @@
+//! Where WebSocket frames and messages begin and end in one direction of a tunnel (RFC 6455 section 5.2). Headers are
+//! read, payloads are only counted: nothing is unmasked, copied or understood.
+
+/// Follows one direction, byte by byte or in any pieces.
+#[derive(Debug, Default)]
+pub struct FrameEdges {
+    state: State,
+    /// A data frame without FIN has gone by, and its last fragment has not.
+    in_message: bool,
+    /// Payload of the message under way, all of its fragments.
+    message_bytes: u64,
+    /// Frames that have ended.
+    frames: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum State {
+    /// In a header, of which so many bytes have come.
+    Header { bytes: [u8; HEADER_BYTES_MAX], length: u8 },
+    /// In a payload, of which so many bytes are to come.
+    Payload { left: u64, frame: Frame },
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Frame {
+    is_final: bool,
+    opcode: u8,
+}
+
+/// What ended where a step ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Edge {
+    /// Nothing: the bytes are used up inside a frame, or there were none.
+    Inside,
+    /// A frame, but not its message; or a control frame between the fragments of one.
+    Frame,
+    /// A message, or a control frame between two: nothing is half said.
+    Message,
+    /// A Close frame: nothing may follow it (section 5.5.1).
+    Close,
+}
+
+/// One step over the bytes: so many were used, up to an edge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// Bytes up to and with the edge; all of them if there is none.
+    pub taken: usize,
+    /// What ended there.
+    pub edge: Edge,
+}
+
+impl FrameEdges {
+    /// Follows all of `bytes`. Returns whether a Close frame ended in them.
+    pub fn feed(&mut self, mut bytes: &[u8]) -> bool {
+        let mut has_closed = false;
+        while !bytes.is_empty() {
+            let step = self.step(bytes);
+            has_closed |= step.edge == Edge::Close;
+            bytes = &bytes[step.taken..];
+        }
+        has_closed
+    }
+
+    /// Follows `bytes` up to the next end of a frame.
+    pub fn step(&mut self, bytes: &[u8]) -> Step {
+        let mut taken = 0;
+        loop {
+            match &mut self.state {
+                State::Header { bytes: header, length } => {
+                    let Some(&byte) = bytes.get(taken) else { return Step { taken, edge: Edge::Inside } };
+                    taken += 1;
+                    header[usize::from(*length)] = byte;
+                    *length += 1;
+                    if let Some((frame, left)) = read_header(&header[..usize::from(*length)]) {
+                        if !frame.is_control() {
+                            self.message_bytes = self.message_bytes.saturating_add(left);
+                        }
+                        self.state = State::Payload { left, frame };
+                    }
+                }
+                State::Payload { left, frame } => {
+                    let here = (*left).min((bytes.len() - taken) as u64);
+                    *left -= here;
+                    taken += here as usize;
+                    if *left > 0 {
+                        return Step { taken, edge: Edge::Inside };
+                    }
+                    let frame = *frame;
+                    return Step { taken, edge: self.end(frame) };
+                }
+            }
+        }
+    }
+
+    fn end(&mut self, frame: Frame) -> Edge {
+        self.state = State::default();
+        self.frames += 1;
+        if !frame.is_control() {
+            self.in_message = !frame.is_final;
+            if frame.is_final {
+                self.message_bytes = 0;
+            }
+        }
+        match (frame.opcode, self.in_message) {
+            (OPCODE_CLOSE, _) => Edge::Close,
+            (_, false) => Edge::Message,
+            (_, true) => Edge::Frame,
+        }
+    }
+
+    /// Whether the next byte begins a frame.
+    pub fn is_at_frame_edge(&self) -> bool {
+        matches!(self.state, State::Header { length: 0, .. })
+    }
+
+    /// Whether the next byte begins a message: no frame is half sent, and no message.
+    pub fn is_at_message_edge(&self) -> bool {
+        self.is_at_frame_edge() && !self.in_message
+    }
+
+    /// Payload bytes that the message under way has announced so far; 0 between two.
+    pub fn message_bytes(&self) -> u64 {
+        self.message_bytes
+    }
+
+    /// Frames that have ended.
+    pub fn frames(&self) -> u64 {
+        self.frames
+    }
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::Header { bytes: [0; HEADER_BYTES_MAX], length: 0 }
+    }
+}
+
+impl Frame {
+    fn is_control(self) -> bool {
+        self.opcode & 0x8 != 0
+    }
+}
+
+/// The frame and the length of its payload, once its header is whole.
+fn read_header(header: &[u8]) -> Option<(Frame, u64)> {
+    let [first, second, rest @ ..] = header else { return None };
+    let frame = Frame { is_final: first & 0x80 != 0, opcode: first & 0x0f };
+    let mask_bytes = if second & 0x80 != 0 { 4 } else { 0 };
+    let (length, length_bytes) = match second & 0x7f {
+        126 => (u64::from(u16::from_be_bytes(*rest.first_chunk()?)), 2),
+        127 => (u64::from_be_bytes(*rest.first_chunk()?), 8),
+        short => (u64::from(short), 0),
+    };
+    (rest.len() == length_bytes + mask_bytes).then_some((frame, length))
+}
+
+/// A Close frame as an origin sends it: unmasked. `reason` is cut to what fits (section 5.5).
+pub fn close_to_client(code: u16, reason: &str) -> Vec<u8> {
+    let payload = close_payload(code, reason);
+    [&[0x80 | OPCODE_CLOSE, payload.len() as u8], payload.as_slice()].concat()
+}
+
+/// A Close frame as a client sends it: masked with `key`, which hides nothing here (section 10.3 is about scripts).
+pub fn close_to_origin(code: u16, reason: &str, key: [u8; 4]) -> Vec<u8> {
+    let mut payload = close_payload(code, reason);
+    for (byte, mask) in payload.iter_mut().zip(key.iter().cycle()) {
+        *byte ^= mask;
+    }
+    [&[0x80 | OPCODE_CLOSE, 0x80 | payload.len() as u8], key.as_slice(), payload.as_slice()].concat()
+}
+
+fn close_payload(code: u16, reason: &str) -> Vec<u8> {
+    let fits = reason.char_indices().map(|(at, character)| at + character.len_utf8());
+    let end = fits.take_while(|&end| end <= CLOSE_REASON_BYTES_MAX).last().unwrap_or(0);
+    [&code.to_be_bytes(), &reason.as_bytes()[..end]].concat()
+}
+
+const OPCODE_CLOSE: u8 = 0x8;
+/// Two bytes, a 64-bit length and a masking key.
+const HEADER_BYTES_MAX: usize = 14;
+/// A control frame's payload has at most 125 bytes, two of them the code.
+const CLOSE_REASON_BYTES_MAX: usize = 123;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn frame(first: u8, payload: usize, is_masked: bool) -> Vec<u8> {
+        let mask = if is_masked { 0x80 } else { 0 };
+        let mut frame = vec![first];
+        match payload {
+            0..126 => frame.push(mask | payload as u8),
+            126..0x1_0000 => {
+                frame.push(mask | 126);
+                frame.extend_from_slice(&(payload as u16).to_be_bytes());
+            }
+            _ => {
+                frame.push(mask | 127);
+                frame.extend_from_slice(&(payload as u64).to_be_bytes());
+            }
+        }
+        if is_masked {
+            frame.extend_from_slice(b"\x88\x81\x7f\x00");
+        }
+        // The payload looks like headers, which it must not be taken for.
+        frame.extend(std::iter::repeat_n(0x88, payload));
+        frame
+    }
+
+    /// The edges in `bytes` and where they are: the same whole, byte by byte, and at every split.
+    fn check(bytes: &[u8], want: &[(usize, Edge)]) {
+        let walk = |pieces: &[&[u8]]| {
+            let (mut edges, mut found, mut at) = (FrameEdges::default(), Vec::new(), 0);
+            for piece in pieces {
+                let mut piece = *piece;
+                while !piece.is_empty() {
+                    let step = edges.step(piece);
+                    at += step.taken;
+                    piece = &piece[step.taken..];
+                    if step.edge != Edge::Inside {
+                        found.push((at, step.edge));
+                    }
+                }
+            }
+            found
+        };
+        assert_eq!(walk(&[bytes]), want, "whole");
+        assert_eq!(walk(&bytes.chunks(1).collect::<Vec<_>>()), want, "byte by byte");
+        for cut in 0..bytes.len().min(600) {
+            assert_eq!(walk(&[&bytes[..cut], &bytes[cut..]]), want, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn whole_messages() {
+        check(&frame(0x81, 0, false), &[(2, Edge::Message)]);
+        check(&frame(0x81, 5, true), &[(11, Edge::Message)]);
+        check(&frame(0x82, 125, false), &[(127, Edge::Message)]);
+        check(&frame(0x82, 126, false), &[(130, Edge::Message)]);
+        check(&frame(0x82, 300, true), &[(308, Edge::Message)]);
+        check(&frame(0x82, 70_000, true), &[(70_014, Edge::Message)]);
+        // permessage-deflate marks its frames with RSV1; they are frames like any other.
+        check(&frame(0xc1, 5, false), &[(7, Edge::Message)]);
+        check(
+            &[frame(0x81, 1, true), frame(0x81, 2, true)].concat(),
+            &[(7, Edge::Message), (15, Edge::Message)],
+        );
+    }
+
+    #[test]
+    fn fragments_with_control_frames_between_them() {
+        let bytes = [
+            frame(0x01, 3, false),
+            frame(0x89, 2, false),
+            frame(0x00, 3, false),
+            frame(0x8a, 0, false),
+            frame(0x80, 3, false),
+            frame(0x89, 0, false),
+        ];
+        check(
+            &bytes.concat(),
+            &[
+                (5, Edge::Frame),
+                (9, Edge::Frame),
+                (14, Edge::Frame),
+                (16, Edge::Frame),
+                (21, Edge::Message),
+                (23, Edge::Message),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_close_is_told_wherever_it_comes() {
+        check(&frame(0x88, 0, true), &[(6, Edge::Close)]);
+        check(&frame(0x88, 2, false), &[(4, Edge::Close)]);
+        check(
+            &[frame(0x01, 1, false), frame(0x88, 2, false)].concat(),
+            &[(3, Edge::Frame), (7, Edge::Close)],
+        );
+    }
+
+    #[test]
+    fn a_message_announces_its_length() {
+        let mut edges = FrameEdges::default();
+        edges.feed(&frame(0x01, 100, true));
+        edges.feed(&frame(0x89, 50, true));
+        edges.feed(&frame(0x00, 200, true)[..8]);
+        assert_eq!(edges.message_bytes(), 300);
+        assert!(!edges.is_at_frame_edge());
+    }
+
+    #[test]
+    fn close_frames_fit_whatever_the_reason() {
+        assert_eq!(close_to_client(1012, "restart"), b"\x88\x09\x03\xf4restart");
+        assert_eq!(close_to_client(1001, &"é".repeat(100)).len(), 2 + 2 + 122);
+        assert_eq!(close_to_origin(1001, "", [0, 0, 0, 0]), b"\x88\x82\0\0\0\0\x03\xe9");
+        check(&close_to_origin(1012, "restart", [1, 2, 3, 4]), &[(15, Edge::Close)]);
+    }
+
+    proptest! {
+        #[test]
+        fn cuts_do_not_matter(
+            frames in proptest::collection::vec((0_u8..3, any::<bool>(), 0_usize..400, any::<bool>()), 1..10),
+            pieces in proptest::collection::vec(1_usize..50, 1..20),
+        ) {
+            let mut bytes = Vec::new();
+            for (opcode, is_final, payload, is_masked) in frames {
+                bytes.extend(frame(opcode | if is_final { 0x80 } else { 0 }, payload, is_masked));
+            }
+            let mut whole = FrameEdges::default();
+            whole.feed(&bytes);
+            let mut cut = FrameEdges::default();
+            let (mut rest, mut pieces) = (bytes.as_slice(), pieces.iter().cycle());
+            while !rest.is_empty() {
+                let piece = rest.len().min(*pieces.next().unwrap());
+                cut.feed(&rest[..piece]);
+                rest = &rest[piece..];
+            }
+            prop_assert!(whole.is_at_frame_edge());
+            prop_assert_eq!((whole.frames(), whole.is_at_message_edge()), (cut.frames(), cut.is_at_message_edge()));
+        }
+
+        #[test]
+        fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            FrameEdges::default().feed(&bytes);
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! Running other programs in the root of the repository, aloud.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+
+/// The root of the repository.
+pub(crate) fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).unwrap_or(here).to_owned()
+}
+
+/// A command that runs in `directory`, seen from the root, and asks nobody anything.
+pub(crate) fn command(directory: &str, program: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(root().join(directory)).stdin(Stdio::null());
+    command
+}
+
+/// Says what is done and why, does it, and fails with a sentence if it fails.
+pub(crate) fn aloud(why: &str, mut command: Command) -> Result<()> {
+    let line = shown(&command);
+    eprintln!("xtask: {why}: {line}");
+    let status = command.status().with_context(|| format!("`{line}` cannot be started"))?;
+    ensure!(status.success(), "{why} failed: `{line}` ended with {status}");
+    Ok(())
+}
+
+/// Whether `program` can be started, which `--version` tries.
+pub(crate) fn exists(program: &str, arguments: &[&str]) -> bool {
+    let mut command = command(".", program, arguments);
+    command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
+fn shown(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}

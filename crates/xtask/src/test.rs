@@ -1,0 +1,65 @@
+//! `cargo xtask test`: everything that a change must pass beside the lints.
+
+use anyhow::Result;
+
+use crate::run::{aloud, command, exists};
+use crate::{packages, run};
+
+/// Run all tests, and install first what they need.
+///
+/// Tests start real programs: Node.js with socket.io and its clients, Chromium, redis-server, and the binaries of this
+/// workspace. What is missing is installed with apt-get and npm; what is there is left alone. Then come the tests, with
+/// cargo-nextest if it is installed and with `cargo test` otherwise, and the examples in the documentation.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  cargo xtask test                              everything
+  cargo xtask test -- -p tidelock-wire          the tests of one crate
+  cargo xtask test -- -E 'test(drain)'          those with `drain` in their name (nextest's filters)
+  cargo xtask test --offline                    install nothing, trust what is there")]
+pub(crate) struct Test {
+    /// Install nothing.
+    #[arg(long)]
+    offline: bool,
+
+    /// For the test runner, as it is; doc tests run only when there is nothing here.
+    #[arg(last = true)]
+    arguments: Vec<String>,
+}
+
+impl Test {
+    pub(crate) fn run(&self) -> Result<()> {
+        if !self.offline {
+            packages::programs()?;
+            packages::npm()?;
+        }
+        // Cargo builds the binaries of a package for its own tests, but those of other packages are started too.
+        aloud("building the binaries", command(".", "cargo", &["build", "--workspace", "--bins"]))?;
+        self.tests()?;
+        if self.arguments.is_empty() {
+            aloud("testing the documentation", command(".", "cargo", &["test", "--doc", "--workspace"]))?;
+        }
+        eprintln!("xtask: all tests passed");
+        Ok(())
+    }
+
+    fn tests(&self) -> Result<()> {
+        let nextest = exists("cargo", &["nextest", "--version"]);
+        let runner: &[&str] = if nextest {
+            &["nextest", "run"]
+        } else {
+            eprintln!("xtask: cargo-nextest is not installed; `cargo test` shows less, and runs slower");
+            &["test", "--lib", "--bins", "--tests"]
+        };
+        let mut command = run::command(".", "cargo", runner);
+        // `-p` among the arguments says which packages; cargo takes either that or all of them.
+        if !self
+            .arguments
+            .iter()
+            .any(|argument| argument.starts_with("-p") || argument.starts_with("--package"))
+        {
+            command.arg("--workspace");
+        }
+        command.args(&self.arguments);
+        aloud("running the tests", command)
+    }
+}

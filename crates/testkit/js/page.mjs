@@ -10,8 +10,9 @@
 // chromium     path of the browser (/usr/bin/chromium)
 // insecure     accept any certificate (false)
 //
-// Prints one JSON object: {"tabs":[{"texts":[…],"message_nodes":[…],"node":…,"transports":[…],"members":[…]},{…}],
-// "errors":[…]}, once both tabs show the message, each other's name and a WebSocket.
+// Prints one JSON object: {"tabs":[{"texts":[…],"message_nodes":[…],"node":…,"transport":…,"transports":[…],
+// "members":[…]},{…}],"errors":[…]}, once both tabs show the message, each other's name and a WebSocket. `transports` is
+// all that the tab has shown of its transport, one after another.
 import { chromium } from "playwright-core";
 
 const PATIENCE_MS = 30_000;
@@ -78,6 +79,7 @@ async function look(tab) {
     texts: await tab.locator("#messages .text").allTextContents(),
     message_nodes: await tab.locator("#messages .node").allTextContents(),
     node: await tab.locator("#node").textContent(),
+    transport: await tab.locator("#transport").textContent(),
     transports: await tab.evaluate(() => window.transportsShown),
     members: await tab.locator("#members li").evaluateAll((items) => items.map((item) => item.lastChild.textContent)),
   };

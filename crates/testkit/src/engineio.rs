@@ -77,7 +77,11 @@ impl PollingSession {
         // JSONP posts a form, everything else plain text.
         let is_jsonp = query.contains("j=");
         let content_type = if is_jsonp { "application/x-www-form-urlencoded" } else { "text/plain" };
-        let body = if is_jsonp && !body.is_empty() { format!("d={body}") } else { body.to_owned() };
+        let body = match body {
+            "" => String::new(),
+            payload if is_jsonp => format!("d={}", payload.replace(':', "%3A")),
+            payload => payload.to_owned(),
+        };
         let content = match method {
             "POST" => format!("Content-Type: {content_type}\r\nContent-Length: {}\r\n", body.len()),
             _ => String::new(),

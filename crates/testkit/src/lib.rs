@@ -6,7 +6,7 @@
 //! - [`node`], [`clients`]: unmodified Socket.IO nodes and real `socket.io-client`s, run by Node.js.
 //! - [`page`]: two tabs of a real browser on the chat page.
 //! - [`tidelock`]: the binary itself, on ports of its own.
-//! - [`engineio`]: one Engine.IO session by hand; [`load`]: plain requests without a pause; [`browser`]: Chromium.
+//! - [`engineio`]: one Engine.IO session by hand; [`load`]: plain requests without a pause.
 //! - [`relay`]: what stands in front of two tidelocks and sends new connections to one of them.
 //! - [`certificates`]: an authority for one test, and every kind of bad certificate.
 //!
@@ -28,7 +28,6 @@
 //! # }
 //! ```
 
-pub mod browser;
 pub mod certificates;
 pub mod clients;
 pub mod engineio;

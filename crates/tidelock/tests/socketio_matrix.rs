@@ -33,12 +33,17 @@ async fn sixty_clients_on_nodes_in_rust_over_https() {
 
 #[tokio::test]
 async fn large_payloads_pass_nodes_in_node_js() {
-    large_payloads(Kind::NodeJs).await;
+    large_payloads(Kind::NodeJs, Scheme::Http).await;
+}
+
+#[tokio::test]
+async fn large_payloads_pass_nodes_in_node_js_over_https() {
+    large_payloads(Kind::NodeJs, Scheme::Https).await;
 }
 
 #[tokio::test]
 async fn large_payloads_pass_nodes_in_rust() {
-    large_payloads(Kind::Rust).await;
+    large_payloads(Kind::Rust, Scheme::Http).await;
 }
 
 async fn sixty_clients(kind: Kind, scheme: Scheme) {
@@ -53,7 +58,7 @@ async fn sixty_clients(kind: Kind, scheme: Scheme) {
             echoes: ECHOES,
             binary_bytes: if echoes_binary(kind, version, mode) { 32 } else { 0 },
             hold: true,
-            ca: front.ca.as_ref().map(|path| path.display().to_string()),
+            ca: front.ca_path(),
             // What a client claims about itself must not reach the node.
             options: serde_json::json!({ "extraHeaders": {
                 "X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "gopher", "X-Real-IP": "203.0.113.9",
@@ -78,9 +83,9 @@ async fn sixty_clients(kind: Kind, scheme: Scheme) {
     }
 }
 
-async fn large_payloads(kind: Kind) {
+async fn large_payloads(kind: Kind, scheme: Scheme) {
     let nodes = nodes(kind).await;
-    let front = Front::start(&nodes, Scheme::Http).await;
+    let front = Front::start(&nodes, scheme).await;
     for (version, mode) in VERSIONS_AND_MODES {
         let binary_bytes = match mode {
             // In a poll bytes are base64, which grows them by a third; a node takes no more than 1 MB.
@@ -95,6 +100,7 @@ async fn large_payloads(kind: Kind) {
             echoes: 1,
             text_bytes: 900_000,
             binary_bytes,
+            ca: front.ca_path(),
             ..ClientPlan::to(&front.url)
         };
         let report = Clients::start(&plan).await.result().await;
@@ -183,6 +189,10 @@ impl Front {
             Scheme::Https => format!("https://{host}"),
         };
         Self { _tidelock: tidelock, url, host, ca }
+    }
+
+    fn ca_path(&self) -> Option<String> {
+        self.ca.as_ref().map(|path| path.display().to_string())
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use wire::engineio::CloseScan;
 use wire::request::{Method, RequestBody, RequestHead};
 
 use crate::balance::{self, Load};
@@ -123,8 +124,8 @@ async fn at_its_node(
     let how = if request.head.websocket_key().is_some() { Use::Tunnel } else { Use::Request };
     let silence = request.upstream.registry.begin(&place.sid, &place.node, how, Instant::now());
     let registered = SessionUse { registry: request.upstream.registry.clone(), sid: place.sid, how };
-    if how == Use::Request {
-        body.watch_for_close_packet();
+    if let (Use::Request, Some(engine_io)) = (how, request.head.engine_io()) {
+        body.watch_for_close_packet(CloseScan::new(engine_io.revision, engine_io.jsonp));
     }
     let session = |registered| Session { registered, is_tagged: place.is_tagged, silence };
     let sid = registered.sid.clone();

@@ -9,6 +9,7 @@ use bytes::{Buf, BytesMut};
 use tokio::time::timeout;
 use wire::Version;
 use wire::body::{BodyWalk, Walked};
+use wire::engineio::CloseScan;
 use wire::forward::ClientEnd;
 use wire::request::{RequestBody, RequestHead};
 
@@ -41,9 +42,9 @@ impl<'c> BodySource<'c> {
     }
 
     /// Watches the body for an Engine.IO close packet.
-    pub(crate) fn watch_for_close_packet(&mut self) {
+    pub(crate) fn watch_for_close_packet(&mut self, scan: CloseScan) {
         if let Some(walk) = &mut self.walk {
-            walk.watch_for_close_packet();
+            walk.watch_for_close_packet(scan);
         }
     }
 

@@ -13,6 +13,7 @@ use bytes::{Buf, BytesMut};
 use tokio::time::{Instant, sleep, timeout};
 use wire::answer::{AnswerHead, Asked};
 use wire::body::BodyWalk;
+use wire::engineio::CloseScan;
 use wire::forward::{self, ForClient, ForOrigin, Reframed};
 use wire::scan::{HeadScan, Side};
 use wire::{HeadBounds, Malformed};
@@ -357,8 +358,11 @@ impl Download<'_> {
         let reframed = how.reframed(body);
         let keep_alive = how.keep_alive && reframed != Reframed::ToClose;
         let mut walk = BodyWalk::of_answer(body, reframed == Reframed::AsItCame);
-        if let Purpose::Session(_) = self.purpose {
-            walk.watch_for_close_packet();
+        // JSONP wraps its answers in a script, in which nothing is looked for.
+        if let (Purpose::Session(_), Some(engine_io)) =
+            (&self.purpose, self.request.head.engine_io().filter(|it| !it.jsonp))
+        {
+            walk.watch_for_close_packet(CloseScan::new(engine_io.revision, false));
         }
         let mut out = Vec::new();
         forward::print_answer(head, &how, &mut out);

@@ -130,7 +130,10 @@ impl Io {
 
     /// Writes all of both, the second directly behind the first. Not cancel-safe: what was written is not told.
     pub(crate) async fn write_all(&self, first: &[u8], second: &[u8]) -> io::Result<()> {
-        self.write_pieces(&mut [IoSlice::new(first), IoSlice::new(second)]).await
+        match second {
+            [] => self.write_pieces(&mut [IoSlice::new(first)]).await,
+            second => self.write_pieces(&mut [IoSlice::new(first), IoSlice::new(second)]).await,
+        }
     }
 
     /// Writes all pieces, in one system call where the socket takes them. Not cancel-safe.

@@ -62,8 +62,8 @@ impl BodyWalk {
     }
 
     /// Watches the content for an Engine.IO close packet.
-    pub fn watch_for_close_packet(&mut self) {
-        self.close_scan = Some(CloseScan::default());
+    pub fn watch_for_close_packet(&mut self, scan: CloseScan) {
+        self.close_scan = Some(scan);
     }
 
     /// Whether the content, now whole, held an Engine.IO close packet.

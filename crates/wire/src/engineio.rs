@@ -171,60 +171,142 @@ fn number_of(body: &[u8], from: usize, key: &[u8]) -> Option<u32> {
     std::str::from_utf8(&body[start..start + digits]).ok()?.parse().ok()
 }
 
-/// Watches a revision 4 polling payload go by for a close packet: a `1` that is a packet of its own. Packets are
-/// separated by U+001E.
-#[derive(Debug, Default, Clone, Copy)]
+/// Watches a polling payload go by for a close packet: a `1` that is a packet of its own.
+#[derive(Debug, Clone, Copy)]
 pub struct CloseScan {
-    state: CloseState,
+    framing: Framing,
+    is_closed: bool,
 }
 
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum CloseState {
-    /// At the first byte of a packet.
-    #[default]
+/// How a payload tells its packets apart, and where in it the scan is.
+#[derive(Debug, Clone, Copy)]
+enum Framing {
+    /// Revision 4: packets are separated by U+001E.
+    Separated(Separated),
+    /// Revision 3: `length:packet`, the length in UTF-16 units.
+    Counted(Counted),
+    /// JSONP posts a form, `d=` and the payload escaped. A close is sent alone, so that only that is looked for.
+    Form { seen: [u8; FORM_BYTES_MAX], length: usize },
+    /// Revision 3 with bytes for lengths: for binary data, which a close never travels with.
+    Binary,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Separated {
     PacketStart,
     /// After a `1` that began a packet.
     MaybeClose,
-    /// In another packet.
     Inside,
-    /// A close packet went by.
-    Closed,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Counted {
+    Length { so_far: usize },
+    Packet { left: usize, is_single: bool },
 }
 
 impl CloseScan {
+    /// At the first byte of a payload.
+    pub fn new(revision: Revision, jsonp: bool) -> Self {
+        let framing = match (jsonp, revision) {
+            (true, _) => Framing::Form { seen: [0; FORM_BYTES_MAX], length: 0 },
+            (false, Revision::V4) => Framing::Separated(Separated::PacketStart),
+            (false, Revision::V3) => Framing::Counted(Counted::Length { so_far: 0 }),
+        };
+        Self { framing, is_closed: false }
+    }
+
     /// Looks at the next bytes of the payload.
-    pub fn feed(&mut self, mut bytes: &[u8]) {
-        while let Some((&first, rest)) = bytes.split_first() {
-            self.state = match (self.state, first) {
-                (CloseState::Closed, _) => return,
-                (CloseState::MaybeClose, SEPARATOR) => CloseState::Closed,
-                (CloseState::PacketStart, b'1') => CloseState::MaybeClose,
-                (CloseState::PacketStart, SEPARATOR) => CloseState::PacketStart,
-                (CloseState::PacketStart | CloseState::MaybeClose | CloseState::Inside, _) => {
-                    match memchr::memchr(SEPARATOR, bytes) {
-                        Some(at) => {
-                            bytes = &bytes[at + 1..];
-                            self.state = CloseState::PacketStart;
-                            continue;
-                        }
-                        None => {
-                            self.state = CloseState::Inside;
-                            return;
-                        }
+    pub fn feed(&mut self, bytes: &[u8]) {
+        match &mut self.framing {
+            Framing::Separated(state) => self.is_closed |= state.feed(bytes),
+            Framing::Counted(Counted::Length { so_far: 0 }) if matches!(bytes, [0..=1, ..]) => {
+                self.framing = Framing::Binary;
+            }
+            Framing::Counted(state) => self.is_closed |= state.feed(bytes),
+            Framing::Form { seen, length } => {
+                for &byte in bytes {
+                    if let Some(slot) = seen.get_mut(*length) {
+                        *slot = byte.to_ascii_lowercase();
                     }
+                    *length += 1;
                 }
-            };
-            bytes = rest;
+            }
+            Framing::Binary => {}
         }
     }
 
     /// Whether the payload, now whole, held a close packet.
     pub fn is_closed(&self) -> bool {
-        matches!(self.state, CloseState::MaybeClose | CloseState::Closed)
+        match self.framing {
+            Framing::Separated(Separated::MaybeClose) => true,
+            Framing::Form { seen, length } => {
+                seen.get(..length).is_some_and(|form| matches!(form, b"d=1" | b"d=1:1" | b"d=1%3a1"))
+            }
+            Framing::Separated(_) | Framing::Counted(_) | Framing::Binary => self.is_closed,
+        }
+    }
+}
+
+impl Separated {
+    fn feed(&mut self, mut bytes: &[u8]) -> bool {
+        let mut is_closed = false;
+        while let Some((&first, rest)) = bytes.split_first() {
+            bytes = rest;
+            *self = match (*self, first) {
+                (state, SEPARATOR) => {
+                    is_closed |= state == Self::MaybeClose;
+                    Self::PacketStart
+                }
+                (Self::PacketStart, b'1') => Self::MaybeClose,
+                (Self::PacketStart | Self::MaybeClose | Self::Inside, _) => {
+                    bytes = memchr::memchr(SEPARATOR, bytes).map_or(&[], |at| &bytes[at..]);
+                    Self::Inside
+                }
+            };
+        }
+        is_closed
+    }
+}
+
+impl Counted {
+    fn feed(&mut self, bytes: &[u8]) -> bool {
+        let mut is_closed = false;
+        for &byte in bytes {
+            *self = match *self {
+                // The last bytes of the character that ended a packet.
+                state @ Self::Length { .. } if utf16_units(byte) == 0 => state,
+                Self::Length { so_far } if byte == b':' => {
+                    Self::Packet { left: so_far, is_single: so_far == 1 }
+                }
+                Self::Length { so_far } => Self::Length {
+                    so_far: so_far.saturating_mul(10).saturating_add(usize::from(byte & 0x0f)),
+                },
+                Self::Packet { left, is_single } => {
+                    is_closed |= is_single && byte == b'1';
+                    match left.saturating_sub(utf16_units(byte)) {
+                        0 => Self::Length { so_far: 0 },
+                        left => Self::Packet { left, is_single: false },
+                    }
+                }
+            };
+        }
+        is_closed
+    }
+}
+
+/// How many UTF-16 units the character has that begins with this byte of UTF-8; none for a byte that continues one.
+fn utf16_units(byte: u8) -> usize {
+    match byte {
+        0x80..0xc0 => 0,
+        0xf0.. => 2,
+        _ => 1,
     }
 }
 
 const SEPARATOR: u8 = 0x1e;
+/// `d=1%3a1`.
+const FORM_BYTES_MAX: usize = 7;
 /// A length, or a JSONP wrapper with its index, may stand before the first packet.
 const OPEN_PACKET_AT_MAX: usize = 32;
 
@@ -291,25 +373,43 @@ mod tests {
         check_open("", None);
     }
 
+    /// The same however the payload is cut.
+    fn check_close(revision: Revision, jsonp: bool, payload: &str, want: bool) {
+        for cut in 0..=payload.len() {
+            let mut scan = CloseScan::new(revision, jsonp);
+            scan.feed(&payload.as_bytes()[..cut]);
+            scan.feed(&payload.as_bytes()[cut..]);
+            assert_eq!(scan.is_closed(), want, "{payload:?} cut at {cut}");
+        }
+    }
+
     #[test]
-    fn close_packets_however_they_are_cut() {
-        for (payload, want) in [
-            ("1", true),
-            ("2\x1e1", true),
-            ("1\x1e2", true),
-            ("4hello\x1e1\x1e4x", true),
-            ("41", false),
-            ("11", false),
-            ("4a\x1e12", false),
-            ("", false),
-            ("4[\"1\"]\x1e2", false),
-        ] {
-            for cut in 0..=payload.len() {
-                let mut scan = CloseScan::default();
-                scan.feed(&payload.as_bytes()[..cut]);
-                scan.feed(&payload.as_bytes()[cut..]);
-                assert_eq!(scan.is_closed(), want, "{payload:?} cut at {cut}");
-            }
+    fn close_packets_of_revision_4() {
+        for closed in ["1", "2\x1e1", "1\x1e2", "4hello\x1e1\x1e4x"] {
+            check_close(Revision::V4, false, closed, true);
+        }
+        for open in ["41", "11", "4a\x1e12", "", "4[\"1\"]\x1e2"] {
+            check_close(Revision::V4, false, open, false);
+        }
+    }
+
+    #[test]
+    fn close_packets_of_revision_3() {
+        for closed in ["1:1", "2:411:1", "1:11:6", "2:4é1:1", "3:4😀1:1"] {
+            check_close(Revision::V3, false, closed, true);
+        }
+        for open in ["1:6", "2:41", "2:11", "3:1:1", "4:😀:1", "", "\u{0}\u{1}1"] {
+            check_close(Revision::V3, false, open, false);
+        }
+    }
+
+    #[test]
+    fn close_packets_of_jsonp() {
+        for closed in ["d=1", "d=1%3A1", "d=1%3a1", "d=1:1"] {
+            check_close(Revision::V3, true, closed, true);
+        }
+        for open in ["d=2", "d=11", "d=1%3A12", "", "x=1"] {
+            check_close(Revision::V3, true, open, false);
         }
     }
 }

@@ -125,8 +125,10 @@ pub fn print_request(head: &RequestHead, how: &ForOrigin<'_>, out: &mut Vec<u8>)
             | Name::SecWebSocketAccept => copy_line(&head.bytes, line, out),
         }
     }
-    if head.host_bytes().is_none() {
-        print_line(out, "Host", how.host_override.unwrap_or(how.host_default).as_bytes());
+    // HTTP/1.0 may leave it out, or say it in an absolute-form target alone; HTTP/1.1 must not.
+    if head.lines.iter().all(|line| line.known != Name::Host) {
+        let host = head.host_bytes().unwrap_or(how.host_default.as_bytes());
+        print_line(out, "Host", how.host_override.map_or(host, str::as_bytes));
     }
     if head.websocket_key().is_some() {
         out.extend_from_slice(b"Connection: Upgrade\r\nUpgrade: websocket\r\n");

@@ -78,7 +78,7 @@ fn targets_become_origin_form() {
 fn http_10_becomes_http_11() {
     check("GET / HTTP/1.0\r\nExpect: 100-continue\r\n\r\n", "GET / HTTP/1.1\r\nHost: node:3000\r\n");
     check("GET / HTTP/1.0\r\nHost: x\r\n\r\n", "GET / HTTP/1.1\r\nHost: x\r\n");
-    check("GET http://x/ HTTP/1.0\r\n\r\n", "GET / HTTP/1.1\r\n");
+    check("GET http://x/ HTTP/1.0\r\n\r\n", "GET / HTTP/1.1\r\nHost: x\r\n");
 }
 
 #[test]

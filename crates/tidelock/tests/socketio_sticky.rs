@@ -238,8 +238,9 @@ async fn a_plain_restart_costs_each_session_one_handshake() {
         clients.until_connects(40).await;
         let report = clients.report().await;
         assert_eq!((report.connected, report.disconnects.len()), (20, 20), "{report:#?}");
-        // Status 0 is no answer at all: nobody listened yet.
-        assert!(report.connect_errors.iter().all(|error| error.ends_with("error: 0")), "{report:#?}");
+        // Whoever came back too early met nobody (status 0 is how a poll says so), and no node noticed.
+        let refused = |error: &String| error.ends_with("error: 0") || error.contains("ECONNREFUSED");
+        assert!(report.connect_errors.iter().all(refused), "{report:#?}");
     }
     assert_eq!(opened(&nodes).await, 120);
 }

@@ -1,5 +1,5 @@
-//! Plain requests, steadily: GET and HEAD of `/`, and handshakes whose sessions are closed politely at once. Whatever
-//! fails meanwhile is kept.
+//! Plain requests, steadily: GET and HEAD that a node takes a moment for, so that some are always under way, and
+//! handshakes whose sessions are closed politely at once. Whatever fails meanwhile is kept. For nodes in Node.js.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -46,7 +46,7 @@ impl Load {
     pub fn start(address: SocketAddr) -> Self {
         let seen = watch::Sender::new(LoadReport::default());
         let mut tasks = JoinSet::new();
-        for kind in [Kind::Get, Kind::Head, Kind::Handshake] {
+        for kind in [Kind::Get, Kind::Get, Kind::Get, Kind::Head, Kind::Head, Kind::Handshake] {
             tasks.spawn(ask_on_and_on(address, kind, seen.clone()));
         }
         Self { seen, tasks }
@@ -122,8 +122,8 @@ async fn close_session(address: SocketAddr, handshake: &Message) {
 
 fn request(address: SocketAddr, kind: Kind) -> String {
     let (method, target) = match kind {
-        Kind::Get => ("GET", "/"),
-        Kind::Head => ("HEAD", "/"),
+        Kind::Get => ("GET", "/slow?ms=20"),
+        Kind::Head => ("HEAD", "/slow?ms=20"),
         Kind::Handshake => ("GET", "/socket.io/?EIO=4&transport=polling"),
     };
     format!("{method} {target} HTTP/1.1\r\nHost: {address}\r\n\r\n")

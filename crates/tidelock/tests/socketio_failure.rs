@@ -52,6 +52,31 @@ async fn a_killed_node_loses_its_sessions_to_the_others_and_no_request() {
     assert_eq!((report.nodes.get("b"), report.connect_errors.len()), (Some(&20), 0), "{report:#?}");
 }
 
+/// Here no poll tells tidelock of the death before a plain request meets it, alive on its connection or refused.
+#[tokio::test]
+async fn nodes_that_die_and_return_fail_no_plain_request() {
+    let mut nodes = three(NodePlan::js).await;
+    let mut tidelock = Tidelock::start(TIDELOCK, &FilePlan::to(&nodes).text()).await;
+    let load = Load::start(tidelock.address());
+    load.until_answered(20).await;
+    for round in 0..6 {
+        let node = &mut nodes[round % 3];
+        let mark = tidelock.process().mark();
+        node.kill().await;
+        load.until_answered(20).await;
+        node.restart().await;
+        let is_up = |line: &str| line.contains("node up") && line.contains(&node.address().to_string());
+        tidelock.process().wait_for_lines_since(mark, 1, is_up).await;
+        load.until_answered(20).await;
+    }
+    let seen = load.stop().await;
+    assert_eq!(
+        seen.failures, [""; 0],
+        "of {} GETs, {} HEADs, {} handshakes",
+        seen.gets, seen.heads, seen.handshakes
+    );
+}
+
 #[tokio::test]
 async fn a_client_that_leaves_in_a_pending_poll_is_gone_at_once() {
     // With pings this rare nobody finds out by silence in the life of the test.

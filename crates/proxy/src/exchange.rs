@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::time::{Instant, sleep, timeout};
-use wire::answer::{AnswerHead, Asked};
+use wire::answer::{AnswerBody, AnswerHead, Asked};
 use wire::body::BodyWalk;
-use wire::engineio::CloseScan;
+use wire::engineio::{CloseScan, Revision};
 use wire::forward::{self, ForClient, ForOrigin, Reframed};
 use wire::scan::{HeadScan, Side};
 use wire::{HeadBounds, Malformed};
@@ -24,7 +24,8 @@ use crate::ends::{BodySource, ReplySink};
 use crate::fault::{ClientFault, Fault, OriginFault};
 use crate::handshake;
 use crate::record::Record;
-use crate::registry::SessionUse;
+use crate::registry::{SessionUse, Use};
+use crate::reply;
 use crate::shared::head_bounds;
 use crate::stream::Stream;
 use crate::upstream::node::{InSession, Node};
@@ -265,7 +266,11 @@ impl Download<'_> {
             Purpose::Handshake { tags, in_session } => self.handshake(&head, tags, in_session).await,
             other => {
                 self.purpose = other;
-                self.relay(&head).await
+                if head.status() == 400 && self.is_leaving() {
+                    self.goodbye().await
+                } else {
+                    self.relay(&head).await
+                }
             }
         }
     }
@@ -354,8 +359,16 @@ impl Download<'_> {
     /// Passes the body on as it comes.
     async fn relay(&mut self, head: &AnswerHead) -> Result<Answered, Fault> {
         let body = head.body();
-        let how = self.for_client(None);
-        let reframed = how.reframed(body);
+        let farewell = self.farewell(head);
+        let length = match (farewell, body) {
+            (Some(farewell), AnswerBody::Length(length)) => Some(length + farewell.len() as u64),
+            (Some(_) | None, _) => None,
+        };
+        let how = self.for_client(length);
+        let reframed = match how.reframed(body) {
+            Reframed::AsItCame if farewell.is_some() && body == AnswerBody::Chunked => Reframed::ToChunks,
+            reframed => reframed,
+        };
         let keep_alive = how.keep_alive && reframed != Reframed::ToClose;
         let mut walk = BodyWalk::of_answer(body, reframed == Reframed::AsItCame);
         // JSONP wraps its answers in a script, in which nothing is looked for.
@@ -384,15 +397,57 @@ impl Download<'_> {
         while !is_end {
             is_end = self.relay_more(&mut walk, reframed, patience).await?;
         }
+        let mut last = Vec::new();
+        match (farewell, reframed) {
+            (Some(farewell), Reframed::ToChunks) => frame_chunk(farewell, &mut last),
+            (Some(farewell), Reframed::AsItCame | Reframed::ToClose) => last.extend_from_slice(farewell),
+            (None, _) => {}
+        }
         if reframed == Reframed::ToChunks {
-            self.request.reply.send_body(&mut [IoSlice::new(b"0\r\n\r\n")], self.patience.body).await?;
+            last.extend_from_slice(b"0\r\n\r\n");
+        }
+        if !last.is_empty() {
+            self.request.reply.send_body(&mut [IoSlice::new(&last)], self.patience.body).await?;
         }
         if let Purpose::Session(session) = &self.purpose
-            && walk.held_close_packet()
+            && (farewell.is_some() || walk.held_close_packet())
         {
             session.registered.registry.close(&session.registered.sid);
         }
         Ok(self.whole(head, keep_alive))
+    }
+
+    /// What is put behind the answer to a poll whose session was closed on its node meanwhile: the close packet that
+    /// the node has no poll left to send. A coded answer cannot be added to; the next poll is told then.
+    fn farewell(&self, head: &AnswerHead) -> Option<&'static [u8]> {
+        let engine_io = self.request.head.engine_io()?;
+        let may_add =
+            self.is_leaving() && head.status() == 200 && !engine_io.jsonp && !head.is_content_coded();
+        match engine_io.revision {
+            Revision::V4 if may_add => Some(b"\x1e1"),
+            Revision::V3 if may_add && !head.is_binary() => Some(b"1:1"),
+            Revision::V4 | Revision::V3 => None,
+        }
+    }
+
+    /// Whether this is a poll of a session that is being closed by a drain.
+    fn is_leaving(&self) -> bool {
+        match &self.purpose {
+            Purpose::Session(Session { registered, .. }) => {
+                registered.how == Use::Poll && registered.registry.is_leaving(&registered.sid)
+            }
+            Purpose::Plain { .. } | Purpose::Handshake { .. } => false,
+        }
+    }
+
+    /// The node closed the session before this poll reached it, because we told it to. The client hears of the close,
+    /// not of an error.
+    async fn goodbye(&mut self) -> Result<Answered, Fault> {
+        let keep_alive = self.for_client(None).keep_alive;
+        let (status, bytes) = reply::goodbye(self.request.head, Use::Poll, keep_alive);
+        self.record.status = status;
+        self.request.reply.send_whole(&bytes, self.patience.body).await?;
+        Ok(Answered::Whole { keep_alive, origin_keeps: None })
     }
 
     /// Reads once and passes on what came; `true` at the end.

@@ -85,7 +85,6 @@ impl Tidelock {
     }
 }
 
-<<<<<<< HEAD
 /// A config with one plain `[[listen]]` and one `[[route]]` to an upstream of `nodes`. More sections may follow it.
 #[must_use]
 pub fn config_for(nodes: &[SocketAddr]) -> String {
@@ -95,7 +94,8 @@ pub fn config_for(nodes: &[SocketAddr]) -> String {
         "[[listen]]\naddress = \"127.0.0.1:0\"\n[[route]]\nupstream = \"nodes\"\n\
          [upstream.nodes]\nnodes = [{nodes}]\n"
     )
-=======
+}
+
 /// The text of an `upstreams.toml` with one listen, one route for everything and one upstream.
 #[derive(Clone, Debug)]
 pub struct FilePlan {
@@ -157,7 +157,6 @@ impl FilePlan {
         let Self { top, listen, upstream } = self;
         format!("{top}[[listen]]\n{listen}[[route]]\nupstream = \"nodes\"\n[upstream.nodes]\n{upstream}")
     }
->>>>>>> e2e
 }
 
 /// A fresh directory for one test.

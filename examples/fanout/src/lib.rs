@@ -1,6 +1,7 @@
 //! Fan-out between Socket.IO nodes.
 mod acks;
 mod adapter;
+pub mod broker;
 mod classic;
 mod dialect;
 mod error;

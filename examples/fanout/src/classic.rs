@@ -4,15 +4,15 @@
 //! `P-request#N#`, in JSON but for broadcasts with acknowledgements, and its answers come on `P-response#N#`.
 //! There is no specification: the numbers and field names below are what those packages send.
 
+mod wire;
+
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
+use self::wire::{Sockets, WireAnswer, WireRequest};
 use crate::{
     error::Malformed,
-    message::{
-        Answer, Ask, Flags, Incoming, Outgoing, RemoteSocket, Request, Target, name, names, read_options,
-    },
+    message::{Answer, Ask, Flags, Incoming, Outgoing, Request, Target, name, read_options},
     msgpack::{self, Reader, Token},
     payload::Payload,
 };
@@ -364,44 +364,5 @@ fn decode_answer(body: &[u8]) -> Result<Option<Incoming>, Malformed> {
     Ok(Some(Incoming::Answer { id: wire.request_id, answer }))
 }
 
-#[derive(Deserialize)]
-struct WireRequest {
-    #[serde(rename = "type")]
-    kind: u64,
-    uid: Option<String>,
-    #[serde(rename = "requestId")]
-    request_id: Option<String>,
-    opts: Option<Target>,
-    #[serde(default, deserialize_with = "names")]
-    rooms: Vec<String>,
-    sid: Option<String>,
-    room: Option<Json>,
-    #[serde(default)]
-    close: bool,
-    data: Option<Vec<Json>>,
-}
-
-#[derive(Deserialize)]
-struct WireAnswer {
-    #[serde(rename = "type")]
-    kind: Option<u64>,
-    #[serde(rename = "requestId")]
-    request_id: String,
-    sockets: Option<Sockets>,
-    rooms: Option<Vec<Json>>,
-    #[serde(default)]
-    data: Json,
-    #[serde(rename = "clientCount", default)]
-    client_count: u32,
-}
-
-#[derive(Deserialize, Serialize)]
-#[serde(untagged)]
-enum Sockets {
-    Full(Vec<RemoteSocket>),
-    Ids(Vec<String>),
-}
-
 #[cfg(test)]
-#[path = "classic_tests.rs"]
 mod tests;

@@ -6,14 +6,17 @@
 //! The `dynamic` modes have a channel per room besides. socketioxide does not say when rooms come and
 //! go, so that a node cannot subscribe to them: a fleet with Rust nodes must be `static` throughout.
 
+mod wire;
+
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value as Json, value::RawValue};
 
+use self::wire::{Data, Envelope, OutData, OutEnvelope, OutPacket, Packet};
 use crate::{
     classic::{put_first_argument, put_options, put_packet},
     error::Malformed,
-    message::{Answer, Ask, Flags, Incoming, Outgoing, RemoteSocket, Request, Target, names, read_options},
+    message::{Answer, Ask, Flags, Incoming, Outgoing, Request, Target, read_options},
     msgpack::{self, Reader},
     payload::Payload,
 };
@@ -330,118 +333,5 @@ impl Fields {
     }
 }
 
-#[derive(Deserialize)]
-struct Envelope<'a> {
-    uid: String,
-    nsp: String,
-    #[serde(rename = "type")]
-    kind: u64,
-    #[serde(borrow)]
-    data: Option<&'a RawValue>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Data<'a> {
-    request_id: Option<String>,
-    opts: Option<Opts>,
-    #[serde(deserialize_with = "names")]
-    rooms: Vec<String>,
-    close: bool,
-    client_count: u32,
-    sockets: Vec<RemoteSocket>,
-    #[serde(borrow)]
-    packet: Option<&'a RawValue>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Opts {
-    #[serde(deserialize_with = "names")]
-    rooms: Vec<String>,
-    #[serde(deserialize_with = "names")]
-    except: Vec<String>,
-    flags: Option<OptFlags>,
-}
-
-#[derive(Clone, Copy, Default, Deserialize)]
-#[serde(default)]
-struct OptFlags {
-    volatile: Option<bool>,
-    timeout: Option<f64>,
-}
-
-#[derive(Deserialize)]
-struct Packet<'a> {
-    #[serde(borrow)]
-    data: &'a RawValue,
-}
-
-#[derive(Serialize)]
-struct OutPacket<'a> {
-    #[serde(rename = "type")]
-    kind: u8,
-    data: &'a RawValue,
-    nsp: &'a str,
-}
-
-#[derive(Serialize)]
-struct OutEnvelope<'a> {
-    uid: &'a str,
-    nsp: &'a str,
-    #[serde(rename = "type")]
-    kind: u64,
-    data: OutData<'a>,
-}
-
-#[derive(Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct OutData<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    request_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    opts: Option<OutOpts<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rooms: Option<&'a [String]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    close: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    client_count: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sockets: Option<&'a [RemoteSocket]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    packet: Option<Box<RawValue>>,
-}
-
-impl<'a> OutData<'a> {
-    fn opts(target: &'a Target) -> Self {
-        let opts = OutOpts { rooms: &target.rooms, except: &target.except, flags: OutFlags::default() };
-        Self { opts: Some(opts), ..Self::default() }
-    }
-
-    fn flags(mut self, flags: Flags) -> Self {
-        if let Some(opts) = &mut self.opts {
-            opts.flags = OutFlags { volatile: flags.volatile.then_some(true), timeout: flags.timeout_ms };
-        }
-        self
-    }
-}
-
-#[derive(Serialize)]
-struct OutOpts<'a> {
-    rooms: &'a [String],
-    except: &'a [String],
-    flags: OutFlags,
-}
-
-#[derive(Default, Serialize)]
-struct OutFlags {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    volatile: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    timeout: Option<u64>,
-}
-
 #[cfg(test)]
-#[path = "sharded_tests.rs"]
 mod tests;

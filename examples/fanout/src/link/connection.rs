@@ -7,10 +7,10 @@ use futures_util::future::join_all;
 use redis::{
     AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, PushInfo,
     RedisResult, TlsCertificates, Value,
-    aio::{ConnectionLike, MultiplexedConnection},
+    aio::MultiplexedConnection,
     cluster::ClusterClient,
     cluster_async::ClusterConnection,
-    cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo},
+    cluster_routing::{MultipleNodeRoutingInfo, Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr},
 };
 
 use crate::{
@@ -27,6 +27,8 @@ pub(crate) struct Connector {
     tls: Option<TlsCertificates>,
     command_timeout: Duration,
 }
+
+const ALL_MASTERS: RoutingInfo = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
 
 #[derive(Clone)]
 pub(crate) enum Connection {
@@ -48,9 +50,9 @@ impl Connector {
         let connector = Self { addresses, cluster, tls, command_timeout: options.command_timeout };
         // Bad addresses and certificates are an error now, not a line in the log every second.
         if cluster {
-            connector.cluster_client(None).map(drop)?
+            connector.cluster_client(None).map(drop)?;
         } else {
-            connector.client().map(drop)?
+            connector.client().map(drop)?;
         }
         Ok(connector)
     }
@@ -83,7 +85,9 @@ impl Connector {
     pub(crate) async fn connect(&self, receive: Option<Receive>) -> RedisResult<Connection> {
         if self.cluster {
             let client = self.cluster_client(receive)?;
-            return Ok(Connection::Cluster(client.get_async_connection().await?));
+            let mut connection = Connection::Cluster(client.get_async_connection().await?);
+            connection.ping().await?;
+            return Ok(connection);
         }
         let mut config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.command_timeout))
@@ -123,13 +127,21 @@ impl Connection {
         }
     }
 
-    /// Publishes all, in order per channel, and says how many Redis refused. An error means that any of
-    /// them may or may not have been published.
+    /// Publishes all and says how many Redis refused. An error means that any of them may or may not have
+    /// been published. Order is kept, but for the sharded mode on a cluster, where it is kept per channel.
     pub(crate) async fn publish(&mut self, mode: Mode, batch: &[Outgoing]) -> RedisResult<usize> {
-        let command = if mode == Mode::Sharded { "SPUBLISH" } else { "PUBLISH" };
-        match self {
-            Self::One(one) => publish_to(one, command, batch.iter()).await,
-            Self::Cluster(cluster) => {
+        match (self, mode) {
+            (Self::One(one), mode) => {
+                let replies: Vec<Value> = pipeline(mode, batch).query_async(one).await?;
+                Ok(refused(&replies))
+            }
+            (Self::Cluster(cluster), Mode::Classic) => {
+                // Every node passes such messages on to all others; only through the same one do they keep their order.
+                let any_one = SingleNodeRoutingInfo::SpecificNode(Route::new(0, SlotAddr::Master));
+                let replies = cluster.route_pipeline(pipeline(mode, batch), 0, batch.len(), any_one).await?;
+                Ok(refused(&replies))
+            }
+            (Self::Cluster(cluster), Mode::Sharded) => {
                 // A pipeline goes to one node of the cluster, so there is one for each channel.
                 let mut by_channel: Vec<Vec<&Outgoing>> = Vec::new();
                 for outgoing in batch {
@@ -140,21 +152,34 @@ impl Connection {
                 }
                 let all = by_channel.into_iter().map(|group| {
                     let mut cluster = cluster.clone();
-                    async move { publish_to(&mut cluster, command, group.into_iter()).await }
+                    async move {
+                        let replies: Vec<Value> = pipeline(mode, group).query_async(&mut cluster).await?;
+                        Ok(refused(&replies))
+                    }
                 });
                 join_all(all).await.into_iter().sum()
             }
         }
     }
 
+    /// Fails unless everything is there that messages may have to pass.
     pub(crate) async fn ping(&mut self) -> RedisResult<()> {
         let ping = redis::cmd("PING");
         match self {
             Self::One(one) => ping.query_async(one).await,
-            // Of every master: a lost one takes its channels with it.
             Self::Cluster(cluster) => {
-                let routing = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
-                cluster.route_command(ping, routing).await.map(drop)
+                // redis-rs asks the masters that it has a connection to, and is silent about one that was down
+                // when it connected. The channels of that one would be lost, so that its absence is an error.
+                let answers = cluster.route_command(ping, ALL_MASTERS).await?;
+                let slots: Value = redis::cmd("CLUSTER").arg("SLOTS").query_async(cluster).await?;
+                let (answered, masters) = (answered(&answers), masters(&slots));
+                if answered < masters {
+                    let detail = format!("{answered} of {masters}");
+                    return Err(
+                        (redis::ErrorKind::ClusterConnectionNotFound, "masters answer", detail).into()
+                    );
+                }
+                Ok(())
             }
         }
     }
@@ -164,28 +189,26 @@ impl Connection {
         numsub.arg(if sharded { "SHARDNUMSUB" } else { "NUMSUB" }).arg(channel);
         let reply: Value = match self {
             Self::One(one) => numsub.query_async(one).await?,
-            Self::Cluster(cluster) => {
-                let routing = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
-                cluster.route_command(numsub, routing).await?
-            }
+            Self::Cluster(cluster) => cluster.route_command(numsub, ALL_MASTERS).await?,
         };
         Ok(sum(&reply))
     }
 }
 
-async fn publish_to<'a>(
-    connection: &mut impl ConnectionLike,
-    command: &str,
-    batch: impl Iterator<Item = &'a Outgoing>,
-) -> RedisResult<usize> {
+fn pipeline<'a>(mode: Mode, batch: impl IntoIterator<Item = &'a Outgoing>) -> redis::Pipeline {
+    let command = if mode == Mode::Sharded { "SPUBLISH" } else { "PUBLISH" };
     let mut pipeline = redis::pipe();
     // One refused message must not hide what happened to the others.
     pipeline.ignore_errors();
     for outgoing in batch {
         pipeline.cmd(command).arg(&outgoing.channel).arg(&outgoing.body);
     }
-    let replies: Vec<Value> = pipeline.query_async(connection).await?;
-    Ok(replies.iter().filter(|reply| !matches!(reply, Value::Int(_))).count())
+    pipeline
+}
+
+/// Redis answers with the number of receivers, or with an error.
+fn refused(replies: &[Value]) -> usize {
+    replies.iter().filter(|reply| !matches!(reply, Value::Int(_))).count()
 }
 
 /// The numbers in a reply, which is a channel's count, one by node, or both nested.
@@ -196,6 +219,31 @@ fn sum(reply: &Value) -> usize {
         Value::Map(pairs) => pairs.iter().map(|(_, value)| sum(value)).sum(),
         _ => 0,
     }
+}
+
+/// Of a reply by node, those that are no error.
+fn answered(reply: &Value) -> usize {
+    match reply {
+        Value::Map(by_node) => {
+            by_node.iter().filter(|(_, answer)| !matches!(answer, Value::ServerError(_))).count()
+        }
+        _ => 0,
+    }
+}
+
+/// The masters in the reply to `CLUSTER SLOTS`: ranges, each with its first and last slot, its master, its replicas.
+fn masters(slots: &Value) -> usize {
+    let Value::Array(ranges) = slots else { return 0 };
+    let mut masters: Vec<&Value> = Vec::new();
+    for range in ranges {
+        if let Value::Array(range) = range
+            && let Some(master) = range.get(2)
+            && !masters.contains(&master)
+        {
+            masters.push(master);
+        }
+    }
+    masters.len()
 }
 
 fn address(url: &str) -> RedisResult<ConnectionInfo> {

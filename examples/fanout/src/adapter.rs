@@ -60,7 +60,7 @@ impl<E: SocketEmitter> RedisAdapter<E> {
         };
         match options.sid {
             Some(sender) if options.has_flag(BroadcastFlags::Broadcast) => {
-                target.except.push(sender.to_string())
+                target.except.push(sender.to_string());
             }
             // One socket, on whichever node it is: every socket is the room of its id.
             Some(sid) if target.rooms.is_empty() => {

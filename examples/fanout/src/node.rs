@@ -76,7 +76,7 @@ impl Node {
             Request::Leave { target, rooms } => self.once(&ask, &target, |local| local.leave(&target, rooms)),
             // Node.js closes the transport as well if `close` is set; socketioxide offers no way to.
             Request::Disconnect { target, close: _ } => {
-                self.once(&ask, &target, |local| local.disconnect(&target))
+                self.once(&ask, &target, |local| local.disconnect(&target));
             }
             Request::SocketIds { target } => {
                 let ids = self.local.sids(&target).iter().map(ToString::to_string).collect();

@@ -4,6 +4,9 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use crate::stats::Event;
 
+/// A hook for metrics and alarms. See [`Options::on_event`].
+pub type OnEvent = Arc<dyn Fn(&Event) + Send + Sync>;
+
 /// How nodes talk through Redis. All nodes of a fleet must agree.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Mode {
@@ -52,7 +55,7 @@ pub struct Options {
     /// Certificate authorities for `rediss://`, in PEM; the system's if `None` (default).
     pub tls_roots_pem: Option<Vec<u8>>,
     /// Called for every [`Event`], on the task that saw it: it must not block.
-    pub on_event: Option<Arc<dyn Fn(&Event) + Send + Sync>>,
+    pub on_event: Option<OnEvent>,
 }
 
 impl Default for Options {

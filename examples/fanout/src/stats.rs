@@ -2,13 +2,15 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
 
 use tokio::time::Instant;
+
+use crate::options::OnEvent;
 
 /// One of the two connections that a node holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,14 +123,14 @@ pub(crate) struct Counters {
     dropped: [AtomicU64; 4],
     told: [AtomicU64; 4],
     gaps: Mutex<Gaps>,
-    on_event: Option<Arc<dyn Fn(&Event) + Send + Sync>>,
+    on_event: Option<OnEvent>,
 }
 
 const REASONS: [DropReason; 4] =
     [DropReason::Disconnected, DropReason::QueueFull, DropReason::Unconfirmed, DropReason::Refused];
 
 impl Counters {
-    pub(crate) fn new(on_event: Option<Arc<dyn Fn(&Event) + Send + Sync>>) -> Self {
+    pub(crate) fn new(on_event: Option<OnEvent>) -> Self {
         Self { on_event, ..Self::default() }
     }
 
@@ -192,14 +194,14 @@ impl Counters {
         match event {
             Event::Connected(side) => tracing::info!(?side, "connected to Redis"),
             Event::Disconnected { side, error } => {
-                tracing::warn!(?side, error, "no connection to Redis, trying on")
+                tracing::warn!(?side, error, "no connection to Redis, trying on");
             }
             Event::GapOpened => tracing::warn!("messages from other nodes are being missed"),
             Event::GapClosed { duration } => {
-                tracing::warn!(?duration, "messages from other nodes were missed")
+                tracing::warn!(?duration, "messages from other nodes were missed");
             }
             Event::Dropped { count, reason } => {
-                tracing::warn!(count, ?reason, "messages to other nodes were dropped")
+                tracing::warn!(count, ?reason, "messages to other nodes were dropped");
             }
         }
         if let Some(on_event) = &self.on_event {
@@ -222,7 +224,7 @@ mod tests {
         let told = Arc::new(Mutex::new(Vec::new()));
         let listener = told.clone();
         let counters = Counters::new(Some(Arc::new(move |event: &Event| {
-            listener.lock().unwrap().push(format!("{event:?}"))
+            listener.lock().unwrap().push(format!("{event:?}"));
         })));
         let start = Instant::now();
         counters.drop_messages(DropReason::QueueFull, 2);

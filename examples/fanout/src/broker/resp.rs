@@ -105,7 +105,7 @@ impl Reply {
     /// `text` begins with a code such as `ERR`. It may quote the client and must stay on one line.
     pub(super) fn error(text: &str) -> Bytes {
         let mut reply = Self::new();
-        reply.line('-', &text.replace(['\r', '\n'], " "));
+        reply.line('-', text.replace(['\r', '\n'], " "));
         reply.done()
     }
 

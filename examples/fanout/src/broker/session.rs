@@ -151,11 +151,11 @@ impl Session {
             (b"SELECT", [database]) if &**database == b"0" => self.say(Reply::simple("OK")),
             (b"SELECT", [_]) => self.say(Reply::error("ERR DB index is out of range")),
             (b"AUTH", _) => {
-                self.say(Reply::error("ERR AUTH called without any password configured for this broker"))
+                self.say(Reply::error("ERR AUTH called without any password configured for this broker"));
             }
             // ioredis asks whether a server is still loading before it uses it.
             (b"INFO", _) => {
-                self.say_bulk(b"# Server\r\nredis_version:7.0.0\r\nredis_mode:standalone\r\nloading:0\r\n")
+                self.say_bulk(b"# Server\r\nredis_version:7.0.0\r\nredis_mode:standalone\r\nloading:0\r\n");
             }
             (b"RESET", []) => self.reset(),
             (b"QUIT", _) => {

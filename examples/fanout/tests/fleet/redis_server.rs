@@ -41,6 +41,21 @@ impl RedisServer {
         panic!("redis-server does not start");
     }
 
+    /// Also on a port with TLS.
+    pub async fn with_tls(arguments: &[&str]) -> (Self, u16) {
+        for _ in 0..20 {
+            let tls_port = free_port();
+            let port = tls_port.to_string();
+            let mut arguments = arguments.to_vec();
+            arguments.extend(["--tls-port", &port]);
+            let server = Self::with(&arguments).await;
+            if server.command(&["PING"]).await.is_ok() {
+                return (server, tls_port);
+            }
+        }
+        panic!("redis-server does not start");
+    }
+
     /// Starts the process on the same port as before. Says whether it came up.
     pub async fn resume(&mut self) -> bool {
         let mut process = Command::new("redis-server")
@@ -71,6 +86,12 @@ impl RedisServer {
     /// Ends it the hard way, as a crash would.
     pub async fn stop(&mut self) {
         self.process.take().expect("it runs").kill().await.unwrap();
+    }
+
+    /// `STOP` makes it hang, `CONT` lets it go on.
+    pub async fn signal(&self, signal: &str) {
+        let pid = self.process.as_ref().and_then(Child::id).expect("it runs").to_string();
+        assert!(Command::new("kill").args([&format!("-{signal}"), &pid]).status().await.unwrap().success());
     }
 
     pub fn url(&self) -> String {
@@ -124,5 +145,40 @@ impl RedisCluster {
 
     pub fn urls(&self) -> Vec<String> {
         self.0.iter().map(RedisServer::url).collect()
+    }
+
+    async fn slot_of(&self, channel: &str) -> usize {
+        let slot = self.0[0].command(&["CLUSTER", "KEYSLOT", channel]).await.unwrap();
+        redis::from_redis_value(slot).unwrap()
+    }
+
+    /// The master that a channel's messages go through.
+    pub async fn master_of(&mut self, channel: &str) -> &mut RedisServer {
+        let slot = self.slot_of(channel).await;
+        &mut self.0[third_of(slot)]
+    }
+
+    /// Hands a channel's slot to the next master, as a resharding does.
+    pub async fn move_slot_of(&mut self, channel: &str) {
+        let slot = self.slot_of(channel).await;
+        let (from, to) = (&self.0[third_of(slot)], &self.0[(third_of(slot) + 1) % 3]);
+        let slot = slot.to_string();
+        let id = async |node: &RedisServer| -> String {
+            redis::from_redis_value(node.command(&["CLUSTER", "MYID"]).await.unwrap()).unwrap()
+        };
+        let (from_id, to_id) = (id(from).await, id(to).await);
+        to.command(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id]).await.unwrap();
+        from.command(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id]).await.unwrap();
+        for node in [to, from] {
+            node.command(&["CLUSTER", "SETSLOT", &slot, "NODE", &to_id]).await.unwrap();
+        }
+    }
+}
+
+fn third_of(slot: usize) -> usize {
+    match slot {
+        0..=5460 => 0,
+        5461..=10922 => 1,
+        _ => 2,
     }
 }

@@ -18,42 +18,62 @@ use crate::{
 
 #[tokio::test]
 async fn sharded_on_one_redis_with_node_redis() {
-    speaks_sharded(&Fleet::sharded().await).await;
+    speaks(&Fleet::sharded().await).await;
 }
 
 #[tokio::test]
 async fn sharded_on_one_redis_with_ioredis() {
     let between = Between::Redis(RedisServer::start().await);
     let redis = json!({ "urls": [between.url()], "library": "ioredis" });
-    speaks_sharded(&Fleet::start_with(Mode::Sharded, between, &["/"], redis).await).await;
+    speaks(&Fleet::start_with(Mode::Sharded, between, &["/"], redis).await).await;
 }
 
 #[tokio::test]
 async fn sharded_on_the_embedded_broker() {
     let between = Between::Broker(Broker::loopback(0).await.unwrap());
-    speaks_sharded(&Fleet::start(Mode::Sharded, between, &["/"]).await).await;
+    speaks(&Fleet::start(Mode::Sharded, between, &["/"]).await).await;
 }
 
 #[tokio::test]
 async fn sharded_on_a_cluster_of_three_masters() {
+    speaks(&on_a_cluster(Mode::Sharded).await).await;
+}
+
+/// Not what a cluster is good for, but a fleet may find itself on one.
+#[tokio::test]
+async fn classic_on_a_cluster_of_three_masters() {
+    let fleet = on_a_cluster(Mode::Classic).await;
+    let rust_id = fleet.client(OnRust("rust"), &["a", "rust-only"]).await;
+    let js_id = fleet.client(OnJs("js"), &["a", "js-only"]).await;
+    fleet.client(OnRust("mute"), &["mute"]).await;
+    broadcasts_from_rust(&fleet).await;
+    questions(&fleet, &rust_id, &js_id).await;
+    // node-redis publishes through any node of a cluster, so that nothing follows anything in order there.
+    fleet.js.call("emit", json!({ "event": "said", "rooms": ["a"] })).await;
+    for name in ["rust", "js"] {
+        fleet.clients.call("received", json!({ "name": name, "event": "said" })).await;
+    }
+}
+
+async fn on_a_cluster(mode: Mode) -> Fleet {
     let cluster = RedisCluster::start().await;
     let urls = cluster.urls();
     let js = Agent::start("node.cjs").await;
-    let port = js.call("start", json!({ "redis": { "urls": urls, "cluster": true }, "sharded": true })).await;
+    let redis = json!({ "urls": urls, "cluster": true });
+    let port = js.call("start", json!({ "redis": redis, "sharded": mode == Mode::Sharded })).await;
     let urls: Vec<&str> = urls.iter().map(String::as_str).collect();
-    let options = Options { mode: Mode::Sharded, ..Options::default() };
+    let options = Options { mode, ..Options::default() };
     let rust = RustNode::serve(fanout::connect_cluster(&urls, options).await.unwrap(), &["/"]).await;
-    let js_url = format!("http://127.0.0.1:{port}");
-    let fleet = Fleet::of(Between::Cluster(cluster), js, js_url, rust).await;
-    speaks_sharded(&fleet).await;
+    Fleet::of(Between::Cluster(cluster), js, format!("http://127.0.0.1:{port}"), rust).await
 }
 
 /// All message types, both ways.
-async fn speaks_sharded(fleet: &Fleet) {
+async fn speaks(fleet: &Fleet) {
     let rust_id = fleet.client(OnRust("rust"), &["a", "rust-only"]).await;
     let js_id = fleet.client(OnJs("js"), &["a", "js-only"]).await;
     fleet.client_with(OnRust("mute"), &["mute"], json!({ "mute": true })).await;
-    broadcasts(fleet).await;
+    broadcasts_from_js(fleet).await;
+    broadcasts_from_rust(fleet).await;
     moves(fleet).await;
     questions(fleet, &rust_id, &js_id).await;
     acknowledgements(fleet).await;
@@ -65,7 +85,7 @@ async fn speaks_sharded(fleet: &Fleet) {
     assert_eq!((stats.malformed, stats.dropped(), stats.gaps), (0, 0, 0), "{stats:?}");
 }
 
-async fn broadcasts(fleet: &Fleet) {
+async fn broadcasts_from_js(fleet: &Fleet) {
     let args = json!([{ "bytes": { "$bytes": "AQID" }, "at": { "$date": 0 } }, "text"]);
     fleet.js.call("emit", json!({ "event": "bytes", "args": args })).await;
     fleet.js.call("emit", json!({ "event": "room", "rooms": ["a"], "args": [{ "z": 1, "a": null }] })).await;
@@ -76,7 +96,9 @@ async fn broadcasts(fleet: &Fleet) {
     // Between a node and its own client a date is written by that node's own hands, and the same.
     let expected = [json!([bytes, room, ["rust"]]), json!([bytes, room]), json!([bytes, ["except"]])];
     assert_eq!(fleet.heard_after_js(&["rust", "js", "mute"]).await, expected);
+}
 
+async fn broadcasts_from_rust(fleet: &Fleet) {
     let io = &fleet.rust.io;
     io.emit("bytes", &(bytes::Bytes::from_static(&[1, 2, 3]), "text")).await.unwrap();
     io.to("a").emit("room", &json!({ "z": 1, "a": null })).await.unwrap();

@@ -80,6 +80,8 @@
 
 mod acks;
 mod adapter;
+#[doc(hidden)]
+pub mod bench;
 pub mod broker;
 mod classic;
 mod dialect;

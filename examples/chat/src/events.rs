@@ -1,5 +1,6 @@
 //! What the node does with each event. Generic over the adapter: alone in its process, or one of many nodes.
 
+use std::convert::Infallible;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
@@ -8,39 +9,63 @@ use socketioxide::adapter::Adapter;
 use socketioxide::extract::{AckSender, Data, Extension, SocketRef};
 
 use crate::NodeName;
-use crate::member::{Member, announce, chat_room};
-use crate::payload::{Arguments, Join, Message, Said};
+use crate::payload::{Arguments, Join, Message, Name, Said};
+use crate::roster::{Changes, ROOM, called, chat_room};
 
-/// Takes a new socket into the chat: call it in the connect handler of a namespace.
-pub fn welcome<A: Adapter>(socket: &SocketRef<A>, node: NodeName) {
+/// Takes a new socket into the chat: call it in a middleware of the namespace.
+///
+/// A connect handler runs when the client knows already that it is connected, and what a client says in that moment
+/// would find no handler.
+pub fn welcome<A: Adapter>(
+    socket: &SocketRef<A>,
+    node: NodeName,
+    changes: Changes,
+) -> Result<(), Infallible> {
     // Socket.IO in Node.js does it by itself, and apps send to one socket that way.
     socket.join(socket.id.to_string());
     socket.extensions.insert(node);
+    socket.extensions.insert(changes);
     socket.on("join", join::<A>);
     socket.on("leave", leave::<A>);
     socket.on("message", message::<A>);
     socket.on("who", who::<A>);
     socket.on("echo", async |ack: AckSender<A>, Data(arguments): Data<Arguments>| answer(ack, &arguments));
-    socket.on_disconnect(leave::<A>);
+    socket.on_disconnect(gone::<A>);
+    Ok(())
 }
 
-async fn join<A: Adapter>(socket: SocketRef<A>, Data(asked): Data<Join>) {
-    let member = Member::new(&asked);
-    if let Some(before) = socket.extensions.get::<Member>() {
-        before.leave(&socket);
-        if before.room != member.room {
-            announce(&socket, &before.room).await;
-        }
+async fn join<A: Adapter>(
+    socket: SocketRef<A>,
+    Extension(changes): Extension<Changes>,
+    Data(asked): Data<Join>,
+    ack: AckSender<A>,
+) {
+    let room = chat_room(&asked.room);
+    let rooms = chat_rooms(&socket);
+    let may_enter = rooms.contains(&room) || rooms.len() < ROOMS_MAX;
+    if may_enter {
+        socket.extensions.insert(Name::of(&asked.name));
+        socket.join(room.clone());
+        changes.here(&room);
     }
-    member.enter(&socket);
-    announce(&socket, &member.room).await;
+    answer(ack, &may_enter);
 }
 
-/// Also the end of a connection: the adapter still knows its rooms when this runs.
-async fn leave<A: Adapter>(socket: SocketRef<A>) {
-    if let Some(member) = socket.extensions.get::<Member>() {
-        member.leave(&socket);
-        announce(&socket, &member.room).await;
+async fn leave<A: Adapter>(
+    socket: SocketRef<A>,
+    Extension(changes): Extension<Changes>,
+    Data(room): Data<String>,
+) {
+    let room = chat_room(&room);
+    socket.leave(room.clone());
+    changes.here(&room);
+}
+
+/// The adapter still knows the rooms of a socket when this runs.
+async fn gone<A: Adapter>(socket: SocketRef<A>, Extension(changes): Extension<Changes>) {
+    for room in chat_rooms(&socket) {
+        socket.leave(room.clone());
+        changes.here(&room);
     }
 }
 
@@ -49,13 +74,16 @@ async fn message<A: Adapter>(
     Extension(NodeName(node)): Extension<NodeName>,
     Data(said): Data<Said>,
 ) {
-    let Some(member) = socket.extensions.get::<Member>().filter(|member| member.room == said.room) else {
+    let room = chat_room(&said.room);
+    let Some(Name(name)) = socket.extensions.get().filter(|_| chat_rooms(&socket).contains(&room)) else {
         return;
     };
     let text: String = said.text.chars().take(TEXT_CHARS_MAX).collect();
-    let message = Message { room: &member.room, name: &member.name, text: &text, node: &node, at: now_ms() };
+    let picture = if said.picture.is_bin() { said.picture } else { rmpv::Value::Nil };
+    let message =
+        Message { room: called(&room), name: &name, text: &text, picture, node: &node, at: now_ms() };
     // Whoever has gone does not get it; there is nobody to tell.
-    let _ = socket.within(chat_room(&member.room)).emit("message", &message).await;
+    let _ = socket.within(room.clone()).emit("message", &message).await;
 }
 
 async fn who<A: Adapter>(
@@ -84,12 +112,20 @@ fn answer<A: Adapter>(ack: AckSender<A>, value: &impl serde::Serialize) {
     let _ = ack.send(value);
 }
 
+fn chat_rooms<A: Adapter>(socket: &SocketRef<A>) -> Vec<String> {
+    let rooms = socket.rooms().into_iter().map(|room| room.into_owned());
+    rooms.filter(|room| room.starts_with(ROOM)).collect()
+}
+
 fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 const TEXT_CHARS_MAX: usize = 4000;
+
+/// Rooms that one socket may be in.
+const ROOMS_MAX: usize = 50;
 
 /// The headers by which a node learns who is behind a proxy.
 const HEADERS_SHOWN: [&str; 4] = ["host", "x-forwarded-for", "x-forwarded-proto", "x-real-ip"];

@@ -3,17 +3,20 @@
 //!
 //! | event | arguments | what happens |
 //! |---|---|---|
-//! | `join` | `{room, name}` | the socket leaves its room and enters this one; `members` goes to both |
-//! | `leave` | | the socket leaves its room; `members` goes to it |
-//! | `message` | `{room, text}` | `message` `{room, name, text, node, at}` goes to the room, if the socket is in it |
+//! | `join` | `{room, name}` | the socket enters the room, under that name; acknowledged with whether it is in |
+//! | `leave` | `room` | the socket leaves the room |
+//! | `message` | `{room, text, picture?}` | `message` `{room, name, text, picture?, node, at}` goes to the room, if the socket is in it |
 //! | `who` | acknowledged | `{node, transport, headers}`: what reached the node through whatever stands in front |
 //! | `echo` | acknowledged | the very arguments, text and binary |
+//!
+//! Whenever a room changes, `members` `{room, names}` goes to all who are in it, on whichever node they are. Alone, a
+//! node knows the names by itself; in a fleet, which `fanout` makes of nodes in Rust and in Node.js, it asks the others.
 //!
 //! `GET /` is the page to chat in, `GET /health` says `ok`, `GET /sessions` says how many sessions are here.
 
 pub mod events;
-mod member;
 mod payload;
+pub mod roster;
 pub mod web;
 
 /// The largest message taken in bytes, as in Node.js; socketioxide's own default is a tenth of it.

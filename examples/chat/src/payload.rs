@@ -16,6 +16,10 @@ pub(crate) struct Join {
 pub(crate) struct Said {
     pub(crate) room: String,
     pub(crate) text: String,
+    /// Bytes of an image; whatever else stands here is left out. It is no `Option`, here or in [`Message`], because
+    /// socketioxide-parser-common 0.17.3 neither finds bytes inside of one nor writes them as bytes.
+    #[serde(default = "nothing")]
+    pub(crate) picture: rmpv::Value,
 }
 
 #[derive(Debug, Serialize)]
@@ -23,6 +27,8 @@ pub(crate) struct Message<'a> {
     pub(crate) room: &'a str,
     pub(crate) name: &'a str,
     pub(crate) text: &'a str,
+    #[serde(skip_serializing_if = "rmpv::Value::is_nil")]
+    pub(crate) picture: rmpv::Value,
     pub(crate) node: &'a str,
     /// Milliseconds since 1970, as JavaScript counts them.
     pub(crate) at: u64,
@@ -32,6 +38,27 @@ pub(crate) struct Message<'a> {
 pub(crate) struct Members<'a> {
     pub(crate) room: &'a str,
     pub(crate) names: Vec<String>,
+}
+
+fn nothing() -> rmpv::Value {
+    rmpv::Value::Nil
+}
+
+/// What a socket's person is called. Kept with the socket.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Name(pub(crate) String);
+
+impl Name {
+    /// What a client asked for, cut to a sane length.
+    pub(crate) fn of(asked: &str) -> Self {
+        Self(shortened(asked, "someone"))
+    }
+}
+
+/// The name of a person or a room, without its margins and cut to a sane length.
+pub(crate) fn shortened(text: &str, otherwise: &str) -> String {
+    let kept: String = text.trim().chars().take(NAME_CHARS_MAX).collect();
+    if kept.is_empty() { otherwise.to_owned() } else { kept }
 }
 
 /// Every argument of an event, however many there are, bytes as bytes.
@@ -73,5 +100,18 @@ impl<'de> Visitor<'de> for TakeAll {
             values.push(value);
         }
         Ok(Arguments(values))
+    }
+}
+
+const NAME_CHARS_MAX: usize = 40;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_cut_between_characters() {
+        assert_eq!(shortened("  ", "lobby"), "lobby");
+        assert_eq!(Name::of(&"é".repeat(50)).0.chars().count(), 40);
     }
 }

@@ -35,7 +35,7 @@ fn page(content_type: &'static str, text: &'static str) -> Response {
         // Messages are other people's words: nothing in them may run, or load anything from elsewhere.
         (
             CONTENT_SECURITY_POLICY,
-            "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'",
+            "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: blob:; base-uri 'none'; frame-ancestors 'none'",
         ),
     ];
     (headers, text).into_response()

@@ -4,7 +4,7 @@
 use testkit::clients::{ClientPlan, Clients, Mode};
 use testkit::node::{Node, NodePlan};
 use testkit::page::{PagePlan, meet};
-use testkit::process::Signal;
+use testkit::process::{Process, Signal};
 use testkit::raw::get;
 
 async fn chat_node() -> Node {
@@ -56,7 +56,31 @@ async fn a_closed_lifeline_ends_it() {
 
 #[tokio::test]
 async fn two_tabs_of_a_browser_meet_in_a_room() {
-    let node = chat_node().await;
+    assert_they_meet(&chat_node().await).await;
+}
+
+#[tokio::test]
+async fn without_redis_it_says_so_and_its_own_clients_meet() {
+    let nobody = format!("redis://{NOBODY}");
+    let plan = NodePlan::binary("node-1", env!("CARGO_BIN_EXE_node")).env("REDIS_URL", &nobody);
+    let mut node = Node::start(plan).await;
+    node.process().wait_for_line(|line| line.contains("the other nodes are out of reach")).await;
+    assert_they_meet(&node).await;
+}
+
+#[tokio::test]
+async fn a_redis_url_that_cannot_work_ends_it_with_a_clear_error() {
+    for url in ["redis+sentinel://127.0.0.1:26379", "http://127.0.0.1:6379", "localhost", "redis://h:port"] {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_node"));
+        command.env("PORT", "0").env("REDIS_URL", url);
+        let mut node = Process::spawn("node", command);
+        assert_eq!(node.exit().await.code(), Some(1), "{url}");
+        node.wait_for_line(|line| line.starts_with("REDIS_URL: ") && line.contains("redis://HOST:PORT"))
+            .await;
+    }
+}
+
+async fn assert_they_meet(node: &Node) {
     let meeting = meet(&PagePlan::at(node.url())).await;
     assert_eq!(meeting.errors, [] as [String; 0]);
     for tab in meeting.tabs {
@@ -65,3 +89,6 @@ async fn two_tabs_of_a_browser_meet_in_a_room() {
         assert_eq!(tab.members, ["Ada", "Grace"]);
     }
 }
+
+/// tcpmux, which no machine serves any longer: a connection is refused at once.
+const NOBODY: &str = "127.0.0.1:1";

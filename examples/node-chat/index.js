@@ -1,35 +1,53 @@
 // A chat with rooms, as the tutorials write it. It knows nothing of tidelock, and nothing here has to change for it:
 // the port is fixed, there are no cookies, and polling comes before WebSocket.
+const fs = require("fs");
 const http = require("http");
+const path = require("path");
 const { Server } = require("socket.io");
 
 const node = process.env.NODE_NAME || `pid-${process.pid}`;
 
 const server = http.createServer((req, res) => {
-  if (req.url === "/health") return res.end("ok");
-  if (req.url === "/sessions") {
+  const [pathname] = req.url.split("?");
+  if (pathname === "/health") return res.end("ok");
+  if (pathname === "/sessions") {
     res.setHeader("content-type", "application/json");
     return res.end(JSON.stringify({ node, sessions: io.engine.clientsCount }));
   }
-  res.setHeader("content-type", "text/html; charset=utf-8");
-  res.end(page);
+  const [file, type] = files[pathname] || [];
+  if (!file) return res.writeHead(404).end();
+  res.writeHead(200, { "content-type": `${type}; charset=utf-8`, "cache-control": "no-cache" });
+  fs.createReadStream(path.join(page, file)).pipe(res);
 });
+
+// The page is the same on every node, in whichever language: a browser may get each file from another one.
+const page = path.join(__dirname, "../chat/page");
+const files = {
+  "/": ["index.html", "text/html"],
+  "/page/chat.css": ["chat.css", "text/css"],
+  "/page/chat.js": ["chat.js", "text/javascript"],
+  "/page/socket.io.min.js": ["socket.io.min.js", "text/javascript"],
+};
 
 const io = new Server(server);
 
 io.on("connection", (socket) => {
-  socket.on("join", async ({ room, name }) => {
-    await leave(socket);
-    socket.data = { room: String(room), name: String(name) };
-    await socket.join(chatRoom(socket.data.room));
-    await announce(socket.data.room);
+  socket.on("join", async ({ room, name }, done) => {
+    socket.data.name = String(name);
+    await socket.join(chatRoom(room));
+    changed(chatRoom(room));
+    done?.(true);
   });
 
-  socket.on("leave", () => leave(socket));
+  socket.on("leave", async (room) => {
+    await socket.leave(chatRoom(room));
+    changed(chatRoom(room));
+  });
 
-  socket.on("message", ({ room, text }) => {
-    if (room !== socket.data.room) return;
-    io.to(chatRoom(room)).emit("message", { room, name: socket.data.name, text: String(text), node, at: Date.now() });
+  socket.on("message", ({ room, text, picture }) => {
+    if (!socket.rooms.has(chatRoom(room))) return;
+    const message = { room, name: socket.data.name, text: String(text), picture, node, at: Date.now() };
+    io.to(chatRoom(room)).emit("message", message);
   });
 
   socket.on("who", (answer) => {
@@ -41,59 +59,32 @@ io.on("connection", (socket) => {
     answer(...args);
   });
 
-  socket.on("disconnect", () => leave(socket));
+  socket.on("disconnecting", () => {
+    const rooms = [...socket.rooms].filter((room) => room.startsWith("chat:"));
+    socket.on("disconnect", () => rooms.forEach(changed));
+  });
 });
 
 // The prefix keeps people out of the rooms that are named by a socket's id.
 const chatRoom = (room) => `chat:${room}`;
 
-async function leave(socket) {
-  const { room } = socket.data;
-  if (!room) return;
-  socket.data = {};
-  await socket.leave(chatRoom(room));
-  await announce(room);
+// When a room changes on one node, every node tells its own sockets who is in it now.
+function changed(room) {
+  if (process.env.REDIS_URL) io.serverSideEmit("changed", room);
+  tellMembers(room);
 }
+io.on("changed", tellMembers);
 
-async function announce(room) {
-  const sockets = await io.in(chatRoom(room)).fetchSockets();
-  io.to(chatRoom(room)).emit("members", { room, names: sockets.map((socket) => socket.data.name).sort() });
+// One at a time: the list that is told last must be the one that was asked for last.
+let told = Promise.resolve();
+function tellMembers(room) {
+  if (!io.of("/").adapter.rooms.has(room)) return;
+  told = told.then(async () => {
+    const sockets = await io.in(room).fetchSockets();
+    const names = sockets.map((socket) => socket.data.name).sort();
+    io.local.to(room).emit("members", { room: room.slice("chat:".length), names });
+  }).catch((error) => console.error("members:", error.message));
 }
-
-const page = `<!doctype html>
-<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Chat</title>
-<style>body { font: 16px/1.5 system-ui, sans-serif; max-width: 40rem; margin: 2rem auto; padding: 0 1rem }</style>
-<h1>Chat</h1>
-<p id="status">connecting…</p>
-<ul id="messages" aria-live="polite"></ul>
-<form><input id="text" aria-label="Message" autocomplete="off"><button>Send</button></form>
-<script src="/socket.io/socket.io.js"></script>
-<script>
-  const socket = io();
-  const query = new URLSearchParams(location.search);
-  const room = query.get("room") || "lobby";
-  const name = query.get("name") || "someone";
-  socket.on("connect", () => {
-    socket.emit("join", { room, name });
-    socket.emit("who", (who) => { status(who.node); });
-  });
-  socket.on("disconnect", () => { document.getElementById("status").textContent = "connection lost"; });
-  socket.on("message", ({ name, text, node }) => {
-    const item = document.createElement("li");
-    item.textContent = name + " (" + node + "): " + text;
-    document.getElementById("messages").append(item);
-  });
-  document.querySelector("form").addEventListener("submit", (event) => {
-    event.preventDefault();
-    const input = document.getElementById("text");
-    if (input.value) socket.emit("message", { room, text: input.value });
-    input.value = "";
-  });
-  function status(node) {
-    document.getElementById("status").textContent = name + " in " + room + ", on " + node;
-  }
-</script>
-`;
 
 // Several processes show each other's messages only through Redis; one alone does not need it.
 async function main() {
@@ -106,7 +97,10 @@ async function main() {
     await Promise.all([pub.connect(), sub.connect()]);
     io.adapter(createAdapter(pub, sub));
   }
-  server.listen(3000);
+  server.listen(process.env.PORT || 3000, process.env.HOST, () => {
+    const { address, port } = server.address();
+    console.log(`listening on ${address}:${port}`);
+  });
 }
 
 main();

@@ -1,5 +1,6 @@
 //! One program of the demo: its output with its name in front, and its end.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -10,6 +11,24 @@ use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::{ChildStdin, Command};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
+
+/// A command for a program that knows nothing of a lifeline: on Linux the kernel kills it when this process has gone,
+/// in whatever way.
+pub(crate) async fn leashed(program: impl AsRef<OsStr>) -> Command {
+    let setpriv = |program: &OsStr| {
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]).arg(program);
+        command
+    };
+    let mut trial = setpriv("true".as_ref());
+    trial.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    if trial.status().await.is_ok_and(|status| status.success()) {
+        // It becomes the program, under the same process id.
+        setpriv(program.as_ref())
+    } else {
+        Command::new(program)
+    }
+}
 
 /// A running program. Dropping it kills it.
 pub(crate) struct Child {

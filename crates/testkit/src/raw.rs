@@ -4,6 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -114,6 +116,13 @@ impl RawConnection {
     /// Reads exactly `count` bytes.
     pub async fn read_exactly(&mut self, count: usize) -> Vec<u8> {
         self.take_exactly(count).await.unwrap_or_else(|missing| panic!("{missing}"))
+    }
+
+    /// Whether nothing has come that was not read yet, as far as the kernel knows by now. Waits for nothing.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        self.unread.is_empty() && recv(self.stream.tcp(), &mut [0_u8; 1], flags) == Err(Errno::AGAIN)
     }
 
     /// Reads up to and including the first `needle`.

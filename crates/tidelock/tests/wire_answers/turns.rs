@@ -77,7 +77,12 @@ async fn an_answer_to_half_an_upload_gets_through() {
         node.read_exactly(1000).await;
         node.send("HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\n\r\nno").await;
         // With bytes of the upload unread, a close is a reset.
-        let kept = if resets { None } else { Some(node) };
+        let kept = if resets {
+            drop(node);
+            None
+        } else {
+            Some(node)
+        };
         let answer = client.read_message().await;
         assert_eq!((answer.status(), answer.text().as_str()), (413, "no"));
         assert_eq!(answer.header("connection"), Some("close"));

@@ -9,10 +9,11 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::limits::Limits;
-use crate::plan::{AccessLog, Drain, Log, Plan, Secret, Timeouts};
+use crate::plan::{AccessLog, Admin, AdminSocket, Log, Plan, Secret, Timeouts};
 use crate::problem::{Problem, Problems, Report, Severity};
 
 pub(crate) mod declared;
+mod drain;
 mod fields;
 mod hosts;
 pub(crate) mod keys;
@@ -110,7 +111,8 @@ fn plan(root: &Fields<'_>, folder: &Path, named: &mut Vec<NamedFile>) -> Plan {
         limits: limits(&root.one(&keys::LIMITS)),
         timeouts,
         log: log(&root.one(&keys::LOG), folder),
-        drain: Drain { deadline: root.one(&keys::DRAIN).or_default(&keys::DEADLINE) },
+        drain: drain::read(&root.one(&keys::DRAIN)),
+        admin: admin(&root.one(&keys::ADMIN), folder),
     }
 }
 
@@ -127,6 +129,10 @@ fn limits(fields: &Fields<'_>) -> Limits {
         sessions_max: count(&keys::SESSIONS_MAX),
         origin_idle_max: count(&keys::ORIGIN_IDLE_MAX),
         attempts_max: count(&keys::ATTEMPTS_MAX),
+        message_bytes_max: fields.or_default(&keys::MESSAGE_BYTES_MAX),
+        messages_per_second_max: u32::try_from(fields.or_default(&keys::MESSAGES_PER_SECOND_MAX))
+            .unwrap_or(u32::MAX),
+        tunnel_age_max: fields.or_default(&keys::TUNNEL_AGE_MAX),
     }
 }
 
@@ -147,6 +153,14 @@ fn log(fields: &Fields<'_>, folder: &Path) -> Log {
         place => place,
     };
     Log { access, format: fields.or_default(&keys::FORMAT) }
+}
+
+fn admin(fields: &Fields<'_>, folder: &Path) -> Admin {
+    let socket = match fields.optional(&keys::SOCKET) {
+        Some(AdminSocket::Path(path)) => AdminSocket::Path(folder.join(path)),
+        place => place.unwrap_or_default(),
+    };
+    Admin { socket, watch: fields.or_default(&keys::WATCH) }
 }
 
 fn secret(root: &Fields<'_>) -> Secret {

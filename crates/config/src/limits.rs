@@ -1,4 +1,6 @@
-//! The bounds of every buffer, queue and map, with their defaults and ranges.
+//! The bounds of every buffer, queue and map, and of what a tunnel may carry, with their defaults and ranges.
+
+use std::time::Duration;
 
 /// Bounds, as the file's `[limits]` sets them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,4 +29,14 @@ pub struct Limits {
     pub origin_idle_max: usize,
     /// Most nodes tried for one request that may be tried again (default 3, 1 to 16).
     pub attempts_max: usize,
+    /// Longest message in a WebSocket tunnel, either way, in bytes (default none, 1 B to 1 TiB); `None` is no bound.
+    /// Counts the payloads of all frames of the message as they are sent, compressed or not. Beyond it both ends get
+    /// Close 1009 (RFC 6455 section 7.4.1).
+    pub message_bytes_max: Option<u64>,
+    /// Most messages a client may send in a second through one WebSocket tunnel (default 0, 0 to 1,000,000); 0 is no
+    /// bound. Beyond it the tunnel is closed with 1008.
+    pub messages_per_second_max: u32,
+    /// Longest life of a WebSocket tunnel (default none, 1 s to 365 days); `None` is no bound. It is closed with 1012
+    /// between 90 % and 100 % of it, so that tunnels that began together do not end together.
+    pub tunnel_age_max: Option<Duration>,
 }

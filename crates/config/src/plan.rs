@@ -33,8 +33,10 @@ pub struct Plan {
     pub timeouts: Timeouts,
     /// The access log.
     pub log: Log,
-    /// How the proxy leaves.
+    /// How sessions leave.
     pub drain: Drain,
+    /// How the running tidelock is talked to, and whether it follows its file.
+    pub admin: Admin,
 }
 
 /// One address that clients connect to.
@@ -223,9 +225,35 @@ pub enum LogFormat {
     Combined,
 }
 
-/// How the proxy leaves on SIGTERM or SIGINT.
+/// How sessions leave: those of a node that is drained or removed, and all of them when the proxy is told to stop.
+/// The window is never longer than the deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Drain {
+    /// The sessions of what leaves are spread over so long, so that their clients do not all come back in the same
+    /// second (default 10 s, 0 s to 24 h). Left out beside a shorter deadline, it is the deadline.
+    pub window: Duration,
     /// How long running exchanges and tunnels may take to finish (default 30 s, 0 s to 24 h).
     pub deadline: Duration,
+}
+
+/// How the running tidelock is talked to, and whether it follows its file.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Admin {
+    /// Where the verbs of the command line reach it.
+    pub socket: AdminSocket,
+    /// Whether the file is watched, and applied when it changes. Otherwise it is applied when it is told to.
+    pub watch: bool,
+}
+
+/// Where the verbs of the command line reach the running tidelock.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub enum AdminSocket {
+    /// Where the binary puts it: `tidelock/admin.sock` under `$XDG_RUNTIME_DIR`, or under the system's run directory
+    /// for root.
+    #[default]
+    Default,
+    /// Nowhere.
+    Off,
+    /// A Unix socket, absolute or relative to the plan's own file, already joined.
+    Path(PathBuf),
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tidelock_config::limits::Limits;
 use tidelock_config::plan::{
-    AccessLog, Balance, CertificateFiles, HostPattern, LogFormat, NodeHost, Plan, Scheme, Sticky, Timeouts,
+    AccessLog, Admin, AdminSocket, Balance, CertificateFiles, Drain, HostPattern, LogFormat, NodeHost, Plan,
+    Scheme, Sticky, Timeouts,
 };
 use tidelock_config::problem::Severity;
 use tidelock_config::{load, parse};
@@ -46,6 +47,9 @@ connections_max = 5
 sessions_max = 6000
 origin_idle_max = 7
 attempts_max = 8
+message_bytes_max = "9B"
+messages_per_second_max = 10
+tunnel_age_max = "11d"
 
 [timeouts]
 connect = "21ms"
@@ -60,7 +64,12 @@ access = "logs/access.log"
 format = "combined"
 
 [drain]
-deadline = "0s"
+window = "31s"
+deadline = "32s"
+
+[admin]
+socket = "run/admin.sock"
+watch = true
 "#;
 
 #[test]
@@ -90,6 +99,9 @@ fn every_key_reaches_the_plan() {
             sessions_max: 6000,
             origin_idle_max: 7,
             attempts_max: 8,
+            message_bytes_max: Some(9),
+            messages_per_second_max: 10,
+            tunnel_age_max: Some(Duration::from_hours(11 * 24)),
         }
     );
     let timeouts = Timeouts {
@@ -103,7 +115,9 @@ fn every_key_reaches_the_plan() {
     assert_eq!(plan.timeouts, timeouts);
     assert_eq!(plan.log.access, AccessLog::File(PathBuf::from("folder/logs/access.log")));
     assert_eq!(plan.log.format, LogFormat::Combined);
-    assert_eq!(plan.drain.deadline, Duration::ZERO);
+    assert_eq!(plan.drain, Drain { window: Duration::from_secs(31), deadline: Duration::from_secs(32) });
+    let socket = AdminSocket::Path(PathBuf::from("folder/run/admin.sock"));
+    assert_eq!(plan.admin, Admin { socket, watch: true });
 }
 
 #[test]
@@ -183,6 +197,36 @@ fn a_redirect_goes_to_the_only_https_there_is() {
              [[route]]\nupstream = \"nodes\"\n[upstream.nodes]\nnodes = [\"127.0.0.1:3000\"]\n"
         );
         assert_eq!(plan_of(&file).listens[0].scheme, Scheme::RedirectToHttps { port }, "{file}");
+    }
+}
+
+#[test]
+fn a_window_that_is_left_out_fits_the_deadline() {
+    for (drain, window, deadline) in [
+        ("", 10, 30),
+        ("deadline = \"5s\"", 5, 5),
+        ("deadline = \"0s\"", 0, 0),
+        ("deadline = \"2m\"", 10, 120),
+        ("window = \"30s\"", 30, 30),
+        ("window = \"0s\"\ndeadline = \"0s\"", 0, 0),
+    ] {
+        let file = format!("{LISTEN_AND_UPSTREAM}[[route]]\nupstream = \"nodes\"\n[drain]\n{drain}\n");
+        let expected = Drain { window: Duration::from_secs(window), deadline: Duration::from_secs(deadline) };
+        assert_eq!(plan_of(&file).drain, expected, "{drain}");
+    }
+}
+
+#[test]
+fn the_admin_socket_may_be_off_or_anywhere() {
+    for (admin, socket) in [
+        ("", AdminSocket::Default),
+        ("[admin]", AdminSocket::Default),
+        ("[admin]\nsocket = \"off\"", AdminSocket::Off),
+        ("[admin]\nsocket = \"/a/b\"", AdminSocket::Path(PathBuf::from("/a/b"))),
+        ("[admin]\nsocket = \"./off\"", AdminSocket::Path(PathBuf::from("folder/off"))),
+    ] {
+        let file = format!("{LISTEN_AND_UPSTREAM}[[route]]\nupstream = \"nodes\"\n{admin}\n");
+        assert_eq!(plan_of(&file).admin, Admin { socket, watch: false }, "{admin}");
     }
 }
 

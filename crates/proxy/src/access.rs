@@ -1,6 +1,7 @@
 //! The access log: lines are made in a worker's own buffer and written by a thread of their own, so that a slow disk
 //! or reader loses lines, which are counted, and never holds up a request.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -20,14 +21,21 @@ use wire::Version;
 use wire::request::RequestHead;
 
 use crate::record::{Counters, Record, TunnelRecord, target_for_log};
+use crate::shared::Shared;
 use crate::upstream::node::Node;
+
+/// Where lines go at this moment, and how they look.
+#[derive(Debug)]
+pub(crate) struct Sink {
+    format: LogFormat,
+    to_writer: Option<SyncSender<Vec<u8>>>,
+}
 
 /// A worker's end of the access log.
 #[derive(Debug)]
 pub(crate) struct Lines {
-    format: LogFormat,
     made: RefCell<Made>,
-    to_writer: Option<SyncSender<Vec<u8>>>,
+    shared: Arc<Shared>,
     counters: Arc<Counters>,
 }
 
@@ -42,6 +50,7 @@ struct Made {
 #[derive(Debug, Default)]
 struct Clock {
     second: u64,
+    format: LogFormat,
     text: String,
 }
 
@@ -49,8 +58,8 @@ impl Clock {
     fn now(&mut self, format: LogFormat) -> &str {
         let now = SystemTime::now();
         let second = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        if second != self.second || self.text.is_empty() {
-            self.second = second;
+        if (second, format) != (self.second, self.format) || self.text.is_empty() {
+            (self.second, self.format) = (second, format);
             let now = OffsetDateTime::from(now);
             let text = match format {
                 LogFormat::Json => {
@@ -67,9 +76,13 @@ impl Clock {
 }
 
 impl Lines {
+    pub(crate) fn new(shared: Arc<Shared>, counters: Arc<Counters>) -> Self {
+        Self { made: RefCell::default(), shared, counters }
+    }
+
     pub(crate) fn exchange(&self, record: &Record, head: &RequestHead) {
         self.counters.count(record);
-        self.add(|time, out| match self.format {
+        self.add(|format, time, out| match format {
             LogFormat::Json => exchange_json(record, Some(head), time, out),
             LogFormat::Combined => exchange_combined(record, head, time, out),
         });
@@ -78,7 +91,7 @@ impl Lines {
     /// A request that was refused before it was one.
     pub(crate) fn refusal(&self, record: &Record) {
         self.counters.count(record);
-        self.add(|time, out| match self.format {
+        self.add(|format, time, out| match format {
             LogFormat::Json => exchange_json(record, None, time, out),
             LogFormat::Combined => combined(record, "-", ("-", "-"), time, out),
         });
@@ -86,19 +99,25 @@ impl Lines {
 
     pub(crate) fn tunnel(&self, record: &TunnelRecord) {
         self.counters.count_tunnel(record);
-        // `combined` has no words for a tunnel; its 101 was logged as an exchange.
-        if self.format == LogFormat::Json {
-            self.add(|time, out| tunnel_json(record, time, out));
-        }
+        self.add(|format, time, out| match format {
+            LogFormat::Json => tunnel_json(record, time, out),
+            // It has no words for a tunnel; its 101 was logged as an exchange.
+            LogFormat::Combined => {}
+        });
     }
 
-    fn add(&self, print: impl FnOnce(&str, &mut Vec<u8>)) {
-        if self.to_writer.is_none() {
+    fn add(&self, print: impl FnOnce(LogFormat, &str, &mut Vec<u8>)) {
+        let sink = self.shared.log.load();
+        if sink.to_writer.is_none() {
             return;
         }
         let mut made = self.made.borrow_mut();
         let Made { bytes, lines, clock } = &mut *made;
-        print(clock.now(self.format), bytes);
+        let length = bytes.len();
+        print(sink.format, clock.now(sink.format), bytes);
+        if bytes.len() == length {
+            return;
+        }
         bytes.push(b'\n');
         *lines += 1;
         if bytes.len() >= BATCH_BYTES {
@@ -111,7 +130,9 @@ impl Lines {
     pub(crate) fn flush(&self) {
         let mut made = self.made.borrow_mut();
         let (bytes, lines) = (std::mem::take(&mut made.bytes), std::mem::take(&mut made.lines));
-        if lines > 0 && self.to_writer.as_ref().is_some_and(|writer| writer.try_send(bytes).is_err()) {
+        if lines > 0
+            && self.shared.log.load().to_writer.as_ref().is_some_and(|writer| writer.try_send(bytes).is_err())
+        {
             self.counters.count_lost_lines(lines);
         }
     }
@@ -123,7 +144,7 @@ impl Drop for Lines {
     }
 }
 
-/// The thread that writes, and what the workers' ends are made from.
+/// The thread that writes. It ends when every sink that was made from it is gone.
 #[derive(Debug)]
 pub(crate) struct Writer {
     to_writer: Option<SyncSender<Vec<u8>>>,
@@ -151,9 +172,9 @@ impl Writer {
         Ok(Self { to_writer: Some(to_writer), format: log.format, reopen, thread: Some(thread) })
     }
 
-    /// A worker's end.
-    pub(crate) fn lines(&self, counters: Arc<Counters>) -> Lines {
-        Lines { format: self.format, made: RefCell::default(), to_writer: self.to_writer.clone(), counters }
+    /// What the workers write to.
+    pub(crate) fn sink(&self) -> Sink {
+        Sink { format: self.format, to_writer: self.to_writer.clone() }
     }
 
     /// Opens the file again at its path, after a rotation.
@@ -161,11 +182,16 @@ impl Writer {
         self.reopen.store(true, Relaxed);
     }
 
-    /// Writes what the workers, which are gone, have handed over.
+    /// A sink that swallows: for when the writer is to end.
+    pub(crate) fn nothing() -> Sink {
+        Sink { format: LogFormat::Json, to_writer: None }
+    }
+
+    /// Writes what the workers have handed over. Their sinks must be gone, or this waits for ever.
     pub(crate) fn finish(mut self) {
         self.to_writer = None;
         if let Some(thread) = self.thread.take() {
-            // It ends when its senders are gone; a panic there has been reported by itself.
+            // A panic there has been reported by itself.
             let _ = thread.join();
         }
     }
@@ -223,9 +249,9 @@ fn exchange_json(record: &Record, head: Option<&RequestHead>, time: &str, out: &
         line.serialize_entry("time", time)?;
         line.serialize_entry("client", &record.client)?;
         if let Some(head) = head {
-            line.serialize_entry("method", &String::from_utf8_lossy(head.method_bytes()))?;
-            line.serialize_entry("host", &head.host_bytes().map(String::from_utf8_lossy))?;
-            line.serialize_entry("target", &String::from_utf8_lossy(&target_for_log(head)))?;
+            line.serialize_entry("method", &printable(head.method_bytes()))?;
+            line.serialize_entry("host", &head.host_bytes().map(printable))?;
+            line.serialize_entry("target", &printable(&target_for_log(head)))?;
         }
         line.serialize_entry("status", &record.status)?;
         line.serialize_entry("bytes_in", &record.bytes_in)?;
@@ -277,6 +303,15 @@ fn json(out: &mut Vec<u8>, fill: impl FnOnce(&mut JsonLine<'_, '_>) -> Result<()
         line.end()
     });
     written.expect("strings and numbers, into memory");
+}
+
+/// A client's bytes as text. JSON escapes the control characters of ASCII; those behind it mean as much to a terminal.
+fn printable(bytes: &[u8]) -> Cow<'_, str> {
+    let text = String::from_utf8_lossy(bytes);
+    if !text.chars().any(|character| character.is_control() && !character.is_ascii()) {
+        return text;
+    }
+    text.replace(char::is_control, "\u{fffd}").into()
 }
 
 /// To the microsecond.

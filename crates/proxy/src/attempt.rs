@@ -14,7 +14,8 @@ use crate::ends::{BodySource, ReplySink};
 use crate::exchange::{self, Purpose, Session, TunnelSession};
 use crate::fault::{Fault, OriginFault, OurFault, Retry};
 use crate::record::{self, Record};
-use crate::registry::{SessionUse, Use};
+use crate::registry::{Address, Begun, SessionUse, Use};
+use crate::reply;
 use crate::shared::Snapshot;
 use crate::sticky::{InPlace, Opening, Place};
 use crate::upstream::Upstream;
@@ -121,41 +122,81 @@ async fn at_its_node(
     record: &mut Record,
 ) -> Result<Exchanged, Fault> {
     record.sticky = if place.is_tagged { record::Sticky::Tag } else { record::Sticky::Learned };
-    let how = if request.head.websocket_key().is_some() { Use::Tunnel } else { Use::Request };
-    let silence = request.upstream.registry.begin(&place.sid, &place.node, how, Instant::now());
-    let registered = SessionUse { registry: request.upstream.registry.clone(), sid: place.sid, how };
-    if let (Use::Request, Some(engine_io)) = (how, request.head.engine_io()) {
+    let registry = &request.upstream.registry;
+    let how = use_of(request.head);
+    let registered = || SessionUse { registry: registry.clone(), sid: place.sid.clone(), how };
+    let begun = registry.begin(&place.sid, &place.node, how, Instant::now());
+    let first_use = registered();
+    let Begun::Open { silence } = begun else {
+        let told = goodbye(request, how, body, record).await;
+        if how == Use::Poll {
+            registry.close(&place.sid);
+        }
+        return told;
+    };
+    if let (Use::Poll | Use::Post, Some(engine_io)) = (how, request.head.engine_io()) {
         body.watch_for_close_packet(CloseScan::new(engine_io.revision, engine_io.jsonp));
+        registry.learn_address(&place.sid, || Address {
+            path: request.head.path_bytes().into(),
+            host: request.head.host_bytes().unwrap_or(place.node.roster.written.as_bytes()).into(),
+            revision: engine_io.revision,
+        });
     }
     let session = |registered| Session { registered, is_tagged: place.is_tagged, silence };
-    let sid = registered.sid.clone();
     let to = |fresh| To { node: &place.node, fresh };
-    let first = one(request, to(false), Purpose::Session(session(registered)), body, record).await;
+    let first = one(request, to(false), Purpose::Session(session(first_use)), body, record).await;
     let exchanged = match first {
         // An idle connection that died under a poll: the node has not seen it, or has already closed the session.
         Err(Fault::Origin(OriginFault::ClosedUnanswered { reused: true })) if request.is_repeatable() => {
-            request.upstream.registry.begin(&sid, &place.node, how, Instant::now());
-            let registered =
-                SessionUse { registry: request.upstream.registry.clone(), sid: sid.clone(), how };
-            one(request, to(true), Purpose::Session(session(registered)), body, record).await
+            registry.begin(&place.sid, &place.node, how, Instant::now());
+            one(request, to(true), Purpose::Session(session(registered())), body, record).await
         }
         other => other,
     };
-    let registry = &request.upstream.registry;
     match exchanged {
         // Engine.IO closes a session whose pending poll is cut.
-        Err(Fault::Client(_)) if how == Use::Request && request.head.method() == Method::Get => {
-            registry.close(&sid);
-        }
+        Err(Fault::Client(_)) if how == Use::Poll => registry.close(&place.sid),
         // Nobody listens there any more, so the process that knew the session is gone, and the client may know.
         Err(Fault::Origin(OriginFault::Refused)) => {
-            registry.close(&sid);
+            registry.close(&place.sid);
             return Err(OurFault::SessionUnknown.into());
         }
-        Ok(_) if body.held_close_packet() => registry.close(&sid),
         Ok(_) | Err(_) => {}
     }
     exchanged
+}
+
+fn use_of(head: &RequestHead) -> Use {
+    match head.method() {
+        _ if head.websocket_key().is_some() => Use::Tunnel,
+        Method::Post => Use::Post,
+        Method::Get | Method::Head | Method::Options | Method::Other => Use::Poll,
+    }
+}
+
+/// The session was closed on its node, politely; now its client hears of it.
+async fn goodbye(
+    request: &Request<'_>,
+    how: Use,
+    body: &mut BodySource<'_>,
+    record: &mut Record,
+) -> Result<Exchanged, Fault> {
+    if how == Use::Tunnel {
+        return Err(OurFault::SessionUnknown.into());
+    }
+    let patience = request.worker.body_patience();
+    while !body.is_done() {
+        let (_, walked) = body.at_hand()?;
+        body.pass(walked);
+        if !body.is_done() {
+            body.fill(patience).await?;
+        }
+    }
+    let keep_alive = request.reply.keep_alive;
+    let (status, bytes) = reply::goodbye(request.head, how, keep_alive);
+    record.status = status;
+    request.reply.send_whole(&bytes, patience).await?;
+    Ok(if keep_alive { Exchanged::KeepAlive } else { Exchanged::Close })
 }
 
 /// Where an attempt goes.

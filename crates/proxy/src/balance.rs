@@ -28,11 +28,11 @@ impl Load {
 #[derive(Debug, Default)]
 pub(crate) struct Cursor(Cell<usize>);
 
-/// The index of the least loaded node that was not tried yet: among those that are up, else among the backups that
-/// are, else among all. A pool whose nodes are all down is asked all the same: what is known of them is old, and the
-/// last node is never taken out.
+/// The index of the least loaded node that was not tried yet and is not leaving: among those that are up, else among
+/// the backups that are, else among all. A pool whose nodes are all down is asked all the same: what is known of them
+/// is old, and the last node is never taken out by a failure.
 pub(crate) fn pick(nodes: &[Arc<Node>], tried: &[usize], load: Load, cursor: &Cursor) -> Option<usize> {
-    let untried = |index: &usize| !tried.contains(index);
+    let untried = |index: &usize| !tried.contains(index) && !nodes[*index].is_draining();
     let least = |wanted: &dyn Fn(&Node) -> bool| {
         let start = cursor.0.get();
         let turn = (0..nodes.len()).map(|step| (start + step) % nodes.len());
@@ -110,6 +110,17 @@ mod tests {
         assert_eq!(spread(&pool, 10), [0, 10]);
         pool[1].observe(Observed::Refused);
         assert_eq!(spread(&pool, 10), [5, 5]);
+    }
+
+    #[test]
+    fn a_node_that_leaves_gets_nothing_new() {
+        let pool = pool(&[(1, false); 2]);
+        pool[0].observe(Observed::ToldToDrain);
+        assert_eq!(spread(&pool, 10), [0, 10]);
+        pool[1].observe(Observed::ToldToDrain);
+        assert_eq!(pick(&pool, &[], Load::InFlight, &Cursor::default()), None);
+        pool[0].observe(Observed::ToldToStay);
+        assert_eq!(spread(&pool, 10), [10, 0]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use wire::scan::{HeadScan, Side};
 use crate::attempt;
 use crate::ends::{BodySource, ReplySink};
 use crate::exchange::OriginEnd;
-use crate::fault::{ClientFault, Fault, OurFault};
+use crate::fault::{ClientFault, Fault, OriginFault, OurFault};
 use crate::record::Record;
 use crate::reply;
 use crate::shared::{Snapshot, head_bounds};
@@ -50,6 +50,8 @@ pub(crate) enum Ended {
 pub(crate) enum Exchanged {
     KeepAlive,
     Close,
+    /// The answer was cut, or there was nobody to give it to: an end with ceremony would make it look whole.
+    Cut,
     Upgraded(OriginEnd),
 }
 
@@ -69,12 +71,11 @@ pub(crate) async fn converse(client: &mut Client, worker: &Worker) -> Ended {
         };
         record.bytes_in = body.bytes();
         record.bytes_out = reply.bytes();
-        let has_told = reply.has_begun();
         worker.lines.exchange(&record, &head);
         match exchanged {
             Exchanged::KeepAlive => client.rest(worker),
-            Exchanged::Close if has_told => return Ended::Politely,
-            Exchanged::Close => return Ended::Abruptly,
+            Exchanged::Close => return Ended::Politely,
+            Exchanged::Cut => return Ended::Abruptly,
             Exchanged::Upgraded(origin) => return Ended::Upgraded(origin),
         }
     }
@@ -120,18 +121,20 @@ async fn tell(
     record.fault = Some(fault);
     if reply.has_begun() {
         reply.show_cut();
-        return Exchanged::Close;
+        return Exchanged::Cut;
     }
-    let is_clients = matches!(fault, Fault::Client(_));
-    let keep_alive = reply.keep_alive && body.is_done() && !is_clients;
+    // Where a client or a node broke the rules, nothing of the connection is trusted any further.
+    let is_suspect = matches!(fault, Fault::Client(_) | Fault::Origin(OriginFault::Malformed(_)));
+    let keep_alive = reply.keep_alive && body.is_done() && !is_suspect;
     let Some((status, bytes)) = reply::fault(fault, Some(head), keep_alive) else {
         record.status = STATUS_CLIENT_CLOSED;
-        return Exchanged::Close;
+        return Exchanged::Cut;
     };
     record.status = status;
     match reply.send_whole(&bytes, LAST_WORD_PATIENCE).await {
         Ok(()) if keep_alive => Exchanged::KeepAlive,
-        Ok(()) | Err(_) => Exchanged::Close,
+        Ok(()) => Exchanged::Close,
+        Err(_) => Exchanged::Cut,
     }
 }
 
@@ -216,8 +219,7 @@ impl Client {
         if let Some((status, bytes)) = reply::fault(fault, None, false) {
             record.status = status;
             record.bytes_out = bytes.len() as u64;
-            let told = timeout(LAST_WORD_PATIENCE, self.io.write_all(&bytes, b"")).await;
-            if let Ok(Ok(())) = told {
+            if self.io.write_all(&bytes, b"", LAST_WORD_PATIENCE).await.is_ok() {
                 ended = Ended::Politely;
             }
         }

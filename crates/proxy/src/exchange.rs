@@ -4,16 +4,16 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::time::{Instant, sleep, timeout};
-use wire::answer::{AnswerHead, Asked};
+use wire::answer::{AnswerBody, AnswerHead, Asked};
 use wire::body::BodyWalk;
-use wire::engineio::CloseScan;
+use wire::engineio::{CloseScan, Revision};
 use wire::forward::{self, ForClient, ForOrigin, Reframed};
 use wire::scan::{HeadScan, Side};
 use wire::{HeadBounds, Malformed};
@@ -24,7 +24,8 @@ use crate::ends::{BodySource, ReplySink};
 use crate::fault::{ClientFault, Fault, OriginFault};
 use crate::handshake;
 use crate::record::Record;
-use crate::registry::SessionUse;
+use crate::registry::{SessionUse, Use};
+use crate::reply;
 use crate::shared::head_bounds;
 use crate::stream::Stream;
 use crate::upstream::node::{InSession, Node};
@@ -81,7 +82,11 @@ pub(crate) async fn run(
     record: &mut Record,
 ) -> Result<Exchanged, Fault> {
     send_head(request, &lease, &purpose, body, record).await?;
-    let progress = Progress { request_sent: Cell::new(body.is_done()), answered: Cell::new(false) };
+    let progress = Progress {
+        request_sent: Cell::new(body.is_done()),
+        said_close: Cell::new(body.held_close_packet()),
+        answered: Cell::new(false),
+    };
     let patience = Patience {
         body: request.upstream.plan.timeouts.body,
         answer: answer_patience(request.upstream.plan.timeouts.answer, &purpose),
@@ -132,12 +137,12 @@ async fn send_head(
     let mut head = Vec::new();
     forward::print_request(request.head, &how, &mut head);
     let (content, walked) = body.at_hand()?;
-    let sent = timeout(plan.timeouts.body, lease.io.write_all(&head, content)).await;
+    let sent = lease.io.write_all(&head, content, plan.timeouts.body).await;
     body.pass(walked);
     match sent {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) => Err(OriginFault::ClosedUnanswered { reused: lease.reused }.into()),
-        Err(_) => Err(OriginFault::AnswerTimedOut.into()),
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(OriginFault::AnswerTimedOut.into()),
+        Err(_) => Err(OriginFault::ClosedUnanswered { reused: lease.reused }.into()),
     }
 }
 
@@ -164,6 +169,8 @@ fn origin_end(lease: Lease, purpose: Purpose, patience: Patience, client: std::n
 #[derive(Debug)]
 struct Progress {
     request_sent: Cell<bool>,
+    /// The request's body, now whole, held an Engine.IO close packet.
+    said_close: Cell<bool>,
     answered: Cell<bool>,
 }
 
@@ -184,7 +191,10 @@ async fn upload(
     patience: Patience,
 ) -> Fault {
     match pass_body(body, origin, patience).await {
-        Ok(all) => progress.request_sent.set(all),
+        Ok(all) => {
+            progress.request_sent.set(all);
+            progress.said_close.set(body.held_close_packet());
+        }
         Err(fault) => return fault,
     }
     let mut gone = pin!(body.client_gone());
@@ -208,12 +218,14 @@ async fn pass_body(
     while !body.is_done() {
         body.fill(patience.body).await?;
         let (content, walked) = body.at_hand()?;
-        let sent = timeout(patience.body, origin.write_all(content, b"")).await;
+        let sent = origin.write_all(content, b"", patience.body).await;
         body.pass(walked);
         match sent {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => return Ok(false),
-            Err(_) => return Err(OriginFault::BodyTimedOut.into()),
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                return Err(OriginFault::BodyTimedOut.into());
+            }
+            Err(_) => return Ok(false),
         }
     }
     Ok(true)
@@ -265,7 +277,11 @@ impl Download<'_> {
             Purpose::Handshake { tags, in_session } => self.handshake(&head, tags, in_session).await,
             other => {
                 self.purpose = other;
-                self.relay(&head).await
+                if head.status() == 400 && self.is_leaving() {
+                    self.goodbye().await
+                } else {
+                    self.relay(&head).await
+                }
             }
         }
     }
@@ -354,8 +370,16 @@ impl Download<'_> {
     /// Passes the body on as it comes.
     async fn relay(&mut self, head: &AnswerHead) -> Result<Answered, Fault> {
         let body = head.body();
-        let how = self.for_client(None);
-        let reframed = how.reframed(body);
+        let farewell = self.farewell(head);
+        let length = match (farewell, body) {
+            (Some(farewell), AnswerBody::Length(length)) => Some(length + farewell.len() as u64),
+            (Some(_) | None, _) => None,
+        };
+        let how = self.for_client(length);
+        let reframed = match how.reframed(body) {
+            Reframed::AsItCame if farewell.is_some() && body == AnswerBody::Chunked => Reframed::ToChunks,
+            reframed => reframed,
+        };
         let keep_alive = how.keep_alive && reframed != Reframed::ToClose;
         let mut walk = BodyWalk::of_answer(body, reframed == Reframed::AsItCame);
         // JSONP wraps its answers in a script, in which nothing is looked for.
@@ -368,8 +392,9 @@ impl Download<'_> {
         forward::print_answer(head, &how, &mut out);
         let walked = walk.walk(self.origin.inbound).map_err(OriginFault::Malformed)?;
         let content = &self.origin.inbound[..walked.kept];
-        if head.status() == 400 {
-            self.notice_refusal(content);
+        let is_unknown = head.status() == 400 && content.starts_with(b"{\"code\":1,");
+        if is_unknown || self.progress.said_close.get() || (walked.is_end && walk.held_close_packet()) {
+            self.close_session();
         }
         if reframed == Reframed::ToChunks {
             frame_chunk(content, &mut out);
@@ -384,15 +409,55 @@ impl Download<'_> {
         while !is_end {
             is_end = self.relay_more(&mut walk, reframed, patience).await?;
         }
-        if reframed == Reframed::ToChunks {
-            self.request.reply.send_body(&mut [IoSlice::new(b"0\r\n\r\n")], self.patience.body).await?;
+        let mut last = Vec::new();
+        match (farewell, reframed) {
+            (Some(farewell), Reframed::ToChunks) => frame_chunk(farewell, &mut last),
+            (Some(farewell), Reframed::AsItCame | Reframed::ToClose) => last.extend_from_slice(farewell),
+            (None, _) => {}
         }
-        if let Purpose::Session(session) = &self.purpose
-            && walk.held_close_packet()
-        {
-            session.registered.registry.close(&session.registered.sid);
+        if reframed == Reframed::ToChunks {
+            last.extend_from_slice(b"0\r\n\r\n");
+        }
+        if !last.is_empty() {
+            self.request.reply.send_body(&mut [IoSlice::new(&last)], self.patience.body).await?;
+        }
+        if farewell.is_some() || walk.held_close_packet() {
+            self.close_session();
         }
         Ok(self.whole(head, keep_alive))
+    }
+
+    /// What is put behind the answer to a poll whose session was closed on its node meanwhile: the close packet that
+    /// the node has no poll left to send. A coded answer cannot be added to; the next poll is told then.
+    fn farewell(&self, head: &AnswerHead) -> Option<&'static [u8]> {
+        let engine_io = self.request.head.engine_io()?;
+        let may_add =
+            self.is_leaving() && head.status() == 200 && !engine_io.jsonp && !head.is_content_coded();
+        match engine_io.revision {
+            Revision::V4 if may_add => Some(b"\x1e1"),
+            Revision::V3 if may_add && !head.is_binary() => Some(b"1:1"),
+            Revision::V4 | Revision::V3 => None,
+        }
+    }
+
+    /// Whether this is a poll of a session that is being closed by a drain.
+    fn is_leaving(&self) -> bool {
+        match &self.purpose {
+            Purpose::Session(Session { registered, .. }) => {
+                registered.how == Use::Poll && registered.registry.is_leaving(&registered.sid)
+            }
+            Purpose::Plain { .. } | Purpose::Handshake { .. } => false,
+        }
+    }
+
+    /// The node closed the session before this poll reached it, because we told it to. The client hears of the close,
+    /// not of an error.
+    async fn goodbye(&mut self) -> Result<Answered, Fault> {
+        let keep_alive = self.for_client(None).keep_alive;
+        let (status, bytes) = reply::goodbye(self.request.head, Use::Poll, keep_alive);
+        self.record.status = status;
+        self.request.reply.send_whole(&bytes, self.patience.body).await?;
+        Ok(Answered::Whole { keep_alive, origin_keeps: None })
     }
 
     /// Reads once and passes on what came; `true` at the end.
@@ -423,11 +488,10 @@ impl Download<'_> {
         Ok(walked.is_end)
     }
 
-    /// A node that does not know a session any more says so with Engine.IO's code 1.
-    fn notice_refusal(&self, content: &[u8]) {
-        if let Purpose::Session(session) = &self.purpose
-            && content.starts_with(b"{\"code\":1,")
-        {
+    /// The session is over: its client, its node, or a drain has said so. Told to the registry before the client
+    /// hears of it, where that can be: the client's next handshake may come in on another worker at once.
+    fn close_session(&self) {
+        if let Purpose::Session(session) = &self.purpose {
             session.registered.registry.close(&session.registered.sid);
         }
     }

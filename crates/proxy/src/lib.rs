@@ -1,30 +1,34 @@
 //! The data plane: one request from listener to tunnel. The modules stand in the order in which a request meets
 //! them.
 
-mod access;
+mod listener;
+mod worker;
+mod tls;
+mod stream;
+mod buffers;
+mod shared;
+mod conversation;
+mod ends;
+mod route;
+mod sticky;
+mod registry;
 mod attempt;
 mod balance;
-mod buffers;
-mod conversation;
-mod drain;
-mod ends;
-mod exchange;
-mod fault;
-mod handshake;
-mod listener;
-mod record;
-mod registry;
-mod reply;
-mod route;
-mod run;
-mod shared;
-mod sticky;
-mod stream;
-mod tls;
-mod tunnel;
 mod upstream;
-mod worker;
+mod exchange;
+mod handshake;
+mod tunnel;
+mod bell;
+mod drain;
+mod reply;
+mod record;
+mod access;
+mod fault;
+mod run;
+mod reload;
+mod status;
 
 pub use record::Counts;
-pub use run::{Hurry, Proxy, StartProblem, check_certificates};
+pub use run::{Proxy, StartProblem, check_certificates};
+pub use status::{NodeHandle, NodeStatus, Status, UnknownNode, UpstreamStatus};
 pub use tls::TlsProblem;

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use wire::engineio::Sid;
 use wire::request::RequestHead;
 
+use crate::bell::Reason;
 use crate::fault::Fault;
 use crate::upstream::node::Node;
 
@@ -98,6 +99,8 @@ pub(crate) enum EndedBy {
     Origin,
     /// Nothing moved for too long.
     Idle,
+    /// We did, with a Close frame.
+    Us(Reason),
 }
 
 impl EndedBy {
@@ -106,6 +109,7 @@ impl EndedBy {
             Self::Client => "client",
             Self::Origin => "origin",
             Self::Idle => "idle",
+            Self::Us(reason) => reason.words(),
         }
     }
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use wire::engineio::Revision;
 
 use crate::upstream::node::{InSession, Node};
 
@@ -18,26 +19,70 @@ pub(crate) struct Registry {
     shards: [Mutex<HashMap<Box<[u8]>, Session>>; SHARDS],
     hasher: RandomState,
     count: AtomicUsize,
-    max: usize,
+    max: AtomicUsize,
 }
 
 /// One session.
 #[derive(Debug)]
 struct Session {
-    in_session: InSession,
+    node: Arc<Node>,
+    /// Counts it on its node, until it is closed there.
+    counted: Option<InSession>,
     /// `pingInterval + pingTimeout`, once it is known.
     silence: Option<Duration>,
     last_seen: Instant,
-    /// Polling requests under way.
-    requests: u32,
+    polls: u32,
+    posts: u32,
     tunnels: u32,
+    stage: Stage,
+    /// How its requests are addressed, once one has come: what closing it politely needs.
+    address: Option<Arc<Address>>,
+}
+
+/// How far a session is on its way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Open,
+    /// It has a slot in a drain.
+    Scheduled,
+    /// It is being closed on its node, or is closed there; its client will be told by its next poll.
+    Leaving,
+}
+
+/// How a session's requests are addressed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Address {
+    pub(crate) path: Box<[u8]>,
+    pub(crate) host: Box<[u8]>,
+    pub(crate) revision: Revision,
 }
 
 /// How a session is being used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Use {
-    Request,
+    Poll,
+    Post,
     Tunnel,
+}
+
+/// What a request learns of its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Begun {
+    /// It goes on; `pingInterval + pingTimeout`, once known.
+    Open { silence: Option<Duration> },
+    /// It is closed on its node. The client must be told, not the node.
+    Leaving,
+}
+
+/// Whether a session can be closed politely at this moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Closing {
+    /// It can, and from now on no request of it reaches the node.
+    Now(Arc<Address>),
+    /// A POST of its client is under way, and two at once would be an error.
+    Busy,
+    /// It is over, or a tunnel carries it.
+    Never,
 }
 
 impl Registry {
@@ -46,42 +91,53 @@ impl Registry {
             shards: std::array::from_fn(|_| Mutex::default()),
             hasher: RandomState::new(),
             count: AtomicUsize::new(0),
-            max,
+            max: AtomicUsize::new(max),
         }
     }
 
     /// A handshake's answer has told of a session. Beyond the bound it is served but not remembered.
     pub(crate) fn open(&self, sid: &[u8], in_session: InSession, silence: Duration, now: Instant) {
-        let session = Session { in_session, silence: Some(silence), last_seen: now, requests: 0, tunnels: 0 };
-        if self.count.load(Relaxed) < self.max && self.shard(sid).insert(sid.into(), session).is_none() {
+        let session = Session::new(in_session, Some(silence), now);
+        if self.count.load(Relaxed) < self.max.load(Relaxed)
+            && self.shard(sid).insert(sid.into(), session).is_none()
+        {
             self.count.fetch_add(1, Relaxed);
         }
     }
 
     /// The session's node, if the session is known.
     pub(crate) fn find(&self, sid: &[u8]) -> Option<Arc<Node>> {
-        self.shard(sid).get(sid).map(|session| session.in_session.node().clone())
+        self.shard(sid).get(sid).map(|session| session.node.clone())
     }
 
     /// A request or a tunnel of a session begins on `node`. A session that was not known, because another tidelock
-    /// opened it or this one was restarted, is from now on. Returns its `pingInterval + pingTimeout`, once known.
-    pub(crate) fn begin(&self, sid: &[u8], node: &Arc<Node>, how: Use, now: Instant) -> Option<Duration> {
+    /// opened it or this one was restarted, is from now on.
+    pub(crate) fn begin(&self, sid: &[u8], node: &Arc<Node>, how: Use, now: Instant) -> Begun {
         let mut shard = self.shard(sid);
         let session = match shard.entry(sid.into()) {
             MapEntry::Occupied(entry) => entry.into_mut(),
             MapEntry::Vacant(entry) => {
                 let silence = node.silence_ms().map(Duration::from_millis);
-                if self.count.load(Relaxed) >= self.max {
-                    return silence;
+                if self.count.load(Relaxed) >= self.max.load(Relaxed) {
+                    return Begun::Open { silence };
                 }
                 self.count.fetch_add(1, Relaxed);
-                let in_session = InSession::new(node.clone());
-                entry.insert(Session { in_session, silence, last_seen: now, requests: 0, tunnels: 0 })
+                entry.insert(Session::new(InSession::new(node.clone()), silence, now))
             }
         };
         session.last_seen = now;
         *session.uses(how) += 1;
-        session.silence
+        match session.stage {
+            Stage::Open | Stage::Scheduled => Begun::Open { silence: session.silence },
+            Stage::Leaving => Begun::Leaving,
+        }
+    }
+
+    /// How the session's requests are addressed; told once.
+    pub(crate) fn learn_address(&self, sid: &[u8], address: impl FnOnce() -> Address) {
+        if let Some(session) = self.shard(sid).get_mut(sid).filter(|session| session.address.is_none()) {
+            session.address = Some(Arc::new(address()));
+        }
     }
 
     /// A request or a tunnel has ended. A session ends with its tunnel, unless it goes on polling beside it: then
@@ -92,9 +148,69 @@ impl Registry {
         session.last_seen = now;
         let uses = session.uses(how);
         *uses = uses.saturating_sub(1);
-        if how == Use::Tunnel && session.requests == 0 && session.tunnels == 0 {
+        if how == Use::Tunnel && session.is_unused() {
             self.remove(shard, sid);
         }
+    }
+
+    /// Sessions on `node` that poll and have no slot yet, which they are taken to get now.
+    pub(crate) fn schedule_polling(&self, node: &Arc<Node>) -> Vec<Box<[u8]>> {
+        let mut scheduled = Vec::new();
+        for shard in &self.shards {
+            for (sid, session) in &mut *lock(shard) {
+                let polls_here = Arc::ptr_eq(&session.node, node) && session.tunnels == 0;
+                if polls_here && session.stage == Stage::Open && session.address.is_some() {
+                    session.stage = Stage::Scheduled;
+                    scheduled.push(sid.clone());
+                }
+            }
+        }
+        scheduled
+    }
+
+    /// The drain was called off for this session.
+    pub(crate) fn unschedule(&self, sid: &[u8]) {
+        if let Some(session) =
+            self.shard(sid).get_mut(sid).filter(|session| session.stage == Stage::Scheduled)
+        {
+            session.stage = Stage::Open;
+        }
+    }
+
+    /// Begins to close a session on its node.
+    pub(crate) fn begin_close(&self, sid: &[u8]) -> Closing {
+        let mut shard = self.shard(sid);
+        let Some(session) = shard.get_mut(sid) else { return Closing::Never };
+        if session.tunnels > 0 {
+            // Once it has failed, if it was a probe, the session is scheduled again.
+            session.stage = Stage::Open;
+            return Closing::Never;
+        }
+        match &session.address {
+            Some(_) if session.posts > 0 => Closing::Busy,
+            Some(address) if session.stage == Stage::Scheduled => {
+                session.stage = Stage::Leaving;
+                Closing::Now(address.clone())
+            }
+            Some(_) | None => Closing::Never,
+        }
+    }
+
+    /// Closed on its node, where it counts no more; remembered here until its client has been told.
+    pub(crate) fn closed_there(&self, sid: &[u8]) {
+        if let Some(session) = self.shard(sid).get_mut(sid) {
+            session.counted = None;
+        }
+    }
+
+    /// Whether the session is being closed, so that its polls end it.
+    pub(crate) fn is_leaving(&self, sid: &[u8]) -> bool {
+        self.shard(sid).get(sid).is_some_and(|session| session.stage == Stage::Leaving)
+    }
+
+    /// How many sessions more can be remembered is up to the plan, which can change.
+    pub(crate) fn set_max(&self, max: usize) {
+        self.max.store(max, Relaxed);
     }
 
     /// The session is known to be over.
@@ -111,9 +227,7 @@ impl Registry {
             let before = sessions.len();
             sessions.retain(|_, session| {
                 let patience = session.silence.unwrap_or(SILENCE_DEFAULT) + SLACK;
-                session.requests > 0
-                    || session.tunnels > 0
-                    || now.duration_since(session.last_seen) < patience
+                !session.is_unused() || now.duration_since(session.last_seen) < patience
             });
             self.count.fetch_sub(before - sessions.len(), Relaxed);
         }
@@ -131,11 +245,30 @@ impl Registry {
 }
 
 impl Session {
+    fn new(in_session: InSession, silence: Option<Duration>, now: Instant) -> Self {
+        Self {
+            node: in_session.node().clone(),
+            counted: Some(in_session),
+            silence,
+            last_seen: now,
+            polls: 0,
+            posts: 0,
+            tunnels: 0,
+            stage: Stage::Open,
+            address: None,
+        }
+    }
+
     fn uses(&mut self, how: Use) -> &mut u32 {
         match how {
-            Use::Request => &mut self.requests,
+            Use::Poll => &mut self.polls,
+            Use::Post => &mut self.posts,
             Use::Tunnel => &mut self.tunnels,
         }
+    }
+
+    fn is_unused(&self) -> bool {
+        self.polls == 0 && self.posts == 0 && self.tunnels == 0
     }
 }
 
@@ -185,11 +318,11 @@ mod tests {
         let (registry, node) = (Registry::new(10), node());
         registry.open(b"sid", InSession::new(node.clone()), SILENCE, Instant::now());
         assert_eq!(node.sessions(), 1);
-        registry.begin(b"sid", &node, Use::Request, Instant::now());
+        registry.begin(b"sid", &node, Use::Poll, Instant::now());
         tokio::time::advance(SILENCE * 9).await;
         registry.sweep(Instant::now());
         assert_eq!(node.sessions(), 1, "a pending poll is no silence");
-        registry.end(b"sid", Use::Request, Instant::now());
+        registry.end(b"sid", Use::Poll, Instant::now());
         tokio::time::advance(SILENCE).await;
         registry.sweep(Instant::now());
         assert_eq!(node.sessions(), 1, "the slack holds");
@@ -215,22 +348,45 @@ mod tests {
         let (registry, node) = (Registry::new(10), node());
         let now = Instant::now();
         registry.open(b"sid", InSession::new(node.clone()), SILENCE, now);
-        registry.begin(b"sid", &node, Use::Request, now);
+        registry.begin(b"sid", &node, Use::Poll, now);
         registry.begin(b"sid", &node, Use::Tunnel, now);
         registry.end(b"sid", Use::Tunnel, now);
         assert!(registry.find(b"sid").is_some());
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_session_is_closed_between_two_posts_and_told_by_its_polls() {
+        let (registry, node) = (Registry::new(10), node());
+        let now = Instant::now();
+        let address =
+            Address { path: (*b"/socket.io/").into(), host: (*b"a").into(), revision: Revision::V4 };
+        registry.open(b"sid", InSession::new(node.clone()), SILENCE, now);
+        assert!(registry.schedule_polling(&node).is_empty(), "nobody knows yet how to address it");
+        registry.begin(b"sid", &node, Use::Post, now);
+        registry.learn_address(b"sid", || address.clone());
+        assert_eq!(registry.schedule_polling(&node).len(), 1);
+        assert!(registry.schedule_polling(&node).is_empty(), "one slot each");
+        assert_eq!(registry.begin_close(b"sid"), Closing::Busy);
+        registry.end(b"sid", Use::Post, now);
+        registry.begin(b"sid", &node, Use::Poll, now);
+        assert_eq!(registry.begin_close(b"sid"), Closing::Now(Arc::new(address)));
+        assert_eq!(registry.begin_close(b"sid"), Closing::Never);
+        assert!(registry.is_leaving(b"sid"));
+        assert_eq!(registry.begin(b"sid", &node, Use::Post, now), Begun::Leaving);
+        registry.closed_there(b"sid");
+        assert_eq!(node.sessions(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn beyond_the_bound_sessions_are_served_but_not_remembered() {
         let (registry, node) = (Registry::new(1), node());
         let now = Instant::now();
-        registry.begin(b"one", &node, Use::Request, now);
-        registry.begin(b"two", &node, Use::Request, now);
+        registry.begin(b"one", &node, Use::Poll, now);
+        registry.begin(b"two", &node, Use::Poll, now);
         assert_eq!(node.sessions(), 1);
         registry.close(b"one");
         registry.close(b"one");
-        registry.begin(b"two", &node, Use::Request, now);
+        registry.begin(b"two", &node, Use::Poll, now);
         assert!(registry.find(b"two").is_some());
     }
 }

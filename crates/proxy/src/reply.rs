@@ -1,10 +1,12 @@
 //! Every answer that we invent. Nothing else in the proxy writes a status line.
 
 use wire::Version;
+use wire::engineio::Revision;
 use wire::forward::print_connection;
 use wire::request::{Method, RequestHead};
 
 use crate::fault::{Fault, OurFault};
+use crate::registry::Use;
 
 /// The answer to a request that failed, and its status; `None` where there is nobody to tell.
 pub(crate) fn fault(fault: Fault, head: Option<&RequestHead>, keep_alive: bool) -> Option<(u16, Vec<u8>)> {
@@ -17,14 +19,34 @@ pub(crate) fn fault(fault: Fault, head: Option<&RequestHead>, keep_alive: bool) 
     if status == 503 {
         answer.line("Retry-After", "1");
     }
-    if let Some(origin) = head.filter(|_| is_engine_io).and_then(|head| head.header("origin")) {
-        // The page behind a cross-origin client must be able to read the refusal, or it cannot start again. It
-        // tells nothing that is not public.
-        answer.bytes_line("Access-Control-Allow-Origin", origin);
-        answer.line("Access-Control-Allow-Credentials", "true");
-        answer.line("Vary", "Origin");
+    if let Some(head) = head.filter(|_| is_engine_io) {
+        answer.cors_lines(head);
     }
     Some((status, answer.end(&body)))
+}
+
+/// The answer of a session that was closed on its node: to a poll the close packet, to a POST what the node would say.
+pub(crate) fn goodbye(head: &RequestHead, how: Use, keep_alive: bool) -> (u16, Vec<u8>) {
+    let (body, content_type) = match (how, head.engine_io()) {
+        (Use::Post, _) => ("ok", "text/html"),
+        (Use::Poll | Use::Tunnel, Some(engine_io)) => {
+            (close_packet(engine_io.revision), "text/plain; charset=UTF-8")
+        }
+        (Use::Poll | Use::Tunnel, None) => ("", "text/plain; charset=UTF-8"),
+    };
+    let mut answer = Answer::new(200, Some(head), keep_alive);
+    answer.line("Content-Type", content_type);
+    answer.line("Cache-Control", "no-store");
+    answer.cors_lines(head);
+    (200, answer.end(body))
+}
+
+/// A polling payload that is a close packet and nothing else.
+pub(crate) fn close_packet(revision: Revision) -> &'static str {
+    match revision {
+        Revision::V3 => "1:1",
+        Revision::V4 => "1",
+    }
 }
 
 /// Engine.IO's own form. Code 1 makes the client start a new session; for what it has no code for, 3 with our words.
@@ -77,6 +99,16 @@ impl Answer {
         self.bytes.extend_from_slice(b"\r\n");
     }
 
+    /// The page behind a cross-origin client must be able to read what ends its session, or it cannot start again. It
+    /// tells nothing that is not public.
+    fn cors_lines(&mut self, head: &RequestHead) {
+        if let Some(origin) = head.header("origin") {
+            self.bytes_line("Access-Control-Allow-Origin", origin);
+            self.line("Access-Control-Allow-Credentials", "true");
+            self.line("Vary", "Origin");
+        }
+    }
+
     fn end(mut self, body: &str) -> Vec<u8> {
         self.line("Content-Length", &body.len().to_string());
         print_connection(self.version, self.keep_alive, &mut self.bytes);
@@ -91,6 +123,7 @@ impl Answer {
 /// RFC 9110 section 15.
 fn reason_phrase(status: u16) -> &'static str {
     match status {
+        200 => "OK",
         308 => "Permanent Redirect",
         400 => "Bad Request",
         404 => "Not Found",

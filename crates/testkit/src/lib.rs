@@ -6,6 +6,8 @@
 //! - [`node`], [`clients`]: unmodified Socket.IO nodes and real `socket.io-client`s, run by Node.js.
 //! - [`page`]: two tabs of a real browser on the chat page.
 //! - [`tidelock`]: the binary itself, on ports of its own.
+//! - [`engineio`]: one Engine.IO session by hand; [`load`]: plain requests without a pause.
+//! - [`relay`]: what stands in front of two tidelocks and sends new connections to one of them.
 //! - [`certificates`]: an authority for one test, and every kind of bad certificate.
 //!
 //! Nothing sleeps. A test waits for something that happens, for at most [`PATIENCE`], and a wait that fails panics
@@ -28,12 +30,15 @@
 
 pub mod certificates;
 pub mod clients;
+pub mod engineio;
+pub mod load;
 pub mod message;
 pub mod node;
 pub mod origin;
 pub mod page;
 pub mod process;
 pub mod raw;
+pub mod relay;
 pub mod tidelock;
 
 use std::path::Path;

@@ -140,6 +140,15 @@ impl RawConnection {
         self.take_message().await.unwrap_or_else(|missing| panic!("{missing}"))
     }
 
+    /// Sends a request without a body and reads its answer, that to HEAD too; the error says what came instead.
+    pub async fn try_ask(&mut self, request: &str) -> Result<Message, String> {
+        self.try_send(request).await.map_err(|error| format!("not taken: {error}"))?;
+        if request.starts_with("HEAD ") {
+            return self.take_until(b"\r\n\r\n").await.map(Message::from_head);
+        }
+        self.take_message().await
+    }
+
     /// Reads until the other end closes or resets the connection.
     pub async fn read_to_end(&mut self) -> (Vec<u8>, End) {
         let end = loop {

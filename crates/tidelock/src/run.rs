@@ -46,8 +46,8 @@ pub(crate) fn until_told(plan: Plan) -> Result<(), StartProblem> {
         while signals.next().await == Signal::Reopen {
             proxy.reopen_log();
         }
-        tracing::info!(?deadline, "leaving: no new connections, what runs may finish");
         proxy.leave(deadline);
+        tracing::info!(?deadline, "leaving: no new connections, what runs may finish");
         leave(proxy, signals).await;
         Ok(())
     })
@@ -55,7 +55,6 @@ pub(crate) fn until_told(plan: Plan) -> Result<(), StartProblem> {
 
 /// Waits for the end; a second signal asks for it at once.
 async fn leave(proxy: Proxy, mut signals: Signals) {
-    let hurry = proxy.hurry();
     let mut ended = std::pin::pin!(proxy.ended());
     loop {
         tokio::select! {
@@ -63,7 +62,7 @@ async fn leave(proxy: Proxy, mut signals: Signals) {
             signal = signals.next() => match signal {
                 Signal::Leave => {
                     tracing::warn!("told again: ending at once");
-                    hurry.leave(Duration::ZERO);
+                    proxy.leave(Duration::ZERO);
                 }
                 Signal::Reopen => {}
             }

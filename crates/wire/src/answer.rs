@@ -88,7 +88,8 @@ impl AnswerHead {
             },
         };
         if status == 101 {
-            check_101(asked, hop.upgrade, &lines, &bytes)?;
+            // HTTP/1.0 has no upgrades (RFC 9110 section 7.8).
+            check_101(asked, hop.upgrade && version == Version::Http11, &lines, &bytes)?;
         }
         let persists = !hop.close && (version == Version::Http11 || hop.keep_alive);
         let keep_alive = persists && body != AnswerBody::UntilClose;
@@ -134,15 +135,21 @@ impl AnswerHead {
 
     /// Whether the body is a stream of server-sent events, which may be silent for as long as it likes.
     pub fn is_event_stream(&self) -> bool {
-        self.lines.iter().any(|line| {
-            const EVENT_STREAM: &[u8] = b"text/event-stream";
-            line.known == Name::ContentType
-                && line
-                    .value
-                    .of_bytes(&self.bytes)
-                    .get(..EVENT_STREAM.len())
-                    .is_some_and(|start| start.eq_ignore_ascii_case(EVENT_STREAM))
-        })
+        self.has_content_type(b"text/event-stream")
+    }
+
+    /// Whether the body is bytes and not text.
+    pub fn is_binary(&self) -> bool {
+        self.has_content_type(b"application/octet-stream")
+    }
+
+    fn has_content_type(&self, media_type: &[u8]) -> bool {
+        let begins = |value: &[u8]| {
+            value.get(..media_type.len()).is_some_and(|it| it.eq_ignore_ascii_case(media_type))
+        };
+        self.lines
+            .iter()
+            .any(|line| line.known == Name::ContentType && begins(line.value.of_bytes(&self.bytes)))
     }
 }
 

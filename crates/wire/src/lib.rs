@@ -5,19 +5,19 @@
 //! ([`request`]), its target understood ([`engineio`]), printed for the origin ([`forward`]), its body walked
 //! ([`body`]), the answer's head read ([`answer`]) and, when it opens a WebSocket, checked ([`websocket`]).
 
-pub mod answer;
+pub mod scan;
+mod lines;
+mod host;
+pub mod request;
+pub mod engineio;
+pub mod tag;
+pub mod forward;
 pub mod body;
 mod chunked;
-pub mod engineio;
-pub mod forward;
-pub mod frame;
-mod host;
-mod lines;
-mod malformed;
-pub mod request;
-pub mod scan;
-pub mod tag;
+pub mod answer;
 pub mod websocket;
+pub mod frame;
+mod malformed;
 
 pub use malformed::Malformed;
 

@@ -57,7 +57,18 @@ impl<'f> Fields<'f> {
     where
         K::Read: Clone,
     {
-        self.given(key.name).and_then(|given| key.kind.read(given)).unwrap_or_else(|| key.absent.0.clone())
+        self.readable(key).unwrap_or_else(|| key.absent.0.clone())
+    }
+
+    /// The value of a key that has a default; nothing if it is there but cannot be read.
+    pub(crate) fn readable<K: Kind>(&self, key: &Key<K, Or<K::Read>>) -> Option<K::Read>
+    where
+        K::Read: Clone,
+    {
+        match self.given(key.name) {
+            Some(given) => key.kind.read(given),
+            None => Some(key.absent.0.clone()),
+        }
     }
 
     /// The value of a key that may be left out.

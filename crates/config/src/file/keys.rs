@@ -10,7 +10,9 @@ use ipnet::IpNet;
 
 use super::declared::{Key, Optional, Or, Required, Section, Shape, Sub};
 use super::hosts::{HostHeader, ListenAddress, Networks, NodeAddress, RouteHost, RoutePath};
-use super::kinds::{Count, FilePath, Flag, LogPlace, Name, SecretText, Size, SizeOrNone, Time, Word};
+use super::kinds::{
+    Count, FilePath, Flag, LogPlace, Name, OrNone, SecretText, Size, SocketPlace, Time, Word,
+};
 use super::upstream::NodeList;
 use crate::plan::{AccessLog, Balance, LogFormat, Sticky};
 
@@ -28,11 +30,9 @@ pub(crate) static FILE: Section = Section {
         &TIMEOUTS,
         &LOG,
         &DRAIN,
+        &ADMIN,
     ],
-    later: &[
-        ("app", "start the processes yourself, and list them as `nodes` of an `[upstream.NAME]`"),
-        ("admin", "leave it out until then"),
-    ],
+    later: &[("app", "start the processes yourself, and list them as `nodes` of an `[upstream.NAME]`")],
 };
 
 pub(crate) static WORKERS: Key<Count, Optional> = Key {
@@ -197,7 +197,7 @@ pub(crate) static LIMITS: Sub = Sub {
     name: "limits",
     shape: Shape::One,
     section: &Section {
-        doc: "Bounds of buffers, queues and maps.",
+        doc: "Bounds of buffers, queues and maps, and of what a WebSocket tunnel may carry.",
         keys: &[
             &TARGET_BYTES_MAX,
             &HEAD_BYTES_MAX,
@@ -208,6 +208,9 @@ pub(crate) static LIMITS: Sub = Sub {
             &SESSIONS_MAX,
             &ORIGIN_IDLE_MAX,
             &ATTEMPTS_MAX,
+            &MESSAGE_BYTES_MAX,
+            &MESSAGES_PER_SECOND_MAX,
+            &TUNNEL_AGE_MAX,
         ],
         later: &[],
     },
@@ -230,9 +233,9 @@ pub(crate) static HEADER_LINES_MAX: Key<Count, Or<u64>> = Key {
     absent: Or(100),
     doc: "Most header lines in one head; beyond it the client gets 431, or 502 when it is the node's.",
 };
-pub(crate) static BODY_BYTES_MAX: Key<SizeOrNone, Or<Option<u64>>> = Key {
+pub(crate) static BODY_BYTES_MAX: Key<OrNone<Size>, Or<Option<u64>>> = Key {
     name: "body_bytes_max",
-    kind: SizeOrNone(Size { least: KIB, most: 1 << 40 }),
+    kind: OrNone(Size { least: KIB, most: 1 << 40 }),
     absent: Or(None),
     doc: "Longest body of a request, or \"none\" for no bound; beyond it the client gets 413.",
 };
@@ -265,6 +268,27 @@ pub(crate) static ATTEMPTS_MAX: Key<Count, Or<u64>> = Key {
     kind: Count { least: 1, most: 16 },
     absent: Or(3),
     doc: "Most nodes tried for one request that may be tried again.",
+};
+pub(crate) static MESSAGE_BYTES_MAX: Key<OrNone<Size>, Or<Option<u64>>> = Key {
+    name: "message_bytes_max",
+    kind: OrNone(Size { least: 1, most: 1 << 40 }),
+    absent: Or(None),
+    doc: "Longest message in a WebSocket tunnel, either way, as it is sent, or \"none\" for no bound; beyond it both \
+          ends get Close 1009.",
+};
+pub(crate) static MESSAGES_PER_SECOND_MAX: Key<Count, Or<u64>> = Key {
+    name: "messages_per_second_max",
+    kind: Count { least: 0, most: 1_000_000 },
+    absent: Or(0),
+    doc: "Most messages a client may send in a second through one WebSocket tunnel; 0 is no bound. Beyond it the \
+          tunnel is closed with 1008.",
+};
+pub(crate) static TUNNEL_AGE_MAX: Key<OrNone<Time>, Or<Option<Duration>>> = Key {
+    name: "tunnel_age_max",
+    kind: OrNone(Time { least: Duration::from_secs(1), most: Duration::from_hours(365 * 24) }),
+    absent: Or(None),
+    doc: "Longest life of a WebSocket tunnel, or \"none\" for no bound. It is closed with 1012 between 90 % and \
+          100 % of it.",
 };
 
 pub(crate) static TIMEOUTS: Sub = Sub {
@@ -352,16 +376,49 @@ pub(crate) static DRAIN: Sub = Sub {
     name: "drain",
     shape: Shape::One,
     section: &Section {
-        doc: "How the proxy leaves when it is told to stop.",
-        keys: &[&DEADLINE],
+        doc: "How sessions leave: those of a node that is drained or removed, and all of them when the proxy is told \
+              to stop.",
+        keys: &[&WINDOW, &DEADLINE],
         later: &[],
     },
+};
+pub(crate) static WINDOW: Key<Time, Or<Duration>> = Key {
+    name: "window",
+    kind: Time { least: Duration::ZERO, most: Duration::from_hours(24) },
+    absent: Or(Duration::from_secs(10)),
+    doc: "The sessions of what leaves are spread over so long, so that their clients do not all come back at once. \
+          Not longer than `deadline`, and as long as it when left out beside a shorter one.",
 };
 pub(crate) static DEADLINE: Key<Time, Or<Duration>> = Key {
     name: "deadline",
     kind: Time { least: Duration::ZERO, most: Duration::from_hours(24) },
     absent: Or(Duration::from_secs(30)),
     doc: "How long running requests and tunnels may take to finish.",
+};
+
+pub(crate) static ADMIN: Sub = Sub {
+    name: "admin",
+    shape: Shape::One,
+    section: &Section {
+        doc: "How the running tidelock is talked to, and whether it follows this file.",
+        keys: &[&SOCKET, &WATCH],
+        later: &[],
+    },
+};
+pub(crate) static SOCKET: Key<SocketPlace, Optional> = Key {
+    name: "socket",
+    kind: SocketPlace,
+    absent: Optional(
+        "`tidelock/admin.sock` under $XDG_RUNTIME_DIR, or under the system's run directory for root",
+    ),
+    doc: "Where the verbs of the command line reach it: the path of a Unix socket, or \"off\" for none. Relative to \
+          the folder of this file.",
+};
+pub(crate) static WATCH: Key<Flag, Or<bool>> = Key {
+    name: "watch",
+    kind: Flag,
+    absent: Or(false),
+    doc: "Whether this file is watched, and applied when it changes.",
 };
 
 /// The same key in an upstream.

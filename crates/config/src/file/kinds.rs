@@ -11,7 +11,7 @@ use toml::de::DeValue;
 use super::declared::{Kind, Written};
 use super::fields::Given;
 use super::units::{DURATIONS, NotAnAmount, SIZES, Units};
-use crate::plan::AccessLog;
+use crate::plan::{AccessLog, AdminSocket};
 use crate::suggest::nearest;
 
 /// A bare number.
@@ -26,14 +26,14 @@ pub(crate) struct Size {
     pub(crate) most: u64,
 }
 
-/// A [`Size`], or `"none"`.
-pub(crate) struct SizeOrNone(pub(crate) Size);
-
 /// A string of a number and a unit.
 pub(crate) struct Time {
     pub(crate) least: Duration,
     pub(crate) most: Duration,
 }
+
+/// An amount, or `"none"`.
+pub(crate) struct OrNone<K>(pub(crate) K);
 
 /// One of a few words, each of which stands for a value.
 pub(crate) struct Word<T: 'static>(pub(crate) &'static [(&'static str, T)]);
@@ -49,6 +49,9 @@ pub(crate) struct FilePath;
 
 /// `"stdout"`, `"off"` or a path, not yet joined to the file's folder.
 pub(crate) struct LogPlace;
+
+/// `"off"` or the path of a Unix socket, not yet joined to the file's folder.
+pub(crate) struct SocketPlace;
 
 /// A secret of at least so many bytes.
 pub(crate) struct SecretText {
@@ -109,31 +112,6 @@ impl Written for Size {
     }
 }
 
-impl Kind for SizeOrNone {
-    type Read = Option<u64>;
-
-    fn read(&self, given: Given<'_>) -> Option<Option<u64>> {
-        match given.value.get_ref() {
-            DeValue::String(text) if text == NONE => Some(None),
-            _ => self.0.read(given).map(Some),
-        }
-    }
-
-    fn range(&self) -> Option<String> {
-        self.0.range()
-    }
-
-    fn schema(&self) -> Map<String, Json> {
-        schema(json!({ "anyOf": [{ "const": NONE }, self.0.schema()] }))
-    }
-}
-
-impl Written for SizeOrNone {
-    fn written(&self, value: &Option<u64>) -> Json {
-        value.map_or_else(|| json!(NONE), |bytes| self.0.written(&bytes))
-    }
-}
-
 impl Kind for Time {
     type Read = Duration;
 
@@ -153,6 +131,31 @@ impl Kind for Time {
 impl Written for Time {
     fn written(&self, value: &Duration) -> Json {
         json!(DURATIONS.write(millis(*value)))
+    }
+}
+
+impl<K: Written> Kind for OrNone<K> {
+    type Read = Option<K::Read>;
+
+    fn read(&self, given: Given<'_>) -> Option<Option<K::Read>> {
+        match given.value.get_ref() {
+            DeValue::String(text) if text == NONE => Some(None),
+            _ => self.0.read(given).map(Some),
+        }
+    }
+
+    fn range(&self) -> Option<String> {
+        self.0.range()
+    }
+
+    fn schema(&self) -> Map<String, Json> {
+        schema(json!({ "anyOf": [{ "const": NONE }, self.0.schema()] }))
+    }
+}
+
+impl<K: Written> Written for OrNone<K> {
+    fn written(&self, value: &Option<K::Read>) -> Json {
+        value.as_ref().map_or_else(|| json!(NONE), |amount| self.0.written(amount))
     }
 }
 
@@ -244,12 +247,8 @@ impl Kind for LogPlace {
         match given.text("\"stdout\", \"off\" or the path of a file", || quote(STDOUT))? {
             STDOUT => Some(AccessLog::Stdout),
             OFF => Some(AccessLog::Off),
-            // A bare word is somebody's guess at a keyword; a file of that name would be a surprise.
-            text if !text.contains(['/', '.']) => given.refuse(
-                format!("`{}` wants \"{STDOUT}\", \"{OFF}\" or the path of a file", given.name),
-                Some(format!("a file in this folder is written `{} = \"./{text}\"`", given.name)),
-            ),
-            text => Some(AccessLog::File(PathBuf::from(text))),
+            text => path(given, text, &format!("\"{STDOUT}\", \"{OFF}\" or the path of a file"))
+                .map(AccessLog::File),
         }
     }
 
@@ -265,6 +264,22 @@ impl Written for LogPlace {
             AccessLog::Off => json!(OFF),
             AccessLog::File(path) => json!(path),
         }
+    }
+}
+
+impl Kind for SocketPlace {
+    type Read = AdminSocket;
+
+    fn read(&self, given: Given<'_>) -> Option<AdminSocket> {
+        let wanted = "the path of a socket or \"off\"";
+        match given.text(wanted, || quote("./admin.sock"))? {
+            OFF => Some(AdminSocket::Off),
+            text => path(given, text, wanted).map(AdminSocket::Path),
+        }
+    }
+
+    fn schema(&self) -> Map<String, Json> {
+        schema(json!({ "type": "string", "minLength": 1 }))
     }
 }
 
@@ -298,6 +313,18 @@ pub(crate) fn schema(object: Json) -> Map<String, Json> {
 /// A string as the file writes it.
 pub(crate) fn quote(text: &str) -> String {
     format!("\"{text}\"")
+}
+
+/// A path where a word might have stood.
+fn path(given: Given<'_>, text: &str, wanted: &str) -> Option<PathBuf> {
+    // A bare word is somebody's guess at a keyword; a file of that name would be a surprise.
+    if text.contains(['/', '.']) {
+        return Some(PathBuf::from(text));
+    }
+    given.refuse(
+        format!("`{}` wants {wanted}", given.name),
+        Some(format!("a file in this folder is written `{} = \"./{text}\"`", given.name)),
+    )
 }
 
 fn amount(given: Given<'_>, units: &Units, bounds: RangeInclusive<u64>) -> Option<u64> {

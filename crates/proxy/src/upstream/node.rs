@@ -2,11 +2,14 @@
 //! nowhere else.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use config::roster::RosterNode;
+use tokio::time::Instant;
 use wire::tag::Tag;
+
+use crate::bell::Bells;
 
 /// A running backend of an upstream.
 #[derive(Debug)]
@@ -18,16 +21,28 @@ pub(crate) struct Node {
     state: AtomicU32,
     in_flight: AtomicUsize,
     sessions: AtomicUsize,
+    /// Why its health is what it is, and since when.
+    cause: Mutex<(&'static str, Instant)>,
+    /// The tunnels to it, each of which can be told to close.
+    pub(crate) tunnels: Bells,
     /// `pingInterval + pingTimeout` that its last handshake told, in milliseconds; 0 before the first.
     silence_ms: AtomicU64,
 }
 
-/// Whether a node is given new work.
+/// What is known of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum State {
-    /// It is; so many failures in a row are held against it.
+pub(crate) struct State {
+    pub(crate) health: Health,
+    /// It is leaving: its sessions go on, nothing new comes.
+    pub(crate) is_draining: bool,
+}
+
+/// Whether a node answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Health {
+    /// It does; so many failures in a row are held against it.
     Up { failures: u32 },
-    /// It is not, until a probe reaches it.
+    /// It does not, until a probe reaches it.
     Down,
 }
 
@@ -42,6 +57,10 @@ pub(crate) enum Observed {
     Refused,
     /// No connection, no answer, or no answer in time.
     Failed(&'static str),
+    /// Somebody wants it to leave.
+    ToldToDrain,
+    /// Somebody wants it to stay after all.
+    ToldToStay,
 }
 
 impl Node {
@@ -50,7 +69,9 @@ impl Node {
             upstream: upstream.to_owned(),
             roster,
             tag,
-            state: AtomicU32::new(State::Up { failures: 0 }.to_word()),
+            state: AtomicU32::new(State::FRESH.to_word()),
+            cause: Mutex::new(("not asked yet", Instant::now())),
+            tunnels: Bells::default(),
             in_flight: AtomicUsize::new(0),
             sessions: AtomicUsize::new(0),
             silence_ms: AtomicU64::new(0),
@@ -62,17 +83,22 @@ impl Node {
     }
 
     pub(crate) fn is_up(&self) -> bool {
-        matches!(self.state(), State::Up { .. })
+        matches!(self.state().health, Health::Up { .. })
     }
 
-    fn state(&self) -> State {
+    pub(crate) fn is_draining(&self) -> bool {
+        self.state().is_draining
+    }
+
+    pub(crate) fn state(&self) -> State {
         State::from_word(self.state.load(Relaxed))
     }
 
-    /// The one place where a node goes down or comes back. `true` if it just went down and wants probing.
+    /// The one place where a node goes down, comes back, or begins to leave. `true` if it just went down and wants
+    /// probing.
     pub(crate) fn observe(&self, observed: Observed) -> bool {
         // Nearly every exchange ends here, and must not write to what the other workers read.
-        if observed == Observed::Answered && self.state() == (State::Up { failures: 0 }) {
+        if observed == Observed::Answered && self.state() == State::FRESH {
             return false;
         }
         let change = |word| Some(State::from_word(word).after(observed).to_word());
@@ -80,19 +106,34 @@ impl Node {
             Ok(word) | Err(word) => State::from_word(word),
         };
         let after = before.after(observed);
-        let (node, upstream) = (&self.roster.written, &self.upstream);
-        match (before, after) {
-            (State::Up { .. }, State::Down) => {
-                let cause = observed.cause();
-                tracing::warn!(upstream, node, address = %self.address(), cause, "node down");
+        let (node, upstream, address, cause) =
+            (&self.roster.written, &self.upstream, self.address(), observed.cause());
+        match (before.is_draining, after.is_draining) {
+            (false, true) => {
+                tracing::info!(upstream, node, %address, sessions = self.sessions(), "node draining");
+            }
+            (true, false) => tracing::info!(upstream, node, %address, "node takes part again"),
+            (false, false) | (true, true) => {}
+        }
+        if matches!(before.health, Health::Down) != matches!(after.health, Health::Down) {
+            *self.cause.lock().unwrap_or_else(PoisonError::into_inner) = (cause, Instant::now());
+        }
+        match (before.health, after.health) {
+            (Health::Up { .. }, Health::Down) => {
+                tracing::warn!(upstream, node, %address, cause, "node down");
                 true
             }
-            (State::Down, State::Up { .. }) => {
-                tracing::info!(upstream, node, address = %self.address(), cause = observed.cause(), "node up");
+            (Health::Down, Health::Up { .. }) => {
+                tracing::info!(upstream, node, %address, cause, "node up");
                 false
             }
-            (State::Up { .. }, State::Up { .. }) | (State::Down, State::Down) => false,
+            (Health::Up { .. }, Health::Up { .. }) | (Health::Down, Health::Down) => false,
         }
+    }
+
+    /// Why its health is what it is, and since when.
+    pub(crate) fn cause(&self) -> (&'static str, Instant) {
+        *self.cause.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn in_flight(&self) -> usize {
@@ -114,28 +155,42 @@ impl Node {
 }
 
 impl State {
+    const FRESH: Self = Self { health: Health::Up { failures: 0 }, is_draining: false };
+
     fn after(self, observed: Observed) -> Self {
-        match (self, observed) {
-            (Self::Up { .. } | Self::Down, Observed::Answered | Observed::Reached) => {
-                Self::Up { failures: 0 }
-            }
+        let health = match (self.health, observed) {
+            (_, Observed::Answered | Observed::Reached) => Health::Up { failures: 0 },
             // The system refuses for a process that is gone; waiting for a second opinion would cost a request.
-            (Self::Up { .. }, Observed::Refused) => Self::Down,
-            (Self::Up { failures }, Observed::Failed(_)) if failures + 1 >= FAILURES_MAX => Self::Down,
-            (Self::Up { failures }, Observed::Failed(_)) => Self::Up { failures: failures + 1 },
-            (Self::Down, Observed::Refused | Observed::Failed(_)) => Self::Down,
-        }
+            (Health::Up { .. }, Observed::Refused) => Health::Down,
+            (Health::Up { failures }, Observed::Failed(_)) if failures + 1 >= FAILURES_MAX => Health::Down,
+            (Health::Up { failures }, Observed::Failed(_)) => Health::Up { failures: failures + 1 },
+            (Health::Down, Observed::Refused | Observed::Failed(_)) => Health::Down,
+            (health, Observed::ToldToDrain | Observed::ToldToStay) => health,
+        };
+        let is_draining = match observed {
+            Observed::ToldToDrain => true,
+            Observed::ToldToStay => false,
+            Observed::Answered | Observed::Reached | Observed::Refused | Observed::Failed(_) => {
+                self.is_draining
+            }
+        };
+        Self { health, is_draining }
     }
 
     fn to_word(self) -> u32 {
-        match self {
-            Self::Up { failures } => failures,
-            Self::Down => u32::MAX,
-        }
+        let health = match self.health {
+            Health::Up { failures } => failures,
+            Health::Down => WORD_DOWN,
+        };
+        if self.is_draining { health | WORD_DRAINING } else { health }
     }
 
     fn from_word(word: u32) -> Self {
-        if word == u32::MAX { Self::Down } else { Self::Up { failures: word } }
+        let health = match word & !WORD_DRAINING {
+            WORD_DOWN => Health::Down,
+            failures => Health::Up { failures },
+        };
+        Self { health, is_draining: word & WORD_DRAINING != 0 }
     }
 }
 
@@ -146,6 +201,7 @@ impl Observed {
             Self::Reached => "a probe reached it",
             Self::Refused => "connection refused",
             Self::Failed(cause) => cause,
+            Self::ToldToDrain | Self::ToldToStay => "told so",
         }
     }
 }
@@ -192,6 +248,8 @@ impl Drop for InSession {
     }
 }
 
+const WORD_DRAINING: u32 = 1 << 31;
+const WORD_DOWN: u32 = WORD_DRAINING - 1;
 /// Failures in a row, none of them a refusal, after which a node is left alone.
 const FAILURES_MAX: u32 = 3;
 
@@ -219,6 +277,18 @@ mod tests {
         assert!(!node.observe(Observed::Failed("x")));
         node.observe(Observed::Reached);
         assert!(node.is_up());
+    }
+
+    #[test]
+    fn draining_and_health_do_not_touch_each_other() {
+        let node = node();
+        node.observe(Observed::ToldToDrain);
+        assert!(node.is_draining() && node.is_up());
+        node.observe(Observed::Refused);
+        node.observe(Observed::Reached);
+        assert!(node.is_draining() && node.is_up());
+        node.observe(Observed::ToldToStay);
+        assert!(!node.is_draining());
     }
 
     #[test]

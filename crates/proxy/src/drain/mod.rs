@@ -1,6 +1,10 @@
 //! Leaving: who is told, who is waited for, and until when. Every connection and every tunnel holds a [`Live`] from
 //! its accept to its end, so that none is forgotten.
 
+pub(crate) mod schedule;
+pub(crate) mod node;
+pub(crate) mod polling;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 

@@ -1,0 +1,269 @@
+//! What has to be done when one plan takes the place of another. Pure: compares, and touches nothing.
+//! Order alone is no difference: two plans with nothing between them serve the same.
+//!
+//! What the plan only points at is not compared: a certificate may have changed in its file, a name may mean another
+//! address.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::plan::{Admin, HostPattern, Listen, NodeSpec, Plan, Upstream, UpstreamId};
+
+mod say;
+
+/// What is different in the new plan. Its `Display` says it in a line for each thing, without a line feed at the end.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Diff {
+    /// Addresses to open, to close, or to speak otherwise on.
+    pub listens: Listens,
+    /// Pools of nodes that come, go or change, by name.
+    pub upstreams: Upstreams,
+    /// Whether some request now goes to an upstream of another name, or to none.
+    pub routes: bool,
+    /// Whether [`Plan::timeouts`] differ. Upstreams that inherit them are among the changed ones.
+    pub timeouts: bool,
+    /// Whether [`Plan::limits`] differ.
+    pub limits: bool,
+    /// Whether [`Plan::log`] differs.
+    pub log: bool,
+    /// Whether [`Plan::drain`] differs.
+    pub drain: bool,
+    /// Whether [`Plan::trusted_proxies`] differ.
+    pub trusted_proxies: bool,
+    /// Whether [`Plan::sticky_secret`] differs: tags under the old one do not resolve under the new.
+    pub sticky_secret: bool,
+    /// Whether [`Admin::watch`] differs.
+    pub watch: bool,
+    /// Keys that differ and cannot be applied while tidelock runs, as the file spells them: `workers`,
+    /// `admin.socket`.
+    pub needs_restart: Vec<&'static str>,
+}
+
+/// The listens that differ. One is the same if it has the same address; of several at the same address, which must
+/// have port 0, the first is the same as the first, and so on.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Listens {
+    /// Those to open, in the new plan's order.
+    pub added: Vec<Listen>,
+    /// Those to close, in the old plan's order.
+    pub removed: Vec<Listen>,
+    /// Those at an address that stays open, the bytes of which are treated otherwise.
+    pub changed: Vec<Changed<Listen>>,
+    /// For each of the new plan's listens, the index of the old plan's that is already open at its address. Says
+    /// which of several at port 0 is meant; holds no difference by itself.
+    pub open: Vec<Option<usize>>,
+}
+
+/// The upstreams that differ; one is the same if it has the same name.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Upstreams {
+    /// Those that only the new plan has, in its order.
+    pub added: Vec<Arc<Upstream>>,
+    /// Those that only the old plan has, in its order.
+    pub removed: Vec<Arc<Upstream>>,
+    /// Those that both have, but not alike, in the new plan's order.
+    pub changed: Vec<UpstreamChange>,
+}
+
+/// An upstream that both plans have, with at least one difference.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UpstreamChange {
+    /// All of it.
+    pub upstream: Changed<Arc<Upstream>>,
+    /// Its nodes that differ; none do if only its other keys do.
+    pub nodes: Nodes,
+}
+
+/// The nodes that differ in one upstream; one is the same if it is written the same.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Nodes {
+    /// Those that only the new plan has, in its order.
+    pub added: Vec<NodeSpec>,
+    /// Those that only the old plan has, in its order: they are to be drained.
+    pub removed: Vec<NodeSpec>,
+    /// Those with another weight, or that became a backup or ceased to be one, in the new plan's order.
+    pub changed: Vec<Changed<NodeSpec>>,
+}
+
+/// Something that both plans have, but not alike.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changed<T> {
+    /// As it was.
+    pub old: T,
+    /// As it is to be.
+    pub new: T,
+}
+
+/// What is different in `new`.
+pub fn diff(old: &Plan, new: &Plan) -> Diff {
+    // Taken apart, so that a part that a plan gets later is not forgotten here.
+    let Plan {
+        workers,
+        listens,
+        routes: _,
+        upstreams,
+        trusted_proxies,
+        sticky_secret,
+        limits,
+        timeouts,
+        log,
+        drain,
+        admin: Admin { socket, watch },
+    } = old;
+    let restart = [("workers", *workers != new.workers), ("admin.socket", *socket != new.admin.socket)];
+    Diff {
+        listens: Listens::between(listens, &new.listens),
+        upstreams: Upstreams::between(upstreams, &new.upstreams),
+        routes: !are_routes_alike(old, new),
+        timeouts: *timeouts != new.timeouts,
+        limits: *limits != new.limits,
+        log: *log != new.log,
+        drain: *drain != new.drain,
+        trusted_proxies: *trusted_proxies != new.trusted_proxies,
+        sticky_secret: *sticky_secret != new.sticky_secret,
+        watch: *watch != new.admin.watch,
+        needs_restart: restart.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect(),
+    }
+}
+
+impl Diff {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.listens.is_empty()
+            && self.upstreams.is_empty()
+            && self.needs_restart.is_empty()
+            && self.parts().all(|(_, differs)| !differs)
+    }
+
+    /// What is only known to differ or not, as the file calls it.
+    fn parts(&self) -> impl Iterator<Item = (&'static str, bool)> {
+        [
+            ("routes", self.routes),
+            ("timeouts", self.timeouts),
+            ("limits", self.limits),
+            ("log", self.log),
+            ("drain", self.drain),
+            ("trusted_proxies", self.trusted_proxies),
+            ("sticky_secret", self.sticky_secret),
+            ("admin.watch", self.watch),
+        ]
+        .into_iter()
+    }
+}
+
+impl Listens {
+    fn between(old: &[Listen], new: &[Listen]) -> Self {
+        let mut unmatched: HashMap<SocketAddr, VecDeque<usize>> = HashMap::new();
+        for (index, listen) in old.iter().enumerate() {
+            unmatched.entry(listen.address).or_default().push_back(index);
+        }
+        let mut listens = Self::default();
+        for listen in new {
+            let open = unmatched.get_mut(&listen.address).and_then(VecDeque::pop_front);
+            match open.and_then(|index| old.get(index)) {
+                Some(before) if before == listen => {}
+                Some(before) => listens.changed.push(Changed { old: before.clone(), new: listen.clone() }),
+                None => listens.added.push(listen.clone()),
+            }
+            listens.open.push(open);
+        }
+        let mut left: Vec<usize> = unmatched.into_values().flatten().collect();
+        left.sort_unstable();
+        listens.removed = left.into_iter().filter_map(|index| old.get(index).cloned()).collect();
+        listens
+    }
+
+    /// Whether each listen is the same in both plans.
+    pub fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
+    }
+}
+
+impl Upstreams {
+    fn between(old: &[Arc<Upstream>], new: &[Arc<Upstream>]) -> Self {
+        let Sorted { added, removed, both } = sort(old, new, |upstream| &*upstream.name);
+        let changed = both.into_iter().filter_map(UpstreamChange::between).collect();
+        Self { added, removed, changed }
+    }
+
+    /// Whether each upstream is the same in both plans.
+    pub fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
+    }
+}
+
+impl UpstreamChange {
+    fn between(upstream: Changed<Arc<Upstream>>) -> Option<Self> {
+        let nodes = Nodes::between(&upstream.old.nodes, &upstream.new.nodes);
+        let change = Self { upstream, nodes };
+        let is_alike = change.nodes.is_empty() && change.parts().all(|(_, differs)| !differs);
+        (!is_alike).then_some(change)
+    }
+
+    /// What is not its nodes, as the file calls it.
+    fn parts(&self) -> impl Iterator<Item = (&'static str, bool)> {
+        let Changed { old, new } = &self.upstream;
+        // The name is what they were matched by.
+        let Upstream { name: _, nodes: _, sticky, balance, host, timeouts } = &**old;
+        [
+            ("sticky", *sticky != new.sticky),
+            ("balance", *balance != new.balance),
+            ("host", *host != new.host),
+            ("timeouts", *timeouts != new.timeouts),
+        ]
+        .into_iter()
+    }
+}
+
+impl Nodes {
+    fn between(old: &[NodeSpec], new: &[NodeSpec]) -> Self {
+        let Sorted { added, removed, mut both } = sort(old, new, |node| &*node.written);
+        both.retain(|node| node.old != node.new);
+        Self { added, removed, changed: both }
+    }
+
+    /// Whether each node is the same in both plans.
+    pub fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
+    }
+}
+
+struct Sorted<T> {
+    added: Vec<T>,
+    removed: Vec<T>,
+    both: Vec<Changed<T>>,
+}
+
+/// Puts what has the same key together; no key may be twice on one side.
+fn sort<T: Clone>(old: &[T], new: &[T], key: impl Fn(&T) -> &str) -> Sorted<T> {
+    let mut before: HashMap<&str, &T> = old.iter().map(|old| (key(old), old)).collect();
+    let mut sorted = Sorted { added: Vec::new(), removed: Vec::new(), both: Vec::new() };
+    for new in new {
+        match before.remove(key(new)) {
+            Some(old) => sorted.both.push(Changed { old: old.clone(), new: new.clone() }),
+            None => sorted.added.push(new.clone()),
+        }
+    }
+    sorted.removed = old.iter().filter(|old| before.contains_key(key(old))).cloned().collect();
+    sorted
+}
+
+/// Whether every request goes to an upstream of the same name. The order of routes follows from what they match, and
+/// no two match the same.
+fn are_routes_alike(old: &Plan, new: &Plan) -> bool {
+    let before: Vec<Resolved<'_>> = resolved(old).collect();
+    old.routes.len() == new.routes.len() && resolved(new).all(|route| before.contains(&route))
+}
+
+/// The host, the path and the name of the upstream.
+type Resolved<'p> = (&'p HostPattern, &'p str, Option<&'p str>);
+
+/// The routes of a plan, with names in the place of ids, which mean something else in every plan.
+fn resolved(plan: &Plan) -> impl Iterator<Item = Resolved<'_>> {
+    let name = |UpstreamId(index): UpstreamId| plan.upstreams.get(index).map(|upstream| &*upstream.name);
+    plan.routes.iter().map(move |route| (&route.host, &*route.path, name(route.upstream)))
+}
+
+#[cfg(test)]
+mod tests;

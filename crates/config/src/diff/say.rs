@@ -1,0 +1,77 @@
+//! Says in plain lines what a reload changes. Decides nothing.
+
+use std::fmt;
+
+use super::{Changed, Diff, UpstreamChange};
+use crate::plan::{Listen, NodeSpec, Scheme, Upstream};
+
+impl fmt::Display for Diff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            return f.write_str("nothing changed");
+        }
+        f.write_str(&self.lines().join("\n"))
+    }
+}
+
+impl Diff {
+    fn lines(&self) -> Vec<String> {
+        let Self { listens, upstreams, .. } = self;
+        let listen = |sign: &str, listen: &Listen| {
+            format!("listen {sign} {} ({})", listen.address, words(&listen.scheme))
+        };
+        let upstream = |sign: &str, upstream: &Upstream| {
+            let nodes: Vec<&str> = upstream.nodes.iter().map(|node| &*node.written).collect();
+            format!("upstream {sign} {} ({})", upstream.name, nodes.join(", "))
+        };
+        let mut lines: Vec<String> = Vec::new();
+        lines.extend(listens.added.iter().map(|added| listen("+", added)));
+        lines.extend(listens.removed.iter().map(|removed| listen("-", removed)));
+        lines.extend(listens.changed.iter().map(changed_listen));
+        lines.extend(upstreams.added.iter().map(|added| upstream("+", added)));
+        lines.extend(upstreams.removed.iter().map(|removed| upstream("-", removed)));
+        lines.extend(upstreams.changed.iter().map(changed_upstream));
+        let parts: Vec<&str> = self.parts().filter_map(|(name, differs)| differs.then_some(name)).collect();
+        lines.extend((!parts.is_empty()).then(|| format!("changed: {}", parts.join(", "))));
+        lines.extend(
+            (!self.needs_restart.is_empty())
+                .then(|| format!("needs a restart: {}", self.needs_restart.join(", "))),
+        );
+        lines
+    }
+}
+
+fn changed_listen(Changed { old, new }: &Changed<Listen>) -> String {
+    let address = new.address;
+    match (words(&old.scheme), words(&new.scheme)) {
+        (before, after) if before == after => format!("listen {address}: other certificates"),
+        (before, after) => format!("listen {address}: {before} to {after}"),
+    }
+}
+
+fn changed_upstream(change: &UpstreamChange) -> String {
+    let nodes = &change.nodes;
+    let mut said: Vec<String> = Vec::new();
+    said.extend(nodes.added.iter().map(|node| format!("+ {}", node.written)));
+    said.extend(nodes.removed.iter().map(|node| format!("- {}", node.written)));
+    said.extend(nodes.changed.iter().map(changed_node));
+    said.extend(change.parts().filter(|(_, differs)| *differs).map(|(part, _)| format!("other {part}")));
+    format!("upstream {}: {}", change.upstream.new.name, said.join(", "))
+}
+
+fn changed_node(Changed { old, new }: &Changed<NodeSpec>) -> String {
+    let weight = (old.weight != new.weight).then(|| format!("weight {} to {}", old.weight, new.weight));
+    let backup = (old.backup != new.backup)
+        .then(|| (if new.backup { "now a backup" } else { "no backup any more" }).to_owned());
+    let said: Vec<String> = weight.into_iter().chain(backup).collect();
+    format!("~ {} ({})", new.written, said.join(", "))
+}
+
+fn words(scheme: &Scheme) -> String {
+    match scheme {
+        Scheme::Plain => "http".to_owned(),
+        Scheme::RedirectToHttps { port: None } => "redirect to https".to_owned(),
+        Scheme::RedirectToHttps { port: Some(port) } => format!("redirect to https on port {port}"),
+        Scheme::Tls(_) => "https".to_owned(),
+    }
+}

@@ -1,0 +1,242 @@
+//! One direction of a tunnel: reads here, writes there, and knows where frames and messages end, so that it can be
+//! told to stop between two of them.
+
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWrite};
+use wire::frame::{Edge, FrameEdges};
+
+use crate::buffers::Buffers;
+use crate::stream::Stream;
+
+/// One direction, from a source to a sink.
+#[derive(Debug, Default)]
+pub(super) struct Direction {
+    /// Read and not yet written. Empty, and without memory, whenever the sink keeps up.
+    pending: BytesMut,
+    /// Of what was read.
+    edges: FrameEdges,
+    flow: Flow,
+    /// The source's own Close frame has been read: it says no more.
+    has_said_close: bool,
+    /// The source has sent its end.
+    source_ended: bool,
+    /// The source's end is not passed on by itself: the owner is asked first, and may have a farewell to say.
+    asks_at_end: bool,
+    /// The sink is to get the end as soon as it has what is pending.
+    is_finishing: bool,
+    /// The sink has got the end, or is broken.
+    sink_ended: bool,
+    bytes: u64,
+}
+
+/// What passes.
+#[derive(Debug, Default)]
+enum Flow {
+    /// Everything.
+    #[default]
+    All,
+    /// What is there up to the next edge. Then the farewell, and nothing else.
+    UntilEdge { may_split_message: bool, farewell: Box<[u8]> },
+    /// What is there up to the source's Close, and that.
+    UntilClose,
+    /// Nothing. It is read all the same: a close with bytes unread would be a reset.
+    Nothing,
+}
+
+/// Which end of a direction is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Broken {
+    Source,
+    Sink,
+}
+
+impl Direction {
+    /// A direction whose source has already said something.
+    pub(super) fn with_early(early: BytesMut) -> Self {
+        let mut direction = Self::default();
+        direction.admit(early);
+        direction
+    }
+
+    /// Its source's end is not passed on until [`Direction::finish`] is called.
+    pub(super) fn asking_at_end(self) -> Self {
+        Self { asks_at_end: true, ..self }
+    }
+
+    /// Bytes written to the sink.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// What was read first, while it is still here to be looked at.
+    pub(super) fn pending(&self) -> &[u8] {
+        &self.pending
+    }
+
+    pub(super) fn has_said_close(&self) -> bool {
+        self.has_said_close
+    }
+
+    /// Whether the sink has got all that it will get, the end excepted.
+    pub(super) fn is_quiet(&self) -> bool {
+        matches!(self.flow, Flow::Nothing) && self.pending.is_empty()
+    }
+
+    /// Says `farewell` to the sink at the next edge, and nothing afterwards. Where the source has said its own Close
+    /// there is nothing left to say.
+    pub(super) fn say_farewell(&mut self, farewell: Vec<u8>, may_split_message: bool) {
+        if self.has_said_close || matches!(self.flow, Flow::Nothing) {
+            return;
+        }
+        let is_at_edge =
+            if may_split_message { self.edges.is_at_frame_edge() } else { self.edges.is_at_message_edge() };
+        if is_at_edge {
+            self.pending.extend_from_slice(&farewell);
+            self.flow = Flow::Nothing;
+        } else {
+            self.flow = Flow::UntilEdge { may_split_message, farewell: farewell.into() };
+        }
+    }
+
+    /// Lets pass what comes up to the source's Close, which is the last.
+    pub(super) fn pass_until_close(&mut self) {
+        self.flow = if self.has_said_close { Flow::Nothing } else { Flow::UntilClose };
+    }
+
+    /// Lets nothing pass any more.
+    pub(super) fn pass_nothing(&mut self) {
+        self.flow = Flow::Nothing;
+    }
+
+    /// Gives the sink the end once it has what is pending.
+    pub(super) fn finish(&mut self) {
+        self.is_finishing = true;
+    }
+
+    /// The sink is broken: nothing can be written to it.
+    pub(super) fn forget_sink(&mut self) {
+        self.flow = Flow::Nothing;
+        self.pending = BytesMut::new();
+        self.sink_ended = true;
+    }
+
+    /// The source is gone without a word.
+    pub(super) fn forget_source(&mut self) {
+        self.source_ended = true;
+    }
+
+    /// Moves what can be moved. Ready when the source has ended and the sink knows it, or the owner must be asked.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        (source, sink): (&mut Stream, &mut Stream),
+        buffers: &Buffers,
+    ) -> Poll<Result<(), Broken>> {
+        loop {
+            if !self.sink_ended {
+                ready!(self.poll_sink(cx, sink, buffers)).map_err(|_| Broken::Sink)?;
+            }
+            if self.source_ended {
+                return Poll::Ready(Ok(()));
+            }
+            ready!(self.poll_source(cx, source, buffers)).map_err(|_| Broken::Source)?;
+        }
+    }
+
+    /// Writes what is pending, and the end if it is time.
+    fn poll_sink(
+        &mut self,
+        cx: &mut Context<'_>,
+        sink: &mut Stream,
+        buffers: &Buffers,
+    ) -> Poll<io::Result<()>> {
+        let mut sink = Pin::new(sink);
+        while !self.pending.is_empty() {
+            let written = ready!(sink.as_mut().poll_write(cx, &self.pending))?;
+            self.pending.advance(written);
+            self.bytes += written as u64;
+        }
+        buffers.give(std::mem::take(&mut self.pending));
+        ready!(sink.as_mut().poll_flush(cx))?;
+        if self.is_finishing || (self.source_ended && !self.asks_at_end) {
+            ready!(sink.as_mut().poll_shutdown(cx))?;
+            self.sink_ended = true;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_source(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut Stream,
+        buffers: &Buffers,
+    ) -> Poll<io::Result<()>> {
+        ready!(source.poll_readable(cx))?;
+        let mut buffer = buffers.take();
+        match pin!(source.read_buf(&mut buffer)).poll(cx) {
+            Poll::Ready(Ok(0)) => {
+                self.source_ended = true;
+                buffers.give(buffer);
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Ok(_)) => {
+                self.admit(buffer);
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => {
+                buffers.give(buffer);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Takes in what was read, as far as it passes.
+    fn admit(&mut self, mut read: BytesMut) {
+        match &mut self.flow {
+            Flow::All => self.has_said_close |= self.edges.feed(&read),
+            Flow::UntilEdge { may_split_message, farewell } => {
+                let may_split_message = *may_split_message;
+                let stops = |edge| match edge {
+                    Edge::Message | Edge::Close => true,
+                    Edge::Frame => may_split_message,
+                    Edge::Inside => false,
+                };
+                if let Some((end, edge)) = find_edge(&mut self.edges, &read, stops) {
+                    read.truncate(end);
+                    // Nothing may follow a Close, not even another one.
+                    if edge != Edge::Close {
+                        read.extend_from_slice(farewell);
+                    }
+                    self.flow = Flow::Nothing;
+                }
+            }
+            Flow::UntilClose => {
+                if let Some((end, _)) = find_edge(&mut self.edges, &read, |edge| edge == Edge::Close) {
+                    read.truncate(end);
+                    self.has_said_close = true;
+                    self.flow = Flow::Nothing;
+                }
+            }
+            Flow::Nothing => read.clear(),
+        }
+        self.pending = read;
+    }
+}
+
+/// The first edge in `bytes` at which to stop, and where it is. Behind it the edges are not followed any more.
+fn find_edge(edges: &mut FrameEdges, bytes: &[u8], stops: impl Fn(Edge) -> bool) -> Option<(usize, Edge)> {
+    let mut at = 0;
+    while at < bytes.len() {
+        let step = edges.step(&bytes[at..]);
+        at += step.taken;
+        if stops(step.edge) {
+            return Some((at, step.edge));
+        }
+    }
+    None
+}

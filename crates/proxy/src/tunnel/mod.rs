@@ -1,0 +1,294 @@
+//! A WebSocket that is established: bytes in both directions until one end has had enough, or until it is told to go.
+//! A task of its own, which knows nothing of HTTP and holds no buffer while nothing moves. Only this module writes to
+//! an upgraded socket.
+//!
+//! ```text
+//!             told                its slot                 both Closes passed
+//!  Open ──────────────▶ Told ──────────────────▶ Closing ─────────────────────▶ ended
+//!    │                                              │   ▲        or the deadline
+//!    └──────────── the node is lost ────────────────┼───┘
+//!                                                   │
+//!     client: what it says up to its own Close ─────┤──▶ origin, whose echo is swallowed
+//!     client ◀──────────────── Close ───────────────┘    between two of the origin's messages
+//! ```
+
+mod direction;
+
+use std::future::{Future, poll_fn};
+use std::net::IpAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::time::{Instant, Sleep, sleep_until};
+use wire::engineio::read_open_packet;
+use wire::frame;
+
+use crate::bell::{Listening, Order, Reason};
+use crate::buffers::Buffers;
+use crate::drain::Live;
+use crate::exchange::{OriginEnd, TunnelSession};
+use crate::record::{EndedBy, TunnelRecord};
+use crate::stream::Stream;
+use crate::tunnel::direction::{Broken, Direction};
+use crate::worker::Worker;
+
+/// Both ends, after a 101. What each sent early belongs to the tunnel and is the first thing that moves.
+#[derive(Debug)]
+pub(crate) struct Upgraded {
+    pub(crate) client: Stream,
+    pub(crate) client_early: BytesMut,
+    pub(crate) origin: OriginEnd,
+    pub(crate) live: Live,
+}
+
+/// Moves bytes until the tunnel ends, and records it.
+pub(crate) async fn run(upgraded: Upgraded, worker: Rc<Worker>) {
+    let mut tunnel = Tunnel::new(upgraded);
+    let mut timer = pin!(sleep_until(tunnel.wakes_at()));
+    let ended_by = poll_fn(|cx| tunnel.poll(cx, timer.as_mut(), &worker.buffers)).await;
+    worker.lines.tunnel(&TunnelRecord {
+        client: tunnel.client_address,
+        node: tunnel.bell.node().clone(),
+        lasted: tunnel.begun.elapsed(),
+        bytes_to_origin: tunnel.to_origin.bytes(),
+        bytes_to_client: tunnel.to_client.bytes(),
+        ended_by,
+    });
+}
+
+#[derive(Debug)]
+struct Tunnel {
+    client: Stream,
+    origin: Stream,
+    to_origin: Direction,
+    to_client: Direction,
+    stage: Stage,
+    bell: Listening,
+    /// Counts the session, and ends it with the tunnel.
+    _session: Option<TunnelSession>,
+    client_address: IpAddr,
+    begun: Instant,
+    last_moved: Instant,
+    idle: Duration,
+    /// The first frame may be an Engine.IO open packet, which tells how long the session can be silent.
+    awaits_open: bool,
+    /// Who sent the end first; the other may still have something to say.
+    half_closed_by: Option<EndedBy>,
+    _live: Live,
+}
+
+/// How far the tunnel is on its way out.
+#[derive(Debug, Clone, Copy)]
+enum Stage {
+    Open,
+    /// It goes when its slot comes.
+    Told(Order),
+    /// Goodbye was said, or waits for a message to end; at the deadline it is not waited for any longer.
+    Closing {
+        reason: Reason,
+        until: Instant,
+    },
+}
+
+impl Tunnel {
+    fn new(upgraded: Upgraded) -> Self {
+        let Upgraded { client, client_early, origin, live } = upgraded;
+        // Where nobody pings, the kernel finds out about an end that is gone without a word.
+        for stream in [&client, &origin.stream] {
+            let keepalive =
+                socket2::TcpKeepalive::new().with_time(KEEPALIVE_TIME).with_interval(KEEPALIVE_INTERVAL);
+            // If it cannot be set, the idle timeout finds out later.
+            let _ = socket2::SockRef::from(stream.tcp()).set_tcp_keepalive(&keepalive);
+        }
+        let (silence, awaits_open) = match &origin.session {
+            Some(TunnelSession::Registered { silence, .. }) => (*silence, false),
+            Some(TunnelSession::Own { is_engine_io, .. }) => (None, *is_engine_io),
+            None => (None, false),
+        };
+        let now = Instant::now();
+        Self {
+            client,
+            origin: origin.stream,
+            to_origin: Direction::with_early(client_early),
+            to_client: Direction::with_early(origin.early).asking_at_end(),
+            stage: Stage::Open,
+            bell: Listening::to(origin.node),
+            _session: origin.session,
+            client_address: origin.client,
+            begun: now,
+            last_moved: now,
+            idle: silence.map_or(origin.idle, |silence| silence + SLACK),
+            awaits_open,
+            half_closed_by: None,
+            _live: live,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>, buffers: &Buffers) -> Poll<EndedBy> {
+        loop {
+            if let Some(order) = self.bell.poll_order(cx) {
+                self.stage = Stage::Told(order);
+                timer.as_mut().reset(self.wakes_at());
+            }
+            if let Some(ended_by) = self.poll_moving(cx, buffers) {
+                return Poll::Ready(ended_by);
+            }
+            // The timer is set again only when it fires: what moves meanwhile only moves the deadline.
+            ready!(timer.as_mut().poll(cx));
+            if let Some(ended_by) = self.time_has_come(Instant::now()) {
+                self.flush_at_last(cx, buffers);
+                return Poll::Ready(ended_by);
+            }
+            timer.as_mut().reset(self.wakes_at());
+        }
+    }
+
+    /// Moves what can be moved, in both directions. Says who ended the tunnel, if it has ended.
+    fn poll_moving(&mut self, cx: &mut Context<'_>, buffers: &Buffers) -> Option<EndedBy> {
+        let before = (self.to_origin.bytes(), self.to_client.bytes());
+        let mut to_origin = self.to_origin.poll(cx, (&mut self.client, &mut self.origin), buffers);
+        if to_origin == Poll::Ready(Err(Broken::Sink)) {
+            // Whether the node is lost shows when its last words have been read.
+            self.to_origin.forget_sink();
+            to_origin = self.to_origin.poll(cx, (&mut self.client, &mut self.origin), buffers);
+        }
+        if to_origin == Poll::Ready(Err(Broken::Source)) {
+            return Some(EndedBy::Client);
+        }
+        self.look_at_first();
+        let mut to_client = self.to_client.poll(cx, (&mut self.origin, &mut self.client), buffers);
+        if matches!(to_client, Poll::Ready(Ok(()) | Err(Broken::Source))) {
+            self.end_of_origin();
+            to_client = self.to_client.poll(cx, (&mut self.origin, &mut self.client), buffers);
+        }
+        if to_client == Poll::Ready(Err(Broken::Sink)) {
+            return Some(EndedBy::Client);
+        }
+        self.shake_hands(cx, buffers);
+        if (self.to_origin.bytes(), self.to_client.bytes()) != before {
+            self.last_moved = Instant::now();
+        }
+        match (to_origin.is_ready(), to_client.is_ready()) {
+            (true, true) => return Some(self.ended_by()),
+            (true, false) => self.half_close(EndedBy::Client),
+            (false, true) => self.half_close(EndedBy::Origin),
+            (false, false) => {}
+        }
+        None
+    }
+
+    /// A session that began as a WebSocket tells its ping settings in its first frame, if it is an uncompressed text
+    /// frame with an open packet.
+    fn look_at_first(&mut self) {
+        const UNCOMPRESSED_TEXT: u8 = 0x81;
+        if let (true, [opcode, rest @ ..]) = (self.awaits_open, self.to_client.pending()) {
+            self.awaits_open = false;
+            if let Some(open) = read_open_packet(rest).filter(|_| *opcode == UNCOMPRESSED_TEXT) {
+                self.bell.node().learn_silence(open.silence_ms());
+                self.idle = Duration::from_millis(open.silence_ms()) + SLACK;
+            }
+        }
+    }
+
+    /// The node's connection has ended. If neither end had said Close, its process is gone, or has thrown this out:
+    /// then the client is told at once, so that it comes back without waiting for a ping that never comes. Inside a
+    /// frame there is no way to tell it but the end.
+    fn end_of_origin(&mut self) {
+        let was_agreed = self.to_client.has_said_close() || self.to_origin.has_said_close();
+        if !was_agreed && !self.to_client.is_quiet() {
+            let reason = Reason::NodeLost;
+            self.to_client.say_farewell(frame::close_to_client(reason.code(), reason.words()), true);
+            self.to_client.pass_nothing();
+            self.to_origin.forget_sink();
+            self.stage = Stage::Closing { reason, until: Instant::now() + CLOSE_PATIENCE };
+        }
+        self.to_client.forget_source();
+        self.to_client.finish();
+    }
+
+    /// Once both Closes have passed, both ends get the end, and their own is waited for.
+    fn shake_hands(&mut self, cx: &mut Context<'_>, buffers: &Buffers) {
+        let Stage::Closing { .. } = self.stage else { return };
+        if self.to_client.is_quiet() && self.to_origin.is_quiet() {
+            self.to_client.finish();
+            self.to_origin.finish();
+            self.flush_at_last(cx, buffers);
+        }
+    }
+
+    fn half_close(&mut self, by: EndedBy) {
+        if self.half_closed_by.is_none() {
+            self.half_closed_by = Some(by);
+            self.last_moved = Instant::now();
+        }
+    }
+
+    fn ended_by(&self) -> EndedBy {
+        match self.stage {
+            Stage::Closing { reason, .. } => EndedBy::Us(reason),
+            Stage::Open | Stage::Told(_) => self.half_closed_by.unwrap_or(EndedBy::Client),
+        }
+    }
+
+    /// When there is something to do even if nothing moves.
+    fn wakes_at(&self) -> Instant {
+        let patience = if self.half_closed_by.is_some() { self.idle.min(HALF_CLOSED) } else { self.idle };
+        let idle = self.last_moved + patience;
+        match self.stage {
+            Stage::Open => idle,
+            Stage::Told(order) => idle.min(order.at),
+            Stage::Closing { until, .. } => idle.min(until),
+        }
+    }
+
+    /// Does what is due. Says who ended the tunnel, if its time is up.
+    fn time_has_come(&mut self, now: Instant) -> Option<EndedBy> {
+        match self.stage {
+            Stage::Told(order) if now >= order.at => {
+                if order.reason == Reason::Restart && !self.bell.node().is_draining() {
+                    self.stage = Stage::Open;
+                    self.bell.listen_again();
+                } else {
+                    self.say_goodbye(order);
+                }
+                None
+            }
+            Stage::Closing { reason, until } if now >= until => {
+                // What a message's end was waited for is said at a frame's, or not at all.
+                self.to_client.say_farewell(frame::close_to_client(reason.code(), reason.words()), true);
+                let key = fastrand::u32(..).to_be_bytes();
+                self.to_origin.say_farewell(frame::close_to_origin(reason.code(), reason.words(), key), true);
+                Some(EndedBy::Us(reason))
+            }
+            Stage::Open | Stage::Told(_) | Stage::Closing { .. } if now >= self.wakes_at() => {
+                Some(EndedBy::Idle)
+            }
+            Stage::Open | Stage::Told(_) | Stage::Closing { .. } => None,
+        }
+    }
+
+    fn say_goodbye(&mut self, order: Order) {
+        let Order { reason, until, .. } = order;
+        self.to_client.say_farewell(frame::close_to_client(reason.code(), reason.words()), false);
+        self.to_origin.pass_until_close();
+        self.stage = Stage::Closing { reason, until };
+    }
+
+    /// Writes what the sockets take at this moment; there is no other.
+    fn flush_at_last(&mut self, cx: &mut Context<'_>, buffers: &Buffers) {
+        let _ = self.to_client.poll(cx, (&mut self.origin, &mut self.client), buffers);
+        let _ = self.to_origin.poll(cx, (&mut self.client, &mut self.origin), buffers);
+    }
+}
+
+/// The network's share of a silence.
+const SLACK: Duration = Duration::from_secs(5);
+/// How long one end may go on alone after the other has closed.
+const HALF_CLOSED: Duration = Duration::from_secs(30);
+/// How long a client may take to answer a Close that no drain has set a deadline for.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
+const KEEPALIVE_TIME: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);

@@ -165,6 +165,16 @@ impl RawConnection {
         (std::mem::take(&mut self.unread), end)
     }
 
+    /// Reads until the other end says that it ends. Over TLS that is close_notify; without it a FIN is an error.
+    pub async fn read_to_end_of_tls(&mut self) -> io::Result<Vec<u8>> {
+        let reading = async {
+            while self.stream.read(&mut self.unread).await? > 0 {}
+            Ok::<(), io::Error>(())
+        };
+        timeout(PATIENCE, reading).await.expect("the end did not come")?;
+        Ok(std::mem::take(&mut self.unread))
+    }
+
     /// Sends FIN and goes on reading.
     pub async fn half_close(&mut self) {
         self.stream.shutdown().await.expect("a connected socket can be shut down");

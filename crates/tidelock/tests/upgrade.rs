@@ -108,39 +108,68 @@ async fn a_refused_handshake_is_an_answer() {
     assert_eq!(client.read_head().await.status(), 101);
 }
 
+/// Close 1000, as a node and as a client write it.
+const NODE_CLOSES: &[u8] = b"\x88\x02\x03\xe8";
+const CLIENT_CLOSES: &[u8] = b"\x88\x82\0\0\0\0\x03\xe8";
+
 #[tokio::test]
 async fn either_end_may_close_first_and_the_other_goes_on() {
     let origin = Origin::bind().await;
     let proxy = proxy(&origin, "").await;
     let (mut client, mut node) = tunnel(&origin, &proxy).await;
-    client.send("last").await;
+    client.send(CLIENT_CLOSES).await;
     client.half_close().await;
-    assert_eq!(node.read_to_end().await, (b"last".to_vec(), End::Closed));
-    node.send("and ").await;
-    node.send("more").await;
+    assert_eq!(node.read_to_end().await, (CLIENT_CLOSES.to_vec(), End::Closed));
+    node.send(b"\x81\x04last").await;
+    node.send(NODE_CLOSES).await;
     node.half_close().await;
-    assert_eq!(client.read_to_end().await, (b"and more".to_vec(), End::Closed));
+    assert_eq!(client.read_to_end().await, ([b"\x81\x04last", NODE_CLOSES].concat(), End::Closed));
 
     let (mut client, mut node) = tunnel(&origin, &proxy).await;
-    node.send("last").await;
+    node.send(NODE_CLOSES).await;
     node.half_close().await;
-    assert_eq!(client.read_to_end().await, (b"last".to_vec(), End::Closed));
-    client.send("and ").await;
-    client.send("more").await;
+    assert_eq!(client.read_to_end().await, (NODE_CLOSES.to_vec(), End::Closed));
+    client.send(CLIENT_CLOSES).await;
     client.half_close().await;
-    assert_eq!(node.read_to_end().await, (b"and more".to_vec(), End::Closed));
+    assert_eq!(node.read_to_end().await, (CLIENT_CLOSES.to_vec(), End::Closed));
+}
+
+/// Between two frames a client is told that its node is gone, so that it comes back at once. Inside of one nothing can
+/// be said, and the end says it.
+#[tokio::test]
+async fn a_node_that_ends_without_a_word_is_spoken_for() {
+    let origin = Origin::bind().await;
+    let proxy = proxy(&origin, "").await;
+    const BAD_GATEWAY: &[u8] = b"\x88\x0d\x03\xf6bad gateway";
+    for (says, want) in [
+        (b"".as_slice(), BAD_GATEWAY.to_vec()),
+        (b"\x81\x05Hello", [b"\x81\x05Hello", BAD_GATEWAY].concat()),
+        (b"\x81\x05Hel", b"\x81\x05Hel".to_vec()),
+        (b"\x81", b"\x81".to_vec()),
+    ] {
+        let (mut client, mut node) = tunnel(&origin, &proxy).await;
+        node.send(says).await;
+        drop(node);
+        assert_eq!(client.read_to_end().await.0, want, "{}", says.escape_ascii());
+    }
+    let (mut client, node) = tunnel(&origin, &proxy).await;
+    node.reset();
+    assert_eq!(client.read_to_end().await.0, BAD_GATEWAY);
 }
 
 #[tokio::test]
-async fn a_reset_of_one_end_is_an_end_for_the_other() {
+async fn a_client_that_is_gone_ends_its_tunnel() {
     let origin = Origin::bind().await;
     let proxy = proxy(&origin, "").await;
-    let (mut client, node) = tunnel(&origin, &proxy).await;
-    node.reset();
-    assert_eq!(client.read_to_end().await.0, b"");
-    let (client, mut node) = tunnel(&origin, &proxy).await;
-    client.reset();
-    assert_eq!(node.read_to_end().await.0, b"");
+    for resets in [true, false] {
+        let (client, mut node) = tunnel(&origin, &proxy).await;
+        if resets {
+            client.reset();
+        } else {
+            drop(client);
+        }
+        assert_eq!(node.read_to_end().await.0, b"");
+    }
 }
 
 #[tokio::test]
@@ -203,11 +232,14 @@ async fn through_tls_it_is_the_same() {
     let block = block();
     tokio::join!(client.send(&block), async { assert!(node.read_exactly(block.len()).await == block) });
     tokio::join!(node.send(&block), async { assert!(client.read_exactly(block.len()).await == block) });
+
+    let (mut client, mut node) = establish(connect().await.unwrap(), &origin).await;
+    node.send(NODE_CLOSES).await;
     node.half_close().await;
-    assert_eq!(client.read_to_end().await, (Vec::new(), End::Closed));
-    client.send("last").await;
+    assert_eq!(client.read_to_end_of_tls().await.expect("close_notify comes before the FIN"), NODE_CLOSES);
+    client.send(CLIENT_CLOSES).await;
     client.half_close().await;
-    assert_eq!(node.read_to_end().await, (b"last".to_vec(), End::Closed));
+    assert_eq!(node.read_to_end().await, (CLIENT_CLOSES.to_vec(), End::Closed));
 }
 
 /// 64 MiB each way against readers that do not read: the writer is held, and the proxy's memory with it.
@@ -230,18 +262,15 @@ async fn a_reader_that_is_slow_holds_the_writer_and_costs_no_memory() {
                     written.send_modify(|written| *written += piece.len());
                 }
             }
-            writer
         });
         stalls(progress).await;
         for _ in 0..blocks {
             // Of an odd length, so that a piece lost or doubled shifts everything behind it.
             assert!(reader.read_exactly(block.len()).await == block, "what came is not what was sent");
         }
-        let mut writer = writing.await.unwrap();
+        writing.await.unwrap();
         let grown = proxy.process().peak_memory() - before;
         assert!(grown < 16 << 20, "{grown} bytes more for 64 MiB that nobody read");
-        writer.half_close().await;
-        assert_eq!(reader.read_to_end().await, (Vec::new(), End::Closed));
     }
 }
 

@@ -144,7 +144,7 @@ impl World {
                 while answer.status() < 200 && answer.status() != 101 {
                     answer = client.read_message().await;
                 }
-                check_refused(&answer, &what);
+                check_refused(&answer, row.asks.contains("HTTP/1.0"), &what);
                 goes_on_behind(&answer, row.asks)
             }
             Want::Cut { head } => check_cut(&mut client, row, head, &what).await,
@@ -193,9 +193,14 @@ async fn check_whole(
     !last.contains("Connection: close") && (!is_http_10 || last.contains("Connection: keep-alive"))
 }
 
-fn check_refused(answer: &Message, what: &str) {
+fn check_refused(answer: &Message, is_http_10: bool, what: &str) {
     assert_eq!(answer.status(), 502, "{what}: {}", answer.text());
     assert!(answer.text().starts_with("502 node "), "{what}: {}", answer.text());
+    // A node that broke the rules may have meant to; one that closed has only closed.
+    if answer.text().contains("malformed") {
+        assert_ne!(answer.header("connection"), Some("keep-alive"), "{what}");
+        assert!(is_http_10 || answer.header("connection") == Some("close"), "{what}");
+    }
 }
 
 /// What an answer of ours says of the connection.

@@ -42,6 +42,13 @@ fn heads() -> Vec<Row> {
             "HTTP/1.1 200 Déjà vu\r\nX: é\r\nContent-Length: 0\r\n\r\n",
             "",
         ),
+        // The reason may be left out, the space before it may not (RFC 9112 section 4).
+        whole(
+            GET,
+            "HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n",
+            "HTTP/1.1 200 \r\nContent-Length: 0\r\n\r\n",
+            "",
+        ),
         // What is meant for us ends here.
         whole(
             GET,

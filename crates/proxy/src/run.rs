@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use config::plan::{self, Plan};
 use config::roster::Roster;
 use fastrand::Rng;
-use rustix::process::{Resource, getrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep};
@@ -120,6 +120,7 @@ impl Proxy {
             .zip(tls)
             .map(|((id, listen), tls)| ListenNow { id: ListenId(id), scheme: listen.scheme.clone(), tls })
             .collect();
+        raise_file_limit();
         let (fallen, to_probe) = Fallen::channel();
         let count = worker_count(plan.workers);
         let shared = Arc::new(Shared {
@@ -152,7 +153,8 @@ impl Proxy {
         let listening =
             listens.iter().zip(bound).map(|(listen, bound)| proxy.accept_on(bound, listen.id)).collect();
         proxy.inner.listening.replace(listening);
-        tracing::info!(workers = count, "ready");
+        let connections = proxy.inner.permits.available_permits();
+        tracing::info!(workers = count, connections_max = connections, "ready");
         Ok(proxy)
     }
 
@@ -390,6 +392,14 @@ async fn sweep_registries(shared: Arc<Shared>) {
 /// One for each core that this process may use: affinity and the cgroup's quota are respected.
 fn worker_count(workers: Option<NonZeroUsize>) -> usize {
     workers.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get)
+}
+
+/// The soft limit of most systems, 1024, is a courtesy to programs that use `select`; the hard one is meant.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, "the open-file limit stays as it is");
+    }
 }
 
 /// Each connection needs a file, and its tunnel or exchange another one; some are left for everything else.

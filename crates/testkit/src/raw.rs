@@ -75,6 +75,15 @@ impl RawConnection {
         }
     }
 
+    /// What TLS has agreed on, where there is TLS.
+    #[must_use]
+    pub fn tls(&self) -> Option<&rustls::ClientConnection> {
+        match &self.stream {
+            Stream::Plain(_) => None,
+            Stream::Tls(stream) => Some(stream.get_ref().1),
+        }
+    }
+
     /// Sends `bytes` in one write, if the kernel takes them in one.
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.try_send(bytes).await.expect("the other end takes what is sent");
@@ -87,10 +96,19 @@ impl RawConnection {
 
     /// Sends each piece as a packet of its own; the scheduler gets a turn between two.
     pub async fn send_pieces<P: AsRef<[u8]>>(&mut self, pieces: impl IntoIterator<Item = P>) {
+        self.try_send_pieces(pieces).await.expect("the other end takes what is sent");
+    }
+
+    /// The same; the error is how the other end refused them, somewhere on the way.
+    pub async fn try_send_pieces<P: AsRef<[u8]>>(
+        &mut self,
+        pieces: impl IntoIterator<Item = P>,
+    ) -> io::Result<()> {
         for piece in pieces {
-            self.send(piece).await;
+            self.try_send(piece).await?;
             tokio::task::yield_now().await;
         }
+        Ok(())
     }
 
     /// Reads exactly `count` bytes.

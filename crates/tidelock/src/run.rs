@@ -46,8 +46,8 @@ pub(crate) fn until_told(plan: Plan) -> Result<(), StartProblem> {
         while signals.next().await == Signal::Reopen {
             proxy.reopen_log();
         }
-        tracing::info!(?deadline, "leaving: no new connections, what runs may finish");
         proxy.leave(deadline);
+        tracing::info!(?deadline, "leaving: no new connections, what runs may finish");
         leave(proxy, signals).await;
         Ok(())
     })

@@ -330,12 +330,15 @@ async fn send_tunnels_away(shared: Arc<Shared>, window: Duration, until: Instant
         let nodes =
             || snapshot.upstreams.iter().flat_map(|upstream| upstream.nodes.iter().chain(&upstream.removed));
         let mut turns = schedule.turns(nodes().map(|node| node.tunnels.unrung()).sum(), now).into_iter();
+        let before = told;
         for node in nodes() {
-            node.tunnels.ring_each(|| Order {
-                at: turns.next().unwrap_or(now),
-                until,
-                reason: Reason::GoingAway,
+            node.tunnels.ring_each(|| {
+                told += 1;
+                Order { at: turns.next().unwrap_or(now), until, reason: Reason::GoingAway }
             });
+        }
+        if told > before {
+            tracing::info!(tunnels = told - before, ?window, "told tunnels when to go");
         }
         sleep(LOOK_EVERY).await;
     }

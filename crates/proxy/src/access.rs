@@ -20,14 +20,21 @@ use wire::Version;
 use wire::request::RequestHead;
 
 use crate::record::{Counters, Record, TunnelRecord, target_for_log};
+use crate::shared::Shared;
 use crate::upstream::node::Node;
+
+/// Where lines go at this moment, and how they look.
+#[derive(Debug)]
+pub(crate) struct Sink {
+    format: LogFormat,
+    to_writer: Option<SyncSender<Vec<u8>>>,
+}
 
 /// A worker's end of the access log.
 #[derive(Debug)]
 pub(crate) struct Lines {
-    format: LogFormat,
     made: RefCell<Made>,
-    to_writer: Option<SyncSender<Vec<u8>>>,
+    shared: Arc<Shared>,
     counters: Arc<Counters>,
 }
 
@@ -42,6 +49,7 @@ struct Made {
 #[derive(Debug, Default)]
 struct Clock {
     second: u64,
+    format: LogFormat,
     text: String,
 }
 
@@ -49,8 +57,8 @@ impl Clock {
     fn now(&mut self, format: LogFormat) -> &str {
         let now = SystemTime::now();
         let second = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        if second != self.second || self.text.is_empty() {
-            self.second = second;
+        if (second, format) != (self.second, self.format) || self.text.is_empty() {
+            (self.second, self.format) = (second, format);
             let now = OffsetDateTime::from(now);
             let text = match format {
                 LogFormat::Json => {
@@ -67,9 +75,13 @@ impl Clock {
 }
 
 impl Lines {
+    pub(crate) fn new(shared: Arc<Shared>, counters: Arc<Counters>) -> Self {
+        Self { made: RefCell::default(), shared, counters }
+    }
+
     pub(crate) fn exchange(&self, record: &Record, head: &RequestHead) {
         self.counters.count(record);
-        self.add(|time, out| match self.format {
+        self.add(|format, time, out| match format {
             LogFormat::Json => exchange_json(record, Some(head), time, out),
             LogFormat::Combined => exchange_combined(record, head, time, out),
         });
@@ -78,7 +90,7 @@ impl Lines {
     /// A request that was refused before it was one.
     pub(crate) fn refusal(&self, record: &Record) {
         self.counters.count(record);
-        self.add(|time, out| match self.format {
+        self.add(|format, time, out| match format {
             LogFormat::Json => exchange_json(record, None, time, out),
             LogFormat::Combined => combined(record, "-", ("-", "-"), time, out),
         });
@@ -86,19 +98,25 @@ impl Lines {
 
     pub(crate) fn tunnel(&self, record: &TunnelRecord) {
         self.counters.count_tunnel(record);
-        // `combined` has no words for a tunnel; its 101 was logged as an exchange.
-        if self.format == LogFormat::Json {
-            self.add(|time, out| tunnel_json(record, time, out));
-        }
+        self.add(|format, time, out| match format {
+            LogFormat::Json => tunnel_json(record, time, out),
+            // It has no words for a tunnel; its 101 was logged as an exchange.
+            LogFormat::Combined => {}
+        });
     }
 
-    fn add(&self, print: impl FnOnce(&str, &mut Vec<u8>)) {
-        if self.to_writer.is_none() {
+    fn add(&self, print: impl FnOnce(LogFormat, &str, &mut Vec<u8>)) {
+        let sink = self.shared.log.load();
+        if sink.to_writer.is_none() {
             return;
         }
         let mut made = self.made.borrow_mut();
         let Made { bytes, lines, clock } = &mut *made;
-        print(clock.now(self.format), bytes);
+        let length = bytes.len();
+        print(sink.format, clock.now(sink.format), bytes);
+        if bytes.len() == length {
+            return;
+        }
         bytes.push(b'\n');
         *lines += 1;
         if bytes.len() >= BATCH_BYTES {
@@ -111,7 +129,9 @@ impl Lines {
     pub(crate) fn flush(&self) {
         let mut made = self.made.borrow_mut();
         let (bytes, lines) = (std::mem::take(&mut made.bytes), std::mem::take(&mut made.lines));
-        if lines > 0 && self.to_writer.as_ref().is_some_and(|writer| writer.try_send(bytes).is_err()) {
+        if lines > 0
+            && self.shared.log.load().to_writer.as_ref().is_some_and(|writer| writer.try_send(bytes).is_err())
+        {
             self.counters.count_lost_lines(lines);
         }
     }
@@ -123,7 +143,7 @@ impl Drop for Lines {
     }
 }
 
-/// The thread that writes, and what the workers' ends are made from.
+/// The thread that writes. It ends when every sink that was made from it is gone.
 #[derive(Debug)]
 pub(crate) struct Writer {
     to_writer: Option<SyncSender<Vec<u8>>>,
@@ -151,9 +171,9 @@ impl Writer {
         Ok(Self { to_writer: Some(to_writer), format: log.format, reopen, thread: Some(thread) })
     }
 
-    /// A worker's end.
-    pub(crate) fn lines(&self, counters: Arc<Counters>) -> Lines {
-        Lines { format: self.format, made: RefCell::default(), to_writer: self.to_writer.clone(), counters }
+    /// What the workers write to.
+    pub(crate) fn sink(&self) -> Sink {
+        Sink { format: self.format, to_writer: self.to_writer.clone() }
     }
 
     /// Opens the file again at its path, after a rotation.
@@ -161,11 +181,16 @@ impl Writer {
         self.reopen.store(true, Relaxed);
     }
 
-    /// Writes what the workers, which are gone, have handed over.
+    /// A sink that swallows: for when the writer is to end.
+    pub(crate) fn nothing() -> Sink {
+        Sink { format: LogFormat::Json, to_writer: None }
+    }
+
+    /// Writes what the workers have handed over. Their sinks must be gone, or this waits for ever.
     pub(crate) fn finish(mut self) {
         self.to_writer = None;
         if let Some(thread) = self.thread.take() {
-            // It ends when its senders are gone; a panic there has been reported by itself.
+            // A panic there has been reported by itself.
             let _ = thread.join();
         }
     }

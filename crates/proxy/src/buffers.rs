@@ -1,6 +1,6 @@
 //! A worker's buffers. Whoever waits holds none; whoever reads borrows one and gives it back.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use bytes::BytesMut;
 
@@ -8,22 +8,29 @@ use bytes::BytesMut;
 #[derive(Debug)]
 pub(crate) struct Buffers {
     free: RefCell<Vec<BytesMut>>,
-    bytes: usize,
+    bytes: Cell<usize>,
 }
 
 impl Buffers {
     /// Buffers of so many bytes each.
     pub(crate) fn new(bytes: usize) -> Self {
-        Self { free: RefCell::new(Vec::with_capacity(FREE_MAX)), bytes }
+        Self { free: RefCell::new(Vec::with_capacity(FREE_MAX)), bytes: Cell::new(bytes) }
     }
 
     /// The size of one.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes.get()
+    }
+
+    /// Buffers from now on have so many bytes; those under way keep theirs.
+    pub(crate) fn resize(&self, bytes: usize) {
+        if bytes != self.bytes.replace(bytes) {
+            self.free.borrow_mut().clear();
+        }
     }
 
     pub(crate) fn take(&self) -> BytesMut {
-        self.free.borrow_mut().pop().unwrap_or_else(|| BytesMut::with_capacity(self.bytes))
+        self.free.borrow_mut().pop().unwrap_or_else(|| BytesMut::with_capacity(self.bytes.get()))
     }
 
     /// Makes sure that a read into `buffer` has somewhere to go, without letting it grow beyond its size for as
@@ -32,7 +39,7 @@ impl Buffers {
         if buffer.capacity() == 0 {
             *buffer = self.take();
         } else if buffer.capacity() == buffer.len() {
-            buffer.reserve(self.bytes);
+            buffer.reserve(self.bytes.get());
         }
     }
 
@@ -46,7 +53,7 @@ impl Buffers {
     pub(crate) fn give(&self, mut buffer: BytesMut) {
         buffer.clear();
         let mut free = self.free.borrow_mut();
-        if free.len() < FREE_MAX && buffer.try_reclaim(self.bytes) {
+        if free.len() < FREE_MAX && buffer.try_reclaim(self.bytes.get()) {
             free.push(buffer);
         }
     }

@@ -25,7 +25,10 @@ mod record;
 mod access;
 mod fault;
 mod run;
+mod reload;
+mod status;
 
 pub use record::Counts;
-pub use run::{Hurry, Proxy, StartProblem, check_certificates};
+pub use run::{Proxy, StartProblem, check_certificates};
+pub use status::{NodeHandle, NodeStatus, Status, UnknownNode, UpstreamStatus};
 pub use tls::TlsProblem;

@@ -11,11 +11,12 @@ use std::time::Duration;
 use config::plan::{Listen, Scheme};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::sleep;
 
-use crate::drain::{Live, Phase};
+use crate::drain::Live;
 use crate::record::Counters;
+use crate::shared::ListenId;
 use crate::upstream::connect::is_out_of_files;
 use crate::worker::Incoming;
 
@@ -23,9 +24,7 @@ use crate::worker::Incoming;
 #[derive(Debug)]
 pub(crate) struct Bound {
     listener: TcpListener,
-    /// As in the plan; the real port may have been chosen by the system.
-    planned: SocketAddr,
-    port: u16,
+    address: SocketAddr,
 }
 
 /// Binds one listen.
@@ -44,7 +43,7 @@ pub(crate) fn bind(listen: &Listen) -> io::Result<Bound> {
         Scheme::Tls(_) => "https",
     };
     tracing::info!(%address, scheme, "listening");
-    Ok(Bound { listener, planned: listen.address, port: address.port() })
+    Ok(Bound { listener, address })
 }
 
 /// Where accepted connections go.
@@ -55,14 +54,15 @@ pub(crate) struct Workers {
     pub(crate) permits: Arc<Semaphore>,
 }
 
-/// Accepts until the proxy leaves, then once more everything that is in the queue: whoever was let in by the kernel
+/// Accepts until it is told to stop, then once more everything that is in the queue: whoever was let in by the kernel
 /// is answered.
-pub(crate) async fn accept(bound: Bound, workers: Workers, mut phase: watch::Receiver<Phase>) {
-    let Bound { listener, planned, port } = bound;
+pub(crate) async fn accept(bound: Bound, id: ListenId, workers: Workers, stop: Arc<Notify>) {
+    let Bound { listener, address } = bound;
     let listener = match watch(listener) {
         Ok(listener) => listener,
-        Err(error) => return tracing::error!(%planned, %error, "cannot wait for connections"),
+        Err(error) => return tracing::error!(%address, %error, "cannot wait for connections"),
     };
+    let incoming = |(tcp, peer), live| Incoming { tcp, peer, listen: id, port: address.port(), live };
     let mut complaint = Complaint::default();
     loop {
         let one = async {
@@ -71,20 +71,19 @@ pub(crate) async fn accept(bound: Bound, workers: Workers, mut phase: watch::Rec
         };
         let (permit, accepted) = tokio::select! {
             biased;
+            () = stop.notified() => break,
             Some(one) = one => one,
-            _ = phase.changed() => break,
         };
         match accepted {
-            Ok((tcp, peer)) => {
-                workers.give(|live| Incoming { tcp, peer, listen: planned, port, live }, permit).await;
-            }
+            Ok(accepted) => workers.give(|live| incoming(accepted, live), permit).await,
             Err(error) => complaint.about(&error).await,
         }
     }
-    while let Ok((tcp, peer)) = accept_one(listener.get_ref()) {
+    while let Ok(accepted) = accept_one(listener.get_ref()) {
         let Ok(permit) = workers.permits.clone().try_acquire_owned() else { break };
-        workers.give(|live| Incoming { tcp, peer, listen: planned, port, live }, permit).await;
+        workers.give(|live| incoming(accepted, live), permit).await;
     }
+    tracing::info!(%address, "listens no more");
 }
 
 /// Not tokio's own listener: it would register each connection with this thread's epoll before its worker takes it.

@@ -1,40 +1,74 @@
 //! Starts the data plane and ends it: the workers' threads, and the control thread's tasks, which accept, resolve,
 //! probe and sweep.
 
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use config::plan::Plan;
+use config::plan::{self, Plan};
 use config::roster::Roster;
+use fastrand::Rng;
 use rustix::process::{Resource, getrlimit};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep};
 
 use crate::access;
+use crate::bell::{Order, Reason};
 use crate::drain::Drain;
+use crate::drain::node::{Pace, empty};
+use crate::drain::schedule::Schedule;
 use crate::listener::{self, Workers};
-use crate::record::{Counters, Counts};
-use crate::shared::{Shared, Snapshot};
+use crate::record::Counters;
+use crate::registry::Registry;
+use crate::shared::{ListenId, ListenNow, Shared, Snapshot};
+use crate::status::{NodeHandle, NodeStatus, Status, UnknownNode, UpstreamStatus};
 use crate::tls::TlsProblem;
+use crate::upstream::Upstream;
 use crate::upstream::health::{Fallen, probe_fallen};
+use crate::upstream::node::{Node, Observed};
 use crate::upstream::resolve::{self, resolve};
 use crate::worker;
 
-/// A running data plane. Lives on the control thread, inside a local runtime.
-#[derive(Debug)]
+/// A running data plane. Cheap to clone; lives on the control thread, inside a tokio `LocalRuntime`.
+#[derive(Debug, Clone)]
 pub struct Proxy {
-    shared: Arc<Shared>,
-    log: access::Writer,
-    acceptors: JoinSet<()>,
-    workers: Vec<JoinHandle<()>>,
-    housekeeping: JoinSet<()>,
+    pub(crate) inner: Rc<Inner>,
 }
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) log: RefCell<Option<access::Writer>>,
+    /// In the plan's order.
+    pub(crate) listening: RefCell<Vec<Listening>>,
+    pub(crate) next_listen: Cell<u64>,
+    pub(crate) acceptors: RefCell<JoinSet<()>>,
+    /// The bound on client connections.
+    pub(crate) permits: Arc<Semaphore>,
+    /// Empty once the proxy has left: a worker whose doors are gone takes nothing in.
+    doors: RefCell<Doors>,
+    workers: RefCell<Vec<JoinHandle<()>>>,
+    /// Sweeps, probes, resolves and drains.
+    housekeeping: RefCell<JoinSet<()>>,
+}
+
+/// A listen that is accepted on.
+#[derive(Debug)]
+pub(crate) struct Listening {
+    pub(crate) id: ListenId,
+    pub(crate) stop: Arc<Notify>,
+}
+
+/// A node, and the registry of its upstream.
+type Found = (Arc<Node>, Arc<Registry>);
+type Doors = Vec<(mpsc::Sender<worker::Incoming>, Arc<Counters>)>;
 
 /// Why the data plane does not start.
 #[derive(Debug, thiserror::Error)]
@@ -75,64 +109,128 @@ impl Proxy {
     /// Starts to serve `plan`. Everything that can fail does so before the first connection is accepted. Must be
     /// called inside a tokio `LocalRuntime`, whose thread becomes the control thread.
     pub async fn start(plan: Arc<Plan>) -> Result<Self, StartProblem> {
-        let snapshot = Snapshot::new(plan.clone()).map_err(StartProblem::Tls)?;
+        let tls = crate::tls::load_all(&plan.listens).map_err(StartProblem::Tls)?;
         let log = access::Writer::start(&plan.log).map_err(StartProblem::Log)?;
-        let bound = plan.listens.iter().map(|listen| {
+        let bind = |listen| {
             listener::bind(listen).map_err(|error| StartProblem::Listen { address: listen.address, error })
-        });
-        let bound: Vec<_> = bound.collect::<Result<_, _>>()?;
+        };
+        let bound: Vec<_> = plan.listens.iter().map(bind).collect::<Result<_, _>>()?;
+        let listens: Vec<_> = (0..)
+            .zip(&plan.listens)
+            .zip(tls)
+            .map(|((id, listen), tls)| ListenNow { id: ListenId(id), scheme: listen.scheme.clone(), tls })
+            .collect();
         let (fallen, to_probe) = Fallen::channel();
-        let counters: Vec<_> =
-            (0..worker_count(plan.workers)).map(|_| Arc::new(Counters::default())).collect();
+        let count = worker_count(plan.workers);
         let shared = Arc::new(Shared {
-            snapshot: ArcSwap::from_pointee(snapshot),
+            snapshot: ArcSwap::from_pointee(Snapshot::new(plan.clone(), listens.clone())),
+            log: ArcSwap::from_pointee(log.sink()),
             fallen,
             drain: Drain::new(),
-            counters,
+            counters: (0..count).map(|_| Arc::default()).collect(),
         });
         let is_complete = publish_rosters(&shared).await;
-        let (doors, workers) = start_workers(&shared, &log).map_err(StartProblem::Thread)?;
-        let mut housekeeping = JoinSet::new();
-        housekeeping.spawn_local(probe_fallen(to_probe));
-        housekeeping.spawn_local(sweep_registries(shared.clone()));
+        let (doors, workers) = start_workers(&shared).map_err(StartProblem::Thread)?;
+        let proxy = Self {
+            inner: Rc::new(Inner {
+                shared,
+                log: RefCell::new(Some(log)),
+                listening: RefCell::default(),
+                next_listen: Cell::new(listens.len() as u64),
+                acceptors: RefCell::default(),
+                permits: Arc::new(Semaphore::new(connections_max(plan.limits.connections_max))),
+                doors: RefCell::new(doors),
+                workers: RefCell::new(workers),
+                housekeeping: RefCell::default(),
+            }),
+        };
+        proxy.keep_house(probe_fallen(to_probe));
+        proxy.keep_house(sweep_registries(proxy.inner.shared.clone()));
         if !is_complete {
-            housekeeping.spawn_local(resolve_the_rest(shared.clone()));
+            proxy.resolve_the_rest();
         }
-        let permits = Arc::new(Semaphore::new(connections_max(plan.limits.connections_max)));
-        let workers_for_accept = Workers { doors, permits };
-        let mut acceptors = JoinSet::new();
-        for bound in bound {
-            acceptors.spawn_local(listener::accept(bound, workers_for_accept.clone(), shared.drain.listen()));
-        }
-        tracing::info!(workers = workers.len(), "ready");
-        Ok(Self { shared, log, acceptors, workers, housekeeping })
+        let listening =
+            listens.iter().zip(bound).map(|(listen, bound)| proxy.accept_on(bound, listen.id)).collect();
+        proxy.inner.listening.replace(listening);
+        tracing::info!(workers = count, "ready");
+        Ok(proxy)
     }
 
-    /// What each worker has counted, in their order.
-    pub fn counts(&self) -> Vec<Counts> {
-        self.shared.counters.iter().map(|counters| counters.read()).collect()
+    /// Everything there is to see, at this moment.
+    pub fn status(&self) -> Status {
+        let snapshot = self.inner.shared.snapshot.load();
+        let of = |upstream: &Upstream| UpstreamStatus {
+            name: upstream.plan.name.clone(),
+            nodes: upstream
+                .nodes
+                .iter()
+                .map(|node| NodeStatus::of(node, false))
+                .chain(
+                    upstream
+                        .removed
+                        .iter()
+                        .filter(|node| node.sessions() > 0)
+                        .map(|node| NodeStatus::of(node, true)),
+                )
+                .collect(),
+        };
+        Status {
+            is_leaving: self.inner.shared.drain.is_leaving(),
+            upstreams: snapshot.upstreams.iter().map(of).collect(),
+            workers: self.inner.shared.counters.iter().map(|counters| counters.read()).collect(),
+        }
+    }
+
+    /// Gives a node, or every node of an upstream, nothing new, and its sessions a turn each to leave. It stays so
+    /// until [`Proxy::undrain`]. `what` is a node as written, its address, `upstream/node`, or an upstream's name.
+    pub fn drain(&self, what: &str) -> Result<Vec<NodeHandle>, UnknownNode> {
+        let found = self.find(what)?;
+        for (node, registry) in &found {
+            self.empty(node, registry);
+        }
+        Ok(found.into_iter().map(|(node, _)| NodeHandle(node)).collect())
+    }
+
+    /// Lets a node take part again. Its sessions whose turn has not come stay.
+    pub fn undrain(&self, what: &str) -> Result<Vec<NodeHandle>, UnknownNode> {
+        let found = self.find(what)?;
+        for (node, _) in &found {
+            node.observe(Observed::ToldToStay);
+        }
+        Ok(found.into_iter().map(|(node, _)| NodeHandle(node)).collect())
     }
 
     /// Opens the access log again at its path.
     pub fn reopen_log(&self) {
-        self.log.reopen();
+        if let Some(log) = &*self.inner.log.borrow() {
+            log.reopen();
+        }
     }
 
-    /// Accepts no more. What was accepted is answered, what runs may finish within `patience`.
+    /// Accepts no more. What was accepted is answered, tunnels get a turn each, and what runs may finish within
+    /// `patience`; said again, it moves the deadline.
     pub fn leave(&self, patience: Duration) {
-        self.shared.drain.leave(Instant::now() + patience);
-    }
-
-    /// A handle that can move the deadline while [`Proxy::ended`] waits for it.
-    pub fn hurry(&self) -> Hurry {
-        Hurry(self.shared.clone())
+        let until = Instant::now() + patience;
+        let was_leaving = self.inner.shared.drain.is_leaving();
+        self.inner.shared.drain.leave(until);
+        if was_leaving {
+            return;
+        }
+        for Listening { stop, .. } in self.inner.listening.take() {
+            stop.notify_one();
+        }
+        let window =
+            self.inner.shared.snapshot.load().plan.drain.window.min(patience.mul_f64(WINDOW_SHARE_MAX));
+        self.keep_house(send_tunnels_away(self.inner.shared.clone(), window, until));
     }
 
     /// Waits, after [`Proxy::leave`], until everything has ended.
-    pub async fn ended(mut self) {
-        while self.acceptors.join_next().await.is_some() {}
+    pub async fn ended(&self) {
+        let mut acceptors = self.inner.acceptors.take();
+        while acceptors.join_next().await.is_some() {}
+        drop(self.inner.doors.take());
         // Its threads end by themselves, in time; waiting for them must not hold up the control thread's tasks.
-        let workers = std::mem::take(&mut self.workers);
+        let workers = self.inner.workers.take();
         let joined = tokio::task::spawn_blocking(move || {
             for worker in workers {
                 if worker.join().is_err() {
@@ -140,20 +238,64 @@ impl Proxy {
                 }
             }
         });
+        // It is cancelled only with the runtime, and then nobody waits for it.
         let _ = joined.await;
-        self.housekeeping.shutdown().await;
-        self.log.finish();
+        self.inner.housekeeping.take().shutdown().await;
+        self.inner.shared.log.store(Arc::new(access::Writer::nothing()));
+        if let Some(log) = self.inner.log.take() {
+            log.finish();
+        }
+    }
+
+    /// Begins to empty a node, unless that is under way.
+    pub(crate) fn empty(&self, node: &Arc<Node>, registry: &Arc<Registry>) {
+        if node.is_draining() {
+            return;
+        }
+        node.observe(Observed::ToldToDrain);
+        let plan::Drain { window, deadline } = self.inner.shared.snapshot.load().plan.drain;
+        let emptying = empty(node.clone(), registry.clone(), Pace { window, deadline });
+        self.keep_house(async move {
+            emptying.await;
+        });
+    }
+
+    pub(crate) fn resolve_the_rest(&self) {
+        self.keep_house(resolve_the_rest(self.inner.shared.clone()));
+    }
+
+    fn keep_house(&self, task: impl Future<Output = ()> + 'static) {
+        let mut housekeeping = self.inner.housekeeping.borrow_mut();
+        // Those that have ended are forgotten whenever one begins.
+        while housekeeping.try_join_next().is_some() {}
+        housekeeping.spawn_local(task);
+    }
+
+    fn find(&self, what: &str) -> Result<Vec<Found>, UnknownNode> {
+        let snapshot = self.inner.shared.snapshot.load();
+        let mut found = Vec::new();
+        let mut known = Vec::new();
+        for upstream in &snapshot.upstreams {
+            let name = &upstream.plan.name;
+            known.push(name.clone());
+            for node in &upstream.nodes {
+                let (written, address) = (&node.roster.written, node.address().to_string());
+                let is_meant = [name, written, &address].contains(&&what.to_owned())
+                    || what.strip_prefix(name.as_str()).and_then(|rest| rest.strip_prefix('/'))
+                        == Some(written);
+                if is_meant {
+                    found.push((node.clone(), upstream.registry.clone()));
+                }
+                known.push(written.clone());
+            }
+        }
+        if found.is_empty() { Err(UnknownNode { asked: what.to_owned(), known }) } else { Ok(found) }
     }
 }
 
-/// Moves the deadline of a proxy that leaves.
-#[derive(Debug)]
-pub struct Hurry(Arc<Shared>);
-
-impl Hurry {
-    /// What runs may finish within `patience` from now, whatever was said before.
-    pub fn leave(&self, patience: Duration) {
-        self.0.drain.leave(Instant::now() + patience);
+impl Inner {
+    pub(crate) fn to_workers(&self) -> Workers {
+        Workers { doors: self.doors.borrow().clone(), permits: self.permits.clone() }
     }
 }
 
@@ -162,40 +304,68 @@ pub fn check_certificates(plan: &Plan) -> Result<(), Vec<TlsProblem>> {
     crate::tls::load_all(&plan.listens).map(drop)
 }
 
-type Doors = Vec<(mpsc::Sender<worker::Incoming>, Arc<Counters>)>;
-
-fn start_workers(shared: &Arc<Shared>, log: &access::Writer) -> io::Result<(Doors, Vec<JoinHandle<()>>)> {
+fn start_workers(shared: &Arc<Shared>) -> io::Result<(Doors, Vec<JoinHandle<()>>)> {
     let mut doors = Vec::new();
     let mut threads = Vec::new();
     for (index, counters) in shared.counters.iter().enumerate() {
         let (door, incoming) = mpsc::channel(INCOMING_MAX);
         let (shared, counters) = (shared.clone(), counters.clone());
-        let lines = log.lines(counters.clone());
         doors.push((door, counters.clone()));
         let thread = std::thread::Builder::new().name(format!("worker-{index}"));
-        threads.push(thread.spawn(move || worker::run(shared, lines, counters, incoming))?);
+        threads.push(thread.spawn(move || worker::run(shared, counters, incoming))?);
     }
     Ok((doors, threads))
+}
+
+/// Tells every tunnel its turn, also those that are opened by what still runs.
+async fn send_tunnels_away(shared: Arc<Shared>, window: Duration, until: Instant) {
+    let mut schedule = Schedule::new(Instant::now(), window, Rng::new());
+    loop {
+        let now = Instant::now();
+        let snapshot = shared.snapshot.load_full();
+        let nodes =
+            || snapshot.upstreams.iter().flat_map(|upstream| upstream.nodes.iter().chain(&upstream.removed));
+        let mut turns = schedule.turns(nodes().map(|node| node.tunnels.unrung()).sum(), now).into_iter();
+        for node in nodes() {
+            node.tunnels.ring_each(|| Order {
+                at: turns.next().unwrap_or(now),
+                until,
+                reason: Reason::GoingAway,
+            });
+        }
+        sleep(LOOK_EVERY).await;
+    }
 }
 
 /// Looks up every name and publishes the nodes. `false` if a name has no address yet.
 async fn publish_rosters(shared: &Shared) -> bool {
     let snapshot = shared.snapshot.load_full();
-    let mut rosters: Vec<Roster> = Vec::new();
-    let mut is_complete = true;
-    for upstream in &snapshot.upstreams {
-        let resolved = resolve(&upstream.plan.nodes).await;
-        is_complete &= resolved.is_complete;
-        rosters.push(resolved.roster);
-    }
-    let is_news = snapshot.upstreams.iter().zip(&rosters).any(|(upstream, roster)| {
-        upstream.nodes.len() != roster.nodes.len()
-            || upstream.nodes.iter().zip(&roster.nodes).any(|(node, entry)| node.roster != *entry)
-    });
-    if is_news {
+    let (rosters, is_complete) = resolve_all(&snapshot, &snapshot.plan.upstreams).await;
+    let is_news = snapshot
+        .upstreams
+        .iter()
+        .zip(&rosters)
+        .any(|(upstream, roster)| !upstream.nodes.iter().map(|node| &node.roster).eq(&roster.nodes));
+    // A reload may have come between; what it published is newer than what was asked here.
+    if is_news && Arc::ptr_eq(&snapshot, &shared.snapshot.load()) {
         shared.snapshot.store(Arc::new(snapshot.with_rosters(&rosters)));
     }
     is_complete
+}
+
+/// The nodes of every upstream of a plan. A name that does not resolve now keeps the addresses it has in `before`.
+pub(crate) async fn resolve_all(before: &Snapshot, upstreams: &[Arc<plan::Upstream>]) -> (Vec<Roster>, bool) {
+    let mut rosters = Vec::new();
+    let mut is_complete = true;
+    for upstream in upstreams {
+        let known = before.upstreams.iter().find(|known| known.plan.name == upstream.name);
+        let known: Vec<_> =
+            known.into_iter().flat_map(|known| &known.nodes).map(|node| node.roster.clone()).collect();
+        let resolved = resolve(&upstream.nodes, &known).await;
+        is_complete &= resolved.is_complete;
+        rosters.push(resolved.roster);
+    }
+    (rosters, is_complete)
 }
 
 async fn resolve_the_rest(shared: Arc<Shared>) {
@@ -223,7 +393,7 @@ fn worker_count(workers: Option<NonZeroUsize>) -> usize {
 }
 
 /// Each connection needs a file, and its tunnel or exchange another one; some are left for everything else.
-fn connections_max(limit: usize) -> usize {
+pub(crate) fn connections_max(limit: usize) -> usize {
     let files = getrlimit(Resource::Nofile).current.unwrap_or(1 << 20);
     let affordable = usize::try_from(files.saturating_sub(FILES_RESERVED) / 2).unwrap_or(usize::MAX).max(1);
     let connections = if limit == 0 { affordable } else { limit.min(affordable) };
@@ -238,3 +408,7 @@ const INCOMING_MAX: usize = 1024;
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// Listens, logs, certificates, epolls, and probes.
 const FILES_RESERVED: u64 = 64;
+/// While the proxy leaves, tunnels that are opened late are found so soon.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Of the time there is to leave, tunnels' turns take at most so much: the last one must be able to say goodbye.
+const WINDOW_SHARE_MAX: f64 = 0.8;

@@ -1,22 +1,22 @@
 //! What the workers and the control thread share, and the snapshot of it that a request works with.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use config::limits::Limits;
-use config::plan::{Plan, UpstreamId};
+use config::plan::{Plan, Scheme, UpstreamId};
 use config::roster::Roster;
 use wire::HeadBounds;
 use wire::request::RequestHead;
 use wire::tag::Tagger;
 
+use crate::access::Sink;
 use crate::drain::Drain;
 use crate::fault::OurFault;
 use crate::record::Counters;
 use crate::route::Routes;
-use crate::tls::{ServerTls, TlsProblem};
+use crate::tls::ServerTls;
 use crate::upstream::Upstream;
 use crate::upstream::health::Fallen;
 
@@ -24,6 +24,7 @@ use crate::upstream::health::Fallen;
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) snapshot: ArcSwap<Snapshot>,
+    pub(crate) log: ArcSwap<Sink>,
     pub(crate) fallen: Fallen,
     pub(crate) drain: Drain,
     /// One for each worker, in their order.
@@ -35,38 +36,55 @@ pub(crate) struct Shared {
 pub(crate) struct Snapshot {
     pub(crate) plan: Arc<Plan>,
     routes: Arc<Routes>,
+    /// In the plan's order.
     pub(crate) upstreams: Vec<Upstream>,
     tagger: Tagger,
-    /// By the address in the plan.
-    tls: Arc<HashMap<SocketAddr, ServerTls>>,
+    listens: Arc<Vec<ListenNow>>,
+}
+
+/// A listen that is open, whatever its address: several may have port 0 in the plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct ListenId(pub(crate) u64);
+
+/// How a listen speaks at this moment.
+#[derive(Debug, Clone)]
+pub(crate) struct ListenNow {
+    pub(crate) id: ListenId,
+    pub(crate) scheme: Scheme,
+    pub(crate) tls: Option<ServerTls>,
 }
 
 impl Snapshot {
-    /// A snapshot whose upstreams have no nodes yet. Fails if a certificate cannot be used.
-    pub(crate) fn new(plan: Arc<Plan>) -> Result<Self, Vec<TlsProblem>> {
+    /// A snapshot whose upstreams have no nodes yet.
+    pub(crate) fn new(plan: Arc<Plan>, listens: Vec<ListenNow>) -> Self {
         let upstreams =
             plan.upstreams.iter().map(|upstream| Upstream::new(upstream.clone(), plan.limits.sessions_max));
-        Ok(Self {
+        Self {
             routes: Arc::new(Routes::new(&plan.routes)),
             upstreams: upstreams.collect(),
             tagger: Tagger::new(&plan.sticky_secret.bytes),
-            tls: Arc::new(crate::tls::load_all(&plan.listens)?),
+            listens: Arc::new(listens),
             plan,
-        })
+        }
+    }
+
+    /// A snapshot of another plan. An upstream keeps what it has, its registry, its nodes and what they carry, by its
+    /// name.
+    pub(crate) fn replanned(&self, plan: Arc<Plan>, listens: Vec<ListenNow>, rosters: &[Roster]) -> Self {
+        let mut next = Self::new(plan, listens);
+        for (upstream, roster) in next.upstreams.iter_mut().zip(rosters) {
+            let before = self.upstreams.iter().find(|before| before.plan.name == upstream.plan.name);
+            let planned =
+                before.map_or_else(|| upstream.clone(), |before| before.with_plan(upstream.plan.clone()));
+            *upstream = planned.with_roster(roster, &next.tagger);
+            upstream.registry.set_max(next.plan.limits.sessions_max);
+        }
+        next
     }
 
     /// The same with other nodes, one roster for each upstream.
     pub(crate) fn with_rosters(&self, rosters: &[Roster]) -> Self {
-        let upstreams = self.upstreams.iter().zip(rosters);
-        Self {
-            plan: self.plan.clone(),
-            routes: self.routes.clone(),
-            upstreams: upstreams
-                .map(|(upstream, roster)| upstream.with_roster(roster, &self.tagger))
-                .collect(),
-            tagger: self.tagger.clone(),
-            tls: self.tls.clone(),
-        }
+        self.replanned(self.plan.clone(), self.listens.to_vec(), rosters)
     }
 
     /// The upstream that answers `head`.
@@ -76,9 +94,9 @@ impl Snapshot {
         Ok(&self.upstreams[index])
     }
 
-    /// TLS as it is now on a listen.
-    pub(crate) fn tls(&self, listen: SocketAddr) -> Option<&ServerTls> {
-        self.tls.get(&listen)
+    /// How a listen speaks; `None` once it is closed.
+    pub(crate) fn listen(&self, id: ListenId) -> Option<&ListenNow> {
+        self.listens.iter().find(|listen| listen.id == id)
     }
 
     /// Whether a peer may say who its client is.

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -34,27 +33,30 @@ impl fmt::Display for TlsProblem {
     }
 }
 
-/// Reads every certificate of every listen, and tells all that is wrong at once.
-pub(crate) fn load_all(listens: &[Listen]) -> Result<HashMap<SocketAddr, ServerTls>, Vec<TlsProblem>> {
+/// Reads every certificate of every listen, and tells all that is wrong at once. In the order of the listens.
+pub(crate) fn load_all(listens: &[Listen]) -> Result<Vec<Option<ServerTls>>, Vec<TlsProblem>> {
     let mut problems = Vec::new();
-    let mut loaded = HashMap::new();
+    let mut loaded = Vec::new();
     for listen in listens {
-        let Scheme::Tls(files) = &listen.scheme else { continue };
-        let certificates: Vec<_> = files.iter().map(load).collect();
+        let Scheme::Tls(files) = &listen.scheme else {
+            loaded.push(None);
+            continue;
+        };
         let mut usable = Vec::new();
-        for certificate in certificates {
+        for certificate in files.iter().map(load) {
             match certificate {
                 Ok(certificate) => usable.push(certificate),
                 Err(problem) => problems.push(problem),
             }
         }
-        match ByName::new(usable).map(server_config) {
-            Some(Ok(config)) => drop(loaded.insert(listen.address, config)),
-            Some(Err(problem)) => {
-                problems.push(TlsProblem { file: files[0].certificate.clone(), reason: problem.to_string() });
+        loaded.push(match ByName::new(usable).map(server_config) {
+            Some(Ok(config)) => Some(config),
+            Some(Err(error)) => {
+                problems.push(TlsProblem { file: files[0].certificate.clone(), reason: error.to_string() });
+                None
             }
-            None => {}
-        }
+            None => None,
+        });
     }
     if problems.is_empty() { Ok(loaded) } else { Err(problems) }
 }

@@ -22,8 +22,9 @@ use crate::buffers::Buffers;
 use crate::conversation::{Client, Ended, converse, linger};
 use crate::drain::{Live, Phase};
 use crate::record::Counters;
-use crate::shared::{Shared, Snapshot};
+use crate::shared::{ListenId, Shared, Snapshot};
 use crate::stream::Stream;
+use crate::tls::ServerTls;
 use crate::tunnel::{self, Upgraded};
 use crate::upstream::pool::Pool;
 
@@ -48,22 +49,22 @@ pub(crate) struct Worker {
 pub(crate) struct Incoming {
     pub(crate) tcp: std::net::TcpStream,
     pub(crate) peer: SocketAddr,
-    /// The listen it came in on: the address in the plan, and the port that it really has.
-    pub(crate) listen: SocketAddr,
+    /// The listen it came in on, and its port.
+    pub(crate) listen: ListenId,
     pub(crate) port: u16,
     pub(crate) live: Live,
 }
 
 impl Worker {
-    fn new(shared: Arc<Shared>, lines: Lines) -> Self {
+    fn new(shared: Arc<Shared>, counters: Arc<Counters>) -> Self {
         let snapshot = shared.snapshot.load_full();
         let limits = snapshot.plan.limits;
         Self {
-            shared,
             buffers: Buffers::new(limits.buffer_bytes),
             pool: Pool::new(limits.origin_idle_max),
             cursor: Cursor::default(),
-            lines,
+            lines: Lines::new(shared.clone(), counters),
+            shared,
             snapshot: RefCell::new(Rc::new(snapshot)),
             leaving: Notify::new(),
         }
@@ -75,6 +76,8 @@ impl Worker {
         let current = self.shared.snapshot.load();
         if !Arc::ptr_eq(&mine, &current) {
             *mine = Rc::new(Arc::clone(&current));
+            self.buffers.resize(mine.plan.limits.buffer_bytes);
+            self.pool.resize(mine.plan.limits.origin_idle_max);
         }
         mine.clone()
     }
@@ -98,18 +101,13 @@ impl Worker {
 }
 
 /// Runs a worker on this thread until its connections have ended, or until the proxy's time is up.
-pub(crate) fn run(
-    shared: Arc<Shared>,
-    lines: Lines,
-    counters: Arc<Counters>,
-    incoming: mpsc::Receiver<Incoming>,
-) {
+pub(crate) fn run(shared: Arc<Shared>, counters: Arc<Counters>, incoming: mpsc::Receiver<Incoming>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build_local(tokio::runtime::LocalOptions::default())
         .expect("a runtime needs an epoll and an event file, which were there for its siblings");
     let phase = shared.drain.listen();
-    let worker = Rc::new(Worker::new(shared, lines));
+    let worker = Rc::new(Worker::new(shared, counters.clone()));
     runtime.block_on(async {
         // The housekeeping ends with the runtime, which owns it.
         spawn_local(keep_house(worker.clone()));
@@ -168,16 +166,17 @@ async fn serve(incoming: Incoming, worker: Rc<Worker>) {
     let _ = tcp.set_nodelay(true);
     let Ok(tcp) = TcpStream::from_std(tcp) else { return };
     let snapshot = worker.snapshot();
-    let Some(scheme) = scheme_of(&snapshot, listen) else { return };
-    let (stream, name) = match scheme {
-        Scheme::Plain | Scheme::RedirectToHttps { .. } => (Stream::Plain(tcp), "http"),
-        Scheme::Tls(_) => match handshake(tcp, listen, peer.ip(), &snapshot).await {
+    // Removed by a reload while this waited for its worker.
+    let Some(listen) = snapshot.listen(listen) else { return };
+    let (stream, name) = match &listen.tls {
+        None => (Stream::Plain(tcp), "http"),
+        Some(tls) => match handshake(tcp, tls, peer.ip(), snapshot.plan.timeouts.head).await {
             Some(stream) => (stream, "https"),
             None => return,
         },
     };
-    let redirects = match scheme {
-        Scheme::RedirectToHttps { port } => Some(*port),
+    let redirects = match listen.scheme {
+        Scheme::RedirectToHttps { port } => Some(port),
         Scheme::Plain | Scheme::Tls(_) => None,
     };
     let end = ClientEnd::new(peer.ip(), name, port, snapshot.is_trusted(peer.ip()));
@@ -194,14 +193,9 @@ async fn serve(incoming: Incoming, worker: Rc<Worker>) {
     }
 }
 
-fn scheme_of(snapshot: &Snapshot, listen: SocketAddr) -> Option<&Scheme> {
-    snapshot.plan.listens.iter().find(|known| known.address == listen).map(|known| &known.scheme)
-}
-
 /// The TLS handshake, whole and in time.
-async fn handshake(tcp: TcpStream, listen: SocketAddr, peer: IpAddr, snapshot: &Snapshot) -> Option<Stream> {
-    let config = snapshot.tls(listen)?.0.clone();
-    match timeout(snapshot.plan.timeouts.head, TlsAcceptor::from(config).accept(tcp)).await {
+async fn handshake(tcp: TcpStream, tls: &ServerTls, peer: IpAddr, patience: Duration) -> Option<Stream> {
+    match timeout(patience, TlsAcceptor::from(tls.0.clone()).accept(tcp)).await {
         Ok(Ok(tls)) => Some(Stream::Tls(Box::new(tls))),
         Ok(Err(error)) => {
             tracing::debug!(%peer, %error, "TLS handshake failed");

@@ -55,7 +55,6 @@ pub(crate) fn until_told(plan: Plan) -> Result<(), StartProblem> {
 
 /// Waits for the end; a second signal asks for it at once.
 async fn leave(proxy: Proxy, mut signals: Signals) {
-    let hurry = proxy.hurry();
     let mut ended = std::pin::pin!(proxy.ended());
     loop {
         tokio::select! {
@@ -63,7 +62,7 @@ async fn leave(proxy: Proxy, mut signals: Signals) {
             signal = signals.next() => match signal {
                 Signal::Leave => {
                     tracing::warn!("told again: ending at once");
-                    hurry.leave(Duration::ZERO);
+                    proxy.leave(Duration::ZERO);
                 }
                 Signal::Reopen => {}
             }

@@ -81,10 +81,6 @@ impl Direction {
         self.has_said_close
     }
 
-    pub(super) fn source_ended(&self) -> bool {
-        self.source_ended
-    }
-
     /// Whether the sink has got all that it will get, the end excepted.
     pub(super) fn is_quiet(&self) -> bool {
         matches!(self.flow, Flow::Nothing) && self.pending.is_empty()

@@ -17,12 +17,17 @@ pub(crate) mod node;
 pub(crate) mod pool;
 pub(crate) mod resolve;
 
-/// An upstream in a snapshot. A new roster makes a new one that shares nodes, registry and cursor with the last.
-#[derive(Debug)]
+/// An upstream in a snapshot. A new roster or plan makes a new one that shares nodes, registry and cursor with the
+/// last.
+#[derive(Debug, Clone)]
 pub(crate) struct Upstream {
     pub(crate) plan: Arc<plan::Upstream>,
+    /// Those that get new sessions and requests.
     pub(crate) nodes: Vec<Arc<Node>>,
-    by_tag: HashMap<Tag, usize>,
+    /// Those that were removed and still have sessions.
+    pub(crate) removed: Vec<Arc<Node>>,
+    /// Also the tags of removed nodes, and of an earlier secret: sessions outlive both.
+    by_tag: HashMap<Tag, Arc<Node>>,
     pub(crate) registry: Arc<Registry>,
     /// Choosing a node for a session and counting the session are one step for all workers, so that a burst of
     /// handshakes spreads evenly.
@@ -34,41 +39,50 @@ impl Upstream {
         Self {
             plan,
             nodes: Vec::new(),
+            removed: Vec::new(),
             by_tag: HashMap::new(),
             registry: Arc::new(Registry::new(sessions_max)),
             choosing: Arc::new(Mutex::new(Cursor::default())),
         }
     }
 
+    /// The same upstream as another plan has it.
+    pub(crate) fn with_plan(&self, plan: Arc<plan::Upstream>) -> Self {
+        Self { plan, ..self.clone() }
+    }
+
     /// The same upstream with the nodes of `roster`; nodes that were there before keep what they carry.
     pub(crate) fn with_roster(&self, roster: &Roster, tagger: &Tagger) -> Self {
         let name = &self.plan.name;
-        let nodes: Vec<_> = roster
-            .nodes
-            .iter()
-            .map(|entry| match self.nodes.iter().find(|node| node.roster == *entry) {
+        let known = || self.nodes.iter().chain(&self.removed);
+        let mut nodes = Vec::new();
+        let mut by_tag = HashMap::new();
+        for entry in &roster.nodes {
+            let tag = tagger.tag(name, &entry.written, entry.address);
+            let node = match known().find(|node| node.roster == *entry && node.tag == tag) {
                 Some(node) => node.clone(),
-                None => {
-                    Arc::new(Node::new(name, entry.clone(), tagger.tag(name, &entry.written, entry.address)))
-                }
-            })
-            .collect();
-        let by_tag: HashMap<_, _> = nodes.iter().enumerate().map(|(index, node)| (node.tag, index)).collect();
-        if by_tag.len() < nodes.len() {
-            tracing::error!(upstream = name, "two nodes have the same tag; change sticky_secret");
+                None => Arc::new(Node::new(name, entry.clone(), tag)),
+            };
+            if by_tag.insert(tag, node.clone()).is_some() {
+                tracing::error!(
+                    upstream = name,
+                    node = entry.written,
+                    "two nodes have one tag; change sticky_secret"
+                );
+            }
+            nodes.push(node);
         }
-        Self {
-            plan: self.plan.clone(),
-            nodes,
-            by_tag,
-            registry: self.registry.clone(),
-            choosing: self.choosing.clone(),
+        let is_here = |node: &Arc<Node>| nodes.iter().any(|here: &Arc<Node>| Arc::ptr_eq(here, node));
+        let removed: Vec<_> = known().filter(|node| !is_here(node) && node.sessions() > 0).cloned().collect();
+        for node in &removed {
+            by_tag.entry(node.tag).or_insert_with(|| node.clone());
         }
+        Self { nodes, removed, by_tag, ..self.clone() }
     }
 
-    /// The node that `tag` names, if it is in the pool.
+    /// The node that `tag` names, if it is in the pool or was until lately.
     pub(crate) fn by_tag(&self, tag: &Tag) -> Option<&Arc<Node>> {
-        self.by_tag.get(tag).map(|&index| &self.nodes[index])
+        self.by_tag.get(tag)
     }
 
     /// Chooses a node for a new session, which counts from now on.

@@ -2,10 +2,11 @@
 //! nowhere else.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use config::roster::RosterNode;
+use tokio::time::Instant;
 use wire::tag::Tag;
 
 use crate::bell::Bells;
@@ -20,6 +21,8 @@ pub(crate) struct Node {
     state: AtomicU32,
     in_flight: AtomicUsize,
     sessions: AtomicUsize,
+    /// Why its health is what it is, and since when.
+    cause: Mutex<(&'static str, Instant)>,
     /// The tunnels to it, each of which can be told to close.
     pub(crate) tunnels: Bells,
     /// `pingInterval + pingTimeout` that its last handshake told, in milliseconds; 0 before the first.
@@ -67,6 +70,7 @@ impl Node {
             roster,
             tag,
             state: AtomicU32::new(State::FRESH.to_word()),
+            cause: Mutex::new(("not asked yet", Instant::now())),
             tunnels: Bells::default(),
             in_flight: AtomicUsize::new(0),
             sessions: AtomicUsize::new(0),
@@ -106,10 +110,13 @@ impl Node {
             (&self.roster.written, &self.upstream, self.address(), observed.cause());
         match (before.is_draining, after.is_draining) {
             (false, true) => {
-                tracing::info!(upstream, node, %address, sessions = self.sessions(), "node draining")
+                tracing::info!(upstream, node, %address, sessions = self.sessions(), "node draining");
             }
             (true, false) => tracing::info!(upstream, node, %address, "node takes part again"),
             (false, false) | (true, true) => {}
+        }
+        if matches!(before.health, Health::Down) != matches!(after.health, Health::Down) {
+            *self.cause.lock().unwrap_or_else(PoisonError::into_inner) = (cause, Instant::now());
         }
         match (before.health, after.health) {
             (Health::Up { .. }, Health::Down) => {
@@ -122,6 +129,11 @@ impl Node {
             }
             (Health::Up { .. }, Health::Up { .. }) | (Health::Down, Health::Down) => false,
         }
+    }
+
+    /// Why its health is what it is, and since when.
+    pub(crate) fn cause(&self) -> (&'static str, Instant) {
+        *self.cause.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn in_flight(&self) -> usize {

@@ -1,6 +1,6 @@
 //! A worker's idle connections to nodes. Never shared with another worker, so that no request wakes another core.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub(crate) struct Lease {
 #[derive(Debug)]
 pub(crate) struct Pool {
     idle: RefCell<HashMap<*const Node, Vec<Idle>>>,
-    idle_max: usize,
+    idle_max: Cell<usize>,
 }
 
 #[derive(Debug)]
@@ -39,7 +39,7 @@ struct Idle {
 
 impl Pool {
     pub(crate) fn new(idle_max: usize) -> Self {
-        Self { idle: RefCell::default(), idle_max }
+        Self { idle: RefCell::default(), idle_max: Cell::new(idle_max) }
     }
 
     /// An idle connection to `node`, the youngest first, if one is still open. `for_sure` asks the kernel: for
@@ -71,9 +71,14 @@ impl Pool {
         let node = lease.in_flight.node().clone();
         let mut idle = self.idle.borrow_mut();
         let connections = idle.entry(Arc::as_ptr(&node)).or_default();
-        if connections.len() < self.idle_max {
+        if connections.len() < self.idle_max.get() {
             connections.push(Idle { io: lease.io, _node: node, until: now + patience });
         }
+    }
+
+    /// From now on so many are kept for a node.
+    pub(crate) fn resize(&self, idle_max: usize) {
+        self.idle_max.set(idle_max);
     }
 
     /// Closes the connections that have been idle for too long. Called now and then.

@@ -14,14 +14,19 @@ pub(crate) struct Resolved {
     pub(crate) is_complete: bool,
 }
 
-/// Looks all names up once. Several addresses of one name are several nodes.
-pub(crate) async fn resolve(specs: &[NodeSpec]) -> Resolved {
+/// Looks all names up once. Several addresses of one name are several nodes. A name that does not resolve now keeps
+/// the addresses that `known` has for it.
+pub(crate) async fn resolve(specs: &[NodeSpec], known: &[RosterNode]) -> Resolved {
     let mut resolved = Resolved { roster: Roster::default(), is_complete: true };
     for spec in specs {
         let mut addresses = match &spec.host {
             NodeHost::Address(address) => vec![SocketAddr::new(*address, spec.port)],
             NodeHost::Name(name) => look_up(name, spec.port).await,
         };
+        if addresses.is_empty() {
+            addresses =
+                known.iter().filter(|node| node.written == spec.written).map(|node| node.address).collect();
+        }
         resolved.is_complete &= !addresses.is_empty();
         // Resolvers rotate their answers; the order here decides nothing but must not change what is compared.
         addresses.sort_unstable();

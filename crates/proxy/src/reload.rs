@@ -1,0 +1,139 @@
+//! Puts another plan in the place of the one that runs: whole or not at all, and without touching what it does not
+//! change.
+
+use std::sync::Arc;
+
+use config::diff::{Diff, diff};
+use config::plan::Plan;
+use tokio::sync::Notify;
+
+use crate::access;
+use crate::listener::{self, Bound};
+use crate::run::{Listening, Proxy, StartProblem, connections_max, resolve_all};
+use crate::shared::{ListenId, ListenNow, Snapshot};
+use crate::tls::ServerTls;
+use crate::upstream::node::Observed;
+
+impl Proxy {
+    /// Applies `plan`: whole, or, if it cannot be, not at all. Returns what changed. What needs a restart is said in
+    /// the difference and otherwise ignored. Not cancel-safe once listens are bound.
+    pub async fn apply(&self, plan: Arc<Plan>) -> Result<Diff, StartProblem> {
+        let before = self.inner.shared.snapshot.load_full();
+        let change = diff(&before.plan, &plan);
+        // Everything that can fail, first.
+        let tls = crate::tls::load_all(&plan.listens).map_err(StartProblem::Tls)?;
+        let log = if change.log {
+            Some(access::Writer::start(&plan.log).map_err(StartProblem::Log)?)
+        } else {
+            None
+        };
+        let bound = bind_new(&plan, &change)?;
+        let (rosters, is_complete) = resolve_all(&before, &plan.upstreams).await;
+        // From here on nothing fails.
+        let listens = self.listens_now(&plan, &change, tls);
+        self.adjust_connections(&before.plan, &plan);
+        let next = before.replanned(plan.clone(), listens.clone(), &rosters);
+        self.inner.shared.snapshot.store(Arc::new(next));
+        if let Some(log) = log {
+            self.inner.shared.log.store(Arc::new(log.sink()));
+            // The old writer ends by itself when the last worker has let go of it.
+            drop(self.inner.log.replace(Some(log)));
+        }
+        self.relisten(&listens, bound);
+        if !is_complete {
+            self.resolve_the_rest();
+        }
+        self.drain_removed(&before);
+        Ok(change)
+    }
+
+    /// Those that stay keep their identity, and with it their connections; all get their certificates read again.
+    fn listens_now(&self, plan: &Plan, change: &Diff, tls: Vec<Option<ServerTls>>) -> Vec<ListenNow> {
+        let open = self.inner.listening.borrow();
+        let ids =
+            change.listens.open.iter().map(|old| old.map_or_else(|| self.next_listen(), |old| open[old].id));
+        let listens = plan.listens.iter().zip(ids).zip(tls);
+        listens.map(|((listen, id), tls)| ListenNow { id, scheme: listen.scheme.clone(), tls }).collect()
+    }
+
+    pub(crate) fn next_listen(&self) -> ListenId {
+        let next = self.inner.next_listen.get();
+        self.inner.next_listen.set(next + 1);
+        ListenId(next)
+    }
+
+    /// Accepts on what is new, and no more on what is gone.
+    fn relisten(&self, listens: &[ListenNow], bound: Vec<Option<Bound>>) {
+        let mut old = self.inner.listening.take();
+        let mut listening = Vec::new();
+        for (listen, bound) in listens.iter().zip(bound) {
+            match bound {
+                Some(bound) => listening.push(self.accept_on(bound, listen.id)),
+                None => listening
+                    .extend(old.iter().position(|old| old.id == listen.id).map(|at| old.swap_remove(at))),
+            }
+        }
+        for Listening { stop, .. } in old {
+            stop.notify_one();
+        }
+        self.inner.listening.replace(listening);
+    }
+
+    /// Starts an acceptor.
+    pub(crate) fn accept_on(&self, bound: Bound, id: ListenId) -> Listening {
+        let stop = Arc::new(Notify::new());
+        let accept = listener::accept(bound, id, self.inner.to_workers(), stop.clone());
+        self.inner.acceptors.borrow_mut().spawn_local(accept);
+        Listening { id, stop }
+    }
+
+    fn adjust_connections(&self, before: &Plan, plan: &Plan) {
+        let (before, now) = (before.limits.connections_max, plan.limits.connections_max);
+        if before != now {
+            let (before, now) = (connections_max(before), connections_max(now));
+            let permits = self.inner.permits.clone();
+            if now > before {
+                permits.add_permits(now - before);
+            } else {
+                // Connections beyond the new bound stay; no new one comes in before they are fewer.
+                let surplus = u32::try_from(before - now).unwrap_or(u32::MAX);
+                tokio::task::spawn_local(async move {
+                    if let Ok(permits) = permits.acquire_many_owned(surplus).await {
+                        permits.forget();
+                    }
+                });
+            }
+        }
+    }
+
+    /// A node that is in the file no more is emptied; one that is back takes part again. One that only changed its
+    /// weight or its tag is still there.
+    fn drain_removed(&self, before: &Snapshot) {
+        let snapshot = self.inner.shared.snapshot.load_full();
+        for upstream in &before.upstreams {
+            let now = snapshot.upstreams.iter().find(|now| now.plan.name == upstream.plan.name);
+            let here = now.map_or(&[][..], |now| &now.nodes);
+            for node in &upstream.nodes {
+                if here.iter().all(|here| here.address() != node.address()) {
+                    self.empty(node, &upstream.registry);
+                }
+            }
+            for node in upstream.removed.iter().filter(|node| here.iter().any(|here| Arc::ptr_eq(here, node)))
+            {
+                node.observe(Observed::ToldToStay);
+            }
+        }
+    }
+}
+
+/// Binds what the old plan has not open.
+fn bind_new(plan: &Plan, change: &Diff) -> Result<Vec<Option<Bound>>, StartProblem> {
+    let listens = plan.listens.iter().zip(&change.listens.open);
+    let bind = |(listen, open): (&config::plan::Listen, &Option<usize>)| match open {
+        Some(_) => Ok(None),
+        None => listener::bind(listen)
+            .map(Some)
+            .map_err(|error| StartProblem::Listen { address: listen.address, error }),
+    };
+    listens.map(bind).collect()
+}

@@ -1,6 +1,7 @@
 //! The access log: lines are made in a worker's own buffer and written by a thread of their own, so that a slow disk
 //! or reader loses lines, which are counted, and never holds up a request.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -248,9 +249,9 @@ fn exchange_json(record: &Record, head: Option<&RequestHead>, time: &str, out: &
         line.serialize_entry("time", time)?;
         line.serialize_entry("client", &record.client)?;
         if let Some(head) = head {
-            line.serialize_entry("method", &String::from_utf8_lossy(head.method_bytes()))?;
-            line.serialize_entry("host", &head.host_bytes().map(String::from_utf8_lossy))?;
-            line.serialize_entry("target", &String::from_utf8_lossy(&target_for_log(head)))?;
+            line.serialize_entry("method", &printable(head.method_bytes()))?;
+            line.serialize_entry("host", &head.host_bytes().map(printable))?;
+            line.serialize_entry("target", &printable(&target_for_log(head)))?;
         }
         line.serialize_entry("status", &record.status)?;
         line.serialize_entry("bytes_in", &record.bytes_in)?;
@@ -302,6 +303,15 @@ fn json(out: &mut Vec<u8>, fill: impl FnOnce(&mut JsonLine<'_, '_>) -> Result<()
         line.end()
     });
     written.expect("strings and numbers, into memory");
+}
+
+/// A client's bytes as text. JSON escapes the control characters of ASCII; those behind it mean as much to a terminal.
+fn printable(bytes: &[u8]) -> Cow<'_, str> {
+    let text = String::from_utf8_lossy(bytes);
+    if !text.chars().any(|character| character.is_control() && !character.is_ascii()) {
+        return text;
+    }
+    text.replace(char::is_control, "\u{fffd}").into()
 }
 
 /// To the microsecond.

@@ -161,7 +161,6 @@ async fn at_its_node(
             registry.close(&place.sid);
             return Err(OurFault::SessionUnknown.into());
         }
-        Ok(_) if body.held_close_packet() => registry.close(&place.sid),
         Ok(_) | Err(_) => {}
     }
     exchanged

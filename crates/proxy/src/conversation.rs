@@ -13,7 +13,7 @@ use wire::scan::{HeadScan, Side};
 use crate::attempt;
 use crate::ends::{BodySource, ReplySink};
 use crate::exchange::OriginEnd;
-use crate::fault::{ClientFault, Fault, OurFault};
+use crate::fault::{ClientFault, Fault, OriginFault, OurFault};
 use crate::record::Record;
 use crate::reply;
 use crate::shared::{Snapshot, head_bounds};
@@ -123,8 +123,9 @@ async fn tell(
         reply.show_cut();
         return Exchanged::Cut;
     }
-    let is_clients = matches!(fault, Fault::Client(_));
-    let keep_alive = reply.keep_alive && body.is_done() && !is_clients;
+    // Where a client or a node broke the rules, nothing of the connection is trusted any further.
+    let is_suspect = matches!(fault, Fault::Client(_) | Fault::Origin(OriginFault::Malformed(_)));
+    let keep_alive = reply.keep_alive && body.is_done() && !is_suspect;
     let Some((status, bytes)) = reply::fault(fault, Some(head), keep_alive) else {
         record.status = STATUS_CLIENT_CLOSED;
         return Exchanged::Cut;
@@ -218,8 +219,7 @@ impl Client {
         if let Some((status, bytes)) = reply::fault(fault, None, false) {
             record.status = status;
             record.bytes_out = bytes.len() as u64;
-            let told = timeout(LAST_WORD_PATIENCE, self.io.write_all(&bytes, b"")).await;
-            if let Ok(Ok(())) = told {
+            if self.io.write_all(&bytes, b"", LAST_WORD_PATIENCE).await.is_ok() {
                 ended = Ended::Politely;
             }
         }

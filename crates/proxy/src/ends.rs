@@ -2,7 +2,7 @@
 //! and the exchange know these, never the client's connection, so that other kinds of ends can take their place.
 
 use std::cell::Cell;
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
@@ -185,13 +185,13 @@ impl<'c> ReplySink<'c> {
 
     async fn send(&self, pieces: &mut [IoSlice<'_>], patience: Duration) -> Result<(), Fault> {
         let length: usize = pieces.iter().map(|piece| piece.len()).sum();
-        match timeout(patience, self.io.write_pieces(pieces)).await {
-            Ok(Ok(())) => {
+        match self.io.write_pieces(pieces, patience).await {
+            Ok(()) => {
                 self.bytes.set(self.bytes.get() + length as u64);
                 Ok(())
             }
-            Ok(Err(_)) => Err(ClientFault::Gone.into()),
-            Err(_) => Err(ClientFault::BodyTimedOut.into()),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(ClientFault::BodyTimedOut.into()),
+            Err(_) => Err(ClientFault::Gone.into()),
         }
     }
 

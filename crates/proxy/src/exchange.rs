@@ -4,7 +4,7 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
@@ -82,7 +82,11 @@ pub(crate) async fn run(
     record: &mut Record,
 ) -> Result<Exchanged, Fault> {
     send_head(request, &lease, &purpose, body, record).await?;
-    let progress = Progress { request_sent: Cell::new(body.is_done()), answered: Cell::new(false) };
+    let progress = Progress {
+        request_sent: Cell::new(body.is_done()),
+        said_close: Cell::new(body.held_close_packet()),
+        answered: Cell::new(false),
+    };
     let patience = Patience {
         body: request.upstream.plan.timeouts.body,
         answer: answer_patience(request.upstream.plan.timeouts.answer, &purpose),
@@ -133,12 +137,12 @@ async fn send_head(
     let mut head = Vec::new();
     forward::print_request(request.head, &how, &mut head);
     let (content, walked) = body.at_hand()?;
-    let sent = timeout(plan.timeouts.body, lease.io.write_all(&head, content)).await;
+    let sent = lease.io.write_all(&head, content, plan.timeouts.body).await;
     body.pass(walked);
     match sent {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) => Err(OriginFault::ClosedUnanswered { reused: lease.reused }.into()),
-        Err(_) => Err(OriginFault::AnswerTimedOut.into()),
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(OriginFault::AnswerTimedOut.into()),
+        Err(_) => Err(OriginFault::ClosedUnanswered { reused: lease.reused }.into()),
     }
 }
 
@@ -165,6 +169,8 @@ fn origin_end(lease: Lease, purpose: Purpose, patience: Patience, client: std::n
 #[derive(Debug)]
 struct Progress {
     request_sent: Cell<bool>,
+    /// The request's body, now whole, held an Engine.IO close packet.
+    said_close: Cell<bool>,
     answered: Cell<bool>,
 }
 
@@ -185,7 +191,10 @@ async fn upload(
     patience: Patience,
 ) -> Fault {
     match pass_body(body, origin, patience).await {
-        Ok(all) => progress.request_sent.set(all),
+        Ok(all) => {
+            progress.request_sent.set(all);
+            progress.said_close.set(body.held_close_packet());
+        }
         Err(fault) => return fault,
     }
     let mut gone = pin!(body.client_gone());
@@ -209,12 +218,14 @@ async fn pass_body(
     while !body.is_done() {
         body.fill(patience.body).await?;
         let (content, walked) = body.at_hand()?;
-        let sent = timeout(patience.body, origin.write_all(content, b"")).await;
+        let sent = origin.write_all(content, b"", patience.body).await;
         body.pass(walked);
         match sent {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => return Ok(false),
-            Err(_) => return Err(OriginFault::BodyTimedOut.into()),
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                return Err(OriginFault::BodyTimedOut.into());
+            }
+            Err(_) => return Ok(false),
         }
     }
     Ok(true)
@@ -381,8 +392,9 @@ impl Download<'_> {
         forward::print_answer(head, &how, &mut out);
         let walked = walk.walk(self.origin.inbound).map_err(OriginFault::Malformed)?;
         let content = &self.origin.inbound[..walked.kept];
-        if head.status() == 400 {
-            self.notice_refusal(content);
+        let is_unknown = head.status() == 400 && content.starts_with(b"{\"code\":1,");
+        if is_unknown || self.progress.said_close.get() || (walked.is_end && walk.held_close_packet()) {
+            self.close_session();
         }
         if reframed == Reframed::ToChunks {
             frame_chunk(content, &mut out);
@@ -409,10 +421,8 @@ impl Download<'_> {
         if !last.is_empty() {
             self.request.reply.send_body(&mut [IoSlice::new(&last)], self.patience.body).await?;
         }
-        if let Purpose::Session(session) = &self.purpose
-            && (farewell.is_some() || walk.held_close_packet())
-        {
-            session.registered.registry.close(&session.registered.sid);
+        if farewell.is_some() || walk.held_close_packet() {
+            self.close_session();
         }
         Ok(self.whole(head, keep_alive))
     }
@@ -478,11 +488,10 @@ impl Download<'_> {
         Ok(walked.is_end)
     }
 
-    /// A node that does not know a session any more says so with Engine.IO's code 1.
-    fn notice_refusal(&self, content: &[u8]) {
-        if let Purpose::Session(session) = &self.purpose
-            && content.starts_with(b"{\"code\":1,")
-        {
+    /// The session is over: its client, its node, or a drain has said so. Told to the registry before the client
+    /// hears of it, where that can be: the client's next handshake may come in on another worker at once.
+    fn close_session(&self) {
+        if let Purpose::Session(session) = &self.purpose {
             session.registered.registry.close(&session.registered.sid);
         }
     }

@@ -46,8 +46,8 @@ impl Told<'_> {
     ) -> Result<Read, Fault> {
         let may_tell = match self.head.body() {
             AnswerBody::Length(length) => length <= HANDSHAKE_BYTES_MAX as u64,
-            AnswerBody::Chunked => true,
-            AnswerBody::None | AnswerBody::UntilClose => false,
+            AnswerBody::Chunked | AnswerBody::UntilClose => true,
+            AnswerBody::None => false,
         };
         if self.head.status() != 200 || self.head.is_content_coded() || !may_tell {
             return Ok(Read::Unread);
@@ -66,6 +66,7 @@ impl Told<'_> {
                 return Err(OriginFault::Malformed(wire::Malformed::BodyTooLong).into());
             }
             match timeout(patience, origin.read(inbound, &worker.buffers)).await {
+                Ok(Ok(0)) if walk.ends_at_close() => break,
                 Ok(Ok(0) | Err(_)) => return Err(OriginFault::CutShort.into()),
                 Ok(Ok(_)) => {}
                 Err(_) => return Err(OriginFault::BodyTimedOut.into()),

@@ -65,6 +65,10 @@ pub(crate) async fn accept(bound: Bound, id: ListenId, workers: Workers, stop: A
     let incoming = |(tcp, peer), live| Incoming { tcp, peer, listen: id, port: address.port(), live };
     let mut complaint = Complaint::default();
     loop {
+        if workers.permits.available_permits() == 0 {
+            complaint
+                .say(|| tracing::warn!("connections_max is reached; clients wait in the system's queue"));
+        }
         let one = async {
             let permit = workers.permits.clone().acquire_owned().await.ok()?;
             Some((permit, listener.async_io(Interest::READABLE, accept_one).await))
@@ -120,24 +124,30 @@ impl Workers {
     }
 }
 
-/// Says once a while that accepting fails, and slows the acceptor down while it does.
+/// Says once a while what hinders the acceptor, and slows it down while accepting fails.
 #[derive(Debug, Default)]
 struct Complaint {
     quiet_until: Option<tokio::time::Instant>,
 }
 
 impl Complaint {
+    fn say(&mut self, words: impl FnOnce()) {
+        let now = tokio::time::Instant::now();
+        if self.quiet_until.is_none_or(|until| now >= until) {
+            words();
+            self.quiet_until = Some(now + COMPLAIN_EVERY);
+        }
+    }
+
     async fn about(&mut self, error: &io::Error) {
         // One client's bad luck, not ours.
         if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) {
             return;
         }
-        let now = tokio::time::Instant::now();
-        if self.quiet_until.is_none_or(|until| now >= until) {
+        self.say(|| {
             let hint = if is_out_of_files(error) { "raise the open-file limit" } else { "" };
             tracing::error!(%error, hint, "cannot accept; trying again");
-            self.quiet_until = Some(now + COMPLAIN_EVERY);
-        }
+        });
         sleep(BACK_OFF).await;
     }
 }

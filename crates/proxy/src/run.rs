@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use config::plan::{self, Plan};
 use config::roster::Roster;
 use fastrand::Rng;
-use rustix::process::{Resource, getrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep};
@@ -120,6 +120,7 @@ impl Proxy {
             .zip(tls)
             .map(|((id, listen), tls)| ListenNow { id: ListenId(id), scheme: listen.scheme.clone(), tls })
             .collect();
+        raise_file_limit();
         let (fallen, to_probe) = Fallen::channel();
         let count = worker_count(plan.workers);
         let shared = Arc::new(Shared {
@@ -152,7 +153,8 @@ impl Proxy {
         let listening =
             listens.iter().zip(bound).map(|(listen, bound)| proxy.accept_on(bound, listen.id)).collect();
         proxy.inner.listening.replace(listening);
-        tracing::info!(workers = count, "ready");
+        let connections = proxy.inner.permits.available_permits();
+        tracing::info!(workers = count, connections_max = connections, "ready");
         Ok(proxy)
     }
 
@@ -221,7 +223,8 @@ impl Proxy {
         }
         let window =
             self.inner.shared.snapshot.load().plan.drain.window.min(patience.mul_f64(WINDOW_SHARE_MAX));
-        self.keep_house(send_tunnels_away(self.inner.shared.clone(), window, until));
+        let goodbye = until - patience.mul_f64(GOODBYE_SHARE).min(GOODBYE_MAX);
+        self.keep_house(send_tunnels_away(self.inner.shared.clone(), window, goodbye));
     }
 
     /// Waits, after [`Proxy::leave`], until everything has ended.
@@ -320,6 +323,7 @@ fn start_workers(shared: &Arc<Shared>) -> io::Result<(Doors, Vec<JoinHandle<()>>
 /// Tells every tunnel its turn, also those that are opened by what still runs.
 async fn send_tunnels_away(shared: Arc<Shared>, window: Duration, until: Instant) {
     let mut schedule = Schedule::new(Instant::now(), window, Rng::new());
+    let mut told = 0;
     loop {
         let now = Instant::now();
         let snapshot = shared.snapshot.load_full();
@@ -392,6 +396,14 @@ fn worker_count(workers: Option<NonZeroUsize>) -> usize {
     workers.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get)
 }
 
+/// The soft limit of most systems, 1024, is a courtesy to programs that use `select`; the hard one is meant.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, "the open-file limit stays as it is");
+    }
+}
+
 /// Each connection needs a file, and its tunnel or exchange another one; some are left for everything else.
 pub(crate) fn connections_max(limit: usize) -> usize {
     let files = getrlimit(Resource::Nofile).current.unwrap_or(1 << 20);
@@ -408,6 +420,9 @@ const INCOMING_MAX: usize = 1024;
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// Listens, logs, certificates, epolls, and probes.
 const FILES_RESERVED: u64 = 64;
+/// The end of that time belongs to the Closes of those who have not answered theirs.
+const GOODBYE_SHARE: f64 = 0.1;
+const GOODBYE_MAX: Duration = Duration::from_secs(1);
 /// While the proxy leaves, tunnels that are opened late are found so soon.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Of the time there is to leave, tunnels' turns take at most so much: the last one must be able to say goodbye.

@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
 use crate::buffers::Buffers;
@@ -128,26 +129,32 @@ impl Io {
         .await
     }
 
-    /// Writes all of both, the second directly behind the first. Not cancel-safe: what was written is not told.
-    pub(crate) async fn write_all(&self, first: &[u8], second: &[u8]) -> io::Result<()> {
+    /// Writes all of both, the second directly behind the first. Fails with `TimedOut` when nothing moves for
+    /// `patience`. Not cancel-safe: what was written is not told.
+    pub(crate) async fn write_all(&self, first: &[u8], second: &[u8], patience: Duration) -> io::Result<()> {
         match second {
-            [] => self.write_pieces(&mut [IoSlice::new(first)]).await,
-            second => self.write_pieces(&mut [IoSlice::new(first), IoSlice::new(second)]).await,
+            [] => self.write_pieces(&mut [IoSlice::new(first)], patience).await,
+            second => self.write_pieces(&mut [IoSlice::new(first), IoSlice::new(second)], patience).await,
         }
     }
 
-    /// Writes all pieces, in one system call where the socket takes them. Not cancel-safe.
-    pub(crate) async fn write_pieces(&self, mut pieces: &mut [IoSlice<'_>]) -> io::Result<()> {
+    /// Writes all pieces, in one system call where the socket takes them. Fails with `TimedOut` when nothing moves for
+    /// `patience`: a slow reader is not cut, one that has stopped is. Not cancel-safe.
+    pub(crate) async fn write_pieces(
+        &self,
+        mut pieces: &mut [IoSlice<'_>],
+        patience: Duration,
+    ) -> io::Result<()> {
         IoSlice::advance_slices(&mut pieces, 0);
         while !pieces.is_empty() {
-            let written =
-                poll_fn(|cx| Pin::new(&mut *self.0.borrow_mut()).poll_write_vectored(cx, pieces)).await?;
+            let write = poll_fn(|cx| Pin::new(&mut *self.0.borrow_mut()).poll_write_vectored(cx, pieces));
+            let written = timeout(patience, write).await??;
             if written == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
             IoSlice::advance_slices(&mut pieces, written);
         }
-        poll_fn(|cx| Pin::new(&mut *self.0.borrow_mut()).poll_flush(cx)).await
+        timeout(patience, poll_fn(|cx| Pin::new(&mut *self.0.borrow_mut()).poll_flush(cx))).await?
     }
 
     /// Sends the end: close_notify where there is TLS, then FIN.

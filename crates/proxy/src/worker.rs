@@ -187,7 +187,8 @@ async fn serve(incoming: Incoming, worker: Rc<Worker>) {
         Ended::Abruptly => {}
         Ended::Upgraded(origin) => {
             let Client { io, inbound, .. } = *client;
-            let upgraded = Upgraded { client: io.into_stream(), client_early: inbound, origin, live };
+            let limits = worker.snapshot().plan.limits;
+            let upgraded = Upgraded { client: io.into_stream(), client_early: inbound, origin, limits, live };
             spawn_local(tunnel::run(upgraded, worker));
         }
     }

@@ -18,7 +18,8 @@
 //
 // stdout carries one JSON object a line: {"event":"connect"|"connect_error"|"disconnect","client":n,…} as they happen,
 // "ready" once every client is connected, settled and has its echoes (or has failed), and "result" at the end.
-// stdin takes `who` and `report` (each answered by an event of that name) and `end`; its closing means `end`.
+// stdin takes `who` and `report` (each answered by an event of that name), `leave NODE` (the clients on that node close
+// politely; answered by `leave`) and `end`; its closing means `end`.
 import { readFileSync } from "node:fs";
 import http from "node:http";
 import https from "node:https";
@@ -61,6 +62,12 @@ function report() {
 const tally = (names) => names.reduce((counts, name) => ({ ...counts, [name]: (counts[name] ?? 0) + 1 }), {});
 const sum = (numbers) => numbers.reduce((total, number) => total + number, 0);
 
+function leave(node) {
+  const leaving = clients.filter((client) => client.connected && client.who?.node === node);
+  for (const client of leaving) client.close();
+  return leaving.length;
+}
+
 let ended = false;
 function end() {
   if (ended) return;
@@ -77,6 +84,7 @@ const commands = createInterface({ input: process.stdin });
 commands.on("line", async (line) => {
   if (line === "who") say("who", { answers: await Promise.all(clients.map((client) => client.askWho())) });
   else if (line === "report") say("report", report());
+  else if (line.startsWith("leave ")) say("leave", { left: leave(line.slice("leave ".length)) });
   else if (line === "end") end();
   else if (line) say("error", { message: `unknown command: ${line}` });
 });

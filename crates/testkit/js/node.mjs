@@ -4,7 +4,8 @@
 //                                          and `session closed: SID REASON` for each session that ends
 //
 // PORT (0 picks one), HOST, NODE_NAME, PING_INTERVAL and PING_TIMEOUT (ms), PER_MESSAGE_DEFLATE (the threshold in
-// bytes), COOKIE (the name of Engine.IO's cookie), LIFELINE=1 (end when stdin closes).
+// bytes), COOKIE (the name of Engine.IO's cookie), LIFELINE=1 (end when stdin closes), LOG_POLLS=1 (print `poll: SID`
+// for each poll that came).
 import { createServer } from "node:http";
 import { Server } from "socket.io";
 import { plainHttp } from "./plain.mjs";
@@ -28,6 +29,14 @@ io.engine.on("connection", (connection) => {
     console.log(`session closed: ${connection.id} ${reason}`);
   });
 });
+
+if (env.LOG_POLLS === "1") {
+  server.prependListener("request", (request) => {
+    const { searchParams } = new URL(request.url, "http://node");
+    // Engine.IO takes the poll before this turn of the event loop ends: whoever has read the line finds it pending.
+    if (request.method === "GET" && searchParams.has("sid")) console.log(`poll: ${searchParams.get("sid")}`);
+  });
+}
 
 io.on("connection", (socket) => {
   socket.on("echo", (...args) => {

@@ -10,8 +10,9 @@
 // chromium     path of the browser (/usr/bin/chromium)
 // insecure     accept any certificate (false)
 //
-// Prints one JSON object: {"tabs":[{"texts":[…],"message_nodes":[…],"node":…,"transport":…,"members":[…]},{…}],
-// "errors":[…]}, once both tabs show the message, each other's name and a WebSocket.
+// Prints one JSON object: {"tabs":[{"texts":[…],"message_nodes":[…],"node":…,"transport":…,"transports":[…],
+// "members":[…]},{…}],"errors":[…]}, once both tabs show the message, each other's name and a WebSocket. `transports` is
+// all that the tab has shown of its transport, one after another.
 import { chromium } from "playwright-core";
 
 const PATIENCE_MS = 30_000;
@@ -35,6 +36,7 @@ try {
     ignoreHTTPSErrors: plan.insecure,
   });
   context.setDefaultTimeout(PATIENCE_MS);
+  await context.addInitScript(keepTransports);
   const errors = [];
   const first = await open(context, "Ada", errors);
   const second = await open(context, "Grace", errors);
@@ -63,12 +65,22 @@ async function open(context, name, errors) {
   return tab;
 }
 
+/** Runs in the page, before its own scripts: what it shows of its transport is gone as soon as it is upgraded. */
+function keepTransports() {
+  window.transportsShown = [];
+  new MutationObserver(() => {
+    const shown = document.getElementById("transport")?.textContent;
+    if (shown && shown !== window.transportsShown.at(-1)) window.transportsShown.push(shown);
+  }).observe(document, { childList: true, subtree: true, characterData: true });
+}
+
 async function look(tab) {
   return {
     texts: await tab.locator("#messages .text").allTextContents(),
     message_nodes: await tab.locator("#messages .node").allTextContents(),
     node: await tab.locator("#node").textContent(),
     transport: await tab.locator("#transport").textContent(),
+    transports: await tab.evaluate(() => window.transportsShown),
     members: await tab.locator("#members li").evaluateAll((items) => items.map((item) => item.lastChild.textContent)),
   };
 }

@@ -27,7 +27,9 @@ export function plainHttp(name, sessions) {
   };
   return (request, response) => {
     const url = new URL(request.url, "http://node");
-    const route = routes[`${request.method} ${url.pathname}`];
+    // Node.js itself leaves out the body of an answer to HEAD.
+    const method = request.method === "HEAD" ? "GET" : request.method;
+    const route = routes[`${method} ${url.pathname}`];
     if (route) return route(request, response, url);
     response.writeHead(404).end(`no ${request.method} ${url.pathname} on ${name}`);
   };

@@ -127,6 +127,22 @@ struct Answers {
     answers: Vec<Option<Who>>,
 }
 
+#[derive(Debug, Deserialize)]
+struct Left {
+    left: usize,
+}
+
+impl Report {
+    /// Whether the connected clients are spread over `nodes` nodes so that none has more than one beyond its share
+    /// or is more than one short of it.
+    #[must_use]
+    pub fn is_even(&self, nodes: usize) -> bool {
+        let share = self.connected / nodes;
+        let counts = self.nodes.values();
+        self.nodes.len() == nodes && counts.into_iter().all(|&count| (share - 1..=share + 1).contains(&count))
+    }
+}
+
 impl Clients {
     /// Starts the clients.
     pub async fn start(plan: &ClientPlan) -> Self {
@@ -150,6 +166,14 @@ impl Clients {
     /// What was seen until now.
     pub async fn report(&mut self) -> Report {
         self.command("report").await
+    }
+
+    /// Tells the clients on `node` to close politely, and says how many those are.
+    pub async fn leave(&mut self, node: &str) -> usize {
+        let mark = self.process.mark();
+        self.process.write_line(&format!("leave {node}")).await;
+        let left: Left = self.event("leave", mark).await;
+        left.left
     }
 
     /// Waits until there were `count` connects in all since the start, reconnects included.

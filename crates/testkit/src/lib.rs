@@ -6,6 +6,8 @@
 //! - [`node`], [`clients`]: unmodified Socket.IO nodes and real `socket.io-client`s, run by Node.js.
 //! - [`page`]: two tabs of a real browser on the chat page.
 //! - [`tidelock`]: the binary itself, on ports of its own.
+//! - [`engineio`]: one Engine.IO session by hand; [`load`]: plain requests without a pause.
+//! - [`relay`]: what stands in front of two tidelocks and sends new connections to one of them.
 //! - [`certificates`]: an authority for one test, and every kind of bad certificate.
 //!
 //! Nothing sleeps. A test waits for something that happens, for at most [`PATIENCE`], and a wait that fails panics
@@ -28,15 +30,55 @@
 
 pub mod certificates;
 pub mod clients;
+pub mod engineio;
+pub mod load;
 pub mod message;
 pub mod node;
 pub mod origin;
 pub mod page;
 pub mod process;
 pub mod raw;
+pub mod relay;
 pub mod tidelock;
 
+use std::path::Path;
 use std::time::Duration;
+
+/// Waits until the file at `path` exists and `holds` says so of its text, which it then returns. Looks again and
+/// again: files tell nobody when they change.
+///
+/// # Panics
+/// After [`PATIENCE`], with the last text.
+pub async fn until_file(path: &Path, holds: impl Fn(&str) -> bool) -> String {
+    let mut text = String::new();
+    let looking = async {
+        let mut turn = tokio::time::interval(Duration::from_millis(10));
+        loop {
+            turn.tick().await;
+            if let Ok(read) = std::fs::read_to_string(path) {
+                text = read;
+                if holds(&text) {
+                    return;
+                }
+            }
+        }
+    };
+    let found = tokio::time::timeout(PATIENCE, looking).await;
+    assert!(found.is_ok(), "{path:?} has not come to hold what was wanted: {text:?}");
+    text
+}
+
+/// Says which row of a table failed: what it holds is printed if the test panics while it lives.
+#[derive(Debug)]
+pub struct Row(pub String);
+
+impl Drop for Row {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the row that failed: {}", self.0);
+        }
+    }
+}
 
 /// How long any wait may take before the test fails: far more than a slow machine needs.
 pub const PATIENCE: Duration = Duration::from_secs(30);

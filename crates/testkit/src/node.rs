@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::process::Command;
+use tokio::time::timeout;
 
+use crate::PATIENCE;
 use crate::process::{Mark, Process};
 use crate::raw::get;
 
@@ -28,8 +30,22 @@ impl NodePlan {
         Self { arguments: vec![script("node.mjs")], ..Self::binary(name, "node") }
     }
 
-    /// A program that takes the same environment, such as the chat node. Another package's tests find it beside their own
-    /// binary: `Path::new(env!("CARGO_BIN_EXE_tidelock")).with_file_name("node")`, built by `cargo xtask test`.
+    /// The chat example, a node in Rust. It is another package's binary, so Cargo does not say where it is; `beside`
+    /// is a binary of the package under test, and all of a workspace's binaries lie in one directory.
+    ///
+    /// # Panics
+    /// If it is not built.
+    #[must_use]
+    pub fn chat(name: &str, beside: impl AsRef<Path>) -> Self {
+        let program = beside.as_ref().with_file_name("node");
+        assert!(
+            program.is_file(),
+            "{program:?} is not there: run `cargo build -p tidelock-chat --bins` with the profile of the tests"
+        );
+        Self::binary(name, program)
+    }
+
+    /// A program that takes the same environment, such as the chat node.
     #[must_use]
     pub fn binary(name: &str, program: impl AsRef<Path>) -> Self {
         Self {
@@ -62,6 +78,11 @@ pub struct Node {
     plan: NodePlan,
     address: SocketAddr,
     process: Process,
+}
+
+/// Starts three nodes at once, called `a`, `b` and `c`.
+pub async fn three(plan: impl Fn(&str) -> NodePlan) -> [Node; 3] {
+    tokio::join!(Node::start(plan("a")), Node::start(plan("b")), Node::start(plan("c"))).into()
 }
 
 /// What a node says of its Engine.IO sessions.
@@ -138,11 +159,30 @@ impl Node {
         self.json("/sessions").await
     }
 
+    /// Waits until it has `count` sessions: asks again and again, for a node in Rust does not tell by itself.
+    pub async fn until_sessions(&self, count: usize) {
+        let same = async {
+            while self.sessions().await.sessions != count {
+                tokio::task::yield_now().await;
+            }
+        };
+        if timeout(PATIENCE, same).await.is_err() {
+            panic!("{} does not come to {count} sessions: {:?}", self.name(), self.sessions().await);
+        }
+    }
+
     /// Waits until `count` sessions in all have ended since its start. Only the node in Node.js says so.
     pub async fn until_sessions_closed(&self, count: usize) {
         self.process
             .wait_for_lines_since(Mark::default(), count, |line| line.starts_with("session closed: "))
             .await;
+    }
+
+    /// Waits until the session `sid`, as the node calls it, has polled `count` times; the last of them is pending at
+    /// the node then, or answered. Only the node in Node.js says so, and only with `LOG_POLLS=1`.
+    pub async fn until_polled(&self, sid: &str, count: usize) {
+        let says = |line: &str| line.strip_prefix("poll: ") == Some(sid);
+        self.process.wait_for_lines_since(Mark::default(), count, says).await;
     }
 
     /// Asks the node itself for `path`, which answers with JSON.

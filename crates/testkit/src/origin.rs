@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -45,9 +45,42 @@ impl Origin {
     }
 }
 
-/// An address of 127.0.0.1 where nothing listens: a connection to it is refused.
-pub async fn refusing_address() -> SocketAddr {
-    Origin::bind().await.address()
+/// A port of 127.0.0.1 that is taken, and where nothing listens yet: a connection to it is refused.
+#[derive(Debug)]
+pub struct Absent {
+    socket: TcpSocket,
+}
+
+impl Absent {
+    /// Takes a free port.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    pub fn bind() -> Self {
+        let socket = TcpSocket::new_v4().expect("there are files left");
+        socket.bind(([127, 0, 0, 1], 0).into()).expect("127.0.0.1 has a free port");
+        Self { socket }
+    }
+
+    /// Where it is not listening.
+    ///
+    /// # Panics
+    /// If the kernel has forgotten it.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.socket.local_addr().expect("a bound socket has an address")
+    }
+
+    /// Starts to listen, with room for so many connections that nobody has accepted. The kernel makes it one more,
+    /// and leaves those beyond that without any answer.
+    ///
+    /// # Panics
+    /// If the kernel does not let it.
+    #[must_use]
+    pub fn appear(self, backlog: u32) -> Origin {
+        Origin { listener: self.socket.listen(backlog).expect("a bound socket can listen") }
+    }
 }
 
 /// One thing that a [`ScriptedOrigin`] does after it has read a request.
@@ -102,7 +135,11 @@ struct Seen {
 impl ScriptedOrigin {
     /// Starts an origin that does for each request what `script` says: the request is there to be looked at.
     pub async fn start(script: impl FnMut(&Message) -> Vec<Step> + Send + 'static) -> Self {
-        let origin = Origin::bind().await;
+        Self::start_on(Origin::bind().await, script)
+    }
+
+    /// The same where `origin` listens.
+    pub fn start_on(origin: Origin, script: impl FnMut(&Message) -> Vec<Step> + Send + 'static) -> Self {
         let address = origin.address();
         let held = Arc::new(Semaphore::new(0));
         let (said, seen) = watch::channel(Seen::default());
@@ -198,7 +235,8 @@ impl<S: FnMut(&Message) -> Vec<Step>> Play<S> {
             for step in steps {
                 match step {
                     Step::Send(bytes) => connection.try_send(bytes).await?,
-                    Step::Pieces(pieces) => connection.send_pieces(pieces).await,
+                    // The proxy may have had enough before the last piece.
+                    Step::Pieces(pieces) => connection.try_send_pieces(pieces).await?,
                     Step::Hold => {
                         // The proxy may give up in the meantime, and that must be seen as an end of the connection.
                         tokio::select! {

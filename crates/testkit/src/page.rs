@@ -51,6 +51,8 @@ pub struct Tab {
     pub node: String,
     /// How it is connected, such as `polling → websocket`.
     pub transport: String,
+    /// Everything that it has shown of its transport, one after another.
+    pub transports: Vec<String>,
     /// The names in the room.
     pub members: Vec<String>,
 }

@@ -1,8 +1,9 @@
 //! A child process that belongs to a test: its output is kept, and it ends with its guard.
 
+use std::collections::BTreeSet;
 use std::process::{ExitStatus, Stdio};
 
-use rustix::process::{Pid, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, kill_process, prlimit};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::watch;
@@ -65,9 +66,57 @@ impl Process {
 
     /// Sends it `signal`.
     pub fn signal(&self, signal: Signal) {
-        let pid =
-            i32::try_from(self.pid()).ok().and_then(Pid::from_raw).expect("the kernel gives positive ids");
-        kill_process(pid, signal).unwrap_or_else(|error| panic!("{}: {signal:?}: {error}", self.name));
+        kill_process(self.rustix_pid(), signal)
+            .unwrap_or_else(|error| panic!("{}: {signal:?}: {error}", self.name));
+    }
+
+    /// Lets it open `count` files more than it has now, and no more.
+    ///
+    /// # Panics
+    /// If this process may not do that.
+    pub fn limit_files(&self, count: usize) {
+        // The limit is one of numbers, and some below it may be free.
+        let open = self.files();
+        let limit = (0..).filter(|file| !open.contains(file)).nth(count).expect("there are numbers left");
+        let nofile = Resource::Nofile;
+        let limit = Rlimit { current: Some(limit), maximum: getrlimit(nofile).maximum };
+        prlimit(Some(self.rustix_pid()), nofile, limit)
+            .unwrap_or_else(|error| panic!("{}: no such limit: {error}", self.name));
+    }
+
+    /// The most memory that it has had resident until now, in bytes.
+    ///
+    /// # Panics
+    /// Without /proc.
+    #[must_use]
+    pub fn peak_memory(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.pid());
+        let status = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+        kib.and_then(|kib| kib.parse::<u64>().ok()).unwrap_or_else(|| panic!("no VmHWM in {status}")) * 1024
+    }
+
+    fn files(&self) -> Vec<u64> {
+        let directory = format!("/proc/{}/fd", self.pid());
+        let entries = std::fs::read_dir(&directory).unwrap_or_else(|error| panic!("{directory}: {error}"));
+        entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
+    }
+
+    /// How many files each of its epolls watches, idle ones left out. A runtime has one epoll, so that this tells how
+    /// connections are spread over threads.
+    #[must_use]
+    pub fn watched_by_epolls(&self) -> Vec<usize> {
+        let watched = |file: u64| -> Option<Vec<String>> {
+            let info = std::fs::read_to_string(format!("/proc/{}/fdinfo/{file}", self.pid())).ok()?;
+            Some(info.lines().filter(|line| line.starts_with("tfd:")).map(str::to_owned).collect())
+        };
+        // An epoll that was duplicated is the same epoll, and shows the same files.
+        let epolls: BTreeSet<_> = self.files().into_iter().filter_map(watched).collect();
+        epolls.iter().map(Vec::len).filter(|&watched| watched > 0).collect()
+    }
+
+    fn rustix_pid(&self) -> Pid {
+        i32::try_from(self.pid()).ok().and_then(Pid::from_raw).expect("the kernel gives positive ids")
     }
 
     /// Waits for its end and says how it ended.

@@ -4,6 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -75,6 +77,15 @@ impl RawConnection {
         }
     }
 
+    /// What TLS has agreed on, where there is TLS.
+    #[must_use]
+    pub fn tls(&self) -> Option<&rustls::ClientConnection> {
+        match &self.stream {
+            Stream::Plain(_) => None,
+            Stream::Tls(stream) => Some(stream.get_ref().1),
+        }
+    }
+
     /// Sends `bytes` in one write, if the kernel takes them in one.
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.try_send(bytes).await.expect("the other end takes what is sent");
@@ -87,15 +98,31 @@ impl RawConnection {
 
     /// Sends each piece as a packet of its own; the scheduler gets a turn between two.
     pub async fn send_pieces<P: AsRef<[u8]>>(&mut self, pieces: impl IntoIterator<Item = P>) {
+        self.try_send_pieces(pieces).await.expect("the other end takes what is sent");
+    }
+
+    /// The same; the error is how the other end refused them, somewhere on the way.
+    pub async fn try_send_pieces<P: AsRef<[u8]>>(
+        &mut self,
+        pieces: impl IntoIterator<Item = P>,
+    ) -> io::Result<()> {
         for piece in pieces {
-            self.send(piece).await;
+            self.try_send(piece).await?;
             tokio::task::yield_now().await;
         }
+        Ok(())
     }
 
     /// Reads exactly `count` bytes.
     pub async fn read_exactly(&mut self, count: usize) -> Vec<u8> {
         self.take_exactly(count).await.unwrap_or_else(|missing| panic!("{missing}"))
+    }
+
+    /// Whether nothing has come that was not read yet, as far as the kernel knows by now. Waits for nothing.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        self.unread.is_empty() && recv(self.stream.tcp(), &mut [0_u8; 1], flags) == Err(Errno::AGAIN)
     }
 
     /// Reads up to and including the first `needle`.
@@ -113,6 +140,15 @@ impl RawConnection {
         self.take_message().await.unwrap_or_else(|missing| panic!("{missing}"))
     }
 
+    /// Sends a request without a body and reads its answer, that to HEAD too; the error says what came instead.
+    pub async fn try_ask(&mut self, request: &str) -> Result<Message, String> {
+        self.try_send(request).await.map_err(|error| format!("not taken: {error}"))?;
+        if request.starts_with("HEAD ") {
+            return self.take_until(b"\r\n\r\n").await.map(Message::from_head);
+        }
+        self.take_message().await
+    }
+
     /// Reads until the other end closes or resets the connection.
     pub async fn read_to_end(&mut self) -> (Vec<u8>, End) {
         let end = loop {
@@ -127,6 +163,16 @@ impl RawConnection {
             }
         };
         (std::mem::take(&mut self.unread), end)
+    }
+
+    /// Reads until the other end says that it ends. Over TLS that is close_notify; without it a FIN is an error.
+    pub async fn read_to_end_of_tls(&mut self) -> io::Result<Vec<u8>> {
+        let reading = async {
+            while self.stream.read(&mut self.unread).await? > 0 {}
+            Ok::<(), io::Error>(())
+        };
+        timeout(PATIENCE, reading).await.expect("the end did not come")?;
+        Ok(std::mem::take(&mut self.unread))
     }
 
     /// Sends FIN and goes on reading.

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use tokio::process::Command;
 
+use crate::certificates::CertificateFiles;
+use crate::node::Node;
 use crate::process::{Mark, Process};
 
 /// A running tidelock. Dropping it kills it and removes its directory.
@@ -80,6 +82,80 @@ impl Tidelock {
     /// Its process, to signal it or to wait for a line of its log.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
+    }
+}
+
+/// A config with one plain `[[listen]]` and one `[[route]]` to an upstream of `nodes`. More sections may follow it.
+#[must_use]
+pub fn config_for(nodes: &[SocketAddr]) -> String {
+    let nodes: Vec<_> = nodes.iter().map(|node| format!("\"{node}\"")).collect();
+    let nodes = nodes.join(", ");
+    format!(
+        "[[listen]]\naddress = \"127.0.0.1:0\"\n[[route]]\nupstream = \"nodes\"\n\
+         [upstream.nodes]\nnodes = [{nodes}]\n"
+    )
+}
+
+/// The text of an `upstreams.toml` with one listen, one route for everything and one upstream.
+#[derive(Clone, Debug)]
+pub struct FilePlan {
+    top: String,
+    listen: String,
+    upstream: String,
+}
+
+impl FilePlan {
+    /// Plain HTTP on a port that the kernel picks, and these nodes.
+    #[must_use]
+    pub fn to<'a>(nodes: impl IntoIterator<Item = &'a Node>) -> Self {
+        Self::to_addresses(nodes.into_iter().map(Node::address))
+    }
+
+    /// The same for nodes that are only addresses.
+    #[must_use]
+    pub fn to_addresses(nodes: impl IntoIterator<Item = SocketAddr>) -> Self {
+        let nodes: Vec<_> = nodes.into_iter().map(|node| node.to_string()).collect();
+        Self {
+            top: String::new(),
+            listen: "address = \"127.0.0.1:0\"\n".to_owned(),
+            upstream: format!("nodes = {nodes:?}\n"),
+        }
+    }
+
+    /// Adds a line above all tables, such as `sticky_secret = "…"`.
+    #[must_use]
+    pub fn top(mut self, line: &str) -> Self {
+        self.top = format!("{}{line}\n", self.top);
+        self
+    }
+
+    /// Adds a line to the upstream, such as `sticky = "engineio-learned"`.
+    #[must_use]
+    pub fn upstream(mut self, line: &str) -> Self {
+        self.upstream = format!("{}{line}\n", self.upstream);
+        self
+    }
+
+    /// Listens where another tidelock did.
+    #[must_use]
+    pub fn at(mut self, address: SocketAddr) -> Self {
+        self.listen = self.listen.replace("127.0.0.1:0", &address.to_string());
+        self
+    }
+
+    /// Speaks TLS with this certificate.
+    #[must_use]
+    pub fn tls(mut self, files: &CertificateFiles) -> Self {
+        let CertificateFiles { certificate, key } = files;
+        self.listen = format!("{}tls = {{ certificate = {certificate:?}, key = {key:?} }}\n", self.listen);
+        self
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let Self { top, listen, upstream } = self;
+        format!("{top}[[listen]]\n{listen}[[route]]\nupstream = \"nodes\"\n[upstream.nodes]\n{upstream}")
     }
 }
 

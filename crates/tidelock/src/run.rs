@@ -82,8 +82,8 @@ async fn serve(plan: Arc<Plan>, source: Source) -> Result<(), ServeProblem> {
     // A reload that is under way would listen again behind our back.
     reloading.shutdown().await;
     let deadline = in_force.borrow().drain.deadline;
-    tracing::info!(?deadline, "leaving: no new connections, what runs may finish");
     proxy.leave(deadline);
+    tracing::info!(?deadline, "leaving: no new connections, what runs may finish");
     leave(&proxy, signals).await;
     answering.shutdown().await;
     Ok(())

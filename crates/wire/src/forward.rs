@@ -226,8 +226,10 @@ impl ForClient {
 pub fn print_answer(head: &AnswerHead, how: &ForClient, out: &mut Vec<u8>) {
     out.reserve(head.bytes.len() + OUR_LINES_BYTES);
     out.extend_from_slice(b"HTTP/1.1 ");
-    out.extend_from_slice(head.status_and_reason.of_bytes(&head.bytes));
-    out.extend_from_slice(b"\r\n");
+    let status_and_reason = head.status_and_reason.of_bytes(&head.bytes);
+    out.extend_from_slice(status_and_reason);
+    // The space in front of the reason is not optional, the reason is (RFC 9112 section 4).
+    out.extend_from_slice(if status_and_reason.len() == STATUS_BYTES { b" \r\n" } else { b"\r\n" });
     // An answer without content says nothing of framing, but to HEAD and in a 304, where it tells what GET would say.
     let may_frame = how.content_length.is_none() && head.status() >= 200 && head.status() != 204;
     let reframed = how.reframed(head.body());
@@ -284,5 +286,6 @@ fn print_display(out: &mut Vec<u8>, arguments: std::fmt::Arguments<'_>) {
 
 /// What our own lines add to a head, roughly; a guess that spares a reallocation, no bound.
 const OUR_LINES_BYTES: usize = 256;
+const STATUS_BYTES: usize = 3;
 /// More proxies than stand in any row.
 const HOPS_MAX: usize = 64;

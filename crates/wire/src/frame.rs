@@ -2,9 +2,10 @@
 //! read, payloads are only counted: nothing is unmasked, copied or understood.
 
 /// Follows one direction, byte by byte or in any pieces.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct FrameEdges {
     state: State,
+    message_bytes_max: u64,
     /// A data frame without FIN has gone by, and its last fragment has not.
     in_message: bool,
     /// Payload of the message under way, all of its fragments.
@@ -38,6 +39,8 @@ pub enum Edge {
     Message,
     /// A Close frame: nothing may follow it (section 5.5.1).
     Close,
+    /// None: a header has announced more than a message may have. What follows is not followed any more.
+    TooBig,
 }
 
 /// One step over the bytes: so many were used, up to an edge.
@@ -50,6 +53,11 @@ pub struct Step {
 }
 
 impl FrameEdges {
+    /// At the first byte of a direction whose messages have at most so many bytes of payload, all fragments together.
+    pub fn bounded(message_bytes_max: u64) -> Self {
+        Self { state: State::default(), message_bytes_max, in_message: false, message_bytes: 0, frames: 0 }
+    }
+
     /// Follows all of `bytes`. Returns whether a Close frame ended in them.
     pub fn feed(&mut self, mut bytes: &[u8]) -> bool {
         let mut has_closed = false;
@@ -76,6 +84,9 @@ impl FrameEdges {
                             self.message_bytes = self.message_bytes.saturating_add(left);
                         }
                         self.state = State::Payload { left, frame };
+                        if self.message_bytes > self.message_bytes_max {
+                            return Step { taken, edge: Edge::TooBig };
+                        }
                     }
                 }
                 State::Payload { left, frame } => {
@@ -126,6 +137,12 @@ impl FrameEdges {
     /// Frames that have ended.
     pub fn frames(&self) -> u64 {
         self.frames
+    }
+}
+
+impl Default for FrameEdges {
+    fn default() -> Self {
+        Self::bounded(u64::MAX)
     }
 }
 
@@ -290,6 +307,22 @@ mod tests {
         edges.feed(&frame(0x00, 200, true)[..8]);
         assert_eq!(edges.message_bytes(), 300);
         assert!(!edges.is_at_frame_edge());
+    }
+
+    #[test]
+    fn a_message_that_announces_too_much_is_told_at_its_header() {
+        let bytes = [frame(0x01, 60, true), frame(0x89, 100, true), frame(0x80, 60, true)].concat();
+        let mut edges = FrameEdges::bounded(100);
+        let (mut at, mut found) = (0, Vec::new());
+        while !found.contains(&Edge::TooBig) {
+            let step = edges.step(&bytes[at..]);
+            at += step.taken;
+            found.push(step.edge);
+        }
+        assert_eq!(found, [Edge::Frame, Edge::Frame, Edge::TooBig]);
+        assert_eq!(at, 66 + 106 + 6);
+        let mut edges = FrameEdges::bounded(60);
+        assert_eq!(edges.step(&bytes).edge, Edge::Frame);
     }
 
     #[test]

@@ -252,7 +252,7 @@ fn answers_reach_the_client_as_they_came() {
         Http11,
         "HTTP/1.1 404 Not  Here\r\nsEt-cookie: a\r\nContent-Length: 3\r\n\r\n",
     );
-    check_answer("HTTP/1.0 200\r\n\r\n", Http11, "HTTP/1.1 200\r\nTransfer-Encoding: chunked\r\n\r\n");
+    check_answer("HTTP/1.0 200\r\n\r\n", Http11, "HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\n");
     check_answer("HTTP/1.1 200 OK\r\n\r\n", Http10, "HTTP/1.1 200 OK\r\n\r\n");
     check_answer(
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n",

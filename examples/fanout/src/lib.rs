@@ -1,1 +1,112 @@
-//! See Cargo.toml.
+//! Fan-out between Socket.IO nodes: what one node emits to a room is heard by the room's members on every node.
+//!
+//! [`RedisAdapter`] is an adapter for [socketioxide](https://docs.rs/socketioxide) that speaks the wire protocol of
+//! `@socket.io/redis-adapter` 8.x and `@socket.io/redis-emitter` 5.x. Rust nodes, Node.js nodes and emitters share one
+//! fleet and one Redis, so that a fleet can be moved from one language to the other a node at a time.
+//!
+//! ```no_run
+//! use fanout::{Fanout, Options, RedisAdapter};
+//! use socketioxide::{SocketIo, adapter::Emitter, extract::{Data, SocketRef}};
+//!
+//! type Adapter = RedisAdapter<Emitter>;
+//!
+//! # async fn example() -> Result<(), fanout::ConfigError> {
+//! let fleet: Fanout = fanout::connect("redis://127.0.0.1:6379", Options::default()).await?;
+//! let (layer, io) = SocketIo::builder().with_adapter::<Adapter>(fleet.clone()).build_layer();
+//! io.ns("/", async |socket: SocketRef<Adapter>| {
+//!     socket.join("GROUP_A");
+//!     socket.on("say", async |socket: SocketRef<Adapter>, Data::<String>(text)| {
+//!         // To the room's other members, on this node and on all others.
+//!         let _ = socket.to("GROUP_A").emit("said", &text).await;
+//!     });
+//! })
+//! .await;
+//! # let _ = layer;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What crosses
+//!
+//! Broadcasts to everyone, to rooms and with `except`, volatile or not, with binary attachments at any depth, with and
+//! without acknowledgements; `join`, `leave`, `disconnect`, `rooms` and `fetch_sockets` on any selection of sockets. All
+//! requests of Node.js nodes are answered, those of adapters before version 6 included, so that no call there runs into its
+//! timeout because a Rust node is in the fleet. For what socketioxide's interface has no room for there is [`Fanout::of`]:
+//!
+//! | in Node.js | here |
+//! |---|---|
+//! | `io.fetchSockets()` | [`Namespace::fetch_sockets`], with Node.js sockets; `io.fetch_sockets()` returns those of Rust nodes |
+//! | `io.of("/").adapter.allRooms()` | [`Namespace::all_rooms`], or `io.rooms()` |
+//! | `io.serverSideEmit(…)` | [`Namespace::server_side_emit`], [`Namespace::server_side_emit_with_ack`] |
+//! | `io.on(event, …)` for it | [`Fanout::on_server_side_emit`] |
+//! | `socket.handshake`, `socket.data` of a remote socket | [`Fanout::describe_sockets`] tells other nodes about ours |
+//!
+//! # Where Node.js and socketioxide differ
+//!
+//! - socketioxide's ids have 16 characters and those of Node.js 20, which is why its `RemoteSocket` cannot name a Node.js
+//!   socket. [`RemoteSocket`] can.
+//! - In Node.js every socket is in the room of its own id. Here it is so for whoever addresses it, and joins
+//!   that room by itself the first time that someone does.
+//! - Acknowledgements of other nodes' clients do not say whose they are: they come with the id `Sid::ZERO`.
+//! - `disconnectSockets(true)` closes the connection of a Node.js socket, but only leaves the namespace here.
+//! - Rooms that are numbers in Node.js are their decimal text here.
+//! - Events of socketioxide's MessagePack parser have no form that the others could read, and stay on their node.
+//! - Node.js nodes must use the adapter's own parser, notepack.io, which is its default.
+//!
+//! # When Redis is away
+//!
+//! Local delivery never waits for Redis. Each node holds one connection to publish and one to receive:
+//!
+//! - Emitting offers a message to a bounded queue ([`Options::publish_queue_max`], [`Options::publish_bytes_max`]) and
+//!   goes on. What cannot be queued or is not confirmed by Redis is dropped and counted, by [`DropReason`]. Nothing is kept
+//!   for Redis' return: publish/subscribe has no memory, and the others' subscriptions end with the same outage, so a late
+//!   message would reach some nodes and not others.
+//! - Lost connections are replaced after a pause that grows to a second at most, with jitter. A subscription
+//!   that was lost is a gap: opened, closed and measured. A node that reads more slowly than the fleet writes is cut off by
+//!   Redis (`client-output-buffer-limit pubsub`), which is a gap as well.
+//! - [`Fanout::stats`] has the counters, [`Options::on_event`] is told of every change, and so is the log (`tracing`).
+//! - Questions (`fetch_sockets`, `rooms`, `server_count`) fail with [`Error::Disconnected`]; what is local can
+//!   be had with `io.local()`.
+//!
+//! # More than one Redis can carry
+//!
+//! [`Mode::Sharded`] is `createShardedAdapter` in its `static` mode, for a Redis Cluster ([`connect_cluster`]) or a single
+//! Redis 7. All nodes of a fleet must be in the same mode, and Node.js nodes must set `subscriptionMode: "static"`: in the
+//! other modes they publish to channels per room, and socketioxide does not tell its adapter when rooms come and go.
+//!
+//! # With nothing installed
+//!
+//! [`broker`] is a small stand-in for Redis on one host, in memory. Nodes in both languages use it unchanged.
+
+mod acks;
+mod adapter;
+#[doc(hidden)]
+pub mod bench;
+pub mod broker;
+mod classic;
+mod dialect;
+mod error;
+mod fanout;
+mod hooks;
+mod link;
+mod local;
+mod message;
+mod msgpack;
+mod node;
+mod options;
+mod payload;
+mod pending;
+mod sharded;
+mod stats;
+mod timestamp;
+
+pub use crate::{
+    acks::AckStream,
+    adapter::{RedisAdapter, Started},
+    error::{ConfigError, Error},
+    fanout::{Fanout, Namespace, connect, connect_cluster},
+    hooks::{Description, Responder, ServerSideEmit},
+    message::{RemoteSocket, Target},
+    options::{Mode, OnEvent, Options},
+    stats::{DropReason, Event, Side, Stats},
+};

@@ -13,7 +13,7 @@ use crate::buffers::Buffers;
 use crate::stream::Stream;
 
 /// One direction, from a source to a sink.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Direction {
     /// Read and not yet written. Empty, and without memory, whenever the sink keeps up.
     pending: BytesMut,
@@ -22,6 +22,10 @@ pub(super) struct Direction {
     flow: Flow,
     /// The source's own Close frame has been read: it says no more.
     has_said_close: bool,
+    /// A message of the source was longer than it may be. Nothing of it beyond its last whole frame has passed.
+    has_said_too_much: bool,
+    /// The sink has whole frames only, once it has what is pending.
+    sink_is_at_edge: bool,
     /// The source has sent its end.
     source_ended: bool,
     /// The source's end is not passed on by itself: the owner is asked first, and may have a farewell to say.
@@ -55,9 +59,21 @@ pub(super) enum Broken {
 }
 
 impl Direction {
-    /// A direction whose source has already said something.
-    pub(super) fn with_early(early: BytesMut) -> Self {
-        let mut direction = Self::default();
+    /// A direction whose source has already said something, and whose messages have at most so many bytes.
+    pub(super) fn new(early: BytesMut, message_bytes_max: u64) -> Self {
+        let mut direction = Self {
+            pending: BytesMut::new(),
+            edges: FrameEdges::bounded(message_bytes_max),
+            flow: Flow::All,
+            has_said_close: false,
+            has_said_too_much: false,
+            sink_is_at_edge: true,
+            source_ended: false,
+            asks_at_end: false,
+            is_finishing: false,
+            sink_ended: false,
+            bytes: 0,
+        };
         direction.admit(early);
         direction
     }
@@ -77,6 +93,15 @@ impl Direction {
         &self.pending
     }
 
+    /// Frames that the source has sent whole.
+    pub(super) fn frames(&self) -> u64 {
+        self.edges.frames()
+    }
+
+    pub(super) fn has_said_too_much(&self) -> bool {
+        self.has_said_too_much
+    }
+
     pub(super) fn has_said_close(&self) -> bool {
         self.has_said_close
     }
@@ -92,8 +117,10 @@ impl Direction {
         if self.has_said_close || matches!(self.flow, Flow::Nothing) {
             return;
         }
-        let is_at_edge =
-            if may_split_message { self.edges.is_at_frame_edge() } else { self.edges.is_at_message_edge() };
+        let is_at_edge = match may_split_message {
+            true => self.sink_is_at_edge,
+            false => self.sink_is_at_edge && self.edges.is_at_message_edge(),
+        };
         if is_at_edge {
             self.pending.extend_from_slice(&farewell);
             self.flow = Flow::Nothing;
@@ -198,15 +225,17 @@ impl Direction {
     /// Takes in what was read, as far as it passes.
     fn admit(&mut self, mut read: BytesMut) {
         match &mut self.flow {
-            Flow::All => self.has_said_close |= self.edges.feed(&read),
+            Flow::All => self.follow(&mut read),
             Flow::UntilEdge { may_split_message, farewell } => {
                 let may_split_message = *may_split_message;
                 let stops = |edge| match edge {
                     Edge::Message | Edge::Close => true,
                     Edge::Frame => may_split_message,
-                    Edge::Inside => false,
+                    Edge::Inside | Edge::TooBig => false,
                 };
+                self.sink_is_at_edge = false;
                 if let Some((end, edge)) = find_edge(&mut self.edges, &read, stops) {
+                    self.sink_is_at_edge = true;
                     read.truncate(end);
                     // Nothing may follow a Close, not even another one.
                     if edge != Edge::Close {
@@ -216,15 +245,45 @@ impl Direction {
                 }
             }
             Flow::UntilClose => {
+                self.sink_is_at_edge = false;
                 if let Some((end, _)) = find_edge(&mut self.edges, &read, |edge| edge == Edge::Close) {
                     read.truncate(end);
                     self.has_said_close = true;
                     self.flow = Flow::Nothing;
+                } else {
+                    self.sink_is_at_edge = self.edges.is_at_frame_edge();
                 }
             }
             Flow::Nothing => read.clear(),
         }
         self.pending = read;
+    }
+}
+
+impl Direction {
+    /// Lets everything pass and notes what was said. Of a message that is too long nothing passes beyond its last
+    /// whole frame.
+    fn follow(&mut self, read: &mut BytesMut) {
+        let (mut at, mut whole_until) = (0, None);
+        while at < read.len() {
+            let step = self.edges.step(&read[at..]);
+            at += step.taken;
+            match step.edge {
+                Edge::Inside => {}
+                Edge::Frame | Edge::Message => whole_until = Some(at),
+                Edge::Close => {
+                    self.has_said_close = true;
+                    whole_until = Some(at);
+                }
+                Edge::TooBig => {
+                    self.has_said_too_much = true;
+                    self.sink_is_at_edge |= whole_until.is_some();
+                    read.truncate(whole_until.unwrap_or(0));
+                    return;
+                }
+            }
+        }
+        self.sink_is_at_edge = self.edges.is_at_frame_edge();
     }
 }
 

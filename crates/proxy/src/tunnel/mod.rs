@@ -22,6 +22,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use config::limits::Limits;
 use tokio::time::{Instant, Sleep, sleep_until};
 use wire::engineio::read_open_packet;
 use wire::frame;
@@ -41,6 +42,7 @@ pub(crate) struct Upgraded {
     pub(crate) client: Stream,
     pub(crate) client_early: BytesMut,
     pub(crate) origin: OriginEnd,
+    pub(crate) limits: Limits,
     pub(crate) live: Live,
 }
 
@@ -77,7 +79,27 @@ struct Tunnel {
     awaits_open: bool,
     /// Who sent the end first; the other may still have something to say.
     half_closed_by: Option<EndedBy>,
+    rate: Rate,
     _live: Live,
+}
+
+/// How fast the client may speak.
+#[derive(Debug)]
+struct Rate {
+    /// Frames a second; 0 is no bound.
+    max: u32,
+    second_begun: Instant,
+    frames_before: u64,
+}
+
+impl Rate {
+    /// Whether `frames`, all there ever were, are too many for the second that this moment is in.
+    fn is_exceeded(&mut self, frames: u64, now: Instant) -> bool {
+        if now.duration_since(self.second_begun) >= Duration::from_secs(1) {
+            (self.second_begun, self.frames_before) = (now, frames);
+        }
+        self.max > 0 && frames - self.frames_before > u64::from(self.max)
+    }
 }
 
 /// How far the tunnel is on its way out.
@@ -95,7 +117,7 @@ enum Stage {
 
 impl Tunnel {
     fn new(upgraded: Upgraded) -> Self {
-        let Upgraded { client, client_early, origin, live } = upgraded;
+        let Upgraded { client, client_early, origin, limits, live } = upgraded;
         // Where nobody pings, the kernel finds out about an end that is gone without a word.
         for stream in [&client, &origin.stream] {
             let keepalive =
@@ -109,12 +131,13 @@ impl Tunnel {
             None => (None, false),
         };
         let now = Instant::now();
+        let message_bytes_max = limits.message_bytes_max.unwrap_or(u64::MAX);
         Self {
             client,
             origin: origin.stream,
-            to_origin: Direction::with_early(client_early),
-            to_client: Direction::with_early(origin.early).asking_at_end(),
-            stage: Stage::Open,
+            to_origin: Direction::new(client_early, message_bytes_max),
+            to_client: Direction::new(origin.early, message_bytes_max).asking_at_end(),
+            stage: limits.tunnel_age_max.map_or(Stage::Open, |age| grow_old(now, age)),
             bell: Listening::to(origin.node),
             _session: origin.session,
             client_address: origin.client,
@@ -123,6 +146,7 @@ impl Tunnel {
             idle: silence.map_or(origin.idle, |silence| silence + SLACK),
             awaits_open,
             half_closed_by: None,
+            rate: Rate { max: limits.messages_per_second_max, second_begun: now, frames_before: 0 },
             _live: live,
         }
     }
@@ -130,13 +154,18 @@ impl Tunnel {
     fn poll(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>, buffers: &Buffers) -> Poll<EndedBy> {
         loop {
             if let Some(order) = self.bell.poll_order(cx) {
-                self.stage = Stage::Told(order);
-                timer.as_mut().reset(self.wakes_at());
+                self.obey(order);
+                // A turn that is there already is taken before another message passes.
+                self.time_has_come(Instant::now());
             }
             if let Some(ended_by) = self.poll_moving(cx, buffers) {
                 return Poll::Ready(ended_by);
             }
-            // The timer is set again only when it fires: what moves meanwhile only moves the deadline.
+            // What moves only moves the deadline away, and the timer finds that out when it fires. What brings it nearer
+            // must be told to it.
+            if self.wakes_at() < timer.deadline() {
+                timer.as_mut().reset(self.wakes_at());
+            }
             ready!(timer.as_mut().poll(cx));
             if let Some(ended_by) = self.time_has_come(Instant::now()) {
                 self.flush_at_last(cx, buffers);
@@ -167,10 +196,16 @@ impl Tunnel {
         if to_client == Poll::Ready(Err(Broken::Sink)) {
             return Some(EndedBy::Client);
         }
-        self.shake_hands(cx, buffers);
         if (self.to_origin.bytes(), self.to_client.bytes()) != before {
             self.last_moved = Instant::now();
+            if self.rate.is_exceeded(self.to_origin.frames(), self.last_moved) {
+                self.throw_out(Reason::TooFast);
+            }
         }
+        if self.to_origin.has_said_too_much() || self.to_client.has_said_too_much() {
+            self.throw_out(Reason::TooBig);
+        }
+        self.shake_hands(cx, buffers);
         match (to_origin.is_ready(), to_client.is_ready()) {
             (true, true) => return Some(self.ended_by()),
             (true, false) => self.half_close(EndedBy::Client),
@@ -216,6 +251,26 @@ impl Tunnel {
             self.to_client.finish();
             self.to_origin.finish();
             self.flush_at_last(cx, buffers);
+        }
+    }
+
+    /// A drain's order, unless the tunnel is on its way already.
+    fn obey(&mut self, order: Order) {
+        if let Stage::Open | Stage::Told(_) = self.stage {
+            self.stage = Stage::Told(order);
+        }
+    }
+
+    /// One of both has broken a bound: both are told, where that can be told between two frames, and nothing passes
+    /// any more.
+    fn throw_out(&mut self, reason: Reason) {
+        if let Stage::Open | Stage::Told(_) = self.stage {
+            let key = fastrand::u32(..).to_be_bytes();
+            self.to_client.say_farewell(frame::close_to_client(reason.code(), reason.words()), true);
+            self.to_origin.say_farewell(frame::close_to_origin(reason.code(), reason.words(), key), true);
+            self.to_client.pass_nothing();
+            self.to_origin.pass_nothing();
+            self.stage = Stage::Closing { reason, until: Instant::now() + CLOSE_PATIENCE };
         }
     }
 
@@ -282,6 +337,13 @@ impl Tunnel {
         let _ = self.to_client.poll(cx, (&mut self.origin, &mut self.client), buffers);
         let _ = self.to_origin.poll(cx, (&mut self.client, &mut self.origin), buffers);
     }
+}
+
+/// A tunnel ends between nine tenths of its greatest age and that age: those that were opened together do not come
+/// back together.
+fn grow_old(now: Instant, age: Duration) -> Stage {
+    let at = now + age.mul_f64(1.0 - 0.1 * fastrand::f64());
+    Stage::Told(Order { at, until: at + CLOSE_PATIENCE, reason: Reason::TooOld })
 }
 
 /// The network's share of a silence.

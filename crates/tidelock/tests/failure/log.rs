@@ -1,0 +1,134 @@
+//! The access log: every exchange in a line that nobody but us has written.
+
+use serde_json::Value;
+use testkit::origin::{ScriptedOrigin, Step};
+use testkit::process::Signal;
+use testkit::raw::RawConnection;
+use testkit::tidelock::Tidelock;
+use testkit::until_file;
+
+use crate::{GET, HANDSHAKE, OK, WEBSOCKET, answering, ask, opened, sid_of, start, switched};
+
+/// Waits until the log has `count` lines and gives them.
+async fn lines(proxy: &mut Tidelock, count: usize) -> Vec<String> {
+    // Ours begin with neither of these.
+    let is_access = |line: &str| line.starts_with('{') || line.contains(" - - [");
+    proxy.process().wait_for_lines_since(Default::default(), count, is_access).await
+}
+
+#[tokio::test]
+async fn json_tells_what_happened() {
+    let origin = answering().await;
+    let mut proxy = start(&[origin.address()], "").await;
+    ask(&proxy, "POST /a?b=c HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc").await;
+    ask(&proxy, "GET / HTTP/1.1\r\n\r\n").await;
+    let lines = lines(&mut proxy, 2).await;
+    let line: Value = serde_json::from_str(&lines[0]).unwrap();
+    let origin = origin.address().to_string();
+    for (field, want) in [
+        ("client", "127.0.0.1".into()),
+        ("method", "POST".into()),
+        ("host", "a".into()),
+        ("target", "/a?b=c".into()),
+        ("status", 200.into()),
+        ("bytes_in", 3.into()),
+        ("bytes_out", OK.len().into()),
+        ("upstream", "nodes".into()),
+        ("node", origin.clone().into()),
+        ("address", origin.into()),
+        ("attempts", 1.into()),
+    ] {
+        let want: Value = want;
+        assert_eq!(line[field], want, "{field} in {line}");
+    }
+    let refused: Value = serde_json::from_str(&lines[1]).unwrap();
+    assert_eq!((&refused["status"], &refused["fault"]), (&400.into(), &"Host is missing".into()));
+}
+
+/// CVE-2009-4487: what a client sends may be shown to a terminal, or be read as a line of its own.
+#[tokio::test]
+async fn a_client_writes_no_line_and_moves_no_cursor() {
+    let evil =
+        "GET /\"\\}{\u{9b}2J HTTP/1.1\r\nHost: a\r\nReferer: \"x\" \\ \u{9b}\r\nUser-Agent: a\"b\tc\r\n\r\n";
+    for format in ["json", "combined"] {
+        let origin = answering().await;
+        let mut proxy = start(&[origin.address()], &format!("[log]\nformat = \"{format}\"\n")).await;
+        let answer = ask(&proxy, evil).await;
+        let line = lines(&mut proxy, 1).await.remove(0);
+        if format == "json" {
+            assert!(serde_json::from_str::<Value>(&line).is_ok(), "{line}");
+        } else {
+            let bytes = answer.raw.len();
+            assert!(line.starts_with("127.0.0.1 - - ["), "{line}");
+            let end = format!(
+                "] \"GET /\\x22\\x5C}}{{\\xC2\\x9B2J HTTP/1.1\" 200 {bytes} \"\\x22x\\x22 \\x5C \\xC2\\x9B\" \"a\\x22b\\x09c\""
+            );
+            assert!(line.ends_with(&end), "{line}\n{end}");
+        }
+        // U+009B begins a terminal's command just as an escape does.
+        assert!(!line.contains(char::is_control), "{}", line.as_bytes().escape_ascii());
+    }
+}
+
+/// Whoever has a session's id has the session.
+#[tokio::test]
+async fn a_session_id_is_never_written_whole() {
+    for format in ["json", "combined"] {
+        let origin = ScriptedOrigin::start(|request| match request.start.as_str() {
+            start if start.contains("transport=websocket") => vec![switched(), Step::Echo],
+            start if start.contains("sid=") => vec![Step::send(OK)],
+            _ => vec![opened("abcdefghijklmnopqrst")],
+        })
+        .await;
+        let mut proxy = start(&[origin.address()], &format!("[log]\nformat = \"{format}\"\n")).await;
+        let sid = sid_of(&ask(&proxy, HANDSHAKE).await);
+        ask(&proxy, HANDSHAKE.replace("polling ", &format!("polling&sid={sid} "))).await;
+        for odd in [format!("sid={sid}&sid={sid}"), format!("s%69d={sid}"), format!("sid=%61{}", &sid[1..])] {
+            ask(&proxy, HANDSHAKE.replace("polling ", &format!("polling&{odd} "))).await;
+        }
+        let mut tunnel = RawConnection::connect(proxy.address()).await;
+        tunnel
+            .send(WEBSOCKET.replace("/ws", &format!("/socket.io/?EIO=4&transport=websocket&sid={sid}")))
+            .await;
+        assert_eq!(tunnel.read_head().await.status(), 101);
+        drop(tunnel);
+        origin.until_ended(1).await;
+        let count = if format == "json" { 7 } else { 6 };
+        let lines = lines(&mut proxy, count).await;
+        assert!(!lines.concat().contains("bcdefghijklmnopqrst"), "{lines:#?}");
+        assert!(!proxy.process().output().contains("bcdefghijklmnopqrst"));
+    }
+}
+
+#[tokio::test]
+async fn sigusr1_opens_the_file_again() {
+    let origin = answering().await;
+    let mut proxy = start(&[origin.address()], "[log]\naccess = \"access.log\"\n").await;
+    let log = proxy.directory().join("access.log");
+    let rotated = proxy.directory().join("access.log.1");
+    ask(&proxy, GET.replace("/ ", "/before ")).await;
+    until_file(&log, |text| text.contains("/before")).await;
+    std::fs::rename(&log, &rotated).unwrap();
+    ask(&proxy, GET.replace("/ ", "/between ")).await;
+    until_file(&rotated, |text| text.contains("/between")).await;
+    proxy.process().signal(Signal::USR1);
+    until_file(&log, |_| true).await;
+    ask(&proxy, GET.replace("/ ", "/after ")).await;
+    let text = until_file(&log, |text| text.contains("/after")).await;
+    assert!(!text.contains("/before") && !text.contains("/between"), "{text}");
+    assert_eq!(std::fs::read_to_string(&rotated).unwrap().lines().count(), 2);
+}
+
+/// What was answered last is in the log, too.
+#[tokio::test]
+async fn the_end_loses_no_line() {
+    let origin = answering().await;
+    let mut proxy = start(&[origin.address()], "[log]\naccess = \"access.log\"\n").await;
+    let log = proxy.directory().join("access.log");
+    for _ in 0..10 {
+        ask(&proxy, GET).await;
+    }
+    proxy.process().signal(Signal::TERM);
+    assert_eq!(proxy.process().exit().await.code(), Some(0));
+    assert_eq!(std::fs::read_to_string(&log).unwrap().lines().count(), 10);
+}

@@ -1,0 +1,273 @@
+//! The adapter that socketioxide drives: local first, then the other nodes.
+
+use std::{
+    borrow::Cow,
+    collections::HashSet,
+    fmt,
+    future::Future,
+    pin::Pin,
+    str::FromStr,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use socketioxide_core::{
+    Sid, Uid,
+    adapter::{
+        BroadcastFlags, BroadcastOptions, CoreAdapter, CoreLocalAdapter, DefinedAdapter, RemoteSocketData,
+        Room, RoomParam, SocketEmitter, Spawnable, errors::BroadcastError,
+    },
+    packet::{Packet, PacketData},
+};
+
+use crate::{
+    acks::AckStream,
+    error::Error,
+    fanout::Fanout,
+    local,
+    message::{Flags, Request, Target},
+    node::Node,
+    payload::Payload,
+};
+
+/// A socketioxide adapter that shares rooms with every node of the fleet, in Rust or in Node.js.
+///
+/// One is made for each namespace; [`Fanout`] is what they share. See the [crate documentation](crate) for
+/// what socketioxide's own methods do across nodes.
+pub struct RedisAdapter<E: SocketEmitter> {
+    local: Arc<CoreLocalAdapter<E>>,
+    node: Arc<Node>,
+    fanout: Fanout,
+}
+
+impl<E: SocketEmitter> RedisAdapter<E> {
+    /// Tells the other nodes, unless only this one is meant.
+    fn tell(&self, options: &BroadcastOptions, request: impl FnOnce(Target) -> Request) {
+        if let Some(target) = self.remote_target(options) {
+            self.node.tell(&request(target));
+        }
+    }
+
+    /// What `options` mean on the other nodes; `None` if they mean no one there.
+    fn remote_target(&self, options: &BroadcastOptions) -> Option<Target> {
+        if options.is_local(self.local.server_id()) {
+            return None;
+        }
+        let mut target = Target {
+            rooms: options.rooms.iter().map(|room| room.clone().into_owned()).collect(),
+            except: options.except.iter().map(|room| room.clone().into_owned()).collect(),
+        };
+        match options.sid {
+            Some(sender) if options.has_flag(BroadcastFlags::Broadcast) => {
+                target.except.push(sender.to_string());
+            }
+            // One socket, on whichever node it is: every socket is the room of its id.
+            Some(sid) if target.rooms.is_empty() => {
+                if local::is_connected(&self.local, sid) {
+                    return None;
+                }
+                target.rooms.push(sid.to_string());
+            }
+            None if target.rooms.is_empty() && !options.has_flag(BroadcastFlags::Broadcast) => return None,
+            _ => {}
+        }
+        Some(target)
+    }
+
+    /// Lets the local adapter see the rooms of socket ids that `options` name.
+    fn enter_own_rooms(&self, options: &BroadcastOptions) {
+        for room in options.rooms.iter().chain(&options.except) {
+            local::enter_own_room(&self.local, room);
+        }
+    }
+}
+
+impl<E: SocketEmitter> CoreAdapter<E> for RedisAdapter<E> {
+    type Error = Error;
+    type State = Fanout;
+    type AckStream = AckStream<E>;
+    type InitRes = Started;
+
+    fn new(state: &Fanout, local: CoreLocalAdapter<E>) -> Self {
+        let local = Arc::new(local);
+        let node = Arc::new(Node::new(state.shared.clone(), local.clone()));
+        Self { local, node, fanout: state.clone() }
+    }
+
+    fn init(self: Arc<Self>, on_success: impl FnOnce() + Send + 'static) -> Started {
+        Started(Box::pin(async move {
+            self.fanout.shared.enter(&self.node);
+            // Clients are let in when the subscription is confirmed, or when Redis has had its chance.
+            let mut subscribed = self.node.subscribed.subscribe();
+            let confirmed = subscribed.wait_for(|subscribed| *subscribed);
+            if tokio::time::timeout(self.fanout.shared.options.startup_wait, confirmed).await.is_err() {
+                tracing::warn!(namespace = &**self.local.path(), "serving without the other nodes for now");
+            }
+            on_success();
+        }))
+    }
+
+    async fn close(&self) -> Result<(), Error> {
+        self.fanout.shared.leave(&self.node);
+        self.local.close();
+        Ok(())
+    }
+
+    async fn server_count(&self) -> Result<u16, Error> {
+        Ok(u16::try_from(self.node.others().await? + 1).unwrap_or(u16::MAX))
+    }
+
+    async fn broadcast(&self, packet: Packet, options: BroadcastOptions) -> Result<(), BroadcastError> {
+        // Encoded before the local delivery consumes it, but nothing here waits.
+        if let Some(payload) = event(&packet) {
+            let flags = Flags { volatile: options.has_flag(BroadcastFlags::Volatile), timeout_ms: None };
+            self.tell(&options, |target| Request::Broadcast { payload, target, flags });
+        }
+        self.enter_own_rooms(&options);
+        self.local.broadcast(packet, options)?;
+        Ok(())
+    }
+
+    async fn broadcast_with_ack(
+        &self,
+        packet: Packet,
+        options: BroadcastOptions,
+        timeout: Option<Duration>,
+    ) -> Result<AckStream<E>, Error> {
+        let timeout = timeout.unwrap_or_else(|| self.local.ack_timeout());
+        let remote = self.remote_target(&options).zip(event(&packet));
+        self.enter_own_rooms(&options);
+        let (local, _) = self.local.broadcast_with_ack(packet, options, Some(timeout));
+        let Some((target, payload)) = remote else { return Ok(AckStream::local(local)) };
+
+        let flags = Flags { volatile: false, timeout_ms: u64::try_from(timeout.as_millis()).ok() };
+        let request = Request::BroadcastWithAck { payload, target, flags };
+        let (ticket, acks) = match self.node.pending.acks(self.fanout.shared.options.acks_max) {
+            Ok(entered) => entered,
+            Err(_) => return Ok(AckStream::local(local)),
+        };
+        // Local clients have the event by now. If no other node can be asked, theirs are all the
+        // acknowledgements there will be; the loss is counted where it happened.
+        match (self.node.send(&ticket, &request), self.node.others().await) {
+            (Ok(()), Ok(nodes)) if nodes > 0 => {
+                Ok(AckStream::with_remote(local, ticket, acks, nodes, timeout))
+            }
+            _ => Ok(AckStream::local(local)),
+        }
+    }
+
+    async fn add_sockets(&self, options: BroadcastOptions, rooms: impl RoomParam) -> Result<(), Error> {
+        let rooms: Vec<Room> = rooms.into_room_iter().collect();
+        self.tell(&options, |target| Request::Join { target, rooms: owned(&rooms) });
+        self.enter_own_rooms(&options);
+        self.local.add_sockets(options, rooms);
+        Ok(())
+    }
+
+    async fn del_sockets(&self, options: BroadcastOptions, rooms: impl RoomParam) -> Result<(), Error> {
+        let rooms: Vec<Room> = rooms.into_room_iter().collect();
+        self.tell(&options, |target| Request::Leave { target, rooms: owned(&rooms) });
+        self.enter_own_rooms(&options);
+        self.local.del_sockets(options, rooms);
+        Ok(())
+    }
+
+    async fn disconnect_socket(&self, options: BroadcastOptions) -> Result<(), BroadcastError> {
+        self.tell(&options, |target| Request::Disconnect { target, close: false });
+        self.enter_own_rooms(&options);
+        self.local.disconnect_socket(options).map_err(BroadcastError::Socket)
+    }
+
+    /// The rooms of the matching sockets on all nodes.
+    async fn rooms(&self, options: BroadcastOptions) -> Result<Vec<Room>, Error> {
+        self.enter_own_rooms(&options);
+        let target = self.remote_target(&options);
+        let mut rooms: HashSet<Room> = self.local.rooms(options);
+        if let Some(target) = target {
+            rooms.extend(self.node.remote_rooms(target).await?.into_iter().map(Cow::Owned));
+        }
+        Ok(rooms.into_iter().collect())
+    }
+
+    /// The matching sockets of all Rust nodes: socketioxide's type cannot hold the id of a Node.js socket.
+    /// [`Namespace::fetch_sockets`](crate::Namespace::fetch_sockets) has all of them.
+    async fn fetch_sockets(&self, options: BroadcastOptions) -> Result<Vec<RemoteSocketData>, Error> {
+        self.enter_own_rooms(&options);
+        let target = self.remote_target(&options);
+        let mut sockets = self.local.fetch_sockets(options);
+        if let Some(target) = target {
+            let remote = self.node.remote_sockets(target).await?;
+            // No node's id is known here; it is not needed either, since one socket is always reached by its room.
+            sockets.extend(
+                remote
+                    .iter()
+                    .filter_map(|socket| Sid::from_str(&socket.id).ok())
+                    .map(|id| RemoteSocketData { id, server_id: Uid::ZERO, ns: self.local.path().clone() }),
+            );
+        }
+        Ok(sockets)
+    }
+
+    fn get_local(&self) -> &CoreLocalAdapter<E> {
+        &self.local
+    }
+}
+
+impl<E: SocketEmitter> DefinedAdapter for RedisAdapter<E> {}
+
+impl<E: SocketEmitter> Drop for RedisAdapter<E> {
+    fn drop(&mut self) {
+        self.fanout.shared.leave(&self.node);
+    }
+}
+
+impl<E: SocketEmitter> fmt::Debug for RedisAdapter<E> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("RedisAdapter").field("namespace", self.local.path()).finish_non_exhaustive()
+    }
+}
+
+/// The event in a packet, if other nodes can read it.
+fn event(packet: &Packet) -> Option<Payload> {
+    match &packet.inner {
+        PacketData::Event(value, _) | PacketData::BinaryEvent(value, _) => {
+            let payload = Payload::from_value(value.clone());
+            if payload.is_none() {
+                tracing::warn!("events of the MessagePack parser stay on this node; use the common parser");
+            }
+            payload
+        }
+        _ => None,
+    }
+}
+
+fn owned(rooms: &[Room]) -> Vec<String> {
+    rooms.iter().map(|room| room.clone().into_owned()).collect()
+}
+
+/// What `io.ns(…)` returns: await it. It is done when the namespace serves clients, which
+/// [`Options::startup_wait`](crate::Options::startup_wait) bounds and Redis cannot prevent.
+#[must_use = "a namespace serves no clients before this is awaited"]
+pub struct Started(Pin<Box<dyn Future<Output = ()> + Send>>);
+
+impl Future for Started {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        self.0.as_mut().poll(context)
+    }
+}
+
+impl Spawnable for Started {
+    fn spawn(self) {
+        // socketioxide calls this for namespaces that clients open; it ends by itself within the startup wait.
+        tokio::spawn(self);
+    }
+}
+
+impl fmt::Debug for Started {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Started")
+    }
+}

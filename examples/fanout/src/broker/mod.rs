@@ -1,0 +1,186 @@
+//! A small publish/subscribe server that speaks Redis' protocol, for one host and in memory only.
+//!
+//! It lets a fleet on one machine share rooms with nothing installed, and tests run without a Redis. Nodes
+//! in Rust and in Node.js use it unchanged, under [`Broker::url`]. It keeps nothing: no keys, no persistence,
+//! no replication, no passwords. It listens on loopback or on a Unix socket and on nothing else. Once the
+//! fleet has a second machine, use Redis or Valkey.
+//!
+//! It answers what the adapters use (`PUBLISH`, `SUBSCRIBE`, `PSUBSCRIBE`, `SPUBLISH`, `SSUBSCRIBE`, their opposites,
+//! and `PUBSUB`), and what node-redis, ioredis and redis-rs send when they connect (`HELLO 2` and `3`, `CLIENT`,
+//! `SELECT 0`, `INFO`, `PING`, `QUIT`, `RESET`). Every other command is an error.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> std::io::Result<()> {
+//! let broker = fanout::broker::Broker::loopback(0).await?;
+//! println!("nodes may connect to {}", broker.url());
+//! # Ok(())
+//! # }
+//! ```
+
+mod glob;
+mod hub;
+mod resp;
+mod session;
+
+use std::{
+    fmt, io,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, UnixListener},
+    task::{AbortHandle, JoinSet},
+};
+
+use self::hub::Hub;
+
+/// The bounds of a [`Broker`].
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Clients at once (default 4,096); further ones get an error and are closed.
+    pub clients_max: usize,
+    /// Bytes of one command (default 16 MiB); a longer one is refused when its length is announced.
+    pub command_bytes_max: usize,
+    /// Arguments of one command (default 1,024).
+    pub arguments_max: usize,
+    /// Bytes that wait to be read by one client (default 32 MiB, as Redis for subscribers). At the bound the client
+    /// is cut off; it reconnects and knows that it missed something.
+    pub waiting_bytes_max: usize,
+    /// Messages that wait to be read by one client (default 65,536), with the same consequence.
+    pub waiting_messages_max: usize,
+    /// Channels and patterns of one client (default 16,384); further ones are an error.
+    pub subscriptions_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            clients_max: 4096,
+            command_bytes_max: 16 << 20,
+            arguments_max: 1024,
+            waiting_bytes_max: 32 << 20,
+            waiting_messages_max: 65_536,
+            subscriptions_max: 16_384,
+        }
+    }
+}
+
+/// A running broker. It ends, with all its connections, when this is dropped.
+pub struct Broker {
+    url: String,
+    accepting: AbortHandle,
+    hub: Arc<Hub>,
+    socket: Option<PathBuf>,
+}
+
+impl Broker {
+    /// Listens on 127.0.0.1; with port 0 on a free port.
+    ///
+    /// # Errors
+    ///
+    /// If the port is taken.
+    pub async fn loopback(port: u16) -> io::Result<Self> {
+        Self::tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), Limits::default()).await
+    }
+
+    /// Listens on a loopback address.
+    ///
+    /// # Errors
+    ///
+    /// If the address is not loopback, since there is no password; if the port is taken.
+    pub async fn tcp(address: SocketAddr, limits: Limits) -> io::Result<Self> {
+        if !address.ip().is_loopback() {
+            let message =
+                format!("the embedded broker has no password and listens on loopback only, not on {address}");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        let listener = TcpListener::bind(address).await?;
+        let url = format!("redis://{}", listener.local_addr()?);
+        let hub = Arc::new(Hub::new(limits));
+        let accepting = tokio::spawn(accept_tcp(listener, hub.clone())).abort_handle();
+        Ok(Self { url, accepting, hub, socket: None })
+    }
+
+    /// Listens on a Unix socket, which is removed in the end. Who may connect is up to the directory's permissions.
+    ///
+    /// # Errors
+    ///
+    /// If something is at `path` already, or it cannot be made.
+    pub async fn unix(path: &Path, limits: Limits) -> io::Result<Self> {
+        let listener = UnixListener::bind(path)?;
+        let url = format!("unix://{}", path.display());
+        let hub = Arc::new(Hub::new(limits));
+        let accepting = tokio::spawn(accept_unix(listener, hub.clone())).abort_handle();
+        Ok(Self { url, accepting, hub, socket: Some(path.to_owned()) })
+    }
+
+    /// What clients connect to: `redis://127.0.0.1:port` or `unix:///path`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Clients connected at this moment.
+    pub fn clients(&self) -> usize {
+        self.hub.clients()
+    }
+
+    /// Clients cut off so far because they did not read what waited for them.
+    pub fn cut_off(&self) -> u64 {
+        self.hub.cut_off()
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.accepting.abort();
+        if let Some(path) = &self.socket {
+            // Nothing can be done about a socket that someone else removed first.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+impl fmt::Debug for Broker {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Broker").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+async fn accept_tcp(listener: TcpListener, hub: Arc<Hub>) {
+    let mut sessions = JoinSet::new();
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                // Messages are small and must not wait for company.
+                let _ = stream.set_nodelay(true);
+                serve(&mut sessions, &hub, stream);
+            }
+            Err(error) => pause(&error).await,
+        }
+    }
+}
+
+async fn accept_unix(listener: UnixListener, hub: Arc<Hub>) {
+    let mut sessions = JoinSet::new();
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => serve(&mut sessions, &hub, stream),
+            Err(error) => pause(&error).await,
+        }
+    }
+}
+
+fn serve(sessions: &mut JoinSet<()>, hub: &Arc<Hub>, stream: impl AsyncRead + AsyncWrite + Send + 'static) {
+    while sessions.try_join_next().is_some() {}
+    sessions.spawn(session::run(stream, hub.clone()));
+}
+
+/// Out of file descriptors, mostly: trying again at once would only burn the processor.
+async fn pause(error: &io::Error) {
+    tracing::warn!(%error, "the embedded broker could not accept a client");
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+}

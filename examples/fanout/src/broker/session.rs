@@ -1,0 +1,361 @@
+//! One client of the broker, from its first command to its end.
+
+use std::{collections::HashSet, io, sync::Arc};
+
+use bytes::{Bytes, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    sync::mpsc,
+};
+
+use super::{
+    hub::{Client, Hub, Kind},
+    resp::{ProtocolError, Reply, Version, shrink, take_command},
+};
+
+/// What is read or written in one go.
+const CHUNK: usize = 64 << 10;
+
+pub(super) async fn run(stream: impl AsyncRead + AsyncWrite + Send + 'static, hub: Arc<Hub>) {
+    let (reader, mut writer) = tokio::io::split(stream);
+    let Some((client, waiting)) = hub.enter() else {
+        let _ = writer.write_all(&Reply::error("ERR max number of clients reached")).await;
+        return;
+    };
+    let mut session = Session { hub: hub.clone(), client: client.clone(), names: Default::default() };
+    tokio::select! {
+        // Replies still waiting when the client has said goodbye are written before the end.
+        _ = async { tokio::join!(session.read(reader), write(&client, writer, waiting)) } => {}
+        () = client.cut.notified() => {}
+    }
+}
+
+/// Until the session hands over an empty piece, or the client is gone.
+async fn write(
+    client: &Client,
+    mut writer: impl AsyncWrite + Unpin,
+    mut waiting: mpsc::Receiver<Bytes>,
+) -> io::Result<()> {
+    let mut pieces = Vec::new();
+    let mut buffer = BytesMut::new();
+    while waiting.recv_many(&mut pieces, 256).await > 0 {
+        let last = pieces.iter().any(Bytes::is_empty);
+        for piece in pieces.drain(..) {
+            buffer.extend_from_slice(&piece);
+            if buffer.len() >= CHUNK {
+                flush(client, &mut writer, &mut buffer).await?;
+            }
+        }
+        flush(client, &mut writer, &mut buffer).await?;
+        if last {
+            return writer.shutdown().await;
+        }
+        shrink(&mut buffer);
+    }
+    Ok(())
+}
+
+async fn flush(
+    client: &Client,
+    writer: &mut (impl AsyncWrite + Unpin),
+    buffer: &mut BytesMut,
+) -> io::Result<()> {
+    let written = writer.write_all(buffer).await;
+    client.settle(buffer.len());
+    buffer.clear();
+    if written.is_err() {
+        // The reading half may wait for ever on a socket that cannot be written to.
+        client.cut.notify_one();
+    }
+    written
+}
+
+struct Session {
+    hub: Arc<Hub>,
+    client: Arc<Client>,
+    /// This client's channels, patterns and shard channels.
+    names: [HashSet<Bytes>; 3],
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        for kind in [Kind::Channel, Kind::Pattern, Kind::Shard] {
+            for name in &self.names[kind as usize] {
+                self.hub.unsubscribe(kind, name, &self.client);
+            }
+        }
+        self.hub.leave();
+    }
+}
+
+/// Whether the client stays.
+#[derive(PartialEq)]
+enum Next {
+    Go,
+    Close,
+}
+
+impl Session {
+    async fn read(&mut self, mut reader: impl AsyncRead + Unpin) {
+        let mut buffer = BytesMut::new();
+        'connection: loop {
+            buffer.reserve(CHUNK);
+            match reader.read_buf(&mut buffer).await {
+                Ok(0) | Err(_) => break,
+                Ok(_) => {}
+            }
+            loop {
+                match take_command(&mut buffer, &self.hub.limits) {
+                    Ok(Some(command)) => {
+                        if self.obey(&command) == Next::Close {
+                            break 'connection;
+                        }
+                    }
+                    Ok(None) => break,
+                    Err(ProtocolError(what)) => {
+                        self.say(Reply::error(&format!("ERR Protocol error: {what}")));
+                        break 'connection;
+                    }
+                }
+            }
+            shrink(&mut buffer);
+        }
+        // The empty piece tells the writer that nothing follows.
+        self.say(Bytes::new());
+    }
+
+    fn obey(&mut self, command: &[Bytes]) -> Next {
+        let Some((name, arguments)) = command.split_first() else { return Next::Go };
+        let name = name.to_ascii_uppercase();
+        if self.may_only_subscribe() && !ALLOWED_TO_SUBSCRIBERS.contains(&&*name) {
+            let name = String::from_utf8_lossy(&name).to_lowercase();
+            self.say(Reply::error(&format!(
+                "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
+            )));
+            return Next::Go;
+        }
+        match (&*name, arguments) {
+            (b"SUBSCRIBE", [_, ..]) => self.subscribe(Kind::Channel, arguments),
+            (b"PSUBSCRIBE", [_, ..]) => self.subscribe(Kind::Pattern, arguments),
+            (b"SSUBSCRIBE", [_, ..]) => self.subscribe(Kind::Shard, arguments),
+            (b"UNSUBSCRIBE", _) => self.unsubscribe(Kind::Channel, arguments),
+            (b"PUNSUBSCRIBE", _) => self.unsubscribe(Kind::Pattern, arguments),
+            (b"SUNSUBSCRIBE", _) => self.unsubscribe(Kind::Shard, arguments),
+            (b"PUBLISH", [channel, message]) => self.say_count(self.hub.publish(channel, message)),
+            (b"SPUBLISH", [channel, message]) => self.say_count(self.hub.publish_shard(channel, message)),
+            (b"PUBSUB", [what, rest @ ..]) => self.pubsub(&what.to_ascii_uppercase(), rest),
+            (b"PING", [] | [_]) => self.ping(arguments.first()),
+            (b"ECHO", [text]) => self.say_bulk(text),
+            (b"HELLO", _) => self.hello(arguments),
+            (b"CLIENT", [what, ..]) => self.client(&what.to_ascii_uppercase()),
+            (b"SELECT", [database]) if &**database == b"0" => self.say(Reply::simple("OK")),
+            (b"SELECT", [_]) => self.say(Reply::error("ERR DB index is out of range")),
+            (b"AUTH", _) => {
+                self.say(Reply::error("ERR AUTH called without any password configured for this broker"));
+            }
+            // ioredis asks whether a server is still loading before it uses it.
+            (b"INFO", _) => {
+                self.say_bulk(b"# Server\r\nredis_version:7.0.0\r\nredis_mode:standalone\r\nloading:0\r\n");
+            }
+            (b"RESET", []) => self.reset(),
+            (b"QUIT", _) => {
+                self.say(Reply::simple("OK"));
+                return Next::Close;
+            }
+            _ => self.refuse(&name, arguments),
+        }
+        Next::Go
+    }
+
+    fn refuse(&self, name: &[u8], arguments: &[Bytes]) {
+        let name = String::from_utf8_lossy(&name[..name.len().min(64)]).into_owned();
+        self.say(Reply::error(&match KNOWN.contains(&name.as_bytes()) {
+            true => format!("ERR wrong number of arguments for '{}' command", name.to_lowercase()),
+            false => format!(
+                "ERR unknown command '{name}' with {} arguments: this is tidelock's embedded pub/sub broker",
+                arguments.len()
+            ),
+        }));
+    }
+
+    /// RESP2 has no way to tell a message from an answer, so a subscriber must not ask anything.
+    fn may_only_subscribe(&self) -> bool {
+        self.client.version() == Version::Resp2 && self.names.iter().any(|names| !names.is_empty())
+    }
+
+    fn subscribe(&mut self, kind: Kind, names: &[Bytes]) {
+        for name in names {
+            let total: usize = self.names.iter().map(HashSet::len).sum();
+            if total >= self.hub.limits.subscriptions_max && !self.names[kind as usize].contains(name) {
+                self.say(Reply::error("ERR too many subscriptions on this connection"));
+                continue;
+            }
+            self.names[kind as usize].insert(Bytes::copy_from_slice(name));
+            // Confirmed before the first message can come.
+            self.confirm(SUBSCRIBED[kind as usize], Some(name), kind);
+            self.hub.subscribe(kind, name, &self.client);
+        }
+    }
+
+    fn unsubscribe(&mut self, kind: Kind, names: &[Bytes]) {
+        let names = match names {
+            [] => self.names[kind as usize].iter().cloned().collect(),
+            names => names.to_vec(),
+        };
+        if names.is_empty() {
+            self.confirm(UNSUBSCRIBED[kind as usize], None, kind);
+        }
+        for name in &names {
+            self.names[kind as usize].remove(name);
+            self.hub.unsubscribe(kind, name, &self.client);
+            self.confirm(UNSUBSCRIBED[kind as usize], Some(name), kind);
+        }
+    }
+
+    fn confirm(&self, what: &str, name: Option<&Bytes>, kind: Kind) {
+        let left = match kind {
+            Kind::Channel | Kind::Pattern => self.names[0].len() + self.names[1].len(),
+            Kind::Shard => self.names[2].len(),
+        };
+        let version = self.client.version();
+        let mut reply = Reply::new();
+        reply.push(version, 3).bulk(what.as_bytes());
+        match name {
+            Some(name) => reply.bulk(name),
+            None => reply.null(version),
+        };
+        reply.integer(left);
+        self.say(reply.done());
+    }
+
+    fn pubsub(&self, what: &[u8], rest: &[Bytes]) {
+        let mut reply = Reply::new();
+        match (what, rest) {
+            (b"NUMSUB" | b"SHARDNUMSUB", names) => {
+                let kind = if what == b"NUMSUB" { Kind::Channel } else { Kind::Shard };
+                reply.array(names.len() * 2);
+                for name in names {
+                    reply.bulk(name).integer(self.hub.count(kind, name));
+                }
+            }
+            (b"CHANNELS" | b"SHARDCHANNELS", [] | [_]) => {
+                let kind = if what == b"CHANNELS" { Kind::Channel } else { Kind::Shard };
+                let names = self.hub.names(kind, rest.first());
+                reply.array(names.len());
+                names.iter().for_each(|name| {
+                    reply.bulk(name);
+                });
+            }
+            (b"NUMPAT", []) => {
+                reply.integer(self.hub.patterns());
+            }
+            _ => return self.say(Reply::error("ERR unknown PUBSUB subcommand or wrong number of arguments")),
+        }
+        self.say(reply.done());
+    }
+
+    fn ping(&self, text: Option<&Bytes>) {
+        match (text, self.may_only_subscribe()) {
+            (text, true) => {
+                let mut reply = Reply::new();
+                reply.array(2).bulk(b"pong").bulk(text.map_or(b"", |text| text));
+                self.say(reply.done());
+            }
+            (Some(text), false) => self.say_bulk(text),
+            (None, false) => self.say(Reply::simple("PONG")),
+        }
+    }
+
+    fn hello(&self, arguments: &[Bytes]) {
+        let version = match arguments.first().map(|version| &**version) {
+            None => self.client.version(),
+            Some(b"2") => Version::Resp2,
+            Some(b"3") => Version::Resp3,
+            Some(_) => return self.say(Reply::error("NOPROTO unsupported protocol version")),
+        };
+        if arguments.iter().any(|argument| argument.eq_ignore_ascii_case(b"AUTH")) {
+            return self.say(Reply::error("ERR AUTH called without any password configured for this broker"));
+        }
+        self.client.set_version(version);
+        let mut reply = Reply::new();
+        reply.map(version, 7);
+        for (key, value) in
+            [("server", "redis"), ("version", "7.0.0"), ("mode", "standalone"), ("role", "master")]
+        {
+            reply.bulk(key.as_bytes()).bulk(value.as_bytes());
+        }
+        reply.bulk(b"proto").integer(if version == Version::Resp3 { 3 } else { 2 });
+        reply.bulk(b"id").integer(self.client.id as usize);
+        reply.bulk(b"modules").array(0);
+        self.say(reply.done());
+    }
+
+    /// Clients introduce themselves with it. What they say is not kept.
+    fn client(&self, what: &[u8]) {
+        match what {
+            b"SETINFO" | b"SETNAME" | b"NO-EVICT" | b"NO-TOUCH" => self.say(Reply::simple("OK")),
+            b"ID" => self.say_count(self.client.id as usize),
+            b"GETNAME" => {
+                let mut reply = Reply::new();
+                reply.null(self.client.version());
+                self.say(reply.done());
+            }
+            _ => self.say(Reply::error("ERR unknown CLIENT subcommand")),
+        }
+    }
+
+    fn reset(&mut self) {
+        for kind in [Kind::Channel, Kind::Pattern, Kind::Shard] {
+            for name in self.names[kind as usize].drain() {
+                self.hub.unsubscribe(kind, &name, &self.client);
+            }
+        }
+        self.client.set_version(Version::Resp2);
+        self.say(Reply::simple("RESET"));
+    }
+
+    fn say_count(&self, count: usize) {
+        let mut reply = Reply::new();
+        reply.integer(count);
+        self.say(reply.done());
+    }
+
+    fn say_bulk(&self, bytes: &[u8]) {
+        let mut reply = Reply::new();
+        reply.bulk(bytes);
+        self.say(reply.done());
+    }
+
+    fn say(&self, bytes: Bytes) {
+        self.hub.hand(&self.client, bytes);
+    }
+}
+
+const SUBSCRIBED: [&str; 3] = ["subscribe", "psubscribe", "ssubscribe"];
+const UNSUBSCRIBED: [&str; 3] = ["unsubscribe", "punsubscribe", "sunsubscribe"];
+
+const ALLOWED_TO_SUBSCRIBERS: &[&[u8]] = &[
+    b"SUBSCRIBE",
+    b"PSUBSCRIBE",
+    b"SSUBSCRIBE",
+    b"UNSUBSCRIBE",
+    b"PUNSUBSCRIBE",
+    b"SUNSUBSCRIBE",
+    b"PING",
+    b"QUIT",
+    b"RESET",
+];
+
+const KNOWN: &[&[u8]] = &[
+    b"SUBSCRIBE",
+    b"PSUBSCRIBE",
+    b"SSUBSCRIBE",
+    b"PUBLISH",
+    b"SPUBLISH",
+    b"PUBSUB",
+    b"PING",
+    b"ECHO",
+    b"CLIENT",
+    b"SELECT",
+    b"RESET",
+];

@@ -1,0 +1,190 @@
+//! The app's handle on the fleet.
+
+use std::{collections::HashSet, fmt, sync::Arc};
+
+use serde_json::Value as Json;
+use socketioxide_core::Sid;
+use tokio::time::Instant;
+
+use crate::{
+    error::{ConfigError, Error},
+    hooks::{Description, ServerSideEmit},
+    link::{self, Connector, Shared, Tasks},
+    message::{Answer, RemoteSocket, Request, Target},
+    node::Node,
+    options::Options,
+    stats::Stats,
+};
+
+/// The connection to the fleet that all namespaces of an app share, and the state of [`RedisAdapter`](crate::RedisAdapter).
+///
+/// Cheap to clone: keep one clone and give another to `SocketIo::builder().with_adapter`. The connections are
+/// closed when the last clone is gone, the app's namespaces included.
+#[derive(Clone)]
+pub struct Fanout {
+    pub(crate) shared: Arc<Shared>,
+    _tasks: Arc<Tasks>,
+}
+
+/// Reaches the other nodes through the Redis at `url`: `redis://[user:password@]host:port`, `rediss://` for
+/// TLS, or `unix:///path`. Redis 6 or later (7 for [`Mode::Sharded`](crate::Mode)), Valkey, or the
+/// [embedded broker](crate::broker).
+///
+/// # Errors
+///
+/// Only if the address cannot work. If Redis is down, or refuses the password, this returns after
+/// [`Options::startup_wait`] nevertheless; the reason is logged and given to [`Options::on_event`], local
+/// rooms work, and the connection is tried on.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example() -> Result<(), fanout::ConfigError> {
+/// use fanout::{Options, RedisAdapter};
+/// use socketioxide::{SocketIo, extract::SocketRef};
+///
+/// let fleet = fanout::connect("redis://127.0.0.1:6379", Options::default()).await?;
+/// let (layer, io) = SocketIo::builder().with_adapter::<RedisAdapter<_>>(fleet.clone()).build_layer();
+/// io.ns("/", async |socket: SocketRef<RedisAdapter<_>>| socket.join("lobby")).await;
+/// # let _ = layer;
+/// # Ok(())
+/// # }
+/// ```
+pub async fn connect(url: &str, options: Options) -> Result<Fanout, ConfigError> {
+    start(Connector::new(&[url], false, &options)?, options).await
+}
+
+/// As [`connect`], through a Redis Cluster. Any node of `urls` that is up is enough to find the others.
+///
+/// Only [`Mode::Sharded`](crate::Mode) spreads the load over the cluster; in classic mode every message
+/// visits every node of it.
+///
+/// # Errors
+///
+/// As for [`connect`].
+pub async fn connect_cluster(urls: &[&str], options: Options) -> Result<Fanout, ConfigError> {
+    start(Connector::new(urls, true, &options)?, options).await
+}
+
+async fn start(connector: Connector, options: Options) -> Result<Fanout, ConfigError> {
+    let (shared, tasks) = link::start(connector, options).await?;
+    Ok(Fanout { shared, _tasks: Arc::new(tasks) })
+}
+
+impl Fanout {
+    /// The counters of this node.
+    pub fn stats(&self) -> Stats {
+        self.shared.counters.snapshot(Instant::now())
+    }
+
+    /// Calls `hook` for every `serverSideEmit` of another node, on the task that received it: it must not
+    /// block. Replaces the hook set before. Without one, every event is answered with `null`.
+    ///
+    /// ```
+    /// # fn example(fleet: &fanout::Fanout) {
+    /// fleet.on_server_side_emit(|emit| {
+    ///     if let (("version", Some(responder))) = (emit.event.as_str(), emit.responder) {
+    ///         responder.answer(env!("CARGO_PKG_VERSION"));
+    ///     }
+    /// });
+    /// # }
+    /// ```
+    pub fn on_server_side_emit(&self, hook: impl Fn(ServerSideEmit) + Send + Sync + 'static) {
+        self.shared.hooks.set_on_server_side_emit(Arc::new(hook));
+    }
+
+    /// Calls `hook` with a namespace and a socket's id when another node asks for this node's sockets.
+    /// It must not block. An adapter cannot see a socket's handshake, so that without a hook the other nodes
+    /// get an empty one.
+    pub fn describe_sockets(&self, hook: impl Fn(&str, Sid) -> Description + Send + Sync + 'static) {
+        self.shared.hooks.set_describe(Arc::new(hook));
+    }
+
+    /// The fleet's side of one namespace, once the app has added it with `io.ns(…)`.
+    pub fn of(&self, namespace: &str) -> Option<Namespace> {
+        self.shared.node(namespace).map(|node| Namespace { node })
+    }
+}
+
+impl fmt::Debug for Fanout {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Fanout").field("options", &self.shared.options).finish_non_exhaustive()
+    }
+}
+
+/// What socketioxide's own API cannot ask of the fleet in one namespace.
+#[derive(Clone)]
+pub struct Namespace {
+    node: Arc<Node>,
+}
+
+impl Namespace {
+    /// The sockets of all nodes, Node.js nodes included.
+    ///
+    /// # Errors
+    ///
+    /// If Redis is out of reach, or a node does not answer in time. Cancel-safe.
+    pub async fn fetch_sockets(&self, target: Target) -> Result<Vec<RemoteSocket>, Error> {
+        let local = self.node.local_sockets(&target);
+        let mut sockets = self.node.remote_sockets(target).await?;
+        sockets.extend(local);
+        Ok(sockets)
+    }
+
+    /// The rooms of all nodes, each once. As in Node.js every socket's id is one of them.
+    ///
+    /// # Errors
+    ///
+    /// As for [`fetch_sockets`](Self::fetch_sockets).
+    pub async fn all_rooms(&self) -> Result<HashSet<String>, Error> {
+        let mut rooms: HashSet<String> =
+            self.node.remote_rooms(Target::everyone()).await?.into_iter().collect();
+        rooms.extend(self.node.local.rooms(&Target::everyone()));
+        Ok(rooms)
+    }
+
+    /// Emits to the other nodes' `io.on(event, …)`, or their [`Fanout::on_server_side_emit`]. Never waits;
+    /// what cannot be sent is dropped and counted.
+    pub fn server_side_emit(&self, event: &str, arguments: impl IntoIterator<Item = Json>) {
+        self.node.tell(&server_side(event, arguments));
+    }
+
+    /// As [`server_side_emit`](Self::server_side_emit), and waits for the answer of each node, in the order in which they come.
+    ///
+    /// # Errors
+    ///
+    /// As for [`fetch_sockets`](Self::fetch_sockets). A Node.js node without a listener for `event` does not answer.
+    pub async fn server_side_emit_with_ack(
+        &self,
+        event: &str,
+        arguments: impl IntoIterator<Item = Json>,
+    ) -> Result<Vec<Json>, Error> {
+        let answers = self.node.ask(server_side(event, arguments)).await?;
+        let data = answers.into_iter().filter_map(|answer| match answer {
+            Answer::ServerSideEmit(data) => Some(data),
+            _ => None,
+        });
+        Ok(data.collect())
+    }
+
+    /// How many nodes serve this namespace, with this one.
+    ///
+    /// # Errors
+    ///
+    /// If Redis is out of reach.
+    pub async fn server_count(&self) -> Result<usize, Error> {
+        Ok(self.node.others().await? + 1)
+    }
+}
+
+impl fmt::Debug for Namespace {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Namespace").field("namespace", &self.node.local.namespace()).finish()
+    }
+}
+
+fn server_side(event: &str, arguments: impl IntoIterator<Item = Json>) -> Request {
+    let mut all = vec![Json::from(event)];
+    all.extend(arguments);
+    Request::ServerSideEmit { arguments: all }
+}

@@ -1,0 +1,128 @@
+//! The way to Redis and back. Two connections, each with a task that keeps it: one publishes from a bounded
+//! queue, the other receives. Neither ever makes a local delivery wait.
+
+mod backoff;
+mod connection;
+mod publisher;
+mod subscriber;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, RwLock},
+};
+
+use redis::RedisResult;
+use tokio::{
+    sync::Notify,
+    task::{AbortHandle, JoinHandle},
+};
+
+use self::connection::Connection;
+pub(crate) use self::{connection::Connector, publisher::Queue};
+use crate::{
+    dialect::{Kind, Subscription},
+    error::Error,
+    hooks::Hooks,
+    node::Node,
+    options::{Mode, Options},
+    stats::Counters,
+};
+
+/// What the two tasks and the namespaces share.
+pub(crate) struct Shared {
+    pub(crate) options: Options,
+    pub(crate) counters: Counters,
+    pub(crate) hooks: Hooks,
+    pub(crate) queue: Queue,
+    /// Every wanted subscription and whose it is.
+    wanted: RwLock<HashMap<Subscription, Arc<Node>>>,
+    wanted_changed: Notify,
+    /// The publisher's connection while it is up, for questions to Redis itself.
+    current: Mutex<Option<Connection>>,
+}
+
+impl Shared {
+    pub(crate) fn enter(&self, node: &Arc<Node>) {
+        let mut wanted = self.wanted.write().unwrap_or_else(PoisonError::into_inner);
+        wanted.extend(
+            node.dialect.subscriptions().into_iter().map(|subscription| (subscription, node.clone())),
+        );
+        drop(wanted);
+        self.wanted_changed.notify_one();
+    }
+
+    /// Without it the namespace and its sockets would be kept for ever.
+    pub(crate) fn leave(&self, node: &Arc<Node>) {
+        let mut wanted = self.wanted.write().unwrap_or_else(PoisonError::into_inner);
+        wanted.retain(|_, of| !Arc::ptr_eq(of, node));
+        drop(wanted);
+        node.subscribed.send_replace(false);
+        self.wanted_changed.notify_one();
+    }
+
+    pub(crate) fn node(&self, namespace: &str) -> Option<Arc<Node>> {
+        let wanted = self.wanted.read().unwrap_or_else(PoisonError::into_inner);
+        wanted.values().find(|node| node.local.namespace() == namespace).cloned()
+    }
+
+    fn wanted(&self) -> HashMap<Subscription, Arc<Node>> {
+        self.wanted.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn node_of(&self, kind: Kind, name: &str) -> Option<Arc<Node>> {
+        let wanted = self.wanted.read().unwrap_or_else(PoisonError::into_inner);
+        wanted.get(&Subscription { kind, name: name.to_owned() }).cloned()
+    }
+
+    /// The subscribers of a channel, on all of a cluster's nodes.
+    pub(crate) async fn count(&self, channel: &str) -> Result<usize, Error> {
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut connection = current.ok_or(Error::Disconnected)?;
+        let sharded = self.options.mode == Mode::Sharded;
+        Ok(connection.count(sharded, channel).await?)
+    }
+
+    fn set_current(&self, connection: Option<Connection>) {
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = connection;
+    }
+}
+
+/// The two tasks. They end when this is dropped.
+pub(crate) struct Tasks(Vec<AbortHandle>);
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        self.0.iter().for_each(AbortHandle::abort);
+    }
+}
+
+/// Starts both tasks, and waits until each has tried once or
+/// [`Options::startup_wait`](crate::Options::startup_wait) is over.
+pub(crate) async fn start(connector: Connector, options: Options) -> RedisResult<(Arc<Shared>, Tasks)> {
+    let (queue, waiting) = Queue::new(options.publish_queue_max, options.publish_bytes_max);
+    let counters = Counters::new(options.on_event.clone());
+    let startup_wait = options.startup_wait;
+    let shared = Arc::new(Shared {
+        options,
+        counters,
+        queue,
+        hooks: Hooks::default(),
+        wanted: RwLock::default(),
+        wanted_changed: Notify::new(),
+        current: Mutex::default(),
+    });
+    let tried = [Arc::new(Notify::new()), Arc::new(Notify::new())];
+    let handles: [JoinHandle<()>; 2] = [
+        tokio::spawn(publisher::keep(shared.clone(), connector.clone(), waiting, tried[0].clone())),
+        tokio::spawn(subscriber::keep(shared.clone(), connector, tried[1].clone())),
+    ];
+    let tasks = Tasks(handles.iter().map(JoinHandle::abort_handle).collect());
+    let both = async {
+        tried[0].notified().await;
+        tried[1].notified().await;
+    };
+    if tokio::time::timeout(startup_wait, both).await.is_err() {
+        tracing::warn!("Redis has not answered yet, going on without it");
+    }
+    Ok((shared, tasks))
+}

@@ -1,0 +1,143 @@
+//! Keeps the connection that messages arrive on, and knows when it was not there.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
+
+use bytes::Bytes;
+use redis::{PushInfo, PushKind, RedisResult, Value};
+use tokio::{
+    sync::Notify,
+    time::{Instant, MissedTickBehavior, interval, sleep},
+};
+
+use super::{
+    Shared,
+    backoff::Backoff,
+    connection::{Connection, Connector, Receive},
+};
+use crate::{
+    dialect::{Kind, Subscription},
+    node::Node,
+    stats::{Event, Side},
+};
+
+pub(super) async fn keep(shared: Arc<Shared>, connector: Connector, tried: Arc<Notify>) {
+    let mut backoff = Backoff::new(shared.options.retry_max);
+    let mut last_error = String::new();
+    loop {
+        shared.counters.connects.fetch_add(1, Relaxed);
+        let ended = Arc::new(Notify::new());
+        let mut confirmed = HashMap::new();
+        let error = match connector.connect(Some(receive(shared.clone(), ended.clone()))).await {
+            Err(error) => error.to_string(),
+            Ok(mut connection) => match follow(&shared, &mut connection, &mut confirmed).await {
+                Err(error) => error.to_string(),
+                Ok(()) => {
+                    backoff.reset();
+                    last_error.clear();
+                    shared.counters.close_gap(Instant::now());
+                    shared.counters.tell(&Event::Connected(Side::Subscriber));
+                    tried.notify_one();
+                    attend(&shared, connection, &mut confirmed, &ended).await
+                }
+            },
+        };
+        shared.counters.open_gap(Instant::now());
+        for node in confirmed.values() {
+            node.subscribed.send_replace(false);
+        }
+        if error != last_error {
+            shared.counters.tell(&Event::Disconnected { side: Side::Subscriber, error: error.clone() });
+            last_error = error;
+        }
+        tried.notify_one();
+        sleep(backoff.pause()).await;
+    }
+}
+
+/// Until the connection is lost. Says why.
+async fn attend(
+    shared: &Shared,
+    mut connection: Connection,
+    confirmed: &mut HashMap<Subscription, Arc<Node>>,
+    ended: &Notify,
+) -> String {
+    let mut probe = interval(shared.options.probe_interval);
+    probe.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let outcome = tokio::select! {
+            () = ended.notified() => return "the connection ended".to_owned(),
+            () = shared.wanted_changed.notified() => follow(shared, &mut connection, confirmed).await,
+            _ = probe.tick() => connection.ping().await,
+        };
+        if let Err(error) = outcome {
+            return error.to_string();
+        }
+    }
+}
+
+/// Makes the subscriptions of the connection those that are wanted.
+async fn follow(
+    shared: &Shared,
+    connection: &mut Connection,
+    confirmed: &mut HashMap<Subscription, Arc<Node>>,
+) -> RedisResult<()> {
+    let wanted = shared.wanted();
+    let gone: Vec<_> =
+        confirmed.keys().filter(|subscription| !wanted.contains_key(subscription)).cloned().collect();
+    for subscription in gone {
+        confirmed.remove(&subscription);
+        connection.unsubscribe(&subscription).await?;
+    }
+    let mut missing: Vec<_> =
+        wanted.iter().filter(|(subscription, _)| !confirmed.contains_key(subscription)).collect();
+    // Other nodes count the subscribers of the roll call. One that is counted must hear everything.
+    missing.sort_by_key(|(subscription, node)| subscription.name == node.dialect.roll_call());
+    for (subscription, node) in missing {
+        connection.subscribe(subscription).await?;
+        confirmed.insert(subscription.clone(), node.clone());
+    }
+    for node in wanted.values() {
+        node.subscribed.send_replace(true);
+    }
+    Ok(())
+}
+
+fn receive(shared: Arc<Shared>, ended: Arc<Notify>) -> Receive {
+    Box::new(move |push: PushInfo| {
+        match push.kind {
+            PushKind::PMessage => deliver(&shared, Kind::Pattern, push.data),
+            PushKind::Message => deliver(&shared, Kind::Channel, push.data),
+            PushKind::SMessage => deliver(&shared, Kind::Shard, push.data),
+            PushKind::Disconnection => ended.notify_one(),
+            // Redis itself ends a sharded subscription when the channel's slot moves to another node.
+            PushKind::SUnsubscribe if shard_is_wanted(&shared, &push.data) => ended.notify_one(),
+            _ => {}
+        }
+        Ok(())
+    })
+}
+
+fn shard_is_wanted(shared: &Shared, data: &[Value]) -> bool {
+    let Some(Value::BulkString(channel)) = data.first() else { return false };
+    std::str::from_utf8(channel).is_ok_and(|name| shared.node_of(Kind::Shard, name).is_some())
+}
+
+/// `data` is the channel and the message, after the pattern if there is one.
+fn deliver(shared: &Shared, kind: Kind, mut data: Vec<Value>) {
+    let Some(Value::BulkString(body)) = data.pop() else { return };
+    let (Some(Value::BulkString(subscription)), Some(Value::BulkString(channel))) =
+        (data.first(), data.last())
+    else {
+        return;
+    };
+    let (Ok(subscription), Ok(channel)) = (std::str::from_utf8(subscription), std::str::from_utf8(channel))
+    else {
+        return;
+    };
+    if let Some(node) = shared.node_of(kind, subscription) {
+        node.receive(channel, &Bytes::from(body));
+    }
+}

@@ -1,0 +1,223 @@
+//! One namespace on this node: answers what other nodes ask, and asks them.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use serde_json::Value as Json;
+use tokio::{sync::watch, task::JoinSet, time::timeout};
+
+use crate::{
+    dialect::Dialect,
+    error::{Error, Malformed},
+    hooks::{Responder, ServerSideEmit},
+    link::Shared,
+    local::Local,
+    message::{Answer, Ask, Incoming, RemoteSocket, Request, Target},
+    payload::Payload,
+    pending::{Pending, Ticket},
+    stats::DropReason,
+};
+
+/// Broadcasts with acknowledgements that one namespace forwards for others at once. Beyond it a node says
+/// that it has no clients to wait for, which is better than a sender that waits in vain.
+const FORWARDS_MAX: usize = 1024;
+
+pub(crate) struct Node {
+    pub(crate) dialect: Dialect,
+    pub(crate) local: Arc<dyn Local>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) pending: Arc<Pending>,
+    /// Whether all subscriptions are confirmed.
+    pub(crate) subscribed: watch::Sender<bool>,
+    forwards: Mutex<JoinSet<()>>,
+}
+
+impl Node {
+    pub(crate) fn new(shared: Arc<Shared>, local: Arc<dyn Local>) -> Self {
+        Self {
+            dialect: Dialect::new(&shared.options, local.namespace()),
+            pending: Arc::new(Pending::new(shared.options.requests_max)),
+            local,
+            shared,
+            subscribed: watch::Sender::new(false),
+            forwards: Mutex::default(),
+        }
+    }
+
+    /// Runs on the connection's own task: a slow node stops reading, Redis' buffer fills, and Redis ends
+    /// the connection, which is counted as a gap. Nothing in between grows.
+    pub(crate) fn receive(self: &Arc<Self>, channel: &str, body: &Bytes) {
+        self.shared.counters.received.fetch_add(1, Relaxed);
+        match self.dialect.decode(channel, body, |room| self.local.has_room(room)) {
+            Ok(Some(Incoming::Request(ask, request))) => self.act(ask, request),
+            Ok(Some(Incoming::Answer { id, answer })) => {
+                self.pending.resolve(&id, answer, &self.shared.counters.acks_dropped);
+            }
+            Ok(None) => {}
+            Err(error) => {
+                self.shared.counters.malformed.fetch_add(1, Relaxed);
+                tracing::debug!(channel, %error, "ignored a message from another node");
+            }
+        }
+    }
+
+    fn act(self: &Arc<Self>, ask: Ask, request: Request) {
+        match request {
+            Request::Broadcast { payload, target, flags } => self.local.broadcast(payload, &target, flags),
+            Request::BroadcastWithAck { payload, target, flags } => {
+                let wait = flags.timeout_ms.map_or_else(|| self.local.ack_timeout(), Duration::from_millis);
+                self.forward_acks(ask, payload, &target, wait);
+            }
+            Request::Join { target, rooms } => self.once(&ask, &target, |local| local.join(&target, rooms)),
+            Request::Leave { target, rooms } => self.once(&ask, &target, |local| local.leave(&target, rooms)),
+            // Node.js closes the transport as well if `close` is set; socketioxide offers no way to.
+            Request::Disconnect { target, close: _ } => {
+                self.once(&ask, &target, |local| local.disconnect(&target));
+            }
+            Request::SocketIds { target } => {
+                let ids = self.local.sids(&target).iter().map(ToString::to_string).collect();
+                self.answer(&ask, &Answer::SocketIds(ids));
+            }
+            Request::Rooms => self.answer(&ask, &Answer::Rooms(self.local.rooms(&Target::everyone()))),
+            Request::Sockets { target } => self.answer(&ask, &Answer::Sockets(self.local_sockets(&target))),
+            Request::ServerSideEmit { arguments } => self.hand_over(ask, arguments),
+        }
+    }
+
+    /// Adapters older than 6 name one socket and await an answer from the node that has it.
+    fn once(&self, ask: &Ask, target: &Target, act: impl FnOnce(&dyn Local)) {
+        let owes_answer = ask.id.is_some() && !self.local.sids(target).is_empty();
+        act(&*self.local);
+        if owes_answer {
+            self.answer(ask, &Answer::Done);
+        }
+    }
+
+    pub(crate) fn local_sockets(&self, target: &Target) -> Vec<RemoteSocket> {
+        let describe = |sid| {
+            let about = self.shared.hooks.describe(self.local.namespace(), sid);
+            let rooms = self.local.rooms_of(sid);
+            RemoteSocket { id: sid.to_string(), handshake: about.handshake, rooms, data: about.data }
+        };
+        self.local.sids(target).into_iter().map(describe).collect()
+    }
+
+    /// The count first, then each acknowledgement as it comes.
+    fn forward_acks(self: &Arc<Self>, ask: Ask, payload: Payload, target: &Target, wait: Duration) {
+        let mut forwards = self.forwards.lock().unwrap_or_else(PoisonError::into_inner);
+        while forwards.try_join_next().is_some() {}
+        if forwards.len() >= FORWARDS_MAX {
+            tracing::warn!(
+                namespace = self.local.namespace(),
+                "too many broadcasts with acknowledgements at once"
+            );
+            return self.answer(&ask, &Answer::ClientCount(0));
+        }
+        let (mut acks, count) = self.local.broadcast_with_ack(payload, target, wait);
+        self.answer(&ask, &Answer::ClientCount(count));
+        if count == 0 {
+            return;
+        }
+        let node = Arc::downgrade(self);
+        forwards.spawn(async move {
+            while let Some(ack) = acks.next().await {
+                let Some(node) = node.upgrade() else { return };
+                if let Some(arguments) = ack {
+                    node.answer(&ask, &Answer::ClientAck(arguments));
+                }
+            }
+        });
+    }
+
+    fn hand_over(self: &Arc<Self>, ask: Ask, mut arguments: Vec<Json>) {
+        if arguments.is_empty() {
+            return;
+        }
+        let Json::String(event) = arguments.remove(0) else { return };
+        // Answers null when dropped, so that the asking node never waits for a node without a listener.
+        let responder = ask.id.is_some().then(|| Responder::new(Arc::downgrade(self), ask));
+        let namespace = self.local.namespace().to_owned();
+        self.shared.hooks.server_side_emit(ServerSideEmit { namespace, event, arguments, responder });
+    }
+
+    pub(crate) fn answer(&self, ask: &Ask, answer: &Answer) {
+        if ask.id.is_some() {
+            self.publish(self.dialect.encode_answer(ask, answer));
+        }
+    }
+
+    /// Never waits: what cannot be queued is dropped and counted. Says whether it was queued.
+    pub(crate) fn tell(&self, request: &Request) -> bool {
+        self.publish(self.dialect.encode(None, request))
+    }
+
+    fn publish(&self, encoded: Result<crate::message::Outgoing, Malformed>) -> bool {
+        match encoded {
+            Ok(outgoing) => self.shared.queue.offer(outgoing, &self.shared.counters),
+            Err(error) => {
+                tracing::warn!(namespace = self.local.namespace(), %error, "a message has no form on the wire");
+                self.shared.counters.drop_messages(DropReason::Refused, 1);
+                false
+            }
+        }
+    }
+
+    /// How many nodes besides this one are subscribed.
+    pub(crate) async fn others(&self) -> Result<usize, Error> {
+        if !*self.subscribed.borrow() {
+            return Err(Error::Disconnected);
+        }
+        Ok(self.shared.count(self.dialect.roll_call()).await?.saturating_sub(1))
+    }
+
+    /// Asks all other nodes and waits for an answer of each.
+    pub(crate) async fn ask(&self, request: Request) -> Result<Vec<Answer>, Error> {
+        let expected = self.others().await?;
+        if expected == 0 {
+            return Ok(Vec::new());
+        }
+        let (ticket, all) = self.pending.answers(expected)?;
+        self.send(&ticket, &request)?;
+        match timeout(self.shared.options.request_timeout, all).await {
+            Ok(Ok(answers)) => Ok(answers),
+            Ok(Err(_)) => Err(Error::Disconnected),
+            Err(_) => Err(Error::TimedOut { answered: ticket.answered(), expected }),
+        }
+    }
+
+    pub(crate) fn send(&self, ticket: &Ticket, request: &Request) -> Result<(), Error> {
+        match self.publish(self.dialect.encode(Some(&ticket.id), request)) {
+            true => Ok(()),
+            false => Err(Error::Disconnected),
+        }
+    }
+
+    /// The other nodes' sockets.
+    pub(crate) async fn remote_sockets(&self, target: Target) -> Result<Vec<RemoteSocket>, Error> {
+        let answers = self.ask(Request::Sockets { target }).await?;
+        let sockets = answers.into_iter().filter_map(|answer| match answer {
+            Answer::Sockets(sockets) => Some(sockets),
+            _ => None,
+        });
+        Ok(sockets.flatten().collect())
+    }
+
+    /// The rooms that the other nodes' sockets are in.
+    pub(crate) async fn remote_rooms(&self, target: Target) -> Result<Vec<String>, Error> {
+        // Only the classic dialect can ask for rooms, and only for all of them.
+        if target != Target::everyone() || matches!(self.dialect, Dialect::Sharded(_)) {
+            let sockets = self.remote_sockets(target).await?;
+            return Ok(sockets.into_iter().flat_map(|socket| socket.rooms).collect());
+        }
+        let answers = self.ask(Request::Rooms).await?;
+        let rooms = answers.into_iter().filter_map(|answer| match answer {
+            Answer::Rooms(rooms) => Some(rooms),
+            _ => None,
+        });
+        Ok(rooms.flatten().collect())
+    }
+}

@@ -1,0 +1,89 @@
+//! What an app may choose, with the bounds of every queue.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use crate::stats::Event;
+
+/// A hook for metrics and alarms. See [`Options::on_event`].
+pub type OnEvent = Arc<dyn Fn(&Event) + Send + Sync>;
+
+/// How nodes talk through Redis. All nodes of a fleet must agree.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// `createAdapter` of `@socket.io/redis-adapter` 8.x, and `@socket.io/redis-emitter` 5.x.
+    #[default]
+    Classic,
+    /// `createShardedAdapter(…, { subscriptionMode: "static" })`, on Redis 7 or a Redis Cluster.
+    /// Nodes in its dynamic modes also publish on channels per room, which socketioxide cannot follow.
+    Sharded,
+}
+
+/// Options for [`connect`](crate::connect).
+///
+/// ```
+/// use std::time::Duration;
+/// let options = fanout::Options { prefix: "chat".into(), request_timeout: Duration::from_secs(2), ..Default::default() };
+/// ```
+#[derive(Clone)]
+pub struct Options {
+    /// The protocol (default [`Mode::Classic`]).
+    pub mode: Mode,
+    /// What every channel's name begins with: `key` or `channelPrefix` in Node.js (default `socket.io`).
+    pub prefix: String,
+    /// How long a question to the other nodes waits for their answers (default 5 s, as in Node.js).
+    pub request_timeout: Duration,
+    /// Questions that may wait at once in one namespace (default 1,024); beyond it they fail with
+    /// [`Error::Busy`](crate::Error::Busy).
+    pub requests_max: usize,
+    /// Messages that may wait to be published (default 8,192). At the bound the newest is dropped and counted.
+    pub publish_queue_max: usize,
+    /// Bytes that may wait to be published (default 64 MiB). At the bound the newest is dropped and counted.
+    pub publish_bytes_max: usize,
+    /// Acknowledgements that may wait to be read from one stream (default 4,096). At the bound the newest is dropped.
+    pub acks_max: usize,
+    /// How long a command may take before the connection is given up (default 2 s). Also bounds each
+    /// attempt to connect.
+    pub command_timeout: Duration,
+    /// How often each connection is asked whether it is alive (default 1 s).
+    pub probe_interval: Duration,
+    /// The longest pause between two attempts to reconnect (default and at most 1 s). The first pause is
+    /// a sixteenth of it; each is drawn at random from its upper half, so that a fleet does not come back in step.
+    pub retry_max: Duration,
+    /// How long [`connect`](crate::connect) and each namespace wait for Redis before they go on without it
+    /// (default 1 s). Local rooms work meanwhile, and the connection is tried on.
+    pub startup_wait: Duration,
+    /// Certificate authorities for `rediss://`, in PEM; the system's if `None` (default).
+    pub tls_roots_pem: Option<Vec<u8>>,
+    /// Called for every [`Event`], on the task that saw it: it must not block.
+    pub on_event: Option<OnEvent>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            mode: Mode::default(),
+            prefix: "socket.io".to_owned(),
+            request_timeout: Duration::from_secs(5),
+            requests_max: 1024,
+            publish_queue_max: 8192,
+            publish_bytes_max: 64 << 20,
+            acks_max: 4096,
+            command_timeout: Duration::from_secs(2),
+            probe_interval: Duration::from_secs(1),
+            retry_max: Duration::from_secs(1),
+            startup_wait: Duration::from_secs(1),
+            tls_roots_pem: None,
+            on_event: None,
+        }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Options")
+            .field("mode", &self.mode)
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,337 @@
+//! The dialect of `createShardedAdapter` (@socket.io/redis-adapter 8.x, Redis 7), in its `static` mode.
+//!
+//! Two channels, `P#N#` for everyone and `P#N#uid#` for answers, and one envelope `{uid, nsp, type, data}`:
+//! JSON, or MessagePack when there are bytes in it. Redis keeps each channel on one shard.
+//!
+//! The `dynamic` modes have a channel per room besides. socketioxide does not say when rooms come and
+//! go, so that a node cannot subscribe to them: a fleet with Rust nodes must be `static` throughout.
+
+mod wire;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::{Value as Json, value::RawValue};
+
+use self::wire::{Data, Envelope, OutData, OutEnvelope, OutPacket, Packet};
+use crate::{
+    classic::{put_first_argument, put_options, put_packet},
+    error::Malformed,
+    message::{Answer, Ask, Flags, Incoming, Outgoing, Request, Target, read_options},
+    msgpack::{self, Reader},
+    payload::Payload,
+};
+
+const BROADCAST: u64 = 3;
+const SOCKETS_JOIN: u64 = 4;
+const SOCKETS_LEAVE: u64 = 5;
+const DISCONNECT_SOCKETS: u64 = 6;
+const FETCH_SOCKETS: u64 = 7;
+const FETCH_SOCKETS_RESPONSE: u64 = 8;
+const SERVER_SIDE_EMIT: u64 = 9;
+const SERVER_SIDE_EMIT_RESPONSE: u64 = 10;
+const BROADCAST_CLIENT_COUNT: u64 = 11;
+const BROADCAST_ACK: u64 = 12;
+
+#[derive(Debug)]
+pub(crate) struct Sharded {
+    pub(crate) namespace: String,
+    pub(crate) uid: String,
+    pub(crate) channel: String,
+    pub(crate) answers_to_us: String,
+}
+
+impl Sharded {
+    pub(crate) fn new(prefix: &str, namespace: &str, uid: String) -> Self {
+        let channel = format!("{prefix}#{namespace}#");
+        Self { answers_to_us: format!("{channel}{uid}#"), channel, namespace: namespace.to_owned(), uid }
+    }
+
+    /// `None` means that the message is for someone else: our own echo or another namespace.
+    pub(crate) fn decode(&self, body: &Bytes) -> Result<Option<Incoming>, Malformed> {
+        if body.first() != Some(&b'{') {
+            return self.decode_msgpack(body);
+        }
+        let envelope: Envelope<'_> =
+            serde_json::from_slice(body).map_err(|_| Malformed("an envelope that is no JSON"))?;
+        if !self.is_for_us(&envelope.uid, &envelope.nsp) {
+            return Ok(None);
+        }
+        let data: Data<'_> = match envelope.data {
+            Some(data) => {
+                serde_json::from_str(data.get()).map_err(|_| Malformed("fields of another type"))?
+            }
+            None => Data::default(),
+        };
+        let target =
+            data.opts.as_ref().map(|opts| Target { rooms: opts.rooms.clone(), except: opts.except.clone() });
+        let flags = data.opts.as_ref().and_then(|opts| opts.flags).unwrap_or_default();
+        let flags = Flags {
+            volatile: flags.volatile.unwrap_or_default(),
+            timeout_ms: flags.timeout.map(|ms| ms as u64),
+        };
+        let fields = Fields { target, flags, rooms: data.rooms, close: data.close, id: data.request_id };
+        let packet = data.packet;
+        let raw = || packet.map_or("null", RawValue::get);
+        match envelope.kind {
+            BROADCAST => {
+                let packet: Packet<'_> =
+                    serde_json::from_str(raw()).map_err(|_| Malformed("a broadcast without packet"))?;
+                fields.broadcast(envelope.uid, Payload::from_json(packet.data.get().to_owned()))
+            }
+            BROADCAST_ACK => fields.answer(Answer::ClientAck(Payload::from_json(format!("[{}]", raw())))),
+            BROADCAST_CLIENT_COUNT => fields.answer(Answer::ClientCount(data.client_count)),
+            FETCH_SOCKETS_RESPONSE => fields.answer(Answer::Sockets(data.sockets)),
+            kind => fields.plain(kind, envelope.uid, serde_json::from_str(raw()).unwrap_or_default()),
+        }
+    }
+
+    fn decode_msgpack(&self, body: &Bytes) -> Result<Option<Incoming>, Malformed> {
+        let (mut uid, mut namespace, mut kind, mut data) = (None, None, None, None);
+        Reader::new(body).fields(|key, mut value| {
+            match key {
+                "uid" => uid = Some(value.text()?),
+                "nsp" => namespace = Some(value.text()?),
+                "type" => kind = Some(value.token()?),
+                "data" => data = Some(value),
+                _ => {}
+            }
+            Ok(())
+        })?;
+        let (Some(uid), Some(namespace), Some(msgpack::Token::Uint(kind))) = (uid, namespace, kind) else {
+            return Err(Malformed("an envelope without uid, nsp or type"));
+        };
+        if !self.is_for_us(&uid, &namespace) {
+            return Ok(None);
+        }
+        let (mut fields, mut packet, mut sockets) = (Fields::default(), None, None);
+        data.ok_or(Malformed("an envelope without data"))?.fields(|key, mut value| {
+            match key {
+                "requestId" => fields.id = value.text().ok().map(Into::into),
+                "opts" => {
+                    let (target, flags) = read_options(value)?;
+                    (fields.target, fields.flags) = (Some(target), flags);
+                }
+                "packet" => packet = Some(value.value()?),
+                "sockets" => sockets = Some(value.value()?),
+                _ => {}
+            }
+            Ok(())
+        })?;
+        let packet = packet.unwrap_or(&[0xc0]);
+        match kind {
+            BROADCAST => {
+                let mut event = None;
+                Reader::new(packet).fields(|key, mut value| {
+                    if key == "data" {
+                        event = Some(value.value()?);
+                    }
+                    Ok(())
+                })?;
+                let event = event.ok_or(Malformed("a packet without data"))?;
+                fields.broadcast(uid.into_owned(), Payload::from_msgpack(event, body)?)
+            }
+            BROADCAST_ACK => fields.answer(Answer::ClientAck(Payload::argument_from_msgpack(packet, body)?)),
+            FETCH_SOCKETS_RESPONSE => {
+                let sockets = tree(sockets.unwrap_or(&[0x90]), body)?;
+                let sockets =
+                    serde_json::from_value(sockets).map_err(|_| Malformed("sockets of another shape"))?;
+                fields.answer(Answer::Sockets(sockets))
+            }
+            kind => fields.plain(kind, uid.into_owned(), tree(packet, body)?),
+        }
+    }
+
+    fn is_for_us(&self, uid: &str, namespace: &str) -> bool {
+        uid != self.uid && namespace == self.namespace
+    }
+
+    pub(crate) fn encode(&self, id: Option<&str>, request: &Request) -> Result<Outgoing, Malformed> {
+        let (kind, data) = match request {
+            Request::Broadcast { payload, target, flags }
+            | Request::BroadcastWithAck { payload, target, flags } => {
+                return self.encode_broadcast(id, payload, target, *flags);
+            }
+            Request::Join { target, rooms } => {
+                (SOCKETS_JOIN, OutData { rooms: Some(rooms), ..OutData::opts(target) })
+            }
+            Request::Leave { target, rooms } => {
+                (SOCKETS_LEAVE, OutData { rooms: Some(rooms), ..OutData::opts(target) })
+            }
+            Request::Disconnect { target, close } => {
+                (DISCONNECT_SOCKETS, OutData { close: Some(*close), ..OutData::opts(target) })
+            }
+            Request::Sockets { target } => (FETCH_SOCKETS, OutData::opts(target)),
+            Request::ServerSideEmit { arguments } => {
+                (SERVER_SIDE_EMIT, OutData { packet: Some(raw(arguments)?), ..OutData::default() })
+            }
+            Request::Rooms | Request::SocketIds { .. } => {
+                return Err(Malformed("no such request in this dialect"));
+            }
+        };
+        self.json(self.channel.clone(), kind, OutData { request_id: id, ..data })
+    }
+
+    fn encode_broadcast(
+        &self,
+        id: Option<&str>,
+        payload: &Payload,
+        target: &Target,
+        flags: Flags,
+    ) -> Result<Outgoing, Malformed> {
+        if payload.attachments.is_empty() {
+            let event: Box<RawValue> = RawValue::from_string(payload.json.to_string())
+                .map_err(|_| Malformed("an event that is no JSON"))?;
+            let packet = OutPacket { kind: 2, data: &event, nsp: &self.namespace };
+            let data =
+                OutData { packet: Some(raw(&packet)?), request_id: id, ..OutData::opts(target).flags(flags) };
+            return self.json(self.channel.clone(), BROADCAST, data);
+        }
+        let body = self.envelope(BROADCAST, 2 + usize::from(id.is_some()), |body| {
+            msgpack::put_str(body, "packet");
+            put_packet(body, payload, &self.namespace)?;
+            msgpack::put_str(body, "opts");
+            put_options(body, target, flags);
+            put_id(body, id);
+            Ok(())
+        })?;
+        Ok(Outgoing { channel: self.channel.clone(), body })
+    }
+
+    pub(crate) fn encode_answer(&self, ask: &Ask, answer: &Answer) -> Result<Outgoing, Malformed> {
+        let channel = format!("{}{}#", self.channel, ask.uid.as_deref().unwrap_or_default());
+        let id = ask.id.as_deref();
+        let (kind, data) = match answer {
+            Answer::ClientAck(arguments) => {
+                let body = self.envelope(BROADCAST_ACK, 1 + usize::from(id.is_some()), |body| {
+                    msgpack::put_str(body, "packet");
+                    put_first_argument(body, arguments)?;
+                    put_id(body, id);
+                    Ok(())
+                })?;
+                return Ok(Outgoing { channel, body });
+            }
+            Answer::ClientCount(count) => {
+                (BROADCAST_CLIENT_COUNT, OutData { client_count: Some(*count), ..OutData::default() })
+            }
+            Answer::Sockets(sockets) => {
+                (FETCH_SOCKETS_RESPONSE, OutData { sockets: Some(sockets), ..OutData::default() })
+            }
+            Answer::ServerSideEmit(data) => {
+                (SERVER_SIDE_EMIT_RESPONSE, OutData { packet: Some(raw(data)?), ..OutData::default() })
+            }
+            Answer::Done | Answer::SocketIds(_) | Answer::Rooms(_) => {
+                return Err(Malformed("no such answer in this dialect"));
+            }
+        };
+        self.json(channel, kind, OutData { request_id: id, ..data })
+    }
+
+    /// A MessagePack envelope around the `pairs` that `put` writes.
+    fn envelope(
+        &self,
+        kind: u64,
+        pairs: usize,
+        put: impl FnOnce(&mut Vec<u8>) -> Result<(), Malformed>,
+    ) -> Result<Vec<u8>, Malformed> {
+        let mut body = Vec::with_capacity(256);
+        msgpack::put_map(&mut body, 4);
+        for (key, value) in [("uid", &self.uid), ("nsp", &self.namespace)] {
+            msgpack::put_str(&mut body, key);
+            msgpack::put_str(&mut body, value);
+        }
+        msgpack::put_str(&mut body, "type");
+        msgpack::put_uint(&mut body, kind);
+        msgpack::put_str(&mut body, "data");
+        msgpack::put_map(&mut body, pairs);
+        put(&mut body)?;
+        Ok(body)
+    }
+
+    fn json(&self, channel: String, kind: u64, data: OutData<'_>) -> Result<Outgoing, Malformed> {
+        let envelope = OutEnvelope { uid: &self.uid, nsp: &self.namespace, kind, data };
+        let body = serde_json::to_vec(&envelope).map_err(|_| Malformed("fields that are no JSON"))?;
+        Ok(Outgoing { channel, body })
+    }
+}
+
+fn put_id(out: &mut Vec<u8>, id: Option<&str>) {
+    if let Some(id) = id {
+        msgpack::put_str(out, "requestId");
+        msgpack::put_str(out, id);
+    }
+}
+
+fn raw(value: &impl Serialize) -> Result<Box<RawValue>, Malformed> {
+    serde_json::value::to_raw_value(value).map_err(|_| Malformed("a value that is no JSON"))
+}
+
+/// MessagePack as a JSON tree, with bytes as Node.js' `Buffer.toJSON` has them: what an app gets
+/// from serverSideEmit, where nothing is forwarded to a client.
+fn tree(value: &[u8], source: &Bytes) -> Result<Json, Malformed> {
+    let payload = Payload::from_msgpack(value, source)?;
+    let mut tree: Json = serde_json::from_str(&payload.json).map_err(|_| Malformed("not JSON"))?;
+    inline(&mut tree, &payload);
+    Ok(tree)
+}
+
+fn inline(tree: &mut Json, payload: &Payload) {
+    match tree {
+        Json::Array(items) => items.iter_mut().for_each(|item| inline(item, payload)),
+        Json::Object(fields) if fields.get("_placeholder") == Some(&Json::Bool(true)) => {
+            let index = fields.get("num").and_then(Json::as_u64).unwrap_or(u64::MAX);
+            let bytes = usize::try_from(index).ok().and_then(|index| payload.attachments.get(index));
+            let bytes = bytes.map_or(&[][..], |bytes| bytes);
+            *tree = serde_json::json!({ "type": "Buffer", "data": bytes });
+        }
+        Json::Object(fields) => fields.values_mut().for_each(|field| inline(field, payload)),
+        _ => {}
+    }
+}
+
+/// What both encodings of `data` have in common.
+#[derive(Default)]
+struct Fields {
+    id: Option<String>,
+    target: Option<Target>,
+    flags: Flags,
+    rooms: Vec<String>,
+    close: bool,
+}
+
+impl Fields {
+    fn broadcast(self, uid: String, payload: Payload) -> Result<Option<Incoming>, Malformed> {
+        let target = self.target.ok_or(Malformed("a broadcast without options"))?;
+        let request = match self.id {
+            Some(_) => Request::BroadcastWithAck { payload, target, flags: self.flags },
+            None => Request::Broadcast { payload, target, flags: self.flags },
+        };
+        Ok(Some(Incoming::Request(Ask { uid: Some(uid), id: self.id }, request)))
+    }
+
+    fn answer(self, answer: Answer) -> Result<Option<Incoming>, Malformed> {
+        let id = self.id.ok_or(Malformed("an answer without request"))?;
+        Ok(Some(Incoming::Answer { id, answer }))
+    }
+
+    fn plain(self, kind: u64, uid: String, packet: Json) -> Result<Option<Incoming>, Malformed> {
+        let request = match (kind, self.target) {
+            (SERVER_SIDE_EMIT_RESPONSE, _) => {
+                return Self { target: None, ..self }.answer(Answer::ServerSideEmit(packet));
+            }
+            (SERVER_SIDE_EMIT, _) => match packet {
+                Json::Array(arguments) => Request::ServerSideEmit { arguments },
+                _ => return Err(Malformed("serverSideEmit without arguments")),
+            },
+            (SOCKETS_JOIN, Some(target)) => Request::Join { target, rooms: self.rooms },
+            (SOCKETS_LEAVE, Some(target)) => Request::Leave { target, rooms: self.rooms },
+            (DISCONNECT_SOCKETS, Some(target)) => Request::Disconnect { target, close: self.close },
+            (FETCH_SOCKETS, Some(target)) => Request::Sockets { target },
+            // Heartbeats and whatever later versions add.
+            _ => return Ok(None),
+        };
+        Ok(Some(Incoming::Request(Ask { uid: Some(uid), id: self.id }, request)))
+    }
+}
+
+#[cfg(test)]
+mod tests;

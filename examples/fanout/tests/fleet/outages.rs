@@ -1,0 +1,362 @@
+//! Redis stopped, restarted, slow, protected, or refusing: local rooms never notice, and every loss is counted.
+//!
+//! An outage is measured in messages that local clients heard while it lasted, not in seconds.
+
+use std::{
+    cell::Cell,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use fanout::{DropReason, Event, Mode, Options, Side, Stats, Target};
+use serde_json::json;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::{
+    Client::{OnJs, OnRust},
+    Fleet, NOTHING,
+    agent::Agent,
+    redis_server::{RedisCluster, RedisServer},
+    rust_node::RustNode,
+    support::Between,
+    until,
+};
+
+/// Says `count` numbered messages to the room, two hundred a second, from `first` on.
+async fn talk(node: &RustNode, first: usize, count: usize) {
+    let mut beat = interval(Duration::from_millis(5));
+    beat.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    for number in first..first + count {
+        beat.tick().await;
+        node.io.to("room").emit("said", &number).await.unwrap();
+    }
+}
+
+/// The numbers that a client heard, once it has heard `count` messages.
+async fn numbers(clients: &Agent, name: &str, event: &str, count: usize) -> Vec<usize> {
+    let log = clients.call("received", json!({ "name": name, "event": event, "count": count })).await;
+    let said = log.as_array().unwrap().iter().filter(|entry| entry[0] == "said");
+    said.map(|entry| entry[1].as_u64().unwrap() as usize).collect()
+}
+
+fn offered(stats: Stats) -> u64 {
+    stats.published + stats.dropped()
+}
+
+/// Remembers what the hook was told.
+fn listening() -> (Options, Arc<Mutex<Vec<Event>>>) {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let listener = told.clone();
+    let on_event = Arc::new(move |event: &Event| listener.lock().unwrap().push(event.clone()));
+    (Options { on_event: Some(on_event), ..Options::default() }, told)
+}
+
+async fn told_error(told: &Mutex<Vec<Event>>, wanted: &str) {
+    let is_wanted =
+        |event: &Event| matches!(event, Event::Disconnected { error, .. } if error.contains(wanted));
+    until(wanted, async || told.lock().unwrap().iter().any(is_wanted)).await;
+}
+
+/// A local client hears what its node says.
+async fn serves_locally(node: &RustNode) {
+    let clients = Agent::start("clients.cjs").await;
+    clients.call("connect", json!({ "name": "local", "url": node.url })).await;
+    clients.call("join", json!({ "name": "local", "rooms": ["room"] })).await;
+    node.io.to("room").emit("said", &NOTHING).await.unwrap();
+    clients.call("received", json!({ "name": "local", "event": "said" })).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_stopped_for_five_seconds_under_200_messages_a_second() {
+    let mut fleet = Fleet::classic().await;
+    fleet.client(OnRust("rust"), &["room"]).await;
+    fleet.client(OnJs("js"), &["room"]).await;
+    talk(&fleet.rust, 0, 200).await;
+    assert_eq!(numbers(&fleet.clients, "js", "said", 200).await, (0..200).collect::<Vec<_>>());
+
+    let Between::Redis(redis) = &mut fleet.between else { unreachable!() };
+    redis.stop().await;
+    let attempts_before = fleet.rust.fleet.stats().connects;
+    talk(&fleet.rust, 200, 1000).await;
+    // All of them, though none has left the node.
+    assert_eq!(numbers(&fleet.clients, "rust", "said", 1200).await, (0..1200).collect::<Vec<_>>());
+    let during = fleet.rust.fleet.stats();
+    assert!(during.in_gap && during.dropped_disconnected > 0, "{during:?}");
+    // Both connections, each at least once a second.
+    assert!(during.connects - attempts_before >= 10, "{during:?}");
+
+    assert!(redis.resume().await);
+    fleet.assembled("/", 2).await;
+    let back = fleet.rust.fleet.stats();
+    talk(&fleet.rust, 1200, 200).await;
+    let js = numbers(&fleet.clients, "js", "said", 400).await;
+    assert_eq!(js[..200], (0..200).collect::<Vec<_>>());
+    assert_eq!(js[js.len() - 200..], (1200..1400).collect::<Vec<_>>());
+    assert_eq!(numbers(&fleet.clients, "rust", "said", 1400).await, (0..1400).collect::<Vec<_>>());
+
+    let stats = fleet.rust.fleet.stats();
+    assert_eq!(offered(stats), 1400, "every message is accounted for: {stats:?}");
+    assert_eq!(stats.dropped(), back.dropped());
+    // What was confirmed was heard, but for what Redis took before the other node was back.
+    assert!(js.len() as u64 <= stats.published + stats.dropped_unconfirmed, "{stats:?}");
+    assert_eq!((stats.gaps, stats.in_gap), (1, false));
+    assert!(stats.gap_time > Duration::ZERO);
+    // And the other way round.
+    fleet.js.call("emit", json!({ "rooms": ["room"], "event": "back", "args": [] })).await;
+    fleet.clients.call("received", json!({ "name": "rust", "event": "back" })).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_that_hangs_fills_the_queue_and_nothing_else() {
+    let redis = RedisServer::start().await;
+    let (options, told) = listening();
+    let options = Options { publish_queue_max: 100, command_timeout: Duration::from_millis(500), ..options };
+    let node = RustNode::start(&redis.url(), options).await;
+    let clients = Agent::start("clients.cjs").await;
+    clients.call("connect", json!({ "name": "rust", "url": node.url })).await;
+    clients.call("join", json!({ "name": "rust", "rooms": ["room"] })).await;
+
+    redis.signal("STOP").await;
+    // As fast as it can, so that the queue is full before the connection is given up.
+    let mut said = 0;
+    while node.fleet.stats().dropped_queue_full == 0 {
+        node.io.to("room").emit("said", &said).await.unwrap();
+        said += 1;
+        // A client has a queue of its own, which must not be what overflows.
+        clients.call("received", json!({ "name": "rust", "event": "said", "count": said })).await;
+    }
+    until("both connections are given up", async || {
+        let stats = node.fleet.stats();
+        stats.dropped_unconfirmed > 0 && stats.in_gap
+    })
+    .await;
+    redis.signal("CONT").await;
+    until("it is back", async || node.fleet.of("/").unwrap().server_count().await.is_ok()).await;
+    node.io.to("room").emit("said", &said).await.unwrap();
+    said += 1;
+
+    assert_eq!(numbers(&clients, "rust", "said", said).await, (0..said).collect::<Vec<_>>());
+    until("every message is accounted for", async || offered(node.fleet.stats()) == said as u64).await;
+    let told = told.lock().unwrap();
+    let dropped = |wanted: DropReason| -> u64 {
+        let counts = told.iter().filter_map(|event| match event {
+            Event::Dropped { count, reason } if *reason == wanted => Some(*count),
+            _ => None,
+        });
+        counts.sum()
+    };
+    let stats = node.fleet.stats();
+    assert_eq!(dropped(DropReason::QueueFull), stats.dropped_queue_full, "the hook was told of each");
+    assert_eq!(dropped(DropReason::Unconfirmed), stats.dropped_unconfirmed);
+    assert!(told.iter().any(|event| matches!(event, Event::GapClosed { .. })));
+}
+
+#[tokio::test]
+async fn redis_that_comes_later_is_joined() {
+    let mut redis = RedisServer::start().await;
+    redis.stop().await;
+    let (options, told) = listening();
+    let node = RustNode::start(&redis.url(), options).await;
+    serves_locally(&node).await;
+    assert!(node.fleet.of("/").unwrap().server_count().await.is_err());
+    assert_eq!(node.fleet.stats().dropped_disconnected, 1);
+    assert!(redis.resume().await);
+    until("it is joined", async || {
+        node.fleet.of("/").unwrap().server_count().await.is_ok_and(|count| count == 1)
+    })
+    .await;
+    let told = told.lock().unwrap();
+    assert!(told.iter().any(|event| matches!(event, Event::Connected(Side::Subscriber))), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_subscription_that_is_cut_is_a_gap_and_comes_back() {
+    let fleet = Fleet::classic().await;
+    fleet.client(OnRust("rust"), &[]).await;
+    let Between::Redis(redis) = &fleet.between else { unreachable!() };
+    redis.command(&["CLIENT", "KILL", "TYPE", "pubsub"]).await.unwrap();
+    until("the gap is over", async || {
+        let stats = fleet.rust.fleet.stats();
+        stats.gaps == 1 && !stats.in_gap
+    })
+    .await;
+    fleet.assembled("/", 2).await;
+    fleet.js.call("emit", json!({ "event": "back" })).await;
+    fleet.clients.call("received", json!({ "name": "rust", "event": "back" })).await;
+}
+
+#[tokio::test]
+async fn redis_with_a_password() {
+    let redis = RedisServer::with(&["--requirepass", "secret"]).await;
+    let with = |password: &str| format!("redis://:{password}@127.0.0.1:{}", redis.port);
+    let good = RustNode::start(&with("secret"), Options::default()).await;
+    assert_eq!(good.fleet.of("/").unwrap().server_count().await.unwrap(), 1);
+
+    let (options, told) = listening();
+    let wrong = RustNode::start(&with("wrong"), options).await;
+    told_error(&told, "WRONGPASS").await;
+    serves_locally(&wrong).await;
+    // It keeps trying: once the password is right it is in.
+    let client = redis::Client::open(with("secret")).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let set: redis::RedisResult<()> =
+        redis::cmd("CONFIG").arg(&["SET", "requirepass", "wrong"]).query_async(&mut connection).await;
+    set.unwrap();
+    until("it is in", async || {
+        wrong.fleet.of("/").unwrap().server_count().await.is_ok_and(|count| count == 2)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn redis_that_forbids_publishing_refuses_and_is_counted() {
+    let redis = RedisServer::start().await;
+    redis.command(&["ACL", "SETUSER", "reader", "on", ">p", "~*", "&*", "+@all", "-publish"]).await.unwrap();
+    let node =
+        RustNode::start(&format!("redis://reader:p@127.0.0.1:{}", redis.port), Options::default()).await;
+    for _ in 0..5 {
+        node.io.emit("said", &NOTHING).await.unwrap();
+    }
+    until("all are refused", async || node.fleet.stats().dropped_refused == 5).await;
+    assert_eq!(offered(node.fleet.stats()), 5);
+    assert_eq!(node.fleet.of("/").unwrap().server_count().await.unwrap(), 1, "the connection lives");
+}
+
+#[tokio::test]
+async fn redis_with_tls() {
+    let certified =
+        rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("cert.pem"), certified.cert.pem()).unwrap();
+    std::fs::write(path("key.pem"), certified.signing_key.serialize_pem()).unwrap();
+    let (cert, key) = (path("cert.pem"), path("key.pem"));
+    let tls = [
+        "--tls-cert-file",
+        &cert,
+        "--tls-key-file",
+        &key,
+        "--tls-ca-cert-file",
+        &cert,
+        "--tls-auth-clients",
+        "no",
+    ];
+    let (redis, tls_port) = RedisServer::with_tls(&tls).await;
+    let url = format!("rediss://127.0.0.1:{tls_port}");
+
+    let js = Agent::start("node.cjs").await;
+    let port = js.call("start", json!({ "redis": { "urls": [url], "cafile": cert } })).await;
+    let options = Options { tls_roots_pem: Some(certified.cert.pem().into_bytes()), ..Options::default() };
+    let rust = RustNode::start(&url, options).await;
+    let fleet = Fleet::of(Between::Redis(redis), js, format!("http://127.0.0.1:{port}"), rust).await;
+    fleet.client(OnRust("rust"), &[]).await;
+    fleet.client(OnJs("js"), &[]).await;
+    fleet.rust.io.emit("said", &NOTHING).await.unwrap();
+    let both = json!([["said"]]);
+    assert_eq!(fleet.heard_after_rust(&["rust", "js"]).await, [both.clone(), both]);
+
+    let (options, told) = listening();
+    let other = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let stranger =
+        RustNode::start(&url, Options { tls_roots_pem: Some(other.cert.pem().into_bytes()), ..options })
+            .await;
+    told_error(&told, "certificate").await;
+    serves_locally(&stranger).await;
+}
+
+#[tokio::test]
+async fn a_cluster_that_loses_a_master_is_followed_when_it_returns() {
+    let mut cluster = RedisCluster::start().await;
+    let urls = cluster.urls();
+    let urls: Vec<&str> = urls.iter().map(String::as_str).collect();
+    let options = || Options { mode: Mode::Sharded, ..Options::default() };
+    let first = RustNode::serve(fanout::connect_cluster(&urls, options()).await.unwrap(), &["/"]).await;
+    let second = RustNode::serve(fanout::connect_cluster(&urls, options()).await.unwrap(), &["/"]).await;
+    let both = async || {
+        for node in [&first, &second] {
+            until("both are there", async || {
+                node.fleet.of("/").unwrap().server_count().await.is_ok_and(|count| count == 2)
+            })
+            .await;
+        }
+    };
+    both().await;
+    let clients = Agent::start("clients.cjs").await;
+    clients.call("connect", json!({ "name": "second", "url": second.url })).await;
+    let master = cluster.master_of("socket.io#/#").await;
+    master.stop().await;
+    until("the gap is seen", async || first.fleet.stats().in_gap && second.fleet.stats().in_gap).await;
+    serves_locally(&first).await;
+    assert!(master.resume().await);
+    both().await;
+    first.io.emit("back", &NOTHING).await.unwrap();
+    clients.call("received", json!({ "name": "second", "event": "back" })).await;
+    assert!(first.fleet.stats().gaps >= 1 && !first.fleet.stats().in_gap);
+}
+
+#[tokio::test]
+async fn a_cluster_that_moves_the_channel_is_followed() {
+    let mut cluster = RedisCluster::start().await;
+    let urls = cluster.urls();
+    let urls: Vec<&str> = urls.iter().map(String::as_str).collect();
+    let options = || Options { mode: Mode::Sharded, ..Options::default() };
+    let first = RustNode::serve(fanout::connect_cluster(&urls, options()).await.unwrap(), &["/"]).await;
+    let second = RustNode::serve(fanout::connect_cluster(&urls, options()).await.unwrap(), &["/"]).await;
+    let clients = Agent::start("clients.cjs").await;
+    clients.call("connect", json!({ "name": "second", "url": second.url })).await;
+    cluster.move_slot_of("socket.io#/#").await;
+    until("the second node has noticed", async || {
+        second.fleet.stats().gaps == 1 && !second.fleet.stats().in_gap
+    })
+    .await;
+    // The first may find out by a message that is refused, which is counted.
+    let said = Cell::new(0);
+    until("messages pass again", async || {
+        first.io.emit("said", &NOTHING).await.unwrap();
+        said.set(said.get() + 1);
+        until("it is accounted for", async || offered(first.fleet.stats()) == said.get()).await;
+        first.fleet.stats().published > 0
+    })
+    .await;
+    clients.call("received", json!({ "name": "second", "event": "said" })).await;
+}
+
+#[tokio::test]
+async fn a_node_that_does_not_answer_is_counted_in_the_error() {
+    let redis = RedisServer::start().await;
+    let options =
+        Options { request_timeout: Duration::from_millis(300), requests_max: 1, ..Options::default() };
+    let node = RustNode::start(&redis.url(), options).await;
+    let other = RustNode::start(&redis.url(), Options::default()).await;
+    // Subscribed like a node, and deaf.
+    let client = redis::Client::open(redis.url()).unwrap();
+    let mut deaf = client.get_async_pubsub().await.unwrap();
+    deaf.subscribe("socket.io-request#/#").await.unwrap();
+    let namespace = node.fleet.of("/").unwrap();
+    assert_eq!(namespace.server_count().await.unwrap(), 3);
+    let (rooms, sockets) = tokio::join!(namespace.all_rooms(), namespace.fetch_sockets(Target::everyone()));
+    let mut errors = [rooms.unwrap_err().to_string(), sockets.unwrap_err().to_string()];
+    errors.sort();
+    assert_eq!(errors, ["1 of 2 nodes answered in time", "too many requests to other nodes at once"]);
+    drop(deaf);
+    until("it is gone", async || namespace.server_count().await.is_ok_and(|count| count == 2)).await;
+    assert_eq!(namespace.all_rooms().await.unwrap().len(), 0);
+    drop(other);
+}
+
+#[tokio::test]
+async fn a_namespace_that_is_removed_leaves_the_fleet() {
+    let redis = RedisServer::start().await;
+    let fleet = fanout::connect(&redis.url(), Options::default()).await.unwrap();
+    let node = RustNode::serve(fleet, &["/", "/gone"]).await;
+    let subscribers = async || {
+        let reply = redis.command(&["PUBSUB", "NUMSUB", "socket.io-request#/gone#"]).await.unwrap();
+        let (_, count): (String, usize) = redis::from_redis_value(reply).unwrap();
+        count
+    };
+    assert_eq!(subscribers().await, 1);
+    node.io.delete_ns("/gone");
+    until("it is unsubscribed", async || subscribers().await == 0).await;
+    assert!(node.fleet.of("/gone").is_none());
+    assert_eq!(node.fleet.of("/").unwrap().server_count().await.unwrap(), 1);
+}

@@ -1,0 +1,288 @@
+//! Each request of the classic dialect, asked by a Node.js node and answered by a Rust node, and the other way round.
+
+use std::time::Duration;
+
+use fanout::{Description, Target};
+use futures_util::StreamExt;
+use serde_json::{Value as Json, json};
+
+use crate::{
+    Client::{OnJs, OnRust},
+    Fleet, NOTHING,
+};
+
+fn sorted(json: Json) -> Vec<String> {
+    let mut all: Vec<String> =
+        json.as_array().unwrap().iter().map(|item| item.as_str().unwrap().to_owned()).collect();
+    all.sort();
+    all
+}
+
+fn ids(sockets: &Json) -> Vec<String> {
+    sorted(sockets.as_array().unwrap().iter().map(|socket| socket["id"].clone()).collect())
+}
+
+fn sorted_pair(a: &str, b: &str) -> Vec<String> {
+    let mut all = vec![a.to_owned(), b.to_owned()];
+    all.sort();
+    all
+}
+
+#[tokio::test]
+async fn fetch_sockets_from_node_js() {
+    let fleet = Fleet::classic().await;
+    let rust_id = fleet.client(OnRust("rust"), &["a", "b"]).await;
+    let js_id = fleet.client(OnJs("js"), &["a"]).await;
+    fleet.rust.fleet.describe_sockets(|namespace, sid| Description {
+        data: json!({ "namespace": namespace, "sid": sid }),
+        ..Description::default()
+    });
+    let all = fleet.js.call("fetchSockets", json!({})).await;
+    assert_eq!(ids(&all), sorted_pair(&rust_id, &js_id));
+    let rust = all.as_array().unwrap().iter().find(|socket| socket["id"] == json!(rust_id)).unwrap();
+    assert_eq!(sorted(rust["rooms"].clone()), sorted(json!(["a", "b", rust_id])));
+    assert_eq!(rust["data"], json!({ "namespace": "/", "sid": rust_id }));
+    assert_eq!(rust["handshake"]["auth"], json!({}));
+    assert_eq!(ids(&fleet.js.call("fetchSockets", json!({ "rooms": ["b"] })).await), [rust_id.as_str()]);
+    assert_eq!(
+        ids(&fleet.js.call("fetchSockets", json!({ "rooms": ["a"], "except": ["b"] })).await),
+        [js_id]
+    );
+    assert_eq!(ids(&fleet.js.call("fetchSockets", json!({ "rooms": [rust_id] })).await), [rust_id]);
+    assert_eq!(fleet.js.call("fetchSockets", json!({ "rooms": ["empty"] })).await, json!([]));
+}
+
+#[tokio::test]
+async fn fetch_sockets_from_rust() {
+    let fleet = Fleet::classic().await;
+    let rust_id = fleet.client(OnRust("rust"), &["a"]).await;
+    let js_id = fleet.client(OnJs("js"), &["a", "b"]).await;
+    let namespace = fleet.rust.fleet.of("/").unwrap();
+    let all = namespace.fetch_sockets(Target::everyone()).await.unwrap();
+    assert_eq!(ids(&json!(all)), sorted_pair(&rust_id, &js_id));
+    let js = all.iter().find(|socket| socket.id == js_id).unwrap();
+    assert_eq!(sorted(json!(js.rooms)), sorted(json!(["a", "b", js_id])));
+    assert_eq!((&js.data["name"], &js.handshake["auth"]["name"]), (&json!("js"), &json!("js")));
+    let only_js = namespace.fetch_sockets(Target::room("b").or_room("c").except("d")).await.unwrap();
+    assert_eq!(ids(&json!(only_js)), [js_id]);
+    // socketioxide's own call cannot hold the longer ids of Node.js.
+    let own = fleet.rust.io.fetch_sockets().await.unwrap();
+    assert_eq!(own.iter().map(|socket| socket.data().id.to_string()).collect::<Vec<_>>(), [rust_id]);
+}
+
+#[tokio::test]
+async fn sockets_fetched_by_node_js_can_be_acted_on() {
+    let fleet = Fleet::classic().await;
+    fleet.client(OnRust("rust"), &["a"]).await;
+    fleet.js.call("toEachFetched", json!({ "act": "join", "rooms": ["joined"] })).await;
+    fleet.js.call("toEachFetched", json!({ "act": "leave", "rooms": ["a"] })).await;
+    fleet.js.call("emit", json!({ "event": "joined", "rooms": ["joined"] })).await;
+    fleet.js.call("emit", json!({ "event": "left", "rooms": ["a"] })).await;
+    fleet.js.call("toEachFetched", json!({ "act": "emit", "event": "direct", "args": [1] })).await;
+    assert_eq!(fleet.heard_after_js(&["rust"]).await, [json!([["joined"], ["direct", 1]])]);
+    fleet.js.call("toEachFetched", json!({ "act": "disconnect" })).await;
+    let log = fleet.clients.call("received", json!({ "name": "rust", "event": "disconnect" })).await;
+    assert_eq!(log, json!([["disconnect", "io server disconnect"]]));
+}
+
+#[tokio::test]
+async fn all_rooms_from_node_js() {
+    let fleet = Fleet::classic().await;
+    let rust_id = fleet.client(OnRust("rust"), &["a", "rust-only"]).await;
+    let js_id = fleet.client(OnJs("js"), &["a", "js-only"]).await;
+    let expected = sorted(json!(["a", "js-only", "rust-only", rust_id, js_id]));
+    assert_eq!(sorted(fleet.js.call("allRooms", json!({})).await), expected);
+}
+
+#[tokio::test]
+async fn all_rooms_from_rust() {
+    let fleet = Fleet::classic().await;
+    let rust_id = fleet.client(OnRust("rust"), &["a", "rust-only"]).await;
+    let js_id = fleet.client(OnJs("js"), &["a", "js-only"]).await;
+    let rooms = fleet.rust.fleet.of("/").unwrap().all_rooms().await.unwrap();
+    assert_eq!(sorted(json!(rooms)), sorted(json!(["a", "js-only", "rust-only", rust_id, js_id])));
+    let rooms = fleet.rust.io.to("js-only").rooms().await.unwrap();
+    assert_eq!(sorted(json!(rooms)), sorted(json!(["a", "js-only", js_id])));
+}
+
+#[tokio::test]
+async fn remote_join_and_leave_from_node_js() {
+    let fleet = Fleet::classic().await;
+    fleet.client(OnRust("rust"), &["a"]).await;
+    fleet.client(OnRust("other"), &["b"]).await;
+    fleet.js.call("socketsJoin", json!({ "rooms": ["a"], "join": ["new", 7] })).await;
+    fleet.js.call("emit", json!({ "event": "joined", "rooms": ["new"] })).await;
+    fleet.js.call("emit", json!({ "event": "joined-7", "rooms": [7] })).await;
+    fleet.js.call("socketsLeave", json!({ "except": ["b"], "leave": ["new"] })).await;
+    fleet.js.call("emit", json!({ "event": "left", "rooms": ["new"] })).await;
+    let heard = fleet.heard_after_js(&["rust", "other"]).await;
+    assert_eq!(heard, [json!([["joined"], ["joined-7"]]), json!([])]);
+}
+
+#[tokio::test]
+async fn remote_join_and_leave_from_rust() {
+    let fleet = Fleet::classic().await;
+    fleet.client(OnJs("js"), &["a"]).await;
+    fleet.client(OnJs("other"), &["b"]).await;
+    let io = &fleet.rust.io;
+    io.to("a").join(["new"]).await.unwrap();
+    io.to("new").emit("joined", &NOTHING).await.unwrap();
+    io.except("b").leave(["new"]).await.unwrap();
+    io.to("new").emit("left", &NOTHING).await.unwrap();
+    let heard = fleet.heard_after_rust(&["js", "other"]).await;
+    assert_eq!(heard, [json!([["joined"]]), json!([])]);
+}
+
+#[tokio::test]
+async fn remote_disconnect_from_node_js() {
+    let fleet = Fleet::classic().await;
+    fleet.client(OnRust("rust"), &["a"]).await;
+    fleet.client(OnRust("other"), &[]).await;
+    fleet.js.call("disconnectSockets", json!({ "rooms": ["a"], "close": true })).await;
+    fleet.clients.call("received", json!({ "name": "rust", "event": "disconnect" })).await;
+    assert_eq!(fleet.heard_after_js(&["other"]).await, [json!([])]);
+}
+
+#[tokio::test]
+async fn remote_disconnect_from_rust() {
+    let fleet = Fleet::classic().await;
+    fleet.client(OnJs("js"), &["a"]).await;
+    fleet.client(OnJs("other"), &[]).await;
+    fleet.rust.io.to("a").disconnect().await.unwrap();
+    fleet.clients.call("received", json!({ "name": "js", "event": "disconnect" })).await;
+    assert_eq!(fleet.heard_after_rust(&["other"]).await, [json!([])]);
+}
+
+#[tokio::test]
+async fn server_side_emit_from_node_js() {
+    let fleet = Fleet::classic().await;
+    let (heard, mut hearing) = tokio::sync::mpsc::unbounded_channel();
+    fleet.rust.fleet.on_server_side_emit(move |emit| {
+        assert!(emit.responder.is_none());
+        heard.send((emit.namespace, emit.event, emit.arguments)).unwrap();
+    });
+    fleet.js.call("serverSideEmit", json!({ "args": ["tell", 1, { "two": [] }] })).await;
+    let expected = ("/".to_owned(), "tell".to_owned(), vec![json!(1), json!({ "two": [] })]);
+    assert_eq!(hearing.recv().await.unwrap(), expected);
+}
+
+#[tokio::test]
+async fn server_side_emit_with_ack_from_node_js() {
+    let fleet = Fleet::classic().await;
+    let answers = fleet.js.call("serverSideEmitWithAck", json!({ "args": ["ask", [1]] })).await;
+    assert_eq!(answers, json!([{ "node": "rust", "argument": [1] }]));
+    // Nobody listens, and still Node.js does not wait for its timeout.
+    let answers = fleet.js.call("serverSideEmitWithAck", json!({ "args": ["unheard-of", 1] })).await;
+    assert_eq!(answers, json!([null]));
+}
+
+#[tokio::test]
+async fn server_side_emit_from_rust() {
+    let fleet = Fleet::classic().await;
+    let namespace = fleet.rust.fleet.of("/").unwrap();
+    namespace.server_side_emit("tell", [json!(1), json!({ "two": [] })]);
+    assert_eq!(fleet.js.call("heard", json!({ "count": 1 })).await, json!([[1, { "two": [] }]]));
+    let answers = namespace.server_side_emit_with_ack("ask", [json!("x")]).await.unwrap();
+    assert_eq!(answers, [json!({ "node": "js", "argument": "x" })]);
+}
+
+#[tokio::test]
+async fn broadcast_with_ack_from_node_js() {
+    let fleet = Fleet::classic().await;
+    fleet.client(OnRust("rust-1"), &["a"]).await;
+    fleet.client_with(OnRust("rust-2"), &["a"], json!({ "answer": { "bytes": { "$bytes": "AQID" } } })).await;
+    fleet.client(OnJs("js"), &["a"]).await;
+    let answer = fleet
+        .js
+        .call("emitWithAck", json!({ "rooms": ["a"], "event": "ask", "args": [1], "timeout": 4000 }))
+        .await;
+    assert_eq!(answer["error"], json!(null));
+    let answers = answer["answers"].as_array().unwrap();
+    assert_eq!(answers.len(), 3);
+    for expected in [json!("rust-1"), json!("js"), json!({ "bytes": { "$bytes": "AQID" } })] {
+        assert!(answers.contains(&expected), "{expected} in {answers:?}");
+    }
+    let nobody =
+        fleet.js.call("emitWithAck", json!({ "rooms": ["empty"], "event": "ask", "timeout": 4000 })).await;
+    assert_eq!(nobody, json!({ "error": null, "answers": [] }));
+}
+
+#[tokio::test]
+async fn broadcast_with_ack_from_node_js_with_a_client_missing() {
+    let fleet = Fleet::classic().await;
+    fleet.client(OnRust("rust"), &[]).await;
+    fleet.client_with(OnRust("mute"), &[], json!({ "mute": true })).await;
+    let answer = fleet.js.call("emitWithAck", json!({ "event": "ask", "timeout": 500 })).await;
+    assert_eq!(answer, json!({ "error": "operation has timed out", "answers": ["rust"] }));
+}
+
+#[tokio::test]
+async fn broadcast_with_ack_from_rust() {
+    let fleet = Fleet::classic().await;
+    let rust_id = fleet.client(OnRust("rust"), &["a"]).await;
+    fleet.client(OnJs("js-1"), &["a"]).await;
+    fleet.client_with(OnJs("js-2"), &["a"], json!({ "answer": { "deep": [1, null] } })).await;
+    let acks = fleet
+        .rust
+        .io
+        .to("a")
+        .timeout(Duration::from_secs(30))
+        .emit_with_ack::<_, Json>("ask", &1)
+        .await
+        .unwrap();
+    // With every client answered the stream ends long before the timeout.
+    let acks: Vec<(String, Json)> = acks.map(|(sid, ack)| (sid.to_string(), ack.unwrap())).collect().await;
+    assert_eq!(acks.len(), 3, "{acks:?}");
+    assert!(acks.contains(&(rust_id, json!("rust"))), "{acks:?}");
+    let remote: Vec<_> = acks.iter().map(|(_, ack)| ack).collect();
+    assert!(remote.contains(&&json!("js-1")) && remote.contains(&&json!({ "deep": [1, null] })), "{acks:?}");
+}
+
+#[tokio::test]
+async fn broadcast_with_ack_from_rust_with_a_client_missing() {
+    let fleet = Fleet::classic().await;
+    fleet.client(OnJs("js"), &[]).await;
+    fleet.client_with(OnJs("mute"), &[], json!({ "mute": true })).await;
+    let operator = fleet.rust.io.broadcast().timeout(Duration::from_millis(500));
+    let acks = operator.emit_with_ack::<_, Json>("ask", &NOTHING).await.unwrap();
+    let acks: Vec<_> = acks.map(|(_, ack)| ack.map_err(|error| error.to_string())).collect().await;
+    assert_eq!(acks, [Ok(json!("js")), Err("ack timeout error".to_owned())]);
+}
+
+#[tokio::test]
+async fn requests_of_adapters_before_version_6_are_answered() {
+    let fleet = Fleet::classic().await;
+    let id = fleet.client(OnRust("rust"), &["a"]).await;
+    let legacy =
+        |kind: u64, request: Json| fleet.js.call("legacy", json!({ "type": kind, "request": request }));
+    assert_eq!(legacy(0, json!({ "rooms": ["a"] })).await, json!([id]));
+    legacy(2, json!({ "sid": id, "room": "b" })).await;
+    assert_eq!(legacy(0, json!({ "rooms": ["b"] })).await, json!([id]));
+    legacy(3, json!({ "sid": id, "room": "b" })).await;
+    assert_eq!(legacy(0, json!({ "rooms": ["b"] })).await, json!([]));
+    legacy(4, json!({ "sid": id, "close": false })).await;
+    fleet.clients.call("received", json!({ "name": "rust", "event": "disconnect" })).await;
+}
+
+#[tokio::test]
+async fn namespaces_do_not_hear_each_other() {
+    use crate::support::Between;
+    let redis = crate::redis_server::RedisServer::start().await;
+    let fleet = Fleet::start(fanout::Mode::Classic, Between::Redis(redis), &["/", "/a", "/a*"]).await;
+    for (index, namespace) in ["/", "/a", "/a*"].into_iter().enumerate() {
+        let name = ["root", "a", "glob"][index];
+        fleet.client_with(OnRust(name), &["room"], json!({ "ns": namespace })).await;
+    }
+    fleet.js.call("emit", json!({ "ns": "/a", "event": "in-a", "rooms": ["room"] })).await;
+    fleet.js.call("emit", json!({ "ns": "/a*", "event": "in-glob" })).await;
+    for (name, namespace, expected) in
+        [("root", "/", json!([])), ("a", "/a", json!([["in-a"]])), ("glob", "/a*", json!([["in-glob"]]))]
+    {
+        fleet.js.call("emit", json!({ "ns": namespace, "event": "end" })).await;
+        let mut log = fleet.clients.call("received", json!({ "name": name, "event": "end" })).await;
+        log.as_array_mut().unwrap().pop();
+        assert_eq!(log, expected, "{name}");
+    }
+    let sockets = fleet.js.call("fetchSockets", json!({ "ns": "/a" })).await;
+    assert_eq!(sockets.as_array().unwrap().len(), 1);
+}

@@ -1,0 +1,20 @@
+// The two Redis clients that fleets use, behind one function.
+async function connect({ urls, library, cluster, cafile }) {
+  const tls = cafile ? { ca: require("node:fs").readFileSync(cafile) } : undefined;
+  let client;
+  if (library === "ioredis") {
+    const { Redis, Cluster } = require("ioredis");
+    client = cluster ? new Cluster(urls) : new Redis(urls[0], { tls });
+    await new Promise((resolve) => client.once("ready", resolve));
+  } else {
+    const { createClient, createCluster } = require("redis");
+    const socket = { ...(tls && { tls: true, ca: tls.ca }), reconnectStrategy: () => 50 };
+    client = cluster ? createCluster({ rootNodes: urls.map((url) => ({ url })) }) : createClient({ url: urls[0], socket });
+    client.on("error", () => {}); // It reconnects by itself.
+    await client.connect();
+  }
+  client.on("error", () => {});
+  return client;
+}
+
+module.exports = { connect };

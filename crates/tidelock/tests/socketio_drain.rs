@@ -27,7 +27,7 @@ async fn a_drained_node_in_node_js_hands_its_sessions_over() {
 
 #[tokio::test]
 async fn a_drained_node_in_rust_hands_its_sessions_over() {
-    let nodes = three(|name| NodePlan::binary(name, chat_node())).await;
+    let nodes = three(|name| NodePlan::chat(name, TIDELOCK)).await;
     let tidelock = Tidelock::start(TIDELOCK, &FilePlan::to(&nodes).text()).await;
     hand_over(&tidelock, &nodes, Sizes { websocket: 90, polling: 30 }).await;
 }
@@ -108,10 +108,6 @@ async fn verb(tidelock: &Tidelock, arguments: &[&str]) -> (bool, String) {
     let output = command.output().await.expect("the binary can be run");
     let said = [output.stdout, output.stderr].concat();
     (output.status.success(), String::from_utf8_lossy(&said).into_owned())
-}
-
-fn chat_node() -> std::path::PathBuf {
-    std::path::Path::new(TIDELOCK).with_file_name("node")
 }
 
 const TIDELOCK: &str = env!("CARGO_BIN_EXE_tidelock");

@@ -223,7 +223,8 @@ impl Proxy {
         }
         let window =
             self.inner.shared.snapshot.load().plan.drain.window.min(patience.mul_f64(WINDOW_SHARE_MAX));
-        self.keep_house(send_tunnels_away(self.inner.shared.clone(), window, until));
+        let goodbye = until - patience.mul_f64(GOODBYE_SHARE).min(GOODBYE_MAX);
+        self.keep_house(send_tunnels_away(self.inner.shared.clone(), window, goodbye));
     }
 
     /// Waits, after [`Proxy::leave`], until everything has ended.
@@ -322,6 +323,7 @@ fn start_workers(shared: &Arc<Shared>) -> io::Result<(Doors, Vec<JoinHandle<()>>
 /// Tells every tunnel its turn, also those that are opened by what still runs.
 async fn send_tunnels_away(shared: Arc<Shared>, window: Duration, until: Instant) {
     let mut schedule = Schedule::new(Instant::now(), window, Rng::new());
+    let mut told = 0;
     loop {
         let now = Instant::now();
         let snapshot = shared.snapshot.load_full();
@@ -418,6 +420,9 @@ const INCOMING_MAX: usize = 1024;
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// Listens, logs, certificates, epolls, and probes.
 const FILES_RESERVED: u64 = 64;
+/// The end of that time belongs to the Closes of those who have not answered theirs.
+const GOODBYE_SHARE: f64 = 0.1;
+const GOODBYE_MAX: Duration = Duration::from_secs(1);
 /// While the proxy leaves, tunnels that are opened late are found so soon.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Of the time there is to leave, tunnels' turns take at most so much: the last one must be able to say goodbye.

@@ -155,6 +155,8 @@ impl Tunnel {
         loop {
             if let Some(order) = self.bell.poll_order(cx) {
                 self.obey(order);
+                // A turn that is there already is taken before another message passes.
+                self.time_has_come(Instant::now());
             }
             if let Some(ended_by) = self.poll_moving(cx, buffers) {
                 return Poll::Ready(ended_by);

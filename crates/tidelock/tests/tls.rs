@@ -251,7 +251,7 @@ async fn files_that_cannot_work_are_refused_by_name() {
     let whole = std::fs::read_to_string(&good.certificate).unwrap();
     std::fs::write(&torn, &whole[..whole.len() / 2]).unwrap();
     let pair = CertificateFiles { certificate: torn.clone(), ..good.clone() };
-    check_refused(&pair, &torn, "is not PEM").await;
+    check_refused(&pair, &torn, "is cut: its -----END line is missing").await;
 }
 
 #[tokio::test]

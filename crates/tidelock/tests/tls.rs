@@ -8,7 +8,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, HandshakeKind, ProtocolVersion};
 use testkit::certificates::{Authority, Certificate, CertificateFiles};
-use testkit::origin::ScriptedOrigin;
+use testkit::origin::{ScriptedOrigin, Step};
 use testkit::raw::{End, RawConnection};
 use testkit::tidelock::{Tidelock, config_for, directory};
 use tokio::process::Command;
@@ -175,20 +175,37 @@ async fn every_end_of_ours_is_a_close_notify() {
     assert_eq!(client.read_to_end_of_tls().await.expect("close_notify comes before the FIN"), b"");
 }
 
+/// Without a frame the end is the connection's, and neither a FIN nor a close_notify may stand for a cut.
+#[tokio::test]
+async fn a_cut_is_no_close_notify() {
+    let authority = Authority::new("test");
+    let directory = directory();
+    let files = authority.issue(&["a.example"]).write(directory.path(), "a");
+    let cut = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nabc";
+    let origin = ScriptedOrigin::start(move |_| vec![Step::send(cut), Step::Close]).await;
+    let config = config_for(&[origin.address()]).replace("[[route]]", &format!("{}[[route]]", tls(&[files])));
+    let proxy = Tidelock::start_in(directory, env!("CARGO_BIN_EXE_tidelock"), &config).await;
+    let client = authority.client(&["http/1.1"]);
+    let mut client = RawConnection::connect_tls(proxy.address(), "a.example", client).await.unwrap();
+    client.send("GET / HTTP/1.0\r\nHost: a.example\r\n\r\n").await;
+    assert_eq!(client.read_head().await.status(), 200);
+    assert!(client.read_to_end_of_tls().await.is_err(), "it looks complete");
+}
+
 /// Runs `check` and a start on a config with these files, and wants both to fail and to name `file`.
 async fn check_refused(files: &CertificateFiles, file: &std::path::Path, reason: &str) {
     let directory = directory();
     let config = config_for(&[([127, 0, 0, 1], 1).into()])
         .replace("[[route]]", &format!("{}[[route]]", tls(std::slice::from_ref(files))));
     let path = directory.path().join("tidelock.toml");
-    std::fs::write(&path, config).unwrap();
+    std::fs::write(&path, config).expect("the directory is ours");
     for verb in [&["check"][..], &[]] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidelock"));
         command.args(verb).arg(&path).env("NO_COLOR", "1").stdin(Stdio::null()).kill_on_drop(true);
         let output = tokio::time::timeout(testkit::PATIENCE, command.output())
             .await
             .expect("it ends by itself")
-            .unwrap();
+            .expect("it can be started");
         let said =
             format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert_eq!(output.status.code(), Some(1), "{said}");
@@ -234,7 +251,7 @@ async fn files_that_cannot_work_are_refused_by_name() {
     let whole = std::fs::read_to_string(&good.certificate).unwrap();
     std::fs::write(&torn, &whole[..whole.len() / 2]).unwrap();
     let pair = CertificateFiles { certificate: torn.clone(), ..good.clone() };
-    check_refused(&pair, &torn, "is not PEM").await;
+    check_refused(&pair, &torn, "is cut: its -----END line is missing").await;
 }
 
 #[tokio::test]

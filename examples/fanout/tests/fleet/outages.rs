@@ -356,5 +356,8 @@ async fn a_namespace_that_is_removed_leaves_the_fleet() {
     node.io.delete_ns("/gone");
     until("it is unsubscribed", async || subscribers().await == 0).await;
     assert!(node.fleet.of("/gone").is_none());
+    node.io.ns("/gone", async || {}).await;
+    assert_eq!(subscribers().await, 1);
+    assert_eq!(node.fleet.of("/gone").unwrap().server_count().await.unwrap(), 1);
     assert_eq!(node.fleet.of("/").unwrap().server_count().await.unwrap(), 1);
 }

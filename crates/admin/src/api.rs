@@ -122,8 +122,14 @@ pub struct Worker {
     pub bytes_in: u64,
     /// Bytes of answers and tunnels, towards the clients.
     pub bytes_out: u64,
-    /// Tunnels ended.
-    pub tunnels: u64,
+    /// Tunnels ended: by the client, by the node, because nothing moved, by tidelock.
+    pub tunnels: [u64; 4],
+    /// WebSocket frames towards the nodes.
+    pub frames_in: u64,
+    /// WebSocket frames towards the clients.
+    pub frames_out: u64,
+    /// Tunnels ended, by the code of their Close, 1000 to 1015; the last counts other codes, and ends without a Close.
+    pub closes: [u64; 17],
     /// Lines of the access log that were lost because the disk or the reader was too slow.
     pub log_lines_lost: u64,
 }

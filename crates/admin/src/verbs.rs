@@ -54,6 +54,9 @@ impl From<Counts> for Worker {
             bytes_in: counts.bytes_in,
             bytes_out: counts.bytes_out,
             tunnels: counts.tunnels,
+            frames_in: counts.frames_in,
+            frames_out: counts.frames_out,
+            closes: counts.closes,
             log_lines_lost: counts.log_lines_lost,
         }
     }

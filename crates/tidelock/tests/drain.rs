@@ -103,6 +103,65 @@ async fn a_message_that_is_half_sent_comes_whole_and_then_the_close() {
     assert!(tunnel.tidelock.process().exit().await.success());
 }
 
+/// Binary and compressed messages, whole and in fragments, as fast as they go, and the turn comes somewhere in between.
+#[tokio::test]
+async fn of_a_stream_that_is_ended_every_message_comes_whole() {
+    let tunnel = Tunnel::open(NOW).await;
+    let messages: Vec<Vec<u8>> = (0..4000_u32).map(message).collect();
+    let Tunnel { mut client, mut origin, mut tidelock } = tunnel;
+    let stream = messages.concat();
+    let sending = tokio::spawn(async move {
+        for piece in stream.chunks(1009) {
+            if origin.try_send(piece).await.is_err() {
+                break;
+            }
+        }
+        origin
+    });
+    let begun = client.read_exactly(messages[..100].concat().len()).await;
+    tidelock.process().signal(Signal::TERM);
+    let goodbye = close(1001, "going away");
+    let (mut seen, mut next) = (begun, Vec::new());
+    while !seen.ends_with(&goodbye) {
+        next.clear();
+        next.extend(client.read_exactly(1).await);
+        seen.extend_from_slice(&next);
+    }
+    seen.truncate(seen.len() - goodbye.len());
+    let mut whole = 0;
+    let mut rest = seen.as_slice();
+    while let Some(after) = messages.get(whole).and_then(|message| rest.strip_prefix(message.as_slice())) {
+        rest = after;
+        whole += 1;
+    }
+    assert_eq!(rest, b"", "{whole} messages came whole, and then something else");
+    assert!((100..4000).contains(&whole), "the turn came in the middle: {whole}");
+    client.send(masked(0x88, &1001_u16.to_be_bytes())).await;
+    assert_eq!(client.read_to_end().await, (Vec::new(), End::Closed));
+    drop(sending.await);
+}
+
+/// Messages of every form; none of their payloads looks like a Close.
+fn message(number: u32) -> Vec<u8> {
+    let payload = vec![(number % 100) as u8; number as usize % 300];
+    let frame = |first: u8, payload: &[u8]| {
+        let length = payload.len() as u16;
+        let mut frame = vec![first];
+        if length < 126 {
+            frame.push(length as u8);
+        } else {
+            frame.extend_from_slice(&[126, (length >> 8) as u8, length as u8]);
+        }
+        frame.extend_from_slice(payload);
+        frame
+    };
+    match number % 3 {
+        0 => frame(0x82, &payload),
+        1 => frame(0xc1, &payload),
+        _ => [frame(0x02, &payload), frame(0x8a, b""), frame(0x80, &payload)].concat(),
+    }
+}
+
 #[tokio::test]
 async fn who_never_answers_the_close_is_ended_at_the_deadline() {
     let mut tunnel = Tunnel::open("[drain]\nwindow = \"0s\"\ndeadline = \"500ms\"\n").await;

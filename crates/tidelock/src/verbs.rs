@@ -28,18 +28,20 @@ pub(crate) fn ask(paths: &[PathBuf], ask: &Ask) -> ExitCode {
 pub(crate) fn status(paths: &[PathBuf], is_json: bool, is_watching: bool) -> ExitCode {
     let shown = runtime().map_err(Problem::System).and_then(|runtime| {
         runtime.block_on(async {
-            print(&look(paths, is_json).await?)?;
-            // On a terminal a look takes the place of the one before; elsewhere one follows the other.
-            let between = match (is_json, io::stdout().is_terminal()) {
-                (true, _) => "",
-                (false, true) => HOME_AND_WIPE,
-                (false, false) => "\n",
-            };
-            while is_watching {
+            let mut before = "";
+            loop {
+                print(&format!("{before}{}", look(paths, is_json).await?))?;
+                if !is_watching {
+                    return Ok(());
+                }
+                // On a terminal a look takes the place of the one before; elsewhere one follows the other.
+                before = match (is_json, io::stdout().is_terminal()) {
+                    (true, _) => "",
+                    (false, true) => HOME_AND_WIPE,
+                    (false, false) => "\n",
+                };
                 sleep(LOOK_AGAIN).await;
-                print(&format!("{between}{}", look(paths, is_json).await?))?;
             }
-            Ok(())
         })
     });
     end(shown)

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use testkit::PATIENCE;
 use testkit::certificates::Authority;
-use testkit::origin::{Origin, ScriptedOrigin, Step, refusing_address};
+use testkit::origin::{Absent, Origin, ScriptedOrigin, Step};
 use testkit::process::{Process, Signal};
 use testkit::raw::{RawConnection, get};
 use testkit::tidelock::{Tidelock, directory, listening};
@@ -129,8 +129,8 @@ impl Tunnel {
 
 #[tokio::test]
 async fn status_shows_every_node() {
-    let (origin, gone) = (origin_that_says("a").await, refusing_address().await);
-    let nodes = [origin.address(), gone];
+    let (origin, gone) = (origin_that_says("a").await, Absent::bind());
+    let nodes = [origin.address(), gone.address()];
     // One worker asks the nodes in turn.
     let mut proxy = Tidelock::start(TIDELOCK, &format!("workers = 1\n{}", file(&nodes, ADMIN))).await;
     for _ in 0..2 {
@@ -255,7 +255,8 @@ async fn a_broken_file_changes_nothing_and_is_told_as_check_tells_it() {
 
 #[tokio::test]
 async fn what_needs_a_restart_is_said() {
-    let nodes = [refusing_address().await];
+    let absent = Absent::bind();
+    let nodes = [absent.address()];
     let proxy = Tidelock::start(TIDELOCK, &file(&nodes, ADMIN)).await;
     proxy.rewrite(&format!("workers = 3\n{}", file(&nodes, "[admin]\nsocket = \"other.sock\"\n")));
     let expected = applied(&proxy, "needs a restart: workers, admin.socket");
@@ -413,7 +414,8 @@ async fn one_that_leaves_is_still_looked_at() {
 
 #[tokio::test]
 async fn an_unknown_node_is_told_what_there_is() {
-    let nodes = [refusing_address().await, refusing_address().await];
+    let (a, b) = (Absent::bind(), Absent::bind());
+    let nodes = [a.address(), b.address()];
     let proxy = Tidelock::start(TIDELOCK, &file(&nodes, ADMIN)).await;
     let expected = said(
         1,
@@ -444,7 +446,8 @@ async fn the_socket_is_the_owners_alone_and_ends_with_tidelock() {
     // What one that was killed has left is replaced.
     drop(UnixListener::bind(&socket).unwrap());
     fs::set_permissions(&socket, Permissions::from_mode(0o777)).unwrap();
-    let nodes = [refusing_address().await];
+    let absent = Absent::bind();
+    let nodes = [absent.address()];
     let mut proxy = Tidelock::start_in(folder, TIDELOCK, &file(&nodes, ADMIN)).await;
     assert_eq!(verb(&proxy, &["status"]).await.code, 0);
     assert_eq!(fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
@@ -464,7 +467,8 @@ fn start(folder: &TempDir, runtime_directory: &Path, config: &str) -> Process {
 
 #[tokio::test]
 async fn a_socket_that_was_asked_for_is_there_or_tidelock_does_not_start() {
-    let nodes = [refusing_address().await];
+    let absent = Absent::bind();
+    let nodes = [absent.address()];
     let mut first = Tidelock::start(TIDELOCK, &file(&nodes, ADMIN)).await;
     let socket = socket_of(&first);
     let folder = directory();
@@ -497,7 +501,8 @@ async fn a_socket_that_nobody_asked_for_is_no_reason_not_to_serve() {
 
 #[tokio::test]
 async fn the_second_tidelock_takes_the_default_socket_when_the_first_ends() {
-    let nodes = [refusing_address().await];
+    let absent = Absent::bind();
+    let nodes = [absent.address()];
     let mut first = Tidelock::start(TIDELOCK, &file(&nodes, "")).await;
     let folder = directory();
     let second = start(&folder, first.directory(), &file(&nodes, ""));
@@ -517,7 +522,8 @@ async fn the_second_tidelock_takes_the_default_socket_when_the_first_ends() {
 
 #[tokio::test]
 async fn whoever_speaks_http_can_ask() {
-    let nodes = [refusing_address().await];
+    let absent = Absent::bind();
+    let nodes = [absent.address()];
     let proxy = Tidelock::start(TIDELOCK, &file(&nodes, ADMIN)).await;
     for (request, status, body) in [
         ("GET /v1/status HTTP/1.1", 200, "{\"version\":\""),

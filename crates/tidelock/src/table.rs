@@ -96,7 +96,10 @@ mod tests {
             by_class: [0; 6],
             bytes_in: 0,
             bytes_out: 0,
-            tunnels: 0,
+            tunnels: [0; 4],
+            frames_in: 0,
+            frames_out: 0,
+            closes: [0; 17],
             log_lines_lost: 0,
         };
         let node = Node {

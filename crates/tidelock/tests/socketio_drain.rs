@@ -3,6 +3,7 @@
 //! Method: real clients on both transports over real nodes, a steady load of plain requests beside them, and the verbs
 //! that a person would type. What is counted is counted by the clients and by the nodes.
 
+use std::net::SocketAddr;
 use std::process::Stdio;
 
 use testkit::clients::{ClientPlan, Clients, Mode, Report};
@@ -73,22 +74,48 @@ async fn moved(clients: &mut Clients, count: usize, on_b: usize) -> Report {
 }
 
 #[tokio::test]
-async fn websockets_move_to_another_tidelock_when_theirs_ends() {
-    const CLIENTS: usize = 60;
+async fn websockets_move_to_another_tidelock_behind_the_same_relay() {
     let nodes = three(NodePlan::js).await;
-    let file = FilePlan::to(&nodes).top("sticky_secret = \"a secret of 32 bytes, or of some more\"").text();
-    let file = format!("{file}[drain]\nwindow = \"2s\"\n");
-    let mut first = Tidelock::start(TIDELOCK, &file).await;
+    let file = leaving_soon(&nodes);
+    let first = Tidelock::start(TIDELOCK, &file).await;
     let relay = Relay::to(first.address()).await;
-    let plan =
-        ClientPlan { count: CLIENTS, mode: Mode::Websocket, hold: true, ..ClientPlan::to(relay.url()) };
+    let second = Tidelock::start(TIDELOCK, &file);
+    take_over(first, relay.address(), second, |second| relay.switch(second.address())).await;
+}
+
+/// Nothing stands in front of both: they listen on the same port.
+#[tokio::test]
+async fn websockets_move_to_another_tidelock_on_the_same_address() {
+    let nodes = three(NodePlan::js).await;
+    let file = leaving_soon(&nodes).replace("[[listen]]\n", "[[listen]]\nreuse_port = true\n");
+    let first = Tidelock::start(TIDELOCK, &file).await;
+    let address = first.address();
+    let file = file.replace("127.0.0.1:0", &address.to_string());
+    take_over(first, address, Tidelock::start(TIDELOCK, &file), |_| ()).await;
+}
+
+fn leaving_soon(nodes: &[Node; 3]) -> String {
+    let secret = "sticky_secret = \"a secret of 32 bytes, or of some more\"";
+    format!("{}[drain]\nwindow = \"2s\"\n", FilePlan::to(nodes).top(secret).text())
+}
+
+/// `first` ends under websockets and requests, and `second` is there by then.
+async fn take_over(
+    mut first: Tidelock,
+    address: SocketAddr,
+    second: impl Future<Output = Tidelock>,
+    switch: impl FnOnce(&Tidelock),
+) {
+    const CLIENTS: usize = 60;
+    let url = format!("http://{address}");
+    let plan = ClientPlan { count: CLIENTS, mode: Mode::Websocket, hold: true, ..ClientPlan::to(url) };
     let mut clients = Clients::start(&plan).await;
     clients.ready().await;
-    let load = Load::start(relay.address());
+    let load = Load::start(address);
     load.until_answered(20).await;
 
-    let second = Tidelock::start(TIDELOCK, &file).await;
-    relay.switch(second.address());
+    let second = second.await;
+    switch(&second);
     first.process().signal(Signal::TERM);
     assert!(first.process().exit().await.success());
     clients.until_connects(2 * CLIENTS).await;
@@ -96,7 +123,9 @@ async fn websockets_move_to_another_tidelock_when_theirs_ends() {
 
     let report = clients.report().await;
     assert_eq!((report.connected, report.connect_errors.len()), (CLIENTS, 0), "{report:#?}");
-    assert_eq!(report.close_codes, vec![1001; CLIENTS]);
+    let moved = report.close_codes.len();
+    assert_eq!(report.close_codes, vec![1001; moved]);
+    assert!(moved >= CLIENTS, "each was told at least once: {moved}");
     let seen = load.stop().await;
     assert_eq!(seen.failures, [""; 0], "{seen:#?}");
 }

@@ -22,17 +22,12 @@ use tokio::time::{Instant, interval, sleep};
 use crate::access;
 use crate::bell::{Order, Reason};
 use crate::drain::Drain;
-use crate::drain::node::{Pace, empty};
 use crate::drain::schedule::Schedule;
 use crate::listener::{self, Workers};
 use crate::record::Counters;
-use crate::registry::Registry;
 use crate::shared::{ListenId, ListenNow, Shared, Snapshot};
-use crate::status::{NodeHandle, NodeStatus, Status, UnknownNode, UpstreamStatus};
 use crate::tls::TlsProblem;
-use crate::upstream::Upstream;
 use crate::upstream::health::{Fallen, probe_fallen};
-use crate::upstream::node::{Node, Observed};
 use crate::upstream::resolve::{self, resolve};
 use crate::worker;
 
@@ -66,8 +61,6 @@ pub(crate) struct Listening {
     pub(crate) stop: Arc<Notify>,
 }
 
-/// A node, and the registry of its upstream.
-type Found = (Arc<Node>, Arc<Registry>);
 type Doors = Vec<(mpsc::Sender<worker::Incoming>, Arc<Counters>)>;
 
 /// Why the data plane does not start.
@@ -158,50 +151,6 @@ impl Proxy {
         Ok(proxy)
     }
 
-    /// Everything there is to see, at this moment.
-    pub fn status(&self) -> Status {
-        let snapshot = self.inner.shared.snapshot.load();
-        let of = |upstream: &Upstream| UpstreamStatus {
-            name: upstream.plan.name.clone(),
-            nodes: upstream
-                .nodes
-                .iter()
-                .map(|node| NodeStatus::of(node, false))
-                .chain(
-                    upstream
-                        .removed
-                        .iter()
-                        .filter(|node| node.sessions() > 0)
-                        .map(|node| NodeStatus::of(node, true)),
-                )
-                .collect(),
-        };
-        Status {
-            is_leaving: self.inner.shared.drain.is_leaving(),
-            upstreams: snapshot.upstreams.iter().map(of).collect(),
-            workers: self.inner.shared.counters.iter().map(|counters| counters.read()).collect(),
-        }
-    }
-
-    /// Gives a node, or every node of an upstream, nothing new, and its sessions a turn each to leave. It stays so
-    /// until [`Proxy::undrain`]. `what` is a node as written, its address, `upstream/node`, or an upstream's name.
-    pub fn drain(&self, what: &str) -> Result<Vec<NodeHandle>, UnknownNode> {
-        let found = self.find(what)?;
-        for (node, registry) in &found {
-            self.empty(node, registry);
-        }
-        Ok(found.into_iter().map(|(node, _)| NodeHandle(node)).collect())
-    }
-
-    /// Lets a node take part again. Its sessions whose turn has not come stay.
-    pub fn undrain(&self, what: &str) -> Result<Vec<NodeHandle>, UnknownNode> {
-        let found = self.find(what)?;
-        for (node, _) in &found {
-            node.observe(Observed::ToldToStay);
-        }
-        Ok(found.into_iter().map(|(node, _)| NodeHandle(node)).collect())
-    }
-
     /// Opens the access log again at its path.
     pub fn reopen_log(&self) {
         if let Some(log) = &*self.inner.log.borrow() {
@@ -250,49 +199,15 @@ impl Proxy {
         }
     }
 
-    /// Begins to empty a node, unless that is under way.
-    pub(crate) fn empty(&self, node: &Arc<Node>, registry: &Arc<Registry>) {
-        if node.is_draining() {
-            return;
-        }
-        node.observe(Observed::ToldToDrain);
-        let plan::Drain { window, deadline } = self.inner.shared.snapshot.load().plan.drain;
-        let emptying = empty(node.clone(), registry.clone(), Pace { window, deadline });
-        self.keep_house(async move {
-            emptying.await;
-        });
-    }
-
     pub(crate) fn resolve_the_rest(&self) {
         self.keep_house(resolve_the_rest(self.inner.shared.clone()));
     }
 
-    fn keep_house(&self, task: impl Future<Output = ()> + 'static) {
+    pub(crate) fn keep_house(&self, task: impl Future<Output = ()> + 'static) {
         let mut housekeeping = self.inner.housekeeping.borrow_mut();
         // Those that have ended are forgotten whenever one begins.
         while housekeeping.try_join_next().is_some() {}
         housekeeping.spawn_local(task);
-    }
-
-    fn find(&self, what: &str) -> Result<Vec<Found>, UnknownNode> {
-        let snapshot = self.inner.shared.snapshot.load();
-        let mut found = Vec::new();
-        let mut known = Vec::new();
-        for upstream in &snapshot.upstreams {
-            let name = &upstream.plan.name;
-            known.push(name.clone());
-            for node in &upstream.nodes {
-                let (written, address) = (&node.roster.written, node.address().to_string());
-                let is_meant = [name, written, &address].contains(&&what.to_owned())
-                    || what.strip_prefix(name.as_str()).and_then(|rest| rest.strip_prefix('/'))
-                        == Some(written);
-                if is_meant {
-                    found.push((node.clone(), upstream.registry.clone()));
-                }
-                known.push(written.clone());
-            }
-        }
-        if found.is_empty() { Err(UnknownNode { asked: what.to_owned(), known }) } else { Ok(found) }
     }
 }
 

@@ -28,6 +28,7 @@ use crate::record::Counters;
 use crate::shared::{ListenId, ListenNow, Shared, Snapshot};
 use crate::tls::TlsProblem;
 use crate::upstream::health::{Fallen, probe_fallen};
+use crate::upstream::node::Node;
 use crate::upstream::resolve::{self, resolve};
 use crate::worker;
 
@@ -50,6 +51,8 @@ pub(crate) struct Inner {
     /// Empty once the proxy has left: a worker whose doors are gone takes nothing in.
     doors: RefCell<Doors>,
     workers: RefCell<Vec<JoinHandle<()>>>,
+    /// The nodes that are being emptied at this moment.
+    pub(crate) emptying: RefCell<Vec<Arc<Node>>>,
     /// Sweeps, probes, resolves and drains.
     housekeeping: RefCell<JoinSet<()>>,
 }
@@ -135,6 +138,7 @@ impl Proxy {
                 permits: Arc::new(Semaphore::new(connections_max(plan.limits.connections_max))),
                 doors: RefCell::new(doors),
                 workers: RefCell::new(workers),
+                emptying: RefCell::default(),
                 housekeeping: RefCell::default(),
             }),
         };

@@ -61,14 +61,16 @@ impl Proxy {
 
     /// Begins to empty a node, unless that is under way.
     pub(crate) fn empty(&self, node: &Arc<Node>, registry: &Arc<Registry>) {
-        if node.is_draining() {
+        if self.inner.emptying.borrow().iter().any(|emptied| Arc::ptr_eq(emptied, node)) {
             return;
         }
         node.observe(Observed::ToldToDrain);
+        self.inner.emptying.borrow_mut().push(node.clone());
         let plan::Drain { window, deadline } = self.inner.shared.snapshot.load().plan.drain;
-        let emptying = empty(node.clone(), registry.clone(), Pace { window, deadline });
+        let (proxy, node, registry) = (self.clone(), node.clone(), registry.clone());
         self.keep_house(async move {
-            emptying.await;
+            empty(node.clone(), registry, Pace { window, deadline }).await;
+            proxy.inner.emptying.borrow_mut().retain(|emptied| !Arc::ptr_eq(emptied, &node));
         });
     }
 

@@ -293,7 +293,10 @@ async fn a_watched_file_is_applied_when_it_is_replaced() {
     }
     symlink("1", folder.path().join("..data")).unwrap();
     symlink("..data/tidelock.toml", folder.path().join("tidelock.toml")).unwrap();
-    let mut proxy = Tidelock::start_in(folder, TIDELOCK, &watched(0)).await;
+    let mut proxy = Tidelock::start_in(folder, TIDELOCK, &file(&[origins[0].address()], ADMIN)).await;
+    // The file itself says that it is watched, from the reload on that a person asked for.
+    fs::write(proxy.file(), watched(0)).unwrap();
+    assert_eq!(verb(&proxy, &["reload"]).await, applied(&proxy, "changed: admin.watch"));
     assert_eq!(get(proxy.address(), "/").await.text(), "a");
 
     let mark = proxy.process().mark();

@@ -46,6 +46,8 @@ pub struct Listen {
     pub address: SocketAddr,
     /// What is done with the bytes.
     pub scheme: Scheme,
+    /// Whether another process of the same user may listen on the same address beside this one (SO_REUSEPORT).
+    pub reuse_port: bool,
 }
 
 /// How a listen speaks.

@@ -283,6 +283,11 @@ fn tunnel_json(record: &TunnelRecord, time: &str, out: &mut Vec<u8>) {
         node_json(&record.node, line)?;
         line.serialize_entry("bytes_in", &record.bytes_to_origin)?;
         line.serialize_entry("bytes_out", &record.bytes_to_client)?;
+        line.serialize_entry("frames_in", &record.frames_to_origin)?;
+        line.serialize_entry("frames_out", &record.frames_to_client)?;
+        if let Some(code) = record.close_code {
+            line.serialize_entry("close", &code)?;
+        }
         line.serialize_entry("ms", &milliseconds(record.lasted))
     });
 }

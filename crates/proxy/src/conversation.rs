@@ -14,8 +14,8 @@ use crate::attempt;
 use crate::ends::{BodySource, ReplySink};
 use crate::exchange::OriginEnd;
 use crate::fault::{ClientFault, Fault, OriginFault, OurFault};
-use crate::record::Record;
-use crate::reply;
+use crate::record::{Record, Sticky};
+use crate::reply::{self, Redirect};
 use crate::shared::{Snapshot, head_bounds};
 use crate::sticky::{self, Place};
 use crate::stream::{Io, Stream};
@@ -28,8 +28,7 @@ pub(crate) struct Client {
     /// What was read and is not understood yet.
     pub(crate) inbound: BytesMut,
     pub(crate) end: ClientEnd,
-    /// Whether every request is answered with a redirect, and to which port.
-    redirects: Option<Option<u16>>,
+    redirects: Option<Redirect>,
     /// Of the first byte of the request that is being read.
     begun: Option<Instant>,
 }
@@ -89,9 +88,9 @@ async fn answer(
     worker: &Worker,
     record: &mut Record,
 ) -> Result<Exchanged, Fault> {
-    if let Some(port) = reply.redirects {
+    if let Some(redirect) = reply.redirects {
         let keep_alive = reply.keep_alive && body.is_done();
-        let (status, bytes) = reply::redirect_to_https(head, port, keep_alive)
+        let (status, bytes) = reply::redirect_to_https(head, redirect, keep_alive)
             .ok_or(ClientFault::Malformed(wire::Malformed::HostMissing))?;
         record.status = status;
         reply.send_whole(&bytes, worker.body_patience()).await?;
@@ -102,7 +101,7 @@ async fn answer(
     body.accept(head, snapshot.plan.limits.body_bytes_max)?;
     let place = sticky::place(head, upstream);
     if let Place::Nowhere = place {
-        record.sticky = crate::record::Sticky::Unknown;
+        record.sticky = Sticky::Unknown;
         return Err(OurFault::SessionUnknown.into());
     }
     let request = attempt::Request { head, reply, upstream, snapshot: &snapshot, worker };
@@ -140,18 +139,20 @@ async fn tell(
 
 impl Client {
     /// A connection that has just been accepted.
-    pub(crate) fn new(stream: Stream, end: ClientEnd, redirects: Option<Option<u16>>) -> Self {
+    pub(crate) fn new(stream: Stream, end: ClientEnd, redirects: Option<Redirect>) -> Self {
         Self { io: Io::new(stream), inbound: BytesMut::new(), end, redirects, begun: None }
     }
 
     /// The next request's head; `None` when the client has closed, or is idle for longer than it may be.
     async fn next_head(&mut self, worker: &Worker) -> Result<Option<RequestHead>, Fault> {
-        let plan = worker.snapshot().plan.clone();
-        let bounds = head_bounds(&plan.limits);
-        let mut scan = HeadScan::new(Side::Request);
-        if self.inbound.is_empty() && !self.wait_for_request(plan.timeouts.idle, worker).await {
+        // No snapshot is held while the connection is idle: a plan that was replaced must be able to go.
+        let idle = worker.snapshot().plan.timeouts.idle;
+        if self.inbound.is_empty() && !self.wait_for_request(idle, worker).await {
             return Ok(None);
         }
+        let snapshot = worker.snapshot();
+        let bounds = head_bounds(&snapshot.plan.limits);
+        let mut scan = HeadScan::new(Side::Request);
         let begun = Instant::now();
         self.begun = Some(begun);
         let reading = async {
@@ -165,7 +166,7 @@ impl Client {
                 }
             }
         };
-        match timeout(plan.timeouts.head, reading).await {
+        match timeout(snapshot.plan.timeouts.head, reading).await {
             Ok(Ok(length)) => {
                 let head = RequestHead::parse(self.inbound.split_to(length), &bounds);
                 Ok(Some(head.map_err(ClientFault::from)?))
@@ -249,8 +250,8 @@ pub(crate) async fn linger(client: &Client, worker: &Worker) {
 /// nginx's code in logs for a client that closed before its answer; never sent.
 const STATUS_CLIENT_CLOSED: u16 = 499;
 /// A client that does not take a short answer in so long is not waiting for it.
-const LAST_WORD_PATIENCE: Duration = std::time::Duration::from_secs(5);
+const LAST_WORD_PATIENCE: Duration = Duration::from_secs(5);
 /// How long an early close waits for the client's own end.
-const LINGER: Duration = std::time::Duration::from_secs(2);
+const LINGER: Duration = Duration::from_secs(2);
 /// A client's request may cross our leaving on its way; Node.js' agents reuse a connection for as long.
-const IDLE_WHILE_LEAVING: Duration = std::time::Duration::from_secs(5);
+const IDLE_WHILE_LEAVING: Duration = Duration::from_secs(5);

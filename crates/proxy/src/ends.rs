@@ -15,6 +15,7 @@ use wire::request::{RequestBody, RequestHead};
 
 use crate::buffers::Buffers;
 use crate::fault::{ClientFault, Fault};
+use crate::reply::Redirect;
 use crate::stream::Io;
 use crate::worker::Worker;
 
@@ -109,7 +110,7 @@ pub(crate) struct ReplySink<'c> {
     /// Whether the connection may go on after the answer, as far as the client and we are concerned.
     pub(crate) keep_alive: bool,
     pub(crate) client_end: &'c ClientEnd,
-    pub(crate) redirects: Option<Option<u16>>,
+    pub(crate) redirects: Option<Redirect>,
     has_begun: Cell<bool>,
     /// The body has no frame of its own: its end is the connection's.
     is_unframed: Cell<bool>,
@@ -122,7 +123,7 @@ impl<'c> ReplySink<'c> {
         head: &RequestHead,
         keep_alive: bool,
         client_end: &'c ClientEnd,
-        redirects: Option<Option<u16>>,
+        redirects: Option<Redirect>,
     ) -> Self {
         Self {
             io,

@@ -32,6 +32,7 @@ pub(crate) fn bind(listen: &Listen) -> io::Result<Bound> {
     let domain = socket2::Domain::for_address(listen.address);
     let socket = socket2::Socket::new(domain, socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
     socket.set_reuse_address(true)?;
+    socket.set_reuse_port(listen.reuse_port)?;
     socket.set_nonblocking(true)?;
     socket.bind(&listen.address.into())?;
     socket.listen(BACKLOG)?;

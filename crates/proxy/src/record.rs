@@ -89,7 +89,11 @@ pub(crate) struct TunnelRecord {
     pub(crate) lasted: Duration,
     pub(crate) bytes_to_origin: u64,
     pub(crate) bytes_to_client: u64,
+    pub(crate) frames_to_origin: u64,
+    pub(crate) frames_to_client: u64,
     pub(crate) ended_by: EndedBy,
+    /// What the Close said, where there was one.
+    pub(crate) close_code: Option<u16>,
 }
 
 /// Who ended a tunnel.
@@ -104,6 +108,15 @@ pub(crate) enum EndedBy {
 }
 
 impl EndedBy {
+    fn index(self) -> usize {
+        match self {
+            Self::Client => 0,
+            Self::Origin => 1,
+            Self::Idle => 2,
+            Self::Us(_) => 3,
+        }
+    }
+
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Client => "client",
@@ -128,7 +141,12 @@ pub(crate) struct Counters {
     by_class: [AtomicU64; 6],
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
-    tunnels: AtomicU64,
+    /// By who ended them: client, node, nobody for too long, us.
+    tunnels: [AtomicU64; 4],
+    frames_in: AtomicU64,
+    frames_out: AtomicU64,
+    /// By the code of the Close, 1000 to 1015; the last one counts all others, and those without a Close.
+    closes: [AtomicU64; 17],
     log_lines_lost: AtomicU64,
     /// Rung whenever a connection ends.
     pub(crate) ended: Notify,
@@ -143,7 +161,11 @@ impl Counters {
     }
 
     pub(crate) fn count_tunnel(&self, record: &TunnelRecord) {
-        self.tunnels.fetch_add(1, Relaxed);
+        self.tunnels[record.ended_by.index()].fetch_add(1, Relaxed);
+        self.frames_in.fetch_add(record.frames_to_origin, Relaxed);
+        self.frames_out.fetch_add(record.frames_to_client, Relaxed);
+        let code = record.close_code.and_then(|code| code.checked_sub(1000)).map_or(16, usize::from).min(16);
+        self.closes[code].fetch_add(1, Relaxed);
         self.bytes_in.fetch_add(record.bytes_to_origin, Relaxed);
         self.bytes_out.fetch_add(record.bytes_to_client, Relaxed);
     }
@@ -168,8 +190,14 @@ pub struct Counts {
     pub bytes_in: u64,
     /// Bytes of answers and tunnels, towards the clients.
     pub bytes_out: u64,
-    /// Tunnels ended.
-    pub tunnels: u64,
+    /// Tunnels ended: by the client, by the node, because nothing moved, by us.
+    pub tunnels: [u64; 4],
+    /// WebSocket frames towards the nodes.
+    pub frames_in: u64,
+    /// WebSocket frames towards the clients.
+    pub frames_out: u64,
+    /// Tunnels ended by the code of their Close, 1000 to 1015; the last counts other codes, and ends without a Close.
+    pub closes: [u64; 17],
     /// Lines of the access log that were lost because the disk or the reader was too slow.
     pub log_lines_lost: u64,
 }
@@ -183,7 +211,10 @@ impl Counters {
             by_class: std::array::from_fn(|class| self.by_class[class].load(Relaxed)),
             bytes_in: self.bytes_in.load(Relaxed),
             bytes_out: self.bytes_out.load(Relaxed),
-            tunnels: self.tunnels.load(Relaxed),
+            tunnels: std::array::from_fn(|who| self.tunnels[who].load(Relaxed)),
+            frames_in: self.frames_in.load(Relaxed),
+            frames_out: self.frames_out.load(Relaxed),
+            closes: std::array::from_fn(|code| self.closes[code].load(Relaxed)),
             log_lines_lost: self.log_lines_lost.load(Relaxed),
         }
     }

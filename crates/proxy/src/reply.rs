@@ -55,10 +55,17 @@ fn engine_io_body(fault: Fault) -> String {
     serde_json::json!({ "code": code, "message": fault.reason() }).to_string()
 }
 
+/// A listen that answers every request with the same URL under https.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Redirect {
+    /// Written into the URL; `None` when it is 443.
+    pub(crate) port: Option<u16>,
+}
+
 /// To the same URL under https (RFC 9110 section 15.4.9: the method stays). `None` without a host to name.
 pub(crate) fn redirect_to_https(
     head: &RequestHead,
-    port: Option<u16>,
+    Redirect { port }: Redirect,
     keep_alive: bool,
 ) -> Option<(u16, Vec<u8>)> {
     let host = String::from_utf8_lossy(head.host_name()?).into_owned();

@@ -22,17 +22,13 @@ use tokio::time::{Instant, interval, sleep};
 use crate::access;
 use crate::bell::{Order, Reason};
 use crate::drain::Drain;
-use crate::drain::node::{Pace, empty};
 use crate::drain::schedule::Schedule;
 use crate::listener::{self, Workers};
 use crate::record::Counters;
-use crate::registry::Registry;
 use crate::shared::{ListenId, ListenNow, Shared, Snapshot};
-use crate::status::{NodeHandle, NodeStatus, Status, UnknownNode, UpstreamStatus};
 use crate::tls::TlsProblem;
-use crate::upstream::Upstream;
 use crate::upstream::health::{Fallen, probe_fallen};
-use crate::upstream::node::{Node, Observed};
+use crate::upstream::node::Node;
 use crate::upstream::resolve::{self, resolve};
 use crate::worker;
 
@@ -55,6 +51,8 @@ pub(crate) struct Inner {
     /// Empty once the proxy has left: a worker whose doors are gone takes nothing in.
     doors: RefCell<Doors>,
     workers: RefCell<Vec<JoinHandle<()>>>,
+    /// The nodes that are being emptied at this moment.
+    pub(crate) emptying: RefCell<Vec<Arc<Node>>>,
     /// Sweeps, probes, resolves and drains.
     housekeeping: RefCell<JoinSet<()>>,
 }
@@ -66,8 +64,6 @@ pub(crate) struct Listening {
     pub(crate) stop: Arc<Notify>,
 }
 
-/// A node, and the registry of its upstream.
-type Found = (Arc<Node>, Arc<Registry>);
 type Doors = Vec<(mpsc::Sender<worker::Incoming>, Arc<Counters>)>;
 
 /// Why the data plane does not start.
@@ -142,6 +138,7 @@ impl Proxy {
                 permits: Arc::new(Semaphore::new(connections_max(plan.limits.connections_max))),
                 doors: RefCell::new(doors),
                 workers: RefCell::new(workers),
+                emptying: RefCell::default(),
                 housekeeping: RefCell::default(),
             }),
         };
@@ -156,50 +153,6 @@ impl Proxy {
         let connections = proxy.inner.permits.available_permits();
         tracing::info!(workers = count, connections_max = connections, "ready");
         Ok(proxy)
-    }
-
-    /// Everything there is to see, at this moment.
-    pub fn status(&self) -> Status {
-        let snapshot = self.inner.shared.snapshot.load();
-        let of = |upstream: &Upstream| UpstreamStatus {
-            name: upstream.plan.name.clone(),
-            nodes: upstream
-                .nodes
-                .iter()
-                .map(|node| NodeStatus::of(node, false))
-                .chain(
-                    upstream
-                        .removed
-                        .iter()
-                        .filter(|node| node.sessions() > 0)
-                        .map(|node| NodeStatus::of(node, true)),
-                )
-                .collect(),
-        };
-        Status {
-            is_leaving: self.inner.shared.drain.is_leaving(),
-            upstreams: snapshot.upstreams.iter().map(of).collect(),
-            workers: self.inner.shared.counters.iter().map(|counters| counters.read()).collect(),
-        }
-    }
-
-    /// Gives a node, or every node of an upstream, nothing new, and its sessions a turn each to leave. It stays so
-    /// until [`Proxy::undrain`]. `what` is a node as written, its address, `upstream/node`, or an upstream's name.
-    pub fn drain(&self, what: &str) -> Result<Vec<NodeHandle>, UnknownNode> {
-        let found = self.find(what)?;
-        for (node, registry) in &found {
-            self.empty(node, registry);
-        }
-        Ok(found.into_iter().map(|(node, _)| NodeHandle(node)).collect())
-    }
-
-    /// Lets a node take part again. Its sessions whose turn has not come stay.
-    pub fn undrain(&self, what: &str) -> Result<Vec<NodeHandle>, UnknownNode> {
-        let found = self.find(what)?;
-        for (node, _) in &found {
-            node.observe(Observed::ToldToStay);
-        }
-        Ok(found.into_iter().map(|(node, _)| NodeHandle(node)).collect())
     }
 
     /// Opens the access log again at its path.
@@ -223,7 +176,8 @@ impl Proxy {
         }
         let window =
             self.inner.shared.snapshot.load().plan.drain.window.min(patience.mul_f64(WINDOW_SHARE_MAX));
-        self.keep_house(send_tunnels_away(self.inner.shared.clone(), window, until));
+        let goodbye = until - patience.mul_f64(GOODBYE_SHARE).min(GOODBYE_MAX);
+        self.keep_house(send_tunnels_away(self.inner.shared.clone(), window, goodbye));
     }
 
     /// Waits, after [`Proxy::leave`], until everything has ended.
@@ -249,49 +203,15 @@ impl Proxy {
         }
     }
 
-    /// Begins to empty a node, unless that is under way.
-    pub(crate) fn empty(&self, node: &Arc<Node>, registry: &Arc<Registry>) {
-        if node.is_draining() {
-            return;
-        }
-        node.observe(Observed::ToldToDrain);
-        let plan::Drain { window, deadline } = self.inner.shared.snapshot.load().plan.drain;
-        let emptying = empty(node.clone(), registry.clone(), Pace { window, deadline });
-        self.keep_house(async move {
-            emptying.await;
-        });
-    }
-
     pub(crate) fn resolve_the_rest(&self) {
         self.keep_house(resolve_the_rest(self.inner.shared.clone()));
     }
 
-    fn keep_house(&self, task: impl Future<Output = ()> + 'static) {
+    pub(crate) fn keep_house(&self, task: impl Future<Output = ()> + 'static) {
         let mut housekeeping = self.inner.housekeeping.borrow_mut();
         // Those that have ended are forgotten whenever one begins.
         while housekeeping.try_join_next().is_some() {}
         housekeeping.spawn_local(task);
-    }
-
-    fn find(&self, what: &str) -> Result<Vec<Found>, UnknownNode> {
-        let snapshot = self.inner.shared.snapshot.load();
-        let mut found = Vec::new();
-        let mut known = Vec::new();
-        for upstream in &snapshot.upstreams {
-            let name = &upstream.plan.name;
-            known.push(name.clone());
-            for node in &upstream.nodes {
-                let (written, address) = (&node.roster.written, node.address().to_string());
-                let is_meant = [name, written, &address].contains(&&what.to_owned())
-                    || what.strip_prefix(name.as_str()).and_then(|rest| rest.strip_prefix('/'))
-                        == Some(written);
-                if is_meant {
-                    found.push((node.clone(), upstream.registry.clone()));
-                }
-                known.push(written.clone());
-            }
-        }
-        if found.is_empty() { Err(UnknownNode { asked: what.to_owned(), known }) } else { Ok(found) }
     }
 }
 
@@ -322,18 +242,22 @@ fn start_workers(shared: &Arc<Shared>) -> io::Result<(Doors, Vec<JoinHandle<()>>
 /// Tells every tunnel its turn, also those that are opened by what still runs.
 async fn send_tunnels_away(shared: Arc<Shared>, window: Duration, until: Instant) {
     let mut schedule = Schedule::new(Instant::now(), window, Rng::new());
+    let mut told = 0;
     loop {
         let now = Instant::now();
         let snapshot = shared.snapshot.load_full();
         let nodes =
             || snapshot.upstreams.iter().flat_map(|upstream| upstream.nodes.iter().chain(&upstream.removed));
         let mut turns = schedule.turns(nodes().map(|node| node.tunnels.unrung()).sum(), now).into_iter();
+        let before = told;
         for node in nodes() {
-            node.tunnels.ring_each(|| Order {
-                at: turns.next().unwrap_or(now),
-                until,
-                reason: Reason::GoingAway,
+            node.tunnels.ring_each(|| {
+                told += 1;
+                Order { at: turns.next().unwrap_or(now), until, reason: Reason::GoingAway }
             });
+        }
+        if told > before {
+            tracing::info!(tunnels = told - before, ?window, "told tunnels when to go");
         }
         sleep(LOOK_EVERY).await;
     }
@@ -418,6 +342,9 @@ const INCOMING_MAX: usize = 1024;
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// Listens, logs, certificates, epolls, and probes.
 const FILES_RESERVED: u64 = 64;
+/// The end of that time belongs to the Closes of those who have not answered theirs.
+const GOODBYE_SHARE: f64 = 0.1;
+const GOODBYE_MAX: Duration = Duration::from_secs(1);
 /// While the proxy leaves, tunnels that are opened late are found so soon.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Of the time there is to leave, tunnels' turns take at most so much: the last one must be able to say goodbye.

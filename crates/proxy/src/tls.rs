@@ -112,6 +112,9 @@ fn pem_reason(error: &rustls_pki_types::pem::Error, what: &str) -> String {
     match error {
         rustls_pki_types::pem::Error::Io(error) => format!("cannot be read: {error}"),
         rustls_pki_types::pem::Error::NoItemsFound => format!("holds no {what} in PEM"),
+        rustls_pki_types::pem::Error::MissingSectionEnd { .. } => {
+            "is cut: its -----END line is missing".into()
+        }
         other => format!("is not PEM: {other}"),
     }
 }

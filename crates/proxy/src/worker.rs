@@ -22,6 +22,7 @@ use crate::buffers::Buffers;
 use crate::conversation::{Client, Ended, converse, linger};
 use crate::drain::{Live, Phase};
 use crate::record::Counters;
+use crate::reply::Redirect;
 use crate::shared::{ListenId, Shared, Snapshot};
 use crate::stream::Stream;
 use crate::tls::ServerTls;
@@ -176,7 +177,7 @@ async fn serve(incoming: Incoming, worker: Rc<Worker>) {
         },
     };
     let redirects = match listen.scheme {
-        Scheme::RedirectToHttps { port } => Some(port),
+        Scheme::RedirectToHttps { port } => Some(Redirect { port }),
         Scheme::Plain | Scheme::Tls(_) => None,
     };
     let end = ClientEnd::new(peer.ip(), name, port, snapshot.is_trusted(peer.ip()));

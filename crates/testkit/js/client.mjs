@@ -7,6 +7,7 @@ const ACK_MS = 20_000;
 export class Client {
   connectErrors = [];
   disconnects = [];
+  closeCodes = [];
   upgradeErrors = [];
   upgraded = false;
   echoesOk = 0;
@@ -60,9 +61,12 @@ export class Client {
       this.connectErrors.push(message);
       say("connect_error", { client: index, message });
     });
-    socket.on("disconnect", (reason) => {
+    socket.on("disconnect", (reason, details) => {
       if (reason === "io client disconnect") return;
       this.disconnects.push(reason);
+      // Only a WebSocket has one; a polling session ends with a packet.
+      const code = details?.context?.code;
+      if (code) this.closeCodes.push(code);
       this.who = null;
       say("disconnect", { client: index, reason });
     });

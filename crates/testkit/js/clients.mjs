@@ -49,6 +49,7 @@ function report() {
     connected: live.length,
     connect_errors: clients.flatMap((client) => client.connectErrors),
     disconnects: clients.flatMap((client) => client.disconnects),
+    close_codes: clients.flatMap((client) => client.closeCodes),
     nodes: tally(live.map((client) => client.who?.node ?? "unknown")),
     transports: tally(live.map((client) => client.transport)),
     upgraded: clients.filter((client) => client.upgraded).length,

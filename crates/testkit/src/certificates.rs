@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::pki_types::CertificateDer;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 
 /// An authority with a key of its own.
 #[derive(Debug)]
@@ -85,12 +85,21 @@ impl Authority {
     /// A TLS client that trusts this authority alone, and offers `alpn`, the preferred protocol first.
     #[must_use]
     pub fn client(&self, alpn: &[&str]) -> ClientConfig {
+        self.client_of(rustls::DEFAULT_VERSIONS, alpn)
+    }
+
+    /// The same, of these versions of TLS alone.
+    ///
+    /// # Panics
+    /// If there are none.
+    #[must_use]
+    pub fn client_of(&self, versions: &[&'static SupportedProtocolVersion], alpn: &[&str]) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate.clone()).expect("the authority's certificate is well-formed");
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("the provider has the default versions")
+            .with_protocol_versions(versions)
+            .expect("the provider has the versions")
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();

@@ -81,6 +81,8 @@ pub struct Report {
     pub connect_errors: Vec<String>,
     /// Why clients lost their connection, without those that were told to leave.
     pub disconnects: Vec<String>,
+    /// The codes of the Close frames that clients got (version 4 tells them).
+    pub close_codes: Vec<u16>,
     /// Connected clients by the node they are on.
     pub nodes: BTreeMap<String, usize>,
     /// Connected clients by transport.

@@ -84,6 +84,31 @@ impl Process {
             .unwrap_or_else(|error| panic!("{}: no such limit: {error}", self.name));
     }
 
+    /// The most memory that it has had resident until now, in bytes.
+    ///
+    /// # Panics
+    /// Without /proc.
+    #[must_use]
+    pub fn peak_memory(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    /// The memory that it has resident now, in bytes.
+    ///
+    /// # Panics
+    /// Without /proc.
+    #[must_use]
+    pub fn resident_memory(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    fn memory(&self, kind: &str) -> u64 {
+        let path = format!("/proc/{}/status", self.pid());
+        let status = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let kib = status.lines().find_map(|line| line.strip_prefix(kind)?.trim().strip_suffix(" kB"));
+        kib.and_then(|kib| kib.parse::<u64>().ok()).unwrap_or_else(|| panic!("no {kind} in {status}")) * 1024
+    }
+
     fn files(&self) -> Vec<u64> {
         let directory = format!("/proc/{}/fd", self.pid());
         let entries = std::fs::read_dir(&directory).unwrap_or_else(|error| panic!("{directory}: {error}"));

@@ -4,6 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -116,6 +118,13 @@ impl RawConnection {
         self.take_exactly(count).await.unwrap_or_else(|missing| panic!("{missing}"))
     }
 
+    /// Whether nothing has come that was not read yet, as far as the kernel knows by now. Waits for nothing.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        self.unread.is_empty() && recv(self.stream.tcp(), &mut [0_u8; 1], flags) == Err(Errno::AGAIN)
+    }
+
     /// Reads up to and including the first `needle`.
     pub async fn read_until(&mut self, needle: impl AsRef<[u8]>) -> Vec<u8> {
         self.take_until(needle.as_ref()).await.unwrap_or_else(|missing| panic!("{missing}"))
@@ -154,6 +163,16 @@ impl RawConnection {
             }
         };
         (std::mem::take(&mut self.unread), end)
+    }
+
+    /// Reads until the other end says that it ends. Over TLS that is close_notify; without it a FIN is an error.
+    pub async fn read_to_end_of_tls(&mut self) -> io::Result<Vec<u8>> {
+        let reading = async {
+            while self.stream.read(&mut self.unread).await? > 0 {}
+            Ok::<(), io::Error>(())
+        };
+        timeout(PATIENCE, reading).await.expect("the end did not come")?;
+        Ok(std::mem::take(&mut self.unread))
     }
 
     /// Sends FIN and goes on reading.

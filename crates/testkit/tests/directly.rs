@@ -10,9 +10,12 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tidelock_testkit::certificates::{Authority, Certificate};
 use tidelock_testkit::clients::{ClientPlan, Clients, Mode};
+use tidelock_testkit::engineio::PollingSession;
+use tidelock_testkit::load::Load;
 use tidelock_testkit::node::{Node, NodePlan};
 use tidelock_testkit::origin::{Origin, ScriptedOrigin, Step};
 use tidelock_testkit::raw::{End, RawConnection, get};
+use tidelock_testkit::relay::Relay;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -206,3 +209,68 @@ fn certificates_are_written_as_pem() {
         assert!(certificate.key.contains("PRIVATE KEY"));
     }
 }
+
+#[tokio::test]
+async fn a_relay_sends_new_connections_to_where_it_was_switched() {
+    let (first, second) = (ScriptedOrigin::answering(OK).await, ScriptedOrigin::answering(OK).await);
+    let relay = Relay::to(first.address()).await;
+    let mut kept = RawConnection::connect(relay.address()).await;
+    assert_eq!(kept.try_ask("GET /1 HTTP/1.1\r\n\r\n").await.unwrap().status(), 200);
+    relay.switch(second.address());
+    assert_eq!(get(relay.address(), "/2").await.status(), 200);
+    assert_eq!(kept.try_ask("HEAD /3 HTTP/1.1\r\n\r\n").await.unwrap().status(), 200);
+    let starts = |origin: &ScriptedOrigin| {
+        origin.requests().into_iter().map(|request| request.start).collect::<Vec<_>>()
+    };
+    assert_eq!(starts(&first), ["GET /1 HTTP/1.1", "HEAD /3 HTTP/1.1"]);
+    assert_eq!(starts(&second), ["GET /2 HTTP/1.1"]);
+}
+
+#[tokio::test]
+async fn a_load_tells_what_failed() {
+    let mut node = Node::start(NodePlan::js("a")).await;
+    let load = Load::start(node.address());
+    load.until_answered(10).await;
+    let report = load.stop().await;
+    assert!(report.gets >= 10 && report.heads >= 10 && report.handshakes >= 10, "{report:?}");
+    assert_eq!(report.failures, [""; 0]);
+    node.kill().await;
+    let refusing = ScriptedOrigin::answering("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n").await;
+    let load = Load::start(refusing.address());
+    load.until_answered(1).await;
+    assert!(!load.stop().await.failures.is_empty());
+}
+
+#[tokio::test]
+async fn a_session_by_hand_is_a_session() {
+    let node = Node::start(NodePlan::js("a").env("LOG_POLLS", "1")).await;
+    // The node connects a session of EIO=3 to the main namespace by itself.
+    for (query, connect, close) in [("EIO=4", "40", "1"), ("EIO=4&j=0", "40", "1"), ("EIO=3", "", "1:1")] {
+        let session = PollingSession::open(node.address(), query).await;
+        if !connect.is_empty() {
+            assert_eq!(session.post(connect).await.text(), "ok", "{query}");
+        }
+        assert!(session.poll().await.text().contains("40"), "{query}");
+        let mut pending = RawConnection::connect(node.address()).await;
+        session.begin_poll(&mut pending).await;
+        node.until_polled(&session.sid, 2).await;
+        assert_eq!(session.post(close).await.text(), "ok", "{query}");
+        assert_eq!(pending.read_message().await.status(), 200, "{query}");
+        assert_eq!(session.with_sid("nobody").poll().await.status(), 400, "{query}");
+    }
+    node.until_sessions_closed(3).await;
+    node.until_sessions(0).await;
+}
+
+#[tokio::test]
+async fn clients_leave_one_node() {
+    let nodes = nodes().await;
+    let mut clients = Clients::start(&ClientPlan { hold: true, ..plan_for(&nodes) }).await;
+    assert!(clients.ready().await.is_even(3));
+    assert_eq!(clients.leave("b").await, 1);
+    nodes[1].until_sessions_closed(1).await;
+    let report = clients.end().await;
+    assert_eq!((report.connected, report.disconnects.len()), (2, 0), "leaving is no loss");
+}
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";

@@ -1,8 +1,12 @@
-//! tidelock: a reverse proxy for real-time apps. Wiring only: the command line, the log, the signals.
+//! tidelock: a reverse proxy for real-time apps. Wiring only: the command line, the log, the file, the signals.
 
 mod cli;
 mod run;
+mod reload;
+mod watch;
 mod signals;
+mod verbs;
+mod table;
 
 use std::process::ExitCode;
 

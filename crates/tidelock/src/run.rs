@@ -1,12 +1,19 @@
 //! From a plan to a running proxy, and from a signal to its end.
 
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::plan::Plan;
+use admin::{ReloadWanted, Seen, Socket, SocketProblem};
+use config::plan::{AdminSocket, Plan};
 use proxy::{Proxy, StartProblem};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
 use tracing_subscriber::EnvFilter;
 
+use crate::reload::{Reloader, Source};
 use crate::signals::{Signal, Signals};
 
 /// What a plan comes down to, in a line.
@@ -33,28 +40,57 @@ pub(crate) fn start_log(colour: bool) {
         .init();
 }
 
-/// Serves `plan` on this thread, which becomes the control thread, until a signal says that it is enough.
-pub(crate) fn until_told(plan: Plan) -> Result<(), StartProblem> {
-    let deadline = plan.drain.deadline;
+/// Why nothing is served.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServeProblem {
+    #[error("cannot start: {0}")]
+    System(#[from] io::Error),
+    #[error(transparent)]
+    Proxy(#[from] StartProblem),
+    #[error(transparent)]
+    Admin(#[from] SocketProblem),
+}
+
+/// Serves `plan` on this thread, which becomes the control thread, until a signal says that it is enough. `source` is
+/// where it came from.
+pub(crate) fn until_told(plan: Plan, source: Source) -> Result<(), ServeProblem> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build_local(tokio::runtime::LocalOptions::default())
-        .map_err(StartProblem::Thread)?;
-    runtime.block_on(async {
-        let mut signals = Signals::new().map_err(StartProblem::Thread)?;
-        let proxy = Proxy::start(Arc::new(plan)).await?;
-        while signals.next().await == Signal::Reopen {
-            proxy.reopen_log();
+        .build_local(tokio::runtime::LocalOptions::default())?;
+    runtime.block_on(serve(Arc::new(plan), source))
+}
+
+async fn serve(plan: Arc<Plan>, source: Source) -> Result<(), ServeProblem> {
+    let mut signals = Signals::new()?;
+    let entrance = Entrance::open(&plan.admin.socket).await?;
+    let proxy = Proxy::start(plan.clone()).await?;
+    let (plan, in_force) = watch::channel(plan);
+    let (reload, wanted) = mpsc::channel(RELOADS_MAX);
+    let mut reloading = JoinSet::new();
+    reloading.spawn_local(Reloader { source, proxy: proxy.clone(), plan }.run(wanted));
+    let seen = Seen { proxy: proxy.clone(), plan: in_force.clone(), reload: reload.clone() };
+    let mut answering = JoinSet::new();
+    answering.spawn_local(entrance.answer(seen));
+    loop {
+        match signals.next().await {
+            Signal::Leave => break,
+            Signal::Reopen => proxy.reopen_log(),
+            // If so many wait already, one of them reads what is there now.
+            Signal::Reload => drop(reload.try_send(ReloadWanted { answer: oneshot::channel().0 })),
         }
-        proxy.leave(deadline);
-        tracing::info!(?deadline, "leaving: no new connections, what runs may finish");
-        leave(proxy, signals).await;
-        Ok(())
-    })
+    }
+    // A reload that is under way would listen again behind our back.
+    reloading.shutdown().await;
+    let deadline = in_force.borrow().drain.deadline;
+    proxy.leave(deadline);
+    tracing::info!(?deadline, "leaving: no new connections, what runs may finish");
+    leave(&proxy, signals).await;
+    answering.shutdown().await;
+    Ok(())
 }
 
 /// Waits for the end; a second signal asks for it at once.
-async fn leave(proxy: Proxy, mut signals: Signals) {
+async fn leave(proxy: &Proxy, mut signals: Signals) {
     let mut ended = std::pin::pin!(proxy.ended());
     loop {
         tokio::select! {
@@ -64,9 +100,75 @@ async fn leave(proxy: Proxy, mut signals: Signals) {
                     tracing::warn!("told again: ending at once");
                     proxy.leave(Duration::ZERO);
                 }
-                Signal::Reopen => {}
+                Signal::Reopen | Signal::Reload => {}
             }
         }
     }
     tracing::info!("ended");
 }
+
+/// Where verbs come in.
+#[derive(Debug)]
+enum Entrance {
+    Open(Socket),
+    /// Another tidelock has the place that nobody chose; when it ends, this one takes it.
+    Waiting(PathBuf),
+    None,
+}
+
+impl Entrance {
+    /// A socket that somebody asked for is there or tidelock does not start; one that nobody asked for is no reason
+    /// not to serve.
+    async fn open(place: &AdminSocket) -> Result<Self, SocketProblem> {
+        match place {
+            AdminSocket::Off => Ok(Self::None),
+            AdminSocket::Path(path) => Socket::bind(path).await.map(Self::Open),
+            AdminSocket::Default => Ok(Self::open_default().await),
+        }
+    }
+
+    async fn open_default() -> Self {
+        let Some(path) = admin::default_path() else {
+            tracing::warn!(
+                "no verb can reach this tidelock: set $XDG_RUNTIME_DIR, or `admin.socket` in the file"
+            );
+            return Self::None;
+        };
+        match Socket::bind(&path).await {
+            Ok(socket) => Self::Open(socket),
+            Err(problem @ SocketProblem::Taken { .. }) => {
+                tracing::warn!("no verb can reach this tidelock until the other one ends: {problem}");
+                Self::Waiting(path)
+            }
+            Err(problem) => {
+                tracing::warn!("no verb can reach this tidelock: {problem}");
+                Self::None
+            }
+        }
+    }
+
+    /// Lets verbs in for as long as this is polled.
+    async fn answer(self, seen: Seen) {
+        let socket = match self {
+            Self::Open(socket) => socket,
+            Self::Waiting(path) => until_free(&path).await,
+            Self::None => return,
+        };
+        tracing::info!(socket = %socket.path().display(), "verbs are taken");
+        admin::serve(socket, seen).await;
+    }
+}
+
+async fn until_free(path: &Path) -> Socket {
+    loop {
+        sleep(LOOK_AGAIN).await;
+        if let Ok(socket) = Socket::bind(path).await {
+            return socket;
+        }
+    }
+}
+
+/// Reloads that wait for the one that runs.
+const RELOADS_MAX: usize = 8;
+/// Whether the other tidelock has ended.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);

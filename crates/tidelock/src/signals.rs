@@ -9,6 +9,8 @@ use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 pub(crate) enum Signal {
     /// SIGTERM, SIGINT or SIGQUIT: end politely.
     Leave,
+    /// SIGHUP: apply the changed file.
+    Reload,
     /// SIGUSR1: open the access log again.
     Reopen,
 }
@@ -19,6 +21,7 @@ pub(crate) struct Signals {
     terminate: Stream,
     interrupt: Stream,
     quit: Stream,
+    hangup: Stream,
     user_1: Stream,
 }
 
@@ -28,6 +31,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             quit: signal(SignalKind::quit())?,
+            hangup: signal(SignalKind::hangup())?,
             user_1: signal(SignalKind::user_defined1())?,
         })
     }
@@ -38,6 +42,7 @@ impl Signals {
             _ = self.terminate.recv() => Signal::Leave,
             _ = self.interrupt.recv() => Signal::Leave,
             _ = self.quit.recv() => Signal::Leave,
+            _ = self.hangup.recv() => Signal::Reload,
             _ = self.user_1.recv() => Signal::Reopen,
         }
     }

@@ -12,6 +12,26 @@ pub struct FrameEdges {
     message_bytes: u64,
     /// Frames that have ended.
     frames: u64,
+    close: CloseCode,
+}
+
+/// The code in a Close frame, while its two bytes go by.
+#[derive(Debug, Default, Clone, Copy)]
+struct CloseCode {
+    mask: [u8; 2],
+    bytes: [u8; 2],
+    length: u8,
+}
+
+impl CloseCode {
+    fn feed(&mut self, payload: &[u8]) {
+        for &byte in payload {
+            let at = usize::from(self.length);
+            let Some(slot) = self.bytes.get_mut(at) else { return };
+            *slot = byte ^ self.mask[at];
+            self.length += 1;
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -55,7 +75,14 @@ pub struct Step {
 impl FrameEdges {
     /// At the first byte of a direction whose messages have at most so many bytes of payload, all fragments together.
     pub fn bounded(message_bytes_max: u64) -> Self {
-        Self { state: State::default(), message_bytes_max, in_message: false, message_bytes: 0, frames: 0 }
+        Self {
+            state: State::default(),
+            message_bytes_max,
+            in_message: false,
+            message_bytes: 0,
+            frames: 0,
+            close: CloseCode::default(),
+        }
     }
 
     /// Follows all of `bytes`. Returns whether a Close frame ended in them.
@@ -79,7 +106,8 @@ impl FrameEdges {
                     taken += 1;
                     header[usize::from(*length)] = byte;
                     *length += 1;
-                    if let Some((frame, left)) = read_header(&header[..usize::from(*length)]) {
+                    if let Some((frame, left, mask)) = read_header(&header[..usize::from(*length)]) {
+                        self.close.mask = mask;
                         if !frame.is_control() {
                             self.message_bytes = self.message_bytes.saturating_add(left);
                         }
@@ -92,6 +120,9 @@ impl FrameEdges {
                 State::Payload { left, frame } => {
                     let here = (*left).min((bytes.len() - taken) as u64);
                     *left -= here;
+                    if frame.opcode == OPCODE_CLOSE {
+                        self.close.feed(&bytes[taken..taken + here as usize]);
+                    }
                     taken += here as usize;
                     if *left > 0 {
                         return Step { taken, edge: Edge::Inside };
@@ -134,6 +165,11 @@ impl FrameEdges {
         self.message_bytes
     }
 
+    /// The code of the Close frame that went by, if it had one (section 7.4).
+    pub fn close_code(&self) -> Option<u16> {
+        (self.close.length == 2).then(|| u16::from_be_bytes(self.close.bytes))
+    }
+
     /// Frames that have ended.
     pub fn frames(&self) -> u64 {
         self.frames
@@ -158,8 +194,8 @@ impl Frame {
     }
 }
 
-/// The frame and the length of its payload, once its header is whole.
-fn read_header(header: &[u8]) -> Option<(Frame, u64)> {
+/// The frame, the length of its payload and the begin of its masking key, once its header is whole.
+fn read_header(header: &[u8]) -> Option<(Frame, u64, [u8; 2])> {
     let [first, second, rest @ ..] = header else { return None };
     let frame = Frame { is_final: first & 0x80 != 0, opcode: first & 0x0f };
     let mask_bytes = if second & 0x80 != 0 { 4 } else { 0 };
@@ -168,7 +204,11 @@ fn read_header(header: &[u8]) -> Option<(Frame, u64)> {
         127 => (u64::from_be_bytes(*rest.first_chunk()?), 8),
         short => (u64::from(short), 0),
     };
-    (rest.len() == length_bytes + mask_bytes).then_some((frame, length))
+    if rest.len() != length_bytes + mask_bytes {
+        return None;
+    }
+    let mask = rest[length_bytes..].first_chunk().copied().unwrap_or_default();
+    Some((frame, length, mask))
 }
 
 /// A Close frame as an origin sends it: unmasked. `reason` is cut to what fits (section 5.5).
@@ -323,6 +363,21 @@ mod tests {
         assert_eq!(at, 66 + 106 + 6);
         let mut edges = FrameEdges::bounded(60);
         assert_eq!(edges.step(&bytes).edge, Edge::Frame);
+    }
+
+    #[test]
+    fn the_code_of_a_close_is_read_masked_or_not() {
+        for close in [close_to_client(1012, "restart"), close_to_origin(1012, "restart", [1, 2, 3, 4])] {
+            for cut in 0..=close.len() {
+                let mut edges = FrameEdges::default();
+                edges.feed(&close[..cut]);
+                edges.feed(&close[cut..]);
+                assert_eq!(edges.close_code(), Some(1012), "cut at {cut}");
+            }
+        }
+        let mut edges = FrameEdges::default();
+        edges.feed(&frame(0x88, 0, true));
+        assert_eq!(edges.close_code(), None);
     }
 
     #[test]

@@ -42,11 +42,20 @@ pub struct RedisAdapter<E: SocketEmitter> {
 }
 
 impl<E: SocketEmitter> RedisAdapter<E> {
-    /// Tells the other nodes, unless only this one is meant.
-    fn tell(&self, options: &BroadcastOptions, request: impl FnOnce(Target) -> Request) {
-        if let Some(target) = self.remote_target(options) {
-            self.node.tell(&request(target));
+    /// Acts on this node's sockets, then has the other nodes do the same unless only this one is meant.
+    fn here_and_there<T>(
+        &self,
+        options: BroadcastOptions,
+        here: impl FnOnce(&CoreLocalAdapter<E>, BroadcastOptions) -> T,
+        there: impl FnOnce(Target) -> Option<Request>,
+    ) -> T {
+        let remote = self.remote_target(&options);
+        self.enter_own_rooms(&options);
+        let done = here(&self.local, options);
+        if let Some(request) = remote.and_then(there) {
+            self.node.tell(&request);
         }
+        done
     }
 
     /// What `options` mean on the other nodes; `None` if they mean no one there.
@@ -119,13 +128,14 @@ impl<E: SocketEmitter> CoreAdapter<E> for RedisAdapter<E> {
     }
 
     async fn broadcast(&self, packet: Packet, options: BroadcastOptions) -> Result<(), BroadcastError> {
-        // Encoded before the local delivery consumes it, but nothing here waits.
-        if let Some(payload) = event(&packet) {
-            let flags = Flags { volatile: options.has_flag(BroadcastFlags::Volatile), timeout_ms: None };
-            self.tell(&options, |target| Request::Broadcast { payload, target, flags });
-        }
-        self.enter_own_rooms(&options);
-        self.local.broadcast(packet, options)?;
+        let flags = Flags { volatile: options.has_flag(BroadcastFlags::Volatile), timeout_ms: None };
+        // A cheap handle on the same bytes, since the local delivery consumes the packet.
+        let kept = packet.clone();
+        self.here_and_there(
+            options,
+            |local, options| local.broadcast(packet, options),
+            |target| event(&kept).map(|payload| Request::Broadcast { payload, target, flags }),
+        )?;
         Ok(())
     }
 
@@ -159,31 +169,41 @@ impl<E: SocketEmitter> CoreAdapter<E> for RedisAdapter<E> {
 
     async fn add_sockets(&self, options: BroadcastOptions, rooms: impl RoomParam) -> Result<(), Error> {
         let rooms: Vec<Room> = rooms.into_room_iter().collect();
-        self.tell(&options, |target| Request::Join { target, rooms: owned(&rooms) });
-        self.enter_own_rooms(&options);
-        self.local.add_sockets(options, rooms);
+        let names = owned(&rooms);
+        self.here_and_there(
+            options,
+            |local, options| local.add_sockets(options, rooms),
+            |target| Some(Request::Join { target, rooms: names }),
+        );
         Ok(())
     }
 
     async fn del_sockets(&self, options: BroadcastOptions, rooms: impl RoomParam) -> Result<(), Error> {
         let rooms: Vec<Room> = rooms.into_room_iter().collect();
-        self.tell(&options, |target| Request::Leave { target, rooms: owned(&rooms) });
-        self.enter_own_rooms(&options);
-        self.local.del_sockets(options, rooms);
+        let names = owned(&rooms);
+        self.here_and_there(
+            options,
+            |local, options| local.del_sockets(options, rooms),
+            |target| Some(Request::Leave { target, rooms: names }),
+        );
         Ok(())
     }
 
     async fn disconnect_socket(&self, options: BroadcastOptions) -> Result<(), BroadcastError> {
-        self.tell(&options, |target| Request::Disconnect { target, close: false });
-        self.enter_own_rooms(&options);
-        self.local.disconnect_socket(options).map_err(BroadcastError::Socket)
+        self.here_and_there(
+            options,
+            |local, options| local.disconnect_socket(options),
+            |target| Some(Request::Disconnect { target, close: false }),
+        )
+        .map_err(BroadcastError::Socket)
     }
 
-    /// The rooms of the matching sockets on all nodes.
+    /// The rooms of the matching sockets on all nodes, those of their own ids included.
     async fn rooms(&self, options: BroadcastOptions) -> Result<Vec<Room>, Error> {
         self.enter_own_rooms(&options);
         let target = self.remote_target(&options);
-        let mut rooms: HashSet<Room> = self.local.rooms(options);
+        let mut rooms: HashSet<Room> = self.local.rooms(options.clone());
+        rooms.extend(self.local.sockets(options).into_iter().map(|sid| Cow::Owned(sid.to_string())));
         if let Some(target) = target {
             rooms.extend(self.node.remote_rooms(target).await?.into_iter().map(Cow::Owned));
         }

@@ -78,27 +78,35 @@
 //!
 //! [`broker`] is a small stand-in for Redis on one host, in memory. Nodes in both languages use it unchanged.
 
-mod acks;
+// What an app holds.
 mod adapter;
-#[doc(hidden)]
-pub mod bench;
-pub mod broker;
-mod classic;
-mod dialect;
 mod error;
 mod fanout;
 mod hooks;
-mod link;
+mod options;
+mod stats;
+
+// One namespace on this node.
+mod acks;
 mod local;
+mod node;
+mod pending;
+
+// What nodes say to each other.
+mod classic;
+mod dialect;
 mod message;
 mod msgpack;
-mod node;
-mod options;
 mod payload;
-mod pending;
 mod sharded;
-mod stats;
 mod timestamp;
+
+// How it gets there.
+pub mod broker;
+mod link;
+
+#[doc(hidden)]
+pub mod bench;
 
 pub use crate::{
     acks::AckStream,

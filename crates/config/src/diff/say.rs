@@ -44,6 +44,9 @@ impl Diff {
 fn changed_listen(Changed { old, new }: &Changed<Listen>) -> String {
     let address = new.address;
     match (words(&old.scheme), words(&new.scheme)) {
+        _ if old.scheme == new.scheme => {
+            format!("listen {address}: reuse_port counts when it is opened next")
+        }
         (before, after) if before == after => format!("listen {address}: other certificates"),
         (before, after) => format!("listen {address}: {before} to {after}"),
     }

@@ -35,6 +35,12 @@ fn what_changes_is_said_both_ways() {
         ),
         (
             "\"[::1]:80\"\n",
+            "\"[::1]:80\"\nreuse_port = true\n",
+            "listen [::1]:80: reuse_port counts when it is opened next",
+            "listen [::1]:80: reuse_port counts when it is opened next",
+        ),
+        (
+            "\"[::1]:80\"\n",
             "\"[::1]:80\"\ntls = TLS\n",
             "listen [::1]:80: http to https",
             "listen [::1]:80: https to http",

@@ -60,7 +60,7 @@ pub(crate) static LISTEN: Sub = Sub {
     shape: Shape::Many,
     section: &Section {
         doc: "One address that clients connect to.",
-        keys: &[&ADDRESS, &TLS, &REDIRECT, &REDIRECT_PORT],
+        keys: &[&ADDRESS, &TLS, &REDIRECT, &REDIRECT_PORT, &REUSE_PORT],
         later: &[],
     },
 };
@@ -70,6 +70,13 @@ pub(crate) static ADDRESS: Key<ListenAddress, Required> = Key {
     absent: Required("\"0.0.0.0:80\""),
     doc: "Address and port to listen on. \":80\" is \"0.0.0.0:80\", every IPv4 interface; \"[::]:80\" is every \
           interface, IPv6 too. Port 0 lets the system choose.",
+};
+pub(crate) static REUSE_PORT: Key<Flag, Or<bool>> = Key {
+    name: "reuse_port",
+    kind: Flag,
+    absent: Or(false),
+    doc: "Whether another tidelock of the same user may listen here beside this one (SO_REUSEPORT), so that it can \
+          take over without anything in front of both.",
 };
 pub(crate) static TLS: Sub = Sub {
     name: "tls",

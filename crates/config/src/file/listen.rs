@@ -22,6 +22,7 @@ pub(crate) struct NamedFile {
 struct Draft {
     address: SocketAddr,
     speaks: Speaks,
+    reuse_port: bool,
 }
 
 enum Speaks {
@@ -38,6 +39,7 @@ pub(crate) fn read(root: &Fields<'_>, folder: &Path, named: &mut Vec<NamedFile>)
     let mut drafts = Vec::new();
     for fields in &tables {
         let speaks = speaks(fields, folder, named);
+        let reuse_port = fields.or_default(&keys::REUSE_PORT);
         let Some(address) = fields.required(&keys::ADDRESS) else { continue };
         let here = fields.span_of(keys::ADDRESS.name);
         if let Some(first) = seen.get(&address) {
@@ -48,7 +50,7 @@ pub(crate) fn read(root: &Fields<'_>, folder: &Path, named: &mut Vec<NamedFile>)
         if address.port() != 0 {
             seen.insert(address, here);
         }
-        drafts.push(Draft { address, speaks });
+        drafts.push(Draft { address, speaks, reuse_port });
     }
     warn_of_no_https(&tables);
     let https = https_port(&drafts);
@@ -146,7 +148,7 @@ impl Draft {
                 port: Some(port.unwrap_or(https_port)).filter(|&port| port != HTTPS_PORT),
             },
         };
-        Listen { address: self.address, scheme }
+        Listen { address: self.address, scheme, reuse_port: self.reuse_port }
     }
 }
 

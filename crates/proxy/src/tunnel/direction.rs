@@ -98,6 +98,11 @@ impl Direction {
         self.edges.frames()
     }
 
+    /// The code of the source's Close, if it has said one.
+    pub(super) fn close_code(&self) -> Option<u16> {
+        self.edges.close_code()
+    }
+
     pub(super) fn has_said_too_much(&self) -> bool {
         self.has_said_too_much
     }

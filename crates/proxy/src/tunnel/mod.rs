@@ -57,7 +57,10 @@ pub(crate) async fn run(upgraded: Upgraded, worker: Rc<Worker>) {
         lasted: tunnel.begun.elapsed(),
         bytes_to_origin: tunnel.to_origin.bytes(),
         bytes_to_client: tunnel.to_client.bytes(),
+        frames_to_origin: tunnel.to_origin.frames(),
+        frames_to_client: tunnel.to_client.frames(),
         ended_by,
+        close_code: tunnel.close_code(ended_by),
     });
 }
 
@@ -155,6 +158,8 @@ impl Tunnel {
         loop {
             if let Some(order) = self.bell.poll_order(cx) {
                 self.obey(order);
+                // A turn that is there already is taken before another message passes.
+                self.time_has_come(Instant::now());
             }
             if let Some(ended_by) = self.poll_moving(cx, buffers) {
                 return Poll::Ready(ended_by);
@@ -283,6 +288,15 @@ impl Tunnel {
         match self.stage {
             Stage::Closing { reason, .. } => EndedBy::Us(reason),
             Stage::Open | Stage::Told(_) => self.half_closed_by.unwrap_or(EndedBy::Client),
+        }
+    }
+
+    /// The code that ended it: ours, or that of whoever said Close.
+    fn close_code(&self, ended_by: EndedBy) -> Option<u16> {
+        match ended_by {
+            EndedBy::Us(reason) => Some(reason.code()),
+            EndedBy::Origin => self.to_client.close_code().or(self.to_origin.close_code()),
+            EndedBy::Client | EndedBy::Idle => self.to_origin.close_code().or(self.to_client.close_code()),
         }
     }
 

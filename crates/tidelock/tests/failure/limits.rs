@@ -60,6 +60,24 @@ async fn without_a_file_for_the_node_a_request_is_a_503() {
     assert!(!proxy.process().output().contains("node down"));
 }
 
+/// A shell and systemd give a soft limit of 1024 and a hard one far above it, which is ours to use.
+#[tokio::test]
+async fn the_soft_limit_of_files_is_raised_to_the_hard_one() {
+    let directory = testkit::tidelock::directory();
+    let wrapped = directory.path().join("wrapped");
+    let script = format!("#!/bin/sh\nulimit -S -n 256\nexec {} \"$@\"\n", env!("CARGO_BIN_EXE_tidelock"));
+    std::fs::write(&wrapped, script).unwrap();
+    std::fs::set_permissions(&wrapped, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let origin = answering().await;
+    let proxy = Tidelock::start(&wrapped, &config_for(&[origin.address()])).await;
+    let mut clients = Vec::new();
+    for _ in 0..150 {
+        let mut client = asking(&proxy).await;
+        assert_eq!(client.read_message().await.status(), 200);
+        clients.push(client);
+    }
+}
+
 #[tokio::test]
 async fn beyond_the_bound_a_connection_waits_for_another_to_end() {
     let origin = ScriptedOrigin::start(|request| match request.start.contains("/ws") {

@@ -146,6 +146,8 @@ fn upgrades() -> Vec<Row> {
         bad("Upgrade: websocket\r\n", ""),
         bad("Connection: Upgrade\r\n", ""),
         bad("Connection: Upgrade\r\n", "Connection: keep-alive\r\n"),
+        // There is no Upgrade in HTTP/1.0 (RFC 9110 section 7.8).
+        bad("HTTP/1.1 101", "HTTP/1.0 101"),
     ]
 }
 
@@ -188,10 +190,12 @@ fn cut_short() -> Vec<Row> {
             "3\r\nabc\r\n0\r\nA: b\r\n",
         ] {
             rows.push(cut(GET, format!("{chunked}{body}"), end, chunked));
+            rows.push(cut(GET_10, format!("{chunked}{body}"), end, unframed));
         }
     }
     // A FIN would be the end of these; a reset is none.
     rows.push(cut(GET, format!("{unframed}abc"), Ending::Reset, chunked));
+    rows.push(cut(GET_10, format!("{unframed}abc"), Ending::Reset, unframed));
     rows
 }
 
@@ -215,6 +219,7 @@ fn broken_chunks() -> Vec<Row> {
         "3\r\nabc\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
     ] {
         rows.push(cut(GET, format!("{chunked}{body}"), Ending::StaysOpen, chunked));
+        rows.push(cut(GET_10, format!("{chunked}{body}"), Ending::StaysOpen, "HTTP/1.1 200 OK\r\n\r\n"));
     }
     rows
 }

@@ -77,7 +77,12 @@ async fn an_answer_to_half_an_upload_gets_through() {
         node.read_exactly(1000).await;
         node.send("HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\n\r\nno").await;
         // With bytes of the upload unread, a close is a reset.
-        let kept = if resets { None } else { Some(node) };
+        let kept = if resets {
+            drop(node);
+            None
+        } else {
+            Some(node)
+        };
         let answer = client.read_message().await;
         assert_eq!((answer.status(), answer.text().as_str()), (413, "no"));
         assert_eq!(answer.header("connection"), Some("close"));
@@ -175,4 +180,27 @@ async fn a_node_that_dies_behind_an_interim_answer_is_a_502() {
     assert_eq!(client.read_head().await.status(), 103);
     drop(node);
     assert_eq!(client.read_message().await.status(), 502);
+}
+
+/// Valid, and the usual way of a node that speaks HTTP/1.0. Without its session being known, its client would be told
+/// `Session ID unknown` ever after.
+#[tokio::test]
+async fn a_handshake_answered_until_the_close_is_a_session() {
+    let (origin, _proxy, mut client) = ends().await;
+    client.send("GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let mut node = origin.accept().await;
+    node.read_head().await;
+    let open = r#"0{"sid":"abcdefghijklmnopqrst","upgrades":[],"pingInterval":25000,"pingTimeout":20000}"#;
+    node.send(format!("HTTP/1.0 200 OK\r\n\r\n{open}")).await;
+    drop(node);
+    let opened = client.read_message().await.text();
+    let sid = opened.split('"').nth(3).expect("an open packet");
+    client
+        .send(format!("GET /socket.io/?EIO=4&transport=polling&sid={sid} HTTP/1.1\r\nHost: a\r\n\r\n"))
+        .await;
+    let mut node = origin.accept().await;
+    assert_eq!(
+        node.read_head().await.start,
+        "GET /socket.io/?EIO=4&transport=polling&sid=abcdefghijklmnopqrst HTTP/1.1"
+    );
 }

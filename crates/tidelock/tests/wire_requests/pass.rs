@@ -279,6 +279,13 @@ fn upgrades() -> Vec<Row> {
             format!("POST / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{KEY}\r\n"),
             [&format!("POST / HTTP/1.1\r\nHost: a\r\n{KEY}{{ours}}")],
         ),
+        // 22 characters and `==`, which some devices send, are a key, also where they are the base64 of nothing.
+        passes(
+            "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: abcdefghijklmnopqrstuv==\r\n\r\n",
+            [
+                "GET / HTTP/1.1\r\nHost: a\r\nSec-WebSocket-Key: abcdefghijklmnopqrstuv==\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{ours}",
+            ],
+        ),
         // The node may refuse the handshake; what it answers is an answer, and the connection goes on.
         passes(
             format!(

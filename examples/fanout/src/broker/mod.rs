@@ -26,6 +26,7 @@ mod session;
 use std::{
     fmt, io,
     net::{Ipv4Addr, SocketAddr},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -105,13 +106,14 @@ impl Broker {
         Ok(Self { url, accepting, hub, socket: None })
     }
 
-    /// Listens on a Unix socket, which is removed in the end. Who may connect is up to the directory's permissions.
+    /// Listens on a Unix socket that only this user may connect to. It is removed in the end.
     ///
     /// # Errors
     ///
     /// If something is at `path` already, or it cannot be made.
     pub async fn unix(path: &Path, limits: Limits) -> io::Result<Self> {
         let listener = UnixListener::bind(path)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
         let url = format!("unix://{}", path.display());
         let hub = Arc::new(Hub::new(limits));
         let accepting = tokio::spawn(accept_unix(listener, hub.clone())).abort_handle();

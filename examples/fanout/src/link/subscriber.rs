@@ -1,7 +1,7 @@
 //! Keeps the connection that messages arrive on, and knows when it was not there.
 
 use std::{
-    collections::HashMap,
+    collections::HashSet,
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
@@ -19,7 +19,6 @@ use super::{
 };
 use crate::{
     dialect::{Kind, Subscription},
-    node::Node,
     stats::{Event, Side},
 };
 
@@ -29,7 +28,7 @@ pub(super) async fn keep(shared: Arc<Shared>, connector: Connector, tried: Arc<N
     loop {
         shared.counters.connects.fetch_add(1, Relaxed);
         let ended = Arc::new(Notify::new());
-        let mut confirmed = HashMap::new();
+        let mut confirmed = HashSet::new();
         let error = match connector.connect(Some(receive(shared.clone(), ended.clone()))).await {
             Err(error) => error.to_string(),
             Ok(mut connection) => match follow(&shared, &mut connection, &mut confirmed).await {
@@ -45,7 +44,7 @@ pub(super) async fn keep(shared: Arc<Shared>, connector: Connector, tried: Arc<N
             },
         };
         shared.counters.open_gap(Instant::now());
-        for node in confirmed.values() {
+        for node in shared.wanted().values() {
             node.subscribed.send_replace(false);
         }
         if error != last_error {
@@ -61,7 +60,7 @@ pub(super) async fn keep(shared: Arc<Shared>, connector: Connector, tried: Arc<N
 async fn attend(
     shared: &Shared,
     mut connection: Connection,
-    confirmed: &mut HashMap<Subscription, Arc<Node>>,
+    confirmed: &mut HashSet<Subscription>,
     ended: &Notify,
 ) -> String {
     let mut probe = interval(shared.options.probe_interval);
@@ -82,22 +81,22 @@ async fn attend(
 async fn follow(
     shared: &Shared,
     connection: &mut Connection,
-    confirmed: &mut HashMap<Subscription, Arc<Node>>,
+    confirmed: &mut HashSet<Subscription>,
 ) -> RedisResult<()> {
     let wanted = shared.wanted();
     let gone: Vec<_> =
-        confirmed.keys().filter(|subscription| !wanted.contains_key(subscription)).cloned().collect();
+        confirmed.iter().filter(|subscription| !wanted.contains_key(subscription)).cloned().collect();
     for subscription in gone {
         confirmed.remove(&subscription);
         connection.unsubscribe(&subscription).await?;
     }
     let mut missing: Vec<_> =
-        wanted.iter().filter(|(subscription, _)| !confirmed.contains_key(subscription)).collect();
+        wanted.iter().filter(|(subscription, _)| !confirmed.contains(*subscription)).collect();
     // Other nodes count the subscribers of the roll call. One that is counted must hear everything.
     missing.sort_by_key(|(subscription, node)| subscription.name == node.dialect.roll_call());
-    for (subscription, node) in missing {
+    for (subscription, _) in missing {
         connection.subscribe(subscription).await?;
-        confirmed.insert(subscription.clone(), node.clone());
+        confirmed.insert(subscription.clone());
     }
     for node in wanted.values() {
         node.subscribed.send_replace(true);

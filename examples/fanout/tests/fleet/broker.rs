@@ -160,8 +160,7 @@ async fn a_thousand_subscribers_hear_each_message_once() {
             (heard.matches("first\r\n").count(), heard.matches("last\r\n").count())
         });
     }
-    let client = redis::Client::open(broker.url()).unwrap();
-    let mut publisher = client.get_multiplexed_async_connection().await.unwrap();
+    let mut publisher = crate::connection(broker.url()).await.unwrap();
     until("all are subscribed", async || {
         let (patterns, (_, count)): (usize, (String, usize)) = redis::pipe()
             .cmd("PUBSUB")
@@ -202,8 +201,7 @@ async fn a_subscriber_that_does_not_read_is_cut_and_the_others_are_not() {
             assert_ne!(heard, 0, "cut off");
         }
     });
-    let client = redis::Client::open(broker.url()).unwrap();
-    let mut publisher = client.get_multiplexed_async_connection().await.unwrap();
+    let mut publisher = crate::connection(broker.url()).await.unwrap();
     let message = vec![b'x'; 100_000];
     until("the lazy one is cut", async || {
         let mut publisher = publisher.clone();
@@ -308,7 +306,7 @@ async fn the_broker_on_a_unix_socket() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("broker.sock");
     let broker = Broker::unix(&path, Limits::default()).await.unwrap();
-    let fleet = fanout::connect(broker.url(), fanout::Options::default()).await.unwrap();
+    let fleet = fanout::connect(broker.url(), crate::patient()).await.unwrap();
     let node = crate::rust_node::RustNode::serve(fleet, &["/"]).await;
     assert_eq!(node.fleet.of("/").unwrap().server_count().await.unwrap(), 1);
     drop(broker);

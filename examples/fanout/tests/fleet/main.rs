@@ -22,7 +22,7 @@ mod outages;
 mod requests;
 mod sharded;
 
-pub use support::{Client, Fleet, soon, until};
+pub use support::{Client, Fleet, connection, patient, soon, until};
 
 /// An event without arguments. `()` would be one argument, null.
 pub const NOTHING: [u8; 0] = [];

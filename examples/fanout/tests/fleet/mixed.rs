@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use fanout::{Options, broker::Broker};
+use fanout::broker::Broker;
 use serde_json::{Value as Json, json};
 
-use crate::{agent::Agent, redis_server::RedisServer, rust_node::RustNode, support::Between, until};
+use crate::{agent::Agent, patient, redis_server::RedisServer, rust_node::RustNode, support::Between, until};
 
 const CLIENTS: usize = 80;
 const ROOMS: usize = 7;
@@ -48,10 +48,8 @@ async fn everyone_hears_everything_once(between: Between) {
         let port = node.call("start", redis(library)).await;
         addresses.push(format!("http://127.0.0.1:{port}"));
     }
-    let rust = [
-        RustNode::start(&between.url(), Options::default()).await,
-        RustNode::start(&between.url(), Options::default()).await,
-    ];
+    let rust =
+        [RustNode::start(&between.url(), patient()).await, RustNode::start(&between.url(), patient()).await];
     addresses.extend(rust.iter().map(|node| node.url.clone()));
     let emitter = Agent::start("emitter.cjs").await;
     emitter.call("start", redis("ioredis")).await;

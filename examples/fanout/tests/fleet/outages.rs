@@ -16,6 +16,7 @@ use crate::{
     Client::{OnJs, OnRust},
     Fleet, NOTHING,
     agent::Agent,
+    patient,
     redis_server::{RedisCluster, RedisServer},
     rust_node::RustNode,
     support::Between,
@@ -189,7 +190,7 @@ async fn a_subscription_that_is_cut_is_a_gap_and_comes_back() {
 async fn redis_with_a_password() {
     let redis = RedisServer::with(&["--requirepass", "secret"]).await;
     let with = |password: &str| format!("redis://:{password}@127.0.0.1:{}", redis.port);
-    let good = RustNode::start(&with("secret"), Options::default()).await;
+    let good = RustNode::start(&with("secret"), patient()).await;
     assert_eq!(good.fleet.of("/").unwrap().server_count().await.unwrap(), 1);
 
     let (options, told) = listening();
@@ -197,8 +198,7 @@ async fn redis_with_a_password() {
     told_error(&told, "WRONGPASS").await;
     serves_locally(&wrong).await;
     // It keeps trying: once the password is right it is in.
-    let client = redis::Client::open(with("secret")).unwrap();
-    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let mut connection = crate::connection(&with("secret")).await.unwrap();
     let set: redis::RedisResult<()> =
         redis::cmd("CONFIG").arg(&["SET", "requirepass", "wrong"]).query_async(&mut connection).await;
     set.unwrap();
@@ -212,8 +212,7 @@ async fn redis_with_a_password() {
 async fn redis_that_forbids_publishing_refuses_and_is_counted() {
     let redis = RedisServer::start().await;
     redis.command(&["ACL", "SETUSER", "reader", "on", ">p", "~*", "&*", "+@all", "-publish"]).await.unwrap();
-    let node =
-        RustNode::start(&format!("redis://reader:p@127.0.0.1:{}", redis.port), Options::default()).await;
+    let node = RustNode::start(&format!("redis://reader:p@127.0.0.1:{}", redis.port), patient()).await;
     for _ in 0..5 {
         node.io.emit("said", &NOTHING).await.unwrap();
     }
@@ -246,7 +245,7 @@ async fn redis_with_tls() {
 
     let js = Agent::start("node.cjs").await;
     let port = js.call("start", json!({ "redis": { "urls": [url], "cafile": cert } })).await;
-    let options = Options { tls_roots_pem: Some(certified.cert.pem().into_bytes()), ..Options::default() };
+    let options = Options { tls_roots_pem: Some(certified.cert.pem().into_bytes()), ..patient() };
     let rust = RustNode::start(&url, options).await;
     let fleet = Fleet::of(Between::Redis(redis), js, format!("http://127.0.0.1:{port}"), rust).await;
     fleet.client(OnRust("rust"), &[]).await;
@@ -324,10 +323,9 @@ async fn a_cluster_that_moves_the_channel_is_followed() {
 #[tokio::test]
 async fn a_node_that_does_not_answer_is_counted_in_the_error() {
     let redis = RedisServer::start().await;
-    let options =
-        Options { request_timeout: Duration::from_millis(300), requests_max: 1, ..Options::default() };
+    let options = Options { request_timeout: Duration::from_secs(3), requests_max: 1, ..patient() };
     let node = RustNode::start(&redis.url(), options).await;
-    let other = RustNode::start(&redis.url(), Options::default()).await;
+    let other = RustNode::start(&redis.url(), patient()).await;
     // Subscribed like a node, and deaf.
     let client = redis::Client::open(redis.url()).unwrap();
     let mut deaf = client.get_async_pubsub().await.unwrap();
@@ -347,7 +345,7 @@ async fn a_node_that_does_not_answer_is_counted_in_the_error() {
 #[tokio::test]
 async fn a_namespace_that_is_removed_leaves_the_fleet() {
     let redis = RedisServer::start().await;
-    let fleet = fanout::connect(&redis.url(), Options::default()).await.unwrap();
+    let fleet = fanout::connect(&redis.url(), patient()).await.unwrap();
     let node = RustNode::serve(fleet, &["/", "/gone"]).await;
     let subscribers = async || {
         let reply = redis.command(&["PUBSUB", "NUMSUB", "socket.io-request#/gone#"]).await.unwrap();
@@ -358,5 +356,8 @@ async fn a_namespace_that_is_removed_leaves_the_fleet() {
     node.io.delete_ns("/gone");
     until("it is unsubscribed", async || subscribers().await == 0).await;
     assert!(node.fleet.of("/gone").is_none());
+    node.io.ns("/gone", async || {}).await;
+    assert_eq!(subscribers().await, 1);
+    assert_eq!(node.fleet.of("/gone").unwrap().server_count().await.unwrap(), 1);
     assert_eq!(node.fleet.of("/").unwrap().server_count().await.unwrap(), 1);
 }

@@ -99,8 +99,7 @@ impl RedisServer {
     }
 
     pub async fn command(&self, arguments: &[&str]) -> redis::RedisResult<redis::Value> {
-        let client = redis::Client::open(self.url()).unwrap();
-        let mut connection = client.get_multiplexed_async_connection().await?;
+        let mut connection = crate::connection(&self.url()).await?;
         redis::cmd(arguments[0]).arg(&arguments[1..]).query_async(&mut connection).await
     }
 }

@@ -194,7 +194,7 @@ async fn broadcast_with_ack_from_node_js() {
     fleet.client(OnJs("js"), &["a"]).await;
     let answer = fleet
         .js
-        .call("emitWithAck", json!({ "rooms": ["a"], "event": "ask", "args": [1], "timeout": 4000 }))
+        .call("emitWithAck", json!({ "rooms": ["a"], "event": "ask", "args": [1], "timeout": 30000 }))
         .await;
     assert_eq!(answer["error"], json!(null));
     let answers = answer["answers"].as_array().unwrap();
@@ -203,7 +203,7 @@ async fn broadcast_with_ack_from_node_js() {
         assert!(answers.contains(&expected), "{expected} in {answers:?}");
     }
     let nobody =
-        fleet.js.call("emitWithAck", json!({ "rooms": ["empty"], "event": "ask", "timeout": 4000 })).await;
+        fleet.js.call("emitWithAck", json!({ "rooms": ["empty"], "event": "ask", "timeout": 30000 })).await;
     assert_eq!(nobody, json!({ "error": null, "answers": [] }));
 }
 
@@ -212,7 +212,7 @@ async fn broadcast_with_ack_from_node_js_with_a_client_missing() {
     let fleet = Fleet::classic().await;
     fleet.client(OnRust("rust"), &[]).await;
     fleet.client_with(OnRust("mute"), &[], json!({ "mute": true })).await;
-    let answer = fleet.js.call("emitWithAck", json!({ "event": "ask", "timeout": 500 })).await;
+    let answer = fleet.js.call("emitWithAck", json!({ "event": "ask", "timeout": 2000 })).await;
     assert_eq!(answer, json!({ "error": "operation has timed out", "answers": ["rust"] }));
 }
 
@@ -243,7 +243,7 @@ async fn broadcast_with_ack_from_rust_with_a_client_missing() {
     let fleet = Fleet::classic().await;
     fleet.client(OnJs("js"), &[]).await;
     fleet.client_with(OnJs("mute"), &[], json!({ "mute": true })).await;
-    let operator = fleet.rust.io.broadcast().timeout(Duration::from_millis(500));
+    let operator = fleet.rust.io.broadcast().timeout(Duration::from_secs(2));
     let acks = operator.emit_with_ack::<_, Json>("ask", &NOTHING).await.unwrap();
     let acks: Vec<_> = acks.map(|(_, ack)| ack.map_err(|error| error.to_string())).collect().await;
     assert_eq!(acks, [Ok(json!("js")), Err("ack timeout error".to_owned())]);

@@ -11,6 +11,7 @@ use crate::{
     Client::{OnJs, OnRust},
     Fleet, NOTHING,
     agent::Agent,
+    patient,
     redis_server::{RedisCluster, RedisServer},
     rust_node::RustNode,
     support::Between,
@@ -62,7 +63,7 @@ async fn on_a_cluster(mode: Mode) -> Fleet {
     let redis = json!({ "urls": urls, "cluster": true });
     let port = js.call("start", json!({ "redis": redis, "sharded": mode == Mode::Sharded })).await;
     let urls: Vec<&str> = urls.iter().map(String::as_str).collect();
-    let options = Options { mode, ..Options::default() };
+    let options = Options { mode, ..patient() };
     let rust = RustNode::serve(fanout::connect_cluster(&urls, options).await.unwrap(), &["/"]).await;
     Fleet::of(Between::Cluster(cluster), js, format!("http://127.0.0.1:{port}"), rust).await
 }
@@ -150,7 +151,7 @@ async fn questions(fleet: &Fleet, rust_id: &str, js_id: &str) {
 
 async fn acknowledgements(fleet: &Fleet) {
     let answer =
-        fleet.js.call("emitWithAck", json!({ "rooms": ["a"], "event": "ask", "timeout": 4000 })).await;
+        fleet.js.call("emitWithAck", json!({ "rooms": ["a"], "event": "ask", "timeout": 30000 })).await;
     let mut answers: Vec<_> =
         answer["answers"].as_array().unwrap().iter().map(|a| a.as_str().unwrap()).collect();
     answers.sort_unstable();

@@ -15,15 +15,27 @@ use crate::{
 /// A test that hangs must fail; nothing else depends on this.
 const HANG: Duration = Duration::from_secs(60);
 
+/// Options for nodes whose Redis is there: on a busy machine it may be late, and that is not what is tested.
+pub fn patient() -> Options {
+    Options { command_timeout: HANG, startup_wait: HANG, ..Options::default() }
+}
+
+/// A connection for the test itself, as patient.
+pub async fn connection(url: &str) -> redis::RedisResult<redis::aio::MultiplexedConnection> {
+    let config = redis::AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+    redis::Client::open(url)?.get_multiplexed_async_connection_with_config(&config).await
+}
+
 pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(HANG, future).await.unwrap_or_else(|_| panic!("{what} hangs"))
 }
 
-/// Asks until the answer is the wanted one. Each round takes as long as its question.
+/// Asks until the answer is the wanted one. The pace only keeps a spinning test from starving what it waits for.
 pub async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+    let mut pace = tokio::time::interval(Duration::from_millis(5));
     soon(what, async {
         while !holds().await {
-            tokio::task::yield_now().await;
+            pace.tick().await;
         }
     })
     .await;
@@ -92,7 +104,7 @@ impl Fleet {
                 json!({ "redis": redis, "sharded": mode == Mode::Sharded, "namespaces": namespaces }),
             )
             .await;
-        let fleet = fanout::connect(&between.url(), Options { mode, ..Options::default() }).await.unwrap();
+        let fleet = fanout::connect(&between.url(), Options { mode, ..patient() }).await.unwrap();
         let rust = RustNode::serve(fleet, namespaces).await;
         let js_url = format!("http://127.0.0.1:{port}");
         let fleet = Self::of(between, js, js_url, rust).await;

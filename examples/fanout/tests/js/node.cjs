@@ -23,7 +23,7 @@ serve({
     const [publish, subscribe] = [await connect(redis), await connect(redis)];
     const adapter = sharded
       ? createShardedAdapter(publish, subscribe, { subscriptionMode: "static", ...options })
-      : createAdapter(publish, subscribe, { requestsTimeout: 4000, ...options });
+      : createAdapter(publish, subscribe, { requestsTimeout: 30000, ...options });
     const http = createServer();
     io = new Server(http, { adapter });
     for (const ns of namespaces) {
@@ -67,7 +67,7 @@ serve({
     new Promise((resolve, reject) => {
       const { adapter } = io.of(ns);
       const requestId = `legacy-${Math.random()}`;
-      const timeout = setTimeout(() => reject(new Error("no answer")), 4000);
+      const timeout = setTimeout(() => reject(new Error("no answer")), 30000);
       const done = (value) => { clearTimeout(timeout); resolve(value ?? null); };
       adapter.requests.set(requestId, { type, numSub: 2, msgCount: 1, sockets: new Set(), resolve: done, timeout });
       adapter.pubClient.publish(adapter.requestChannel, JSON.stringify({ requestId, type, ...request }));

@@ -1,268 +1,63 @@
-//! One request on one connection to a node, and its answer on the way back. Two futures share the two sockets: one
-//! passes the request's body on and then watches the client, the other passes the answer back. Whichever has
-//! something final to say ends both.
+//! The way back: the node's answer, its interim ones and its body, to the client. What the answer tells of a session is
+//! told to the registry before the client hears it.
 
-use std::cell::Cell;
-use std::future::poll_fn;
-use std::io::{self, IoSlice};
-use std::pin::pin;
-use std::task::Poll;
+use std::io::IoSlice;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 use wire::answer::{AnswerBody, AnswerHead, Asked};
 use wire::body::BodyWalk;
 use wire::engineio::{CloseScan, Revision};
-use wire::forward::{self, ForClient, ForOrigin, Reframed};
+use wire::forward::{self, ForClient, Reframed};
 use wire::scan::{HeadScan, Side};
 use wire::{HeadBounds, Malformed};
 
-use crate::attempt::{Request, answer_patience};
-use crate::conversation::Exchanged;
-use crate::ends::{BodySource, ReplySink};
-use crate::fault::{ClientFault, Fault, OriginFault};
+use crate::attempt::Request;
+use crate::ends::ReplySink;
+use crate::exchange::{Patience, Progress, Purpose, Session};
+use crate::fault::{Fault, OriginFault};
 use crate::handshake;
 use crate::record::Record;
-use crate::registry::{SessionUse, Use};
+use crate::registry::Use;
 use crate::reply;
 use crate::shared::head_bounds;
-use crate::stream::Stream;
-use crate::upstream::node::{InSession, Node};
-use crate::upstream::pool::Lease;
-
-/// What an exchange is for, as far as sessions go.
-#[derive(Debug)]
-pub(crate) enum Purpose {
-    /// None, or one that lives and ends with its tunnel.
-    Plain { session: Option<TunnelSession> },
-    /// Its answer may tell of a new session.
-    Handshake { tags: bool, in_session: InSession },
-    /// It belongs to one.
-    Session(Session),
-}
-
-/// The session that a request belongs to.
-#[derive(Debug)]
-pub(crate) struct Session {
-    pub(crate) registered: SessionUse,
-    pub(crate) is_tagged: bool,
-    /// `pingInterval + pingTimeout`.
-    pub(crate) silence: Option<Duration>,
-}
-
-/// What a tunnel keeps of its session.
-#[derive(Debug)]
-pub(crate) enum TunnelSession {
-    /// It is the tunnel's own.
-    Own { _counted: InSession, is_engine_io: bool },
-    /// It is in the registry.
-    Registered { _counted: SessionUse, silence: Option<Duration> },
-}
-
-/// The origin's half of a tunnel. Exists only after a 101 that answers the handshake.
-#[derive(Debug)]
-pub(crate) struct OriginEnd {
-    pub(crate) stream: Stream,
-    /// What the origin sent directly behind its 101.
-    pub(crate) early: BytesMut,
-    pub(crate) node: std::sync::Arc<Node>,
-    pub(crate) session: Option<TunnelSession>,
-    /// Nothing moves for so long: it has been left.
-    pub(crate) idle: Duration,
-    pub(crate) client: std::net::IpAddr,
-}
-
-/// Sends the request on `lease` and brings back what the node answers.
-pub(crate) async fn run(
-    request: &Request<'_>,
-    mut lease: Lease,
-    purpose: Purpose,
-    body: &mut BodySource<'_>,
-    record: &mut Record,
-) -> Result<Exchanged, Fault> {
-    send_head(request, &lease, &purpose, body, record).await?;
-    let progress = Progress {
-        request_sent: Cell::new(body.is_done()),
-        said_close: Cell::new(body.held_close_packet()),
-        answered: Cell::new(false),
-    };
-    let patience = Patience {
-        body: request.upstream.plan.timeouts.body,
-        answer: answer_patience(request.upstream.plan.timeouts.answer, &purpose),
-        tunnel: request.upstream.plan.timeouts.tunnel,
-    };
-    let Lease { io, inbound, reused, .. } = &mut lease;
-    let origin = Origin { io, inbound, reused: *reused };
-    let mut download = Download { request, origin, purpose, progress: &progress, patience, record };
-    let answered = {
-        let mut upload = pin!(upload(body, io, &progress, patience));
-        let mut answered = pin!(download.run());
-        poll_fn(|cx| match answered.as_mut().poll(cx) {
-            Poll::Ready(answered) => Poll::Ready(answered),
-            Poll::Pending => upload.as_mut().poll(cx).map(Err),
-        })
-        .await?
-    };
-    let purpose = download.purpose;
-    Ok(match answered {
-        Answered::Whole { keep_alive, origin_keeps } => {
-            // A node that answered before it had the whole request may take the rest of it for another one.
-            if let Some(patience) = origin_keeps.filter(|_| body.is_done() && progress.request_sent.get()) {
-                request.worker.pool.give_back(lease, patience.timeout, Instant::now());
-            }
-            if keep_alive && body.is_done() { Exchanged::KeepAlive } else { Exchanged::Close }
-        }
-        Answered::Upgraded => Exchanged::Upgraded(origin_end(lease, purpose, patience, record.client)),
-    })
-}
-
-/// The head, and what is here of the body, in one piece.
-async fn send_head(
-    request: &Request<'_>,
-    lease: &Lease,
-    purpose: &Purpose,
-    body: &mut BodySource<'_>,
-    record: &Record,
-) -> Result<(), Fault> {
-    let plan = &request.upstream.plan;
-    let how = ForOrigin {
-        host_override: plan.host.as_deref(),
-        host_default: &lease.in_flight.node().roster.written,
-        client_end: request.reply.client_end,
-        client_address: record.client,
-        strips_tag: matches!(purpose, Purpose::Session(Session { is_tagged: true, .. })),
-        wants_plain: matches!(purpose, Purpose::Handshake { .. }),
-    };
-    let mut head = Vec::new();
-    forward::print_request(request.head, &how, &mut head);
-    let (content, walked) = body.at_hand()?;
-    let sent = lease.io.write_all(&head, content, plan.timeouts.body).await;
-    body.pass(walked);
-    match sent {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(OriginFault::AnswerTimedOut.into()),
-        Err(_) => Err(OriginFault::ClosedUnanswered { reused: lease.reused }.into()),
-    }
-}
-
-fn origin_end(lease: Lease, purpose: Purpose, patience: Patience, client: std::net::IpAddr) -> OriginEnd {
-    let session = match purpose {
-        Purpose::Plain { session } => session,
-        Purpose::Session(Session { registered, silence, .. }) => {
-            Some(TunnelSession::Registered { _counted: registered, silence })
-        }
-        Purpose::Handshake { .. } => None,
-    };
-    let node = lease.in_flight.node().clone();
-    OriginEnd {
-        stream: lease.io.into_stream(),
-        early: lease.inbound,
-        node,
-        session,
-        idle: patience.tunnel,
-        client,
-    }
-}
-
-/// What the two directions tell each other.
-#[derive(Debug)]
-struct Progress {
-    request_sent: Cell<bool>,
-    /// The request's body, now whole, held an Engine.IO close packet.
-    said_close: Cell<bool>,
-    answered: Cell<bool>,
-}
-
-/// How long this exchange waits for what.
-#[derive(Debug, Clone, Copy)]
-struct Patience {
-    body: Duration,
-    answer: Duration,
-    tunnel: Duration,
-}
-
-/// Passes the body on; then sees to it that the answer comes in time, and that the client is still there to get it.
-/// Returns only with a fault.
-async fn upload(
-    body: &mut BodySource<'_>,
-    origin: &crate::stream::Io,
-    progress: &Progress,
-    patience: Patience,
-) -> Fault {
-    match pass_body(body, origin, patience).await {
-        Ok(all) => {
-            progress.request_sent.set(all);
-            progress.said_close.set(body.held_close_packet());
-        }
-        Err(fault) => return fault,
-    }
-    let mut gone = pin!(body.client_gone());
-    tokio::select! {
-        () = &mut gone => return ClientFault::Gone.into(),
-        () = sleep(patience.answer) => {}
-    }
-    if !progress.answered.get() {
-        return OriginFault::AnswerTimedOut.into();
-    }
-    gone.await;
-    ClientFault::Gone.into()
-}
-
-/// Whether the node took the whole body. One that stops taking it may still answer, and often says why.
-async fn pass_body(
-    body: &mut BodySource<'_>,
-    origin: &crate::stream::Io,
-    patience: Patience,
-) -> Result<bool, Fault> {
-    while !body.is_done() {
-        body.fill(patience.body).await?;
-        let (content, walked) = body.at_hand()?;
-        let sent = origin.write_all(content, b"", patience.body).await;
-        body.pass(walked);
-        match sent {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                return Err(OriginFault::BodyTimedOut.into());
-            }
-            Err(_) => return Ok(false),
-        }
-    }
-    Ok(true)
-}
+use crate::stream::Io;
+use crate::upstream::node::InSession;
 
 /// How an exchange ended well.
 #[derive(Debug)]
-enum Answered {
+pub(super) enum Answered {
     Whole { keep_alive: bool, origin_keeps: Option<OriginKeeps> },
     Upgraded,
 }
 
 /// The origin keeps its connection open, for so long if it said so.
 #[derive(Debug, Clone, Copy)]
-struct OriginKeeps {
-    timeout: Option<Duration>,
+pub(super) struct OriginKeeps {
+    pub(super) timeout: Option<Duration>,
 }
 
 /// The origin's connection as the answer sees it.
-struct Origin<'a> {
-    io: &'a crate::stream::Io,
-    inbound: &'a mut BytesMut,
-    reused: bool,
+pub(super) struct Origin<'a> {
+    pub(super) io: &'a Io,
+    pub(super) inbound: &'a mut BytesMut,
+    pub(super) reused: bool,
 }
 
 /// The way back.
-struct Download<'a> {
-    request: &'a Request<'a>,
-    origin: Origin<'a>,
-    purpose: Purpose,
-    progress: &'a Progress,
-    patience: Patience,
-    record: &'a mut Record,
+pub(super) struct Download<'a> {
+    pub(super) request: &'a Request<'a>,
+    pub(super) origin: Origin<'a>,
+    pub(super) purpose: Purpose,
+    pub(super) progress: &'a Progress,
+    pub(super) patience: Patience,
+    pub(super) record: &'a mut Record,
 }
 
 impl Download<'_> {
-    async fn run(&mut self) -> Result<Answered, Fault> {
+    /// Brings the whole answer back, or, after a 101, the word that a tunnel is open.
+    pub(super) async fn run(&mut self) -> Result<Answered, Fault> {
         let head = self.final_head().await?;
         self.progress.answered.set(true);
         self.record.status = head.status();

@@ -1,0 +1,135 @@
+//! What goes over the socket: `GET /v1/status`, and `POST` to `/v1/reload`, `/v1/drain` and `/v1/undrain`. A `GET` is
+//! answered with one JSON object; a `POST` with [`Event`]s, one a line, the last of which says how it ended.
+//!
+//! Fields are added and never renamed; whoever reads them passes over what it does not know.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// Which nodes `/v1/drain` and `/v1/undrain` mean.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Which {
+    /// A node as written in the file, its address, `upstream/node`, or the name of an upstream: all of its nodes.
+    pub node: String,
+    /// Whether the answer of `/v1/drain` lasts until the nodes are empty or `drain.deadline` has passed (default
+    /// `true`). The drain goes on however the answer ends.
+    #[serde(default = "yes")]
+    pub wait: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// A line of the answer to a verb.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub enum Event {
+    /// It goes on.
+    Progress {
+        /// Sessions and requests under way on all the nodes.
+        left: usize,
+        /// The same, node by node.
+        nodes: Vec<Leaving>,
+    },
+    /// It is done. Nothing follows.
+    Done {
+        /// What was done, in lines.
+        message: String,
+    },
+    /// It was not done, or not to its end. Nothing follows.
+    Error {
+        /// Why, in lines; for a broken file all that `tidelock check` says.
+        message: String,
+    },
+}
+
+/// A node that is being drained.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leaving {
+    /// The name of its upstream.
+    pub upstream: String,
+    /// As written in the file.
+    pub node: String,
+    /// Where it is reached.
+    pub address: SocketAddr,
+    /// Sessions and requests under way on it.
+    pub left: usize,
+}
+
+/// Everything there is to see, at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Of the tidelock that answers.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// It accepts no more, and ends when what runs has ended.
+    pub leaving: bool,
+    /// In the file's order.
+    pub upstreams: Vec<Upstream>,
+    /// What each worker has counted since the start.
+    pub workers: Vec<Worker>,
+}
+
+/// A pool of nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upstream {
+    /// Its key in the file.
+    pub name: String,
+    /// Its nodes, then those that were removed from the file and still have sessions.
+    pub nodes: Vec<Node>,
+}
+
+/// A running backend.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    /// As written in the file.
+    pub node: String,
+    /// Where it is reached.
+    pub address: SocketAddr,
+    /// `up` or `down`.
+    pub state: String,
+    /// Nothing new comes to it, and its sessions leave.
+    pub draining: bool,
+    /// It is in the file no more.
+    pub removed: bool,
+    /// Why it is in its state; may be empty.
+    pub cause: String,
+    /// For so long it has been, in milliseconds.
+    pub since_ms: u64,
+    /// Engine.IO sessions and other tunnels.
+    pub sessions: usize,
+    /// Tunnels, those of sessions included.
+    pub tunnels: usize,
+    /// Requests under way.
+    pub in_flight: usize,
+}
+
+/// What one worker has counted since the start, unless said otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Worker {
+    /// Client connections and tunnels open now.
+    pub live: u64,
+    /// Client connections accepted.
+    pub connections: u64,
+    /// Exchanges ended.
+    pub exchanges: u64,
+    /// Exchanges by the first digit of their status; index 0 counts those that ended without an answer.
+    pub by_class: [u64; 6],
+    /// Bytes of request bodies and tunnels, towards the nodes.
+    pub bytes_in: u64,
+    /// Bytes of answers and tunnels, towards the clients.
+    pub bytes_out: u64,
+    /// Tunnels ended: by the client, by the node, because nothing moved, by tidelock.
+    pub tunnels: [u64; 4],
+    /// WebSocket frames towards the nodes.
+    pub frames_in: u64,
+    /// WebSocket frames towards the clients.
+    pub frames_out: u64,
+    /// Tunnels ended, by the code of their Close, 1000 to 1015; the last counts other codes, and ends without a Close.
+    pub closes: [u64; 17],
+    /// Lines of the access log that were lost because the disk or the reader was too slow.
+    pub log_lines_lost: u64,
+}

@@ -1,0 +1,193 @@
+//! Asks the running tidelock. What it is told is given back in words that can be printed as they are.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::{Method, Request, Response};
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::api::{Event, Leaving, Status, Which};
+use crate::serve::{DRAIN, RELOAD, STATUS, UNDRAIN};
+
+/// A verb.
+#[derive(Debug, Clone)]
+pub enum Ask {
+    /// Apply the changed file.
+    Reload,
+    /// Send sessions away from nodes, and nothing new to them.
+    Drain(Which),
+    /// Let nodes take part again.
+    Undrain(Which),
+}
+
+/// Why a verb was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum AskProblem {
+    /// There is no tidelock at any of the places.
+    #[error("no tidelock answers at {}; is it running?", list(.0))]
+    Nobody(Vec<(PathBuf, io::Error)>),
+    /// It says why not.
+    #[error("{}", .0.trim_end())]
+    Refused(String),
+    /// It does not answer as tidelock does.
+    #[error("the tidelock at {} {what}", path.display())]
+    Broken {
+        /// Where.
+        path: PathBuf,
+        /// What is wrong with its answer.
+        what: String,
+    },
+}
+
+fn list(tried: &[(PathBuf, io::Error)]) -> String {
+    let place = |(path, error): &(PathBuf, io::Error)| {
+        let why = match error.kind() {
+            io::ErrorKind::NotFound => "nothing is there".to_owned(),
+            io::ErrorKind::ConnectionRefused => "one that ended has left it".to_owned(),
+            io::ErrorKind::PermissionDenied => "it is another user's".to_owned(),
+            _ => error.to_string(),
+        };
+        format!("{} ({why})", path.display())
+    };
+    tried.iter().map(place).collect::<Vec<_>>().join(" or ")
+}
+
+/// What there is to see, at the first of `paths` where somebody answers.
+///
+/// # Errors
+/// Nobody does, or not as tidelock does.
+pub async fn status(paths: &[PathBuf]) -> Result<Status, AskProblem> {
+    let mut asked = Asked::connect(paths, Method::GET, STATUS, Bytes::new()).await?;
+    let mut text = Vec::new();
+    while let Some(more) = asked.more().await? {
+        text.extend_from_slice(&more);
+        asked.demand_short(text.len())?;
+    }
+    asked.parse(&text)
+}
+
+/// Says a verb at the first of `paths` where somebody answers, and waits for its end; `progress` is called with what
+/// is left. Gives back what was done, in lines.
+///
+/// # Errors
+/// Nobody answers, or it was not done.
+pub async fn ask(
+    paths: &[PathBuf],
+    ask: &Ask,
+    mut progress: impl FnMut(usize, &[Leaving]),
+) -> Result<String, AskProblem> {
+    let (path, body) = match ask {
+        Ask::Reload => (RELOAD, String::new()),
+        Ask::Drain(which) => (DRAIN, crate::verbs::to_json(which)),
+        Ask::Undrain(which) => (UNDRAIN, crate::verbs::to_json(which)),
+    };
+    let mut asked = Asked::connect(paths, Method::POST, path, body.into()).await?;
+    let mut unread = Vec::new();
+    loop {
+        let Some(more) = asked.more().await? else {
+            return Err(asked.broken("ended before it was done"));
+        };
+        unread.extend_from_slice(&more);
+        while let Some(end) = unread.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = unread.drain(..=end).collect();
+            match asked.parse(&line)? {
+                Event::Progress { left, nodes } => progress(left, &nodes),
+                Event::Done { message } => return Ok(message),
+                Event::Error { message } => return Err(AskProblem::Refused(message)),
+            }
+        }
+        asked.demand_short(unread.len())?;
+    }
+}
+
+/// A request that was made, and its answer as far as it has come.
+struct Asked {
+    path: PathBuf,
+    answer: Response<Incoming>,
+    /// Moves the bytes; ends with the request.
+    _connection: JoinSet<()>,
+}
+
+impl Asked {
+    async fn connect(
+        paths: &[PathBuf],
+        method: Method,
+        target: &str,
+        body: Bytes,
+    ) -> Result<Self, AskProblem> {
+        let (stream, path) = first_that_answers(paths).await?;
+        let broken = |what: String| AskProblem::Broken { path: path.to_owned(), what };
+        let request = Request::builder()
+            .method(method)
+            .uri(target)
+            .header(HOST, "tidelock")
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::new(body))
+            .map_err(|error| broken(format!("cannot be asked that: {error}")))?;
+        let answers_wrong = |error: hyper::Error| broken(format!("does not answer as it should: {error}"));
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(answers_wrong)?;
+        let mut moving = JoinSet::new();
+        // What goes wrong with it is told to whoever reads the answer.
+        moving.spawn(async move { drop(connection.await) });
+        let answer = timeout(SILENCE_MAX, sender.send_request(request)).await;
+        let answer = answer.map_err(|_| broken(SILENT.to_owned()))?.map_err(answers_wrong)?;
+        Ok(Self { path: path.to_owned(), answer, _connection: moving })
+    }
+
+    /// The next bytes of the answer; `None` at its end.
+    async fn more(&mut self) -> Result<Option<Bytes>, AskProblem> {
+        loop {
+            let frame = timeout(SILENCE_MAX, self.answer.body_mut().frame()).await;
+            match frame.map_err(|_| self.broken(SILENT))? {
+                None => return Ok(None),
+                Some(Ok(frame)) => {
+                    if let Ok(bytes) = frame.into_data() {
+                        return Ok(Some(bytes));
+                    }
+                }
+                Some(Err(error)) => return Err(self.broken(&format!("ended before it was done: {error}"))),
+            }
+        }
+    }
+
+    fn parse<T: DeserializeOwned>(&self, text: &[u8]) -> Result<T, AskProblem> {
+        serde_json::from_slice(text)
+            .map_err(|error| self.broken(&format!("says what this one does not know: {error}")))
+    }
+
+    fn demand_short(&self, bytes: usize) -> Result<(), AskProblem> {
+        if bytes > ANSWER_BYTES_MAX { Err(self.broken("says too much at once")) } else { Ok(()) }
+    }
+
+    fn broken(&self, what: &str) -> AskProblem {
+        AskProblem::Broken { path: self.path.clone(), what: what.to_owned() }
+    }
+}
+
+async fn first_that_answers(paths: &[PathBuf]) -> Result<(UnixStream, &Path), AskProblem> {
+    let mut tried = Vec::new();
+    for path in paths {
+        // Connecting to a Unix socket never waits: it works, or says at once why it does not.
+        match UnixStream::connect(path).await {
+            Ok(stream) => return Ok((stream, path)),
+            Err(error) => tried.push((path.clone(), error)),
+        }
+    }
+    Err(AskProblem::Nobody(tried))
+}
+
+/// A drain says every few seconds how far it is, and a reload waits at most for names to be looked up.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+const SILENT: &str = "is silent; is it stopped?";
+/// Far more than the status of thousands of nodes.
+const ANSWER_BYTES_MAX: usize = 16 << 20;

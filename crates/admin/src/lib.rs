@@ -1,0 +1,14 @@
+//! People and machines looking in: a Unix socket that answers HTTP with JSON, and the client that the command line
+//! asks it with. Reads the data plane and says a handful of verbs to it; the data plane knows nothing of it, and is
+//! the same byte for byte without it.
+//!
+//! Reading the file is not done here: whoever starts tidelock does it, and gets a [`ReloadWanted`].
+
+mod socket;
+mod serve;
+mod verbs;
+pub mod api;
+pub mod client;
+
+pub use serve::{ReloadWanted, Seen, serve};
+pub use socket::{Socket, SocketProblem, default_path, paths_to_ask};

@@ -1,0 +1,185 @@
+//! Answers on the socket: one request a connection, each read and each answer within a deadline. What a verb does is
+//! next door.
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use config::plan::Plan;
+use http_body_util::{BodyExt, Channel, Either, Full, Limited};
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use proxy::Proxy;
+use serde::Serialize;
+use tokio::net::UnixStream;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::api::{Event, Which};
+use crate::socket::Socket;
+use crate::verbs;
+
+/// What there is to look at, and whom to tell.
+#[derive(Debug)]
+pub struct Seen {
+    /// The data plane.
+    pub proxy: Proxy,
+    /// The plan in force.
+    pub plan: watch::Receiver<Arc<Plan>>,
+    /// Where the file is applied.
+    pub reload: mpsc::Sender<ReloadWanted>,
+}
+
+/// Somebody wants the file to be read again and applied.
+#[derive(Debug)]
+pub struct ReloadWanted {
+    /// What was done, or all that is wrong with the file, in lines.
+    pub answer: oneshot::Sender<Result<String, String>>,
+}
+
+/// Answers whoever connects to `socket`, inside a tokio `LocalRuntime`, until it is dropped.
+pub async fn serve(socket: Socket, seen: Seen) {
+    let seen = Rc::new(seen);
+    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut conversations = JoinSet::new();
+    loop {
+        let Ok(permit) = permits.clone().acquire_owned().await else { return };
+        while conversations.try_join_next().is_some() {}
+        match socket.accept().await {
+            Ok(stream) => {
+                let seen = seen.clone();
+                conversations.spawn_local(async move {
+                    converse(stream, &seen).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection to the admin socket was not accepted");
+                sleep(ACCEPT_AGAIN).await;
+            }
+        }
+    }
+}
+
+type Answer = Response<Either<Full<Bytes>, Channel<Bytes>>>;
+
+async fn converse(stream: UnixStream, seen: &Seen) {
+    // What goes on beside the answer ends with the connection.
+    let reports = RefCell::new(JoinSet::new());
+    let (seen, reports) = (&seen, &reports);
+    let service =
+        service_fn(move |request| async move { Ok::<_, Infallible>(answer(request, seen, reports).await) });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(READ_PATIENCE);
+    http.max_buf_size(BUFFER_BYTES_MAX).keep_alive(false);
+    // A drain's answer lasts as long as the drain; whoever does not read it is not waited for much longer.
+    let patience = seen.plan.borrow().drain.deadline + ANSWER_PATIENCE;
+    match timeout(patience, http.serve_connection(TokioIo::new(stream), service)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "a connection to the admin socket failed"),
+        Err(_) => tracing::debug!("a connection to the admin socket took too long"),
+    }
+}
+
+async fn answer(request: Request<Incoming>, seen: &Seen, reports: &RefCell<JoinSet<()>>) -> Answer {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    match (&method, &*path) {
+        (&Method::GET, STATUS) => json(StatusCode::OK, &verbs::status(&seen.proxy)),
+        (&Method::POST, RELOAD) => once(StatusCode::UNPROCESSABLE_ENTITY, verbs::reload(&seen.reload).await),
+        (&Method::POST, DRAIN | UNDRAIN) => match which(request.into_body()).await {
+            Ok(which) if path == DRAIN => drain(&which, seen, reports),
+            Ok(which) => once(StatusCode::NOT_FOUND, verbs::undrain(&seen.proxy, &which)),
+            Err(message) => once(StatusCode::BAD_REQUEST, Event::Error { message }),
+        },
+        (_, STATUS) => not_allowed("GET"),
+        (_, RELOAD | DRAIN | UNDRAIN) => not_allowed("POST"),
+        _ => {
+            let message = format!("there is GET {STATUS}, and POST to {RELOAD}, {DRAIN} and {UNDRAIN}");
+            once(StatusCode::NOT_FOUND, Event::Error { message })
+        }
+    }
+}
+
+/// Reads which nodes are meant.
+async fn which(body: Incoming) -> Result<Which, String> {
+    let whole = timeout(READ_PATIENCE, Limited::new(body, BODY_BYTES_MAX).collect()).await;
+    let whole = whole.map_err(|_| "the body did not come in time".to_owned())?;
+    let whole = whole.map_err(|error| format!("the body cannot be read: {error}"))?;
+    serde_json::from_slice(&whole.to_bytes())
+        .map_err(|error| format!("the body is not like {{\"node\": \"10.0.0.1:3000\"}}: {error}"))
+}
+
+fn drain(which: &Which, seen: &Seen, reports: &RefCell<JoinSet<()>>) -> Answer {
+    let nodes = match seen.proxy.drain(&which.node) {
+        Ok(nodes) => nodes,
+        Err(unknown) => {
+            return once(StatusCode::NOT_FOUND, Event::Error { message: unknown.to_string() });
+        }
+    };
+    if !which.wait {
+        return once(StatusCode::OK, verbs::draining(&nodes));
+    }
+    let (lines, body) = Channel::new(LINES_MAX);
+    let deadline = seen.plan.borrow().drain.deadline;
+    reports.borrow_mut().spawn_local(verbs::report_drain(nodes, deadline, lines));
+    with_type(StatusCode::OK, LINES, Either::Right(body))
+}
+
+fn once(if_error: StatusCode, event: Event) -> Answer {
+    let status = match event {
+        Event::Error { .. } => if_error,
+        Event::Progress { .. } | Event::Done { .. } => StatusCode::OK,
+    };
+    with_type(status, LINES, Either::Left(verbs::line(&event).into()))
+}
+
+fn not_allowed(allowed: &'static str) -> Answer {
+    let message = format!("this takes {allowed}");
+    let mut answer = once(StatusCode::METHOD_NOT_ALLOWED, Event::Error { message });
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    answer
+}
+
+fn json(status: StatusCode, value: &impl Serialize) -> Answer {
+    let text = verbs::to_json(value);
+    with_type(status, "application/json", Either::Left(text.into()))
+}
+
+fn with_type(
+    status: StatusCode,
+    content_type: &'static str,
+    body: Either<Full<Bytes>, Channel<Bytes>>,
+) -> Answer {
+    let mut answer = Response::new(body);
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    answer
+}
+
+pub(crate) const STATUS: &str = "/v1/status";
+pub(crate) const RELOAD: &str = "/v1/reload";
+pub(crate) const DRAIN: &str = "/v1/drain";
+pub(crate) const UNDRAIN: &str = "/v1/undrain";
+/// One JSON value a line.
+const LINES: &str = "application/x-ndjson";
+/// At once; more wait to be accepted.
+const CONNECTIONS_MAX: usize = 64;
+/// A whole head, and a whole body.
+const READ_PATIENCE: Duration = Duration::from_secs(5);
+/// For an answer, beyond what a drain takes.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+/// A head is at most so long.
+const BUFFER_BYTES_MAX: usize = 16 << 10;
+/// A body has the name of a node in it.
+const BODY_BYTES_MAX: usize = 4 << 10;
+/// Lines of a report that the connection has not taken yet.
+const LINES_MAX: usize = 4;

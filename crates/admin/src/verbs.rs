@@ -1,0 +1,166 @@
+//! What each verb does, and the words in which it says so. Knows nothing of HTTP.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::channel::Sender;
+use proxy::{Counts, NodeHandle, NodeStatus, Proxy};
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep};
+
+use crate::api::{Event, Leaving, Node, Status, Upstream, Which, Worker};
+use crate::serve::ReloadWanted;
+
+pub(crate) fn status(proxy: &Proxy) -> Status {
+    let status = proxy.status();
+    let upstreams = status.upstreams.into_iter().map(|upstream| Upstream {
+        name: upstream.name,
+        nodes: upstream.nodes.into_iter().map(Node::from).collect(),
+    });
+    Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        leaving: status.is_leaving,
+        upstreams: upstreams.collect(),
+        workers: status.workers.into_iter().map(Worker::from).collect(),
+    }
+}
+
+impl From<NodeStatus> for Node {
+    fn from(node: NodeStatus) -> Self {
+        Self {
+            node: node.node,
+            address: node.address,
+            state: node.state.to_owned(),
+            draining: node.draining,
+            removed: node.is_removed,
+            cause: node.cause.to_owned(),
+            since_ms: u64::try_from(node.since.as_millis()).unwrap_or(u64::MAX),
+            sessions: node.sessions,
+            tunnels: node.tunnels,
+            in_flight: node.in_flight,
+        }
+    }
+}
+
+impl From<Counts> for Worker {
+    fn from(counts: Counts) -> Self {
+        Self {
+            live: counts.live,
+            connections: counts.connections,
+            exchanges: counts.exchanges,
+            by_class: counts.by_class,
+            bytes_in: counts.bytes_in,
+            bytes_out: counts.bytes_out,
+            tunnels: counts.tunnels,
+            frames_in: counts.frames_in,
+            frames_out: counts.frames_out,
+            closes: counts.closes,
+            log_lines_lost: counts.log_lines_lost,
+        }
+    }
+}
+
+/// Cancel-safe: a reload that was begun goes on.
+pub(crate) async fn reload(reload: &mpsc::Sender<ReloadWanted>) -> Event {
+    let (answer, answered) = oneshot::channel();
+    let is_leaving =
+        || Event::Error { message: "tidelock is leaving, and reads no file any more".to_owned() };
+    if reload.send(ReloadWanted { answer }).await.is_err() {
+        return is_leaving();
+    }
+    match answered.await {
+        Ok(Ok(message)) => Event::Done { message },
+        Ok(Err(message)) => Event::Error { message },
+        Err(_) => is_leaving(),
+    }
+}
+
+pub(crate) fn undrain(proxy: &Proxy, which: &Which) -> Event {
+    match proxy.undrain(&which.node) {
+        Ok(nodes) => Event::Done { message: format!("{}: taking part again", names(&nodes)) },
+        Err(unknown) => Event::Error { message: unknown.to_string() },
+    }
+}
+
+/// A drain that nobody waits for.
+pub(crate) fn draining(nodes: &[NodeHandle]) -> Event {
+    Event::Done { message: format!("{}: draining, {} left", names(nodes), left(nodes)) }
+}
+
+/// Says how far a drain is whenever it has got further, and at last how it ended. Ends when nobody listens.
+pub(crate) async fn report_drain(nodes: Vec<NodeHandle>, deadline: Duration, mut lines: Sender<Bytes>) {
+    let began = Instant::now();
+    let mut last: Option<(usize, Instant)> = None;
+    loop {
+        let (left, now) = (left(&nodes), Instant::now());
+        if let Some(end) = end_of_drain(&nodes, left, now - began, deadline) {
+            // If nobody listens any more, nobody has to know.
+            let _ = lines.send_data(line(&end)).await;
+            return;
+        }
+        if last.is_none_or(|(said, at)| said != left || now - at >= SAY_AGAIN) {
+            last = Some((left, now));
+            let progress = Event::Progress { left, nodes: nodes.iter().map(Leaving::from).collect() };
+            if lines.send_data(line(&progress)).await.is_err() {
+                return;
+            }
+        }
+        sleep(LOOK_EVERY).await;
+    }
+}
+
+/// How it ended, if it did.
+fn end_of_drain(nodes: &[NodeHandle], left: usize, lasted: Duration, deadline: Duration) -> Option<Event> {
+    let names = names(nodes);
+    if nodes.iter().any(|node| !node.is_draining()) {
+        return Some(Event::Error { message: format!("{names}: told to take part again, {left} left") });
+    }
+    if left == 0 {
+        let message = format!("{names}: empty, with nothing new until `tidelock undrain`");
+        return Some(Event::Done { message });
+    }
+    (lasted >= deadline + SLACK).then(|| Event::Error {
+        message: format!("{names}: {left} left after {deadline:?}, the drain.deadline; nothing new comes"),
+    })
+}
+
+impl From<&NodeHandle> for Leaving {
+    fn from(node: &NodeHandle) -> Self {
+        Self {
+            upstream: node.upstream().to_owned(),
+            node: node.node().to_owned(),
+            address: node.address(),
+            left: node.left(),
+        }
+    }
+}
+
+fn left(nodes: &[NodeHandle]) -> usize {
+    nodes.iter().map(NodeHandle::left).sum()
+}
+
+fn names(nodes: &[NodeHandle]) -> String {
+    let names: Vec<String> =
+        nodes.iter().map(|node| format!("{}/{}", node.upstream(), node.node())).collect();
+    names.join(", ")
+}
+
+/// A line of an answer.
+pub(crate) fn line(event: &Event) -> Bytes {
+    let mut line = to_json(event);
+    line.push('\n');
+    line.into()
+}
+
+pub(crate) fn to_json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("plain structs with text for keys: api.rs has nothing else")
+}
+
+/// A drain's progress is looked at so often.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Said so often even if nothing has changed, so that whoever waits knows that somebody is there.
+const SAY_AGAIN: Duration = Duration::from_secs(5);
+/// At the deadline the proxy itself ends what is left, which takes a moment.
+const SLACK: Duration = Duration::from_secs(2);

@@ -1,0 +1,220 @@
+//! One request on one connection to a node, and its answer on the way back. Two futures share the two sockets: one
+//! passes the request's body on and then watches the client, the other passes the answer back. Whichever has
+//! something final to say ends both.
+
+mod download;
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::io;
+use std::net::IpAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::time::{Instant, sleep};
+use wire::forward::{self, ForOrigin};
+
+use crate::attempt::{Request, answer_patience};
+use crate::conversation::Exchanged;
+use crate::ends::BodySource;
+use crate::exchange::download::{Answered, Download, Origin};
+use crate::fault::{ClientFault, Fault, OriginFault};
+use crate::record::Record;
+use crate::registry::SessionUse;
+use crate::stream::{Io, Stream};
+use crate::upstream::node::{InSession, Node};
+use crate::upstream::pool::Lease;
+
+/// What an exchange is for, as far as sessions go.
+#[derive(Debug)]
+pub(crate) enum Purpose {
+    /// None, or one that lives and ends with its tunnel.
+    Plain { session: Option<TunnelSession> },
+    /// Its answer may tell of a new session.
+    Handshake { tags: bool, in_session: InSession },
+    /// It belongs to one.
+    Session(Session),
+}
+
+/// The session that a request belongs to.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) registered: SessionUse,
+    pub(crate) is_tagged: bool,
+    /// `pingInterval + pingTimeout`.
+    pub(crate) silence: Option<Duration>,
+}
+
+/// What a tunnel keeps of its session.
+#[derive(Debug)]
+pub(crate) enum TunnelSession {
+    /// It is the tunnel's own.
+    Own { _counted: InSession, is_engine_io: bool },
+    /// It is in the registry.
+    Registered { _counted: SessionUse, silence: Option<Duration> },
+}
+
+/// The origin's half of a tunnel. Exists only after a 101 that answers the handshake.
+#[derive(Debug)]
+pub(crate) struct OriginEnd {
+    pub(crate) stream: Stream,
+    /// What the origin sent directly behind its 101.
+    pub(crate) early: BytesMut,
+    pub(crate) node: Arc<Node>,
+    pub(crate) session: Option<TunnelSession>,
+    /// Nothing moves for so long: it has been left.
+    pub(crate) idle: Duration,
+    pub(crate) client: IpAddr,
+}
+
+/// Sends the request on `lease` and brings back what the node answers.
+pub(crate) async fn run(
+    request: &Request<'_>,
+    mut lease: Lease,
+    purpose: Purpose,
+    body: &mut BodySource<'_>,
+    record: &mut Record,
+) -> Result<Exchanged, Fault> {
+    send_head(request, &lease, &purpose, body, record).await?;
+    let progress = Progress {
+        request_sent: Cell::new(body.is_done()),
+        said_close: Cell::new(body.held_close_packet()),
+        answered: Cell::new(false),
+    };
+    let patience = Patience {
+        body: request.upstream.plan.timeouts.body,
+        answer: answer_patience(request.upstream.plan.timeouts.answer, &purpose),
+        tunnel: request.upstream.plan.timeouts.tunnel,
+    };
+    let Lease { io, inbound, reused, .. } = &mut lease;
+    let origin = Origin { io, inbound, reused: *reused };
+    let mut download = Download { request, origin, purpose, progress: &progress, patience, record };
+    let answered = {
+        let mut upload = pin!(upload(body, io, &progress, patience));
+        let mut answered = pin!(download.run());
+        poll_fn(|cx| match answered.as_mut().poll(cx) {
+            Poll::Ready(answered) => Poll::Ready(answered),
+            Poll::Pending => upload.as_mut().poll(cx).map(Err),
+        })
+        .await?
+    };
+    let purpose = download.purpose;
+    Ok(match answered {
+        Answered::Whole { keep_alive, origin_keeps } => {
+            // A node that answered before it had the whole request may take the rest of it for another one.
+            if let Some(patience) = origin_keeps.filter(|_| body.is_done() && progress.request_sent.get()) {
+                request.worker.pool.give_back(lease, patience.timeout, Instant::now());
+            }
+            if keep_alive && body.is_done() { Exchanged::KeepAlive } else { Exchanged::Close }
+        }
+        Answered::Upgraded => Exchanged::Upgraded(origin_end(lease, purpose, patience, record.client)),
+    })
+}
+
+/// The head, and what is here of the body, in one piece.
+async fn send_head(
+    request: &Request<'_>,
+    lease: &Lease,
+    purpose: &Purpose,
+    body: &mut BodySource<'_>,
+    record: &Record,
+) -> Result<(), Fault> {
+    let plan = &request.upstream.plan;
+    let how = ForOrigin {
+        host_override: plan.host.as_deref(),
+        host_default: &lease.in_flight.node().roster.written,
+        client_end: request.reply.client_end,
+        client_address: record.client,
+        strips_tag: matches!(purpose, Purpose::Session(Session { is_tagged: true, .. })),
+        wants_plain: matches!(purpose, Purpose::Handshake { .. }),
+    };
+    let mut head = Vec::new();
+    forward::print_request(request.head, &how, &mut head);
+    let (content, walked) = body.at_hand()?;
+    let sent = lease.io.write_all(&head, content, plan.timeouts.body).await;
+    body.pass(walked);
+    match sent {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(OriginFault::AnswerTimedOut.into()),
+        Err(_) => Err(OriginFault::ClosedUnanswered { reused: lease.reused }.into()),
+    }
+}
+
+fn origin_end(lease: Lease, purpose: Purpose, patience: Patience, client: IpAddr) -> OriginEnd {
+    let session = match purpose {
+        Purpose::Plain { session } => session,
+        Purpose::Session(Session { registered, silence, .. }) => {
+            Some(TunnelSession::Registered { _counted: registered, silence })
+        }
+        Purpose::Handshake { .. } => None,
+    };
+    let node = lease.in_flight.node().clone();
+    OriginEnd {
+        stream: lease.io.into_stream(),
+        early: lease.inbound,
+        node,
+        session,
+        idle: patience.tunnel,
+        client,
+    }
+}
+
+/// What the two directions tell each other.
+#[derive(Debug)]
+struct Progress {
+    request_sent: Cell<bool>,
+    /// The request's body, now whole, held an Engine.IO close packet.
+    said_close: Cell<bool>,
+    answered: Cell<bool>,
+}
+
+/// How long this exchange waits for what.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    body: Duration,
+    answer: Duration,
+    tunnel: Duration,
+}
+
+/// Passes the body on; then sees to it that the answer comes in time, and that the client is still there to get it.
+/// Returns only with a fault.
+async fn upload(body: &mut BodySource<'_>, origin: &Io, progress: &Progress, patience: Patience) -> Fault {
+    match pass_body(body, origin, patience).await {
+        Ok(all) => {
+            progress.request_sent.set(all);
+            progress.said_close.set(body.held_close_packet());
+        }
+        Err(fault) => return fault,
+    }
+    let mut gone = pin!(body.client_gone());
+    tokio::select! {
+        () = &mut gone => return ClientFault::Gone.into(),
+        () = sleep(patience.answer) => {}
+    }
+    if !progress.answered.get() {
+        return OriginFault::AnswerTimedOut.into();
+    }
+    gone.await;
+    ClientFault::Gone.into()
+}
+
+/// Whether the node took the whole body. One that stops taking it may still answer, and often says why.
+async fn pass_body(body: &mut BodySource<'_>, origin: &Io, patience: Patience) -> Result<bool, Fault> {
+    while !body.is_done() {
+        body.fill(patience.body).await?;
+        let (content, walked) = body.at_hand()?;
+        let sent = origin.write_all(content, b"", patience.body).await;
+        body.pass(walked);
+        match sent {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                return Err(OriginFault::BodyTimedOut.into());
+            }
+            Err(_) => return Ok(false),
+        }
+    }
+    Ok(true)
+}

@@ -1,0 +1,153 @@
+//! Reads the file, at the start and again whenever somebody asks or it changes, and applies it: one reload after the
+//! other, and each of them whole or not at all.
+
+use std::fs;
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use admin::ReloadWanted;
+use config::diff::Diff;
+use config::plan::Plan;
+use config::problem::Report;
+use config::{Loaded, load};
+use proxy::{Proxy, StartProblem};
+use tokio::sync::{mpsc, watch};
+
+use crate::watch::Folder;
+
+/// The file, and what it said when it was last read.
+#[derive(Debug)]
+pub(crate) struct Source {
+    file: PathBuf,
+    read: Option<Vec<u8>>,
+}
+
+impl Source {
+    pub(crate) fn new(file: PathBuf) -> Self {
+        Self { file, read: None }
+    }
+
+    /// Reads it, good or broken.
+    pub(crate) fn load(&mut self) -> Result<Loaded, Report> {
+        // Read before it is loaded: what changes between the two is then found to be new, and not lost.
+        self.read = fs::read(&self.file).ok();
+        load(&self.file)
+    }
+
+    /// Whether it says something else now. One that is not there says nothing: an editor or a deployment that first
+    /// removes it is not done yet.
+    fn has_changed(&self) -> bool {
+        fs::read(&self.file).is_ok_and(|now| self.read.as_ref() != Some(&now))
+    }
+}
+
+/// Applies the file to the running proxy.
+#[derive(Debug)]
+pub(crate) struct Reloader {
+    pub(crate) source: Source,
+    pub(crate) proxy: Proxy,
+    /// The plan in force, for everybody who wants to know.
+    pub(crate) plan: watch::Sender<Arc<Plan>>,
+}
+
+impl Reloader {
+    /// Reloads whenever it is `wanted`, and when the file changes if the file itself wants that. Dropped while it
+    /// reloads, it has applied all of the file or nothing of it.
+    pub(crate) async fn run(mut self, mut wanted: mpsc::Receiver<ReloadWanted>) {
+        let mut folder = None;
+        loop {
+            folder = self.follow(folder);
+            tokio::select! {
+                wanted = wanted.recv() => {
+                    let Some(ReloadWanted { answer }) = wanted else { return };
+                    // Whoever asked may be gone; it is in the log too.
+                    let _ = answer.send(self.reload().await);
+                }
+                () = settled(folder.as_ref()) => {
+                    if self.source.has_changed() {
+                        tracing::info!(file = %self.source.file.display(), "the file has changed");
+                        let _ = self.reload().await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Watches the folder if the plan in force says so.
+    fn follow(&self, folder: Option<Folder>) -> Option<Folder> {
+        if !self.plan.borrow().admin.watch {
+            return None;
+        }
+        let watched = folder.map_or_else(|| Folder::of(&self.source.file), Ok);
+        watched
+            .inspect_err(|error| {
+                tracing::warn!(%error, "the file cannot be watched; `tidelock reload` applies it");
+            })
+            .ok()
+    }
+
+    /// What was done, or all that is wrong, in lines.
+    async fn reload(&mut self) -> Result<String, String> {
+        let colour = std::io::stderr().is_terminal();
+        let Loaded { plan, warnings } = match self.source.load() {
+            Ok(loaded) => loaded,
+            Err(report) => return Err(not_applied(&report.render(colour), &report.render(false))),
+        };
+        say(&warnings.render(colour));
+        let warnings = warnings.render(false);
+        let plan = Arc::new(plan);
+        match self.proxy.apply(plan.clone()).await {
+            Ok(change) => {
+                self.plan.send_replace(plan);
+                Ok(warnings + &self.applied(&change))
+            }
+            Err(problem) => {
+                let problem = lines(&problem);
+                Err(not_applied(&problem, &(warnings + &problem)))
+            }
+        }
+    }
+
+    fn applied(&self, change: &Diff) -> String {
+        let (file, lines) = (self.source.file.display(), change.to_string());
+        if change.is_empty() {
+            tracing::info!(%file, "reloaded: nothing changed; certificates were read again");
+            return format!("{file}: nothing changed; certificates were read again");
+        }
+        for line in lines.lines() {
+            tracing::info!("reloading: {line}");
+        }
+        tracing::info!(%file, "reloaded");
+        format!("{file}: applied\n{lines}")
+    }
+}
+
+async fn settled(folder: Option<&Folder>) {
+    match folder {
+        Some(folder) => folder.settled().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Says on standard error, and to whoever asked, that nothing was changed.
+fn not_applied(aloud: &str, answer: &str) -> String {
+    say(aloud);
+    tracing::error!("{NOT_APPLIED}");
+    format!("{answer}{NOT_APPLIED}")
+}
+
+/// On standard error. Nobody may be there any more to read it, which is no reason to stop.
+fn say(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+/// As `check` says it.
+fn lines(problem: &StartProblem) -> String {
+    match problem {
+        StartProblem::Tls(problems) => problems.iter().map(|problem| format!("error: {problem}\n")).collect(),
+        problem => format!("error: {problem}\n"),
+    }
+}
+
+const NOT_APPLIED: &str = "the file was not applied; tidelock goes on with what it had";

@@ -52,7 +52,7 @@ export class Client {
   #record(index, say) {
     const socket = this.#socket;
     socket.on("connect", () => {
-      say("connect", { client: index });
+      say("connect", { client: index, at_ms: Date.now() });
       // After a reconnect it may be another node; asking is part of the client's life, not of a command.
       this.askWho();
     });
@@ -68,7 +68,7 @@ export class Client {
       const code = details?.context?.code;
       if (code) this.closeCodes.push(code);
       this.who = null;
-      say("disconnect", { client: index, reason });
+      say("disconnect", { client: index, reason, code, at_ms: Date.now() });
     });
     // Probing starts right after `open`, before Socket.IO's own `connect`.
     socket.io.on("open", () => {

@@ -5,7 +5,7 @@
 //
 // PORT (0 picks one), HOST, NODE_NAME, PING_INTERVAL and PING_TIMEOUT (ms), PER_MESSAGE_DEFLATE (the threshold in
 // bytes), COOKIE (the name of Engine.IO's cookie), LIFELINE=1 (end when stdin closes), LOG_POLLS=1 (print `poll: SID`
-// for each poll that came).
+// for each poll that came), CLOSE_ON_SIGINT=1 (end the sessions and running requests first).
 import { createServer } from "node:http";
 import { Server } from "socket.io";
 import { plainHttp } from "./plain.mjs";
@@ -57,6 +57,14 @@ io.on("connection", (socket) => {
 
 // A test that is killed cannot clean up; the pipe it held closes all the same.
 if (env.LIFELINE === "1") process.stdin.on("end", () => process.exit(0)).resume();
+
+if (env.CLOSE_ON_SIGINT === "1") {
+  process.once("SIGINT", () => {
+    // Node.js closes idle connections by itself; one that always has a request would keep the node from its end.
+    server.prependListener("request", (_request, response) => response.setHeader("connection", "close"));
+    io.close(() => process.exit(0));
+  });
+}
 
 server.listen(Number(env.PORT ?? 3000), env.HOST ?? "127.0.0.1", () => {
   const { address, port } = server.address();

@@ -1,6 +1,7 @@
 //! Plain requests, steadily: GET and HEAD that a node takes a moment for, so that some are always under way, and
 //! handshakes whose sessions are closed politely at once. Whatever fails meanwhile is kept. For nodes in Node.js.
 
+use std::iter::repeat_n;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::raw::RawConnection;
 /// A running load. Dropping it ends it.
 #[derive(Debug)]
 pub struct Load {
+    kinds: Vec<Kind>,
     seen: watch::Sender<LoadReport>,
     tasks: JoinSet<()>,
 }
@@ -44,12 +46,23 @@ impl Load {
     /// Starts to load `address`.
     #[must_use]
     pub fn start(address: SocketAddr) -> Self {
+        Self::of(address, [Kind::Get, Kind::Get, Kind::Get, Kind::Head, Kind::Head, Kind::Handshake])
+    }
+
+    /// Starts to load `address` with so many loops of each kind, and no handshakes: for what keeps no sessions.
+    #[must_use]
+    pub fn plain(address: SocketAddr, gets: usize, heads: usize) -> Self {
+        Self::of(address, repeat_n(Kind::Get, gets).chain(repeat_n(Kind::Head, heads)))
+    }
+
+    fn of(address: SocketAddr, kinds: impl IntoIterator<Item = Kind>) -> Self {
         let seen = watch::Sender::new(LoadReport::default());
         let mut tasks = JoinSet::new();
-        for kind in [Kind::Get, Kind::Get, Kind::Get, Kind::Head, Kind::Head, Kind::Handshake] {
+        let kinds: Vec<_> = kinds.into_iter().collect();
+        for &kind in &kinds {
             tasks.spawn(ask_on_and_on(address, kind, seen.clone()));
         }
-        Self { seen, tasks }
+        Self { kinds, seen, tasks }
     }
 
     /// Waits until `count` more requests of each kind are answered, or one has failed.
@@ -57,10 +70,8 @@ impl Load {
         let mut seen = self.seen.subscribe();
         let before = seen.borrow().clone();
         let enough = |now: &LoadReport| {
-            !now.failures.is_empty()
-                || now.gets >= before.gets + count
-                    && now.heads >= before.heads + count
-                    && now.handshakes >= before.handshakes + count
+            let answered = |&kind: &Kind| now.answered(kind) >= before.answered(kind) + count;
+            !now.failures.is_empty() || self.kinds.iter().all(answered)
         };
         match timeout(PATIENCE, seen.wait_for(enough)).await {
             Ok(_) => {}
@@ -75,6 +86,16 @@ impl Load {
     }
 }
 
+impl LoadReport {
+    fn answered(&self, kind: Kind) -> usize {
+        match kind {
+            Kind::Get => self.gets,
+            Kind::Head => self.heads,
+            Kind::Handshake => self.handshakes,
+        }
+    }
+}
+
 async fn ask_on_and_on(address: SocketAddr, kind: Kind, seen: watch::Sender<LoadReport>) {
     // A load that takes every core it can get would starve what it is a background for.
     let mut pace = interval(PACE);
@@ -82,9 +103,17 @@ async fn ask_on_and_on(address: SocketAddr, kind: Kind, seen: watch::Sender<Load
     let mut kept = None;
     loop {
         pace.tick().await;
-        let mut connection = match kept.take() {
-            Some(connection) => connection,
-            None => RawConnection::connect(address).await,
+        let connected = match kept.take() {
+            Some(connection) => Ok(connection),
+            None => RawConnection::try_connect(address).await,
+        };
+        let mut connection = match connected {
+            Ok(connection) => connection,
+            Err(error) => {
+                let failure = format!("{kind:?}: no connection: {error}");
+                seen.send_modify(|seen| seen.failures.push(failure));
+                continue;
+            }
         };
         let answer = connection.try_ask(&request(address, kind)).await;
         let failure = match &answer {
@@ -112,7 +141,7 @@ async fn ask_on_and_on(address: SocketAddr, kind: Kind, seen: watch::Sender<Load
 /// The session's node may be gone by now; nobody minds.
 async fn close_session(address: SocketAddr, handshake: &Message) {
     let Some(sid) = sid(&handshake.text()) else { return };
-    let mut connection = RawConnection::connect(address).await;
+    let Ok(mut connection) = RawConnection::try_connect(address).await else { return };
     let request = format!(
         "POST /socket.io/?EIO=4&transport=polling&sid={sid} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
          Content-Type: text/plain\r\nContent-Length: 1\r\n\r\n1"

@@ -47,6 +47,11 @@ impl RawConnection {
         Self::over(tcp(address).await)
     }
 
+    /// Connects to `address`; the error says why there is no connection.
+    pub async fn try_connect(address: SocketAddr) -> io::Result<Self> {
+        try_tcp(address).await.map(Self::over)
+    }
+
     /// Connects to `address` and shakes hands as a client of `name`; the error is what TLS refused.
     pub async fn connect_tls(address: SocketAddr, name: &str, config: ClientConfig) -> io::Result<Self> {
         let name = ServerName::try_from(name.to_owned())
@@ -325,12 +330,11 @@ pub async fn get(address: SocketAddr, path: &str) -> Message {
 }
 
 async fn tcp(address: SocketAddr) -> TcpStream {
-    match timeout(PATIENCE, TcpStream::connect(address)).await {
-        Ok(Ok(stream)) => {
-            stream.set_nodelay(true).expect("a connected socket takes TCP_NODELAY");
-            stream
-        }
-        Ok(Err(error)) => panic!("no connection to {address}: {error}"),
-        Err(_) => panic!("no connection to {address} in time"),
-    }
+    try_tcp(address).await.unwrap_or_else(|error| panic!("no connection to {address}: {error}"))
+}
+
+async fn try_tcp(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = timeout(PATIENCE, TcpStream::connect(address)).await??;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }

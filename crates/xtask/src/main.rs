@@ -1,5 +1,6 @@
 //! The project's own commands. `cargo xtask --help` lists them; each lives in a file of its name.
 
+mod bench;
 mod packages;
 mod run;
 mod test;
@@ -19,11 +20,15 @@ struct Xtask {
 #[derive(Debug, Subcommand)]
 enum Command {
     Test(test::Test),
+    Bench(bench::Bench),
 }
 
 fn main() -> ExitCode {
-    let Command::Test(test) = Xtask::parse().command;
-    match test.run() {
+    let done = match Xtask::parse().command {
+        Command::Test(test) => test.run(),
+        Command::Bench(bench) => bench.run(),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("xtask: {error:#}");

@@ -7,13 +7,37 @@ use anyhow::{Result, ensure};
 
 use crate::run::{aloud, command, exists, root};
 
-/// Programs that tests start: what to try, the Debian package, and what it is for.
-const PROGRAMS: [(&str, &str, &str); 4] = [
-    ("node", "nodejs", "real Socket.IO nodes and clients"),
-    ("npm", "npm", "their packages"),
-    ("chromium", "chromium", "the chat page in a real browser"),
-    ("redis-server", "redis-server", "fan-out between nodes"),
+/// A program that is started: what to try, the Debian package, and what it is for.
+pub(crate) struct Program {
+    name: &'static str,
+    asks_version: &'static str,
+    package: &'static str,
+    purpose: &'static str,
+}
+
+/// What tests start.
+pub(crate) const FOR_TESTS: [Program; 4] = [
+    NODE,
+    NPM,
+    program("chromium", "--version", "chromium", "the chat page in a real browser"),
+    program("redis-server", "--version", "redis-server", "fan-out between nodes"),
 ];
+
+/// What the drain is compared with. PM2 comes from npm.
+pub(crate) const FOR_DRAIN: [Program; 3] =
+    [NODE, NPM, program("nginx", "-v", "nginx", "a proxy to compare with")];
+
+const NODE: Program = program("node", "--version", "nodejs", "real Socket.IO nodes and clients");
+const NPM: Program = program("npm", "--version", "npm", "their packages");
+
+const fn program(
+    name: &'static str,
+    asks_version: &'static str,
+    package: &'static str,
+    purpose: &'static str,
+) -> Program {
+    Program { name, asks_version, package, purpose }
+}
 
 /// Directories with a package-lock.json, as seen from the root. One that is not there is passed over.
 const NPM_DIRECTORIES: [&str; 3] = ["crates/testkit/js", "examples/node-chat", "examples/fanout/tests/js"];
@@ -22,15 +46,14 @@ const NPM_DIRECTORIES: [&str; 3] = ["crates/testkit/js", "examples/node-chat", "
 const NODE_MAJOR_MIN: u32 = 20;
 
 /// Installs the Debian packages whose programs are missing.
-pub(crate) fn programs() -> Result<()> {
-    let missing: Vec<_> = PROGRAMS.iter().filter(|(program, ..)| !exists(program, &["--version"])).collect();
+pub(crate) fn programs(wanted: &[Program]) -> Result<()> {
+    let missing: Vec<_> =
+        wanted.iter().filter(|program| !exists(program.name, &[program.asks_version])).collect();
     if !missing.is_empty() {
-        for (program, package, purpose) in &missing {
-            eprintln!(
-                "xtask: `{program}` is missing (Debian package {package}); tests need it for {purpose}"
-            );
+        for Program { name, package, purpose, .. } in &missing {
+            eprintln!("xtask: `{name}` is missing (Debian package {package}); it is needed for {purpose}");
         }
-        let packages: Vec<_> = missing.iter().map(|(_, package, _)| *package).collect();
+        let packages: Vec<_> = missing.iter().map(|program| program.package).collect();
         let by_hand = format!("install {} and run this again", packages.join(", "));
         ensure!(exists("apt-get", &["--version"]), "no apt-get here: {by_hand}");
         apt("fetching the package lists", &["update", "--quiet"])?;
@@ -62,6 +85,23 @@ fn apt(why: &str, arguments: &[&str]) -> Result<()> {
     let mut apt = command(".", program, &[prefix, arguments].concat());
     apt.env("DEBIAN_FRONTEND", "noninteractive");
     aloud(why, apt)
+}
+
+/// Installs `package`, such as `pm2@7.0.4`, where [`aside`] says.
+pub(crate) fn npm_aside(package: &str) -> Result<()> {
+    let directory = aside(package);
+    let seen = root().join(&directory);
+    if !seen.join("node_modules/.package-lock.json").exists() {
+        fs::create_dir_all(&seen)?;
+        let install = ["install", "--prefix", ".", "--no-audit", "--no-fund", "--loglevel=error", package];
+        aloud("installing an npm package under target/", command(&directory, "npm", &install))?;
+    }
+    Ok(())
+}
+
+/// The directory under `target/`, as seen from the root, of an npm package that no lock file of ours knows.
+pub(crate) fn aside(package: &str) -> String {
+    format!("target/xtask/{}", package.replace('@', "-"))
 }
 
 /// npm writes `node_modules/.package-lock.json` last, when an install is complete.

@@ -33,6 +33,13 @@ pub(crate) fn exists(program: &str, arguments: &[&str]) -> bool {
     command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
+/// What `program` prints on either stream, without the space around it; nothing if it cannot be started.
+pub(crate) fn printed(program: &str, arguments: &[&str]) -> String {
+    let output = command(".", program, arguments).output();
+    let bytes = output.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).trim().to_owned()
+}
+
 fn shown(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")

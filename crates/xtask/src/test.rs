@@ -29,7 +29,7 @@ pub(crate) struct Test {
 impl Test {
     pub(crate) fn run(&self) -> Result<()> {
         if !self.offline {
-            packages::programs()?;
+            packages::programs(&packages::FOR_TESTS)?;
             packages::npm()?;
         }
         // Cargo builds the binaries of a package for its own tests, but those of other packages are started too.

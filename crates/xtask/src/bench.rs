@@ -1,0 +1,28 @@
+//! `cargo xtask bench`: comparisons with other programs. What is measured within ours is in `benches/`.
+
+mod contender;
+mod crowd;
+mod drain;
+mod page;
+
+use anyhow::Result;
+use clap::Subcommand;
+
+/// Compare tidelock with other programs, on this machine.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Bench {
+    #[command(subcommand)]
+    bench: Which,
+}
+
+#[derive(Debug, Subcommand)]
+enum Which {
+    Drain(drain::Drain),
+}
+
+impl Bench {
+    pub(crate) fn run(&self) -> Result<()> {
+        let Which::Drain(drain) = &self.bench;
+        drain.run()
+    }
+}

@@ -1,5 +1,5 @@
 //! Goal: people can chat through tidelock with a browser as it is.
-//! Method: two tabs of headless Chromium on the chat page of one Rust node, which has no fan-out to others yet.
+//! Method: two tabs of headless Chromium on the chat page of one Rust node. `fleet` does the same with several.
 
 use testkit::certificates::Authority;
 use testkit::node::{Node, NodePlan};

@@ -132,7 +132,7 @@ impl Demo {
         for port in (1..=self.nodes).map(node_port).chain([self.port]) {
             if let Err(error) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
                 let way_out =
-                    if port == self.port { ", or choose another with `cargo demo -- --port`" } else { "" };
+                    if port == self.port { ", or choose another with `cargo demo --port`" } else { "" };
                 bail!(
                     "port {port} cannot be used ({error}); `ss -ltnp 'sport = :{port}'` shows who has it: end that{way_out}"
                 );

@@ -70,7 +70,7 @@ impl Node {
             roster,
             tag,
             state: AtomicU32::new(State::FRESH.to_word()),
-            cause: Mutex::new(("not asked yet", Instant::now())),
+            cause: Mutex::new(("no failure yet", Instant::now())),
             tunnels: Bells::default(),
             in_flight: AtomicUsize::new(0),
             sessions: AtomicUsize::new(0),

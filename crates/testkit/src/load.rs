@@ -46,21 +46,28 @@ impl Load {
     /// Starts to load `address`.
     #[must_use]
     pub fn start(address: SocketAddr) -> Self {
-        Self::of(address, [Kind::Get, Kind::Get, Kind::Get, Kind::Head, Kind::Head, Kind::Handshake])
+        let kinds = [Kind::Get, Kind::Get, Kind::Get, Kind::Head, Kind::Head, Kind::Handshake];
+        Self::of(address, SLOW, kinds)
     }
 
     /// Starts to load `address` with so many loops of each kind, and no handshakes: for what keeps no sessions.
     #[must_use]
     pub fn plain(address: SocketAddr, gets: usize, heads: usize) -> Self {
-        Self::of(address, repeat_n(Kind::Get, gets).chain(repeat_n(Kind::Head, heads)))
+        Self::of(address, SLOW, repeat_n(Kind::Get, gets).chain(repeat_n(Kind::Head, heads)))
     }
 
-    fn of(address: SocketAddr, kinds: impl IntoIterator<Item = Kind>) -> Self {
+    /// Starts to load `address` with plain requests for `target`, which any node may have.
+    #[must_use]
+    pub fn asking(address: SocketAddr, target: &'static str) -> Self {
+        Self::of(address, target, [Kind::Get, Kind::Get, Kind::Get, Kind::Head, Kind::Head])
+    }
+
+    fn of(address: SocketAddr, target: &'static str, kinds: impl IntoIterator<Item = Kind>) -> Self {
         let seen = watch::Sender::new(LoadReport::default());
         let mut tasks = JoinSet::new();
         let kinds: Vec<_> = kinds.into_iter().collect();
         for &kind in &kinds {
-            tasks.spawn(ask_on_and_on(address, kind, seen.clone()));
+            tasks.spawn(ask_on_and_on(address, target, kind, seen.clone()));
         }
         Self { kinds, seen, tasks }
     }
@@ -96,7 +103,12 @@ impl LoadReport {
     }
 }
 
-async fn ask_on_and_on(address: SocketAddr, kind: Kind, seen: watch::Sender<LoadReport>) {
+async fn ask_on_and_on(
+    address: SocketAddr,
+    target: &'static str,
+    kind: Kind,
+    seen: watch::Sender<LoadReport>,
+) {
     // A load that takes every core it can get would starve what it is a background for.
     let mut pace = interval(PACE);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -115,7 +127,7 @@ async fn ask_on_and_on(address: SocketAddr, kind: Kind, seen: watch::Sender<Load
                 continue;
             }
         };
-        let answer = connection.try_ask(&request(address, kind)).await;
+        let answer = connection.try_ask(&request(address, target, kind)).await;
         let failure = match &answer {
             Ok(answer) if answer.status() == 200 => None,
             Ok(answer) => Some(format!("{kind:?}: {} {}", answer.start, answer.text())),
@@ -149,14 +161,16 @@ async fn close_session(address: SocketAddr, handshake: &Message) {
     let _ = connection.try_ask(&request).await;
 }
 
-fn request(address: SocketAddr, kind: Kind) -> String {
+fn request(address: SocketAddr, target: &str, kind: Kind) -> String {
     let (method, target) = match kind {
-        Kind::Get => ("GET", "/slow?ms=20"),
-        Kind::Head => ("HEAD", "/slow?ms=20"),
+        Kind::Get => ("GET", target),
+        Kind::Head => ("HEAD", target),
         Kind::Handshake => ("GET", "/socket.io/?EIO=4&transport=polling"),
     };
     format!("{method} {target} HTTP/1.1\r\nHost: {address}\r\n\r\n")
 }
 
+/// What a node in Node.js takes a moment for.
+const SLOW: &str = "/slow?ms=20";
 /// Between two requests of one kind.
 const PACE: Duration = Duration::from_millis(4);

@@ -19,48 +19,46 @@ async fn a_drained_node_in_node_js_hands_its_sessions_over() {
     let nodes = three(NodePlan::js).await;
     let tidelock = Tidelock::start(TIDELOCK, &FilePlan::to(&nodes).text()).await;
     let load = Load::start(tidelock.address());
-    load.until_answered(20).await;
-    hand_over(&tidelock, &nodes, Sizes { websocket: 300, polling: 60 }).await;
-    load.until_answered(20).await;
-    let seen = load.stop().await;
-    assert_eq!(seen.failures, [""; 0], "{seen:#?}");
+    hand_over(&tidelock, &nodes, load).await;
 }
 
 #[tokio::test]
 async fn a_drained_node_in_rust_hands_its_sessions_over() {
     let nodes = three(|name| NodePlan::chat(name, TIDELOCK)).await;
     let tidelock = Tidelock::start(TIDELOCK, &FilePlan::to(&nodes).text()).await;
-    hand_over(&tidelock, &nodes, Sizes { websocket: 90, polling: 30 }).await;
+    let load = Load::asking(tidelock.address(), "/health");
+    hand_over(&tidelock, &nodes, load).await;
 }
 
-struct Sizes {
-    websocket: usize,
-    polling: usize,
-}
-
-/// Drains the second of three nodes under clients of both kinds.
-async fn hand_over(tidelock: &Tidelock, nodes: &[Node; 3], sizes: Sizes) {
+/// Drains the second of three nodes under clients of both kinds and a load of requests.
+async fn hand_over(tidelock: &Tidelock, nodes: &[Node; 3], load: Load) {
+    const WEBSOCKET: usize = 300;
+    const POLLING: usize = 60;
+    load.until_answered(20).await;
     let plan = |mode, count| ClientPlan { count, mode, hold: true, ..ClientPlan::to(tidelock.url()) };
-    let mut websocket = Clients::start(&plan(Mode::Default, sizes.websocket)).await;
+    let mut websocket = Clients::start(&plan(Mode::Default, WEBSOCKET)).await;
     let on_b = websocket.ready().await.nodes["b"];
-    let mut polling = Clients::start(&plan(Mode::Polling, sizes.polling)).await;
+    let mut polling = Clients::start(&plan(Mode::Polling, POLLING)).await;
     let polling_on_b = polling.ready().await.nodes["b"];
 
     let drained = verb(tidelock, &["drain", &nodes[1].address().to_string()]).await;
     assert!(drained.0, "{}", drained.1);
-    websocket.until_connects(sizes.websocket + on_b).await;
-    polling.until_connects(sizes.polling + polling_on_b).await;
+    websocket.until_connects(WEBSOCKET + on_b).await;
+    polling.until_connects(POLLING + polling_on_b).await;
     assert_eq!(nodes[1].sessions().await.sessions, 0, "none is left, as the node counts them");
 
-    let report = moved(&mut websocket, sizes.websocket, on_b).await;
+    let report = moved(&mut websocket, WEBSOCKET, on_b).await;
     assert_eq!(report.close_codes, vec![1012; on_b]);
-    moved(&mut polling, sizes.polling, polling_on_b).await;
+    moved(&mut polling, POLLING, polling_on_b).await;
 
     // It stays empty until it is let in again, and then it is the emptiest.
     let back = verb(tidelock, &["undrain", &nodes[1].address().to_string()]).await;
     assert!(back.0, "{}", back.1);
     let new = Clients::start(&plan(Mode::Websocket, 20)).await;
     assert_eq!(new.ready().await.nodes.get("b"), Some(&20));
+    load.until_answered(20).await;
+    let seen = load.stop().await;
+    assert_eq!(seen.failures, [""; 0], "{seen:#?}");
 }
 
 /// Every client of the drained node has moved once, the others not at all, and each came back at its first attempt.

@@ -184,6 +184,25 @@ async fn a_tunnel_that_is_silent_for_too_long_ends() {
     proxy.process().wait_for_line(|line| line.contains("\"tunnel\":\"idle\"")).await;
 }
 
+/// With `timeouts.tunnel` at its hour: the session itself has told how long it can be silent, behind the 101.
+#[tokio::test]
+async fn a_session_that_began_as_a_websocket_tells_how_long_it_can_be_silent() {
+    let origin = Origin::bind().await;
+    let mut proxy = proxy(&origin, "").await;
+    let mut client = RawConnection::connect(proxy.address()).await;
+    client.send(HANDSHAKE.replace("/ws", "/socket.io/?EIO=4&transport=websocket")).await;
+    let mut node = origin.accept().await;
+    node.read_head().await;
+    node.send(SWITCHED).await;
+    client.read_head().await;
+    let open = br#"0{"sid":"abcdefghijklmnopqrst","upgrades":[],"pingInterval":100,"pingTimeout":100}"#;
+    let frame = [&[0x81, open.len() as u8], open.as_slice()].concat();
+    node.send(&frame).await;
+    assert_eq!(client.read_exactly(frame.len()).await, frame);
+    assert_eq!(client.read_to_end().await.0, b"");
+    proxy.process().wait_for_line(|line| line.contains("\"tunnel\":\"idle\"")).await;
+}
+
 /// The proxy inflates nothing and counts no frames: RSV1, reserved opcodes, and sizes that lie are the ends' affair.
 #[tokio::test]
 async fn frames_are_none_of_our_business() {

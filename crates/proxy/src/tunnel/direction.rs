@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWrite};
+use wire::engineio::read_open_packet;
 use wire::frame::{Edge, FrameEdges};
 
 use crate::buffers::Buffers;
@@ -20,6 +21,10 @@ pub(super) struct Direction {
     /// Of what was read.
     edges: FrameEdges,
     flow: Flow,
+    /// The first frame may be an Engine.IO open packet.
+    awaits_open: bool,
+    /// What that packet told: how long the session can be silent, in milliseconds.
+    silence_ms: Option<u64>,
     /// The source's own Close frame has been read: it says no more.
     has_said_close: bool,
     /// A message of the source was longer than it may be. Nothing of it beyond its last whole frame has passed.
@@ -59,12 +64,14 @@ pub(super) enum Broken {
 }
 
 impl Direction {
-    /// A direction whose source has already said something, and whose messages have at most so many bytes.
-    pub(super) fn new(early: BytesMut, message_bytes_max: u64) -> Self {
-        let mut direction = Self {
+    /// A direction whose messages have at most so many bytes.
+    pub(super) fn new(message_bytes_max: u64) -> Self {
+        Self {
             pending: BytesMut::new(),
             edges: FrameEdges::bounded(message_bytes_max),
             flow: Flow::All,
+            awaits_open: false,
+            silence_ms: None,
             has_said_close: false,
             has_said_too_much: false,
             sink_is_at_edge: true,
@@ -73,9 +80,7 @@ impl Direction {
             is_finishing: false,
             sink_ended: false,
             bytes: 0,
-        };
-        direction.admit(early);
-        direction
+        }
     }
 
     /// Its source's end is not passed on until [`Direction::finish`] is called.
@@ -83,14 +88,25 @@ impl Direction {
         Self { asks_at_end: true, ..self }
     }
 
+    /// Its first frame may be an Engine.IO open packet.
+    pub(super) fn awaiting_open(self, awaits_open: bool) -> Self {
+        Self { awaits_open, ..self }
+    }
+
+    /// Its source has said something already.
+    pub(super) fn after(mut self, early: BytesMut) -> Self {
+        self.admit(early);
+        self
+    }
+
+    /// How long the session can be silent, in milliseconds: told once, when its open packet has gone by.
+    pub(super) fn take_silence_ms(&mut self) -> Option<u64> {
+        self.silence_ms.take()
+    }
+
     /// Bytes written to the sink.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
-    }
-
-    /// What was read first, while it is still here to be looked at.
-    pub(super) fn pending(&self) -> &[u8] {
-        &self.pending
     }
 
     /// Frames that the source has sent whole.
@@ -229,6 +245,10 @@ impl Direction {
 
     /// Takes in what was read, as far as it passes.
     fn admit(&mut self, mut read: BytesMut) {
+        if self.awaits_open && !read.is_empty() {
+            self.awaits_open = false;
+            self.silence_ms = silence_in(&read);
+        }
         match &mut self.flow {
             Flow::All => self.follow(&mut read),
             Flow::UntilEdge { may_split_message, farewell } => {
@@ -290,6 +310,14 @@ impl Direction {
         }
         self.sink_is_at_edge = self.edges.is_at_frame_edge();
     }
+}
+
+/// What an Engine.IO open packet tells, when it is the first frame, uncompressed and here as a whole.
+fn silence_in(first: &[u8]) -> Option<u64> {
+    const UNCOMPRESSED_TEXT: u8 = 0x81;
+    let (&opcode, rest) = first.split_first()?;
+    let open = read_open_packet(rest).filter(|_| opcode == UNCOMPRESSED_TEXT)?;
+    Some(open.silence_ms())
 }
 
 /// The first edge in `bytes` at which to stop, and where it is. Behind it the edges are not followed any more.

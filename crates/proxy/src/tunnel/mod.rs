@@ -24,7 +24,6 @@ use std::time::Duration;
 use bytes::BytesMut;
 use config::limits::Limits;
 use tokio::time::{Instant, Sleep, sleep_until};
-use wire::engineio::read_open_packet;
 use wire::frame;
 
 use crate::bell::{Listening, Order, Reason};
@@ -78,8 +77,6 @@ struct Tunnel {
     begun: Instant,
     last_moved: Instant,
     idle: Duration,
-    /// The first frame may be an Engine.IO open packet, which tells how long the session can be silent.
-    awaits_open: bool,
     /// Who sent the end first; the other may still have something to say.
     half_closed_by: Option<EndedBy>,
     rate: Rate,
@@ -138,8 +135,11 @@ impl Tunnel {
         Self {
             client,
             origin: origin.stream,
-            to_origin: Direction::new(client_early, message_bytes_max),
-            to_client: Direction::new(origin.early, message_bytes_max).asking_at_end(),
+            to_origin: Direction::new(message_bytes_max).after(client_early),
+            to_client: Direction::new(message_bytes_max)
+                .asking_at_end()
+                .awaiting_open(awaits_open)
+                .after(origin.early),
             stage: limits.tunnel_age_max.map_or(Stage::Open, |age| grow_old(now, age)),
             bell: Listening::to(origin.node),
             _session: origin.session,
@@ -147,7 +147,6 @@ impl Tunnel {
             begun: now,
             last_moved: now,
             idle: silence.map_or(origin.idle, |silence| silence + SLACK),
-            awaits_open,
             half_closed_by: None,
             rate: Rate { max: limits.messages_per_second_max, second_begun: now, frames_before: 0 },
             _live: live,
@@ -190,7 +189,6 @@ impl Tunnel {
         if to_origin == Poll::Ready(Err(Broken::Source)) {
             return Some(EndedBy::Client);
         }
-        self.look_at_first();
         let mut to_client = self.to_client.poll(cx, (&mut self.origin, &mut self.client), buffers);
         if matches!(to_client, Poll::Ready(Ok(()) | Err(Broken::Source))) {
             self.end_of_origin();
@@ -198,6 +196,11 @@ impl Tunnel {
         }
         if to_client == Poll::Ready(Err(Broken::Sink)) {
             return Some(EndedBy::Client);
+        }
+        // A session that began as a WebSocket tells its ping settings in its first frame.
+        if let Some(silence_ms) = self.to_client.take_silence_ms() {
+            self.bell.node().learn_silence(silence_ms);
+            self.idle = Duration::from_millis(silence_ms) + SLACK;
         }
         if (self.to_origin.bytes(), self.to_client.bytes()) != before {
             self.last_moved = Instant::now();
@@ -216,19 +219,6 @@ impl Tunnel {
             (false, false) => {}
         }
         None
-    }
-
-    /// A session that began as a WebSocket tells its ping settings in its first frame, if it is an uncompressed text
-    /// frame with an open packet.
-    fn look_at_first(&mut self) {
-        const UNCOMPRESSED_TEXT: u8 = 0x81;
-        if let (true, [opcode, rest @ ..]) = (self.awaits_open, self.to_client.pending()) {
-            self.awaits_open = false;
-            if let Some(open) = read_open_packet(rest).filter(|_| *opcode == UNCOMPRESSED_TEXT) {
-                self.bell.node().learn_silence(open.silence_ms());
-                self.idle = Duration::from_millis(open.silence_ms()) + SLACK;
-            }
-        }
     }
 
     /// The node's connection has ended. If neither end had said Close, its process is gone, or has thrown this out:

@@ -88,12 +88,7 @@ impl Tidelock {
 /// A config with one plain `[[listen]]` and one `[[route]]` to an upstream of `nodes`. More sections may follow it.
 #[must_use]
 pub fn config_for(nodes: &[SocketAddr]) -> String {
-    let nodes: Vec<_> = nodes.iter().map(|node| format!("\"{node}\"")).collect();
-    let nodes = nodes.join(", ");
-    format!(
-        "[[listen]]\naddress = \"127.0.0.1:0\"\n[[route]]\nupstream = \"nodes\"\n\
-         [upstream.nodes]\nnodes = [{nodes}]\n"
-    )
+    FilePlan::to_addresses(nodes.iter().copied()).text()
 }
 
 /// The text of an `upstreams.toml` with one listen, one route for everything and one upstream.

@@ -97,7 +97,7 @@ impl Proxy {
             } else {
                 // Connections beyond the new bound stay; no new one comes in before they are fewer.
                 let surplus = u32::try_from(before - now).unwrap_or(u32::MAX);
-                tokio::task::spawn_local(async move {
+                self.keep_house(async move {
                     if let Ok(permits) = permits.acquire_many_owned(surplus).await {
                         permits.forget();
                     }

@@ -31,7 +31,10 @@ pub(crate) async fn empty(node: Arc<Node>, registry: Arc<Registry>, pace: Pace) 
     let mut schedule = Schedule::new(begun, pace.window, Rng::new());
     let mut turns: BinaryHeap<Reverse<(Instant, Box<[u8]>)>> = BinaryHeap::new();
     let mut closing = JoinSet::new();
-    while node.is_draining() {
+    let left = loop {
+        if !node.is_draining() {
+            break None;
+        }
         let now = Instant::now();
         let polling = registry.schedule_polling(&node);
         let tunnels = node.tunnels.unrung();
@@ -51,7 +54,7 @@ pub(crate) async fn empty(node: Arc<Node>, registry: Arc<Registry>, pace: Pace) 
         let left = node.sessions() + node.in_flight();
         if left == 0 || now >= until {
             tracing::info!(upstream = node.upstream, node = node.roster.written, left, "node drained");
-            return Some(left);
+            break Some(left);
         }
         let next = turns.peek().map_or(now + LOOK_EVERY, |Reverse((turn, _))| (*turn).min(now + LOOK_EVERY));
         tokio::select! {
@@ -62,11 +65,14 @@ pub(crate) async fn empty(node: Arc<Node>, registry: Arc<Registry>, pace: Pace) 
                 }
             }
         }
-    }
+    };
+    // Whoever had no turn can be given another one, by another drain.
     for Reverse((_, sid)) in turns {
         registry.unschedule(&sid);
     }
-    None
+    // What has begun to close a session finishes, or the client would be told and the node not.
+    while closing.join_next().await.is_some() {}
+    left
 }
 
 /// Requests to the node under way to close polling sessions.

@@ -1,6 +1,6 @@
 //! Brings nodes back. A node that went down is probed with a TCP connect, on the control thread, until it answers.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -36,7 +36,7 @@ pub(crate) async fn probe_fallen(mut fallen: mpsc::Receiver<Arc<Node>>) {
     loop {
         tokio::select! {
             node = fallen.recv() => match node {
-                Some(node) => drop(probes.spawn_local(probe(node))),
+                Some(node) => drop(probes.spawn_local(probe(Arc::downgrade(&node)))),
                 None => return,
             },
             Some(_) = probes.join_next() => {}
@@ -45,12 +45,17 @@ pub(crate) async fn probe_fallen(mut fallen: mpsc::Receiver<Arc<Node>>) {
 }
 
 /// Tries more and more rarely, but at least twice a second, so that a node is back within a second of its return.
-async fn probe(node: Arc<Node>) {
+async fn probe(fallen: Weak<Node>) {
     let mut pause = PAUSE_MIN;
-    // A request may bring it back first: when none of a pool is up, its nodes are asked all the same.
-    while !node.is_up() {
+    loop {
         sleep(pause).await;
         pause = (pause * 2).min(PAUSE_MAX);
+        // A reload may have taken it out for good; nobody else holds it then.
+        let Some(node) = fallen.upgrade() else { return };
+        // A request may bring it back first: when none of a pool is up, its nodes are asked all the same.
+        if node.is_up() {
+            return;
+        }
         if let Ok(Ok(_)) = timeout(CONNECT_PATIENCE, TcpStream::connect(node.address())).await {
             node.observe(Observed::Reached);
         }

@@ -205,12 +205,27 @@ impl UpstreamChange {
     fn parts(&self) -> impl Iterator<Item = (&'static str, bool)> {
         let Changed { old, new } = &self.upstream;
         // The name is what they were matched by.
-        let Upstream { name: _, nodes: _, sticky, balance, host, timeouts } = &**old;
+        let Upstream {
+            name: _,
+            nodes: _,
+            sticky,
+            balance,
+            host,
+            timeouts,
+            try_timeout,
+            health,
+            outliers,
+            admission,
+        } = &**old;
         [
             ("sticky", *sticky != new.sticky),
             ("balance", *balance != new.balance),
             ("host", *host != new.host),
             ("timeouts", *timeouts != new.timeouts),
+            ("try_timeout", *try_timeout != new.try_timeout),
+            ("health", *health != new.health),
+            ("outliers", *outliers != new.outliers),
+            ("admission", *admission != new.admission),
         ]
         .into_iter()
     }

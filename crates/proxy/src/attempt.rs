@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use wire::engineio::CloseScan;
 use wire::request::{Method, RequestBody, RequestHead};
 
@@ -12,7 +12,7 @@ use crate::balance::{self, Load};
 use crate::conversation::Exchanged;
 use crate::ends::{BodySource, ReplySink};
 use crate::exchange::{self, Purpose, Session, TunnelSession};
-use crate::fault::{Fault, OriginFault, OurFault, Retry};
+use crate::fault::{ClientFault, Fault, OriginFault, OurFault, Retry};
 use crate::record::{self, Record};
 use crate::registry::{Address, Begun, SessionUse, Use};
 use crate::reply;
@@ -20,7 +20,8 @@ use crate::shared::Snapshot;
 use crate::sticky::{InPlace, Opening, Place};
 use crate::upstream::Upstream;
 use crate::upstream::connect::connect;
-use crate::upstream::node::{InSession, Node, Observed};
+use crate::upstream::health::vitals::{Change, Observed};
+use crate::upstream::node::{InSession, Node};
 use crate::upstream::pool::Lease;
 use crate::worker::Worker;
 
@@ -32,6 +33,8 @@ pub(crate) struct Request<'a> {
     pub(crate) upstream: &'a Upstream,
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) worker: &'a Worker,
+    /// How soon the answer must begin while there is another node to ask.
+    pub(crate) answer_within: Option<Duration>,
 }
 
 impl Request<'_> {
@@ -48,6 +51,7 @@ pub(crate) async fn until_answered(
     body: &mut BodySource<'_>,
     record: &mut Record,
 ) -> Result<Exchanged, Fault> {
+    request.upstream.budget.count(request.worker.slot);
     match place {
         Place::Session(in_place) => at_its_node(request, in_place, body, record).await,
         Place::NewSession(opening) => anywhere(request, Some(opening), body, record).await,
@@ -56,7 +60,8 @@ pub(crate) async fn until_answered(
     }
 }
 
-/// A request that any node may answer, and that may begin a session there.
+/// A request that any node may answer, and that may begin a session there. While none can be reached it waits, if the
+/// upstream says so.
 async fn anywhere(
     request: &Request<'_>,
     opening: Option<Opening>,
@@ -66,24 +71,62 @@ async fn anywhere(
     if opening.is_some() {
         record.sticky = record::Sticky::Handshake;
     }
+    let until = Instant::now() + request.upstream.plan.admission.down_wait;
+    loop {
+        let fault = match at_any(request, opening, body, record).await {
+            Ok(exchanged) => return Ok(exchanged),
+            Err(fault) => fault,
+        };
+        let is_soon_over = fault.retry() == Retry::NothingSent || fault == Fault::Ours(OurFault::NoNode);
+        if !is_soon_over || Instant::now() + DOWN_PAUSE > until || request.worker.is_leaving() {
+            return Err(fault);
+        }
+        tokio::select! {
+            () = body.client_gone() => return Err(ClientFault::Gone.into()),
+            () = sleep(DOWN_PAUSE) => {}
+        }
+    }
+}
+
+/// Asks one node after the other, each once.
+async fn at_any(
+    request: &Request<'_>,
+    opening: Option<Opening>,
+    body: &mut BodySource<'_>,
+    record: &mut Record,
+) -> Result<Exchanged, Fault> {
+    let plan = &request.upstream.plan;
+    let attempts_max = request.snapshot.plan.limits.attempts_max;
     let mut tried = Vec::new();
     let mut fault = Fault::from(OurFault::NoNode);
     // A connection that died in the pool says nothing of its node, and costs none of the attempts; but not for ever.
     let mut stale = 0;
-    while tried.len() < request.snapshot.plan.limits.attempts_max && stale < STALE_MAX {
+    while tried.len() < attempts_max && stale < STALE_MAX {
         let Some((index, in_session)) = choose(request, opening.is_some(), &tried) else { break };
+        // What was never sent, or only to a connection that was dead, is no second try.
+        let is_second_try = fault.retry() == Retry::IfSafe && !is_stale(fault);
+        if is_second_try && !request.upstream.budget.allows(plan.admission.retry_percent) {
+            return Err(fault);
+        }
         let node = &request.upstream.nodes[index];
+        let may_move = || {
+            request.is_repeatable()
+                && tried.len() + 1 < attempts_max
+                && request.upstream.has_another(index, &tried)
+        };
+        let hurried = Request { answer_within: plan.try_timeout.filter(|_| may_move()), ..*request };
         let purpose = purpose_of(opening, in_session);
-        fault = match one(request, To { node, fresh: stale > 0 }, purpose, body, record).await {
+        fault = match one(&hurried, To { node, fresh: stale > 0 }, purpose, body, record).await {
             Ok(exchanged) => return Ok(exchanged),
             Err(fault) => fault,
         };
         if !may_repeat(request, fault) {
             return Err(fault);
         }
-        match fault {
-            Fault::Origin(OriginFault::ClosedUnanswered { reused: true }) => stale += 1,
-            _ => tried.push(index),
+        if is_stale(fault) {
+            stale += 1;
+        } else {
+            tried.push(index);
         }
     }
     Err(fault)
@@ -218,21 +261,60 @@ async fn one(
     let node = to.node;
     record.node = Some(node.clone());
     record.attempts += 1;
+    let tally = Tally::begin(request, &purpose);
     let outcome = match lease(request, to).await {
         Ok(lease) => exchange::run(request, lease, purpose, body, record).await,
         Err(fault) => Err(fault),
     };
+    let outliers = &request.upstream.plan.outliers;
     let observed = match &outcome {
+        Ok(_) if record.status >= 500 && outliers.errors > 0 => Some(Observed::AnsweredBadly),
         Ok(_) => Some(Observed::Answered),
         Err(fault) => observation(*fault),
     };
-    if let Some(observed) = observed
-        && node.observe(observed)
-    {
-        request.worker.shared.fallen.tell(node);
-        request.worker.pool.forget(node);
+    if let Some(tally) = tally {
+        tally.end(node, &outcome, record);
+    }
+    match observed.map(|observed| node.observe(observed)) {
+        Some(Change::Fell) => {
+            request.worker.shared.fallen.tell(node);
+            request.worker.pool.forget(node);
+        }
+        Some(Change::Suspected) => request.worker.shared.fallen.tell(node),
+        _ => {}
     }
     outcome
+}
+
+/// Counts an exchange for those who look for outliers, if anybody does.
+struct Tally {
+    begun: Instant,
+    slot: usize,
+}
+
+impl Tally {
+    /// Polls are not counted: how long they take is their session's affair.
+    fn begin(request: &Request<'_>, purpose: &Purpose) -> Option<Self> {
+        let outliers = &request.upstream.plan.outliers;
+        let is_wanted = (outliers.error_percent > 0 || outliers.latency_factor > 0)
+            && !matches!(purpose, Purpose::Session(_));
+        is_wanted.then(|| Self { begun: Instant::now(), slot: request.worker.slot })
+    }
+
+    fn end(self, node: &Node, outcome: &Result<Exchanged, Fault>, record: &Record) {
+        match outcome {
+            Ok(_) if record.status >= 500 => node.tallies.failed(self.slot),
+            Ok(_) => {
+                let answered = record.answered_after.map(|after| record.begun + after);
+                let after = answered.map(|at| at.saturating_duration_since(self.begun));
+                node.tallies.answered(self.slot, after.unwrap_or_default());
+            }
+            // What died in the pool says nothing of the node.
+            Err(Fault::Origin(OriginFault::ClosedUnanswered { reused: true })) => {}
+            Err(Fault::Origin(_)) => node.tallies.failed(self.slot),
+            Err(Fault::Client(_) | Fault::Ours(_)) => {}
+        }
+    }
 }
 
 /// A connection to a node: an idle one, or a new one.
@@ -255,6 +337,11 @@ fn may_repeat(request: &Request<'_>, fault: Fault) -> bool {
     }
 }
 
+/// Whether an idle connection turned out to be dead, which says nothing of its node.
+fn is_stale(fault: Fault) -> bool {
+    fault == Fault::Origin(OriginFault::ClosedUnanswered { reused: true })
+}
+
 /// What a fault says of the node, if it says anything.
 fn observation(fault: Fault) -> Option<Observed> {
     match fault {
@@ -275,14 +362,19 @@ fn observation(fault: Fault) -> Option<Observed> {
 }
 
 /// How long an answer is waited for: a poll of a session for as long as the session can be silent.
-pub(crate) fn answer_patience(answer: Duration, purpose: &Purpose) -> Duration {
+pub(crate) fn answer_patience(request: &Request<'_>, purpose: &Purpose) -> Duration {
+    let answer = request.upstream.plan.timeouts.answer;
     match purpose {
         Purpose::Session(session) => answer.max(session.silence.unwrap_or(SILENCE_UNKNOWN) + SLACK),
-        Purpose::Handshake { .. } | Purpose::Plain { .. } => answer,
+        Purpose::Handshake { .. } | Purpose::Plain { .. } => {
+            request.answer_within.map_or(answer, |within| within.min(answer))
+        }
     }
 }
 
 const STALE_MAX: usize = 2;
 /// For a session whose handshake another tidelock saw, on a node whose settings are not known yet.
 const SILENCE_UNKNOWN: Duration = Duration::from_secs(600);
+/// While no node can be reached, one is tried so often.
+const DOWN_PAUSE: Duration = Duration::from_millis(100);
 const SLACK: Duration = Duration::from_secs(5);

@@ -48,10 +48,12 @@ pub(crate) fn pick(nodes: &[Arc<Node>], tried: &[usize], load: Load, cursor: &Cu
     Some(picked)
 }
 
-/// Compares what each would carry for its weight with one more, without dividing.
+/// Compares what each would carry for its weight with one more, without dividing. A node that starts slowly weighs
+/// less; how many new sessions it gets is another matter, for it has none to compare.
 fn by_weight(a: &Node, b: &Node, load: Load) -> std::cmp::Ordering {
     let after = |node: &Node| load.of(node) as u64 + 1;
-    (after(a) * u64::from(b.roster.weight)).cmp(&(after(b) * u64::from(a.roster.weight)))
+    let weight = |node: &Node| u64::from(node.roster.weight) * u64::from(node.share());
+    (after(a) * weight(b)).cmp(&(after(b) * weight(a)))
 }
 
 #[cfg(test)]

@@ -104,7 +104,8 @@ async fn answer(
         record.sticky = Sticky::Unknown;
         return Err(OurFault::SessionUnknown.into());
     }
-    let request = attempt::Request { head, reply, upstream, snapshot: &snapshot, worker };
+    let request =
+        attempt::Request { head, reply, upstream, snapshot: &snapshot, worker, answer_within: None };
     // Boxed, because a connection lives for hours and this for milliseconds: its size is the exchange's alone.
     Box::pin(attempt::until_answered(&request, place, body, record)).await
 }

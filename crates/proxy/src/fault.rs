@@ -72,8 +72,11 @@ impl Fault {
             Self::Origin(OriginFault::Refused | OriginFault::Unreachable | OriginFault::ConnectTimedOut) => {
                 Retry::NothingSent
             }
-            Self::Origin(OriginFault::ClosedUnanswered { .. } | OriginFault::AnswerTimedOut) => Retry::IfSafe,
-            Self::Origin(OriginFault::Malformed(_) | OriginFault::CutShort | OriginFault::BodyTimedOut)
+            // What was cut may not have begun towards the client; the head may be all that came, or half of it.
+            Self::Origin(
+                OriginFault::ClosedUnanswered { .. } | OriginFault::AnswerTimedOut | OriginFault::CutShort,
+            ) => Retry::IfSafe,
+            Self::Origin(OriginFault::Malformed(_) | OriginFault::BodyTimedOut)
             | Self::Client(_)
             | Self::Ours(_) => Retry::Never,
         }
@@ -86,10 +89,10 @@ impl Fault {
             Self::Client(ClientFault::HeadTimedOut | ClientFault::BodyTimedOut) => Some(408),
             Self::Client(ClientFault::Gone) => None,
             Self::Origin(OriginFault::ConnectTimedOut | OriginFault::AnswerTimedOut) => Some(504),
+            // No node can be reached: that is soon over, and nothing was done.
+            Self::Origin(OriginFault::Refused | OriginFault::Unreachable) => Some(503),
             Self::Origin(
-                OriginFault::Refused
-                | OriginFault::Unreachable
-                | OriginFault::ClosedUnanswered { .. }
+                OriginFault::ClosedUnanswered { .. }
                 | OriginFault::Malformed(_)
                 | OriginFault::CutShort
                 | OriginFault::BodyTimedOut,

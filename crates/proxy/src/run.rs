@@ -27,7 +27,7 @@ use crate::listener::{self, Workers};
 use crate::record::Counters;
 use crate::shared::{ListenId, ListenNow, Shared, Snapshot};
 use crate::tls::TlsProblem;
-use crate::upstream::health::{Fallen, probe_fallen};
+use crate::upstream::health::{Fallen, look_after};
 use crate::upstream::node::Node;
 use crate::upstream::resolve::{self, resolve};
 use crate::worker;
@@ -142,7 +142,7 @@ impl Proxy {
                 housekeeping: RefCell::default(),
             }),
         };
-        proxy.keep_house(probe_fallen(to_probe));
+        proxy.keep_house(look_after(proxy.inner.shared.clone(), to_probe));
         proxy.keep_house(sweep_registries(proxy.inner.shared.clone()));
         if !is_complete {
             proxy.resolve_the_rest();

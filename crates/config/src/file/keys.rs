@@ -16,6 +16,8 @@ use super::kinds::{
 use super::upstream::NodeList;
 use crate::plan::{AccessLog, Balance, LogFormat, Sticky};
 
+pub(crate) mod care;
+
 /// The file itself.
 pub(crate) static FILE: Section = Section {
     doc: "What tidelock listens on, where it sends what, and how.",
@@ -147,7 +149,21 @@ pub(crate) static UPSTREAM: Sub = Sub {
     shape: Shape::Named,
     section: &Section {
         doc: "A named pool of nodes.",
-        keys: &[&NODES, &STICKY, &BALANCE, &UPSTREAM_HOST, &UPSTREAM_TIMEOUTS],
+        keys: &[
+            &NODES,
+            &STICKY,
+            &BALANCE,
+            &UPSTREAM_HOST,
+            &care::TRY_TIMEOUT,
+            &care::RETRY_PERCENT,
+            &care::HANDSHAKE_RATE,
+            &care::HANDSHAKE_WAIT,
+            &care::FULL_WAIT,
+            &care::DOWN_WAIT,
+            &UPSTREAM_TIMEOUTS,
+            &care::HEALTH,
+            &care::OUTLIERS,
+        ],
         later: &[("app", "start the processes yourself, and list them: `nodes = [\"127.0.0.1:3000\"]`")],
     },
 };

@@ -6,6 +6,7 @@ use std::ops::Range;
 use serde_json::{Map, Value as Json, json};
 use toml::de::DeValue;
 
+use super::care;
 use super::declared::Kind;
 use super::fields::{Fields, Given};
 use super::hosts::HostAndPort;
@@ -33,8 +34,23 @@ pub(crate) fn read(fields: &Fields<'_>, timeouts: &Timeouts) -> Option<Upstream>
     let sticky = fields.or_default(&keys::STICKY);
     let balance = fields.or_default(&keys::BALANCE);
     let host = fields.optional(&keys::UPSTREAM_HOST);
+    let try_timeout = fields.or_default(&keys::care::TRY_TIMEOUT);
+    let health = care::health(&fields.one(&keys::care::HEALTH));
+    let outliers = care::outliers(&fields.one(&keys::care::OUTLIERS));
+    let admission = care::admission(fields);
     named?;
-    Some(Upstream { name: fields.name.to_owned(), nodes: nodes?, sticky, balance, host, timeouts })
+    Some(Upstream {
+        name: fields.name.to_owned(),
+        nodes: nodes?,
+        sticky,
+        balance,
+        host,
+        timeouts,
+        try_timeout,
+        health,
+        outliers,
+        admission,
+    })
 }
 
 /// Names stand in logs, metrics and on the command line, where nothing should have to be quoted.

@@ -5,12 +5,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use config::plan;
 use config::roster::Roster;
+use tokio::time::Instant;
 use wire::tag::{Tag, Tagger};
 
 use crate::balance::{self, Cursor, Load};
 use crate::registry::Registry;
-use crate::upstream::node::{InSession, Node};
+use crate::upstream::budget::Budget;
+use crate::upstream::node::{InSession, Node, Ward};
 
+pub(crate) mod budget;
 pub(crate) mod connect;
 pub(crate) mod health;
 pub(crate) mod node;
@@ -32,6 +35,10 @@ pub(crate) struct Upstream {
     /// Choosing a node for a session and counting the session are one step for all workers, so that a burst of
     /// handshakes spreads evenly.
     choosing: Arc<Mutex<Cursor>>,
+    /// The nodes as those who may be out at the same time.
+    ward: Arc<Ward>,
+    /// How many requests may be tried a second time.
+    pub(crate) budget: Arc<Budget>,
 }
 
 impl Upstream {
@@ -43,6 +50,8 @@ impl Upstream {
             by_tag: HashMap::new(),
             registry: Arc::new(Registry::new(sessions_max)),
             choosing: Arc::new(Mutex::new(Cursor::default())),
+            ward: Arc::default(),
+            budget: Arc::default(),
         }
     }
 
@@ -63,6 +72,11 @@ impl Upstream {
                 Some(node) => node.clone(),
                 None => Arc::new(Node::new(name, entry.clone(), tag)),
             };
+            node.put_under(&self.plan, &self.ward);
+            // One that is only written otherwise is still the same process.
+            if !self.nodes.is_empty() && known().all(|node| node.address() != entry.address) {
+                node.begin_slow_start(Instant::now());
+            }
             if by_tag.insert(tag, node.clone()).is_some() {
                 tracing::error!(
                     upstream = name,
@@ -77,12 +91,20 @@ impl Upstream {
         for node in &removed {
             by_tag.entry(node.tag).or_insert_with(|| node.clone());
         }
+        self.ward.admit(&nodes);
         Self { nodes, removed, by_tag, ..self.clone() }
     }
 
     /// The node that `tag` names, if it is in the pool or was until lately.
     pub(crate) fn by_tag(&self, tag: &Tag) -> Option<&Arc<Node>> {
         self.by_tag.get(tag)
+    }
+
+    /// Whether a node is up besides `index` and those that were tried.
+    pub(crate) fn has_another(&self, index: usize, tried: &[usize]) -> bool {
+        let is_other = |at: usize| at != index && !tried.contains(&at);
+        let serves = |node: &Node| node.is_up() && !node.is_draining();
+        self.nodes.iter().enumerate().any(|(at, node)| is_other(at) && serves(node))
     }
 
     /// Chooses a node for a new session, which counts from now on.

@@ -188,7 +188,8 @@ async fn the_last_node_is_never_taken_out() {
     let mut proxy = start(&[absent.address()], "").await;
     for _ in 0..5 {
         let answer = ask(&proxy, GET).await;
-        assert_eq!((answer.status(), answer.text().as_str()), (502, "502 node refused the connection\n"));
+        assert_eq!((answer.status(), answer.text().as_str()), (503, "503 node refused the connection\n"));
+        assert_eq!(answer.header("retry-after"), Some("1"));
     }
     proxy.process().wait_for_line(|line| line.contains("node down")).await;
     let _returned = ScriptedOrigin::start_on(absent.appear(16), |_| vec![Step::send(OK)]);
@@ -217,7 +218,7 @@ async fn a_refused_engine_io_request_is_told_in_its_own_words() {
     let absent = Absent::bind();
     let proxy = start(&[absent.address()], "").await;
     let answer = ask(&proxy, HANDSHAKE).await;
-    assert_eq!(answer.status(), 502);
+    assert_eq!(answer.status(), 503);
     assert_eq!(answer.text(), r#"{"code":3,"message":"node refused the connection"}"#);
     assert_eq!(answer.header("content-type"), Some("application/json"));
     assert_eq!(answer.header("access-control-allow-origin"), Some("https://page.example"));
@@ -226,9 +227,9 @@ async fn a_refused_engine_io_request_is_told_in_its_own_words() {
     // HEAD gets the head alone, and the connection goes on behind it.
     let mut client = RawConnection::connect(proxy.address()).await;
     client.send(GET.replace("GET", "HEAD")).await;
-    assert_eq!(client.read_head().await.status(), 502);
+    assert_eq!(client.read_head().await.status(), 503);
     client.send(GET).await;
-    assert_eq!(client.read_message().await.status(), 502);
+    assert_eq!(client.read_message().await.status(), 503);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 //! The control thread writes it, the data plane reads it.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// One node that exists.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -21,4 +22,34 @@ pub struct RosterNode {
 pub struct Roster {
     /// The nodes.
     pub nodes: Vec<RosterNode>,
+}
+
+/// Which process of an app: its slot is its number among the others and stays, its generation grows with every start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InstanceId {
+    /// From 0; NODE_APP_INSTANCE and INSTANCE_ID tell it to the process.
+    pub slot: u32,
+    /// From 1, over all slots of the app.
+    pub generation: u64,
+}
+
+/// A process of an app that can be reached.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Instance {
+    /// Which.
+    pub id: InstanceId,
+    /// Where it listens.
+    pub address: InstanceAddress,
+    /// Whether it runs what the app is now. Others are being replaced: new sessions prefer those that are current up
+    /// to their even share, plain requests do not care.
+    pub is_current: bool,
+}
+
+/// Where an instance listens.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum InstanceAddress {
+    /// On loopback.
+    Tcp(SocketAddr),
+    /// On a Unix socket (`socket = "unix"`).
+    Unix(PathBuf),
 }

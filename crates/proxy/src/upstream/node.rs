@@ -1,12 +1,11 @@
 //! One node: where it is, how much it carries, and whether it is up. Its state changes in [`Node::observe`] and
 //! nowhere else; what changes it, and how, is in `health::vitals`.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use config::plan;
-use config::roster::RosterNode;
+use config::roster::{NodeAddress, RosterNode};
 use tokio::time::Instant;
 use wire::tag::Tag;
 
@@ -95,8 +94,8 @@ impl Node {
         self.chart().plan.clone()
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.roster.address
+    pub(crate) fn address(&self) -> &NodeAddress {
+        &self.roster.address
     }
 
     pub(crate) fn is_up(&self) -> bool {
@@ -105,6 +104,14 @@ impl Node {
 
     pub(crate) fn is_draining(&self) -> bool {
         self.state.load(Relaxed) & WORD_DRAINING != 0
+    }
+
+    pub(crate) fn is_outdated(&self) -> bool {
+        self.state.load(Relaxed) & WORD_OUTDATED != 0
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.state.load(Relaxed) & WORD_GONE != 0
     }
 
     /// Its share of what it would get by its weight, in thousandths: less than 1000 while it starts slowly.
@@ -147,10 +154,7 @@ impl Node {
         let change = chart.vitals.note(observed, &rules, || self.spare(&pool, percent_max), now);
         let vitals = &mut chart.vitals;
         self.share.store(vitals.share(&rules, now), Relaxed);
-        let down = if vitals.is_up() { 0 } else { WORD_DOWN };
-        let draining = if vitals.is_draining { WORD_DRAINING } else { 0 };
-        let unclear = if vitals.is_clear() { 0 } else { WORD_UNCLEAR };
-        self.state.store(down | draining | unclear, Relaxed);
+        self.state.store(word_of(vitals), Relaxed);
         let (node, upstream, address, cause) =
             (&self.roster.written, &self.upstream, self.address(), vitals.cause);
         match change {
@@ -290,12 +294,26 @@ impl Drop for InSession {
     }
 }
 
+/// What requests need to know of all that.
+fn word_of(vitals: &Vitals) -> u32 {
+    let flag = |is_set: bool, flag: u32| if is_set { flag } else { 0 };
+    flag(!vitals.is_up(), WORD_DOWN)
+        | flag(vitals.is_draining, WORD_DRAINING)
+        | flag(!vitals.is_clear(), WORD_UNCLEAR)
+        | flag(vitals.is_outdated, WORD_OUTDATED)
+        | flag(vitals.is_gone, WORD_GONE)
+}
+
 /// It is leaving.
 const WORD_DRAINING: u32 = 1;
 /// It is down.
 const WORD_DOWN: u32 = 1 << 1;
 /// Something is held against it, which an answer may change.
 const WORD_UNCLEAR: u32 = 1 << 2;
+/// It will be replaced.
+const WORD_OUTDATED: u32 = 1 << 3;
+/// It is no more.
+const WORD_GONE: u32 = 1 << 4;
 
 #[cfg(test)]
 mod tests {
@@ -317,9 +335,11 @@ mod tests {
         let upstream: &Arc<Upstream> = &plan.upstreams[0];
         let ward = Arc::default();
         let node = |written: &String| {
-            let address = written.parse().expect("an address");
-            let roster = RosterNode { written: written.clone(), address, weight: 1, backup: false };
-            let node = Node::new("n", roster, wire::tag::Tagger::new(b"x").tag("n", written, address));
+            let address = NodeAddress::Tcp(written.parse().expect("an address"));
+            let tag = wire::tag::Tagger::new(b"x").tag("n", written, &address);
+            let roster =
+                RosterNode { written: written.clone(), address, instance: None, weight: 1, backup: false };
+            let node = Node::new("n", roster, tag);
             node.put_under(upstream, &ward);
             Arc::new(node)
         };

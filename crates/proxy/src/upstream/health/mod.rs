@@ -78,6 +78,9 @@ async fn tend(node: Weak<Node>) {
     loop {
         // A reload may have taken it out for good; nobody else holds it then.
         let Some(fallen) = node.upgrade() else { return };
+        if fallen.is_gone() {
+            return;
+        }
         if fallen.is_up() {
             fallen.end_tending();
             // It may have fallen between the two, when nobody could tell.

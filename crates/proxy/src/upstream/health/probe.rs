@@ -1,13 +1,12 @@
 //! Asks a node one thing, on a connection of its own, and says what its answer means. Decides nothing about the node.
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use config::plan;
+use config::roster::NodeAddress;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use wire::HeadBounds;
 use wire::answer::{AnswerHead, Asked};
@@ -15,7 +14,8 @@ use wire::body::BodyWalk;
 use wire::engineio::read_open_packet;
 use wire::scan::{HeadScan, Side};
 
-use crate::upstream::connect::is_out_of_files;
+use crate::stream::Stream;
+use crate::upstream::connect::{is_out_of_files, open, says_refused};
 use crate::upstream::health::vitals::Observed;
 use crate::upstream::node::Node;
 
@@ -34,7 +34,7 @@ pub(crate) async fn probe(node: &Node, patience: Duration) -> Option<Observed> {
     let to = To { address: node.address(), host };
     let asking = async {
         match plan.as_ref().and_then(|plan| plan.health.probe.as_ref()) {
-            Some(plan::Probe::Tcp) => TcpStream::connect(to.address).await.map(drop).map_err(Miss::Wire),
+            Some(plan::Probe::Tcp) => open(to.address).await.map(drop).map_err(Miss::Wire),
             Some(plan::Probe::Http { path, statuses, body }) => {
                 let asked = body.as_deref().map_or(0, |_| BODY_BYTES_MAX);
                 let answer = to.get(path.as_bytes(), asked).await?;
@@ -54,9 +54,7 @@ pub(crate) async fn probe(node: &Node, patience: Duration) -> Option<Observed> {
         Ok(Ok(())) => Some(Observed::Reached),
         Ok(Err(Miss::Answer(cause))) => Some(Observed::Missed(cause)),
         Ok(Err(Miss::Wire(error))) if is_out_of_files(&error) => None,
-        Ok(Err(Miss::Wire(error))) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            Some(Observed::Refused)
-        }
+        Ok(Err(Miss::Wire(error))) if says_refused(&error) => Some(Observed::Refused),
         Ok(Err(Miss::Wire(_))) => Some(Observed::Missed("a probe's connection broke")),
         Err(_) => Some(Observed::Missed("no answer to a probe in time")),
     }
@@ -65,7 +63,7 @@ pub(crate) async fn probe(node: &Node, patience: Duration) -> Option<Observed> {
 /// Who is asked.
 #[derive(Clone, Copy)]
 struct To<'a> {
-    address: SocketAddr,
+    address: &'a NodeAddress,
     host: &'a str,
 }
 
@@ -135,11 +133,11 @@ impl To<'_> {
 
     /// Sends `request` and reads the answer, and of its body so many bytes at most.
     async fn ask(&self, request: &[u8], body_bytes: usize) -> Result<Answer, Miss> {
-        let mut tcp = TcpStream::connect(self.address).await.map_err(Miss::Wire)?;
-        tcp.write_all(request).await.map_err(Miss::Wire)?;
+        let mut stream = open(self.address).await.map_err(Miss::Wire)?;
+        stream.write_all(request).await.map_err(Miss::Wire)?;
         let mut inbound = BytesMut::new();
         let head = loop {
-            let head = read_head(&mut tcp, &mut inbound).await?;
+            let head = read_head(&mut stream, &mut inbound).await?;
             if !head.is_interim() {
                 break head;
             }
@@ -153,7 +151,7 @@ impl To<'_> {
             if walked.is_end {
                 break;
             }
-            match tcp.read_buf(&mut inbound).await.map_err(Miss::Wire)? {
+            match stream.read_buf(&mut inbound).await.map_err(Miss::Wire)? {
                 0 if walk.ends_at_close() => break,
                 0 => return Err(Miss::Wire(io::ErrorKind::UnexpectedEof.into())),
                 _ => {}
@@ -163,7 +161,7 @@ impl To<'_> {
     }
 }
 
-async fn read_head(tcp: &mut TcpStream, inbound: &mut BytesMut) -> Result<AnswerHead, Miss> {
+async fn read_head(stream: &mut Stream, inbound: &mut BytesMut) -> Result<AnswerHead, Miss> {
     let bounds =
         HeadBounds { target_bytes_max: 0, head_bytes_max: HEAD_BYTES_MAX, lines_max: HeadBounds::LINES_MAX };
     let mut scan = HeadScan::new(Side::Answer);
@@ -172,7 +170,7 @@ async fn read_head(tcp: &mut TcpStream, inbound: &mut BytesMut) -> Result<Answer
             let asked = Asked { is_head: false, accept: None };
             return AnswerHead::parse(inbound.split_to(length), &bounds, &asked).map_err(|_| NO_HTTP);
         }
-        if tcp.read_buf(inbound).await.map_err(Miss::Wire)? == 0 {
+        if stream.read_buf(inbound).await.map_err(Miss::Wire)? == 0 {
             return Err(Miss::Wire(io::ErrorKind::UnexpectedEof.into()));
         }
     }

@@ -27,6 +27,10 @@ pub(crate) enum Observed {
     ToldToDrain,
     /// Somebody wants it to stay after all.
     ToldToStay,
+    /// It runs what its app is now, or does not.
+    Published { is_current: bool },
+    /// Its process is gone, says whoever started it.
+    Gone,
 }
 
 /// What follows from it.
@@ -71,6 +75,10 @@ pub(crate) struct Vitals {
     state: State,
     /// It is leaving: its sessions go on, nothing new comes.
     pub(crate) is_draining: bool,
+    /// It is a process of an app that will be replaced; new sessions prefer the others up to their even share.
+    pub(crate) is_outdated: bool,
+    /// It was a process of an app, and is no more.
+    pub(crate) is_gone: bool,
     /// Why it is up or down.
     pub(crate) cause: &'static str,
     pub(crate) since: Instant,
@@ -157,6 +165,8 @@ impl Vitals {
         Self {
             state: CLEAR,
             is_draining: false,
+            is_outdated: false,
+            is_gone: false,
             cause: "no failure yet",
             since: now,
             has_changed: false,
@@ -214,7 +224,20 @@ impl Vitals {
         now: Instant,
     ) -> Change {
         match observed {
-            Observed::ToldToDrain | Observed::ToldToStay => self.told(observed == Observed::ToldToDrain),
+            Observed::ToldToDrain => self.told(true),
+            Observed::ToldToStay => self.told(false),
+            Observed::Published { is_current } => {
+                self.is_outdated = !is_current;
+                Change::Nothing
+            }
+            Observed::Gone => {
+                let was_up = self.is_up();
+                self.is_gone = true;
+                self.fall(By::Refusal, "its process has ended", rules, now);
+                if was_up { Change::Fell } else { Change::Nothing }
+            }
+            // Nothing that was said before brings the dead back.
+            _ if self.is_gone => Change::Nothing,
             _ => match self.state {
                 State::Up { failures, errors, missed } => {
                     let held = Held { failures, errors, missed };

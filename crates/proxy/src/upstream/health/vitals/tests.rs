@@ -175,6 +175,25 @@ fn draining_and_health_do_not_touch_each_other() {
     assert!(vitals.is_draining && vitals.is_up());
 }
 
+#[test]
+fn what_is_said_of_a_process_touches_nothing_else() {
+    let mut vitals = check(
+        Rules::default(),
+        &[
+            (0.0, Observed::Published { is_current: false }, Nothing),
+            (0.1, Observed::ToldToDrain, Change::BeganToLeave),
+            (0.2, Answered, Nothing),
+        ],
+    );
+    assert!(vitals.is_outdated && vitals.is_draining && vitals.is_up() && !vitals.is_gone);
+    let now = Instant::now() + s(60.0);
+    note(&mut vitals, Observed::Published { is_current: true }, now);
+    assert!(!vitals.is_outdated && vitals.is_draining);
+    assert_eq!(note(&mut vitals, Observed::Gone, now), Fell);
+    assert_eq!(note(&mut vitals, Reached, now + s(60.0)), Nothing);
+    assert!(vitals.is_gone && !vitals.is_up());
+}
+
 /// Whatever is seen in whatever order: without a refusal, two changes are two intervals apart.
 #[test]
 fn a_flapping_node_changes_no_more_often_than_it_may() {

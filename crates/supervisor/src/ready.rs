@@ -30,6 +30,8 @@ pub async fn until_ready(process: &Process, when: &ReadyWhen, deadline: Instant)
     let address = process.address();
     let began = Instant::now();
     let mut last = match when {
+        // It was started, or there would be no process.
+        ReadyWhen::Running => return Ok(()),
         ReadyWhen::Told => {
             if timeout_at(deadline, process.told_ready()).await.is_ok() {
                 return Ok(());
@@ -91,7 +93,7 @@ async fn attempt(address: &InstanceAddress, when: &ReadyWhen) -> Result<(), Stri
 
 async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin, when: &ReadyWhen) -> Result<(), String> {
     match when {
-        ReadyWhen::Port | ReadyWhen::Told => Ok(()),
+        ReadyWhen::Port | ReadyWhen::Told | ReadyWhen::Running => Ok(()),
         ReadyWhen::Http { path, status } => {
             let answer = get(&mut stream, path).await?;
             let is_wanted =

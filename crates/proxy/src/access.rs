@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use config::plan::LogFormat;
+use config::roster::NodeAddress;
 use time::OffsetDateTime;
 use time::macros::format_description;
 use tokio::time::Instant;
@@ -204,7 +205,10 @@ fn tunnel_json(record: &TunnelRecord, moment: Moment<'_>, out: &mut Vec<u8>) {
 fn node_json(node: &Node, line: &mut JsonLine<'_>) {
     line.text("upstream", node.upstream.as_bytes());
     line.text("node", node.roster.written.as_bytes());
-    line.address("address", node.address());
+    match node.address() {
+        NodeAddress::Tcp(address) => line.address("address", *address),
+        unix @ NodeAddress::Unix(_) => line.text("address", unix.to_string().as_bytes()),
+    }
 }
 
 fn exchange_combined(record: &Record, head: &RequestHead, moment: Moment<'_>, out: &mut Vec<u8>) {

@@ -2,6 +2,7 @@
 //!
 //! [`load`] and [`parse`] give a plan, or everything that is wrong with the file, all of it at once.
 
+pub mod app;
 pub mod diff;
 mod file;
 pub mod limits;

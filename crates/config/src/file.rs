@@ -12,6 +12,7 @@ use crate::limits::Limits;
 use crate::plan::{AccessLog, Admin, AdminSocket, Log, Plan, Secret, Timeouts};
 use crate::problem::{Problem, Problems, Report, Severity};
 
+mod choices;
 pub(crate) mod declared;
 mod drain;
 mod fields;

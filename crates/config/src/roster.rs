@@ -2,6 +2,8 @@
 //! The control thread writes it, the data plane reads it.
 
 use std::net::SocketAddr;
+
+use crate::plan::NodeBounds;
 use std::path::PathBuf;
 
 /// One node that exists.
@@ -15,6 +17,8 @@ pub struct RosterNode {
     pub weight: u32,
     /// See [`crate::plan::NodeSpec::backup`].
     pub backup: bool,
+    /// See [`crate::plan::NodeSpec::bounds`].
+    pub bounds: NodeBounds,
 }
 
 /// The nodes of one upstream, in the order of the file and then of their addresses; none twice.

@@ -8,6 +8,7 @@ use config::plan::Plan;
 use tokio::sync::Notify;
 
 use crate::access;
+use crate::instances;
 use crate::listener::{self, Bound};
 use crate::run::{Listening, Proxy, StartProblem, connections_max, resolve_all};
 use crate::shared::{ListenId, ListenNow, Snapshot};
@@ -28,11 +29,15 @@ impl Proxy {
             None
         };
         let bound = bind_new(&plan, &change)?;
-        let (rosters, is_complete) = resolve_all(&before, &plan.upstreams).await;
-        // From here on nothing fails.
+        let (mut rosters, is_complete) = resolve_all(&before, &plan.upstreams).await;
+        // From here on nothing fails, and nothing is waited for.
+        // Apps may have got other instances while names were looked up.
+        let before = self.inner.shared.snapshot.load_full();
+        instances::fill_in(&mut rosters, &plan.upstreams, &self.inner.shared.instances());
         let listens = self.listens_now(&plan, &change, tls);
         self.adjust_connections(&before.plan, &plan);
         let next = before.replanned(plan.clone(), listens.clone(), &rosters);
+        instances::tell(&next, &self.inner.shared.instances());
         self.inner.shared.snapshot.store(Arc::new(next));
         if let Some(log) = log {
             self.inner.shared.log.store(Arc::new(log.sink()));

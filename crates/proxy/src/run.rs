@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use crate::access;
 use crate::bell::{Order, Reason};
 use crate::drain::Drain;
 use crate::drain::schedule::Schedule;
+use crate::instances;
 use crate::listener::{self, Workers};
 use crate::record::Counters;
 use crate::shared::{ListenId, ListenNow, Shared, Snapshot};
@@ -124,6 +125,7 @@ impl Proxy {
             log: ArcSwap::from_pointee(log.sink()),
             fallen,
             drain: Drain::new(),
+            instances: Mutex::default(),
             counters: (0..count).map(|_| Arc::default()).collect(),
         });
         let is_complete = publish_rosters(&shared).await;
@@ -266,20 +268,24 @@ async fn send_tunnels_away(shared: Arc<Shared>, window: Duration, until: Instant
 /// Looks up every name and publishes the nodes. `false` if a name has no address yet.
 async fn publish_rosters(shared: &Shared) -> bool {
     let snapshot = shared.snapshot.load_full();
-    let (rosters, is_complete) = resolve_all(&snapshot, &snapshot.plan.upstreams).await;
+    let (mut rosters, is_complete) = resolve_all(&snapshot, &snapshot.plan.upstreams).await;
+    // What came between is newer than what was asked here, and the names are asked again.
+    if !Arc::ptr_eq(&snapshot, &shared.snapshot.load()) {
+        return false;
+    }
+    instances::fill_in(&mut rosters, &snapshot.plan.upstreams, &shared.instances());
     let is_news = snapshot
         .upstreams
         .iter()
         .zip(&rosters)
         .any(|(upstream, roster)| !upstream.nodes.iter().map(|node| &node.roster).eq(&roster.nodes));
-    // A reload may have come between; what it published is newer than what was asked here.
-    if is_news && Arc::ptr_eq(&snapshot, &shared.snapshot.load()) {
+    if is_news {
         shared.snapshot.store(Arc::new(snapshot.with_rosters(&rosters)));
     }
     is_complete
 }
 
-/// The nodes of every upstream of a plan. A name that does not resolve now keeps the addresses it has in `before`.
+/// The nodes of every upstream of a plan that lists them; those that an app feeds are left empty. A name that does not resolve now keeps the addresses it has in `before`.
 pub(crate) async fn resolve_all(before: &Snapshot, upstreams: &[Arc<plan::Upstream>]) -> (Vec<Roster>, bool) {
     let mut rosters = Vec::new();
     let mut is_complete = true;

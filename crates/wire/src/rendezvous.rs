@@ -5,8 +5,8 @@
 //! D. Thaler and C. Ravishankar, "Using Name-Based Mappings to Increase Hit Rates", 1998; for the weights C. Schindelhauer
 //! and G. Schomaker, "Weighted Distributed Hash Tables", 2005.
 
+use std::fmt::Display;
 use std::hash::Hasher;
-use std::net::SocketAddr;
 
 use siphasher::sip::SipHasher13;
 
@@ -19,7 +19,7 @@ pub struct Score {
 }
 
 /// What a node is in every score: its name as written in the file, and the address that name resolved to.
-pub fn seed(written: &str, address: SocketAddr) -> u64 {
+pub fn seed(written: &str, address: impl Display) -> u64 {
     let mut hasher = SipHasher13::new();
     for part in [written, &address.to_string()] {
         hasher.write(part.as_bytes());
@@ -60,6 +60,8 @@ const TWO_TO_THE_64: f64 = 18_446_744_073_709_551_616.0;
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     fn node(port: u16) -> u64 {
@@ -75,7 +77,7 @@ mod tests {
     /// by another implementation too.
     #[test]
     fn the_numbers_are_fixed() {
-        let address = "[2001:db8::1]:3000".parse().unwrap();
+        let address: SocketAddr = "[2001:db8::1]:3000".parse().unwrap();
         assert_eq!(
             seed("a.example.com:3000", SocketAddr::from(([10, 0, 0, 1], 3000))),
             9_180_482_942_816_974_269

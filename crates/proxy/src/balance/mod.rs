@@ -77,8 +77,8 @@ pub(crate) enum Unpicked {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Fit {
     Ready,
-    /// It would be, but has just come back and has had its share.
-    Newcomer,
+    /// It would be, but others come first: it has just come back and has had its share, or it will be replaced soon.
+    Second,
     /// Stands in for those that are down or full.
     Backup,
     /// It is up, and carries as much as it may.
@@ -105,11 +105,15 @@ pub(crate) struct Cursors([Cursor; LANES]);
 /// Picks a node, and says its index.
 pub(crate) fn pick(ask: &Ask<'_>, policy: Policy, cursor: &Cursor) -> Result<usize, Unpicked> {
     match policy {
+        Policy::Hash(key) => hash::pick(ask, key),
+        // While processes of an app are being replaced, what is placed on an old one has to move again.
+        _ if ask.begins == Begins::Session && ask.nodes.iter().any(|node| node.is_outdated()) => {
+            least::pick(ask, Load::Sessions, cursor)
+        }
         Policy::Least(load) => least::pick(ask, load, cursor),
         Policy::InTurn => turns::pick(ask, cursor),
         Policy::RandomTwo => two::less_busy(ask, cursor),
         Policy::PeakEwma(now) => two::sooner(ask, now, cursor),
-        Policy::Hash(key) => hash::pick(ask, key),
     }
 }
 
@@ -126,7 +130,7 @@ impl Load {
 impl Ask<'_> {
     /// Whether a node that was chosen by something else than a policy can have this.
     pub(crate) fn admits(&self, index: usize) -> bool {
-        matches!(self.fit(index), Fit::Ready | Fit::Newcomer | Fit::Backup)
+        matches!(self.fit(index), Fit::Ready | Fit::Second | Fit::Backup)
     }
 
     fn fit(&self, index: usize) -> Fit {
@@ -153,7 +157,7 @@ impl Ask<'_> {
             }
         }
         match best {
-            Fit::Ready | Fit::Newcomer | Fit::Backup | Fit::Down => Ok(best),
+            Fit::Ready | Fit::Second | Fit::Backup | Fit::Down => Ok(best),
             Fit::Full => Err(Unpicked::AllFull),
             Fit::Out => Err(Unpicked::Nobody),
         }
@@ -180,7 +184,7 @@ impl Ask<'_> {
             }
         }
         match best {
-            Some((Fit::Ready | Fit::Newcomer | Fit::Backup | Fit::Down, _, index)) => Ok(index),
+            Some((Fit::Ready | Fit::Second | Fit::Backup | Fit::Down, _, index)) => Ok(index),
             Some((Fit::Full, ..)) => Err(Unpicked::AllFull),
             Some((Fit::Out, ..)) | None => Err(Unpicked::Nobody),
         }

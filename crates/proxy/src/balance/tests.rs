@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use config::plan::NodeBounds;
+use config::roster::RosterNode;
 
 use super::*;
 use crate::upstream::node::{InFlight, InSession, Observed};
@@ -14,7 +15,8 @@ const PICKS: usize = 100_000;
 
 fn node(port: usize, weight: u32, backup: bool, bounds: NodeBounds) -> Arc<Node> {
     let address = SocketAddr::from(([127, 0, 0, 1], port as u16));
-    let roster = config::roster::RosterNode { written: port.to_string(), address, weight, backup, bounds };
+    let written = port.to_string();
+    let roster = RosterNode { written, address: address.into(), instance: None, weight, backup, bounds };
     let tag = wire::tag::Tagger::new(b"x").tag("nodes", &roster.written, address);
     Arc::new(Node::new("nodes", roster, tag))
 }
@@ -378,6 +380,40 @@ fn a_newcomer_gets_at_most_twice_its_even_share_of_sessions() {
         std::mem::forget(held);
     }
     assert!((900..1_100).contains(&total), "its even share over the whole ramp: {total} of 10,000");
+}
+
+#[test]
+fn new_sessions_prefer_what_stays_up_to_its_even_share() {
+    let pool = Pool::weighing(&[1; 4]);
+    for old in &pool.nodes[..3] {
+        old.observe(Observed::Published { is_current: false });
+    }
+    // The one that stays already carries more than any other, but less than its share.
+    let held: Vec<InSession> = [(0, 1), (1, 9), (2, 9), (3, 4)]
+        .into_iter()
+        .flat_map(|(index, count): (usize, usize)| (0..count).map(move |_| index))
+        .map(|index| InSession::new(pool.nodes[index].clone()))
+        .collect();
+    let three = pool.sessions(3);
+    assert_eq!(pool.carried(), [1, 9, 9, 7], "(23 + 3) / 4");
+    drop(three);
+    // Beyond its share the least loaded gets it, whoever that is.
+    let ten = pool.sessions(10);
+    assert_eq!(pool.carried(), [6, 9, 9, 9]);
+    drop(ten);
+    // Whatever else spreads them: what goes to an old one has to move again.
+    let ask = pool.ask(Begins::Session, &[]);
+    for policy in [Policy::InTurn, Policy::RandomTwo, by_latency(0)] {
+        assert_eq!(pick(&ask, policy, &pool.cursor), Ok(3), "{policy:?}");
+    }
+    // Requests that begin no session do not care.
+    let mut picks: Vec<_> = (0..4).map(|_| pool.request(Policy::Least(Load::InFlight)).unwrap()).collect();
+    picks.sort_unstable();
+    assert_eq!(picks, [0, 1, 2, 3]);
+    pool.nodes[3].observe(Observed::ToldToDrain);
+    let _one = pool.sessions(1);
+    assert_eq!(pool.carried(), [2, 9, 9, 4], "if none stays, old ones serve");
+    drop(held);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use config::plan::{NodeHost, NodeSpec};
-use config::roster::{Roster, RosterNode};
+use config::roster::{NodeAddress, Roster, RosterNode};
 
 /// The nodes of one upstream, and whether every name has resolved.
 #[derive(Debug)]
@@ -24,8 +24,7 @@ pub(crate) async fn resolve(specs: &[NodeSpec], known: &[RosterNode]) -> Resolve
             NodeHost::Name(name) => look_up(name, spec.port).await,
         };
         if addresses.is_empty() {
-            addresses =
-                known.iter().filter(|node| node.written == spec.written).map(|node| node.address).collect();
+            addresses = known.iter().filter(|node| node.written == spec.written).filter_map(tcp_of).collect();
         }
         resolved.is_complete &= !addresses.is_empty();
         // Resolvers rotate their answers; the order here decides nothing but must not change what is compared.
@@ -34,17 +33,26 @@ pub(crate) async fn resolve(specs: &[NodeSpec], known: &[RosterNode]) -> Resolve
         for address in addresses {
             let node = RosterNode {
                 written: spec.written.clone(),
-                address,
+                address: address.into(),
+                instance: None,
                 weight: spec.weight,
                 backup: spec.backup,
                 bounds: spec.bounds,
             };
-            if resolved.roster.nodes.iter().all(|known| known.address != address) {
+            if resolved.roster.nodes.iter().all(|known| known.address != node.address) {
                 resolved.roster.nodes.push(node);
             }
         }
     }
     resolved
+}
+
+/// What a name has resolved to.
+fn tcp_of(node: &RosterNode) -> Option<SocketAddr> {
+    match node.address {
+        NodeAddress::Tcp(address) => Some(address),
+        NodeAddress::Unix(_) => None,
+    }
 }
 
 async fn look_up(name: &str, port: u16) -> Vec<SocketAddr> {

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
 use wire::engineio::CloseScan;
 use wire::request::{Method, RequestBody, RequestHead};
 
@@ -18,10 +17,10 @@ use crate::registry::{Address, Begun, SessionUse, Use};
 use crate::reply;
 use crate::shared::Snapshot;
 use crate::sticky::{InPlace, Opening, Place, Wish};
-use crate::upstream::Upstream;
 use crate::upstream::connect::connect;
 use crate::upstream::node::{InSession, Node, Observed};
 use crate::upstream::pool::Lease;
+use crate::upstream::{Asked, Upstream};
 use crate::worker::Worker;
 
 /// What stays the same from attempt to attempt.
@@ -105,11 +104,12 @@ fn choose(
     tried: &[usize],
 ) -> Result<(usize, Option<InSession>), Unpicked> {
     let upstream = request.upstream;
+    let asked = Asked { wish, tried, now: request.reply.alarm.now() };
     if begins_session {
-        return upstream.claim_session(wish, tried).map(|(index, in_session)| (index, Some(in_session)));
+        return upstream.claim_session(asked).map(|(index, in_session)| (index, Some(in_session)));
     }
     let cursor = request.worker.cursors.of(upstream.number);
-    upstream.choose(wish, tried, cursor).map(|index| (index, None))
+    upstream.choose(asked, cursor).map(|index| (index, None))
 }
 
 fn purpose_of(opening: Option<Opening>, in_session: Option<InSession>) -> Purpose {
@@ -134,7 +134,7 @@ async fn at_its_node(
     let registry = &request.upstream.registry;
     let how = use_of(request.head);
     let registered = || SessionUse { registry: registry.clone(), sid: place.sid.clone(), how };
-    let begun = registry.begin(&place.sid, &place.node, how, Instant::now());
+    let begun = registry.begin(&place.sid, &place.node, how, request.reply.alarm.now());
     let first_use = registered();
     let Begun::Open { silence } = begun else {
         let told = goodbye(request, how, body, record).await;
@@ -157,7 +157,7 @@ async fn at_its_node(
     let exchanged = match first {
         // An idle connection that died under a poll: the node has not seen it, or has already closed the session.
         Err(Fault::Origin(OriginFault::ClosedUnanswered { reused: true })) if request.is_repeatable() => {
-            registry.begin(&place.sid, &place.node, how, Instant::now());
+            registry.begin(&place.sid, &place.node, how, request.reply.alarm.now());
             one(request, to(true), Purpose::Session(session(registered())), body, record).await
         }
         other => other,
@@ -250,7 +250,7 @@ async fn lease(request: &Request<'_>, To { node, fresh }: To<'_>) -> Result<Leas
     if fresh {
         // What died took its siblings with it more often than not.
         worker.pool.forget(node);
-    } else if let Some(lease) = worker.pool.take(node, !request.is_repeatable(), Instant::now()) {
+    } else if let Some(lease) = worker.pool.take(node, !request.is_repeatable(), request.reply.alarm.now()) {
         return Ok(lease);
     }
     connect(node, request.upstream.plan.timeouts.connect).await

@@ -43,12 +43,11 @@ fn value_of<'a>(pair: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 mod tests {
     use super::*;
     use crate::HeadBounds;
-    use bytes::BytesMut;
 
     fn head(lines: &str) -> RequestHead {
         let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
         let bounds = HeadBounds { target_bytes_max: 100, head_bytes_max: 1000, lines_max: 20 };
-        RequestHead::parse(BytesMut::from(head.as_bytes()), &bounds).unwrap()
+        RequestHead::parse(head.as_bytes(), &bounds).unwrap()
     }
 
     #[test]

@@ -42,6 +42,15 @@ pub(crate) struct Upstream {
     choosing: Arc<Mutex<Cursor>>,
 }
 
+/// What a node is chosen by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub(crate) wish: Wish,
+    /// Nodes that have failed this request already.
+    pub(crate) tried: &'a [usize],
+    pub(crate) now: Instant,
+}
+
 impl Upstream {
     pub(crate) fn new(plan: Arc<plan::Upstream>, number: usize, sessions_max: usize) -> Self {
         Self {
@@ -111,18 +120,19 @@ impl Upstream {
     }
 
     /// Chooses a node for a request that begins no session. `cursor` is its worker's.
-    pub(crate) fn choose(&self, wish: Wish, tried: &[usize], cursor: &Cursor) -> Result<usize, Unpicked> {
-        self.pick(wish, tried, Begins::Request, cursor)
+    pub(crate) fn choose(&self, asked: Asked<'_>, cursor: &Cursor) -> Result<usize, Unpicked> {
+        self.pick(asked, Begins::Request, cursor)
     }
 
     /// Chooses a node for a new session, which counts from now on.
-    pub(crate) fn claim_session(&self, wish: Wish, tried: &[usize]) -> Result<(usize, InSession), Unpicked> {
+    pub(crate) fn claim_session(&self, asked: Asked<'_>) -> Result<(usize, InSession), Unpicked> {
         let cursor = self.choosing.lock().unwrap_or_else(PoisonError::into_inner);
-        let index = self.pick(wish, tried, Begins::Session, &cursor)?;
+        let index = self.pick(asked, Begins::Session, &cursor)?;
         Ok((index, InSession::new(self.nodes[index].clone())))
     }
 
-    fn pick(&self, wish: Wish, tried: &[usize], begins: Begins, cursor: &Cursor) -> Result<usize, Unpicked> {
+    fn pick(&self, asked: Asked<'_>, begins: Begins, cursor: &Cursor) -> Result<usize, Unpicked> {
+        let Asked { wish, tried, now } = asked;
         // What a client has on a node is out of its reach anywhere else; a session that is yet to begin is not.
         let heeds_bounds = begins == Begins::Session || !wish.is_sticky();
         let ask = Ask { nodes: &self.nodes, turns: &self.turns, tried, begins, heeds_bounds };
@@ -131,18 +141,18 @@ impl Upstream {
             Wish::Key { key, .. } => balance::pick(&ask, Policy::Hash(key), cursor),
             Wish::Node(_) => {
                 let ask = Ask { heeds_bounds: true, ..ask };
-                balance::pick(&ask, self.policy(begins), cursor)
+                balance::pick(&ask, self.policy(begins, now), cursor)
             }
-            Wish::None => balance::pick(&ask, self.policy(begins), cursor),
+            Wish::None => balance::pick(&ask, self.policy(begins, now), cursor),
         }
     }
 
-    fn policy(&self, begins: Begins) -> Policy {
+    fn policy(&self, begins: Begins, now: Instant) -> Policy {
         match (&self.plan.balance, begins) {
             (plan::Balance::RoundRobin, _) => Policy::InTurn,
             (plan::Balance::LeastRequests, _) => Policy::Least(Load::Connections),
             (plan::Balance::RandomTwo, _) => Policy::RandomTwo,
-            (plan::Balance::PeakEwma, _) => Policy::PeakEwma(Instant::now()),
+            (plan::Balance::PeakEwma, _) => Policy::PeakEwma(now),
             // A request that does not say what is hashed goes where there is room.
             (plan::Balance::LeastSessions | plan::Balance::Hash(_), Begins::Session) => {
                 Policy::Least(Load::Sessions)

@@ -16,6 +16,7 @@ mod app;
 mod app_keys;
 mod app_kinds;
 mod care;
+mod choices;
 pub(crate) mod declared;
 mod drain;
 mod fields;

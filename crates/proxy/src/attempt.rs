@@ -8,21 +8,21 @@ use tokio::time::{Instant, sleep};
 use wire::engineio::CloseScan;
 use wire::request::{Method, RequestBody, RequestHead};
 
-use crate::balance::{self, Load};
 use crate::conversation::Exchanged;
 use crate::ends::{BodySource, ReplySink};
 use crate::exchange::{self, Purpose, Session, TunnelSession};
 use crate::fault::{ClientFault, Fault, OriginFault, OurFault, Retry};
+use crate::gate::Overrun;
 use crate::record::{self, Record};
 use crate::registry::{Address, Begun, SessionUse, Use};
 use crate::reply;
 use crate::shared::Snapshot;
-use crate::sticky::{InPlace, Opening, Place};
-use crate::upstream::Upstream;
+use crate::sticky::{InPlace, Opening, Place, Wish};
 use crate::upstream::connect::connect;
 use crate::upstream::health::vitals::{Change, Observed};
 use crate::upstream::node::{InSession, Node};
 use crate::upstream::pool::Lease;
+use crate::upstream::{Asked, Upstream};
 use crate::worker::Worker;
 
 /// What stays the same from attempt to attempt.
@@ -54,36 +54,53 @@ pub(crate) async fn until_answered(
     request.upstream.budget.count(request.worker.slot);
     match place {
         Place::Session(in_place) => at_its_node(request, in_place, body, record).await,
-        Place::NewSession(opening) => anywhere(request, Some(opening), body, record).await,
-        Place::Anywhere => anywhere(request, None, body, record).await,
+        Place::NewSession(opening, wish) => {
+            anywhere(request, Seeks { opening: Some(opening), wish }, body, record).await
+        }
+        Place::Anywhere(wish) => anywhere(request, Seeks { opening: None, wish }, body, record).await,
         Place::Nowhere => Err(OurFault::SessionUnknown.into()),
     }
 }
 
-/// A request that any node may answer, and that may begin a session there. While none can be reached it waits, if the
-/// upstream says so.
+/// What a request without a session wants.
+#[derive(Debug, Clone, Copy)]
+struct Seeks {
+    /// A session begins with it.
+    opening: Option<Opening>,
+    wish: Wish,
+}
+
+/// A request that any node may answer, and that may begin a session there. While all are full, or none can be reached,
+/// it waits for as long as the upstream says.
 async fn anywhere(
     request: &Request<'_>,
-    opening: Option<Opening>,
+    seeks: Seeks,
     body: &mut BodySource<'_>,
     record: &mut Record,
 ) -> Result<Exchanged, Fault> {
-    if opening.is_some() {
+    if seeks.opening.is_some() {
         record.sticky = record::Sticky::Handshake;
     }
-    let until = Instant::now() + request.upstream.plan.admission.down_wait;
+    let begun = request.reply.alarm.now();
     loop {
-        let fault = match at_any(request, opening, body, record).await {
+        let fault = match at_any(request, seeks, body, record).await {
             Ok(exchanged) => return Ok(exchanged),
             Err(fault) => fault,
         };
-        let is_soon_over = fault.retry() == Retry::NothingSent || fault == Fault::Ours(OurFault::NoNode);
-        if !is_soon_over || Instant::now() + DOWN_PAUSE > until || request.worker.is_leaving() {
+        let admission = &request.upstream.plan.admission;
+        let (patience, pause) = match fault {
+            Fault::Ours(OurFault::AllFull) => (admission.full_wait, FULL_PAUSE),
+            Fault::Ours(OurFault::NoNode) => (admission.down_wait, DOWN_PAUSE),
+            fault if fault.retry() == Retry::NothingSent => (admission.down_wait, DOWN_PAUSE),
+            fault => return Err(fault),
+        };
+        if request.reply.alarm.now() + pause > begun + patience || request.worker.is_leaving() {
             return Err(fault);
         }
         tokio::select! {
             () = body.client_gone() => return Err(ClientFault::Gone.into()),
-            () = sleep(DOWN_PAUSE) => {}
+            () = request.worker.leaves() => return Err(fault),
+            () = sleep(pause) => {}
         }
     }
 }
@@ -91,7 +108,7 @@ async fn anywhere(
 /// Asks one node after the other, each once.
 async fn at_any(
     request: &Request<'_>,
-    opening: Option<Opening>,
+    seeks: Seeks,
     body: &mut BodySource<'_>,
     record: &mut Record,
 ) -> Result<Exchanged, Fault> {
@@ -102,7 +119,16 @@ async fn at_any(
     // A connection that died in the pool says nothing of its node, and costs none of the attempts; but not for ever.
     let mut stale = 0;
     while tried.len() < attempts_max && stale < STALE_MAX {
-        let Some((index, in_session)) = choose(request, opening.is_some(), &tried) else { break };
+        let (index, in_session) = match choose(request, seeks, &tried, body).await {
+            Ok(chosen) => chosen,
+            Err(unchosen) if tried.is_empty() || matches!(unchosen, Fault::Client(_)) => {
+                return Err(unchosen);
+            }
+            Err(_) => break,
+        };
+        if let Some(sticky) = seeks.wish.decided(index) {
+            record.sticky = sticky;
+        }
         // What was never sent, or only to a connection that was dead, is no second try.
         let is_second_try = fault.retry() == Retry::IfSafe && !is_stale(fault);
         if is_second_try && !request.upstream.budget.allows(plan.admission.retry_percent) {
@@ -115,7 +141,7 @@ async fn at_any(
                 && request.upstream.has_another(index, &tried)
         };
         let hurried = Request { answer_within: plan.try_timeout.filter(|_| may_move()), ..*request };
-        let purpose = purpose_of(opening, in_session);
+        let purpose = purpose_of(seeks.opening, in_session);
         fault = match one(&hurried, To { node, fresh: stale > 0 }, purpose, body, record).await {
             Ok(exchanged) => return Ok(exchanged),
             Err(fault) => fault,
@@ -132,18 +158,30 @@ async fn at_any(
     Err(fault)
 }
 
-/// The least loaded node that was not tried, and the session's place on it if it begins one.
-fn choose(
+/// A node that was not tried, and the session's place on it if it begins one; that may have to wait for its turn.
+async fn choose(
     request: &Request<'_>,
-    begins_session: bool,
+    seeks: Seeks,
     tried: &[usize],
-) -> Option<(usize, Option<InSession>)> {
-    if begins_session {
-        let (index, in_session) = request.upstream.claim_session(tried)?;
-        return Some((index, Some(in_session)));
+    body: &mut BodySource<'_>,
+) -> Result<(usize, Option<InSession>), Fault> {
+    let upstream = request.upstream;
+    let asked = Asked { wish: seeks.wish, tried, now: request.reply.alarm.now() };
+    if seeks.opening.is_none() {
+        let cursor = request.worker.cursors.of(upstream.number);
+        return Ok((upstream.choose(asked, cursor)?, None));
     }
-    let index = balance::pick(&request.upstream.nodes, tried, Load::InFlight, &request.worker.cursor)?;
-    Some((index, None))
+    let claimed = match upstream.plan.admission.handshake_rate {
+        None => upstream.claim_session(asked),
+        Some(rate) => tokio::select! {
+            biased;
+            turn = upstream.claim_in_turn(asked, rate) => turn.map_err(|Overrun| OurFault::Overrun)?,
+            () = body.client_gone() => return Err(ClientFault::Gone.into()),
+            () = request.worker.leaves() => return Err(OurFault::Leaving.into()),
+        },
+    };
+    let (index, in_session) = claimed?;
+    Ok((index, Some(in_session)))
 }
 
 fn purpose_of(opening: Option<Opening>, in_session: Option<InSession>) -> Purpose {
@@ -298,7 +336,7 @@ impl Tally {
         let outliers = &request.upstream.plan.outliers;
         let is_wanted = (outliers.error_percent > 0 || outliers.latency_factor > 0)
             && !matches!(purpose, Purpose::Session(_));
-        is_wanted.then(|| Self { begun: Instant::now(), slot: request.worker.slot })
+        is_wanted.then(|| Self { begun: request.reply.alarm.now(), slot: request.worker.slot })
     }
 
     fn end(self, node: &Node, outcome: &Result<Exchanged, Fault>, record: &Record) {
@@ -375,6 +413,8 @@ pub(crate) fn answer_patience(request: &Request<'_>, purpose: &Purpose) -> Durat
 const STALE_MAX: usize = 2;
 /// For a session whose handshake another tidelock saw, on a node whose settings are not known yet.
 const SILENCE_UNKNOWN: Duration = Duration::from_secs(600);
+/// While all nodes are full, one is looked for so often.
+const FULL_PAUSE: Duration = Duration::from_millis(20);
 /// While no node can be reached, one is tried so often.
 const DOWN_PAUSE: Duration = Duration::from_millis(100);
 const SLACK: Duration = Duration::from_secs(5);

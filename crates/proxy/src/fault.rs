@@ -3,6 +3,8 @@
 
 use wire::Malformed;
 
+use crate::balance::Unpicked;
+
 /// Why an exchange failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -50,6 +52,12 @@ pub(crate) enum OurFault {
     NoRoute,
     /// The upstream has no node: no name has resolved yet.
     NoNode,
+    /// Every node of the upstream that is up carries as much as it may.
+    AllFull,
+    /// More sessions begin than the nodes take, so that this one would wait for too long.
+    Overrun,
+    /// It waited for its turn, and the proxy began to leave.
+    Leaving,
     /// The open-file limit is reached.
     NoFiles,
     /// The session's node is not in the pool, or no tidelock has heard of the session.
@@ -98,7 +106,13 @@ impl Fault {
                 | OriginFault::BodyTimedOut,
             ) => Some(502),
             Self::Ours(OurFault::NoRoute) => Some(404),
-            Self::Ours(OurFault::NoNode | OurFault::NoFiles) => Some(503),
+            Self::Ours(
+                OurFault::NoNode
+                | OurFault::AllFull
+                | OurFault::Overrun
+                | OurFault::Leaving
+                | OurFault::NoFiles,
+            ) => Some(503),
             Self::Ours(OurFault::SessionUnknown) => Some(400),
         }
     }
@@ -120,6 +134,9 @@ impl Fault {
             Self::Origin(OriginFault::BodyTimedOut) => "node stopped in its answer",
             Self::Ours(OurFault::NoRoute) => "no route for this host and path",
             Self::Ours(OurFault::NoNode) => "no node is known yet",
+            Self::Ours(OurFault::AllFull) => "every node is full",
+            Self::Ours(OurFault::Overrun) => "too many sessions begin at once",
+            Self::Ours(OurFault::Leaving) => "tidelock is leaving",
             Self::Ours(OurFault::NoFiles) => "out of open files",
             Self::Ours(OurFault::SessionUnknown) => "Session ID unknown",
         }
@@ -149,6 +166,15 @@ impl From<ClientFault> for Fault {
 impl From<OriginFault> for Fault {
     fn from(fault: OriginFault) -> Self {
         Self::Origin(fault)
+    }
+}
+
+impl From<Unpicked> for Fault {
+    fn from(unpicked: Unpicked) -> Self {
+        match unpicked {
+            Unpicked::AllFull => Self::Ours(OurFault::AllFull),
+            Unpicked::Nobody => Self::Ours(OurFault::NoNode),
+        }
     }
 }
 

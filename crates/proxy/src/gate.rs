@@ -113,7 +113,8 @@ impl Gate {
     }
 
     /// How many wait.
-    pub(crate) fn waiting(&self) -> usize {
+    #[cfg(test)]
+    fn waiting(&self) -> usize {
         self.line().waiting.len()
     }
 
@@ -286,7 +287,11 @@ mod tests {
                     while let Some(came_in) = coming.join_next().await {
                         entered += usize::from(came_in.expect("no panic"));
                     }
-                    assert_eq!(crowd.taken.borrow().len(), entered, "a turn is taken by somebody who is there");
+                    assert_eq!(
+                        crowd.taken.borrow().len(),
+                        entered,
+                        "a turn is taken by somebody who is there"
+                    );
                     // A timer's last millisecond is all that it may be off by.
                     assert!(crowd.most_in_a_second() <= 201, "seed {seed}: {}", crowd.most_in_a_second());
                     assert!(entered > 400, "seed {seed}: {entered}");

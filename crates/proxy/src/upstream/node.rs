@@ -7,9 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use config::plan;
 use config::roster::{NodeAddress, RosterNode};
 use tokio::time::Instant;
+use wire::rendezvous;
 use wire::tag::Tag;
 
+use crate::balance::{Begins, Latency};
 use crate::bell::Bells;
+use crate::gate::Pace;
 use crate::upstream::health::outlier::Tallies;
 pub(crate) use crate::upstream::health::vitals::Observed;
 use crate::upstream::health::vitals::{Change, Rules, SHARE_FULL, Spare, Vitals};
@@ -29,6 +32,8 @@ pub(crate) struct Node {
     tended: AtomicBool,
     /// How its exchanges went.
     pub(crate) tallies: Tallies,
+    /// When it takes its next new session, where there is a rate.
+    pub(crate) pace: Mutex<Pace>,
     in_flight: AtomicUsize,
     sessions: AtomicUsize,
     /// The tunnels to it, each of which can be told to close.
@@ -37,6 +42,10 @@ pub(crate) struct Node {
     silence_ms: AtomicU64,
     /// Where it was first asked for a session.
     engine_io_path: OnceLock<Box<[u8]>>,
+    /// What it is to rendezvous hashing.
+    pub(crate) seed: u64,
+    /// How long it takes to answer.
+    pub(crate) latency: Latency,
 }
 
 /// What only those read who change something.
@@ -66,18 +75,21 @@ impl Node {
         let chart = Chart { vitals, rules: Rules::default(), plan: None, ward: Arc::default() };
         Self {
             upstream: upstream.to_owned(),
-            roster,
             tag,
             state: AtomicU32::new(0),
             share: AtomicU32::new(SHARE_FULL),
             chart: Mutex::new(chart),
             tended: AtomicBool::new(false),
             tallies: Tallies::default(),
+            pace: Mutex::default(),
+            seed: seed_of(&roster),
+            latency: Latency::new(Instant::now()),
             tunnels: Bells::default(),
             in_flight: AtomicUsize::new(0),
             sessions: AtomicUsize::new(0),
             silence_ms: AtomicU64::new(0),
             engine_io_path: OnceLock::new(),
+            roster,
         }
     }
 
@@ -114,13 +126,8 @@ impl Node {
         self.state.load(Relaxed) & WORD_GONE != 0
     }
 
-    /// Its share of what it would get by its weight, in thousandths: less than 1000 while it starts slowly.
-    pub(crate) fn share(&self) -> u32 {
-        self.share.load(Relaxed)
-    }
-
     pub(crate) fn is_starting_slowly(&self) -> bool {
-        self.share() < SHARE_FULL
+        self.share.load(Relaxed) < SHARE_FULL
     }
 
     /// It has just appeared beside others, and is not given more at once than they.
@@ -195,7 +202,9 @@ impl Node {
             Some(until) if until > now => {
                 format!("{cause}; out for {} s more", until.duration_since(now).as_secs() + 1)
             }
-            None if self.is_starting_slowly() => format!("{cause}; slow start, {} %", self.share() / 10),
+            None if self.is_starting_slowly() => {
+                format!("{cause}; slow start, {} %", self.share.load(Relaxed) / 10)
+            }
             Some(_) | None => cause.to_owned(),
         };
         (cause, vitals.since)
@@ -231,6 +240,35 @@ impl Node {
 
     pub(crate) fn sessions(&self) -> usize {
         self.sessions.load(Relaxed)
+    }
+
+    /// Connections in use: requests under way and tunnels.
+    pub(crate) fn connections(&self) -> usize {
+        self.in_flight() + self.tunnels.count()
+    }
+
+    /// Whether it carries as much as it may, so that this would be too much.
+    pub(crate) fn is_full(&self, begins: Begins) -> bool {
+        let bounds = &self.roster.bounds;
+        bounds.connections_max.is_some_and(|max| self.connections() >= max)
+            || (begins == Begins::Session && bounds.sessions_max.is_some_and(|max| self.sessions() >= max))
+    }
+
+    /// Its share of the load, as far as it is in its slow start.
+    pub(crate) fn weight(&self) -> f64 {
+        f64::from(self.roster.weight) * self.ramp()
+    }
+
+    /// How far it is in its slow start: more than 0, and 1 at its end and wherever there is none. Picks respect it.
+    pub(crate) fn ramp(&self) -> f64 {
+        f64::from(self.share.load(Relaxed)) / f64::from(SHARE_FULL)
+    }
+
+    /// Says how far it is in its slow start.
+    #[cfg(test)]
+    pub(crate) fn set_ramp(&self, ramp: f64) {
+        let share = (ramp * f64::from(SHARE_FULL)) as u32;
+        self.share.store(share.clamp(1, SHARE_FULL), Relaxed);
     }
 
     /// Remembers what a handshake told; sessions that are first met by their tag are given the same patience.
@@ -304,6 +342,14 @@ fn word_of(vitals: &Vitals) -> u32 {
         | flag(vitals.is_gone, WORD_GONE)
 }
 
+/// What a node is to rendezvous hashing. A process of an app has another port with every start; keys belong to its slot.
+fn seed_of(node: &RosterNode) -> u64 {
+    match &node.instance {
+        Some(_) => rendezvous::seed(&node.written, ""),
+        None => rendezvous::seed(&node.written, &node.address),
+    }
+}
+
 /// It is leaving.
 const WORD_DRAINING: u32 = 1;
 /// It is down.
@@ -337,8 +383,14 @@ mod tests {
         let node = |written: &String| {
             let address = NodeAddress::Tcp(written.parse().expect("an address"));
             let tag = wire::tag::Tagger::new(b"x").tag("n", written, &address);
-            let roster =
-                RosterNode { written: written.clone(), address, instance: None, weight: 1, backup: false };
+            let roster = RosterNode {
+                written: written.clone(),
+                address,
+                instance: None,
+                weight: 1,
+                backup: false,
+                bounds: Default::default(),
+            };
             let node = Node::new("n", roster, tag);
             node.put_under(upstream, &ward);
             Arc::new(node)

@@ -168,7 +168,7 @@ async fn read_head(stream: &mut Stream, inbound: &mut BytesMut) -> Result<Answer
     loop {
         if let Some(length) = scan.advance(inbound, &bounds).map_err(|_| NO_HTTP)? {
             let asked = Asked { is_head: false, accept: None };
-            return AnswerHead::parse(inbound.split_to(length), &bounds, &asked).map_err(|_| NO_HTTP);
+            return AnswerHead::parse(&inbound.split_to(length), &bounds, &asked).map_err(|_| NO_HTTP);
         }
         if stream.read_buf(inbound).await.map_err(Miss::Wire)? == 0 {
             return Err(Miss::Wire(io::ErrorKind::UnexpectedEof.into()));

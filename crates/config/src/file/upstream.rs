@@ -91,11 +91,24 @@ fn node(element: Given<'_>) -> Option<NodeSpec> {
             let fields = element.table(&keys::NODE)?;
             let weight = fields.or_default(&keys::WEIGHT);
             let backup = fields.or_default(&keys::BACKUP);
-            (fields.required(&keys::NODE_ADDRESS)?, weight, backup)
+            let address = fields.required(&keys::NODE_ADDRESS)?;
+            if matches!(address.host, NodeHost::Service(_)) && fields.has(keys::WEIGHT.name) {
+                refuse_weight(&fields);
+            }
+            (address, weight, backup)
         }
         _ => (keys::NODE_ADDRESS.kind.read(element)?, keys::WEIGHT.absent.0, keys::BACKUP.absent.0),
     };
     Some(NodeSpec { written, host, port, weight: u32::try_from(weight).ok()?, backup })
+}
+
+/// A share that is written here would say nothing about the nodes that the records name tomorrow.
+fn refuse_weight(fields: &Fields<'_>) {
+    let span = fields.span_of(keys::WEIGHT.name);
+    fields.push(
+        Problem::error(span, "SRV records have weights of their own")
+            .hint("leave `weight` out, and set it in the records"),
+    );
 }
 
 fn twice(element: Given<'_>, written: &str, first: &Range<usize>, problems: &Problems) {

@@ -74,7 +74,7 @@ fn engine_io(criterion: &mut Criterion) {
         bencher.iter(|| wire::engineio::read_open_packet(black_box(answer)));
     });
     let tagger = Tagger::new(b"a secret");
-    let node = "10.0.0.1:3000".parse().expect("an address");
+    let node: std::net::SocketAddr = "10.0.0.1:3000".parse().expect("an address");
     criterion.bench_function("engine.io/make a tag", |bencher| {
         bencher.iter(|| tagger.tag(black_box("nodes"), "server1:3000", node));
     });

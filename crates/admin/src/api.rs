@@ -3,8 +3,6 @@
 //!
 //! Fields are added and never renamed; whoever reads them passes over what it does not know.
 
-use std::net::SocketAddr;
-
 use serde::{Deserialize, Serialize};
 
 /// Which nodes `/v1/drain` and `/v1/undrain` mean.
@@ -52,8 +50,8 @@ pub struct Leaving {
     pub upstream: String,
     /// As written in the file.
     pub node: String,
-    /// Where it is reached.
-    pub address: SocketAddr,
+    /// Where it is reached: `10.0.0.1:3000`, or `unix:/path`.
+    pub address: String,
     /// Sessions and requests under way on it.
     pub left: usize,
 }
@@ -87,8 +85,8 @@ pub struct Upstream {
 pub struct Node {
     /// As written in the file.
     pub node: String,
-    /// Where it is reached.
-    pub address: SocketAddr,
+    /// Where it is reached: `10.0.0.1:3000`, or `unix:/path`.
+    pub address: String,
     /// `up` or `down`.
     pub state: String,
     /// Nothing new comes to it, and its sessions leave.

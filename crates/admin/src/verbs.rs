@@ -31,7 +31,7 @@ impl From<NodeStatus> for Node {
     fn from(node: NodeStatus) -> Self {
         Self {
             node: node.node,
-            address: node.address,
+            address: node.address.to_string(),
             state: node.state.to_owned(),
             draining: node.draining,
             removed: node.is_removed,
@@ -131,7 +131,7 @@ impl From<&NodeHandle> for Leaving {
         Self {
             upstream: node.upstream().to_owned(),
             node: node.node().to_owned(),
-            address: node.address(),
+            address: node.address().to_string(),
             left: node.left(),
         }
     }

@@ -23,7 +23,7 @@ pub struct App {
     pub user: Option<String>,
     /// Its group (default: the user's own).
     pub group: Option<String>,
-    /// How many processes.
+    /// How many processes (default one).
     pub instances: Instances,
     /// How a process learns where to listen.
     pub port: Port,
@@ -54,6 +54,11 @@ pub enum Instances {
     Max,
     /// So many, 1 to 1,024.
     Count(NonZeroU32),
+}
+
+impl Instances {
+    /// What an app has that says nothing.
+    pub const ONE: Self = Self::Count(NonZeroU32::MIN);
 }
 
 /// How a process learns where to listen.
@@ -103,6 +108,8 @@ pub enum ReadyWhen {
     },
     /// It has said `process.send('ready')` over NODE_CHANNEL_FD, as under PM2.
     Told,
+    /// Its process runs: for an app that listens nowhere, and that no upstream uses.
+    Running,
 }
 
 /// How an instance is stopped, after it was emptied.

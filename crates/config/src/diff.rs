@@ -8,6 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::app::App;
 use crate::plan::{Admin, HostPattern, Listen, NodeSpec, Plan, Upstream, UpstreamId};
 
 mod say;
@@ -19,6 +20,8 @@ pub struct Diff {
     pub listens: Listens,
     /// Pools of nodes that come, go or change, by name.
     pub upstreams: Upstreams,
+    /// Apps to start, to stop, or to run otherwise, by name.
+    pub apps: Apps,
     /// Whether some request now goes to an upstream of another name, or to none.
     pub routes: bool,
     /// Whether [`Plan::timeouts`] differ. Upstreams that inherit them are among the changed ones.
@@ -68,6 +71,17 @@ pub struct Upstreams {
     pub changed: Vec<UpstreamChange>,
 }
 
+/// The apps that differ; one is the same if it has the same name.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Apps {
+    /// Those that only the new plan has, in its order.
+    pub added: Vec<Arc<App>>,
+    /// Those that only the old plan has, in its order: their processes are emptied and stopped.
+    pub removed: Vec<Arc<App>>,
+    /// Those that both have, but not alike, in the new plan's order: rolled, if more than their number changed.
+    pub changed: Vec<Changed<Arc<App>>>,
+}
+
 /// An upstream that both plans have, with at least one difference.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UpstreamChange {
@@ -105,6 +119,7 @@ pub fn diff(old: &Plan, new: &Plan) -> Diff {
         listens,
         routes: _,
         upstreams,
+        apps,
         trusted_proxies,
         sticky_secret,
         limits,
@@ -118,6 +133,7 @@ pub fn diff(old: &Plan, new: &Plan) -> Diff {
     Diff {
         listens: Listens::between(listens, &new.listens),
         upstreams: Upstreams::between(upstreams, &new.upstreams),
+        apps: Apps::between(apps, &new.apps),
         routes: !are_routes_alike(old, new),
         timeouts: *timeouts != new.timeouts,
         limits: *limits != new.limits,
@@ -136,6 +152,7 @@ impl Diff {
     pub fn is_empty(&self) -> bool {
         self.listens.is_empty()
             && self.upstreams.is_empty()
+            && self.apps.is_empty()
             && self.needs_restart.is_empty()
             && self.parts().all(|(_, differs)| !differs)
     }
@@ -198,6 +215,64 @@ impl Upstreams {
     }
 }
 
+impl Apps {
+    fn between(old: &[Arc<App>], new: &[Arc<App>]) -> Self {
+        let Sorted { added, removed, mut both } = sort(old, new, |app| &*app.name);
+        both.retain(|app| app.old != app.new);
+        Self { added, removed, changed: both }
+    }
+
+    /// Whether each app is the same in both plans.
+    pub fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
+    }
+}
+
+/// What is different between two apps of one name, as the file calls it.
+fn app_parts(Changed { old, new }: &Changed<Arc<App>>) -> impl Iterator<Item = (&'static str, bool)> {
+    // Taken apart, so that a part that an app gets later is not forgotten here.
+    let App {
+        name: _,
+        command,
+        cwd,
+        env,
+        env_file,
+        user,
+        group,
+        instances,
+        port,
+        ports,
+        socket,
+        ready,
+        stop,
+        restart,
+        memory_max,
+        cron,
+        watch,
+        logs,
+    } = &**old;
+    [
+        ("command", *command != new.command),
+        ("cwd", *cwd != new.cwd),
+        ("env", *env != new.env),
+        ("env_file", *env_file != new.env_file),
+        ("user", *user != new.user),
+        ("group", *group != new.group),
+        ("instances", *instances != new.instances),
+        ("port", *port != new.port),
+        ("ports", *ports != new.ports),
+        ("socket", *socket != new.socket),
+        ("ready", *ready != new.ready),
+        ("stop", *stop != new.stop),
+        ("restart", *restart != new.restart),
+        ("memory_max", *memory_max != new.memory_max),
+        ("cron", *cron != new.cron),
+        ("watch", *watch != new.watch),
+        ("logs", *logs != new.logs),
+    ]
+    .into_iter()
+}
+
 impl UpstreamChange {
     fn between(upstream: Changed<Arc<Upstream>>) -> Option<Self> {
         let nodes = Nodes::between(&upstream.old.nodes, &upstream.new.nodes);
@@ -210,8 +285,9 @@ impl UpstreamChange {
     fn parts(&self) -> impl Iterator<Item = (&'static str, bool)> {
         let Changed { old, new } = &self.upstream;
         // The name is what they were matched by.
-        let Upstream { name: _, nodes: _, sticky, balance, host, timeouts } = &**old;
+        let Upstream { name: _, nodes: _, app, sticky, balance, host, timeouts } = &**old;
         [
+            ("app", *app != new.app),
             ("sticky", *sticky != new.sticky),
             ("balance", *balance != new.balance),
             ("host", *host != new.host),

@@ -12,6 +12,9 @@ use crate::limits::Limits;
 use crate::plan::{AccessLog, Admin, AdminSocket, Log, Plan, Resolver, Secret, Timeouts};
 use crate::problem::{Problem, Problems, Report, Severity};
 
+mod app;
+mod app_keys;
+mod app_kinds;
 pub(crate) mod declared;
 mod drain;
 mod fields;
@@ -97,6 +100,7 @@ fn plan(root: &Fields<'_>, folder: &Path, named: &mut Vec<NamedFile>) -> Plan {
     let timeouts = timeouts(&root.one(&keys::TIMEOUTS));
     let tables = root.many(&keys::UPSTREAM);
     let upstreams: Vec<_> = tables.iter().filter_map(|table| upstream::read(table, &timeouts)).collect();
+    let apps = app::read(root, &tables, folder, named);
     let routes = route::read(root, &route::Upstreams { read: &upstreams, named: &tables });
     demand_the_three(root);
     Plan {
@@ -106,6 +110,7 @@ fn plan(root: &Fields<'_>, folder: &Path, named: &mut Vec<NamedFile>) -> Plan {
         listens: listen::read(root, folder, named),
         routes,
         upstreams: upstreams.into_iter().map(Into::into).collect(),
+        apps: apps.into_iter().map(Into::into).collect(),
         trusted_proxies: root.or_default(&keys::TRUSTED_PROXIES),
         sticky_secret: secret(root),
         limits: limits(&root.one(&keys::LIMITS)),

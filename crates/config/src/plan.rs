@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::app::App;
 use crate::limits::Limits;
 
 /// Everything `upstreams.toml` says, checked as a whole.
@@ -23,6 +24,8 @@ pub struct Plan {
     pub routes: Vec<Route>,
     /// The pools of nodes; `UpstreamId` indexes this list.
     pub upstreams: Vec<Arc<Upstream>>,
+    /// What the supervisor runs, by the names that upstreams use; an app that none uses is a worker process.
+    pub apps: Vec<Arc<App>>,
     /// Addresses and networks whose X-Forwarded-For, Forwarded and their kin are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Keys the tags that are put behind Engine.IO session ids.
@@ -107,8 +110,10 @@ pub struct UpstreamId(pub usize);
 pub struct Upstream {
     /// Its key in the file.
     pub name: String,
-    /// The nodes as written; never empty, no address twice.
+    /// The nodes as written, no address twice; empty only if `app` names where they come from.
     pub nodes: Vec<NodeSpec>,
+    /// The app whose processes are the nodes, in the place of `nodes`; one of [`Plan::apps`].
+    pub app: Option<String>,
     /// What keeps a session on its node.
     pub sticky: Sticky,
     /// Who gets the next one.

@@ -1,20 +1,56 @@
-//! Which nodes exist now: what names resolved to, and later which processes of an app run.
+//! Which nodes exist now: what names resolved to, and which processes of an app run.
 //! The control thread writes it, the data plane reads it.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// One node that exists.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RosterNode {
-    /// The entry of the upstream that it comes from, as written.
+    /// The entry of the upstream that it comes from, as written; for a process of an app `APP/SLOT`.
     pub written: String,
     /// Where it is reached.
-    pub address: SocketAddr,
+    pub address: NodeAddress,
+    /// The process that it is, if tidelock runs it.
+    pub instance: Option<AppInstance>,
     /// See [`crate::plan::NodeSpec::weight`].
     pub weight: u32,
     /// See [`crate::plan::NodeSpec::backup`].
     pub backup: bool,
+}
+
+/// Where a node listens.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum NodeAddress {
+    /// Anywhere, on a port.
+    Tcp(SocketAddr),
+    /// On this machine, on a Unix socket (`socket = "unix"` of an app).
+    Unix(PathBuf),
+}
+
+impl From<SocketAddr> for NodeAddress {
+    fn from(address: SocketAddr) -> Self {
+        Self::Tcp(address)
+    }
+}
+
+impl fmt::Display for NodeAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// One process among those of all apps.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct AppInstance {
+    /// The name of the app.
+    pub app: String,
+    /// Which of its processes.
+    pub id: InstanceId,
 }
 
 /// The nodes of one upstream, in the order of the file and then of their addresses; none twice.
@@ -45,11 +81,5 @@ pub struct Instance {
     pub is_current: bool,
 }
 
-/// Where an instance listens.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum InstanceAddress {
-    /// On loopback.
-    Tcp(SocketAddr),
-    /// On a Unix socket (`socket = "unix"`).
-    Unix(PathBuf),
-}
+/// Where an instance listens: on loopback, or on a Unix socket.
+pub type InstanceAddress = NodeAddress;

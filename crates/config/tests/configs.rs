@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
+use tidelock_config::app::{App, Instances, ReadyWhen};
 use tidelock_config::plan::{HostPattern, NodeHost, Plan, Scheme};
 use tidelock_config::{parse, schema};
 
@@ -16,7 +17,7 @@ fn every_file_loads() {
             files += 1;
         }
     }
-    assert!(files >= 4, "{files}");
+    assert!(files >= 5, "{files}");
 }
 
 #[test]
@@ -45,6 +46,44 @@ fn full_says_the_defaults() {
         nodes = ["server1.example.com:3000", "server2.example.com:3000"]
     "#;
     assert_eq!(plan_of(&full()), plan_of(least));
+}
+
+#[test]
+fn full_says_the_defaults_of_an_app() {
+    let least = r#"
+        [[listen]]
+        address = ":80"
+        [[route]]
+        upstream = "nodes"
+        [upstream.nodes]
+        app = "chat"
+        [app.chat]
+        command = "node index.js"
+    "#;
+    let App { env_file, user, group, ports, ready, memory_max, cron, watch, .. } = app_of(least);
+    // What has no default is there, with another value.
+    let full = app_of(&uncommented());
+    assert!([&full.user, &full.group, &full.cron].iter().all(|said| said.is_some()), "{full:?}");
+    assert!(
+        full.env_file.is_some() && full.ports.is_some() && full.memory_max.is_some() && full.watch.is_some()
+    );
+    assert_ne!(full.ready.when, ready.when);
+    let defaults =
+        App { env_file, user, group, ports, memory_max, cron, watch, ready: ready.clone(), ..full.clone() };
+    assert_eq!(defaults, app_of(least));
+    assert_eq!(full.ready.deadline, ready.deadline);
+}
+
+#[test]
+fn apps_is_the_article_without_pm2() {
+    let plan = plan_of(&text_of(&folder().join("apps.toml")));
+    let app = &plan.apps[0];
+    assert_eq!(plan.upstreams[plan.routes[0].upstream.0].app.as_ref(), Some(&app.name));
+    assert_eq!(app.command, ["node", "index.js"]);
+    assert_eq!(app.instances, Instances::Max);
+    assert_eq!(app.ready.when, ReadyWhen::Port);
+    let worker = &plan.apps[1];
+    assert_eq!(worker.ready.when, ReadyWhen::Running, "no upstream uses it");
 }
 
 #[test]
@@ -108,11 +147,17 @@ fn uncommented() -> String {
     let lines: Vec<String> = full()
         .lines()
         .map(|line| match line.strip_prefix('#') {
-            Some(key) if key.starts_with(|first: char| first.is_ascii_lowercase()) => key.to_owned(),
+            Some(key) if key.starts_with(|first: char| first.is_ascii_lowercase() || first == '[') => {
+                key.to_owned()
+            }
             _ => line.to_owned(),
         })
         .collect();
     lines.join("\n")
+}
+
+fn app_of(text: &str) -> App {
+    App::clone(&plan_of(text).apps[0])
 }
 
 fn full() -> String {

@@ -297,7 +297,7 @@ type JsonLine<'a, 'b> = serde_json::ser::Compound<'a, &'b mut Vec<u8>, serde_jso
 fn node_json(node: &Node, line: &mut JsonLine<'_, '_>) -> Result<(), serde_json::Error> {
     line.serialize_entry("upstream", &node.upstream)?;
     line.serialize_entry("node", &node.roster.written)?;
-    line.serialize_entry("address", &node.address())
+    line.serialize_entry("address", &format_args!("{}", node.address()))
 }
 
 /// Writes an object without building it first: this is on every request's path.

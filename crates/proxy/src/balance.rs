@@ -41,11 +41,30 @@ pub(crate) fn pick(nodes: &[Arc<Node>], tried: &[usize], load: Load, cursor: &Cu
             .filter(|&index| wanted(&nodes[index]))
             .min_by(|&a, &b| by_weight(&nodes[a], &nodes[b], load))
     };
-    let picked = least(&|node| node.is_up() && !node.roster.backup)
+    let share = even_share(nodes, load);
+    let picked = share
+        .and_then(|share| least(&|node| takes_part(node) && !node.is_outdated() && load.of(node) < share))
+        .or_else(|| least(&takes_part))
         .or_else(|| least(&|node| node.is_up()))
         .or_else(|| least(&|_| true))?;
     cursor.0.set(picked + 1);
     Some(picked)
+}
+
+fn takes_part(node: &Node) -> bool {
+    node.is_up() && !node.roster.backup
+}
+
+/// While the processes of an app are being replaced: so many sessions each may have that stays, before a new session
+/// goes to one that will be replaced, and has to move again. `None` if none or all of them are.
+fn even_share(nodes: &[Arc<Node>], load: Load) -> Option<usize> {
+    // Nearly always there is none.
+    if load != Load::Sessions || !nodes.iter().any(|node| node.is_outdated()) {
+        return None;
+    }
+    let here = || nodes.iter().filter(|node| takes_part(node) && !node.is_draining());
+    let sessions: usize = here().map(|node| load.of(node)).sum();
+    here().any(|node| !node.is_outdated()).then(|| (sessions + 1).div_ceil(here().count()))
 }
 
 /// Compares what each would carry for its weight with one more, without dividing.
@@ -67,7 +86,8 @@ mod tests {
         let tagger = wire::tag::Tagger::new(b"x");
         let node = |(port, &(weight, backup)): (usize, &(u32, bool))| {
             let address = SocketAddr::from(([127, 0, 0, 1], port as u16));
-            let roster = RosterNode { written: port.to_string(), address, weight, backup };
+            let (written, at) = (port.to_string(), address.into());
+            let roster = RosterNode { written, address: at, instance: None, weight, backup };
             Arc::new(Node::new("nodes", roster, tagger.tag("nodes", &port.to_string(), address)))
         };
         spec.iter().enumerate().map(node).collect()
@@ -121,6 +141,30 @@ mod tests {
         assert_eq!(pick(&pool, &[], Load::InFlight, &Cursor::default()), None);
         pool[0].observe(Observed::ToldToStay);
         assert_eq!(spread(&pool, 10), [10, 0]);
+    }
+
+    #[test]
+    fn new_sessions_prefer_what_stays_up_to_its_even_share() {
+        let pool = pool(&[(1, false); 4]);
+        for old in &pool[..3] {
+            old.observe(Observed::Published { is_current: false });
+        }
+        // The one that stays already carries more than any other, but less than its share.
+        let held: Vec<InSession> = [(0, 1), (1, 9), (2, 9), (3, 4)]
+            .into_iter()
+            .flat_map(|(index, count): (usize, usize)| (0..count).map(move |_| index))
+            .map(|index| InSession::new(pool[index].clone()))
+            .collect();
+        assert_eq!(spread(&pool, 3), [1, 9, 9, 7], "(23 + 3) / 4");
+        // Beyond its share the least loaded gets it, whoever that is.
+        assert_eq!(spread(&pool, 10), [6, 9, 9, 9]);
+        // Requests that begin no session do not care.
+        let cursor = Cursor::default();
+        let picks: Vec<_> = (0..4).map(|_| pick(&pool, &[], Load::InFlight, &cursor).unwrap()).collect();
+        assert_eq!(picks, [0, 1, 2, 3]);
+        pool[3].observe(Observed::ToldToDrain);
+        assert_eq!(spread(&pool, 1), [2, 9, 9, 4], "if none stays, old ones serve");
+        drop(held);
     }
 
     #[test]

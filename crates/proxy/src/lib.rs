@@ -27,6 +27,7 @@ mod access;
 mod fault;
 mod run;
 mod reload;
+mod instances;
 mod verbs;
 mod status;
 

@@ -219,6 +219,16 @@ impl Registry {
         self.remove(shard, sid);
     }
 
+    /// Forgets every session on `node`, whose process is gone, and they with it.
+    pub(crate) fn forget(&self, node: &Arc<Node>) {
+        for shard in &self.shards {
+            let mut sessions = lock(shard);
+            let before = sessions.len();
+            sessions.retain(|_, session| !Arc::ptr_eq(&session.node, node));
+            self.count.fetch_sub(before - sessions.len(), Relaxed);
+        }
+    }
+
     /// Forgets the sessions that have been silent for longer than a living one can be. Called now and then, off the
     /// workers.
     pub(crate) fn sweep(&self, now: Instant) {
@@ -307,7 +317,8 @@ mod tests {
 
     fn node() -> Arc<Node> {
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
-        let roster = RosterNode { written: "a:1".into(), address, weight: 1, backup: false };
+        let (written, at) = ("a:1".into(), address.into());
+        let roster = RosterNode { written, address: at, instance: None, weight: 1, backup: false };
         Arc::new(Node::new("nodes", roster, wire::tag::Tagger::new(b"x").tag("nodes", "a:1", address)))
     }
 
@@ -375,6 +386,19 @@ mod tests {
         assert_eq!(registry.begin(b"sid", &node, Use::Post, now), Begun::Leaving);
         registry.closed_there(b"sid");
         assert_eq!(node.sessions(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sessions_of_a_node_that_is_gone_are_forgotten() {
+        let (registry, lost, other) = (Registry::new(2), node(), node());
+        let now = Instant::now();
+        registry.begin(b"one", &lost, Use::Poll, now);
+        registry.begin(b"two", &other, Use::Poll, now);
+        registry.forget(&lost);
+        assert!(registry.find(b"one").is_none() && registry.find(b"two").is_some());
+        assert_eq!((lost.sessions(), other.sessions()), (0, 1));
+        registry.begin(b"three", &other, Use::Poll, now);
+        assert!(registry.find(b"three").is_some(), "there is room again");
     }
 
     #[tokio::test(start_paused = true)]

@@ -8,6 +8,7 @@ use config::plan::Plan;
 use tokio::sync::Notify;
 
 use crate::access;
+use crate::instances;
 use crate::listener::{self, Bound};
 use crate::run::{Listening, Proxy, StartProblem, connections_max};
 use crate::shared::{ListenId, ListenNow, Snapshot};
@@ -29,12 +30,15 @@ impl Proxy {
         };
         let bound = bind_new(&plan, &change)?;
         self.inner.names.learn(&plan).await;
-        // From here on nothing fails, and nothing waits: names may have changed the nodes until here, not after.
+        // From here on nothing fails, and nothing is waited for.
+        // Apps and names may have got other nodes meanwhile.
         let before = self.inner.shared.snapshot.load_full();
-        let rosters = self.inner.names.rosters(&plan.upstreams);
+        let mut rosters = self.inner.names.rosters(&plan.upstreams);
+        instances::fill_in(&mut rosters, &plan.upstreams, &self.inner.shared.instances());
         let listens = self.listens_now(&plan, &change, tls);
         self.adjust_connections(&before.plan, &plan);
         let next = before.replanned(plan.clone(), listens.clone(), &rosters);
+        instances::tell(&next, &self.inner.shared.instances());
         self.inner.shared.snapshot.store(Arc::new(next));
         if let Some(log) = log {
             self.inner.shared.log.store(Arc::new(log.sink()));

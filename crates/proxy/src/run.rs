@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use crate::access;
 use crate::bell::{Order, Reason};
 use crate::drain::Drain;
 use crate::drain::schedule::Schedule;
+use crate::instances;
 use crate::listener::{self, Workers};
 use crate::names::Names;
 use crate::record::Counters;
@@ -124,6 +125,7 @@ impl Proxy {
             log: ArcSwap::from_pointee(log.sink()),
             fallen,
             drain: Drain::new(),
+            instances: Mutex::default(),
             counters: (0..count).map(|_| Arc::default()).collect(),
         });
         let names = Names::new(plan.resolver.clone());
@@ -209,7 +211,8 @@ impl Proxy {
     fn publish_rosters(&self) {
         let shared = &self.inner.shared;
         let before = shared.snapshot.load_full();
-        let rosters = self.inner.names.rosters(&before.plan.upstreams);
+        let mut rosters = self.inner.names.rosters(&before.plan.upstreams);
+        instances::fill_in(&mut rosters, &before.plan.upstreams, &shared.instances());
         let mut pairs = before.upstreams.iter().zip(&rosters);
         if pairs.all(|(upstream, roster)| upstream.nodes.iter().map(|node| &node.roster).eq(&roster.nodes)) {
             return;

@@ -1,12 +1,13 @@
 //! What the workers and the control thread share, and the snapshot of it that a request works with.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use config::limits::Limits;
 use config::plan::{Plan, Scheme, UpstreamId};
-use config::roster::Roster;
+use config::roster::{Instance, Roster};
 use wire::HeadBounds;
 use wire::request::RequestHead;
 use wire::tag::Tagger;
@@ -27,9 +28,14 @@ pub(crate) struct Shared {
     pub(crate) log: ArcSwap<Sink>,
     pub(crate) fallen: Fallen,
     pub(crate) drain: Drain,
+    /// What the apps have running, by name. Only the control thread looks at it, whenever it makes a snapshot.
+    pub(crate) instances: Mutex<Instances>,
     /// One for each worker, in their order.
     pub(crate) counters: Vec<Arc<Counters>>,
 }
+
+/// The instances of each app that can be reached.
+pub(crate) type Instances = HashMap<String, Vec<Instance>>;
 
 /// The plan with everything that is made from it, at one moment. A request takes one and sees no other.
 #[derive(Debug)]
@@ -52,6 +58,13 @@ pub(crate) struct ListenNow {
     pub(crate) id: ListenId,
     pub(crate) scheme: Scheme,
     pub(crate) tls: Option<ServerTls>,
+}
+
+impl Shared {
+    /// What the apps have running.
+    pub(crate) fn instances(&self) -> MutexGuard<'_, Instances> {
+        self.instances.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Snapshot {
@@ -80,6 +93,14 @@ impl Snapshot {
             upstream.registry.set_max(next.plan.limits.sessions_max);
         }
         next
+    }
+
+    /// The nodes of each upstream, in the plan's order.
+    pub(crate) fn rosters(&self) -> Vec<Roster> {
+        let roster = |upstream: &Upstream| Roster {
+            nodes: upstream.nodes.iter().map(|node| node.roster.clone()).collect(),
+        };
+        self.upstreams.iter().map(roster).collect()
     }
 
     /// The same with other nodes, one roster for each upstream.

@@ -1,8 +1,9 @@
 //! What there is to see from outside: plain values, read at one moment.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+
+use config::roster::{AppInstance, NodeAddress};
 
 use crate::record::Counts;
 use crate::upstream::node::Node;
@@ -33,7 +34,9 @@ pub struct NodeStatus {
     /// As written in the file.
     pub node: String,
     /// Where it is reached.
-    pub address: SocketAddr,
+    pub address: NodeAddress,
+    /// The process that it is, if tidelock runs it.
+    pub instance: Option<AppInstance>,
     /// `up` or `down`.
     pub state: &'static str,
     /// It gets nothing new; its sessions leave it.
@@ -57,7 +60,8 @@ impl NodeStatus {
         let (cause, since) = node.cause();
         Self {
             node: node.roster.written.clone(),
-            address: node.address(),
+            address: node.address().clone(),
+            instance: node.roster.instance.clone(),
             state: if node.is_up() { "up" } else { "down" },
             draining: node.is_draining(),
             is_removed,
@@ -86,7 +90,7 @@ impl NodeHandle {
     }
 
     /// Where it is reached.
-    pub fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> &NodeAddress {
         self.0.address()
     }
 

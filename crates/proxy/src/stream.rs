@@ -4,14 +4,14 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
@@ -22,13 +22,17 @@ use crate::buffers::Buffers;
 pub(crate) enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+    /// A process of an app that listens on a Unix socket.
+    Unix(UnixStream),
 }
 
 impl Stream {
-    pub(crate) fn tcp(&self) -> &TcpStream {
+    /// The socket itself, for options and questions.
+    pub(crate) fn socket(&self) -> BorrowedFd<'_> {
         match self {
-            Self::Plain(tcp) => tcp,
-            Self::Tls(tls) => tls.get_ref().0,
+            Self::Plain(tcp) => tcp.as_fd(),
+            Self::Tls(tls) => tls.get_ref().0.as_fd(),
+            Self::Unix(unix) => unix.as_fd(),
         }
     }
 
@@ -37,6 +41,7 @@ impl Stream {
         use std::io::BufRead;
         match self {
             Self::Plain(tcp) => tcp.poll_read_ready(cx),
+            Self::Unix(unix) => unix.poll_read_ready(cx),
             Self::Tls(tls) => {
                 let (tcp, session) = tls.get_mut();
                 // Decrypted bytes, or the end, may be waiting behind a socket that has nothing more.
@@ -53,6 +58,7 @@ impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Self::Unix(unix) => Pin::new(unix).poll_read(cx, buf),
             Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
         }
     }
@@ -62,6 +68,7 @@ impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_write(cx, buf),
+            Self::Unix(unix) => Pin::new(unix).poll_write(cx, buf),
             Self::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
         }
     }
@@ -73,13 +80,14 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
+            Self::Unix(unix) => Pin::new(unix).poll_write_vectored(cx, bufs),
             Self::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Plain(_) => Poll::Ready(Ok(())),
+            Self::Plain(_) | Self::Unix(_) => Poll::Ready(Ok(())),
             Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
         }
     }
@@ -87,6 +95,7 @@ impl AsyncWrite for Stream {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Self::Unix(unix) => Pin::new(unix).poll_shutdown(cx),
             Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
         }
     }
@@ -171,7 +180,7 @@ impl Io {
     pub(crate) fn is_quiet_for_sure(&self) -> bool {
         let stream = self.0.borrow();
         let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
-        let peeked = rustix::net::recv(stream.tcp().as_fd(), &mut [0_u8; 1], flags);
+        let peeked = rustix::net::recv(stream.socket(), &mut [0_u8; 1], flags);
         matches!(peeked, Err(rustix::io::Errno::AGAIN))
     }
 
@@ -179,6 +188,6 @@ impl Io {
     pub(crate) fn reset_on_close(&self) {
         let stream = self.0.borrow();
         // If it fails the client sees an ordinary close, and no harm beyond that is done.
-        let _ = socket2::SockRef::from(stream.tcp()).set_linger(Some(Duration::ZERO));
+        let _ = socket2::SockRef::from(&stream.socket()).set_linger(Some(Duration::ZERO));
     }
 }

@@ -59,17 +59,22 @@ impl Proxy {
         Ok(found.into_iter().map(|(node, _)| NodeHandle(node)).collect())
     }
 
-    /// Begins to empty a node, unless that is under way.
+    /// Begins to empty a node at the plan's own pace, unless that is under way.
     pub(crate) fn empty(&self, node: &Arc<Node>, registry: &Arc<Registry>) {
+        let plan::Drain { window, deadline } = self.inner.shared.snapshot.load().plan.drain;
+        self.empty_at(node, registry, Pace { window, deadline });
+    }
+
+    /// The same at a pace of its own.
+    pub(crate) fn empty_at(&self, node: &Arc<Node>, registry: &Arc<Registry>, pace: Pace) {
         if self.inner.emptying.borrow().iter().any(|emptied| Arc::ptr_eq(emptied, node)) {
             return;
         }
         node.observe(Observed::ToldToDrain);
         self.inner.emptying.borrow_mut().push(node.clone());
-        let plan::Drain { window, deadline } = self.inner.shared.snapshot.load().plan.drain;
         let (proxy, node, registry) = (self.clone(), node.clone(), registry.clone());
         self.keep_house(async move {
-            empty(node.clone(), registry, Pace { window, deadline }).await;
+            empty(node.clone(), registry, pace).await;
             proxy.inner.emptying.borrow_mut().retain(|emptied| !Arc::ptr_eq(emptied, &node));
         });
     }

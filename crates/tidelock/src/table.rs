@@ -30,7 +30,7 @@ fn summary(status: &Status) -> String {
 }
 
 fn row(upstream: &str, node: &Node) -> [String; COLUMNS] {
-    let address = node.address.to_string();
+    let address = node.address.clone();
     // A name with several addresses is several nodes.
     let name = if node.node == address { address } else { format!("{} ({address})", node.node) };
     let state = match (node.removed, node.draining) {
@@ -104,7 +104,7 @@ mod tests {
         };
         let node = Node {
             node: "10.0.0.1:3000".to_owned(),
-            address: ([10, 0, 0, 1], 3000).into(),
+            address: "10.0.0.1:3000".to_owned(),
             state: "up".to_owned(),
             draining: false,
             removed: false,
@@ -116,7 +116,7 @@ mod tests {
         };
         let named = Node {
             node: "server2:3000".to_owned(),
-            address: ([10, 0, 0, 2], 3000).into(),
+            address: "10.0.0.2:3000".to_owned(),
             state: "down".to_owned(),
             draining: true,
             cause: "refused".to_owned(),

@@ -2,8 +2,8 @@
 //! to every client; a keyed digest, so that nobody without the secret can choose a node; nothing else, so that any
 //! number of tidelocks with the same secret agree without talking.
 
+use std::fmt::Display;
 use std::hash::Hasher;
-use std::net::SocketAddr;
 
 use sha1::{Digest, Sha1};
 use siphasher::sip::SipHasher24;
@@ -50,8 +50,9 @@ impl Tagger {
         Self { key }
     }
 
-    /// The tag of a node: of its upstream, its name as written in the file and the address that name resolved to.
-    pub fn tag(&self, upstream: &str, written: &str, address: SocketAddr) -> Tag {
+    /// The tag of a node: of its upstream, its name as written in the file and the address that name resolved to. For
+    /// a process that has no lasting address, of whatever tells it from all others.
+    pub fn tag(&self, upstream: &str, written: &str, address: impl Display) -> Tag {
         let mut hasher = SipHasher24::new_with_key(&self.key);
         for part in [upstream, written, &address.to_string()] {
             hasher.write(part.as_bytes());
@@ -71,6 +72,8 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     fn node(port: u16) -> SocketAddr {

@@ -1,8 +1,10 @@
 //! Says in plain lines what a reload changes. Decides nothing.
 
 use std::fmt;
+use std::sync::Arc;
 
-use super::{Changed, Diff, UpstreamChange};
+use super::{Changed, Diff, UpstreamChange, app_parts};
+use crate::app::{App, Instances};
 use crate::plan::{Listen, NodeSpec, Scheme, Upstream};
 
 impl fmt::Display for Diff {
@@ -16,14 +18,16 @@ impl fmt::Display for Diff {
 
 impl Diff {
     fn lines(&self) -> Vec<String> {
-        let Self { listens, upstreams, .. } = self;
+        let Self { listens, upstreams, apps, .. } = self;
         let listen = |sign: &str, listen: &Listen| {
             format!("listen {sign} {} ({})", listen.address, words(&listen.scheme))
         };
         let upstream = |sign: &str, upstream: &Upstream| {
             let nodes: Vec<&str> = upstream.nodes.iter().map(|node| &*node.written).collect();
-            format!("upstream {sign} {} ({})", upstream.name, nodes.join(", "))
+            let from = upstream.app.as_ref().map_or_else(|| nodes.join(", "), |app| format!("app {app}"));
+            format!("upstream {sign} {} ({from})", upstream.name)
         };
+        let app = |sign: &str, app: &App| format!("app {sign} {} ({})", app.name, app.command.join(" "));
         let mut lines: Vec<String> = Vec::new();
         lines.extend(listens.added.iter().map(|added| listen("+", added)));
         lines.extend(listens.removed.iter().map(|removed| listen("-", removed)));
@@ -31,6 +35,9 @@ impl Diff {
         lines.extend(upstreams.added.iter().map(|added| upstream("+", added)));
         lines.extend(upstreams.removed.iter().map(|removed| upstream("-", removed)));
         lines.extend(upstreams.changed.iter().map(changed_upstream));
+        lines.extend(apps.added.iter().map(|added| app("+", added)));
+        lines.extend(apps.removed.iter().map(|removed| app("-", removed)));
+        lines.extend(apps.changed.iter().map(changed_app));
         let parts: Vec<&str> = self.parts().filter_map(|(name, differs)| differs.then_some(name)).collect();
         lines.extend((!parts.is_empty()).then(|| format!("changed: {}", parts.join(", "))));
         lines.extend(
@@ -60,6 +67,26 @@ fn changed_upstream(change: &UpstreamChange) -> String {
     said.extend(nodes.changed.iter().map(changed_node));
     said.extend(change.parts().filter(|(_, differs)| *differs).map(|(part, _)| format!("other {part}")));
     format!("upstream {}: {}", change.upstream.new.name, said.join(", "))
+}
+
+fn changed_app(change: &Changed<Arc<App>>) -> String {
+    let said: Vec<String> = app_parts(change)
+        .filter(|(_, differs)| *differs)
+        .map(|(part, _)| match part {
+            "instances" => {
+                format!("instances {} to {}", many(change.old.instances), many(change.new.instances))
+            }
+            part => format!("other {part}"),
+        })
+        .collect();
+    format!("app {}: {}", change.new.name, said.join(", "))
+}
+
+fn many(instances: Instances) -> String {
+    match instances {
+        Instances::Max => "max".to_owned(),
+        Instances::Count(count) => count.to_string(),
+    }
 }
 
 fn changed_node(Changed { old, new }: &Changed<NodeSpec>) -> String {

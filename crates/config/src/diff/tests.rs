@@ -118,6 +118,37 @@ fn what_changes_is_said_both_ways() {
 }
 
 #[test]
+fn apps_come_and_go_and_change() {
+    let app = |keys: &str| format!("{BASE}\n[app.chat]\ncommand = \"node a.js\"\n{keys}");
+    let used = app("").replacen("nodes = [\"10.0.0.3:3000\"]", "app = \"chat\"", 1);
+    for (old, new, there, back) in [
+        (BASE, &*app(""), "app + chat (node a.js)", "app - chat (node a.js)"),
+        (
+            &*app("instances = 2"),
+            &*app("instances = \"max\""),
+            "app chat: instances 2 to max",
+            "app chat: instances max to 2",
+        ),
+        (
+            &*app(""),
+            &*app("args = [\"-v\"]\nstop = { timeout = \"1s\" }"),
+            "app chat: other command, other stop",
+            "app chat: other command, other stop",
+        ),
+        (
+            &*app("ready = \"port\""),
+            &*used,
+            "upstream other: - 10.0.0.3:3000, other app",
+            "upstream other: + 10.0.0.3:3000, other app",
+        ),
+    ] {
+        let (old, new) = (plan_of(old), plan_of(new));
+        check(&old, &new, there);
+        check(&new, &old, back);
+    }
+}
+
+#[test]
 fn order_alone_is_no_change() {
     let turned = "
         [[listen]]\naddress = \"[::1]:80\"

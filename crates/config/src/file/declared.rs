@@ -50,7 +50,9 @@ impl Sub {
         match shape {
             Shape::One => format!("`[{name}]` and its keys on the lines under it"),
             Shape::Many => format!("`[[{name}]]` and its keys on the lines under it, once for each"),
-            Shape::Named => format!("`[{name}.NAME]` and its keys on the lines under it, once for each"),
+            Shape::Named | Shape::NamedOrNone => {
+                format!("`[{name}.NAME]` and its keys on the lines under it, once for each")
+            }
             Shape::Inline => {
                 let keys: Vec<String> = section.names().map(|key| format!("{key} = \"…\"")).collect();
                 format!("`{name} = {{ {} }}`", keys.join(", "))
@@ -68,6 +70,8 @@ pub(crate) enum Shape {
     Many,
     /// `[name.NAME]`, at least once.
     Named,
+    /// `[name.NAME]`, any number of times.
+    NamedOrNone,
     /// `name = { .. }` or `name = [{ .. }, { .. }]`.
     Inline,
 }
@@ -183,6 +187,7 @@ impl Known for Sub {
             Shape::One => one,
             Shape::Many => json!({ "type": "array", "minItems": 1, "items": one }),
             Shape::Named => json!({ "type": "object", "minProperties": 1, "additionalProperties": one }),
+            Shape::NamedOrNone => json!({ "type": "object", "additionalProperties": one }),
             Shape::Inline => json!({ "oneOf": [one, { "type": "array", "minItems": 1, "items": one }] }),
         }
     }

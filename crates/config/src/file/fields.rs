@@ -76,6 +76,14 @@ impl<'f> Fields<'f> {
         self.given(key.name).and_then(|given| key.kind.read(given))
     }
 
+    /// The same, for whoever looks a second time: what is wrong with it has been told.
+    pub(crate) fn text_again<K>(&self, key: &Key<K, Optional>) -> Option<&'f str> {
+        match self.given(key.name)?.value.get_ref() {
+            DeValue::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
     /// The value of a key that may be left out, and then is `absent`; nothing if it is there but cannot be read.
     pub(crate) fn or_if_absent<K: Kind>(&self, key: &Key<K, Optional>, absent: K::Read) -> Option<K::Read> {
         match self.given(key.name) {
@@ -104,7 +112,7 @@ impl<'f> Fields<'f> {
     pub(crate) fn many(&self, sub: &Sub) -> Vec<Fields<'f>> {
         let Some(given) = self.given(sub.name) else { return Vec::new() };
         match (given.value.get_ref(), sub.shape) {
-            (DeValue::Table(tables), Shape::Named) => named(tables, sub, self.problems),
+            (DeValue::Table(tables), Shape::Named | Shape::NamedOrNone) => named(tables, sub, self.problems),
             (DeValue::Array(tables), Shape::Many | Shape::Inline) => {
                 tables.iter().filter_map(|value| Given { value, ..given }.table_of(sub)).collect()
             }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::app_keys::{APP, UPSTREAM_APP};
 use super::declared::{Key, Optional, Or, Required, Section, Shape, Sub};
 use super::hosts::{HostHeader, ListenAddress, Nameservers, Networks, NodeAddress, RouteHost, RoutePath};
 use super::kinds::{
@@ -26,6 +27,7 @@ pub(crate) static FILE: Section = Section {
         &LISTEN,
         &ROUTE,
         &UPSTREAM,
+        &APP,
         &LIMITS,
         &TIMEOUTS,
         &LOG,
@@ -33,7 +35,7 @@ pub(crate) static FILE: Section = Section {
         &ADMIN,
         &RESOLVER,
     ],
-    later: &[("app", "start the processes yourself, and list them as `nodes` of an `[upstream.NAME]`")],
+    later: &[],
 };
 
 pub(crate) static WORKERS: Key<Count, Optional> = Key {
@@ -148,14 +150,14 @@ pub(crate) static UPSTREAM: Sub = Sub {
     shape: Shape::Named,
     section: &Section {
         doc: "A named pool of nodes.",
-        keys: &[&NODES, &STICKY, &BALANCE, &UPSTREAM_HOST, &UPSTREAM_TIMEOUTS],
-        later: &[("app", "start the processes yourself, and list them: `nodes = [\"127.0.0.1:3000\"]`")],
+        keys: &[&NODES, &UPSTREAM_APP, &STICKY, &BALANCE, &UPSTREAM_HOST, &UPSTREAM_TIMEOUTS],
+        later: &[],
     },
 };
-pub(crate) static NODES: Key<NodeList, Required> = Key {
+pub(crate) static NODES: Key<NodeList, Optional> = Key {
     name: "nodes",
     kind: NodeList,
-    absent: Required("[\"127.0.0.1:3000\"]"),
+    absent: Optional("the nodes are the processes of `app`"),
     doc: "The running backends: \"host:port\", or `{ address = \"host:port\", weight = 1, backup = false }`. A name \
           with several addresses is several nodes, and is asked for again while tidelock runs: see `[resolver]`. \
           \"srv:_chat._tcp.example.com\" stands for what SRV records name, with their ports and weights; those \

@@ -6,6 +6,7 @@ use std::ops::Range;
 use serde_json::{Map, Value as Json, json};
 use toml::de::DeValue;
 
+use super::app_keys::UPSTREAM_APP;
 use super::declared::Kind;
 use super::fields::{Fields, Given};
 use super::hosts::HostAndPort;
@@ -20,8 +21,8 @@ pub(crate) struct NodeList;
 /// Reads one upstream; `timeouts` are the file's own. Nothing if it has no nodes or no usable name, which has been
 /// told then.
 pub(crate) fn read(fields: &Fields<'_>, timeouts: &Timeouts) -> Option<Upstream> {
-    let named = check_name(fields);
-    let nodes = fields.required(&keys::NODES);
+    let named = check_name(fields, "an upstream");
+    let (nodes, app) = nodes_or_app(fields);
     let own = fields.one(&keys::UPSTREAM_TIMEOUTS);
     let timeouts = Timeouts {
         connect: own.optional(&keys::UPSTREAM_CONNECT).unwrap_or(timeouts.connect),
@@ -34,17 +35,44 @@ pub(crate) fn read(fields: &Fields<'_>, timeouts: &Timeouts) -> Option<Upstream>
     let balance = fields.or_default(&keys::BALANCE);
     let host = fields.optional(&keys::UPSTREAM_HOST);
     named?;
-    Some(Upstream { name: fields.name.to_owned(), nodes: nodes?, sticky, balance, host, timeouts })
+    Some(Upstream { name: fields.name.to_owned(), nodes: nodes?, app, sticky, balance, host, timeouts })
+}
+
+/// Where the nodes come from: they are listed, or they are an app's processes.
+fn nodes_or_app(fields: &Fields<'_>) -> (Option<Vec<NodeSpec>>, Option<String>) {
+    let nodes = fields.optional(&keys::NODES);
+    let app = fields.optional(&UPSTREAM_APP);
+    match (fields.has(keys::NODES.name), fields.has(UPSTREAM_APP.name)) {
+        (true, false) => (nodes, None),
+        (false, true) => (app.is_some().then(Vec::new), app),
+        (true, true) => {
+            fields.push(
+                Problem::error(
+                    fields.span_of(UPSTREAM_APP.name),
+                    "an upstream has `nodes` or `app`, not both",
+                )
+                .hint("two upstreams can have one each; leave one of them out here"),
+            );
+            (None, None)
+        }
+        (false, false) => {
+            fields.push(
+                Problem::error(fields.span.clone(), "`nodes` is missing here")
+                    .hint("write `nodes = [\"127.0.0.1:3000\"]`, or `app = \"NAME\"` if tidelock runs them"),
+            );
+            (None, None)
+        }
+    }
 }
 
 /// Names stand in logs, metrics and on the command line, where nothing should have to be quoted.
-fn check_name(fields: &Fields<'_>) -> Option<()> {
+pub(crate) fn check_name(fields: &Fields<'_>, whose: &str) -> Option<()> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     if (1..=NAME_BYTES_MAX).contains(&fields.name.len()) && fields.name.bytes().all(fits) {
         return Some(());
     }
     fields.push(
-        Problem::error(fields.span.clone(), format!("\"{}\" cannot be the name of an upstream", fields.name))
+        Problem::error(fields.span.clone(), format!("\"{}\" cannot be the name of {whose}", fields.name))
             .hint(format!("a name is 1 to {NAME_BYTES_MAX} letters, digits, `-`, `_` and `.`")),
     );
     None
@@ -119,5 +147,5 @@ fn twice(element: Given<'_>, written: &str, first: &Range<usize>, problems: &Pro
     );
 }
 
-/// Longest name of an upstream.
+/// Longest name of an upstream or an app.
 const NAME_BYTES_MAX: usize = 64;

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 use wire::engineio::Revision;
 
 use crate::registry::{Address, Closing, Registry};
 use crate::reply;
+use crate::upstream::connect;
 use crate::upstream::node::Node;
 
 /// How it went.
@@ -74,10 +74,10 @@ async fn post_close(sid: &[u8], node: &Node, address: &Address) -> io::Result<u1
         b"\r\n\r\n",
         packet.as_bytes(),
     ];
-    let mut tcp = TcpStream::connect(node.address()).await?;
-    tcp.write_all(&request.concat()).await?;
+    let mut stream = connect::open(node.address()).await?;
+    stream.write_all(&request.concat()).await?;
     let mut answer = Vec::new();
-    tcp.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).await?;
+    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).await?;
     let status = answer
         .strip_prefix(b"HTTP/1.1 ")
         .and_then(|rest| std::str::from_utf8(rest.get(..3)?).ok()?.parse().ok());

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use config::plan::{NodeHost, NodeSpec};
-use config::roster::{Roster, RosterNode};
+use config::roster::{NodeAddress, Roster, RosterNode};
 
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -114,11 +114,12 @@ pub(crate) fn roster(specs: &[NodeSpec], known: &HashMap<Question, Vec<Place>>) 
             (_, question) => question.and_then(|question| known.get(&question)).cloned().unwrap_or_default(),
         };
         for place in places {
-            let address = SocketAddr::new(place.ip, place.port.unwrap_or(spec.port));
+            let address = NodeAddress::Tcp(SocketAddr::new(place.ip, place.port.unwrap_or(spec.port)));
             if roster.nodes.iter().all(|known| known.address != address) {
                 roster.nodes.push(RosterNode {
                     written: spec.written.clone(),
                     address,
+                    instance: None,
                     weight: spec.weight * place.weight,
                     backup: spec.backup || place.backup,
                 });

@@ -123,7 +123,7 @@ impl Tunnel {
             let keepalive =
                 socket2::TcpKeepalive::new().with_time(KEEPALIVE_TIME).with_interval(KEEPALIVE_INTERVAL);
             // If it cannot be set, the idle timeout finds out later.
-            let _ = socket2::SockRef::from(stream.tcp()).set_tcp_keepalive(&keepalive);
+            let _ = socket2::SockRef::from(&stream.socket()).set_tcp_keepalive(&keepalive);
         }
         let (silence, awaits_open) = match &origin.session {
             Some(TunnelSession::Registered { silence, .. }) => (*silence, false),

@@ -1,11 +1,12 @@
-//! Opens a connection to a node.
+//! Opens a connection to a node, on a port or on a Unix socket.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::net::TcpStream;
+use config::roster::NodeAddress;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use crate::fault::{Fault, OriginFault, OurFault};
@@ -16,19 +17,31 @@ use crate::upstream::pool::Lease;
 /// A new connection to `node`.
 pub(crate) async fn connect(node: &Arc<Node>, patience: Duration) -> Result<Lease, Fault> {
     let in_flight = InFlight::new(node.clone());
-    let tcp = match timeout(patience, TcpStream::connect(node.address())).await {
-        Ok(Ok(tcp)) => tcp,
+    let stream = match timeout(patience, open(node.address())).await {
+        Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return Err(fault_of(&error)),
         Err(_) => return Err(OriginFault::ConnectTimedOut.into()),
     };
-    // Answers are written whole; holding back their last segment would only delay it.
-    let _ = tcp.set_nodelay(true);
-    Ok(Lease { io: Io::new(Stream::Plain(tcp)), inbound: BytesMut::new(), reused: false, in_flight })
+    Ok(Lease { io: Io::new(stream), inbound: BytesMut::new(), reused: false, in_flight })
+}
+
+/// A connection to wherever a node listens. Cancel-safe.
+pub(crate) async fn open(address: &NodeAddress) -> io::Result<Stream> {
+    match address {
+        NodeAddress::Tcp(address) => {
+            let tcp = TcpStream::connect(address).await?;
+            // Answers are written whole; holding back their last segment would only delay it.
+            let _ = tcp.set_nodelay(true);
+            Ok(Stream::Plain(tcp))
+        }
+        NodeAddress::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix),
+    }
 }
 
 fn fault_of(error: &io::Error) -> Fault {
     match error.kind() {
-        io::ErrorKind::ConnectionRefused => OriginFault::Refused.into(),
+        // A Unix socket that is not there says the same as a port that nobody listens on.
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => OriginFault::Refused.into(),
         io::ErrorKind::TimedOut => OriginFault::ConnectTimedOut.into(),
         _ if is_out_of_files(error) => OurFault::NoFiles.into(),
         _ => OriginFault::Unreachable.into(),

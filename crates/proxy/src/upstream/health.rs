@@ -3,11 +3,11 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use crate::upstream::connect::open;
 use crate::upstream::node::{Node, Observed};
 
 /// Where workers tell which nodes went down.
@@ -53,10 +53,10 @@ async fn probe(fallen: Weak<Node>) {
         // A reload may have taken it out for good; nobody else holds it then.
         let Some(node) = fallen.upgrade() else { return };
         // A request may bring it back first: when none of a pool is up, its nodes are asked all the same.
-        if node.is_up() {
+        if node.is_up() || node.is_gone() {
             return;
         }
-        if let Ok(Ok(_)) = timeout(CONNECT_PATIENCE, TcpStream::connect(node.address())).await {
+        if let Ok(Ok(_)) = timeout(CONNECT_PATIENCE, open(node.address())).await {
             node.observe(Observed::Reached);
         }
     }

@@ -1,10 +1,10 @@
 //! A pool of nodes as it is now: the plan's upstream with the nodes that its names resolved to.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use config::plan;
-use config::roster::Roster;
+use config::roster::{AppInstance, InstanceId, Roster, RosterNode};
 use wire::tag::{Tag, Tagger};
 
 use crate::balance::{self, Cursor, Load};
@@ -57,7 +57,7 @@ impl Upstream {
         let mut nodes = Vec::new();
         let mut by_tag = HashMap::new();
         for entry in &roster.nodes {
-            let tag = tagger.tag(name, &entry.written, entry.address);
+            let tag = tag_of(name, entry, tagger);
             let node = match known().find(|node| node.roster == *entry && node.tag == tag) {
                 Some(node) => node.clone(),
                 None => Arc::new(Node::new(name, entry.clone(), tag)),
@@ -72,11 +72,23 @@ impl Upstream {
             nodes.push(node);
         }
         let is_here = |node: &Arc<Node>| nodes.iter().any(|here: &Arc<Node>| Arc::ptr_eq(here, node));
-        let removed: Vec<_> = known().filter(|node| !is_here(node) && node.sessions() > 0).cloned().collect();
+        let has_sessions = |node: &Arc<Node>| node.sessions() > 0 && !node.is_gone();
+        let removed: Vec<_> = known().filter(|node| !is_here(node) && has_sessions(node)).cloned().collect();
         for node in &removed {
             by_tag.entry(node.tag).or_insert_with(|| node.clone());
         }
         Self { nodes, removed, by_tag, ..self.clone() }
+    }
+
+    /// The nodes that are processes of `app`, those that were removed included.
+    pub(crate) fn instances_of<'u>(
+        &'u self,
+        app: &'u str,
+    ) -> impl Iterator<Item = (&'u Arc<Node>, InstanceId)> {
+        self.nodes.iter().chain(&self.removed).filter_map(move |node| match &node.roster.instance {
+            Some(instance) if instance.app == app => Some((node, instance.id)),
+            Some(_) | None => None,
+        })
     }
 
     /// The node that `tag` names, if it is in the pool or was until lately.
@@ -91,3 +103,18 @@ impl Upstream {
         Some((index, InSession::new(self.nodes[index].clone())))
     }
 }
+
+/// A process of an app has another port with every start, and another machine may have the same: its tag is that of the
+/// machine, the app, the slot and the generation.
+fn tag_of(upstream: &str, node: &RosterNode, tagger: &Tagger) -> Tag {
+    match &node.instance {
+        None => tagger.tag(upstream, &node.written, &node.address),
+        Some(AppInstance { app, id: InstanceId { slot, generation } }) => {
+            tagger.tag(upstream, &format!("{}/{app}", *MACHINE), format_args!("{slot}/{generation}"))
+        }
+    }
+}
+
+/// The name of this machine or container, asked once.
+static MACHINE: LazyLock<String> =
+    LazyLock::new(|| rustix::system::uname().nodename().to_string_lossy().into_owned());

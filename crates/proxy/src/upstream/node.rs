@@ -1,11 +1,10 @@
 //! One node: where it is, how much it carries, and whether it is up. Its state changes in [`Node::observe`] and
 //! nowhere else.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use config::roster::RosterNode;
+use config::roster::{NodeAddress, RosterNode};
 use tokio::time::Instant;
 use wire::tag::Tag;
 
@@ -35,6 +34,10 @@ pub(crate) struct State {
     pub(crate) health: Health,
     /// It is leaving: its sessions go on, nothing new comes.
     pub(crate) is_draining: bool,
+    /// It is a process of an app that will be replaced; new sessions prefer the others up to their even share.
+    pub(crate) is_outdated: bool,
+    /// It was a process of an app, and is no more.
+    pub(crate) is_gone: bool,
 }
 
 /// Whether a node answers.
@@ -61,6 +64,10 @@ pub(crate) enum Observed {
     ToldToDrain,
     /// Somebody wants it to stay after all.
     ToldToStay,
+    /// It runs what its app is now, or does not.
+    Published { is_current: bool },
+    /// Its process is gone, says whoever started it.
+    Gone,
 }
 
 impl Node {
@@ -78,8 +85,8 @@ impl Node {
         }
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.roster.address
+    pub(crate) fn address(&self) -> &NodeAddress {
+        &self.roster.address
     }
 
     pub(crate) fn is_up(&self) -> bool {
@@ -90,6 +97,14 @@ impl Node {
         self.state().is_draining
     }
 
+    pub(crate) fn is_outdated(&self) -> bool {
+        self.state().is_outdated
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.state().is_gone
+    }
+
     pub(crate) fn state(&self) -> State {
         State::from_word(self.state.load(Relaxed))
     }
@@ -98,7 +113,7 @@ impl Node {
     /// probing.
     pub(crate) fn observe(&self, observed: Observed) -> bool {
         // Nearly every exchange ends here, and must not write to what the other workers read.
-        if observed == Observed::Answered && self.state() == State::FRESH {
+        if observed == Observed::Answered && self.state().health == State::FRESH.health {
             return false;
         }
         let change = |word| Some(State::from_word(word).after(observed).to_word());
@@ -155,7 +170,8 @@ impl Node {
 }
 
 impl State {
-    const FRESH: Self = Self { health: Health::Up { failures: 0 }, is_draining: false };
+    const FRESH: Self =
+        Self { health: Health::Up { failures: 0 }, is_draining: false, is_outdated: false, is_gone: false };
 
     fn after(self, observed: Observed) -> Self {
         let health = match (self.health, observed) {
@@ -165,16 +181,20 @@ impl State {
             (Health::Up { failures }, Observed::Failed(_)) if failures + 1 >= FAILURES_MAX => Health::Down,
             (Health::Up { failures }, Observed::Failed(_)) => Health::Up { failures: failures + 1 },
             (Health::Down, Observed::Refused | Observed::Failed(_)) => Health::Down,
-            (health, Observed::ToldToDrain | Observed::ToldToStay) => health,
+            (_, Observed::Gone) => Health::Down,
+            (health, Observed::ToldToDrain | Observed::ToldToStay | Observed::Published { .. }) => health,
         };
         let is_draining = match observed {
             Observed::ToldToDrain => true,
             Observed::ToldToStay => false,
-            Observed::Answered | Observed::Reached | Observed::Refused | Observed::Failed(_) => {
-                self.is_draining
-            }
+            _ => self.is_draining,
         };
-        Self { health, is_draining }
+        let is_outdated = match observed {
+            Observed::Published { is_current } => !is_current,
+            _ => self.is_outdated,
+        };
+        let is_gone = self.is_gone || observed == Observed::Gone;
+        Self { health, is_draining, is_outdated, is_gone }
     }
 
     fn to_word(self) -> u32 {
@@ -182,15 +202,25 @@ impl State {
             Health::Up { failures } => failures,
             Health::Down => WORD_DOWN,
         };
-        if self.is_draining { health | WORD_DRAINING } else { health }
+        let flag = |is_set: bool, flag: u32| if is_set { flag } else { 0 };
+        health
+            | flag(self.is_draining, WORD_DRAINING)
+            | flag(self.is_outdated, WORD_OUTDATED)
+            | flag(self.is_gone, WORD_GONE)
     }
 
     fn from_word(word: u32) -> Self {
-        let health = match word & !WORD_DRAINING {
+        let health = match word & WORD_DOWN {
             WORD_DOWN => Health::Down,
             failures => Health::Up { failures },
         };
-        Self { health, is_draining: word & WORD_DRAINING != 0 }
+        let has = |flag: u32| word & flag != 0;
+        Self {
+            health,
+            is_draining: has(WORD_DRAINING),
+            is_outdated: has(WORD_OUTDATED),
+            is_gone: has(WORD_GONE),
+        }
     }
 }
 
@@ -201,7 +231,8 @@ impl Observed {
             Self::Reached => "a probe reached it",
             Self::Refused => "connection refused",
             Self::Failed(cause) => cause,
-            Self::ToldToDrain | Self::ToldToStay => "told so",
+            Self::Gone => "its process has ended",
+            Self::ToldToDrain | Self::ToldToStay | Self::Published { .. } => "told so",
         }
     }
 }
@@ -249,17 +280,23 @@ impl Drop for InSession {
 }
 
 const WORD_DRAINING: u32 = 1 << 31;
-const WORD_DOWN: u32 = WORD_DRAINING - 1;
+const WORD_OUTDATED: u32 = 1 << 30;
+const WORD_GONE: u32 = 1 << 29;
+/// The bits of the health; all of them are set when it is down.
+const WORD_DOWN: u32 = WORD_GONE - 1;
 /// Failures in a row, none of them a refusal, after which a node is left alone.
 const FAILURES_MAX: u32 = 3;
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     fn node() -> Node {
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
-        let roster = RosterNode { written: "a:1".into(), address, weight: 1, backup: false };
+        let (written, at) = ("a:1".into(), address.into());
+        let roster = RosterNode { written, address: at, instance: None, weight: 1, backup: false };
         Node::new("nodes", roster, wire::tag::Tagger::new(b"x").tag("nodes", "a:1", address))
     }
 
@@ -289,6 +326,19 @@ mod tests {
         assert!(node.is_draining() && node.is_up());
         node.observe(Observed::ToldToStay);
         assert!(!node.is_draining());
+    }
+
+    #[test]
+    fn what_is_said_of_a_process_touches_nothing_else() {
+        let node = node();
+        node.observe(Observed::Published { is_current: false });
+        node.observe(Observed::ToldToDrain);
+        node.observe(Observed::Answered);
+        assert!(node.is_outdated() && node.is_draining() && node.is_up() && !node.is_gone());
+        node.observe(Observed::Published { is_current: true });
+        assert!(!node.is_outdated() && node.is_draining());
+        assert!(node.observe(Observed::Gone));
+        assert!(node.is_gone() && !node.is_up());
     }
 
     #[test]

@@ -1,0 +1,122 @@
+//! The nodes that are processes of an app: which there are is told by whoever runs them, and one of them is emptied when
+//! it asks. Everything here happens on the control thread.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::plan;
+use config::roster::{AppInstance, Instance, InstanceId, Roster, RosterNode};
+use tokio::time::{Instant, sleep};
+
+use crate::bell::{Order, Reason};
+use crate::drain::node::Pace;
+use crate::registry::Registry;
+use crate::run::Proxy;
+use crate::shared::{Instances, Snapshot};
+use crate::upstream::node::{Node, Observed};
+
+impl Proxy {
+    /// These instances of `app` can be reached now, and no others. One that is missing is gone: its tunnels are told at
+    /// once, and its sessions are forgotten, so that their clients begin new ones.
+    pub fn publish(&self, app: &str, instances: &[Instance]) {
+        let shared = &self.inner.shared;
+        let before = shared.snapshot.load_full();
+        let mut lost = Vec::new();
+        for upstream in &before.upstreams {
+            for (node, id) in upstream.instances_of(app) {
+                if instances.iter().all(|instance| instance.id != id) {
+                    node.observe(Observed::Gone);
+                    lost.push((node.clone(), upstream.registry.clone()));
+                }
+            }
+        }
+        shared.instances().insert(app.to_owned(), instances.to_vec());
+        let mut rosters = before.rosters();
+        fill_in(&mut rosters, &before.plan.upstreams, &shared.instances());
+        let next = before.with_rosters(&rosters);
+        tell(&next, &shared.instances());
+        shared.snapshot.store(Arc::new(next));
+        for (node, registry) in lost {
+            let now = Instant::now();
+            node.tunnels.ring_each(|| Order { at: now, until: now + GOODBYE, reason: Reason::NodeLost });
+            registry.forget(&node);
+        }
+    }
+
+    /// Gives an instance nothing new, and its sessions a turn each to leave within `window`. Resolves to what is left,
+    /// sessions and requests: when nothing is, or after `deadline`. `None` if there is no such instance. It is being
+    /// emptied from the call on, whether or not the future is polled.
+    pub fn empty_instance(
+        &self,
+        app: &str,
+        id: InstanceId,
+        window: Duration,
+        deadline: Duration,
+    ) -> impl Future<Output = Option<usize>> + use<> {
+        let found = self.find_instance(app, id);
+        for (node, registry) in &found {
+            self.empty_at(node, registry, Pace { window, deadline });
+        }
+        let until = Instant::now() + deadline + SLACK;
+        async move {
+            loop {
+                let left: usize = found.iter().map(|(node, _)| node.sessions() + node.in_flight()).sum();
+                // One that is gone has taken what it had with it.
+                let is_over =
+                    left == 0 || Instant::now() >= until || found.iter().all(|(node, _)| node.is_gone());
+                if is_over {
+                    return (!found.is_empty()).then_some(left);
+                }
+                sleep(LOOK_EVERY).await;
+            }
+        }
+    }
+
+    /// One in each upstream that the app feeds, or has fed.
+    fn find_instance(&self, app: &str, id: InstanceId) -> Vec<(Arc<Node>, Arc<Registry>)> {
+        let snapshot = self.inner.shared.snapshot.load();
+        let of = |upstream: &crate::upstream::Upstream| {
+            let nodes = upstream.instances_of(app).filter(|(_, found)| *found == id);
+            nodes.map(|(node, _)| (node.clone(), upstream.registry.clone())).collect::<Vec<_>>()
+        };
+        snapshot.upstreams.iter().flat_map(of).collect()
+    }
+}
+
+/// Gives each upstream that an app feeds the app's instances for nodes.
+pub(crate) fn fill_in(rosters: &mut [Roster], upstreams: &[Arc<plan::Upstream>], instances: &Instances) {
+    for (roster, upstream) in rosters.iter_mut().zip(upstreams) {
+        let Some(app) = &upstream.app else { continue };
+        let running = instances.get(app).map_or(&[][..], Vec::as_slice);
+        roster.nodes = running.iter().map(|instance| node_of(app, instance)).collect();
+    }
+}
+
+fn node_of(app: &str, instance: &Instance) -> RosterNode {
+    RosterNode {
+        written: format!("{app}/{}", instance.id.slot),
+        address: instance.address.clone(),
+        instance: Some(AppInstance { app: app.to_owned(), id: instance.id }),
+        weight: 1,
+        backup: false,
+    }
+}
+
+/// Tells the nodes of a snapshot which of them are what their app is now.
+pub(crate) fn tell(snapshot: &Snapshot, instances: &Instances) {
+    for upstream in &snapshot.upstreams {
+        let Some(app) = &upstream.plan.app else { continue };
+        for (node, id) in upstream.instances_of(app) {
+            let published = instances.get(app).and_then(|all| all.iter().find(|instance| instance.id == id));
+            if let Some(Instance { is_current, .. }) = published {
+                node.observe(Observed::Published { is_current: *is_current });
+            }
+        }
+    }
+}
+
+/// So long a tunnel whose node is gone may take to say so.
+const GOODBYE: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// At the deadline what is left is ended, which takes a moment.
+const SLACK: Duration = Duration::from_millis(500);

@@ -3,7 +3,6 @@
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 
-use bytes::BytesMut;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use wire::HeadBounds;
 use wire::answer::AnswerBody;
@@ -26,7 +25,7 @@ Referer: https://www.example.com/\r\nAccept-Encoding: gzip, deflate, br, zstd\r\
 fn read(bytes: &[u8]) -> RequestHead {
     let length =
         HeadScan::new(Side::Request).advance(bytes, &BOUNDS).expect("a good head").expect("a whole head");
-    RequestHead::parse(BytesMut::from(&bytes[..length]), &BOUNDS).expect("a good head")
+    RequestHead::parse(&bytes[..length], &BOUNDS).expect("a good head")
 }
 
 fn heads(criterion: &mut Criterion) {

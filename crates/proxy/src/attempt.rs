@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
 use wire::engineio::CloseScan;
 use wire::request::{Method, RequestBody, RequestHead};
 
@@ -125,7 +124,7 @@ async fn at_its_node(
     let registry = &request.upstream.registry;
     let how = use_of(request.head);
     let registered = || SessionUse { registry: registry.clone(), sid: place.sid.clone(), how };
-    let begun = registry.begin(&place.sid, &place.node, how, Instant::now());
+    let begun = registry.begin(&place.sid, &place.node, how, request.reply.alarm.now());
     let first_use = registered();
     let Begun::Open { silence } = begun else {
         let told = goodbye(request, how, body, record).await;
@@ -148,7 +147,7 @@ async fn at_its_node(
     let exchanged = match first {
         // An idle connection that died under a poll: the node has not seen it, or has already closed the session.
         Err(Fault::Origin(OriginFault::ClosedUnanswered { reused: true })) if request.is_repeatable() => {
-            registry.begin(&place.sid, &place.node, how, Instant::now());
+            registry.begin(&place.sid, &place.node, how, request.reply.alarm.now());
             one(request, to(true), Purpose::Session(session(registered())), body, record).await
         }
         other => other,
@@ -241,7 +240,7 @@ async fn lease(request: &Request<'_>, To { node, fresh }: To<'_>) -> Result<Leas
     if fresh {
         // What died took its siblings with it more often than not.
         worker.pool.forget(node);
-    } else if let Some(lease) = worker.pool.take(node, !request.is_repeatable(), Instant::now()) {
+    } else if let Some(lease) = worker.pool.take(node, !request.is_repeatable(), request.reply.alarm.now()) {
         return Ok(lease);
     }
     connect(node, request.upstream.plan.timeouts.connect).await

@@ -4,13 +4,14 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use bytes::BytesMut;
-use tokio::time::{Instant, timeout};
+use bytes::{Buf, BytesMut};
+use tokio::time::Instant;
 use wire::forward::ClientEnd;
 use wire::request::RequestHead;
 use wire::scan::{HeadScan, Side};
 
 use crate::attempt;
+use crate::clock::Alarm;
 use crate::ends::{BodySource, ReplySink};
 use crate::exchange::OriginEnd;
 use crate::fault::{ClientFault, Fault, OriginFault, OurFault};
@@ -29,6 +30,7 @@ pub(crate) struct Client {
     pub(crate) inbound: BytesMut,
     pub(crate) end: ClientEnd,
     redirects: Option<Redirect>,
+    alarm: Alarm,
     /// Of the first byte of the request that is being read.
     begun: Option<Instant>,
 }
@@ -139,8 +141,9 @@ async fn tell(
 
 impl Client {
     /// A connection that has just been accepted.
-    pub(crate) fn new(stream: Stream, end: ClientEnd, redirects: Option<Redirect>) -> Self {
-        Self { io: Io::new(stream), inbound: BytesMut::new(), end, redirects, begun: None }
+    pub(crate) fn new(stream: Stream, end: ClientEnd, redirects: Option<Redirect>, worker: &Worker) -> Self {
+        let alarm = Alarm::new(worker.clock.clone());
+        Self { io: Io::new(stream), inbound: BytesMut::new(), end, redirects, alarm, begun: None }
     }
 
     /// The next request's head; `None` when the client has closed, or is idle for longer than it may be.
@@ -153,7 +156,7 @@ impl Client {
         let snapshot = worker.snapshot();
         let bounds = head_bounds(&snapshot.plan.limits);
         let mut scan = HeadScan::new(Side::Request);
-        let begun = Instant::now();
+        let begun = self.alarm.now();
         self.begun = Some(begun);
         let reading = async {
             loop {
@@ -166,14 +169,16 @@ impl Client {
                 }
             }
         };
-        match timeout(snapshot.plan.timeouts.head, reading).await {
-            Ok(Ok(length)) => {
-                let head = RequestHead::parse(self.inbound.split_to(length), &bounds);
+        match self.alarm.within(snapshot.plan.timeouts.head, reading).await {
+            Some(Ok(length)) => {
+                let head = RequestHead::parse(&self.inbound[..length], &bounds);
+                self.inbound.advance(length);
+                worker.buffers.give_back_if_empty(&mut self.inbound);
                 Ok(Some(head.map_err(ClientFault::from)?))
             }
-            Ok(Err(ClientFault::Gone)) if scan.is_at_start() => Ok(None),
-            Ok(Err(fault)) => Err(fault.into()),
-            Err(_) => Err(ClientFault::HeadTimedOut.into()),
+            Some(Err(ClientFault::Gone)) if scan.is_at_start() => Ok(None),
+            Some(Err(fault)) => Err(fault.into()),
+            None => Err(ClientFault::HeadTimedOut.into()),
         }
     }
 
@@ -182,8 +187,11 @@ impl Client {
     async fn wait_for_request(&self, idle: Duration, worker: &Worker) -> bool {
         tokio::select! {
             biased;
-            readable = timeout(idle, self.io.readable()) => matches!(readable, Ok(Ok(()))),
-            () = worker.leaves() => matches!(timeout(idle.min(IDLE_WHILE_LEAVING), self.io.readable()).await, Ok(Ok(()))),
+            readable = self.alarm.within(idle, self.io.readable()) => matches!(readable, Some(Ok(()))),
+            () = worker.leaves() => {
+                let soon = idle.min(IDLE_WHILE_LEAVING);
+                matches!(self.alarm.within(soon, self.io.readable()).await, Some(Ok(())))
+            }
         }
     }
 
@@ -194,7 +202,7 @@ impl Client {
     }
 
     fn begun(&self) -> Instant {
-        self.begun.unwrap_or_else(Instant::now)
+        self.begun.unwrap_or_else(|| self.alarm.now())
     }
 
     fn client_address(&self, head: &RequestHead, snapshot: &Snapshot) -> IpAddr {
@@ -208,8 +216,8 @@ impl Client {
         worker: &'c Worker,
     ) -> (BodySource<'c>, ReplySink<'c>) {
         let keep_alive = head.keep_alive() && !worker.is_leaving();
-        let reply = ReplySink::new(&self.io, head, keep_alive, &self.end, self.redirects);
-        (BodySource::new(&self.io, &mut self.inbound, head, worker), reply)
+        let reply = ReplySink::new((&self.io, &self.alarm), head, keep_alive, &self.end, self.redirects);
+        (BodySource::new(&self.io, &mut self.inbound, head, (worker, &self.alarm)), reply)
     }
 
     /// Answers what never became a request.
@@ -220,7 +228,7 @@ impl Client {
         if let Some((status, bytes)) = reply::fault(fault, None, false) {
             record.status = status;
             record.bytes_out = bytes.len() as u64;
-            if self.io.write_all(&bytes, b"", LAST_WORD_PATIENCE).await.is_ok() {
+            if self.io.write_all(&bytes, b"", &self.alarm, LAST_WORD_PATIENCE).await.is_ok() {
                 ended = Ended::Politely;
             }
         }
@@ -244,7 +252,7 @@ pub(crate) async fn linger(client: &Client, worker: &Worker) {
         }
     };
     // However it ends, the connection is over.
-    let _ = timeout(LINGER, end).await;
+    let _ = client.alarm.within(LINGER, end).await;
 }
 
 /// nginx's code in logs for a client that closed before its answer; never sent.

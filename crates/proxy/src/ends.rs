@@ -6,7 +6,6 @@ use std::io::{self, IoSlice};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use tokio::time::timeout;
 use wire::Version;
 use wire::body::{BodyWalk, Walked};
 use wire::engineio::CloseScan;
@@ -14,6 +13,7 @@ use wire::forward::ClientEnd;
 use wire::request::{RequestBody, RequestHead};
 
 use crate::buffers::Buffers;
+use crate::clock::Alarm;
 use crate::fault::{ClientFault, Fault};
 use crate::reply::Redirect;
 use crate::stream::Io;
@@ -25,15 +25,21 @@ pub(crate) struct BodySource<'c> {
     io: &'c Io,
     inbound: &'c mut BytesMut,
     buffers: &'c Buffers,
+    alarm: &'c Alarm,
     walk: Option<BodyWalk>,
     is_done: bool,
     bytes: u64,
 }
 
 impl<'c> BodySource<'c> {
-    pub(crate) fn new(io: &'c Io, inbound: &'c mut BytesMut, head: &RequestHead, worker: &'c Worker) -> Self {
+    pub(crate) fn new(
+        io: &'c Io,
+        inbound: &'c mut BytesMut,
+        head: &RequestHead,
+        (worker, alarm): (&'c Worker, &'c Alarm),
+    ) -> Self {
         let is_done = head.body() == RequestBody::None;
-        Self { io, inbound, buffers: &worker.buffers, walk: None, is_done, bytes: 0 }
+        Self { io, inbound, buffers: &worker.buffers, alarm, walk: None, is_done, bytes: 0 }
     }
 
     /// Takes the body on, if it is not longer than it may be.
@@ -82,10 +88,10 @@ impl<'c> BodySource<'c> {
 
     /// Waits for more of it.
     pub(crate) async fn fill(&mut self, patience: Duration) -> Result<(), ClientFault> {
-        match timeout(patience, self.io.read(self.inbound, self.buffers)).await {
-            Ok(Ok(0) | Err(_)) => Err(ClientFault::Gone),
-            Ok(Ok(_)) => Ok(()),
-            Err(_) => Err(ClientFault::BodyTimedOut),
+        match self.alarm.within(patience, self.io.read(self.inbound, self.buffers)).await {
+            Some(Ok(0) | Err(_)) => Err(ClientFault::Gone),
+            Some(Ok(_)) => Ok(()),
+            None => Err(ClientFault::BodyTimedOut),
         }
     }
 
@@ -106,6 +112,8 @@ impl<'c> BodySource<'c> {
 #[derive(Debug)]
 pub(crate) struct ReplySink<'c> {
     io: &'c Io,
+    /// Of the client's connection; every wait of an exchange is set on it.
+    pub(crate) alarm: &'c Alarm,
     pub(crate) version: Version,
     /// Whether the connection may go on after the answer, as far as the client and we are concerned.
     pub(crate) keep_alive: bool,
@@ -119,7 +127,7 @@ pub(crate) struct ReplySink<'c> {
 
 impl<'c> ReplySink<'c> {
     pub(crate) fn new(
-        io: &'c Io,
+        (io, alarm): (&'c Io, &'c Alarm),
         head: &RequestHead,
         keep_alive: bool,
         client_end: &'c ClientEnd,
@@ -127,6 +135,7 @@ impl<'c> ReplySink<'c> {
     ) -> Self {
         Self {
             io,
+            alarm,
             version: head.version(),
             keep_alive,
             client_end,
@@ -186,7 +195,7 @@ impl<'c> ReplySink<'c> {
 
     async fn send(&self, pieces: &mut [IoSlice<'_>], patience: Duration) -> Result<(), Fault> {
         let length: usize = pieces.iter().map(|piece| piece.len()).sum();
-        match self.io.write_pieces(pieces, patience).await {
+        match self.io.write_pieces(pieces, self.alarm, patience).await {
             Ok(()) => {
                 self.bytes.set(self.bytes.get() + length as u64);
                 Ok(())

@@ -3,6 +3,7 @@
 
 mod listener;
 mod worker;
+mod clock;
 mod tls;
 mod stream;
 mod buffers;

@@ -12,10 +12,10 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
 use crate::buffers::Buffers;
+use crate::clock::Alarm;
 
 /// A client's or an origin's socket.
 #[derive(Debug)]
@@ -140,10 +140,18 @@ impl Io {
 
     /// Writes all of both, the second directly behind the first. Fails with `TimedOut` when nothing moves for
     /// `patience`. Not cancel-safe: what was written is not told.
-    pub(crate) async fn write_all(&self, first: &[u8], second: &[u8], patience: Duration) -> io::Result<()> {
+    pub(crate) async fn write_all(
+        &self,
+        first: &[u8],
+        second: &[u8],
+        alarm: &Alarm,
+        patience: Duration,
+    ) -> io::Result<()> {
         match second {
-            [] => self.write_pieces(&mut [IoSlice::new(first)], patience).await,
-            second => self.write_pieces(&mut [IoSlice::new(first), IoSlice::new(second)], patience).await,
+            [] => self.write_pieces(&mut [IoSlice::new(first)], alarm, patience).await,
+            second => {
+                self.write_pieces(&mut [IoSlice::new(first), IoSlice::new(second)], alarm, patience).await
+            }
         }
     }
 
@@ -152,18 +160,20 @@ impl Io {
     pub(crate) async fn write_pieces(
         &self,
         mut pieces: &mut [IoSlice<'_>],
+        alarm: &Alarm,
         patience: Duration,
     ) -> io::Result<()> {
         IoSlice::advance_slices(&mut pieces, 0);
         while !pieces.is_empty() {
             let write = poll_fn(|cx| Pin::new(&mut *self.0.borrow_mut()).poll_write_vectored(cx, pieces));
-            let written = timeout(patience, write).await??;
+            let written = alarm.within(patience, write).await.ok_or(io::ErrorKind::TimedOut)??;
             if written == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
             IoSlice::advance_slices(&mut pieces, written);
         }
-        timeout(patience, poll_fn(|cx| Pin::new(&mut *self.0.borrow_mut()).poll_flush(cx))).await?
+        let flush = poll_fn(|cx| Pin::new(&mut *self.0.borrow_mut()).poll_flush(cx));
+        alarm.within(patience, flush).await.ok_or(io::ErrorKind::TimedOut)?
     }
 
     /// Sends the end: close_notify where there is TLS, then FIN.

@@ -19,6 +19,7 @@ use wire::forward::ClientEnd;
 use crate::access::{FLUSH_EVERY, Lines};
 use crate::balance::Cursor;
 use crate::buffers::Buffers;
+use crate::clock::{Clock, by_clock};
 use crate::conversation::{Client, Ended, converse, linger};
 use crate::drain::{Live, Phase};
 use crate::record::Counters;
@@ -36,6 +37,7 @@ pub(crate) type Current = Rc<Arc<Snapshot>>;
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
+    pub(crate) clock: Rc<Clock>,
     pub(crate) buffers: Buffers,
     pub(crate) pool: Pool,
     pub(crate) cursor: Cursor,
@@ -60,11 +62,13 @@ impl Worker {
     fn new(shared: Arc<Shared>, counters: Arc<Counters>) -> Self {
         let snapshot = shared.snapshot.load_full();
         let limits = snapshot.plan.limits;
+        let clock = Rc::new(Clock::new());
         Self {
+            clock: clock.clone(),
             buffers: Buffers::new(limits.buffer_bytes),
             pool: Pool::new(limits.origin_idle_max),
             cursor: Cursor::default(),
-            lines: Lines::new(shared.clone(), counters),
+            lines: Lines::new(shared.clone(), counters, clock),
             shared,
             snapshot: RefCell::new(Rc::new(snapshot)),
             leaving: Notify::new(),
@@ -124,7 +128,8 @@ pub(crate) fn run(shared: Arc<Shared>, counters: Arc<Counters>, incoming: mpsc::
 /// Serves what the acceptor sends, until it sends no more.
 async fn take_in(worker: &Rc<Worker>, mut incoming: mpsc::Receiver<Incoming>) {
     while let Some(connection) = incoming.recv().await {
-        spawn_local(serve(connection, worker.clone()));
+        let serving = Box::pin(serve(connection, worker.clone()));
+        spawn_local(by_clock(worker.clock.clone(), serving));
     }
 }
 
@@ -182,7 +187,7 @@ async fn serve(incoming: Incoming, worker: Rc<Worker>) {
     };
     let end = ClientEnd::new(peer.ip(), name, port, snapshot.is_trusted(peer.ip()));
     drop(snapshot);
-    let mut client = Box::new(Client::new(stream, end, redirects));
+    let mut client = Box::new(Client::new(stream, end, redirects, &worker));
     match converse(&mut client, &worker).await {
         Ended::Politely => linger(&client, &worker).await,
         Ended::Abruptly => {}

@@ -23,9 +23,14 @@ impl Zone {
         self.with(format!("--host-record={name},{address},{ttl}"))
     }
 
-    /// Adds an SRV record; its host needs an address too.
+    /// Adds an SRV record: priority, weight, port and host, as zone files have it. The host needs an address too.
+    ///
+    /// # Panics
+    /// If it is not four words.
     #[must_use]
-    pub fn service(self, name: &str, host: &str, port: u16, priority: u16, weight: u16) -> Self {
+    pub fn service(self, name: &str, record: &str) -> Self {
+        let words: Vec<_> = record.split(' ').collect();
+        let [priority, weight, port, host] = words[..] else { panic!("no SRV record: {record}") };
         self.with(format!("--srv-host={name},{host},{port},{priority},{weight}"))
     }
 

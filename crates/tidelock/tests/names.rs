@@ -90,9 +90,9 @@ async fn srv_records_say_ports_weights_and_backups() {
         .host("a.test", "127.0.0.2", 1)
         .host("b.test", "127.0.0.3", 1)
         .host("c.test", "127.0.0.4", 1)
-        .service("_chat._tcp.app.test", "a.test", port(&light), 10, 100)
-        .service("_chat._tcp.app.test", "b.test", port(&heavy), 10, 300)
-        .service("_chat._tcp.app.test", "c.test", port(&backup), 20, 100);
+        .service("_chat._tcp.app.test", &format!("10 100 {} a.test", port(&light)))
+        .service("_chat._tcp.app.test", &format!("10 300 {} b.test", port(&heavy)))
+        .service("_chat._tcp.app.test", &format!("20 100 {} c.test", port(&backup)));
     let mut dns = Dns::start(&zone, &[]).await;
     let proxy = start(&["srv:_chat._tcp.app.test"], dns.address(), "").await;
     let mut tunnels = Vec::new();
@@ -104,13 +104,9 @@ async fn srv_records_say_ports_weights_and_backups() {
 
     // Another service is there now; the nodes that it does not name go.
     dns.kill().await;
-    let zone = Zone::default().host("c.test", "127.0.0.4", 1).service(
-        "_chat._tcp.app.test",
-        "c.test",
-        port(&backup),
-        20,
-        0,
-    );
+    let zone = Zone::default()
+        .host("c.test", "127.0.0.4", 1)
+        .service("_chat._tcp.app.test", &format!("20 0 {} c.test", port(&backup)));
     let _dns = Dns::start_at(dns.address(), &zone, &[]).await;
     for mut tunnel in tunnels {
         assert_eq!(tunnel.read_exactly(SERVICE_RESTART.len()).await, SERVICE_RESTART);

@@ -3,16 +3,15 @@
 
 use std::mem::MaybeUninit;
 
-use bytes::BytesMut;
-
 use crate::lines::{self, Line, Name};
 use crate::request::{Method, RequestHead};
 use crate::{HeadBounds, Malformed, Span, Version, websocket};
 
-/// An answer's head. Exists only if the whole head holds and fits the request it answers.
+/// An answer's head. Exists only if the whole head holds and fits the request it answers. Owns a copy of its
+/// bytes, as the request's does.
 #[derive(Debug)]
 pub struct AnswerHead {
-    pub(crate) bytes: BytesMut,
+    pub(crate) bytes: Box<[u8]>,
     pub(crate) lines: Vec<Line>,
     /// What follows the version in the status line: the status and the reason.
     pub(crate) status_and_reason: Span,
@@ -55,12 +54,12 @@ impl Asked {
 
 impl AnswerHead {
     /// Reads a whole head as [`crate::scan::HeadScan`] delimits it.
-    pub fn parse(bytes: BytesMut, bounds: &HeadBounds, asked: &Asked) -> Result<Self, Malformed> {
+    pub fn parse(bytes: &[u8], bounds: &HeadBounds, asked: &Asked) -> Result<Self, Malformed> {
         let mut slots = [const { MaybeUninit::uninit() }; HeadBounds::LINES_MAX];
         let mut parsed = httparse::Response::new(&mut []);
         let slots = &mut slots[..bounds.lines_max.min(HeadBounds::LINES_MAX)];
         let complete = httparse::ParserConfig::default()
-            .parse_response_with_uninit_headers(&mut parsed, &bytes, slots)
+            .parse_response_with_uninit_headers(&mut parsed, bytes, slots)
             .map_err(lines::refusal)?;
         let (Some(minor), Some(status)) = (parsed.version, parsed.code) else {
             return Err(Malformed::FirstLine);
@@ -72,11 +71,11 @@ impl AnswerHead {
             return Err(Malformed::Status);
         }
         let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
-        let mut lines = lines::read(parsed.headers, &bytes);
+        let mut lines = lines::read(parsed.headers, bytes);
         // httparse leaves the reason out when it holds obs-text; the line itself holds it all.
-        let line_end = memchr::memchr(b'\r', &bytes).ok_or(Malformed::FirstLine)?;
+        let line_end = memchr::memchr(b'\r', bytes).ok_or(Malformed::FirstLine)?;
         let status_and_reason = Span::new("HTTP/1.1 ".len(), line_end);
-        let hop = lines::read_hop(&mut lines, &bytes, version)?;
+        let hop = lines::read_hop(&mut lines, bytes, version)?;
         let body = match status {
             100..200 | 204 | 304 => AnswerBody::None,
             _ if asked.is_head => AnswerBody::None,
@@ -89,11 +88,11 @@ impl AnswerHead {
         };
         if status == 101 {
             // HTTP/1.0 has no upgrades (RFC 9110 section 7.8).
-            check_101(asked, hop.upgrade && version == Version::Http11, &lines, &bytes)?;
+            check_101(asked, hop.upgrade && version == Version::Http11, &lines, bytes)?;
         }
         let persists = !hop.close && (version == Version::Http11 || hop.keep_alive);
         let keep_alive = persists && body != AnswerBody::UntilClose;
-        Ok(Self { bytes, lines, status_and_reason, status, body, keep_alive })
+        Ok(Self { bytes: bytes.into(), lines, status_and_reason, status, body, keep_alive })
     }
 
     /// The status code, 100 to 599.

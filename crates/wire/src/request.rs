@@ -2,17 +2,16 @@
 
 use std::mem::MaybeUninit;
 
-use bytes::BytesMut;
-
 use crate::engineio::{self, EngineIo};
 use crate::lines::{self, Line, Name};
 use crate::scan::is_token_byte;
 use crate::{HeadBounds, Malformed, Span, Version, host, websocket};
 
-/// A request's head. Exists only if the whole head holds; owns its bytes and borrows nothing.
+/// A request's head. Exists only if the whole head holds. It owns a copy of its bytes: a head lives as long as its
+/// exchange, which may be a poll of half a minute, and must not keep the buffer that it came in.
 #[derive(Debug)]
 pub struct RequestHead {
-    pub(crate) bytes: BytesMut,
+    pub(crate) bytes: Box<[u8]>,
     pub(crate) lines: Vec<Line>,
     method: Method,
     method_span: Span,
@@ -69,11 +68,11 @@ pub enum RequestBody {
 
 impl RequestHead {
     /// Reads a whole head as [`crate::scan::HeadScan`] delimits it, leading empty lines included.
-    pub fn parse(bytes: BytesMut, bounds: &HeadBounds) -> Result<Self, Malformed> {
+    pub fn parse(bytes: &[u8], bounds: &HeadBounds) -> Result<Self, Malformed> {
         let mut slots = [const { MaybeUninit::uninit() }; HeadBounds::LINES_MAX];
         let mut parsed = httparse::Request::new(&mut []);
         let slots = &mut slots[..bounds.lines_max.min(HeadBounds::LINES_MAX)];
-        let status = parsed.parse_with_uninit_headers(&bytes, slots).map_err(lines::refusal)?;
+        let status = parsed.parse_with_uninit_headers(bytes, slots).map_err(lines::refusal)?;
         let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version) else {
             return Err(Malformed::FirstLine);
         };
@@ -82,39 +81,38 @@ impl RequestHead {
             return Err(Malformed::HeaderLine);
         }
         let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
-        let method_span = Span::of(method.as_bytes(), &bytes);
-        let target_span = Span::of(target.as_bytes(), &bytes);
-        let lines = lines::read(parsed.headers, &bytes);
+        let method_span = Span::of(method.as_bytes(), bytes);
+        let target_span = Span::of(target.as_bytes(), bytes);
+        let lines = lines::read(parsed.headers, bytes);
         if target.len() > bounds.target_bytes_max {
             return Err(Malformed::TargetTooLong);
         }
         Self::assemble(First { method: method_span, target: target_span, version }, lines, bytes)
     }
 
-    fn assemble(first: First, mut lines: Vec<Line>, bytes: BytesMut) -> Result<Self, Malformed> {
+    fn assemble(first: First, mut lines: Vec<Line>, bytes: &[u8]) -> Result<Self, Malformed> {
         let version = first.version;
-        let method = read_method(first.method.of_bytes(&bytes))?;
-        let hop = lines::read_hop(&mut lines, &bytes, version)?;
+        let method = read_method(first.method.of_bytes(bytes))?;
+        let hop = lines::read_hop(&mut lines, bytes, version)?;
         let host = lines::only(&lines, Name::Host, Malformed::HostTwice)?;
         match host {
-            Some(host) => host::check(host.of_bytes(&bytes))?,
+            Some(host) => host::check(host.of_bytes(bytes))?,
             None if version == Version::Http11 => return Err(Malformed::HostMissing),
             None => {}
         }
-        let target = read_target(first.target.of_bytes(&bytes), method, &bytes)?;
-        let host = agreed_host(target.authority, host, &bytes)?;
+        let target = read_target(first.target.of_bytes(bytes), method, bytes)?;
+        let host = agreed_host(target.authority, host, bytes)?;
         let body = match (hop.is_chunked, hop.content_length) {
             (true, _) => RequestBody::Chunked,
             (false, None | Some(0)) => RequestBody::None,
             (false, Some(length)) => RequestBody::Length(length),
         };
         let asks = Asks { method, version, connection_upgrade: hop.upgrade, body };
-        let opens_websocket = read_upgrade(&asks, &lines, &bytes)?;
+        let opens_websocket = read_upgrade(&asks, &lines, bytes)?;
         let expects_continue = version == Version::Http11
             && body != RequestBody::None
             && lines.iter().any(|line| {
-                line.known == Name::Expect
-                    && line.value.of_bytes(&bytes).eq_ignore_ascii_case(b"100-continue")
+                line.known == Name::Expect && line.value.of_bytes(bytes).eq_ignore_ascii_case(b"100-continue")
             });
         Ok(Self {
             method,
@@ -128,9 +126,9 @@ impl RequestHead {
             keep_alive: !hop.close && (version == Version::Http11 || hop.keep_alive),
             expects_continue,
             opens_websocket,
-            engine_io: target.query.and_then(|query| engineio::read_query(query, &bytes)),
+            engine_io: target.query.and_then(|query| engineio::read_query(query, bytes)),
             lines,
-            bytes,
+            bytes: bytes.into(),
         })
     }
 

@@ -3,7 +3,6 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use bytes::BytesMut;
 use proptest::prelude::*;
 use wire::answer::{AnswerHead, Asked};
 use wire::forward::{self, ClientEnd, ForClient, ForOrigin};
@@ -18,7 +17,7 @@ const OURS: &str = "X-Forwarded-For: 192.0.2.7\r\nX-Real-IP: 192.0.2.7\r\nX-Forw
 fn read_request(text: &[u8]) -> Result<RequestHead, Malformed> {
     let mut scan = HeadScan::new(Side::Request);
     let length = scan.advance(text, &BOUNDS)?.expect("a whole head");
-    RequestHead::parse(BytesMut::from(&text[..length]), &BOUNDS)
+    RequestHead::parse(&text[..length], &BOUNDS)
 }
 
 fn print_request(head: &RequestHead, is_trusted: bool, strips_tag: bool) -> String {
@@ -230,7 +229,7 @@ fn requests_that_could_be_read_two_ways_are_refused() {
 fn read_answer(text: &[u8], asked: &Asked) -> Result<AnswerHead, Malformed> {
     let mut scan = HeadScan::new(Side::Answer);
     let length = scan.advance(text, &BOUNDS)?.expect("a whole head");
-    AnswerHead::parse(BytesMut::from(&text[..length]), &BOUNDS, asked)
+    AnswerHead::parse(&text[..length], &BOUNDS, asked)
 }
 
 const GET: Asked = Asked { is_head: false, accept: None };
@@ -352,11 +351,11 @@ proptest! {
     fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let text = [b"GET / HTTP/1.1\r\nHost: x\r\n".as_slice(), &bytes, b"\r\n\r\n"].concat();
         if let Ok(Some(length)) = HeadScan::new(Side::Request).advance(&text, &BOUNDS) {
-            let _ = RequestHead::parse(BytesMut::from(&text[..length]), &BOUNDS);
+            let _ = RequestHead::parse(&text[..length], &BOUNDS);
         }
         let text = [b"HTTP/1.1 200 OK\r\n".as_slice(), &bytes, b"\r\n\r\n"].concat();
         if let Ok(Some(length)) = HeadScan::new(Side::Answer).advance(&text, &BOUNDS) {
-            let _ = AnswerHead::parse(BytesMut::from(&text[..length]), &BOUNDS, &GET);
+            let _ = AnswerHead::parse(&text[..length], &BOUNDS, &GET);
         }
     }
 }

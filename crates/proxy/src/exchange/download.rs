@@ -5,7 +5,6 @@ use std::io::IoSlice;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use tokio::time::{Instant, timeout};
 use wire::answer::{AnswerBody, AnswerHead, Asked};
 use wire::body::BodyWalk;
 use wire::engineio::{CloseScan, Revision};
@@ -61,7 +60,7 @@ impl Download<'_> {
         let head = self.final_head().await?;
         self.progress.answered.set(true);
         self.record.status = head.status();
-        self.record.answered_after = Some(self.record.begun.elapsed());
+        self.record.answered_after = Some(self.reply().alarm.now().duration_since(self.record.begun));
         if head.status() == 101 {
             let mut out = Vec::new();
             forward::print_answer(&head, &self.for_client(None), &mut out);
@@ -91,7 +90,7 @@ impl Download<'_> {
         let told = handshake::Told { head, tags, upstream: self.request.upstream };
         match told.read(self.origin.io, self.origin.inbound, self.patience.body, self.request.worker).await? {
             handshake::Read::Session { body, open } => {
-                let body = told.register(body, open, session, Instant::now());
+                let body = told.register(body, open, session, self.reply().alarm.now());
                 self.send_changed(head, &body).await
             }
             handshake::Read::Other { body } => self.send_changed(head, &body).await,
@@ -105,7 +104,8 @@ impl Download<'_> {
         let asked = Asked::by(self.request.head);
         for interim in 0..INTERIM_MAX {
             let length = self.head_end(&bounds, interim > 0).await?;
-            let head = AnswerHead::parse(self.origin.inbound.split_to(length), &bounds, &asked);
+            let head = AnswerHead::parse(&self.origin.inbound[..length], &bounds, &asked);
+            self.origin.inbound.advance(length);
             let head = head.map_err(OriginFault::Malformed)?;
             if !head.is_interim() {
                 return Ok(head);
@@ -264,11 +264,12 @@ impl Download<'_> {
     ) -> Result<bool, Fault> {
         let buffers = &self.request.worker.buffers;
         buffers.give_back_if_empty(self.origin.inbound);
-        match timeout(patience, self.origin.io.read(self.origin.inbound, buffers)).await {
-            Ok(Ok(0)) if walk.ends_at_close() => return Ok(true),
-            Ok(Ok(0) | Err(_)) => return Err(OriginFault::CutShort.into()),
-            Ok(Ok(_)) => {}
-            Err(_) => return Err(OriginFault::BodyTimedOut.into()),
+        let read = self.origin.io.read(self.origin.inbound, buffers);
+        match self.request.reply.alarm.within(patience, read).await {
+            Some(Ok(0)) if walk.ends_at_close() => return Ok(true),
+            Some(Ok(0) | Err(_)) => return Err(OriginFault::CutShort.into()),
+            Some(Ok(_)) => {}
+            None => return Err(OriginFault::BodyTimedOut.into()),
         }
         let walked = walk.walk(self.origin.inbound).map_err(OriginFault::Malformed)?;
         let content = &self.origin.inbound[..walked.kept];

@@ -14,10 +14,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::time::{Instant, sleep};
 use wire::forward::{self, ForOrigin};
 
 use crate::attempt::{Request, answer_patience};
+use crate::clock::Alarm;
 use crate::conversation::Exchanged;
 use crate::ends::BodySource;
 use crate::exchange::download::{Answered, Download, Origin};
@@ -93,7 +93,8 @@ pub(crate) async fn run(
     let origin = Origin { io, inbound, reused: *reused };
     let mut download = Download { request, origin, purpose, progress: &progress, patience, record };
     let answered = {
-        let mut upload = pin!(upload(body, io, &progress, patience));
+        let alarm = request.reply.alarm;
+        let mut upload = pin!(upload(body, (io, alarm), &progress, patience));
         let mut answered = pin!(download.run());
         poll_fn(|cx| match answered.as_mut().poll(cx) {
             Poll::Ready(answered) => Poll::Ready(answered),
@@ -102,11 +103,12 @@ pub(crate) async fn run(
         .await?
     };
     let purpose = download.purpose;
+    request.worker.buffers.give_back_if_empty(&mut lease.inbound);
     Ok(match answered {
         Answered::Whole { keep_alive, origin_keeps } => {
             // A node that answered before it had the whole request may take the rest of it for another one.
             if let Some(patience) = origin_keeps.filter(|_| body.is_done() && progress.request_sent.get()) {
-                request.worker.pool.give_back(lease, patience.timeout, Instant::now());
+                request.worker.pool.give_back(lease, patience.timeout, request.reply.alarm.now());
             }
             if keep_alive && body.is_done() { Exchanged::KeepAlive } else { Exchanged::Close }
         }
@@ -134,7 +136,7 @@ async fn send_head(
     let mut head = Vec::new();
     forward::print_request(request.head, &how, &mut head);
     let (content, walked) = body.at_hand()?;
-    let sent = lease.io.write_all(&head, content, plan.timeouts.body).await;
+    let sent = lease.io.write_all(&head, content, request.reply.alarm, plan.timeouts.body).await;
     body.pass(walked);
     match sent {
         Ok(()) => Ok(()),
@@ -181,8 +183,13 @@ struct Patience {
 
 /// Passes the body on; then sees to it that the answer comes in time, and that the client is still there to get it.
 /// Returns only with a fault.
-async fn upload(body: &mut BodySource<'_>, origin: &Io, progress: &Progress, patience: Patience) -> Fault {
-    match pass_body(body, origin, patience).await {
+async fn upload(
+    body: &mut BodySource<'_>,
+    (origin, alarm): (&Io, &Alarm),
+    progress: &Progress,
+    patience: Patience,
+) -> Fault {
+    match pass_body(body, (origin, alarm), patience).await {
         Ok(all) => {
             progress.request_sent.set(all);
             progress.said_close.set(body.held_close_packet());
@@ -192,7 +199,7 @@ async fn upload(body: &mut BodySource<'_>, origin: &Io, progress: &Progress, pat
     let mut gone = pin!(body.client_gone());
     tokio::select! {
         () = &mut gone => return ClientFault::Gone.into(),
-        () = sleep(patience.answer) => {}
+        () = alarm.after(patience.answer) => {}
     }
     if !progress.answered.get() {
         return OriginFault::AnswerTimedOut.into();
@@ -202,11 +209,15 @@ async fn upload(body: &mut BodySource<'_>, origin: &Io, progress: &Progress, pat
 }
 
 /// Whether the node took the whole body. One that stops taking it may still answer, and often says why.
-async fn pass_body(body: &mut BodySource<'_>, origin: &Io, patience: Patience) -> Result<bool, Fault> {
+async fn pass_body(
+    body: &mut BodySource<'_>,
+    (origin, alarm): (&Io, &Alarm),
+    patience: Patience,
+) -> Result<bool, Fault> {
     while !body.is_done() {
         body.fill(patience.body).await?;
         let (content, walked) = body.at_hand()?;
-        let sent = origin.write_all(content, b"", patience.body).await;
+        let sent = origin.write_all(content, b"", alarm, patience.body).await;
         body.pass(walked);
         match sent {
             Ok(()) => {}

@@ -122,6 +122,7 @@ pub(crate) fn roster(specs: &[NodeSpec], known: &HashMap<Question, Vec<Place>>) 
                     instance: None,
                     weight: spec.weight * place.weight,
                     backup: spec.backup || place.backup,
+                    bounds: spec.bounds,
                 });
             }
         }
@@ -143,6 +144,8 @@ const PLACES_MAX: usize = 1024;
 
 #[cfg(test)]
 mod tests {
+    use config::plan::NodeBounds;
+
     use super::*;
 
     fn ip(last: u8) -> IpAddr {
@@ -214,6 +217,7 @@ mod tests {
             port,
             weight: 1,
             backup,
+            bounds: NodeBounds::default(),
         };
         let host = |name: &str| NodeHost::Name(name.to_owned());
         let specs = [

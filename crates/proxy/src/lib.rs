@@ -17,6 +17,7 @@ mod attempt;
 mod gate;
 mod balance;
 mod upstream;
+mod names;
 mod exchange;
 mod handshake;
 mod tunnel;

@@ -342,6 +342,7 @@ impl Tally {
     fn end(self, node: &Node, outcome: &Result<Exchanged, Fault>, record: &Record) {
         match outcome {
             Ok(_) if record.status >= 500 => node.tallies.failed(self.slot),
+            Ok(Exchanged::Upgraded(_)) => {}
             Ok(_) => {
                 let answered = record.answered_after.map(|after| record.begun + after);
                 let after = answered.map(|at| at.saturating_duration_since(self.begun));

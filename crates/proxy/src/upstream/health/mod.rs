@@ -112,7 +112,7 @@ fn patience(node: &Node, now: Instant) -> Duration {
     match node.plan().filter(|plan| plan.health.probe.is_some()) {
         Some(plan) => plan.health.timeout,
         None if node.is_up() => PATIENCE_MIN,
-        None => (now.duration_since(node.since()) / 4).clamp(PATIENCE_MIN, PATIENCE_MAX),
+        None => (now.duration_since(node.since()) / 8).clamp(PATIENCE_MIN, PATIENCE_MAX),
     }
 }
 

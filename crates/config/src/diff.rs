@@ -96,7 +96,7 @@ pub struct Nodes {
     pub added: Vec<NodeSpec>,
     /// Those that only the old plan has, in its order: they are to be drained.
     pub removed: Vec<NodeSpec>,
-    /// Those with another weight, or that became a backup or ceased to be one, in the new plan's order.
+    /// Those with another weight or other bounds, or that became a backup or ceased to be one, in the new plan's order.
     pub changed: Vec<Changed<NodeSpec>>,
 }
 

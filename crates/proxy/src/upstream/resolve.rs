@@ -37,6 +37,7 @@ pub(crate) async fn resolve(specs: &[NodeSpec], known: &[RosterNode]) -> Resolve
                 instance: None,
                 weight: spec.weight,
                 backup: spec.backup,
+                bounds: spec.bounds,
             };
             if resolved.roster.nodes.iter().all(|known| known.address != node.address) {
                 resolved.roster.nodes.push(node);

@@ -4,6 +4,7 @@ mod compare;
 mod contender;
 mod crowd;
 mod drain;
+mod faults;
 mod page;
 
 use anyhow::Result;
@@ -20,6 +21,7 @@ pub(crate) struct Bench {
 enum Which {
     Compare(compare::Compare),
     Drain(drain::Drain),
+    Faults(faults::Faults),
 }
 
 impl Bench {
@@ -27,6 +29,7 @@ impl Bench {
         match &self.bench {
             Which::Compare(compare) => compare.run(),
             Which::Drain(drain) => drain.run(),
+            Which::Faults(faults) => faults.run(),
         }
     }
 }

@@ -156,11 +156,11 @@ impl App {
             ("cwd", Value::String(cwd)) => self.keys.push(format!("cwd = {}", quoted(cwd))),
             ("instances", _) => self.instances(value),
             ("exec_mode", _) => {
-                self.listens |= value.as_str().is_some_and(|mode| mode.starts_with("cluster"))
+                self.listens |= value.as_str().is_some_and(|mode| mode.starts_with("cluster"));
             }
             ("env", Value::Object(pairs)) => self.environment(pairs),
             (key, Value::Object(pairs)) if key.strip_prefix("env_") == env && env.is_some() => {
-                self.environment(pairs)
+                self.environment(pairs);
             }
             (key, Value::Object(_)) if key.starts_with("env_") => {
                 let name = key.trim_start_matches("env_");
@@ -172,7 +172,7 @@ impl App {
                 None => self.leave_out(key, value, ""),
             },
             ("uid" | "user", _) if !value.is_null() => {
-                self.keys.push(format!("user = {}", quoted(&plain(value))))
+                self.keys.push(format!("user = {}", quoted(&plain(value))));
             }
             ("gid", _) if !value.is_null() => self.keys.push(format!("group = {}", quoted(&plain(value)))),
             ("cron_restart", Value::String(cron)) if cron.split_ascii_whitespace().count() == 5 => {
@@ -194,7 +194,7 @@ impl App {
             }
             ("ignore_watch", _) => self.ignore(value),
             ("log_type", Value::String(kind)) if kind == "json" => {
-                self.logs.push("format = \"json\"".to_owned())
+                self.logs.push("format = \"json\"".to_owned());
             }
             ("time", Value::Bool(time)) => self.logs.push(format!("time = {time}")),
             ("wait_ready" | "autorestart" | "watch" | "merge_logs" | "combine_logs", Value::Bool(_)) => {}

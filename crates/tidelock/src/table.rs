@@ -258,7 +258,7 @@ nodes     server2:3000 (10.0.0.2:3000)  down, draining  refused      3d00h      
             state: "stopped".to_owned(),
             instances: vec![],
             last_failure: String::new(),
-            ..chat.clone()
+            wanted: 3,
         };
         let status = Status {
             version: "1.2.3".to_owned(),

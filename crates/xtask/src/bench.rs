@@ -6,6 +6,7 @@ mod crowd;
 mod drain;
 mod faults;
 mod page;
+mod roll;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -22,6 +23,7 @@ enum Which {
     Compare(compare::Compare),
     Drain(drain::Drain),
     Faults(faults::Faults),
+    Roll(roll::Roll),
 }
 
 impl Bench {
@@ -30,6 +32,7 @@ impl Bench {
             Which::Compare(compare) => compare.run(),
             Which::Drain(drain) => drain.run(),
             Which::Faults(faults) => faults.run(),
+            Which::Roll(roll) => roll.run(),
         }
     }
 }

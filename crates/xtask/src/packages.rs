@@ -41,6 +41,9 @@ pub(crate) const FOR_FAULTS: [Program; 3] = [
     program("haproxy", "-v", "haproxy", "a proxy to compare with"),
 ];
 
+/// What a roll is compared with.
+pub(crate) const FOR_ROLL: [Program; 2] = [NODE, NPM];
+
 const NODE: Program = program("node", "--version", "nodejs", "real Socket.IO nodes and clients");
 const NPM: Program = program("npm", "--version", "npm", "their packages");
 

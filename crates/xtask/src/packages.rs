@@ -34,6 +34,16 @@ pub(crate) const FOR_COMPARE: [Program; 2] = [
     program("haproxy", "-v", "haproxy", "a proxy to compare with"),
 ];
 
+/// What faults are played on.
+pub(crate) const FOR_FAULTS: [Program; 3] = [
+    NODE,
+    program("nginx", "-v", "nginx", "a proxy to compare with"),
+    program("haproxy", "-v", "haproxy", "a proxy to compare with"),
+];
+
+/// What a roll is compared with.
+pub(crate) const FOR_ROLL: [Program; 2] = [NODE, NPM];
+
 const NODE: Program = program("node", "--version", "nodejs", "real Socket.IO nodes and clients");
 const NPM: Program = program("npm", "--version", "npm", "their packages");
 

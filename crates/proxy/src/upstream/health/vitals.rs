@@ -230,11 +230,11 @@ impl Vitals {
                 self.is_outdated = !is_current;
                 Change::Nothing
             }
+            // Whoever started the process knows why it has ended, and says so; and nobody has to probe it.
             Observed::Gone => {
-                let was_up = self.is_up();
                 self.is_gone = true;
                 self.fall(By::Refusal, "its process has ended", rules, now);
-                if was_up { Change::Fell } else { Change::Nothing }
+                Change::Nothing
             }
             // Nothing that was said before brings the dead back.
             _ if self.is_gone => Change::Nothing,

@@ -189,7 +189,7 @@ fn what_is_said_of_a_process_touches_nothing_else() {
     let now = Instant::now() + s(60.0);
     note(&mut vitals, Observed::Published { is_current: true }, now);
     assert!(!vitals.is_outdated && vitals.is_draining);
-    assert_eq!(note(&mut vitals, Observed::Gone, now), Fell);
+    assert_eq!(note(&mut vitals, Observed::Gone, now), Nothing, "nobody has to probe it");
     assert_eq!(note(&mut vitals, Reached, now + s(60.0)), Nothing);
     assert!(vitals.is_gone && !vitals.is_up());
 }

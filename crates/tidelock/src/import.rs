@@ -9,7 +9,7 @@ use std::process::{Command, ExitCode};
 
 use serde_json::Value;
 
-use crate::start::quoted;
+use crate::start::{key, quoted};
 use app::App;
 
 /// Prints what `file` says in our words.
@@ -115,7 +115,8 @@ fn served(apps: &[App]) -> String {
                 quoted(&format!("{}.example.com", app.name))
             ),
         };
-        let _ = write!(text, "\n[[route]]\n{host}upstream = {name}\n\n[upstream.{name}]\napp = {name}\n");
+        let table = key(&app.name);
+        let _ = write!(text, "\n[[route]]\n{host}upstream = {name}\n\n[upstream.{table}]\napp = {name}\n");
     }
     text
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use crate::start::quoted;
+use crate::start::{key, quoted};
 
 /// An app in our words.
 #[derive(Debug, Default)]
@@ -168,9 +168,9 @@ impl App {
     }
 
     pub(super) fn text(&self) -> String {
-        let mut text = format!("\n[app.{}]\ncommand = {}\n", quoted(&self.name), list(&self.command));
-        for key in &self.keys {
-            let _ = writeln!(text, "{key}");
+        let mut text = format!("\n[app.{}]\ncommand = {}\n", key(&self.name), list(&self.command));
+        for line in &self.keys {
+            let _ = writeln!(text, "{line}");
         }
         let watch = self.watch.clone();
         for (name, keys) in
@@ -184,9 +184,9 @@ impl App {
             let _ = writeln!(text, "watch = {{ {} }}", keys.join(", "));
         }
         if !self.env.is_empty() {
-            let _ = writeln!(text, "[app.{}.env]", quoted(&self.name));
+            let _ = writeln!(text, "\n[app.{}.env]", key(&self.name));
             for (name, value) in &self.env {
-                let _ = writeln!(text, "{} = {}", quoted(name), quoted(value));
+                let _ = writeln!(text, "{} = {}", key(name), quoted(value));
             }
         }
         text

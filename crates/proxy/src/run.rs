@@ -21,8 +21,8 @@ use tokio::time::{Instant, interval, sleep};
 
 use crate::access;
 use crate::bell::{Order, Reason};
-use crate::drain::Drain;
 use crate::drain::schedule::Schedule;
+use crate::drain::{Drain, rebalance};
 use crate::instances;
 use crate::listener::{self, Workers};
 use crate::record::Counters;
@@ -146,6 +146,7 @@ impl Proxy {
         };
         proxy.keep_house(probe_fallen(to_probe));
         proxy.keep_house(sweep_registries(proxy.inner.shared.clone()));
+        proxy.keep_house(rebalance::run(proxy.inner.shared.clone()));
         if !is_complete {
             proxy.resolve_the_rest();
         }

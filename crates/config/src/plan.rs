@@ -40,6 +40,8 @@ pub struct Plan {
     pub drain: Drain,
     /// How the running tidelock is talked to, and whether it follows its file.
     pub admin: Admin,
+    /// Who is asked for the addresses of nodes.
+    pub resolver: Resolver,
 }
 
 /// One address that clients connect to.
@@ -158,6 +160,9 @@ pub enum NodeHost {
     Name(String),
     /// Known from the start.
     Address(IpAddr),
+    /// The name of SRV records (RFC 2782), each of which is a node, or several: they say the port, the weight, and by
+    /// a priority that is not the lowest who is a backup. [`NodeSpec::port`] is 0 then.
+    Service(String),
 }
 
 /// What keeps a session on its node.
@@ -321,4 +326,13 @@ pub enum AdminSocket {
     Off,
     /// A Unix socket, absolute or relative to the plan's own file, already joined.
     Path(PathBuf),
+}
+
+/// Who is asked for the addresses of nodes, and how often. `/etc/hosts` comes before anyone is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Resolver {
+    /// DNS resolvers; empty is the system's own, in `/etc/resolv.conf`.
+    pub nameservers: Vec<SocketAddr>,
+    /// A name is asked again when its TTL ends, and at the latest after so long (default 5 s, 1 s to 24 h).
+    pub ttl_max: Duration,
 }

@@ -10,7 +10,7 @@ use tidelock_config::app::{
 use tidelock_config::limits::Limits;
 use tidelock_config::plan::{
     AccessLog, Admin, AdminSocket, Balance, CertificateFiles, Drain, HashKey, HostPattern, LogFormat,
-    NodeBounds, NodeHost, Plan, Rebalance, Scheme, Sticky, Timeouts,
+    NodeBounds, NodeHost, Plan, Rebalance, Resolver, Scheme, Sticky, Timeouts,
 };
 use tidelock_config::problem::Severity;
 use tidelock_config::{load, parse};
@@ -74,6 +74,10 @@ deadline = "32s"
 [admin]
 socket = "run/admin.sock"
 watch = true
+
+[resolver]
+nameservers = ["127.0.0.1", "[::1]:5353"]
+ttl_max = "33s"
 "#;
 
 #[test]
@@ -122,6 +126,8 @@ fn every_key_reaches_the_plan() {
     assert_eq!(plan.drain, Drain { window: Duration::from_secs(31), deadline: Duration::from_secs(32) });
     let socket = AdminSocket::Path(PathBuf::from("folder/run/admin.sock"));
     assert_eq!(plan.admin, Admin { socket, watch: true });
+    let nameservers = ["127.0.0.1:53", "[::1]:5353"].map(|address| address.parse().unwrap()).to_vec();
+    assert_eq!(plan.resolver, Resolver { nameservers, ttl_max: Duration::from_secs(33) });
 }
 
 #[test]

@@ -78,37 +78,47 @@ async fn attempt(address: &InstanceAddress, when: &ReadyWhen) -> Result<(), Stri
         io::ErrorKind::NotFound => format!("there is no socket {}", Shown(address)),
         _ => format!("{}: {error}", Shown(address)),
     };
-    match address {
+    let connect = async || match address {
         InstanceAddress::Tcp(to) => {
             let stream = TcpStream::connect(to).await.map_err(failed)?;
             // A port of the ephemeral range can be connected to itself.
             if stream.local_addr().ok() == stream.peer_addr().ok() {
                 return Err(format!("nothing listens on {to}"));
             }
-            ask(stream, when).await
+            Ok(Stream::Tcp(stream))
         }
-        InstanceAddress::Unix(path) => ask(UnixStream::connect(path).await.map_err(failed)?, when).await,
-    }
-}
-
-async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin, when: &ReadyWhen) -> Result<(), String> {
+        InstanceAddress::Unix(path) => Ok(Stream::Unix(UnixStream::connect(path).await.map_err(failed)?)),
+    };
+    let mut stream = connect().await?;
     match when {
         ReadyWhen::Port | ReadyWhen::Told | ReadyWhen::Running => Ok(()),
         ReadyWhen::Http { path, status } => {
-            let answer = get(&mut stream, path).await?;
+            let answer = stream.get(path).await?;
             let is_wanted =
                 status.map_or((200..400).contains(&answer.status), |status| status == answer.status);
             is_wanted.then_some(()).ok_or_else(|| format!("GET {path} was answered {}", answer.status))
         }
         ReadyWhen::EngineIo { path } => {
             let opening = format!("{path}?EIO=4&transport=polling");
-            let answer = get(&mut stream, &opening).await?;
+            let answer = stream.get(&opening).await?;
             let sid = sid(&answer.body).ok_or_else(|| {
                 format!("GET {opening} was answered {}, and not by an Engine.IO handshake", answer.status)
             })?;
-            Ok(close(stream, &format!("{opening}&sid={sid}")).await)
+            // It was only opened to see whether it can be. If it is not closed now, the node closes it when nobody
+            // answers its ping.
+            if let Ok(mut stream) = connect().await {
+                stream.close_session(&format!("{opening}&sid={sid}")).await;
+            }
+            Ok(())
         }
     }
+}
+
+/// A connection to an instance.
+#[derive(Debug)]
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
 }
 
 /// The answer to a GET, as far as it is looked at.
@@ -118,29 +128,37 @@ struct Answer {
     body: String,
 }
 
-async fn get(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), target: &str) -> Result<Answer, String> {
-    let failed = |error: io::Error| format!("GET {target}: {error}");
-    // HTTP/1.0 would do, but there are apps that refuse it. With `close` the answer ends with the connection.
-    let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{ABOUT}Connection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.map_err(failed)?;
-    let mut answer = Vec::new();
-    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).await.map_err(failed)?;
-    let answer = String::from_utf8_lossy(&answer);
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    let status = head.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)?.parse().ok());
-    let status = status.ok_or_else(|| format!("GET {target} was not answered in HTTP"))?;
-    Ok(Answer { status, body: body.to_owned() })
+impl Stream {
+    async fn get(&mut self, target: &str) -> Result<Answer, String> {
+        let failed = |error: io::Error| format!("GET {target}: {error}");
+        // HTTP/1.0 would do, but there are apps that refuse it. With `close` the answer ends with the connection.
+        let request = format!("GET {target} HTTP/1.1\r\n{ABOUT}\r\n");
+        let answer = self.exchange(&request).await.map_err(failed)?;
+        let answer = String::from_utf8_lossy(&answer);
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        let status = head.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)?.parse().ok());
+        let status = status.ok_or_else(|| format!("GET {target} was not answered in HTTP"))?;
+        Ok(Answer { status, body: body.to_owned() })
+    }
+
+    async fn close_session(&mut self, target: &str) {
+        let body = "Content-Type: text/plain;charset=UTF-8\r\nContent-Length: 1\r\n\r\n1";
+        let _ = self.exchange(&format!("POST {target} HTTP/1.1\r\n{ABOUT}{body}")).await;
+    }
+
+    async fn exchange(&mut self, request: &str) -> io::Result<Vec<u8>> {
+        match self {
+            Self::Tcp(stream) => exchange(stream, request).await,
+            Self::Unix(stream) => exchange(stream, request).await,
+        }
+    }
 }
 
-/// Closes the session that was only opened to see whether it can be. If that fails the node closes it when nobody
-/// answers its ping.
-async fn close(mut stream: impl AsyncRead + AsyncWrite + Unpin, target: &str) {
-    let request = format!(
-        "POST {target} HTTP/1.1\r\nHost: localhost\r\n{ABOUT}Content-Type: text/plain;charset=UTF-8\r\nContent-Length: 1\r\nConnection: close\r\n\r\n1"
-    );
-    if stream.write_all(request.as_bytes()).await.is_ok() {
-        let _ = stream.take(ANSWER_BYTES_MAX).read_to_end(&mut Vec::new()).await;
-    }
+async fn exchange(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), request: &str) -> io::Result<Vec<u8>> {
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).await?;
+    Ok(answer)
 }
 
 /// The session id of `0{"sid":"…",…}`, wherever in the body: it may be chunked.
@@ -166,7 +184,7 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-const ABOUT: &str = "User-Agent: tidelock\r\nAccept: */*\r\n";
+const ABOUT: &str = "Host: localhost\r\nUser-Agent: tidelock\r\nAccept: */*\r\nConnection: close\r\n";
 /// An attempt that takes longer is given up; one that is late for a moment is asked again.
 const ATTEMPT: Duration = Duration::from_secs(5);
 const ANSWER_BYTES_MAX: u64 = 64 << 10;

@@ -38,7 +38,7 @@ impl Process {
         {
             return;
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Says `shutdown`, as PM2 does with `shutdown_with_message`. An app that does not listen is not told.

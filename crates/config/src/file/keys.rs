@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use super::app_keys::{APP, UPSTREAM_APP};
 use super::choices::{BalanceChoice, StickyChoice};
 use super::declared::{Key, Optional, Or, Required, Section, Shape, Sub};
-use super::hosts::{HostHeader, ListenAddress, Networks, NodeAddress, RouteHost, RoutePath};
+use super::hosts::{HostHeader, ListenAddress, Nameservers, Networks, NodeAddress, RouteHost, RoutePath};
 use super::kinds::{
     Count, FilePath, Flag, LogPlace, Name, OrNone, SecretText, Size, SocketPlace, Time, Word,
 };
@@ -35,6 +35,7 @@ pub(crate) static FILE: Section = Section {
         &LOG,
         &DRAIN,
         &ADMIN,
+        &RESOLVER,
     ],
     later: &[],
 };
@@ -159,8 +160,10 @@ pub(crate) static NODES: Key<NodeList, Optional> = Key {
     name: "nodes",
     kind: NodeList,
     absent: Optional("the nodes are the processes of `app`"),
-    doc: "The running backends: \"host:port\", or `{ address = \"host:port\", weight = 1, … }` to say more. Names are \
-          resolved while tidelock runs.",
+    doc: "The running backends: \"host:port\", or `{ address = \"host:port\", weight = 1, … }` to say more. A name with \
+          several addresses is several nodes, and is asked for again while tidelock runs: see `[resolver]`. \
+          \"srv:_chat._tcp.example.com\" stands for what SRV records name, with their ports and weights; those \
+          whose priority is not the lowest are backups.",
 };
 pub(crate) static STICKY: Key<StickyChoice, Or<Sticky>> = Key {
     name: "sticky",
@@ -194,8 +197,12 @@ pub(crate) static NODE: Section = Section {
     keys: &[&NODE_ADDRESS, &WEIGHT, &BACKUP, &MAX_CONNECTIONS, &MAX_SESSIONS],
     later: &[],
 };
-pub(crate) static NODE_ADDRESS: Key<NodeAddress, Required> =
-    Key { name: "address", kind: NodeAddress, absent: Required("\"127.0.0.1:3000\""), doc: "\"host:port\"." };
+pub(crate) static NODE_ADDRESS: Key<NodeAddress, Required> = Key {
+    name: "address",
+    kind: NodeAddress,
+    absent: Required("\"127.0.0.1:3000\""),
+    doc: "\"host:port\", or \"srv:\" and the name of SRV records.",
+};
 pub(crate) static WEIGHT: Key<Count, Or<u64>> = Key {
     name: "weight",
     kind: Count { least: 1, most: 256 },
@@ -448,6 +455,30 @@ pub(crate) static WATCH: Key<Flag, Or<bool>> = Key {
     kind: Flag,
     absent: Or(false),
     doc: "Whether this file is watched, and applied when it changes.",
+};
+
+pub(crate) static RESOLVER: Sub = Sub {
+    name: "resolver",
+    shape: Shape::One,
+    section: &Section {
+        doc: "Who is asked for the addresses of nodes that have a name. What stands in /etc/hosts is not asked for.",
+        keys: &[&NAMESERVERS, &TTL_MAX],
+        later: &[],
+    },
+};
+pub(crate) static NAMESERVERS: Key<Nameservers, Optional> = Key {
+    name: "nameservers",
+    kind: Nameservers,
+    absent: Optional("the system's, in /etc/resolv.conf"),
+    doc: "DNS resolvers, as \"127.0.0.1:53\" or without the port when it is 53. Names are asked for as they are \
+          written: no search domain is tried.",
+};
+pub(crate) static TTL_MAX: Key<Time, Or<Duration>> = Key {
+    name: "ttl_max",
+    kind: Time { least: Duration::from_secs(1), most: Duration::from_hours(24) },
+    absent: Or(Duration::from_secs(5)),
+    doc: "A name is asked for again when its TTL ends, and at the latest after so long: resolvers inside of \
+          containers promise minutes and change within seconds. The last answer stays while nobody answers.",
 };
 
 /// The same key in an upstream.

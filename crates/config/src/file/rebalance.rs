@@ -50,8 +50,7 @@ pub(crate) fn read(fields: &Fields<'_>, sticky: &Sticky, balance: &Balance) -> R
     let moves = matches!(sticky, Sticky::EngineIo | Sticky::EngineIoLearned | Sticky::None);
     if rebalance.percent > 0 && !(moves && *balance == Balance::LeastSessions) {
         let at_fault = if moves { keys::BALANCE.name } else { keys::STICKY.name };
-        let problem =
-            Problem::error(own.span.clone(), "sessions that are moved here would come back to their node");
+        let problem = Problem::error(own.span, "sessions that are moved here would come back to their node");
         let problem = match fields.span_of(at_fault) {
             Some(span) => problem.related(span, "because of this"),
             None => problem,

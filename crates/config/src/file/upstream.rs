@@ -140,7 +140,19 @@ fn node(element: Given<'_>) -> Option<NodeSpec> {
         sessions_max: count(&keys::MAX_SESSIONS),
     };
     let HostAndPort { written, host, port } = fields.required(&keys::NODE_ADDRESS)?;
+    if matches!(host, NodeHost::Service(_)) && fields.has(keys::WEIGHT.name) {
+        refuse_weight(&fields);
+    }
     Some(NodeSpec { written, host, port, weight: u32::try_from(weight).ok()?, backup, bounds })
+}
+
+/// A share that is written here would say nothing about the nodes that the records name tomorrow.
+fn refuse_weight(fields: &Fields<'_>) {
+    let span = fields.span_of(keys::WEIGHT.name);
+    fields.push(
+        Problem::error(span, "SRV records have weights of their own")
+            .hint("leave `weight` out, and set it in the records"),
+    );
 }
 
 fn twice(element: Given<'_>, written: &str, first: &Range<usize>, problems: &Problems) {

@@ -95,7 +95,6 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     let mut tick = interval(LOOK_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut pools: HashMap<String, Pool> = HashMap::new();
-    let mut dice = Rng::new();
     loop {
         let now = tick.tick().await;
         if shared.drain.is_leaving() {
@@ -103,11 +102,14 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         }
         let snapshot = shared.snapshot.load_full();
         let wanted = |upstream: &&Upstream| upstream.plan.rebalance.percent > 0;
-        pools.retain(|name, _| snapshot.upstreams.iter().filter(wanted).any(|kept| kept.plan.name == *name));
+        pools.retain(|name, pool| {
+            // What has begun to close a session finishes, or the client would be told and the node not.
+            snapshot.upstreams.iter().filter(wanted).any(|kept| kept.plan.name == *name) || pool.is_closing()
+        });
         for upstream in snapshot.upstreams.iter().filter(wanted) {
             let pool = pools.entry(upstream.plan.name.clone()).or_default();
             let until = now + snapshot.plan.drain.deadline;
-            pool.look(upstream, now, until, &mut dice);
+            pool.look(upstream, now, until);
         }
     }
 }
@@ -121,15 +123,12 @@ struct Pool {
     /// Polling sessions that are being closed, by the address of their node.
     closing: JoinSet<*const Node>,
     closing_at: HashMap<*const Node, usize>,
+    dice: Rng,
 }
 
 impl Pool {
-    fn look(&mut self, upstream: &Upstream, now: Instant, until: Instant, dice: &mut Rng) {
-        while let Some(closed) = self.closing.try_join_next() {
-            if let Some(count) = closed.ok().and_then(|node| self.closing_at.get_mut(&node)) {
-                *count = count.saturating_sub(1);
-            }
-        }
+    fn look(&mut self, upstream: &Upstream, now: Instant, until: Instant) {
+        self.is_closing();
         let nodes: Vec<*const Node> = upstream.nodes.iter().map(Arc::as_ptr).collect();
         if self.nodes != nodes {
             self.pacer = Pacer::default();
@@ -144,8 +143,18 @@ impl Pool {
         let carried: Vec<Carried> = upstream.nodes.iter().map(|node| self.carried(node)).collect();
         let moves = self.pacer.step(&carried, pace, LOOK_EVERY);
         for (node, count) in upstream.nodes.iter().zip(moves).filter(|(_, count)| *count > 0) {
-            self.move_oldest(upstream, node, count, Order { at: now, until, reason: Reason::Moved }, dice);
+            self.move_oldest(upstream, node, count, Order { at: now, until, reason: Reason::Moved });
         }
+    }
+
+    /// Whether sessions are being closed still.
+    fn is_closing(&mut self) -> bool {
+        while let Some(closed) = self.closing.try_join_next() {
+            if let Some(count) = closed.ok().and_then(|node| self.closing_at.get_mut(&node)) {
+                *count = count.saturating_sub(1);
+            }
+        }
+        !self.closing.is_empty()
     }
 
     fn carried(&self, node: &Arc<Node>) -> Carried {
@@ -160,14 +169,7 @@ impl Pool {
     }
 
     /// Tells so many of a node's sessions to go, tunnels and polling ones in the proportion in which there are.
-    fn move_oldest(
-        &mut self,
-        upstream: &Upstream,
-        node: &Arc<Node>,
-        count: usize,
-        order: Order,
-        dice: &mut Rng,
-    ) {
+    fn move_oldest(&mut self, upstream: &Upstream, node: &Arc<Node>, count: usize, order: Order) {
         let tunnels = node.tunnels.unrung();
         let all = node.sessions().max(1);
         let polling = (count * all.saturating_sub(tunnels)).div_ceil(all);
@@ -182,7 +184,7 @@ impl Pool {
             });
         }
         let rung = node.tunnels.ring_oldest(count - polling.min(count), || Order {
-            at: order.at + LOOK_EVERY.mul_f64(dice.f64()),
+            at: order.at + LOOK_EVERY.mul_f64(self.dice.f64()),
             ..order
         });
         let (upstream, node) = (&upstream.plan.name, &node.roster.written);

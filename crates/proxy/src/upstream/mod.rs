@@ -18,7 +18,6 @@ pub(crate) mod connect;
 pub(crate) mod health;
 pub(crate) mod node;
 pub(crate) mod pool;
-pub(crate) mod resolve;
 
 /// An upstream in a snapshot. A new roster or plan makes a new one that shares nodes, registry and cursor with the
 /// last.

@@ -105,7 +105,7 @@ impl Series {
         let mut rest = lines;
         match self.try_append(&mut rest, settings) {
             Ok(()) if was_refused => {
-                tracing::info!(path = %self.path.display(), "a log can be written again")
+                tracing::info!(path = %self.path.display(), "a log can be written again");
             }
             Ok(()) => {}
             Err(error) => {

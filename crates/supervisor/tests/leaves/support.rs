@@ -27,12 +27,14 @@ pub(crate) struct Stand {
 impl Stand {
     pub(crate) fn new() -> Self {
         let folder = testkit::tidelock::directory();
-        let plan = GroundPlan {
-            under: Some(folder.path().join("run")),
-            keeper: Some(env!("CARGO_BIN_EXE_tidelock-keeper").into()),
-            echo: None,
-        };
-        Self { ground: Ground::with(plan).unwrap(), folder, generation: AtomicU64::new(0) }
+        let ground = ground(folder.path());
+        Self { ground, folder, generation: AtomicU64::new(0) }
+    }
+
+    /// One whose marks begin with a folder that belongs to somebody else.
+    pub(crate) fn under(folder: &Path) -> Self {
+        let folder = tempfile::tempdir_in(folder).unwrap();
+        Self { ground: ground(folder.path()), folder, generation: AtomicU64::new(0) }
     }
 
     /// Starts the app as its instance 0.
@@ -87,19 +89,29 @@ impl Stand {
 
     /// Waits until no process is left that was started on this stand, and fails if that does not come to be.
     pub(crate) async fn is_empty(&self) {
-        let gone = async {
-            while !processes_with(self.mark()).is_empty() {
-                sleep(Duration::from_millis(5)).await;
-            }
-        };
-        let is_gone = timeout(PATIENCE, gone).await.is_ok();
-        assert!(is_gone, "these are left: {:?}", processes_with(self.mark()));
+        until_none_with(self.mark()).await;
     }
 
     /// By which everything that was started here can be told: it is in the environment of all of it.
     pub(crate) fn mark(&self) -> &Path {
         self.folder.path()
     }
+}
+
+fn ground(folder: &Path) -> Ground {
+    let keeper = Some(env!("CARGO_BIN_EXE_tidelock-keeper").into());
+    Ground::with(GroundPlan { under: Some(folder.join("run")), keeper, echo: None }).unwrap()
+}
+
+/// Waits until no process is left that has `mark` in its environment.
+pub(crate) async fn until_none_with(mark: &Path) {
+    let gone = async {
+        while !processes_with(mark).is_empty() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let is_gone = timeout(PATIENCE, gone).await.is_ok();
+    assert!(is_gone, "these are left: {:?}", processes_with(mark));
 }
 
 /// What is waited for comes in good time.
@@ -132,6 +144,28 @@ pub(crate) fn port(process: &Process) -> u16 {
 
 pub(crate) fn sh(script: &str) -> App {
     app(&["sh", "-c", script])
+}
+
+/// Node.js with a script; it finds the packages that testkit has.
+pub(crate) fn node(script: &str) -> App {
+    let packages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testkit/js/node_modules");
+    assert!(
+        packages.join("fastify").is_dir(),
+        "run `cargo xtask test` once: it installs what is missing in {packages:?}"
+    );
+    let env = [("NODE_PATH".to_owned(), packages.to_str().unwrap().to_owned())];
+    App { env: env.into(), ..app(&["node", "-e", script]) }
+}
+
+/// A script of Node.js with HTTP servers `a` and `b`, which answer their letter, that listen as `listen` says. What
+/// they listen on is printed.
+pub(crate) fn listens(listen: &str) -> String {
+    format!("{}\n{listen}", include_str!("../apps/servers.cjs"))
+}
+
+/// A script of this folder's neighbour.
+pub(crate) fn script(name: &str) -> String {
+    format!("{}/tests/apps/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
 pub(crate) fn app(command: &[&str]) -> App {

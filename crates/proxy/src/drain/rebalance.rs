@@ -2,7 +2,7 @@
 //! many are moved by the drain's own means, a few at a time. Runs on the control thread. [`Pacer::step`] decides and is
 //! pure; the rest looks and tells.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,13 +37,29 @@ struct Pacer {
     credit: Vec<f64>,
     /// From the moment that a node has far too many, until none has too many.
     is_moving: bool,
+    /// What was moved lately.
+    moved: VecDeque<Moved>,
+}
+
+/// Sessions that were told to go in one step.
+#[derive(Debug, Clone, Copy)]
+struct Moved {
+    age: Duration,
+    count: usize,
+    /// How many sessions the pool had then.
+    of: usize,
 }
 
 impl Pacer {
     /// How many sessions each node moves now, `passed` after the last time.
     fn step(&mut self, pool: &[Carried], pace: &Rebalance, passed: Duration) -> Vec<usize> {
-        let surplus = surplus(pool, self.is_moving);
-        self.is_moving = surplus.iter().any(|&surplus| surplus > 0);
+        for moved in &mut self.moved {
+            moved.age += passed;
+        }
+        self.moved.retain(|moved| moved.age <= IN_THE_AIR);
+        let in_the_air = self.in_the_air(pool);
+        let surplus = surplus(pool, in_the_air, self.is_moving);
+        self.is_moving = in_the_air > 0 || surplus.iter().any(|&surplus| surplus > 0);
         self.credit.resize(pool.len(), 0.0);
         let share = f64::from(pace.percent) / 100.0 * passed.as_secs_f64() / pace.every.as_secs_f64();
         let mut moves = Vec::with_capacity(pool.len());
@@ -58,15 +74,26 @@ impl Pacer {
             *credit -= count as f64;
             moves.push(count);
         }
+        let count = moves.iter().sum();
+        if count > 0 {
+            self.moved.push_back(Moved { age: Duration::ZERO, count, of: sessions_of(pool) });
+        }
         moves
+    }
+
+    /// Sessions that have gone and are not back yet: those that were moved lately, as far as the pool misses them.
+    fn in_the_air(&self, pool: &[Carried]) -> usize {
+        let moved: usize = self.moved.iter().map(|moved| moved.count).sum();
+        let before = self.moved.iter().map(|moved| moved.of).max().unwrap_or(0);
+        moved.saturating_sub(told_of(pool)).min(before.saturating_sub(sessions_of(pool)))
     }
 }
 
 /// How many sessions each node has too many. Those of a whole pool have room on the others, so that moving them never
 /// makes another node overfull.
-fn surplus(pool: &[Carried], is_moving: bool) -> Vec<usize> {
+fn surplus(pool: &[Carried], in_the_air: usize, is_moving: bool) -> Vec<usize> {
     let nothing = vec![0; pool.len()];
-    let all: usize = pool.iter().map(|node| node.sessions).sum();
+    let all = sessions_of(pool) + in_the_air;
     let weights: u64 = pool.iter().map(|node| u64::from(node.weight)).sum();
     if weights == 0 {
         return nothing;
@@ -75,8 +102,7 @@ fn surplus(pool: &[Carried], is_moving: bool) -> Vec<usize> {
     let staying = |node: &Carried| node.sessions.saturating_sub(node.told);
     let room_of = |node: &Carried| (even(node) as usize).min(node.max).saturating_sub(staying(node));
     // Those that were told to go already need their room.
-    let told: usize = pool.iter().map(|node| node.told).sum();
-    let mut room = pool.iter().map(room_of).sum::<usize>().saturating_sub(told);
+    let mut room = pool.iter().map(room_of).sum::<usize>().saturating_sub(told_of(pool) + in_the_air);
     let mut surplus = nothing;
     for (surplus, node) in surplus.iter_mut().zip(pool) {
         let even = even(node);
@@ -88,6 +114,14 @@ fn surplus(pool: &[Carried], is_moving: bool) -> Vec<usize> {
         }
     }
     surplus
+}
+
+fn sessions_of(pool: &[Carried]) -> usize {
+    pool.iter().map(|node| node.sessions).sum()
+}
+
+fn told_of(pool: &[Carried]) -> usize {
+    pool.iter().map(|node| node.told).sum()
 }
 
 /// Evens out every upstream whose plan wants it, for as long as the proxy serves.
@@ -203,6 +237,9 @@ fn is_calm(upstream: &Upstream, settle: Duration, now: Instant) -> bool {
 
 /// Sessions are counted and moved so often; often enough that few go in one moment.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// A client that was told to go is back after so long, or it is not taken into account any more; most come back within
+/// two seconds.
+const IN_THE_AIR: Duration = Duration::from_secs(15);
 /// A node that has so much more than its even share, and one session more than that, has too many.
 const SLACK: f64 = 0.05;
 /// Polling sessions of one node that are closed in one look.
@@ -235,18 +272,18 @@ mod tests {
             (&[], &[]),
         ];
         for (spec, want) in cases {
-            assert_eq!(surplus(&pool(spec), false), want, "{spec:?}");
+            assert_eq!(surplus(&pool(spec), 0, false), want, "{spec:?}");
         }
         // What has begun is not left half done.
-        assert_eq!(surplus(&pool(&[(1, 104, 0), (1, 96, 0)]), true), [4, 0]);
-        assert_eq!(surplus(&pool(&[(1, 101, 0), (1, 100, 0)]), true), [0, 0]);
+        assert_eq!(surplus(&pool(&[(1, 104, 0), (1, 96, 0)]), 0, true), [4, 0]);
+        assert_eq!(surplus(&pool(&[(1, 101, 0), (1, 100, 0)]), 0, true), [0, 0]);
     }
 
     #[test]
     fn a_node_that_is_full_is_no_room() {
         let mut pool = pool(&[(1, 100, 0), (1, 100, 0), (1, 0, 0)]);
         pool[2].max = 10;
-        assert_eq!(surplus(&pool, false).iter().sum::<usize>(), 10);
+        assert_eq!(surplus(&pool, 0, false).iter().sum::<usize>(), 10);
     }
 
     /// A pool of three with 3,000 sessions gets a fourth node, and those that are moved come back where there are the
@@ -275,6 +312,30 @@ mod tests {
         assert_eq!(moved_in_minute[9], [0; 4]);
         let total: usize = moved_in_minute.iter().flatten().sum();
         assert_eq!((total, sessions), (750, [750; 4]), "no more than it takes");
+    }
+
+    /// Clients take their time to come back, and the pool seems to shrink meanwhile.
+    #[test]
+    fn who_has_gone_and_is_not_back_is_not_moved_again_in_another_form() {
+        let pace = Rebalance { percent: 100, every: Duration::from_secs(1), settle: Duration::ZERO };
+        let mut sessions = [12, 12, 0];
+        let mut pacer = Pacer::default();
+        let mut in_the_air = VecDeque::new();
+        let mut total = 0;
+        for second in 0..60 {
+            let carried = sessions.map(|sessions| Carried { weight: 1, sessions, told: 0, max: usize::MAX });
+            for (node, count) in pacer.step(&carried, &pace, LOOK_EVERY).into_iter().enumerate() {
+                total += count;
+                sessions[node] -= count;
+                in_the_air.extend((0..count).map(|number| second + 3 + number));
+            }
+            while in_the_air.front().is_some_and(|back| *back <= second) {
+                in_the_air.pop_front();
+                let fewest = (0..3).min_by_key(|&node| sessions[node]).unwrap();
+                sessions[fewest] += 1;
+            }
+        }
+        assert_eq!((total, sessions), (8, [8; 3]));
     }
 
     #[test]

@@ -15,8 +15,18 @@ pub(crate) const CASES: &[Case] = &[
     case("route/1 route", |_| route(1)),
     case("route/1000 routes", |_| route(1000)),
     case("place/by tag, 1000 nodes", place_by_tag),
-    case("pick/least-sessions, 3 nodes", |_| pick("least-sessions", 3)),
-    case("pick/least-sessions, 1000 nodes", |_| pick("least-sessions", 1000)),
+    case("pick/for a session, 3 nodes", |_| pick("least-sessions", 3, WEBSOCKET)),
+    case("pick/for a session, 1000 nodes", |_| pick("least-sessions", 1000, WEBSOCKET)),
+    case("pick/least-sessions, 3 nodes", |_| pick("least-sessions", 3, GET)),
+    case("pick/least-sessions, 1000 nodes", |_| pick("least-sessions", 1000, GET)),
+    case("pick/round-robin, 3 nodes", |_| pick("round-robin", 3, GET)),
+    case("pick/round-robin, 1000 nodes", |_| pick("round-robin", 1000, GET)),
+    case("pick/least-requests, 3 nodes", |_| pick("least-requests", 3, GET)),
+    case("pick/random-two, 3 nodes", |_| pick("random-two", 3, GET)),
+    case("pick/random-two, 1000 nodes", |_| pick("random-two", 1000, GET)),
+    case("pick/peak-ewma, 3 nodes", |_| pick("peak-ewma", 3, GET)),
+    case("pick/hash:ip, 3 nodes", |_| pick("hash:ip", 3, GET)),
+    case("pick/hash:ip, 1000 nodes", |_| pick("hash:ip", 1000, GET)),
     case("registry/a poll", use_sessions),
     Case { times: 1, ..case("config/read 1000 nodes", read_file) },
     Case { times: 1, ..case("config/compare 1000 nodes", compare_plans) },
@@ -60,12 +70,15 @@ fn place_by_tag(_: Size) -> Step {
     let site = Site::new(plan(&file(1000, 1, "")));
     let sid = String::from_utf8(site.tagged_sid(700)).expect("base64url");
     let head = read(&poll(&sid));
-    Box::new(move || assert!(site.place(black_box(&head)), "the tag is that of a node"))
+    let now = Instant::now();
+    Box::new(move || assert!(site.place(black_box(&head), now), "the tag is that of a node"))
 }
 
-fn pick(balance: &str, nodes: usize) -> Step {
+fn pick(balance: &str, nodes: usize, request: &str) -> Step {
     let site = Site::new(plan(&file(nodes, 1, &format!("balance = \"{balance}\"\n"))));
-    Box::new(move || assert!(black_box(&site).pick(), "there is a node"))
+    let head = read(request.as_bytes());
+    let now = Instant::now();
+    Box::new(move || assert!(site.place(black_box(&head), now), "there is a node"))
 }
 
 fn use_sessions(size: Size) -> Step {
@@ -95,3 +108,8 @@ fn compare_plans(_: Size) -> Step {
     let (old, new) = (plan(&file(1000, 1, "")), plan(&file(999, 1, "")));
     Box::new(move || assert!(!config::diff::diff(black_box(&old), &new).is_empty(), "a node is missing"))
 }
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: api.example.com\r\n\r\n";
+const WEBSOCKET: &str = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: api.example.com\r\n\
+    Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";

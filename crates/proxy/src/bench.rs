@@ -1,7 +1,7 @@
 //! What the benches look at: the pure steps of a request, with no socket and no thread. The product uses nothing of it,
 //! and it promises nothing to anybody.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,48 +10,56 @@ use config::roster::{Roster, RosterNode};
 use tokio::time::Instant;
 use wire::request::RequestHead;
 
+use crate::balance::Cursor;
 use crate::registry::Use;
 use crate::shared::Snapshot;
 use crate::sticky::{self, Place};
-use crate::upstream::Upstream;
 use crate::upstream::node::InSession;
+use crate::upstream::{Asked, Upstream};
 
 /// A plan as the workers see it, with every node that it writes as an address.
 #[derive(Debug)]
-pub struct Site(Snapshot);
+pub struct Site {
+    snapshot: Snapshot,
+    cursor: Cursor,
+}
 
 impl Site {
     /// As it is just after the start.
     #[must_use]
     pub fn new(plan: Plan) -> Self {
         let node = |spec: &NodeSpec| -> Option<RosterNode> {
-            let NodeSpec { written, weight, backup, .. } = spec.clone();
+            let NodeSpec { written, weight, backup, bounds, .. } = spec.clone();
             let address: SocketAddr = written.parse().ok()?;
-            Some(RosterNode { written, address: address.into(), instance: None, weight, backup })
+            Some(RosterNode { written, address: address.into(), instance: None, weight, backup, bounds })
         };
         let roster = |upstream: &Arc<config::plan::Upstream>| Roster {
             nodes: upstream.nodes.iter().filter_map(node).collect(),
         };
         let rosters: Vec<_> = plan.upstreams.iter().map(roster).collect();
-        Self(Snapshot::new(Arc::new(plan), Vec::new()).with_rosters(&rosters))
+        let snapshot = Snapshot::new(Arc::new(plan), Vec::new()).with_rosters(&rosters);
+        // The same dice each time, or the counts would differ.
+        Self { snapshot, cursor: Cursor::new(fastrand::Rng::with_seed(1)) }
     }
 
     /// Whether some upstream answers `head`.
     #[must_use]
     pub fn route(&self, head: &RequestHead) -> bool {
-        self.0.route(head).is_ok()
+        self.snapshot.route(head).is_ok()
     }
 
-    /// Whether `head` is a request of a session that has its node.
+    /// Finds the place of `head` and, if that is no session's, a node. Whether there is one; what it would carry is over
+    /// at once.
     #[must_use]
-    pub fn place(&self, head: &RequestHead) -> bool {
-        matches!(sticky::place(head, self.upstream()), Place::Session(_))
-    }
-
-    /// Chooses a node for a new session, which is over at once.
-    #[must_use]
-    pub fn pick(&self) -> bool {
-        self.upstream().claim_session(&[]).is_some()
+    pub fn place(&self, head: &RequestHead, now: Instant) -> bool {
+        let upstream = self.upstream();
+        let asked = |wish| Asked { wish, tried: &[], now };
+        match sticky::place(head, upstream, CLIENT) {
+            Place::Session(_) => true,
+            Place::NewSession(_, wish) => upstream.claim_session(asked(wish)).is_ok(),
+            Place::Anywhere(wish) => upstream.choose(asked(wish), &self.cursor).is_ok(),
+            Place::Nowhere => false,
+        }
     }
 
     /// Opens sessions of these numbers.
@@ -84,7 +92,7 @@ impl Site {
     }
 
     fn upstream(&self) -> &Upstream {
-        &self.0.upstreams[0]
+        &self.snapshot.upstreams[0]
     }
 }
 
@@ -95,3 +103,5 @@ fn sid(number: usize) -> [u8; 20] {
     sid[20 - digits.len()..].copy_from_slice(digits.as_bytes());
     sid
 }
+
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));

@@ -16,11 +16,12 @@ pub(crate) struct Program {
 }
 
 /// What tests start.
-pub(crate) const FOR_TESTS: [Program; 7] = [
+pub(crate) const FOR_TESTS: [Program; 8] = [
     NODE,
     NPM,
     program("chromium", "--version", "chromium", "the chat page in a real browser"),
     program("redis-server", "--version", "redis-server", "fan-out between nodes"),
+    program("dnsmasq", "--version", "dnsmasq-base", "names of nodes that change"),
     VALGRIND,
     NGINX,
     HAPROXY,

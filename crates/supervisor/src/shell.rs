@@ -1,14 +1,14 @@
 //! The one task that holds the state of all apps: takes what happens to the [`Crew`]s, and does what they say. Decides
 //! nothing itself, and waits for nobody: whoever has to be waited for is waited for by a task of its own, and heard here.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use config::app::App;
 use config::plan::Drain;
 use config::roster::{Instance, InstanceId};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 use crate::attend::{Command, Heard, Voice, What, attend};
@@ -41,6 +41,8 @@ pub(crate) struct Shell {
     apps: BTreeMap<String, Held>,
     /// Those of the processes, and all that wait for somebody on behalf of an app.
     tasks: JoinSet<()>,
+    /// Which of them attend a process.
+    attending: HashMap<Id, (String, InstanceId)>,
     heard: mpsc::Sender<Heard>,
     hearing: mpsc::Receiver<Heard>,
     wishes: mpsc::Sender<Wish>,
@@ -80,6 +82,7 @@ impl Shell {
             cores: u32::try_from(cores).unwrap_or(1),
             apps: BTreeMap::new(),
             tasks: JoinSet::new(),
+            attending: HashMap::new(),
             heard,
             hearing,
             wishes,
@@ -118,7 +121,7 @@ impl Shell {
                     self.leave(leaving);
                 }
                 Some(heard) = self.hearing.recv() => self.hear(heard),
-                Some(_) = self.tasks.join_next() => {}
+                Some(ended) = self.tasks.join_next_with_id() => self.note_end_of_task(ended),
                 room = wishes.reserve(), if !self.outbox.is_empty() => match room {
                     Ok(room) => drop(self.outbox.pop_front().map(|wish| room.send(wish))),
                     // There is no data plane, and so nothing to be emptied of.
@@ -198,7 +201,23 @@ impl Shell {
         let (commands, obeyed) = mpsc::channel(COMMANDS_MAX);
         held.attended.insert(id, Attended { commands, keeper: None });
         let voice = Voice::new(app, self.heard.clone());
-        self.tasks.spawn_local(attend(self.ground.clone(), as_is, id, obeyed, voice));
+        let task = self.tasks.spawn_local(attend(self.ground.clone(), as_is, id, obeyed, voice));
+        self.attending.insert(task.id(), (app.to_owned(), id));
+    }
+
+    /// One that has panicked has taken its process along, and said nothing of it.
+    fn note_end_of_task(&mut self, ended: Result<(Id, ()), JoinError>) {
+        let (task, is_lost) = match ended {
+            Ok((task, ())) => (task, false),
+            Err(error) => (error.id(), true),
+        };
+        if let (Some((app, id)), true) = (self.attending.remove(&task), is_lost) {
+            self.happens(
+                &app,
+                Event::Ended { id, how: "was killed, because tidelock lost sight of it".to_owned() },
+            );
+            self.hear(Heard { app, what: What::Left(id) });
+        }
     }
 
     fn command(&self, app: &str, id: InstanceId, command: Command) {

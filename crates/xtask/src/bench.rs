@@ -5,6 +5,7 @@ mod contender;
 mod crowd;
 mod drain;
 mod page;
+mod roll;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -20,6 +21,7 @@ pub(crate) struct Bench {
 enum Which {
     Compare(compare::Compare),
     Drain(drain::Drain),
+    Roll(roll::Roll),
 }
 
 impl Bench {
@@ -27,6 +29,7 @@ impl Bench {
         match &self.bench {
             Which::Compare(compare) => compare.run(),
             Which::Drain(drain) => drain.run(),
+            Which::Roll(roll) => roll.run(),
         }
     }
 }

@@ -33,6 +33,9 @@ pub(crate) const FOR_DRAIN: [Program; 3] = [NODE, NPM, NGINX];
 /// What tidelock is compared with.
 pub(crate) const FOR_COMPARE: [Program; 2] = [NGINX, HAPROXY];
 
+/// What a roll is compared with.
+pub(crate) const FOR_ROLL: [Program; 2] = [NODE, NPM];
+
 const NODE: Program = program("node", "--version", "nodejs", "real Socket.IO nodes and clients");
 const NPM: Program = program("npm", "--version", "npm", "their packages");
 

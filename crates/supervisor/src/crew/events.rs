@@ -21,7 +21,7 @@ impl Crew {
             Event::End { at_once } => self.end(at_once, turn),
             Event::Started { id, pid, address } => {
                 if let Some(run) = self.run_mut(id) {
-                    (run.pid, run.address) = (Some(pid), Some(address));
+                    run.became(pid, address, turn.now);
                     turn.say(format!("{}: started, pid {pid}", self.called(id)));
                 }
             }

@@ -96,6 +96,10 @@ impl Crew {
         if let Some((id, why)) = fallen.next() {
             return Some(Err(format!("instance {}: {why}", id.slot)));
         }
+        let mut given_up = self.slots.iter().filter(|(at, slot)| concerns(**at) && slot.is_given_up);
+        if let Some((at, slot)) = given_up.next() {
+            return Some(Err(format!("instance {at} was given up: {}", slot.cause)));
+        }
         let is_up = |slot: &Slot| {
             slot.occupant.as_ref().is_some_and(|run| run.is_ready() && run.id.generation > after)
                 && (only.is_none() || slot.leaving.is_empty())

@@ -139,7 +139,7 @@ pub(super) enum RunState {
 
 impl Run {
     pub(super) fn new(id: InstanceId, spec: Spec, now: Instant) -> Self {
-        let deadline = now + spec.app.ready.deadline + EXPLAINED;
+        let deadline = now + spec.app.ready.deadline + STARTED + EXPLAINED;
         Self {
             id,
             spec,
@@ -149,6 +149,15 @@ impl Run {
             state: RunState::Starting { deadline },
             over: 0,
             is_replaced: false,
+        }
+    }
+
+    /// There is a process, from now on.
+    pub(super) fn became(&mut self, pid: u32, address: InstanceAddress, now: Instant) {
+        (self.pid, self.address) = (Some(pid), Some(address));
+        if let RunState::Starting { deadline } = &mut self.state {
+            // The time that it has is its own.
+            *deadline = now + self.spec.app.ready.deadline + EXPLAINED;
         }
     }
 
@@ -183,8 +192,11 @@ impl Run {
     }
 }
 
+/// Starting a process takes a few milliseconds, or a machine that swaps some seconds; whoever starts it says when it
+/// takes too long, and this is if nobody does.
+const STARTED: Duration = Duration::from_secs(15);
 /// Whoever waits for it to become ready finds out at the deadline why it is not, and says so; this is if nobody does.
-const EXPLAINED: Duration = Duration::from_secs(2);
+const EXPLAINED: Duration = Duration::from_secs(5);
 
 /// The pause before the start that follows so many ends in a row (from 1): the first is `pause_min`, each is twice the one
 /// before up to `pause_max`, and the dice take up to half of it away, so that what fell together does not rise together.

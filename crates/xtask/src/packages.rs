@@ -33,6 +33,13 @@ pub(crate) const FOR_DRAIN: [Program; 3] = [NODE, NPM, NGINX];
 /// What tidelock is compared with.
 pub(crate) const FOR_COMPARE: [Program; 2] = [NGINX, HAPROXY];
 
+/// What faults are played on.
+pub(crate) const FOR_FAULTS: [Program; 3] = [
+    NODE,
+    program("nginx", "-v", "nginx", "a proxy to compare with"),
+    program("haproxy", "-v", "haproxy", "a proxy to compare with"),
+];
+
 /// What a roll is compared with.
 pub(crate) const FOR_ROLL: [Program; 2] = [NODE, NPM];
 

@@ -4,6 +4,7 @@ mod compare;
 mod contender;
 mod crowd;
 mod drain;
+mod faults;
 mod page;
 mod roll;
 
@@ -21,6 +22,7 @@ pub(crate) struct Bench {
 enum Which {
     Compare(compare::Compare),
     Drain(drain::Drain),
+    Faults(faults::Faults),
     Roll(roll::Roll),
 }
 
@@ -29,6 +31,7 @@ impl Bench {
         match &self.bench {
             Which::Compare(compare) => compare.run(),
             Which::Drain(drain) => drain.run(),
+            Which::Faults(faults) => faults.run(),
             Which::Roll(roll) => roll.run(),
         }
     }

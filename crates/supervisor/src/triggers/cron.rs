@@ -30,12 +30,14 @@ pub(super) async fn wait(app: Arc<App>, voice: Voice) {
         voice.say(What::Due { why: format!("cron = {written:?} says so"), is_urgent: false }).await;
         last = next.max(Local::now());
     }
+    tracing::warn!("{}: cron = {written:?} is on no day that comes, and nothing is rolled by it", app.name);
 }
 
 /// Five fields: minute, hour, day of the month, month, day of the week.
 fn read(written: &str) -> Result<Cron, String> {
-    let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
-    parser.parse(written).map_err(|error| error.to_string())
+    let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed);
+    // Whoever writes `5/10` means from 5 on, as in most crons but Vixie's.
+    parser.sloppy_ranges(true).build().parse(written).map_err(|error| error.to_string())
 }
 
 /// After `last`; `None` if never again.
@@ -76,7 +78,16 @@ mod tests {
         check("0 4 * * *", "2026-11-24T04:00:00+01:00", "2026-11-25T04:00:00+01:00");
         check("*/15 * * * *", "2026-11-24T12:44:59+00:00", "2026-11-24T12:45:00+00:00");
         check("30 3 * * 1-5", "2026-11-27T12:00:00+00:00", "2026-11-30T03:30:00+00:00");
+        check("5/20 * * * *", "2026-11-24T12:10:00+00:00", "2026-11-24T12:25:00+00:00");
         check("0 0 29 2 *", "2026-11-24T12:00:00+00:00", "2028-02-29T00:00:00+00:00");
+    }
+
+    #[test]
+    fn whatever_the_file_may_say_is_understood() {
+        let lists = "0-59/7,3,5-9 0,12 1-31/2 1-12 0-7";
+        for written in [lists, "*/59 * * * *", "* * * * 7", "* * 1,15 * 5", "5/10 * * * *", "*/100 * * * *"] {
+            assert!(read(written).is_ok(), "{written}: {:?}", read(written).err());
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::hosts::{HostHeader, ListenAddress, Nameservers, Networks, NodeAddress
 use super::kinds::{
     Count, FilePath, Flag, LogPlace, Name, OrNone, SecretText, Size, SocketPlace, Time, Word,
 };
+use super::rebalance::REBALANCE;
 use super::upstream::NodeList;
 use crate::plan::{AccessLog, Balance, LogFormat, Sticky};
 
@@ -158,6 +159,7 @@ pub(crate) static UPSTREAM: Sub = Sub {
             &UPSTREAM_APP,
             &STICKY,
             &BALANCE,
+            &REBALANCE,
             &UPSTREAM_HOST,
             &care::TRY_TIMEOUT,
             &care::RETRY_PERCENT,

@@ -13,6 +13,7 @@ use super::fields::{Fields, Given};
 use super::hosts::HostAndPort;
 use super::keys;
 use super::kinds::schema;
+use super::rebalance;
 use crate::plan::{NodeBounds, NodeHost, NodeSpec, Timeouts, Upstream};
 use crate::problem::{Problem, Problems};
 
@@ -34,6 +35,7 @@ pub(crate) fn read(fields: &Fields<'_>, timeouts: &Timeouts) -> Option<Upstream>
     };
     let sticky = fields.or_default(&keys::STICKY);
     let balance = fields.or_default(&keys::BALANCE);
+    let rebalance = rebalance::read(fields, &sticky, &balance);
     let host = fields.optional(&keys::UPSTREAM_HOST);
     let try_timeout = fields.or_default(&keys::care::TRY_TIMEOUT);
     let health = care::health(&fields.one(&keys::care::HEALTH));
@@ -46,6 +48,7 @@ pub(crate) fn read(fields: &Fields<'_>, timeouts: &Timeouts) -> Option<Upstream>
         app,
         sticky,
         balance,
+        rebalance,
         host,
         timeouts,
         try_timeout,

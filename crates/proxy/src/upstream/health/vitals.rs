@@ -223,6 +223,7 @@ impl Vitals {
         spare: impl FnOnce() -> Spare,
         now: Instant,
     ) -> Change {
+        let seen = Seen { observed, rules, now };
         match observed {
             Observed::ToldToDrain => self.told(true),
             Observed::ToldToStay => self.told(false),
@@ -241,11 +242,9 @@ impl Vitals {
             _ => match self.state {
                 State::Up { failures, errors, missed } => {
                     let held = Held { failures, errors, missed };
-                    self.while_up(held, observed, rules, spare, now)
+                    self.while_up(held, seen, spare)
                 }
-                State::Down { by, until, reached } => {
-                    self.while_down(Out { by, until, reached }, observed, rules, now)
-                }
+                State::Down { by, until, reached } => self.while_down(Out { by, until, reached }, seen),
             },
         }
     }
@@ -259,14 +258,9 @@ impl Vitals {
         }
     }
 
-    fn while_up(
-        &mut self,
-        Held { failures, errors, missed }: Held,
-        observed: Observed,
-        rules: &Rules,
-        spare: impl FnOnce() -> Spare,
-        now: Instant,
-    ) -> Change {
+    fn while_up(&mut self, held: Held, seen: Seen<'_>, spare: impl FnOnce() -> Spare) -> Change {
+        let Held { failures, errors, missed } = held;
+        let Seen { observed, rules, now } = seen;
         let next = match observed {
             Observed::Answered => Held { failures: 0, errors: 0, missed },
             Observed::AnsweredBadly => Held { failures: 0, errors: errors.saturating_add(1), missed },
@@ -306,13 +300,8 @@ impl Vitals {
         }
     }
 
-    fn while_down(
-        &mut self,
-        Out { by, until, reached }: Out,
-        observed: Observed,
-        rules: &Rules,
-        now: Instant,
-    ) -> Change {
+    fn while_down(&mut self, Out { by, until, reached }: Out, seen: Seen<'_>) -> Change {
+        let Seen { observed, rules, now } = seen;
         let reached = match observed {
             Observed::Reached => reached.saturating_add(1),
             Observed::Missed(_) | Observed::Refused | Observed::Failed(_) => 0,
@@ -363,6 +352,13 @@ impl Vitals {
         self.since = now;
         self.has_changed = true;
     }
+}
+
+/// What is seen of a node, by which rules, and when.
+struct Seen<'r> {
+    observed: Observed,
+    rules: &'r Rules,
+    now: Instant,
 }
 
 /// What is held against a node that is up.

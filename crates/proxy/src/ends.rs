@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::io::{self, IoSlice};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
@@ -88,23 +89,24 @@ impl<'c> BodySource<'c> {
 
     /// Waits for more of it.
     pub(crate) async fn fill(&mut self, patience: Duration) -> Result<(), ClientFault> {
-        match self.alarm.within(patience, self.io.read(self.inbound, self.buffers)).await {
+        let (io, inbound, buffers) = (self.io, &mut *self.inbound, self.buffers);
+        match self.alarm.within(patience, |cx| io.poll_read(cx, inbound, buffers)).await {
             Some(Ok(0) | Err(_)) => Err(ClientFault::Gone),
             Some(Ok(_)) => Ok(()),
             None => Err(ClientFault::BodyTimedOut),
         }
     }
 
-    /// Returns when the client has left. What it sends meanwhile, the next request or a tunnel's first bytes, is
-    /// kept, up to one buffer; a client that sends more than that is not watched any longer.
-    pub(crate) async fn client_gone(&mut self) {
+    /// Ready when the client has left. What it sends meanwhile, the next request or a tunnel's first bytes, is kept, up
+    /// to one buffer; a client that sends more than that is not watched any longer.
+    pub(crate) fn poll_client_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.inbound.len() < self.buffers.bytes() {
-            match self.io.read(self.inbound, self.buffers).await {
-                Ok(0) | Err(_) => return,
+            match ready!(self.io.poll_read(cx, self.inbound, self.buffers)) {
+                Ok(0) | Err(_) => return Poll::Ready(()),
                 Ok(_) => {}
             }
         }
-        std::future::pending::<()>().await;
+        Poll::Pending
     }
 }
 

@@ -264,8 +264,8 @@ impl Download<'_> {
     ) -> Result<bool, Fault> {
         let buffers = &self.request.worker.buffers;
         buffers.give_back_if_empty(self.origin.inbound);
-        let read = self.origin.io.read(self.origin.inbound, buffers);
-        match self.request.reply.alarm.within(patience, read).await {
+        let Origin { io, inbound, .. } = &mut self.origin;
+        match self.request.reply.alarm.within(patience, |cx| io.poll_read(cx, inbound, buffers)).await {
             Some(Ok(0)) if walk.ends_at_close() => return Ok(true),
             Some(Ok(0) | Err(_)) => return Err(OriginFault::CutShort.into()),
             Some(Ok(_)) => {}

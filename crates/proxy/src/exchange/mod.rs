@@ -54,7 +54,7 @@ pub(crate) enum TunnelSession {
     /// It is the tunnel's own.
     Own { _counted: InSession, is_engine_io: bool },
     /// It is in the registry.
-    Registered { _counted: SessionUse, silence: Option<Duration> },
+    Registered { _counted: SessionUse },
 }
 
 /// The origin's half of a tunnel. Exists only after a 101 that answers the handshake.
@@ -65,6 +65,8 @@ pub(crate) struct OriginEnd {
     pub(crate) early: BytesMut,
     pub(crate) node: Arc<Node>,
     pub(crate) session: Option<TunnelSession>,
+    /// `pingInterval + pingTimeout` of that session, once it is known.
+    pub(crate) silence: Option<Duration>,
     /// Nothing moves for so long: it has been left.
     pub(crate) idle: Duration,
     pub(crate) client: IpAddr,
@@ -112,7 +114,9 @@ pub(crate) async fn run(
             }
             if keep_alive && body.is_done() { Exchanged::KeepAlive } else { Exchanged::Close }
         }
-        Answered::Upgraded => Exchanged::Upgraded(origin_end(lease, purpose, patience, record.client)),
+        Answered::Upgraded => {
+            Exchanged::Upgraded(Box::new(origin_end(lease, purpose, patience, record.client)))
+        }
     })
 }
 
@@ -146,12 +150,12 @@ async fn send_head(
 }
 
 fn origin_end(lease: Lease, purpose: Purpose, patience: Patience, client: IpAddr) -> OriginEnd {
-    let session = match purpose {
-        Purpose::Plain { session } => session,
+    let (session, silence) = match purpose {
+        Purpose::Plain { session } => (session, None),
         Purpose::Session(Session { registered, silence, .. }) => {
-            Some(TunnelSession::Registered { _counted: registered, silence })
+            (Some(TunnelSession::Registered { _counted: registered }), silence)
         }
-        Purpose::Handshake { .. } => None,
+        Purpose::Handshake { .. } => (None, None),
     };
     let node = lease.in_flight.node().clone();
     OriginEnd {
@@ -159,6 +163,7 @@ fn origin_end(lease: Lease, purpose: Purpose, patience: Patience, client: IpAddr
         early: lease.inbound,
         node,
         session,
+        silence,
         idle: patience.tunnel,
         client,
     }
@@ -196,15 +201,14 @@ async fn upload(
         }
         Err(fault) => return fault,
     }
-    let mut gone = pin!(body.client_gone());
-    tokio::select! {
-        () = &mut gone => return ClientFault::Gone.into(),
-        () = alarm.after(patience.answer) => {}
-    }
-    if !progress.answered.get() {
+    let late = match alarm.within(patience.answer, |cx| body.poll_client_gone(cx)).await {
+        Some(()) => return ClientFault::Gone.into(),
+        None => !progress.answered.get(),
+    };
+    if late {
         return OriginFault::AnswerTimedOut.into();
     }
-    gone.await;
+    poll_fn(|cx| body.poll_client_gone(cx)).await;
     ClientFault::Gone.into()
 }
 

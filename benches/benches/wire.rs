@@ -40,6 +40,7 @@ fn heads(criterion: &mut Criterion) {
         client_end: &end,
         client_address: end.peer(),
         strips_tag: true,
+        strips_cookie: None,
         wants_plain: false,
     };
     let mut out = Vec::new();

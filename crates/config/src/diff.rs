@@ -38,6 +38,8 @@ pub struct Diff {
     pub sticky_secret: bool,
     /// Whether [`Admin::watch`] differs.
     pub watch: bool,
+    /// Whether [`Plan::resolver`] differs.
+    pub resolver: bool,
     /// Keys that differ and cannot be applied while tidelock runs, as the file spells them: `workers`,
     /// `admin.socket`.
     pub needs_restart: Vec<&'static str>,
@@ -96,7 +98,7 @@ pub struct Nodes {
     pub added: Vec<NodeSpec>,
     /// Those that only the old plan has, in its order: they are to be drained.
     pub removed: Vec<NodeSpec>,
-    /// Those with another weight, or that became a backup or ceased to be one, in the new plan's order.
+    /// Those with another weight or other bounds, or that became a backup or ceased to be one, in the new plan's order.
     pub changed: Vec<Changed<NodeSpec>>,
 }
 
@@ -125,6 +127,7 @@ pub fn diff(old: &Plan, new: &Plan) -> Diff {
         log,
         drain,
         admin: Admin { socket, watch },
+        resolver,
     } = old;
     let restart = [("workers", *workers != new.workers), ("admin.socket", *socket != new.admin.socket)];
     Diff {
@@ -139,6 +142,7 @@ pub fn diff(old: &Plan, new: &Plan) -> Diff {
         trusted_proxies: *trusted_proxies != new.trusted_proxies,
         sticky_secret: *sticky_secret != new.sticky_secret,
         watch: *watch != new.admin.watch,
+        resolver: *resolver != new.resolver,
         needs_restart: restart.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect(),
     }
 }
@@ -164,6 +168,7 @@ impl Diff {
             ("trusted_proxies", self.trusted_proxies),
             ("sticky_secret", self.sticky_secret),
             ("admin.watch", self.watch),
+            ("resolver", self.resolver),
         ]
         .into_iter()
     }

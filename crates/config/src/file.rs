@@ -9,12 +9,13 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::limits::Limits;
-use crate::plan::{AccessLog, Admin, AdminSocket, Log, Plan, Secret, Timeouts};
+use crate::plan::{AccessLog, Admin, AdminSocket, Log, Plan, Resolver, Secret, Timeouts};
 use crate::problem::{Problem, Problems, Report, Severity};
 
 mod app;
 mod app_keys;
 mod app_kinds;
+mod choices;
 pub(crate) mod declared;
 mod drain;
 mod fields;
@@ -118,6 +119,7 @@ fn plan(root: &Fields<'_>, folder: &Path, named: &mut Vec<NamedFile>) -> Plan {
         log: log(&root.one(&keys::LOG), folder),
         drain: drain::read(&root.one(&keys::DRAIN)),
         admin: admin(&root.one(&keys::ADMIN), folder),
+        resolver: resolver(&root.one(&keys::RESOLVER)),
     }
 }
 
@@ -166,6 +168,13 @@ fn admin(fields: &Fields<'_>, folder: &Path) -> Admin {
         place => place.unwrap_or_default(),
     };
     Admin { socket, watch: fields.or_default(&keys::WATCH) }
+}
+
+fn resolver(fields: &Fields<'_>) -> Resolver {
+    Resolver {
+        nameservers: fields.optional(&keys::NAMESERVERS).unwrap_or_default(),
+        ttl_max: fields.or_default(&keys::TTL_MAX),
+    }
 }
 
 fn secret(root: &Fields<'_>) -> Secret {

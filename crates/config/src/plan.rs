@@ -40,6 +40,8 @@ pub struct Plan {
     pub drain: Drain,
     /// How the running tidelock is talked to, and whether it follows its file.
     pub admin: Admin,
+    /// Who is asked for the addresses of nodes.
+    pub resolver: Resolver,
 }
 
 /// One address that clients connect to.
@@ -133,8 +135,20 @@ pub struct NodeSpec {
     pub port: u16,
     /// Share of the load, 1 to 256; a node of weight 2 gets twice the sessions of one of weight 1.
     pub weight: u32,
-    /// Used only while no other node is up.
+    /// Used only while no other node that is up has room.
     pub backup: bool,
+    /// How much it may carry.
+    pub bounds: NodeBounds,
+}
+
+/// How much a node may carry. A node that is full is passed over by what has no place yet: requests of sessions that
+/// are there already are not held to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct NodeBounds {
+    /// Most connections in use, 1 to 1,000,000: requests under way and tunnels. `None` is no bound.
+    pub connections_max: Option<usize>,
+    /// Most sessions, 1 to 10,000,000. `None` is no bound.
+    pub sessions_max: Option<usize>,
 }
 
 /// The host of a node.
@@ -144,26 +158,61 @@ pub enum NodeHost {
     Name(String),
     /// Known from the start.
     Address(IpAddr),
+    /// The name of SRV records (RFC 2782), each of which is a node, or several: they say the port, the weight, and by
+    /// a priority that is not the lowest who is a backup. [`NodeSpec::port`] is 0 then.
+    Service(String),
 }
 
 /// What keeps a session on its node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Sticky {
     /// The Engine.IO session id carries a tag that names the node. Needs no memory and no cookie.
     #[default]
     EngineIo,
     /// The Engine.IO session id is learned from the handshake and left as it is.
     EngineIoLearned,
+    /// A cookie of ours names the node; the node never sees it. Its name, or `None` for `tidelock-` and the name of the
+    /// upstream.
+    Cookie(Option<String>),
+    /// The node follows from what the request says, by rendezvous hashing. A request that does not say it goes where
+    /// the balance says.
+    Key(HashKey),
     /// Each request goes where the balance says.
     None,
 }
 
-/// Who gets the next session or request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// Who gets the next session or request. All of them respect weights, backups, bounds, health and drains.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Balance {
     /// Sessions decide for handshakes and WebSockets, requests under way for everything else.
     #[default]
     LeastSessions,
+    /// One after the other, a node of weight 2 twice as often, its turns spread evenly.
+    RoundRobin,
+    /// The node with the fewest requests under way for its weight; a tunnel is one.
+    LeastRequests,
+    /// Of two nodes drawn by weight, the one with fewer requests under way for its weight.
+    RandomTwo,
+    /// Of two nodes drawn by weight, the one that would answer sooner: its latency, a mean over 10 s that rises at
+    /// once, times the requests under way.
+    PeakEwma,
+    /// The node follows from what the request says, by rendezvous hashing; where a request does not say it, sessions
+    /// and requests under way decide.
+    Hash(HashKey),
+}
+
+/// What of a request is hashed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum HashKey {
+    /// The address of the client, behind trusted proxies too; of an IPv6 address the first 64 bits, which are the
+    /// network's.
+    Ip,
+    /// The value of the first header line of this name, in lower case.
+    Header(String),
+    /// The value of the first cookie of this name.
+    Cookie(String),
+    /// The value of the first key of this name in the query, as it is sent.
+    Query(String),
 }
 
 /// A key for tags. Printed as nothing, so that no log shows it.
@@ -263,4 +312,13 @@ pub enum AdminSocket {
     Off,
     /// A Unix socket, absolute or relative to the plan's own file, already joined.
     Path(PathBuf),
+}
+
+/// Who is asked for the addresses of nodes, and how often. `/etc/hosts` comes before anyone is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Resolver {
+    /// DNS resolvers; empty is the system's own, in `/etc/resolv.conf`.
+    pub nameservers: Vec<SocketAddr>,
+    /// A name is asked again when its TTL ends, and at the latest after so long (default 5 s, 1 s to 24 h).
+    pub ttl_max: Duration,
 }

@@ -5,6 +5,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::plan::NodeBounds;
+
 /// One node that exists.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RosterNode {
@@ -18,6 +20,8 @@ pub struct RosterNode {
     pub weight: u32,
     /// See [`crate::plan::NodeSpec::backup`].
     pub backup: bool,
+    /// See [`crate::plan::NodeSpec::bounds`].
+    pub bounds: NodeBounds,
 }
 
 /// Where a node listens.

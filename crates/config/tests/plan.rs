@@ -9,8 +9,8 @@ use tidelock_config::app::{
 };
 use tidelock_config::limits::Limits;
 use tidelock_config::plan::{
-    AccessLog, Admin, AdminSocket, Balance, CertificateFiles, Drain, HostPattern, LogFormat, NodeHost, Plan,
-    Scheme, Sticky, Timeouts,
+    AccessLog, Admin, AdminSocket, Balance, CertificateFiles, Drain, HashKey, HostPattern, LogFormat,
+    NodeBounds, NodeHost, Plan, Resolver, Scheme, Sticky, Timeouts,
 };
 use tidelock_config::problem::Severity;
 use tidelock_config::{load, parse};
@@ -34,9 +34,9 @@ path = "/chat/"
 upstream = "chat"
 
 [upstream.chat]
-nodes = [{ address = "Server1.example.com:3000", weight = 2 }, { address = "[::1]:3001", backup = true }]
+nodes = [{ address = "Server1.example.com:3000", weight = 2, max_connections = 41, max_sessions = 42 }, { address = "[::1]:3001", backup = true }]
 sticky = "engineio-learned"
-balance = "least-sessions"
+balance = "peak-ewma"
 host = "app.internal:81"
 timeouts = { connect = "11ms", body = "12s", answer = "13m", tunnel = "14h" }
 
@@ -73,6 +73,10 @@ deadline = "32s"
 [admin]
 socket = "run/admin.sock"
 watch = true
+
+[resolver]
+nameservers = ["127.0.0.1", "[::1]:5353"]
+ttl_max = "33s"
 "#;
 
 #[test]
@@ -121,6 +125,8 @@ fn every_key_reaches_the_plan() {
     assert_eq!(plan.drain, Drain { window: Duration::from_secs(31), deadline: Duration::from_secs(32) });
     let socket = AdminSocket::Path(PathBuf::from("folder/run/admin.sock"));
     assert_eq!(plan.admin, Admin { socket, watch: true });
+    let nameservers = ["127.0.0.1:53", "[::1]:5353"].map(|address| address.parse().unwrap()).to_vec();
+    assert_eq!(plan.resolver, Resolver { nameservers, ttl_max: Duration::from_secs(33) });
 }
 
 #[test]
@@ -129,7 +135,7 @@ fn every_key_of_an_upstream_reaches_the_plan() {
     let upstream = &plan.upstreams[plan.routes[0].upstream.0];
     assert_eq!(upstream.name, "chat");
     assert_eq!(upstream.sticky, Sticky::EngineIoLearned);
-    assert_eq!(upstream.balance, Balance::LeastSessions);
+    assert_eq!(upstream.balance, Balance::PeakEwma);
     assert_eq!(upstream.host.as_deref(), Some("app.internal:81"));
     let timeouts = Timeouts {
         connect: Duration::from_millis(11),
@@ -140,11 +146,54 @@ fn every_key_of_an_upstream_reaches_the_plan() {
     };
     assert_eq!(upstream.timeouts, timeouts);
     let [first, second] = &upstream.nodes[..] else { panic!("two nodes") };
+    assert_eq!(first.bounds, NodeBounds { connections_max: Some(41), sessions_max: Some(42) });
+    assert_eq!(second.bounds, NodeBounds::default());
     assert_eq!(first.written, "Server1.example.com:3000");
     assert_eq!(first.host, NodeHost::Name("server1.example.com".to_owned()));
     assert_eq!((first.port, first.weight, first.backup), (3000, 2, false));
     assert_eq!(second.host, NodeHost::Address("::1".parse().expect("an address")));
     assert_eq!((second.port, second.weight, second.backup), (3001, 1, true));
+}
+
+#[test]
+fn what_keeps_and_what_spreads_is_a_word_or_a_word_with_a_name() {
+    let upstream = |key: &str, value: &str| {
+        let file = format!(
+            "[[listen]]\naddress = \":80\"\n[[route]]\nupstream = \"nodes\"\n\
+             [upstream.nodes]\nnodes = [\"127.0.0.1:3000\"]\n{key} = \"{value}\"\n"
+        );
+        plan_of(&file).upstreams[0].clone()
+    };
+    let user = || "x-user".to_owned();
+    let keys = [
+        ("ip", HashKey::Ip),
+        ("header:X-User", HashKey::Header(user())),
+        ("cookie:x-user", HashKey::Cookie(user())),
+        ("query:x-user", HashKey::Query(user())),
+    ];
+    for (word, key) in keys {
+        assert_eq!(
+            upstream("balance", &format!("hash:{word}")).balance,
+            Balance::Hash(key.clone()),
+            "{word}"
+        );
+        let sticky = match key {
+            HashKey::Cookie(name) => Sticky::Cookie(Some(name)),
+            key => Sticky::Key(key),
+        };
+        assert_eq!(upstream("sticky", word).sticky, sticky, "{word}");
+    }
+    assert_eq!(upstream("sticky", "cookie").sticky, Sticky::Cookie(None));
+    assert_eq!(upstream("sticky", "none").sticky, Sticky::None);
+    let policies = [
+        ("least-sessions", Balance::LeastSessions),
+        ("round-robin", Balance::RoundRobin),
+        ("least-requests", Balance::LeastRequests),
+        ("random-two", Balance::RandomTwo),
+    ];
+    for (word, balance) in policies {
+        assert_eq!(upstream("balance", word).balance, balance, "{word}");
+    }
 }
 
 #[test]

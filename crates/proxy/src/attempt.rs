@@ -7,7 +7,7 @@ use std::time::Duration;
 use wire::engineio::CloseScan;
 use wire::request::{Method, RequestBody, RequestHead};
 
-use crate::balance::{self, Load};
+use crate::balance::Unpicked;
 use crate::conversation::Exchanged;
 use crate::ends::{BodySource, ReplySink};
 use crate::exchange::{self, Purpose, Session, TunnelSession};
@@ -16,11 +16,11 @@ use crate::record::{self, Record};
 use crate::registry::{Address, Begun, SessionUse, Use};
 use crate::reply;
 use crate::shared::Snapshot;
-use crate::sticky::{InPlace, Opening, Place};
-use crate::upstream::Upstream;
+use crate::sticky::{InPlace, Opening, Place, Wish};
 use crate::upstream::connect::connect;
 use crate::upstream::node::{InSession, Node, Observed};
 use crate::upstream::pool::Lease;
+use crate::upstream::{Asked, Upstream};
 use crate::worker::Worker;
 
 /// What stays the same from attempt to attempt.
@@ -49,8 +49,8 @@ pub(crate) async fn until_answered(
 ) -> Result<Exchanged, Fault> {
     match place {
         Place::Session(in_place) => at_its_node(request, in_place, body, record).await,
-        Place::NewSession(opening) => anywhere(request, Some(opening), body, record).await,
-        Place::Anywhere => anywhere(request, None, body, record).await,
+        Place::NewSession(opening, wish) => anywhere(request, Some(opening), wish, body, record).await,
+        Place::Anywhere(wish) => anywhere(request, None, wish, body, record).await,
         Place::Nowhere => Err(OurFault::SessionUnknown.into()),
     }
 }
@@ -59,6 +59,7 @@ pub(crate) async fn until_answered(
 async fn anywhere(
     request: &Request<'_>,
     opening: Option<Opening>,
+    wish: Wish,
     body: &mut BodySource<'_>,
     record: &mut Record,
 ) -> Result<Exchanged, Fault> {
@@ -70,7 +71,14 @@ async fn anywhere(
     // A connection that died in the pool says nothing of its node, and costs none of the attempts; but not for ever.
     let mut stale = 0;
     while tried.len() < request.snapshot.plan.limits.attempts_max && stale < STALE_MAX {
-        let Some((index, in_session)) = choose(request, opening.is_some(), &tried) else { break };
+        let (index, in_session) = match choose(request, opening.is_some(), wish, &tried) {
+            Ok(chosen) => chosen,
+            Err(unpicked) if tried.is_empty() => return Err(unpicked.into()),
+            Err(_) => break,
+        };
+        if let Some(sticky) = wish.decided(index) {
+            record.sticky = sticky;
+        }
         let node = &request.upstream.nodes[index];
         let purpose = purpose_of(opening, in_session);
         fault = match one(request, To { node, fresh: stale > 0 }, purpose, body, record).await {
@@ -88,18 +96,20 @@ async fn anywhere(
     Err(fault)
 }
 
-/// The least loaded node that was not tried, and the session's place on it if it begins one.
+/// A node that was not tried, and the session's place on it if it begins one.
 fn choose(
     request: &Request<'_>,
     begins_session: bool,
+    wish: Wish,
     tried: &[usize],
-) -> Option<(usize, Option<InSession>)> {
+) -> Result<(usize, Option<InSession>), Unpicked> {
+    let upstream = request.upstream;
+    let asked = Asked { wish, tried, now: request.reply.alarm.now() };
     if begins_session {
-        let (index, in_session) = request.upstream.claim_session(tried)?;
-        return Some((index, Some(in_session)));
+        return upstream.claim_session(asked).map(|(index, in_session)| (index, Some(in_session)));
     }
-    let index = balance::pick(&request.upstream.nodes, tried, Load::InFlight, &request.worker.cursor)?;
-    Some((index, None))
+    let cursor = request.worker.cursors.of(upstream.number);
+    upstream.choose(asked, cursor).map(|index| (index, None))
 }
 
 fn purpose_of(opening: Option<Opening>, in_session: Option<InSession>) -> Purpose {

@@ -1,7 +1,7 @@
 //! How a tunnel, which listens to nothing but its two sockets, is told from another thread that it is time to go.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 
@@ -64,6 +64,8 @@ impl Reason {
 pub(crate) struct Bells {
     hung: Mutex<HashMap<u64, Arc<Bell>>>,
     next: AtomicU64,
+    /// How many are hung, for those who only want to know that.
+    count: AtomicUsize,
 }
 
 /// One tunnel's.
@@ -95,7 +97,7 @@ impl Bells {
 
     /// Tunnels.
     pub(crate) fn count(&self) -> usize {
-        lock(&self.hung).len()
+        self.count.load(Ordering::Relaxed)
     }
 }
 
@@ -133,6 +135,7 @@ impl Listening {
         let bell = Arc::<Bell>::default();
         let id = node.tunnels.next.fetch_add(1, Ordering::Relaxed);
         lock(&node.tunnels.hung).insert(id, bell.clone());
+        node.tunnels.count.fetch_add(1, Ordering::Relaxed);
         Self { node, id, bell, ear: Ear::Deaf }
     }
 
@@ -166,6 +169,7 @@ impl Listening {
 impl Drop for Listening {
     fn drop(&mut self) {
         lock(&self.node.tunnels.hung).remove(&self.id);
+        self.node.tunnels.count.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -122,7 +122,7 @@ async fn answer(
     let snapshot = worker.snapshot();
     let upstream = snapshot.route(head)?;
     body.accept(head, snapshot.plan.limits.body_bytes_max)?;
-    let place = sticky::place(head, upstream);
+    let place = sticky::place(head, upstream, record.client);
     if let Place::Nowhere = place {
         record.sticky = Sticky::Unknown;
         return Err(OurFault::SessionUnknown.into());

@@ -3,6 +3,8 @@
 
 use wire::Malformed;
 
+use crate::balance::Unpicked;
+
 /// Why an exchange failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -50,6 +52,8 @@ pub(crate) enum OurFault {
     NoRoute,
     /// The upstream has no node: no name has resolved yet.
     NoNode,
+    /// Every node of the upstream that is up carries as much as it may.
+    AllFull,
     /// The open-file limit is reached.
     NoFiles,
     /// The session's node is not in the pool, or no tidelock has heard of the session.
@@ -95,7 +99,7 @@ impl Fault {
                 | OriginFault::BodyTimedOut,
             ) => Some(502),
             Self::Ours(OurFault::NoRoute) => Some(404),
-            Self::Ours(OurFault::NoNode | OurFault::NoFiles) => Some(503),
+            Self::Ours(OurFault::NoNode | OurFault::AllFull | OurFault::NoFiles) => Some(503),
             Self::Ours(OurFault::SessionUnknown) => Some(400),
         }
     }
@@ -117,6 +121,7 @@ impl Fault {
             Self::Origin(OriginFault::BodyTimedOut) => "node stopped in its answer",
             Self::Ours(OurFault::NoRoute) => "no route for this host and path",
             Self::Ours(OurFault::NoNode) => "no node is known yet",
+            Self::Ours(OurFault::AllFull) => "every node is full",
             Self::Ours(OurFault::NoFiles) => "out of open files",
             Self::Ours(OurFault::SessionUnknown) => "Session ID unknown",
         }
@@ -146,6 +151,15 @@ impl From<ClientFault> for Fault {
 impl From<OriginFault> for Fault {
     fn from(fault: OriginFault) -> Self {
         Self::Origin(fault)
+    }
+}
+
+impl From<Unpicked> for Fault {
+    fn from(unpicked: Unpicked) -> Self {
+        match unpicked {
+            Unpicked::AllFull => Self::Ours(OurFault::AllFull),
+            Unpicked::Nobody => Self::Ours(OurFault::NoNode),
+        }
     }
 }
 

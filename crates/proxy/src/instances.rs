@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::plan;
+use config::plan::{self, NodeBounds};
 use config::roster::{AppInstance, Instance, InstanceId, Roster, RosterNode};
 use tokio::time::{Instant, sleep};
 
@@ -96,6 +96,7 @@ fn node_of(app: &str, instance: &Instance) -> RosterNode {
     RosterNode {
         written: format!("{app}/{}", instance.id.slot),
         address: instance.address.clone(),
+        bounds: NodeBounds::default(),
         instance: Some(AppInstance { app: app.to_owned(), id: instance.id }),
         weight: 1,
         backup: false,

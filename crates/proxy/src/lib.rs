@@ -16,6 +16,7 @@ mod registry;
 mod attempt;
 mod balance;
 mod upstream;
+mod names;
 mod exchange;
 mod handshake;
 mod tunnel;

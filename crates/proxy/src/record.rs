@@ -46,6 +46,10 @@ pub(crate) enum Sticky {
     Handshake,
     /// The tag behind the session id.
     Tag,
+    /// The cookie named the node.
+    Cookie,
+    /// What the request says, hashed.
+    Key,
     /// The registry knew the session.
     Learned,
     /// There was a session id, and nobody knew it.
@@ -58,6 +62,8 @@ impl Sticky {
             Self::Balance => "balance",
             Self::Handshake => "handshake",
             Self::Tag => "tag",
+            Self::Cookie => "cookie",
+            Self::Key => "key",
             Self::Learned => "learned",
             Self::Unknown => "unknown",
         }

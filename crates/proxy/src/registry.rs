@@ -318,7 +318,14 @@ mod tests {
     fn node() -> Arc<Node> {
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
         let (written, at) = ("a:1".into(), address.into());
-        let roster = RosterNode { written, address: at, instance: None, weight: 1, backup: false };
+        let roster = RosterNode {
+            written,
+            address: at,
+            instance: None,
+            weight: 1,
+            backup: false,
+            bounds: Default::default(),
+        };
         Arc::new(Node::new("nodes", roster, wire::tag::Tagger::new(b"x").tag("nodes", "a:1", address)))
     }
 

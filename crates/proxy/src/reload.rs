@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use crate::access;
 use crate::instances;
 use crate::listener::{self, Bound};
-use crate::run::{Listening, Proxy, StartProblem, connections_max, resolve_all};
+use crate::run::{Listening, Proxy, StartProblem, connections_max};
 use crate::shared::{ListenId, ListenNow, Snapshot};
 use crate::tls::ServerTls;
 use crate::upstream::node::Observed;
@@ -29,10 +29,11 @@ impl Proxy {
             None
         };
         let bound = bind_new(&plan, &change)?;
-        let (mut rosters, is_complete) = resolve_all(&before, &plan.upstreams).await;
+        self.inner.names.learn(&plan).await;
         // From here on nothing fails, and nothing is waited for.
-        // Apps may have got other instances while names were looked up.
+        // Apps and names may have got other nodes meanwhile.
         let before = self.inner.shared.snapshot.load_full();
+        let mut rosters = self.inner.names.rosters(&plan.upstreams);
         instances::fill_in(&mut rosters, &plan.upstreams, &self.inner.shared.instances());
         let listens = self.listens_now(&plan, &change, tls);
         self.adjust_connections(&before.plan, &plan);
@@ -45,9 +46,7 @@ impl Proxy {
             drop(self.inner.log.replace(Some(log)));
         }
         self.relisten(&listens, bound);
-        if !is_complete {
-            self.resolve_the_rest();
-        }
+        self.inner.names.forget_all_but(&plan);
         self.drain_removed(&before);
         Ok(change)
     }
@@ -113,7 +112,7 @@ impl Proxy {
 
     /// A node that is in the file no more is emptied; one that is back takes part again. One that only changed its
     /// weight or its tag is still there.
-    fn drain_removed(&self, before: &Snapshot) {
+    pub(crate) fn drain_removed(&self, before: &Snapshot) {
         let snapshot = self.inner.shared.snapshot.load_full();
         for upstream in &before.upstreams {
             let now = snapshot.upstreams.iter().find(|now| now.plan.name == upstream.plan.name);

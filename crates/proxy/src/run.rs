@@ -11,8 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use config::plan::{self, Plan};
-use config::roster::Roster;
+use config::plan::Plan;
 use fastrand::Rng;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::{Notify, Semaphore, mpsc};
@@ -25,12 +24,12 @@ use crate::drain::Drain;
 use crate::drain::schedule::Schedule;
 use crate::instances;
 use crate::listener::{self, Workers};
+use crate::names::Names;
 use crate::record::Counters;
 use crate::shared::{ListenId, ListenNow, Shared, Snapshot};
 use crate::tls::TlsProblem;
 use crate::upstream::health::{Fallen, probe_fallen};
 use crate::upstream::node::Node;
-use crate::upstream::resolve::{self, resolve};
 use crate::worker;
 
 /// A running data plane. Cheap to clone; lives on the control thread, inside a tokio `LocalRuntime`.
@@ -54,7 +53,8 @@ pub(crate) struct Inner {
     workers: RefCell<Vec<JoinHandle<()>>>,
     /// The nodes that are being emptied at this moment.
     pub(crate) emptying: RefCell<Vec<Arc<Node>>>,
-    /// Sweeps, probes, resolves and drains.
+    pub(crate) names: Names,
+    /// Sweeps, probes, publishes and drains.
     housekeeping: RefCell<JoinSet<()>>,
 }
 
@@ -128,7 +128,10 @@ impl Proxy {
             instances: Mutex::default(),
             counters: (0..count).map(|_| Arc::default()).collect(),
         });
-        let is_complete = publish_rosters(&shared).await;
+        let names = Names::new(plan.resolver.clone());
+        names.learn(&plan).await;
+        let rosters = names.rosters(&plan.upstreams);
+        shared.snapshot.store(Arc::new(shared.snapshot.load().with_rosters(&rosters)));
         let (doors, workers) = start_workers(&shared).map_err(StartProblem::Thread)?;
         let proxy = Self {
             inner: Rc::new(Inner {
@@ -141,14 +144,13 @@ impl Proxy {
                 doors: RefCell::new(doors),
                 workers: RefCell::new(workers),
                 emptying: RefCell::default(),
+                names,
                 housekeeping: RefCell::default(),
             }),
         };
         proxy.keep_house(probe_fallen(to_probe));
         proxy.keep_house(sweep_registries(proxy.inner.shared.clone()));
-        if !is_complete {
-            proxy.resolve_the_rest();
-        }
+        proxy.keep_house(follow_names(proxy.clone()));
         let listening =
             listens.iter().zip(bound).map(|(listen, bound)| proxy.accept_on(bound, listen.id)).collect();
         proxy.inner.listening.replace(listening);
@@ -205,8 +207,18 @@ impl Proxy {
         }
     }
 
-    pub(crate) fn resolve_the_rest(&self) {
-        self.keep_house(resolve_the_rest(self.inner.shared.clone()));
+    /// Publishes the nodes that names resolve to now, if they are others; those that are gone are emptied.
+    fn publish_rosters(&self) {
+        let shared = &self.inner.shared;
+        let before = shared.snapshot.load_full();
+        let mut rosters = self.inner.names.rosters(&before.plan.upstreams);
+        instances::fill_in(&mut rosters, &before.plan.upstreams, &shared.instances());
+        let mut pairs = before.upstreams.iter().zip(&rosters);
+        if pairs.all(|(upstream, roster)| upstream.nodes.iter().map(|node| &node.roster).eq(&roster.nodes)) {
+            return;
+        }
+        shared.snapshot.store(Arc::new(before.with_rosters(&rosters)));
+        self.drain_removed(&before);
     }
 
     pub(crate) fn keep_house(&self, task: impl Future<Output = ()> + 'static) {
@@ -265,47 +277,13 @@ async fn send_tunnels_away(shared: Arc<Shared>, window: Duration, until: Instant
     }
 }
 
-/// Looks up every name and publishes the nodes. `false` if a name has no address yet.
-async fn publish_rosters(shared: &Shared) -> bool {
-    let snapshot = shared.snapshot.load_full();
-    let (mut rosters, is_complete) = resolve_all(&snapshot, &snapshot.plan.upstreams).await;
-    // What came between is newer than what was asked here, and the names are asked again.
-    if !Arc::ptr_eq(&snapshot, &shared.snapshot.load()) {
-        return false;
-    }
-    instances::fill_in(&mut rosters, &snapshot.plan.upstreams, &shared.instances());
-    let is_news = snapshot
-        .upstreams
-        .iter()
-        .zip(&rosters)
-        .any(|(upstream, roster)| !upstream.nodes.iter().map(|node| &node.roster).eq(&roster.nodes));
-    if is_news {
-        shared.snapshot.store(Arc::new(snapshot.with_rosters(&rosters)));
-    }
-    is_complete
-}
-
-/// The nodes of every upstream of a plan that lists them; those that an app feeds are left empty. A name that does not resolve now keeps the addresses it has in `before`.
-pub(crate) async fn resolve_all(before: &Snapshot, upstreams: &[Arc<plan::Upstream>]) -> (Vec<Roster>, bool) {
-    let mut rosters = Vec::new();
-    let mut is_complete = true;
-    for upstream in upstreams {
-        let known = before.upstreams.iter().find(|known| known.plan.name == upstream.name);
-        let known: Vec<_> =
-            known.into_iter().flat_map(|known| &known.nodes).map(|node| node.roster.clone()).collect();
-        let resolved = resolve(&upstream.nodes, &known).await;
-        is_complete &= resolved.is_complete;
-        rosters.push(resolved.roster);
-    }
-    (rosters, is_complete)
-}
-
-async fn resolve_the_rest(shared: Arc<Shared>) {
-    loop {
-        sleep(resolve::AGAIN).await;
-        if publish_rosters(&shared).await {
-            return;
-        }
+/// Cancelled with the housekeeping, which ends before the names do.
+async fn follow_names(proxy: Proxy) {
+    let mut news = proxy.inner.names.news();
+    // What came before this began is published too.
+    news.mark_changed();
+    while news.changed().await.is_ok() {
+        proxy.publish_rosters();
     }
 }
 

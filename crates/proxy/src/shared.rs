@@ -70,8 +70,10 @@ impl Shared {
 impl Snapshot {
     /// A snapshot whose upstreams have no nodes yet.
     pub(crate) fn new(plan: Arc<Plan>, listens: Vec<ListenNow>) -> Self {
-        let upstreams =
-            plan.upstreams.iter().map(|upstream| Upstream::new(upstream.clone(), plan.limits.sessions_max));
+        let new = |(number, upstream): (usize, &Arc<_>)| {
+            Upstream::new(Arc::clone(upstream), number, plan.limits.sessions_max)
+        };
+        let upstreams = plan.upstreams.iter().enumerate().map(new);
         Self {
             routes: Arc::new(Routes::new(&plan.routes)),
             upstreams: upstreams.collect(),
@@ -87,8 +89,7 @@ impl Snapshot {
         let mut next = Self::new(plan, listens);
         for (upstream, roster) in next.upstreams.iter_mut().zip(rosters) {
             let before = self.upstreams.iter().find(|before| before.plan.name == upstream.plan.name);
-            let planned =
-                before.map_or_else(|| upstream.clone(), |before| before.with_plan(upstream.plan.clone()));
+            let planned = before.map_or_else(|| upstream.clone(), |before| before.replanned(upstream));
             *upstream = planned.with_roster(roster, &next.tagger);
             upstream.registry.set_max(next.plan.limits.sessions_max);
         }

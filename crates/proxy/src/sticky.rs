@@ -1,6 +1,9 @@
 //! Where a request belongs: to its session's node, to a new session, or anywhere. Reads the Engine.IO session id in
-//! the query, its tag, and the registry; chooses nothing by load.
+//! the query, its tag, and the registry, or the cookie or key that the plan wants instead; chooses nothing by load.
 
+pub(crate) mod cookie;
+
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use config::plan;
@@ -8,20 +11,35 @@ use wire::engineio::{Revision, Sid, Transport};
 use wire::request::{Method, RequestHead};
 use wire::tag::Tag;
 
+use crate::balance::hash;
+use crate::record;
 use crate::upstream::Upstream;
 use crate::upstream::node::Node;
 
 /// Where a request belongs.
 #[derive(Debug)]
 pub(crate) enum Place {
-    /// To whichever node has the least to do.
-    Anywhere,
-    /// To the node with the fewest sessions, for it becomes one.
-    NewSession(Opening),
+    /// Where it wishes, or to whichever node the balance says.
+    Anywhere(Wish),
+    /// The same, and it becomes a session there.
+    NewSession(Opening, Wish),
     /// To the node of its session, or nowhere.
     Session(InPlace),
     /// To a session that nobody knows.
     Nowhere,
+}
+
+/// What speaks for a node, as long as that node can be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wish {
+    None,
+    /// The node that a cookie names, by its index.
+    Node(usize),
+    /// Whichever fits the key best; because the client belongs there, or because the balance spreads by it.
+    Key {
+        key: u64,
+        is_sticky: bool,
+    },
 }
 
 /// How a new session begins.
@@ -43,18 +61,35 @@ pub(crate) struct InPlace {
     pub(crate) is_tagged: bool,
 }
 
-/// Finds the place of a request.
-pub(crate) fn place(head: &RequestHead, upstream: &Upstream) -> Place {
+impl Wish {
+    /// Whether the client belongs there.
+    pub(crate) fn is_sticky(self) -> bool {
+        matches!(self, Self::Node(_) | Self::Key { is_sticky: true, .. })
+    }
+
+    /// What to record if this has decided for the node with the index `chosen`.
+    pub(crate) fn decided(self, chosen: usize) -> Option<record::Sticky> {
+        match self {
+            Self::Node(index) => (index == chosen).then_some(record::Sticky::Cookie),
+            Self::Key { is_sticky, .. } => is_sticky.then_some(record::Sticky::Key),
+            Self::None => None,
+        }
+    }
+}
+
+/// Finds the place of a request of `client`.
+pub(crate) fn place(head: &RequestHead, upstream: &Upstream, client: IpAddr) -> Place {
     let opens_websocket = head.websocket_key().is_some();
+    let wish = || wish(head, upstream, client);
     let engine_io = match upstream.plan.sticky {
         plan::Sticky::EngineIo | plan::Sticky::EngineIoLearned => head.engine_io(),
-        plan::Sticky::None => None,
+        plan::Sticky::Cookie(_) | plan::Sticky::Key(_) | plan::Sticky::None => None,
     };
     let Some(engine_io) = engine_io else {
         return if opens_websocket {
-            Place::NewSession(Opening::WebSocket { is_engine_io: false })
+            Place::NewSession(Opening::WebSocket { is_engine_io: false }, wish())
         } else {
-            Place::Anywhere
+            Place::Anywhere(wish())
         };
     };
     match (engine_io.sid, engine_io.transport) {
@@ -63,24 +98,41 @@ pub(crate) fn place(head: &RequestHead, upstream: &Upstream) -> Place {
         }
         (Sid::Odd, _) => Place::Nowhere,
         (Sid::None, Transport::WebSocket) if opens_websocket => {
-            Place::NewSession(Opening::WebSocket { is_engine_io: true })
+            Place::NewSession(Opening::WebSocket { is_engine_io: true }, wish())
         }
         (Sid::None, Transport::Polling) if head.method() == Method::Get => {
             let tags = upstream.plan.sticky == plan::Sticky::EngineIo
                 && engine_io.revision == Revision::V4
                 && !engine_io.jsonp;
-            Place::NewSession(Opening::Handshake { tags })
+            Place::NewSession(Opening::Handshake { tags }, wish())
         }
         // A preflight, or something that the node will refuse.
-        (Sid::None, Transport::Polling | Transport::WebSocket) => Place::Anywhere,
+        (Sid::None, Transport::Polling | Transport::WebSocket) => Place::Anywhere(wish()),
     }
+}
+
+/// What belongs to the client decides first, then what the balance spreads by.
+fn wish(head: &RequestHead, upstream: &Upstream, client: IpAddr) -> Wish {
+    let sticky = match &upstream.plan.sticky {
+        plan::Sticky::Cookie(_) => cookie::node(head, upstream).map(Wish::Node),
+        plan::Sticky::Key(of) => hash::key(of, head, client).map(|key| Wish::Key { key, is_sticky: true }),
+        plan::Sticky::EngineIo | plan::Sticky::EngineIoLearned | plan::Sticky::None => None,
+    };
+    let spread = || match &upstream.plan.balance {
+        plan::Balance::Hash(of) => hash::key(of, head, client).map(|key| Wish::Key { key, is_sticky: false }),
+        _ => None,
+    };
+    sticky.or_else(spread).unwrap_or(Wish::None)
 }
 
 /// The tag needs no memory and is asked first; the registry knows the ids that have none.
 fn in_place(sid: &[u8], upstream: &Upstream) -> Option<InPlace> {
     let by_tag = match upstream.plan.sticky {
         plan::Sticky::EngineIo => Tag::split(sid).and_then(|(sid, tag)| Some((sid, upstream.by_tag(&tag)?))),
-        plan::Sticky::EngineIoLearned | plan::Sticky::None => None,
+        plan::Sticky::EngineIoLearned
+        | plan::Sticky::Cookie(_)
+        | plan::Sticky::Key(_)
+        | plan::Sticky::None => None,
     };
     match by_tag {
         Some((sid, node)) => Some(InPlace { node: node.clone(), sid: sid.into(), is_tagged: true }),

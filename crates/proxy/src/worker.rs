@@ -18,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use wire::forward::ClientEnd;
 
 use crate::access::{FLUSH_EVERY, Lines};
-use crate::balance::Cursor;
+use crate::balance::Cursors;
 use crate::buffers::Buffers;
 use crate::clock::{Clock, by_clock};
 use crate::conversation::{Client, Ended, converse, linger};
@@ -41,7 +41,7 @@ pub(crate) struct Worker {
     pub(crate) clock: Rc<Clock>,
     pub(crate) buffers: Buffers,
     pub(crate) pool: Pool,
-    pub(crate) cursor: Cursor,
+    pub(crate) cursors: Cursors,
     pub(crate) lines: Lines,
     /// The worker's own handle on the snapshot, so that a request takes it without touching another core's memory.
     snapshot: RefCell<Current>,
@@ -68,7 +68,7 @@ impl Worker {
             clock: clock.clone(),
             buffers: Buffers::new(limits.buffer_bytes),
             pool: Pool::new(limits.origin_idle_max),
-            cursor: Cursor::default(),
+            cursors: Cursors::default(),
             lines: Lines::new(shared.clone(), counters, clock),
             shared,
             snapshot: RefCell::new(Rc::new(snapshot)),

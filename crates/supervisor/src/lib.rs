@@ -3,10 +3,52 @@
 //!
 //! [`Supervisor`] is the handle: it lives on the control thread, and everything that it is told is done by one task
 //! there. What that task decides, it decides in pure functions of the state, an event and the time.
+//!
+//! # The leaves, in the order of an instance's life
+//!
+//! ```no_run
+//! # async fn one(app: std::sync::Arc<config::app::App>) -> Result<(), Box<dyn std::error::Error>> {
+//! use supervisor::{ground::Ground, process::{Launch, Process}, ready};
+//! use config::roster::InstanceId;
+//!
+//! // Once: the private folder, the ports that are given out, the logs, and the keeper's program.
+//! let ground = Ground::prepare()?;
+//! // Looks everything up, starts the process under a keeper of its own, and lets its output run into the logs.
+//! let id = InstanceId { slot: 0, generation: 1 };
+//! let process = Process::start(&ground, Launch { app: app.clone(), id }).await?;
+//! // Where the roster finds it.
+//! let _address = process.address();
+//! // Both of these are cancel-safe; they race.
+//! let deadline = tokio::time::Instant::now() + app.ready.deadline;
+//! tokio::select! {
+//!     is_ready = ready::until_ready(&process, &app.ready.when, deadline) => is_ready?,
+//!     ending = process.ended() => println!("it {ending}"),
+//! }
+//! // What it takes now, its descendants included.
+//! let _usage = process.usage().await;
+//! // Politely, then not; `ended` says when nothing of it is left. Dropping it kills it.
+//! process.stop(&app.stop);
+//! process.kill();
+//! println!("it {}", process.ended().await);
+//! # Ok(())
+//! # }
+//! ```
 
 mod status;
 mod supervise;
 pub mod wish;
+pub mod ground;
+pub mod ports;
+mod account;
+mod environment;
+mod preload;
+pub mod process;
+pub mod keeper;
+pub mod census;
+pub mod told;
+pub mod ready;
+mod elsewhere;
+pub mod logs;
 
 pub use status::{AppState, AppStatus, InstanceState, InstanceStatus};
 pub use supervise::{Options, Progress, Supervisor, Verb};

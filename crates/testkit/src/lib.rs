@@ -8,6 +8,7 @@
 //! - [`tidelock`]: the binary itself, on ports of its own.
 //! - [`engineio`]: one Engine.IO session by hand; [`load`]: plain requests without a pause.
 //! - [`relay`]: what stands in front of two tidelocks and sends new connections to one of them.
+//! - [`dns`]: a DNS resolver that knows what the test tells it.
 //! - [`certificates`]: an authority for one test, and every kind of bad certificate.
 //!
 //! Nothing sleeps. A test waits for something that happens, for at most [`PATIENCE`], and a wait that fails panics
@@ -30,6 +31,7 @@
 
 pub mod certificates;
 pub mod clients;
+pub mod dns;
 pub mod engineio;
 pub mod load;
 pub mod message;

@@ -26,6 +26,28 @@ impl Origin {
         Self { listener: TcpListener::bind(("127.0.0.1", 0)).await.expect("127.0.0.1 has a free port") }
     }
 
+    /// Starts to listen on the same free port of each of these addresses, as the nodes of one name do.
+    ///
+    /// # Panics
+    /// If no port is free on all of them.
+    pub async fn bind_alike<const N: usize>(addresses: [[u8; 4]; N]) -> [Self; N] {
+        for _ in 0..100 {
+            let mut listeners = Vec::new();
+            for address in addresses {
+                let port = listeners.first().map_or(0, |first: &Self| first.address().port());
+                match TcpListener::bind(SocketAddr::from((address, port))).await {
+                    Ok(listener) => listeners.push(Self { listener }),
+                    // Somebody else has it there.
+                    Err(_) => break,
+                }
+            }
+            if let Ok(listeners) = listeners.try_into() {
+                return listeners;
+            }
+        }
+        panic!("no port is free on all of {addresses:?}")
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {

@@ -15,5 +15,9 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // Each process of an app has this program a second time beside it, as its keeper.
+    if supervisor::keeper::asked_to_be_one() {
+        return supervisor::keeper::main();
+    }
     cli::main()
 }

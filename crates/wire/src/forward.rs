@@ -9,7 +9,7 @@ use crate::answer::{AnswerBody, AnswerHead};
 use crate::lines::{Line, Name};
 use crate::request::{Method, RequestHead};
 use crate::tag::Tag;
-use crate::{Version, engineio};
+use crate::{Version, cookie, engineio};
 
 /// What is true of a client's connection. Made once for each; most of what we say about it never changes.
 #[derive(Debug)]
@@ -57,6 +57,19 @@ impl ClientEnd {
         }
         client
     }
+
+    /// Whether the client itself speaks HTTPS, as far as a trusted proxy says or the connection shows.
+    pub fn is_https(&self, head: &RequestHead) -> bool {
+        let told = head.lines.iter().find(|line| self.is_trusted && line.known == Name::XForwardedProto);
+        match told.map(|line| line.value.of_bytes(&head.bytes)) {
+            // The first is the client's own, where several proxies have said something.
+            Some(said) => said
+                .split(|&byte| byte == b',')
+                .next()
+                .is_some_and(|scheme| scheme.trim_ascii().eq_ignore_ascii_case(b"https")),
+            None => self.scheme == "https",
+        }
+    }
 }
 
 /// An element of X-Forwarded-For: an address, with a port as some balancers write it.
@@ -81,6 +94,8 @@ pub struct ForOrigin<'a> {
     pub strips_tag: bool,
     /// Leave out Accept-Encoding, so that the answer can be read.
     pub wants_plain: bool,
+    /// Leave out the cookies of this name: they are ours.
+    pub strips_cookie: Option<&'a str>,
 }
 
 /// Prints `head` for an origin.
@@ -112,8 +127,13 @@ pub fn print_request(head: &RequestHead, how: &ForOrigin<'_>, out: &mut Vec<u8>)
             Name::XForwardedProto | Name::XForwardedHost | Name::XForwardedPort | Name::Forwarded
                 if !is_trusted => {}
             Name::Forwarded => print_forwarded(&head.bytes, line, how.client_end, out),
-            Name::Other
-            | Name::ContentLength
+            Name::Other => match how.strips_cookie {
+                Some(cookie) if line.name.of_bytes(&head.bytes).eq_ignore_ascii_case(b"cookie") => {
+                    print_cookies(&head.bytes, line, cookie, out);
+                }
+                Some(_) | None => copy_line(&head.bytes, line, out),
+            },
+            Name::ContentLength
             | Name::Expect
             | Name::AcceptEncoding
             | Name::ContentEncoding
@@ -140,6 +160,20 @@ pub fn print_request(head: &RequestHead, how: &ForOrigin<'_>, out: &mut Vec<u8>)
         print_line(out, "X-Forwarded-Host", head.host_bytes().unwrap_or(how.host_default.as_bytes()));
     }
     out.extend_from_slice(b"\r\n");
+}
+
+/// A Cookie line without the cookies that are ours; nothing if there is no other.
+fn print_cookies(bytes: &[u8], line: &Line, ours: &str, out: &mut Vec<u8>) {
+    let before = out.len();
+    out.extend_from_slice(line.name.of_bytes(bytes));
+    out.extend_from_slice(b": ");
+    let value_at = out.len();
+    cookie::print_without(line.value.of_bytes(bytes), ours.as_bytes(), out);
+    if out.len() == value_at {
+        out.truncate(before);
+    } else {
+        out.extend_from_slice(b"\r\n");
+    }
 }
 
 /// The target in origin-form, whatever form it came in (RFC 9112 section 3.2.1).
@@ -253,6 +287,14 @@ pub fn print_answer(head: &AnswerHead, how: &ForClient, out: &mut Vec<u8>) {
     } else if !head.is_interim() {
         print_connection(how.version, how.keep_alive && reframed != Reframed::ToClose, out);
     }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Adds a line to a head that has been printed.
+pub fn add_line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    debug_assert!(out.ends_with(b"\r\n\r\n"));
+    out.truncate(out.len() - b"\r\n".len());
+    print_line(out, name, value);
     out.extend_from_slice(b"\r\n");
 }
 

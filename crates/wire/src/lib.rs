@@ -11,6 +11,8 @@ mod host;
 pub mod request;
 pub mod engineio;
 pub mod tag;
+pub mod cookie;
+pub mod rendezvous;
 pub mod forward;
 pub mod body;
 mod chunked;

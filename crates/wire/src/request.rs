@@ -226,6 +226,24 @@ impl RequestHead {
             .map(|line| line.value.of_bytes(&self.bytes))
     }
 
+    /// The values of every line with this name, in their order. Compared without case.
+    pub(crate) fn header_values(&self, name: &'static str) -> impl Iterator<Item = &[u8]> {
+        self.lines
+            .iter()
+            .filter(|line| line.name.of_bytes(&self.bytes).eq_ignore_ascii_case(name.as_bytes()))
+            .map(|line| line.value.of_bytes(&self.bytes))
+    }
+
+    /// The value of the first key of this name in the query, both as they are sent; empty if it has none.
+    pub fn query_value(&self, name: &[u8]) -> Option<&[u8]> {
+        let query = self.query?.of_bytes(&self.bytes);
+        query.split(|&byte| byte == b'&').find_map(|pair| match pair.strip_prefix(name)? {
+            [] => Some([].as_slice()),
+            [b'=', value @ ..] => Some(value),
+            _ => None,
+        })
+    }
+
     /// The values of every X-Forwarded-For line, in their order.
     pub fn forwarded_for(&self) -> impl DoubleEndedIterator<Item = &[u8]> {
         self.lines

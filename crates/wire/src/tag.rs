@@ -21,6 +21,11 @@ impl Tag {
         &self.0
     }
 
+    /// A tag that stands alone.
+    pub fn read(text: &[u8]) -> Option<Self> {
+        text.try_into().ok().map(Self)
+    }
+
     /// Takes a tagged id apart. Any id that is longer than a tag comes apart; whether the tag is a node's is for the
     /// caller to look up.
     pub fn split(sid: &[u8]) -> Option<(&[u8], Self)> {

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: comparisons with other programs. What is measured within ours is in `benches/`.
 
+mod compare;
 mod contender;
 mod crowd;
 mod drain;
@@ -17,12 +18,15 @@ pub(crate) struct Bench {
 
 #[derive(Debug, Subcommand)]
 enum Which {
+    Compare(compare::Compare),
     Drain(drain::Drain),
 }
 
 impl Bench {
     pub(crate) fn run(&self) -> Result<()> {
-        let Which::Drain(drain) = &self.bench;
-        drain.run()
+        match &self.bench {
+            Which::Compare(compare) => compare.run(),
+            Which::Drain(drain) => drain.run(),
+        }
     }
 }

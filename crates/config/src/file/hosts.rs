@@ -26,10 +26,13 @@ pub(crate) struct HostHeader;
 /// A list of addresses and networks.
 pub(crate) struct Networks;
 
+/// A list of DNS resolvers.
+pub(crate) struct Nameservers;
+
 /// The host and port of a node.
 pub(crate) struct NodeAddress;
 
-/// What [`NodeAddress`] reads.
+/// What [`NodeAddress`] reads; the port is 0 where SRV records say it.
 pub(crate) struct HostAndPort {
     pub(crate) written: String,
     pub(crate) host: NodeHost,
@@ -193,11 +196,49 @@ impl Written for Networks {
     }
 }
 
+impl Kind for Nameservers {
+    type Read = Vec<SocketAddr>;
+
+    fn read(&self, given: Given<'_>) -> Option<Vec<SocketAddr>> {
+        let example = "[\"127.0.0.1:53\"]";
+        let elements: Vec<Given<'_>> = given.elements("a list of DNS resolvers", example)?.collect();
+        if elements.is_empty() || elements.len() > NAMESERVERS_MAX {
+            let hint = "leave it out to ask the system's, in /etc/resolv.conf";
+            return given.refuse(
+                format!("`{}` wants 1 to {NAMESERVERS_MAX} resolvers", given.name),
+                Some(hint.to_owned()),
+            );
+        }
+        let nameservers = elements.into_iter().filter_map(|element| {
+            let text = element.text("the address of a DNS resolver", || quote("127.0.0.1:53"))?;
+            let address = match text.parse::<IpAddr>() {
+                Ok(address) => Some(SocketAddr::new(address, DNS_PORT)),
+                Err(_) => text.parse::<SocketAddr>().ok().filter(|address| address.port() != 0),
+            };
+            address.or_else(|| {
+                element.refuse(
+                    format!("\"{text}\" is not the address of a DNS resolver"),
+                    Some("write \"127.0.0.1\", \"127.0.0.1:53\" or \"[fd00::53]:53\"".to_owned()),
+                )
+            })
+        });
+        Some(nameservers.collect())
+    }
+
+    fn schema(&self) -> Map<String, Json> {
+        let items = json!({ "type": "string" });
+        schema(json!({ "type": "array", "minItems": 1, "maxItems": NAMESERVERS_MAX, "items": items }))
+    }
+}
+
 impl Kind for NodeAddress {
     type Read = HostAndPort;
 
     fn read(&self, given: Given<'_>) -> Option<HostAndPort> {
         let text = given.text("the host and port of a node", || quote("server1.example.com:3000"))?;
+        if let Some(name) = text.strip_prefix(SRV) {
+            return service(given, text, name);
+        }
         let (host, port) = match text.rsplit_once(':') {
             // The colons of a bare IPv6 address are not the one before a port.
             Some((host, port)) if host.starts_with('[') || !host.contains(':') => (host, Some(port)),
@@ -215,6 +256,10 @@ impl Kind for NodeAddress {
         let port = port.map(|port| port.parse::<u16>().ok().filter(|&port| port != 0));
         match (node_host, port) {
             (Some(host), Some(Some(port))) => Some(HostAndPort { written: text.to_owned(), host, port }),
+            (Some(_), None) if is_service(text) => given.refuse(
+                format!("\"{text}\" has no port"),
+                Some(format!("if SRV records of that name say where the nodes listen: \"{SRV}{text}\"")),
+            ),
             (Some(_), None) => given.refuse(
                 format!("\"{text}\" has no port"),
                 Some(format!("say where the node listens: \"{text}:3000\"")),
@@ -230,8 +275,26 @@ impl Kind for NodeAddress {
     }
 
     fn schema(&self) -> Map<String, Json> {
-        schema(json!({ "type": "string", "pattern": ":[0-9]+$" }))
+        schema(json!({ "type": "string", "pattern": format!(":[0-9]+$|^{SRV}") }))
     }
+}
+
+/// Reads the name of SRV records. It need not be `_service._proto`: Consul and Docker answer for plain names too.
+fn service(given: Given<'_>, text: &str, name: &str) -> Option<HostAndPort> {
+    let hint = match name.rsplit_once(':') {
+        Some((host, _)) => format!("SRV records say the port: \"{SRV}{host}\""),
+        None if is_name(name) => {
+            let host = NodeHost::Service(name.to_lowercase());
+            return Some(HostAndPort { written: text.to_owned(), host, port: 0 });
+        }
+        None => format!("behind `{SRV}` stands the name of SRV records: \"{SRV}_chat._tcp.example.com\""),
+    };
+    given.refuse(format!("\"{text}\" is not the address of a node"), Some(hint))
+}
+
+/// Whether a name looks like those that SRV records have: `_chat._tcp.example.com`.
+fn is_service(name: &str) -> bool {
+    name.starts_with('_') && ["._tcp.", "._udp."].iter().any(|protocol| name.contains(protocol))
 }
 
 /// What to write instead of something that is not the address of a node.
@@ -272,3 +335,9 @@ fn is_name(text: &str) -> bool {
         text.rsplit('.').next().is_some_and(|label| label.bytes().all(|byte| byte.is_ascii_digit()));
     text.len() <= 253 && text.split('.').all(is_label) && !ends_in_number
 }
+
+/// What stands before the name of SRV records.
+const SRV: &str = "srv:";
+const DNS_PORT: u16 = 53;
+/// More are never asked: the first that answers is enough.
+const NAMESERVERS_MAX: usize = 8;

@@ -9,8 +9,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::app_keys::{APP, UPSTREAM_APP};
+use super::choices::{BalanceChoice, StickyChoice};
 use super::declared::{Key, Optional, Or, Required, Section, Shape, Sub};
-use super::hosts::{HostHeader, ListenAddress, Networks, NodeAddress, RouteHost, RoutePath};
+use super::hosts::{HostHeader, ListenAddress, Nameservers, Networks, NodeAddress, RouteHost, RoutePath};
 use super::kinds::{
     Count, FilePath, Flag, LogPlace, Name, OrNone, SecretText, Size, SocketPlace, Time, Word,
 };
@@ -33,6 +34,7 @@ pub(crate) static FILE: Section = Section {
         &LOG,
         &DRAIN,
         &ADMIN,
+        &RESOLVER,
     ],
     later: &[],
 };
@@ -157,26 +159,29 @@ pub(crate) static NODES: Key<NodeList, Optional> = Key {
     name: "nodes",
     kind: NodeList,
     absent: Optional("the nodes are the processes of `app`"),
-    doc: "The running backends: \"host:port\", or `{ address = \"host:port\", weight = 1, backup = false }`. Names \
-          are resolved while tidelock runs.",
+    doc: "The running backends: \"host:port\", or `{ address = \"host:port\", weight = 1, … }` to say more. A name with \
+          several addresses is several nodes, and is asked for again while tidelock runs: see `[resolver]`. \
+          \"srv:_chat._tcp.example.com\" stands for what SRV records name, with their ports and weights; those \
+          whose priority is not the lowest are backups.",
 };
-pub(crate) static STICKY: Key<Word<Sticky>, Or<Sticky>> = Key {
+pub(crate) static STICKY: Key<StickyChoice, Or<Sticky>> = Key {
     name: "sticky",
-    kind: Word(&[
-        ("engineio", Sticky::EngineIo),
-        ("engineio-learned", Sticky::EngineIoLearned),
-        ("none", Sticky::None),
-    ]),
+    kind: StickyChoice,
     absent: Or(Sticky::EngineIo),
-    doc: "What keeps a session on its node: a tag behind the Engine.IO session id, the id itself learned from the \
-          handshake (for apps that compare ids), or nothing.",
+    doc: "What keeps a session on its node. \"engineio\": a tag behind the Engine.IO session id. \
+          \"engineio-learned\": the id itself, learned from the handshake, for apps that compare ids. \"cookie\" or \
+          \"cookie:NAME\": a cookie of ours, which the nodes do not see. \"ip\", \"header:NAME\" or \"query:NAME\": \
+          what the request says, hashed. \"none\": nothing.",
 };
-pub(crate) static BALANCE: Key<Word<Balance>, Or<Balance>> = Key {
+pub(crate) static BALANCE: Key<BalanceChoice, Or<Balance>> = Key {
     name: "balance",
-    kind: Word(&[("least-sessions", Balance::LeastSessions)]),
+    kind: BalanceChoice,
     absent: Or(Balance::LeastSessions),
-    doc: "Who gets the next one: the node with the fewest sessions for its weight, or with the fewest requests under \
-          way for requests that are no session's.",
+    doc: "Who gets the next one. \"least-sessions\": the node with the fewest sessions for its weight, or with the \
+          fewest requests under way for requests that are no session's. \"round-robin\": one after the other. \
+          \"least-requests\": the fewest requests under way, tunnels among them. \"random-two\": of two drawn at \
+          random, the one with fewer of them. \"peak-ewma\": of two, the one that answers sooner. \"hash:ip\", \
+          \"hash:header:NAME\", \"hash:cookie:NAME\" or \"hash:query:NAME\": the same node for the same value.",
 };
 pub(crate) static UPSTREAM_HOST: Key<HostHeader, Optional> = Key {
     name: "host",
@@ -188,19 +193,40 @@ pub(crate) static UPSTREAM_HOST: Key<HostHeader, Optional> = Key {
 /// One node, where it is more than its address.
 pub(crate) static NODE: Section = Section {
     doc: "A node that is more than its address.",
-    keys: &[&NODE_ADDRESS, &WEIGHT, &BACKUP],
+    keys: &[&NODE_ADDRESS, &WEIGHT, &BACKUP, &MAX_CONNECTIONS, &MAX_SESSIONS],
     later: &[],
 };
-pub(crate) static NODE_ADDRESS: Key<NodeAddress, Required> =
-    Key { name: "address", kind: NodeAddress, absent: Required("\"127.0.0.1:3000\""), doc: "\"host:port\"." };
+pub(crate) static NODE_ADDRESS: Key<NodeAddress, Required> = Key {
+    name: "address",
+    kind: NodeAddress,
+    absent: Required("\"127.0.0.1:3000\""),
+    doc: "\"host:port\", or \"srv:\" and the name of SRV records.",
+};
 pub(crate) static WEIGHT: Key<Count, Or<u64>> = Key {
     name: "weight",
     kind: Count { least: 1, most: 256 },
     absent: Or(1),
     doc: "Share of the load: a node of weight 2 gets twice the sessions of one of weight 1.",
 };
-pub(crate) static BACKUP: Key<Flag, Or<bool>> =
-    Key { name: "backup", kind: Flag, absent: Or(false), doc: "Used only while no other node is up." };
+pub(crate) static BACKUP: Key<Flag, Or<bool>> = Key {
+    name: "backup",
+    kind: Flag,
+    absent: Or(false),
+    doc: "Used only while no other node that is up has room.",
+};
+pub(crate) static MAX_CONNECTIONS: Key<Count, Optional> = Key {
+    name: "max_connections",
+    kind: Count { least: 1, most: 1_000_000 },
+    absent: Optional("no bound"),
+    doc: "Most requests under way and tunnels at once; beyond it the node is passed over. Requests of sessions that \
+          are there already are not held to it.",
+};
+pub(crate) static MAX_SESSIONS: Key<Count, Optional> = Key {
+    name: "max_sessions",
+    kind: Count { least: 1, most: 10_000_000 },
+    absent: Optional("no bound"),
+    doc: "Most sessions at once; beyond it new ones go to other nodes.",
+};
 
 pub(crate) static LIMITS: Sub = Sub {
     name: "limits",
@@ -428,6 +454,30 @@ pub(crate) static WATCH: Key<Flag, Or<bool>> = Key {
     kind: Flag,
     absent: Or(false),
     doc: "Whether this file is watched, and applied when it changes.",
+};
+
+pub(crate) static RESOLVER: Sub = Sub {
+    name: "resolver",
+    shape: Shape::One,
+    section: &Section {
+        doc: "Who is asked for the addresses of nodes that have a name. What stands in /etc/hosts is not asked for.",
+        keys: &[&NAMESERVERS, &TTL_MAX],
+        later: &[],
+    },
+};
+pub(crate) static NAMESERVERS: Key<Nameservers, Optional> = Key {
+    name: "nameservers",
+    kind: Nameservers,
+    absent: Optional("the system's, in /etc/resolv.conf"),
+    doc: "DNS resolvers, as \"127.0.0.1:53\" or without the port when it is 53. Names are asked for as they are \
+          written: no search domain is tried.",
+};
+pub(crate) static TTL_MAX: Key<Time, Or<Duration>> = Key {
+    name: "ttl_max",
+    kind: Time { least: Duration::from_secs(1), most: Duration::from_hours(24) },
+    absent: Or(Duration::from_secs(5)),
+    doc: "A name is asked for again when its TTL ends, and at the latest after so long: resolvers inside of \
+          containers promise minutes and change within seconds. The last answer stays while nobody answers.",
 };
 
 /// The same key in an upstream.

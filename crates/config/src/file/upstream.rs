@@ -12,7 +12,7 @@ use super::fields::{Fields, Given};
 use super::hosts::HostAndPort;
 use super::keys;
 use super::kinds::schema;
-use crate::plan::{NodeHost, NodeSpec, Timeouts, Upstream};
+use crate::plan::{NodeBounds, NodeHost, NodeSpec, Timeouts, Upstream};
 use crate::problem::{Problem, Problems};
 
 /// The nodes of an upstream: not empty, none twice, not only backups.
@@ -114,16 +114,34 @@ impl Kind for NodeList {
 }
 
 fn node(element: Given<'_>) -> Option<NodeSpec> {
-    let (HostAndPort { written, host, port }, weight, backup) = match element.value.get_ref() {
-        DeValue::Table(_) => {
-            let fields = element.table(&keys::NODE)?;
-            let weight = fields.or_default(&keys::WEIGHT);
-            let backup = fields.or_default(&keys::BACKUP);
-            (fields.required(&keys::NODE_ADDRESS)?, weight, backup)
-        }
-        _ => (keys::NODE_ADDRESS.kind.read(element)?, keys::WEIGHT.absent.0, keys::BACKUP.absent.0),
+    let DeValue::Table(_) = element.value.get_ref() else {
+        let HostAndPort { written, host, port } = keys::NODE_ADDRESS.kind.read(element)?;
+        let weight = u32::try_from(keys::WEIGHT.absent.0).ok()?;
+        let backup = keys::BACKUP.absent.0;
+        return Some(NodeSpec { written, host, port, weight, backup, bounds: NodeBounds::default() });
     };
-    Some(NodeSpec { written, host, port, weight: u32::try_from(weight).ok()?, backup })
+    let fields = element.table(&keys::NODE)?;
+    let count = |key| fields.optional(key).and_then(|count| usize::try_from(count).ok());
+    let weight = fields.or_default(&keys::WEIGHT);
+    let backup = fields.or_default(&keys::BACKUP);
+    let bounds = NodeBounds {
+        connections_max: count(&keys::MAX_CONNECTIONS),
+        sessions_max: count(&keys::MAX_SESSIONS),
+    };
+    let HostAndPort { written, host, port } = fields.required(&keys::NODE_ADDRESS)?;
+    if matches!(host, NodeHost::Service(_)) && fields.has(keys::WEIGHT.name) {
+        refuse_weight(&fields);
+    }
+    Some(NodeSpec { written, host, port, weight: u32::try_from(weight).ok()?, backup, bounds })
+}
+
+/// A share that is written here would say nothing about the nodes that the records name tomorrow.
+fn refuse_weight(fields: &Fields<'_>) {
+    let span = fields.span_of(keys::WEIGHT.name);
+    fields.push(
+        Problem::error(span, "SRV records have weights of their own")
+            .hint("leave `weight` out, and set it in the records"),
+    );
 }
 
 fn twice(element: Given<'_>, written: &str, first: &Range<usize>, problems: &Problems) {

@@ -5,9 +5,11 @@ use std::io::IoSlice;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use config::plan::Balance;
+use tokio::time::Instant;
 use wire::answer::{AnswerBody, AnswerHead, Asked};
 use wire::body::BodyWalk;
-use wire::engineio::{CloseScan, Revision};
+use wire::engineio::{CloseScan, Revision, Sid};
 use wire::forward::{self, ForClient, Reframed};
 use wire::scan::{HeadScan, Side};
 use wire::{HeadBounds, Malformed};
@@ -21,8 +23,9 @@ use crate::record::Record;
 use crate::registry::Use;
 use crate::reply;
 use crate::shared::head_bounds;
+use crate::sticky::cookie;
 use crate::stream::Io;
-use crate::upstream::node::InSession;
+use crate::upstream::node::{InSession, Node};
 
 /// How an exchange ended well.
 #[derive(Debug)]
@@ -41,6 +44,7 @@ pub(super) struct OriginKeeps {
 pub(super) struct Origin<'a> {
     pub(super) io: &'a Io,
     pub(super) inbound: &'a mut BytesMut,
+    pub(super) node: &'a Node,
     pub(super) reused: bool,
 }
 
@@ -51,6 +55,8 @@ pub(super) struct Download<'a> {
     pub(super) purpose: Purpose,
     pub(super) progress: &'a Progress,
     pub(super) patience: Patience,
+    /// When the request's head had been sent.
+    pub(super) sent: Instant,
     pub(super) record: &'a mut Record,
 }
 
@@ -61,9 +67,10 @@ impl Download<'_> {
         self.progress.answered.set(true);
         self.record.status = head.status();
         self.record.answered_after = Some(self.reply().alarm.now().duration_since(self.record.begun));
+        self.learn_latency();
         if head.status() == 101 {
             let mut out = Vec::new();
-            forward::print_answer(&head, &self.for_client(None), &mut out);
+            self.print_final(&head, &self.for_client(None), &mut out);
             self.reply().begin(&out, b"", false, self.patience.body).await?;
             return Ok(Answered::Upgraded);
         }
@@ -136,6 +143,26 @@ impl Download<'_> {
         }
     }
 
+    /// Told only where it decides something: workers that write one word fight over it.
+    fn learn_latency(&self) {
+        let Request { head, upstream, .. } = self.request;
+        // A poll waits for news, not for the node.
+        let is_poll = head.engine_io().is_some_and(|engine_io| engine_io.sid != Sid::None);
+        if upstream.plan.balance == Balance::PeakEwma && !is_poll {
+            let now = self.reply().alarm.now();
+            self.origin.node.latency.observe(now.duration_since(self.sent), now);
+        }
+    }
+
+    /// The head of the answer, with the cookie that names its node.
+    fn print_final(&self, head: &AnswerHead, how: &ForClient, out: &mut Vec<u8>) {
+        forward::print_answer(head, how, out);
+        let Request { head, upstream, reply, .. } = self.request;
+        if let Some(cookie) = cookie::issue(head, reply.client_end, upstream, self.origin.node) {
+            forward::add_line(out, "Set-Cookie", &cookie);
+        }
+    }
+
     fn reply(&self) -> &ReplySink<'_> {
         self.request.reply
     }
@@ -157,7 +184,7 @@ impl Download<'_> {
     async fn send_changed(&mut self, head: &AnswerHead, body: &[u8]) -> Result<Answered, Fault> {
         let how = self.for_client(Some(body.len() as u64));
         let mut out = Vec::new();
-        forward::print_answer(head, &how, &mut out);
+        self.print_final(head, &how, &mut out);
         self.reply().begin(&out, body, false, self.patience.body).await?;
         Ok(self.whole(head, how.keep_alive))
     }
@@ -184,7 +211,7 @@ impl Download<'_> {
             walk.watch_for_close_packet(CloseScan::new(engine_io.revision, false));
         }
         let mut out = Vec::new();
-        forward::print_answer(head, &how, &mut out);
+        self.print_final(head, &how, &mut out);
         let walked = walk.walk(self.origin.inbound).map_err(OriginFault::Malformed)?;
         let content = &self.origin.inbound[..walked.kept];
         let is_unknown = head.status() == 400 && content.starts_with(b"{\"code\":1,");

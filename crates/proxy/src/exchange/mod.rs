@@ -91,9 +91,10 @@ pub(crate) async fn run(
         answer: answer_patience(request.upstream.plan.timeouts.answer, &purpose),
         tunnel: request.upstream.plan.timeouts.tunnel,
     };
-    let Lease { io, inbound, reused, .. } = &mut lease;
-    let origin = Origin { io, inbound, reused: *reused };
-    let mut download = Download { request, origin, purpose, progress: &progress, patience, record };
+    let Lease { io, inbound, reused, in_flight } = &mut lease;
+    let origin = Origin { io, inbound, node: in_flight.node(), reused: *reused };
+    let sent = request.reply.alarm.now();
+    let mut download = Download { request, origin, purpose, progress: &progress, patience, sent, record };
     let answered = {
         let alarm = request.reply.alarm;
         let mut upload = pin!(upload(body, (io, alarm), &progress, patience));
@@ -136,6 +137,7 @@ async fn send_head(
         client_address: record.client,
         strips_tag: matches!(purpose, Purpose::Session(Session { is_tagged: true, .. })),
         wants_plain: matches!(purpose, Purpose::Handshake { .. }),
+        strips_cookie: request.upstream.cookie.as_deref(),
     };
     let mut head = Vec::new();
     forward::print_request(request.head, &how, &mut head);

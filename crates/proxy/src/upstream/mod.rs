@@ -7,15 +7,17 @@ use config::plan;
 use config::roster::{AppInstance, InstanceId, Roster, RosterNode};
 use wire::tag::{Tag, Tagger};
 
-use crate::balance::{self, Cursor, Load};
+use tokio::time::Instant;
+
+use crate::balance::{self, Ask, Begins, Cursor, Load, Policy, Turns, Unpicked};
 use crate::registry::Registry;
+use crate::sticky::Wish;
 use crate::upstream::node::{InSession, Node};
 
 pub(crate) mod connect;
 pub(crate) mod health;
 pub(crate) mod node;
 pub(crate) mod pool;
-pub(crate) mod resolve;
 
 /// An upstream in a snapshot. A new roster or plan makes a new one that shares nodes, registry and cursor with the
 /// last.
@@ -29,14 +31,31 @@ pub(crate) struct Upstream {
     /// Also the tags of removed nodes, and of an earlier secret: sessions outlive both.
     by_tag: HashMap<Tag, Arc<Node>>,
     pub(crate) registry: Arc<Registry>,
+    /// The name of the cookie that names a node, where the plan has one.
+    pub(crate) cookie: Option<Arc<str>>,
+    /// Its number among the upstreams, by which workers know their cursor in it.
+    pub(crate) number: usize,
+    turns: Arc<Turns>,
     /// Choosing a node for a session and counting the session are one step for all workers, so that a burst of
     /// handshakes spreads evenly.
     choosing: Arc<Mutex<Cursor>>,
 }
 
+/// What a node is chosen by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub(crate) wish: Wish,
+    /// Nodes that have failed this request already.
+    pub(crate) tried: &'a [usize],
+    pub(crate) now: Instant,
+}
+
 impl Upstream {
-    pub(crate) fn new(plan: Arc<plan::Upstream>, sessions_max: usize) -> Self {
+    pub(crate) fn new(plan: Arc<plan::Upstream>, number: usize, sessions_max: usize) -> Self {
         Self {
+            cookie: cookie_name(&plan),
+            number,
+            turns: Arc::default(),
             plan,
             nodes: Vec::new(),
             removed: Vec::new(),
@@ -46,9 +65,10 @@ impl Upstream {
         }
     }
 
-    /// The same upstream as another plan has it.
-    pub(crate) fn with_plan(&self, plan: Arc<plan::Upstream>) -> Self {
-        Self { plan, ..self.clone() }
+    /// The same upstream as another plan has it, which `new` was made from.
+    pub(crate) fn replanned(&self, new: &Self) -> Self {
+        let Self { plan, number, cookie, .. } = new.clone();
+        Self { plan, number, cookie, ..self.clone() }
     }
 
     /// The same upstream with the nodes of `roster`; nodes that were there before keep what they carry.
@@ -78,7 +98,8 @@ impl Upstream {
         for node in &removed {
             by_tag.entry(node.tag).or_insert_with(|| node.clone());
         }
-        Self { nodes, removed, by_tag, ..self.clone() }
+        let turns = if self.turns.are_of(&nodes) { self.turns.clone() } else { Arc::new(Turns::new(&nodes)) };
+        Self { nodes, removed, by_tag, turns, ..self.clone() }
     }
 
     /// The nodes that are processes of `app`, those that were removed included.
@@ -97,11 +118,60 @@ impl Upstream {
         self.by_tag.get(tag)
     }
 
+    /// Chooses a node for a request that begins no session. `cursor` is its worker's.
+    pub(crate) fn choose(&self, asked: Asked<'_>, cursor: &Cursor) -> Result<usize, Unpicked> {
+        self.pick(asked, Begins::Request, cursor)
+    }
+
     /// Chooses a node for a new session, which counts from now on.
-    pub(crate) fn claim_session(&self, tried: &[usize]) -> Option<(usize, InSession)> {
+    pub(crate) fn claim_session(&self, asked: Asked<'_>) -> Result<(usize, InSession), Unpicked> {
         let cursor = self.choosing.lock().unwrap_or_else(PoisonError::into_inner);
-        let index = balance::pick(&self.nodes, tried, Load::Sessions, &cursor)?;
-        Some((index, InSession::new(self.nodes[index].clone())))
+        let index = self.pick(asked, Begins::Session, &cursor)?;
+        Ok((index, InSession::new(self.nodes[index].clone())))
+    }
+
+    fn pick(&self, asked: Asked<'_>, begins: Begins, cursor: &Cursor) -> Result<usize, Unpicked> {
+        let Asked { wish, tried, now } = asked;
+        // What a client has on a node is out of its reach anywhere else; a session that is yet to begin is not.
+        let heeds_bounds = begins == Begins::Session || !wish.is_sticky();
+        let ask = Ask { nodes: &self.nodes, turns: &self.turns, tried, begins, heeds_bounds };
+        match wish {
+            Wish::Node(index) if ask.admits(index) => Ok(index),
+            Wish::Key { key, .. } => balance::pick(&ask, Policy::Hash(key), cursor),
+            Wish::Node(_) => {
+                let ask = Ask { heeds_bounds: true, ..ask };
+                balance::pick(&ask, self.policy(begins, now), cursor)
+            }
+            Wish::None => balance::pick(&ask, self.policy(begins, now), cursor),
+        }
+    }
+
+    fn policy(&self, begins: Begins, now: Instant) -> Policy {
+        match (&self.plan.balance, begins) {
+            (plan::Balance::RoundRobin, _) => Policy::InTurn,
+            (plan::Balance::LeastRequests, _) => Policy::Least(Load::Connections),
+            (plan::Balance::RandomTwo, _) => Policy::RandomTwo,
+            (plan::Balance::PeakEwma, _) => Policy::PeakEwma(now),
+            // A request that does not say what is hashed goes where there is room.
+            (plan::Balance::LeastSessions | plan::Balance::Hash(_), Begins::Session) => {
+                Policy::Least(Load::Sessions)
+            }
+            (plan::Balance::LeastSessions | plan::Balance::Hash(_), Begins::Request) => {
+                Policy::Least(Load::InFlight)
+            }
+        }
+    }
+}
+
+fn cookie_name(plan: &plan::Upstream) -> Option<Arc<str>> {
+    match &plan.sticky {
+        plan::Sticky::Cookie(Some(name)) => Some(name.as_str().into()),
+        // Upstreams that share a host must not take each other's cookies for their own.
+        plan::Sticky::Cookie(None) => Some(format!("tidelock-{}", plan.name).into()),
+        plan::Sticky::EngineIo
+        | plan::Sticky::EngineIoLearned
+        | plan::Sticky::Key(_)
+        | plan::Sticky::None => None,
     }
 }
 

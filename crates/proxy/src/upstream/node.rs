@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use config::roster::{NodeAddress, RosterNode};
 use tokio::time::Instant;
+use wire::rendezvous;
 use wire::tag::Tag;
 
+use crate::balance::{Begins, Latency};
 use crate::bell::Bells;
 
 /// A running backend of an upstream.
@@ -26,6 +28,12 @@ pub(crate) struct Node {
     pub(crate) tunnels: Bells,
     /// `pingInterval + pingTimeout` that its last handshake told, in milliseconds; 0 before the first.
     silence_ms: AtomicU64,
+    /// What it is to rendezvous hashing.
+    pub(crate) seed: u64,
+    /// How long it takes to answer.
+    pub(crate) latency: Latency,
+    /// How far it is in its slow start, in [`RAMP_STEPS`]s.
+    ramp: AtomicU32,
 }
 
 /// What is known of a node.
@@ -74,14 +82,17 @@ impl Node {
     pub(crate) fn new(upstream: &str, roster: RosterNode, tag: Tag) -> Self {
         Self {
             upstream: upstream.to_owned(),
-            roster,
             tag,
             state: AtomicU32::new(State::FRESH.to_word()),
+            seed: seed_of(&roster),
+            latency: Latency::new(Instant::now()),
+            ramp: AtomicU32::new(RAMP_STEPS),
             cause: Mutex::new(("no failure yet", Instant::now())),
             tunnels: Bells::default(),
             in_flight: AtomicUsize::new(0),
             sessions: AtomicUsize::new(0),
             silence_ms: AtomicU64::new(0),
+            roster,
         }
     }
 
@@ -157,6 +168,35 @@ impl Node {
 
     pub(crate) fn sessions(&self) -> usize {
         self.sessions.load(Relaxed)
+    }
+
+    /// Connections in use: requests under way and tunnels.
+    pub(crate) fn connections(&self) -> usize {
+        self.in_flight() + self.tunnels.count()
+    }
+
+    /// Whether it carries as much as it may, so that this would be too much.
+    pub(crate) fn is_full(&self, begins: Begins) -> bool {
+        let bounds = &self.roster.bounds;
+        bounds.connections_max.is_some_and(|max| self.connections() >= max)
+            || (begins == Begins::Session && bounds.sessions_max.is_some_and(|max| self.sessions() >= max))
+    }
+
+    /// Its share of the load, as far as it is in its slow start.
+    pub(crate) fn weight(&self) -> f64 {
+        f64::from(self.roster.weight) * self.ramp()
+    }
+
+    /// How far it is in its slow start: more than 0, and 1 at its end and wherever there is none. Picks respect it.
+    pub(crate) fn ramp(&self) -> f64 {
+        f64::from(self.ramp.load(Relaxed)) / f64::from(RAMP_STEPS)
+    }
+
+    /// Says how far it is in its slow start.
+    #[cfg(test)]
+    pub(crate) fn set_ramp(&self, ramp: f64) {
+        let steps = (ramp * f64::from(RAMP_STEPS)) as u32;
+        self.ramp.store(steps.clamp(1, RAMP_STEPS), Relaxed);
     }
 
     /// Remembers what a handshake told; sessions that are first met by their tag are given the same patience.
@@ -279,11 +319,21 @@ impl Drop for InSession {
     }
 }
 
+/// What a node is to rendezvous hashing. A process of an app has another port with every start; keys belong to its slot.
+fn seed_of(node: &RosterNode) -> u64 {
+    match &node.instance {
+        Some(_) => rendezvous::seed(&node.written, ""),
+        None => rendezvous::seed(&node.written, &node.address),
+    }
+}
+
 const WORD_DRAINING: u32 = 1 << 31;
 const WORD_OUTDATED: u32 = 1 << 30;
 const WORD_GONE: u32 = 1 << 29;
 /// The bits of the health; all of them are set when it is down.
 const WORD_DOWN: u32 = WORD_GONE - 1;
+/// A slow start goes from 1 to all of them.
+const RAMP_STEPS: u32 = 1 << 10;
 /// Failures in a row, none of them a refusal, after which a node is left alone.
 const FAILURES_MAX: u32 = 3;
 
@@ -296,7 +346,14 @@ mod tests {
     fn node() -> Node {
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
         let (written, at) = ("a:1".into(), address.into());
-        let roster = RosterNode { written, address: at, instance: None, weight: 1, backup: false };
+        let roster = RosterNode {
+            written,
+            address: at,
+            instance: None,
+            weight: 1,
+            backup: false,
+            bounds: Default::default(),
+        };
         Node::new("nodes", roster, wire::tag::Tagger::new(b"x").tag("nodes", "a:1", address))
     }
 

@@ -78,11 +78,12 @@ impl Row {
     }
 }
 
-fn machine() -> String {
+/// The CPU, and whether it was busy with something else.
+pub(super) fn machine() -> String {
     let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let model = model.map_or("an unknown CPU", |(_, model)| model);
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let cores = cpus.lines().filter(|line| line.starts_with("processor")).count();
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load: Vec<_> = load.split(' ').take(3).collect();
     format!("{model}, {cores} cores for everything; load averages at the end {}", load.join(", "))

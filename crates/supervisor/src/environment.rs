@@ -1,0 +1,188 @@
+//! The environment of a process: tidelock's own, then `env_file`, then `env`, then what only tidelock knows.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+
+use config::app::{App, Port};
+use config::roster::{InstanceAddress, InstanceId};
+
+use crate::account::Account;
+use crate::preload;
+use crate::process::StartProblem;
+
+pub(crate) type Environment = BTreeMap<OsString, OsString>;
+
+/// What a process is told about itself.
+#[derive(Debug)]
+pub(crate) struct Told<'a> {
+    pub(crate) app: &'a App,
+    pub(crate) id: InstanceId,
+    pub(crate) address: &'a InstanceAddress,
+    pub(crate) account: Option<&'a Account>,
+    /// Its private folder.
+    pub(crate) folder: &'a Path,
+    pub(crate) preload: &'a Path,
+    /// By which everything that comes of it is known again.
+    pub(crate) mark: &'a str,
+}
+
+/// Puts it together. Each source is stronger than those before it.
+pub(crate) fn environment(own: Environment, told: &Told<'_>) -> Result<Environment, StartProblem> {
+    let mut all = own;
+    // They name sockets that systemd gave to tidelock, and no other.
+    for name in
+        ["NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "WATCHDOG_USEC", "WATCHDOG_PID"]
+    {
+        all.remove(OsStr::new(name));
+    }
+    if let Some(account) = told.account {
+        set_account(&mut all, account);
+    }
+    if let Some(path) = &told.app.env_file {
+        let text =
+            std::fs::read_to_string(path).map_err(|error| StartProblem::EnvFile(path.clone(), error))?;
+        let lines = parse(&text).map_err(|Misread { line, why }| StartProblem::EnvFileLine {
+            path: path.clone(),
+            line,
+            why,
+        })?;
+        all.extend(lines.into_iter().map(|(name, value)| (name.into(), value.into())));
+    }
+    all.extend(told.app.env.iter().map(|(name, value)| (name.into(), value.into())));
+    set_place(&mut all, told);
+    Ok(all)
+}
+
+fn set_account(all: &mut Environment, account: &Account) {
+    if let Some(name) = &account.name {
+        all.insert("USER".into(), name.into());
+        all.insert("LOGNAME".into(), name.into());
+    }
+    if let Some(home) = &account.home {
+        all.insert("HOME".into(), home.into());
+    }
+}
+
+fn set_place(all: &mut Environment, told: &Told<'_>) {
+    match told.address {
+        InstanceAddress::Tcp(address) => {
+            all.insert("PORT".into(), address.port().to_string().into());
+            all.insert("HOST".into(), address.ip().to_string().into());
+        }
+        // `listen(process.env.PORT)` takes a path for a Unix socket in Node.js, and apps that were written for a
+        // platform with such sockets expect it there. There is no host then.
+        InstanceAddress::Unix(path) => {
+            all.insert("PORT".into(), path.into());
+            all.remove(OsStr::new("HOST"));
+        }
+    }
+    let slot = told.id.slot.to_string();
+    all.insert("NODE_APP_INSTANCE".into(), slot.clone().into());
+    all.insert("INSTANCE_ID".into(), slot.into());
+    all.insert(MARK.into(), told.mark.into());
+    if let Port::Redirect(port) = told.app.port {
+        let options = preload::options(all.get(OsStr::new("NODE_OPTIONS")), told.preload);
+        all.insert("NODE_OPTIONS".into(), options);
+        all.insert("TIDELOCK_FOLDER".into(), told.folder.into());
+        all.insert("TIDELOCK_PORT".into(), port.map_or_else(String::new, |port| port.to_string()).into());
+    }
+}
+
+/// The name of the variable by which a process is known again whose keeper was killed.
+pub(crate) const MARK: &str = "TIDELOCK_INSTANCE";
+
+/// What is wrong with an `env_file`.
+#[derive(Debug, PartialEq, Eq)]
+struct Misread {
+    /// From 1.
+    line: usize,
+    why: &'static str,
+}
+
+/// Lines of `NAME=value`; blank ones and those that begin with `#` do not count, `export ` may come first. A value in
+/// single quotes is taken as it is, one in double quotes knows `\n`, `\r`, `\t`, `\\`, `\"` and `\$`. Without quotes
+/// ` #` begins a comment. Nothing is expanded.
+fn parse(text: &str) -> Result<Vec<(String, String)>, Misread> {
+    let mut all = Vec::new();
+    for (at, line) in text.lines().enumerate() {
+        let misread = |why| Misread { line: at + 1, why };
+        let line = line.trim().trim_start_matches('\u{feff}');
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let line = line.strip_prefix("export ").unwrap_or(line);
+        let (name, value) = line.split_once('=').ok_or(misread("there is no `=`; a line is NAME=value"))?;
+        let name = name.trim();
+        if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c == '\0' || c == '"' || c == '\'')
+        {
+            return Err(misread("what is before the `=` is no name"));
+        }
+        let value = value_of(value.trim()).map_err(misread)?;
+        if value.contains('\0') {
+            return Err(misread("a value cannot hold a NUL"));
+        }
+        all.push((name.to_owned(), value));
+    }
+    Ok(all)
+}
+
+fn value_of(written: &str) -> Result<String, &'static str> {
+    let rest_is_comment = |rest: &str| rest.trim().is_empty() || rest.trim_start().starts_with('#');
+    if let Some(quoted) = written.strip_prefix('\'') {
+        let (value, rest) = quoted.split_once('\'').ok_or("the ' is not closed on the same line")?;
+        return rest_is_comment(rest).then(|| value.to_owned()).ok_or("something follows the closing '");
+    }
+    let Some(quoted) = written.strip_prefix('"') else {
+        return Ok(written.find(" #").map_or(written, |comment| written[..comment].trim_end()).to_owned());
+    };
+    let mut value = String::new();
+    let mut letters = quoted.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '"' => {
+                return rest_is_comment(letters.as_str())
+                    .then_some(value)
+                    .ok_or("something follows the closing \"");
+            }
+            '\\' => match letters.next() {
+                Some('n') => value.push('\n'),
+                Some('r') => value.push('\r'),
+                Some('t') => value.push('\t'),
+                Some(letter @ ('\\' | '"' | '$')) => value.push(letter),
+                Some(letter) => value.extend(['\\', letter]),
+                None => break,
+            },
+            letter => value.push(letter),
+        }
+    }
+    Err("the \" is not closed on the same line")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: &str) {
+        let said = match parse(text) {
+            Ok(all) => {
+                all.iter().map(|(name, value)| format!("{name}={value:?}")).collect::<Vec<_>>().join(" ")
+            }
+            Err(Misread { line, why }) => format!("line {line}: {why}"),
+        };
+        assert!(said.starts_with(expected), "{text:?}: {said}");
+    }
+
+    #[test]
+    fn env_files() {
+        check("", "");
+        check("# a\n\nA=1\nexport B = two words # said\n", r#"A="1" B="two words""#);
+        check("A='$x \\n # y' # z\nB=\"a\\n\\\"b\\\" #\"", r##"A="$x \\n # y" B="a\n\"b\" #""##);
+        check("A=\r\nB=a=b#c\r\n", r#"A="" B="a=b#c""#);
+        check("A=1\nB\n", "line 2: there is no `=`");
+        check("A B=1", "line 1: what is before");
+        check("A=\"x", "line 1: the \" is not closed");
+        check("A=\"x\\", "line 1: the \" is not closed");
+        check("A='x' y", "line 1: something follows");
+    }
+}

@@ -1,0 +1,275 @@
+//! From a launch to a running process: everything is looked up first, so that what is wrong is said in words and not
+//! by a number of the system; then a keeper is started and given its order.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{self, IoSlice, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream as StdStream;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use config::app::{ReadyWhen, Socket};
+use config::roster::InstanceAddress;
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::process::{Child, Command as Program};
+use tokio::sync::{mpsc, watch};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use super::{Ending, Launch, Process, StartProblem, strays};
+use crate::account::Account;
+use crate::environment::{Environment, MARK, Told, environment};
+use crate::ground::{Ground, InstanceFolder};
+use crate::keeper;
+use crate::keeper::order::{Command, Order, Report};
+use crate::logs::Output;
+use crate::ports::PortLease;
+use crate::told::Channel;
+
+pub(super) async fn start(ground: &Ground, launch: Launch) -> Result<Process, StartProblem> {
+    let begun = {
+        let (ground, launch) = (ground.clone(), launch.clone());
+        // Files are looked at, and one of them may be on a disk that is far away.
+        spawn_blocking(move || begin(&ground, &launch))
+            .await
+            .map_err(|error| StartProblem::Keeper(error.into()))??
+    };
+    let Begun { child, tidelock, output, channel, place, program, mark } = begun;
+    let keeper = child.id().and_then(|id| i32::try_from(id).ok()).unwrap_or_default();
+    let (reports, orders) = UnixStream::from_std(tidelock).map_err(StartProblem::Keeper)?.into_split();
+    let mut reports = BufReader::new(reports).lines();
+    let said = timeout(KEEPER_PATIENCE, next(&mut reports)).await;
+    let pid = match said {
+        Ok(Some(Report::Started(pid))) => pid,
+        Ok(Some(Report::Failed(errno))) => {
+            return Err(StartProblem::Refused { program, error: io::Error::from_raw_os_error(errno) });
+        }
+        Ok(_) => {
+            return Err(StartProblem::Keeper(io::Error::other("it ended before it had started anything")));
+        }
+        Err(_) => return Err(StartProblem::Keeper(io::ErrorKind::TimedOut.into())),
+    };
+    ground.logs().follow(&launch, output);
+    let channel = channel.map(Channel::open).transpose().map_err(StartProblem::Keeper)?;
+    let (commands, asked) = mpsc::unbounded_channel();
+    let (says, ending) = watch::channel(None);
+    let address = place.address.clone();
+    let attended = Attended { child, reports, orders, pid, mark, _place: place };
+    tokio::spawn(async move { says.send_replace(Some(attended.until_gone(asked).await)) });
+    Ok(Process { launch, address, pid, keeper, commands, ending, channel })
+}
+
+/// A keeper that has its order.
+#[derive(Debug)]
+struct Begun {
+    child: Child,
+    tidelock: StdStream,
+    output: Output,
+    channel: Option<StdStream>,
+    place: Place,
+    program: PathBuf,
+    mark: String,
+}
+
+/// Where it listens, and what goes with that; all of it is free again when this is dropped.
+#[derive(Debug)]
+struct Place {
+    address: InstanceAddress,
+    _port: Option<PortLease>,
+    _folder: InstanceFolder,
+}
+
+fn begin(ground: &Ground, launch: &Launch) -> Result<Begun, StartProblem> {
+    let app = &*launch.app;
+    let account = Account::of(app)?;
+    check_cwd(&app.cwd)?;
+    let place = place(ground, launch, account.as_ref())?;
+    let mark = format!("{}/{}/{}", place._folder.path.display(), launch, launch.id.generation);
+    let own: Environment = std::env::vars_os().collect();
+    let told = Told {
+        app,
+        id: launch.id,
+        address: &place.address,
+        account: account.as_ref(),
+        folder: &place._folder.path,
+        preload: &place._folder.preload,
+        mark: &mark,
+    };
+    let environment = environment(own, &told)?;
+    let program = find(&app.command[0], &app.cwd, environment.get(OsStr::new("PATH")).map(|path| &**path))?;
+    let has_channel = app.ready.when == ReadyWhen::Told || app.stop.tell;
+    let mut command: Vec<_> = app.command.iter().map(Into::into).collect();
+    command[0] = program.clone().into();
+    let order = Order {
+        command,
+        environment: environment.into_iter().collect(),
+        cwd: app.cwd.clone(),
+        account: account.map(|account| (account.user, account.group)),
+        has_channel,
+    };
+    let begun = keeper(ground, launch, &order, &mark).map_err(StartProblem::Keeper)?;
+    Ok(Begun { child: begun.0, tidelock: begun.1, output: begun.2, channel: begun.3, place, program, mark })
+}
+
+fn place(ground: &Ground, launch: &Launch, account: Option<&Account>) -> Result<Place, StartProblem> {
+    let name = &launch.app.name;
+    let (address, port) = match launch.app.socket {
+        Socket::Tcp => {
+            let port = ground.ports.take(launch.app.ports.as_ref())?;
+            (InstanceAddress::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, port.port()))), Some(port))
+        }
+        Socket::Unix => {
+            let path = ground.folder.socket(name, launch.id);
+            if path.as_os_str().len() > SOCKET_PATH_BYTES_MAX {
+                return Err(StartProblem::SocketPath(path));
+            }
+            (InstanceAddress::Unix(path), None)
+        }
+    };
+    let folder = ground.folder.instance(name, launch.id, account).map_err(StartProblem::Keeper)?;
+    Ok(Place { address, _port: port, _folder: folder })
+}
+
+type Keeping = (Child, StdStream, Output, Option<StdStream>);
+
+/// Starts a keeper and gives it its order.
+fn keeper(ground: &Ground, launch: &Launch, order: &Order, mark: &str) -> io::Result<Keeping> {
+    let (tidelock, theirs) = StdStream::pair()?;
+    let (stdout, stdout_end) = io::pipe()?;
+    let (stderr, stderr_end) = io::pipe()?;
+    let mut program = Program::new(&*ground.keeper);
+    program.arg0(keeper::NAME).arg(keeper::OF).arg(launch.to_string()).env_clear().env(MARK, mark);
+    // A group of its own: Ctrl-C is for tidelock.
+    program.current_dir("/").process_group(0);
+    program.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(stdout_end).stderr(stderr_end);
+    let child = program.spawn()?;
+    drop(program);
+    let channels = order.has_channel.then(StdStream::pair).transpose()?;
+    tidelock.set_write_timeout(Some(KEEPER_PATIENCE))?;
+    give(&tidelock, &order.encode(), channels.as_ref().map(|(_, theirs)| theirs))?;
+    tidelock.set_nonblocking(true)?;
+    Ok((
+        child,
+        tidelock,
+        Output { stdout: stdout.into(), stderr: stderr.into() },
+        channels.map(|(ours, _)| ours),
+    ))
+}
+
+/// Sends the order, and with its first bytes the app's end of its channel.
+fn give(mut keeper: &StdStream, order: &[u8], channel: Option<&StdStream>) -> io::Result<()> {
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut beside = SendAncillaryBuffer::new(&mut space);
+    let channel = channel.map(AsFd::as_fd);
+    if !channel.as_slice().is_empty() {
+        beside.push(SendAncillaryMessage::ScmRights(channel.as_slice()));
+    }
+    let sent = sendmsg(keeper, &[IoSlice::new(order)], &mut beside, SendFlags::empty())?;
+    keeper.write_all(&order[sent..])
+}
+
+/// The task of a running process.
+#[derive(Debug)]
+struct Attended {
+    child: Child,
+    reports: Lines<BufReader<OwnedReadHalf>>,
+    orders: OwnedWriteHalf,
+    pid: i32,
+    mark: String,
+    _place: Place,
+}
+
+impl Attended {
+    /// Passes on what is asked until everything of it is gone, and its keeper too.
+    async fn until_gone(mut self, mut asked: mpsc::UnboundedReceiver<Command>) -> Ending {
+        let mut is_wanted = true;
+        let reported = loop {
+            tokio::select! {
+                report = next(&mut self.reports) => break report,
+                command = asked.recv(), if is_wanted => match command {
+                    // If the keeper is gone the reports end.
+                    Some(command) => drop(self.orders.write_all(&command.encode()).await),
+                    None => {
+                        is_wanted = false;
+                        let _ = self.orders.shutdown().await;
+                    }
+                },
+            }
+        };
+        let _ = self.child.wait().await;
+        match reported {
+            Some(Report::Code(code)) => Ending::Code(code),
+            Some(Report::Signal(signal)) => Ending::Signal(signal),
+            _ => {
+                let (pid, mark) = (self.pid, self.mark);
+                let _ = spawn_blocking(move || strays::kill(pid, &mark)).await;
+                Ending::KeeperLost
+            }
+        }
+    }
+}
+
+async fn next(reports: &mut Lines<BufReader<OwnedReadHalf>>) -> Option<Report> {
+    Report::decode(&reports.next_line().await.ok()??)
+}
+
+fn check_cwd(cwd: &Path) -> Result<(), StartProblem> {
+    let wrong = |why| StartProblem::Cwd { path: cwd.to_owned(), why };
+    match fs::metadata(cwd) {
+        Ok(there) if there.is_dir() => Ok(()),
+        Ok(_) => Err(wrong("is no folder")),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(wrong("may not be entered")),
+        Err(_) => Err(wrong("is not there")),
+    }
+}
+
+/// The program's file, as execvp(3) finds it: through the app's own PATH, unless there is a slash in it.
+fn find(program: &str, cwd: &Path, path: Option<&OsStr>) -> Result<PathBuf, StartProblem> {
+    if program.contains('/') {
+        let file = cwd.join(program);
+        return match why_not_executable(&file) {
+            None => Ok(file),
+            Some(None) => Err(StartProblem::NoProgram(file)),
+            Some(Some(why)) => Err(StartProblem::NotExecutable { path: file, why }),
+        };
+    }
+    let path = path.unwrap_or(OsStr::new(USUAL_PATH));
+    let mut refused = None;
+    for folder in path.as_bytes().split(|&byte| byte == b':') {
+        let file = cwd.join(OsStr::from_bytes(folder)).join(program);
+        match why_not_executable(&file) {
+            None => return Ok(file),
+            Some(None) => {}
+            Some(Some(why)) => refused = refused.or(Some(StartProblem::NotExecutable { path: file, why })),
+        }
+    }
+    Err(refused
+        .unwrap_or_else(|| StartProblem::NoCommand(program.to_owned(), path.to_string_lossy().into_owned())))
+}
+
+/// `Some(None)` if there is no such file.
+fn why_not_executable(file: &Path) -> Option<Option<&'static str>> {
+    match fs::metadata(file) {
+        Ok(there) if there.is_dir() => Some(Some("a folder")),
+        Ok(there) if there.permissions().mode() & 0o111 == 0 => {
+            Some(Some("not marked as executable (chmod +x)"))
+        }
+        Ok(_) => None,
+        Err(_) => Some(None),
+    }
+}
+
+/// A keeper has its answer in a few milliseconds; a machine that swaps may need more.
+const KEEPER_PATIENCE: Duration = Duration::from_secs(10);
+/// `sun_path` has 108 bytes, the last of them NUL (unix(7)).
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+/// What execvp(3) takes without PATH.
+const USUAL_PATH: &str = "/usr/local/bin:/usr/bin:/bin";

@@ -1,0 +1,203 @@
+//! What apps write: where it comes to, and that nothing about it stops an app or fills a disk.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use config::app::{App, Logs};
+use supervisor::logs::{Said, Which};
+use supervisor::process::Ending;
+use testkit::{PATIENCE, until_file};
+use tokio::time::timeout;
+
+use crate::support::{Stand, patient, sh};
+
+fn into_files(folder: &Path, script: &str) -> App {
+    let app = sh(script);
+    let logs =
+        Logs { folder: Some(folder.to_owned()), file_bytes_max: 64 << 10, files_max: 3, ..app.logs };
+    App { logs, ..app }
+}
+
+fn sizes(folder: &Path) -> Vec<u64> {
+    let mut files: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    // One may be renamed at this moment.
+    files.iter().filter_map(|file| Some(fs::metadata(file).ok()?.len())).collect()
+}
+
+#[tokio::test]
+async fn half_a_line_is_a_line_at_its_end() {
+    let stand = Stand::new();
+    let process = stand.start(sh("printf 'whole\\nhalf'")).await;
+    assert_eq!(process.ended().await, Ending::Code(0));
+    assert_eq!(stand.lines(2).await, ["whole", "half"]);
+    stand.is_empty().await;
+}
+
+#[tokio::test]
+async fn it_may_close_what_it_writes_to() {
+    let stand = Stand::new();
+    let process = stand.start(sh("echo one; exec 1>&-; echo two >&2; exec 2>&-; sleep 1000")).await;
+    stand.line_with("two").await;
+    assert!(process.usage().await.processes > 0);
+    process.kill();
+    patient("its end", process.ended()).await;
+    stand.is_empty().await;
+}
+
+#[tokio::test]
+async fn two_hundred_megabytes_stay_within_the_budget() {
+    let stand = Stand::new();
+    let folder = stand.folder.path().join("logs");
+    let line = "a line of a torrent, and then another one that looks the same";
+    let script = format!("yes '{line}' | head -c 200000000; echo; echo last");
+    let process = stand.start(into_files(&folder, &script)).await;
+    let ending = process.ended();
+    tokio::pin!(ending);
+    let mut looked = 0;
+    let ending = loop {
+        tokio::select! {
+            ending = &mut ending => break ending,
+            () = tokio::time::sleep(std::time::Duration::from_millis(5)) => {
+                looked += 1;
+                if folder.is_dir() {
+                    let sizes = sizes(&folder);
+                    assert!(sizes.len() <= 3 && sizes.iter().all(|&size| size <= 64 << 10), "{sizes:?}");
+                }
+            }
+        }
+    };
+    assert_eq!(ending, Ending::Code(0));
+    assert!(looked > 0);
+    until_file(&folder.join("chat-0.log"), |text| text.ends_with("\nlast\n")).await;
+    // Whole lines, and full files.
+    let older = fs::read_to_string(folder.join("chat-0.log.1")).unwrap();
+    let is_whole = |read: &str| line.starts_with(read) || read.starts_with("tidelock: ");
+    assert!(older.len() > 63 << 10 && older.lines().all(is_whole), "{} {older}", older.len());
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let peak =
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")).unwrap();
+    assert!(peak.parse::<u64>().unwrap() < 150_000, "{peak} kB");
+    stand.is_empty().await;
+}
+
+#[tokio::test]
+async fn files_are_rotated_without_losing_a_line() {
+    let stand = Stand::new();
+    let folder = stand.folder.path().join("logs");
+    let process = stand.start(into_files(&folder, "seq 1 25000; echo last")).await;
+    assert_eq!(process.ended().await, Ending::Code(0));
+    until_file(&folder.join("chat-0.log"), |text| text.ends_with("\nlast\n")).await;
+    let all = ["chat-0.log.2", "chat-0.log.1", "chat-0.log"]
+        .map(|name| fs::read_to_string(folder.join(name)).unwrap_or_default());
+    let expected: String = (1..=25_000).map(|number| format!("{number}\n")).collect();
+    assert_eq!(all.concat(), expected + "last\n");
+    assert_eq!(sizes(&folder).len(), 3);
+    stand.is_empty().await;
+}
+
+#[tokio::test]
+async fn a_full_disk_stops_no_app_and_is_told_later() {
+    let stand = Stand::new();
+    let folder = stand.folder.path().join("logs");
+    fs::create_dir(&folder).unwrap();
+    let log = folder.join("chat-0.log");
+    symlink("/dev/full", &log).unwrap();
+    let process = stand
+        .start(into_files(&folder, "seq 1 100000; echo all; while :; do echo more; sleep 0.05; done"))
+        .await;
+    stand.line_with("all").await;
+    assert_eq!(fs::read_link(&log).unwrap(), Path::new("/dev/full"));
+    fs::remove_file(&log).unwrap();
+    let text = until_file(&log, |text| text.contains("more")).await;
+    let lost: u64 = text
+        .strip_prefix("tidelock: ")
+        .and_then(|rest| rest.split(' ').next()?.parse().ok())
+        .unwrap_or_default();
+    assert!(lost >= 100_001 && text.lines().next().unwrap().ends_with("lines were lost here"), "{text}");
+    drop(process);
+    stand.is_empty().await;
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_made_stops_no_app() {
+    let stand = Stand::new();
+    let file = stand.folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    let process = stand.start(into_files(&file, "seq 1 100000; echo all")).await;
+    assert_eq!(patient("its end", process.ended()).await, Ending::Code(0));
+    stand.line_with("all").await;
+    stand.is_empty().await;
+}
+
+#[tokio::test]
+async fn a_reader_that_is_too_slow_is_told_how_much_it_missed() {
+    let stand = Stand::new();
+    let mut reader = stand.reader();
+    let process = stand.start(sh("seq 1 50000; echo last")).await;
+    assert_eq!(process.ended().await, Ending::Code(0));
+    stand.line_with("last").await;
+    let (mut lines, mut lost) = (0, 0);
+    let reading = async {
+        while lines + lost < 50_001 {
+            match reader.next().await {
+                Some(Said::Line(_)) => lines += 1,
+                Some(Said::Lost(count)) => lost += count,
+                None => break,
+            }
+        }
+    };
+    assert!(timeout(PATIENCE, reading).await.is_ok(), "{lines} and {lost}");
+    assert!(lines > 1000 && lost > 1000 && lines + lost == 50_001, "{lines} and {lost}");
+    stand.is_empty().await;
+}
+
+#[tokio::test]
+async fn readers_get_the_last_lines_of_those_they_ask_for() {
+    let stand = Stand::new();
+    let script = "echo $NODE_APP_INSTANCE one; echo $NODE_APP_INSTANCE two; echo $NODE_APP_INSTANCE three";
+    for slot in [0, 1] {
+        let process = stand.start_at(sh(script), slot).await.unwrap();
+        process.ended().await;
+        stand.line_with(&format!("{slot} three")).await;
+    }
+    let of = |app: Option<&str>, slot| Which { app: app.map(str::to_owned), slot };
+    for (which, lines, expected) in [
+        (of(None, None), 4, vec!["0 three", "1 one", "1 two", "1 three"]),
+        (of(Some("chat"), Some(0)), 2, vec!["0 two", "0 three"]),
+        (of(Some("other"), None), 9, vec![]),
+        (of(None, None), 0, vec![]),
+    ] {
+        let mut reader = stand.ground.logs().read(&which, lines, false).unwrap();
+        let mut read = Vec::new();
+        while let Some(Said::Line(line)) = reader.next().await {
+            read.push(line.text());
+        }
+        assert_eq!(read, expected);
+    }
+    stand.is_empty().await;
+}
+
+#[tokio::test]
+async fn what_is_flushed_is_gone() {
+    let stand = Stand::new();
+    let folder = stand.folder.path().join("logs");
+    let process = stand
+        .start(into_files(
+            &folder,
+            "seq 1 25000; echo last; read x; trap 'echo after' HUP; while :; do sleep 0.01; done",
+        ))
+        .await;
+    let log = folder.join("chat-0.log");
+    until_file(&log, |text| text.ends_with("\nlast\n")).await;
+    stand.ground.logs().flush(&Which::default());
+    until_file(&log, str::is_empty).await;
+    assert_eq!(sizes(&folder), [0]);
+    let mut nothing = stand.ground.logs().read(&Which::default(), 10, false).unwrap();
+    assert_eq!(nothing.next().await, None);
+    process.signal(1);
+    until_file(&log, |text| text.ends_with("after\n") && !text.contains("last")).await;
+    drop(process);
+    stand.is_empty().await;
+}

@@ -1,0 +1,193 @@
+//! Goal: nodes come and go with what their names resolve to, without a reload and without a lost request; a resolver
+//! that fails changes nothing.
+//! Method: a real dnsmasq that is told other things, killed and started again; nodes on several loopback addresses, and
+//! a steady load. What counts is which node gets requests, and what clients see.
+
+use std::net::SocketAddr;
+
+use testkit::dns::{Dns, Zone};
+use testkit::load::Load;
+use testkit::message::Message;
+use testkit::origin::{Origin, ScriptedOrigin, Step};
+use testkit::process::Signal;
+use testkit::raw::{RawConnection, get};
+use testkit::tidelock::Tidelock;
+
+#[tokio::test]
+async fn nodes_come_and_go_with_their_addresses() {
+    let [first, second] = nodes([[127, 0, 0, 2], [127, 0, 0, 3]]).await;
+    let dns = Dns::start(&Zone::default(), &[("app.test", "127.0.0.2")]).await;
+    let mut proxy = start(&[&format!("app.test:{}", first.address().port())], dns.address(), "").await;
+    let load = Load::plain(proxy.address(), 4, 2);
+    load.until_answered(10).await;
+    assert!(!first.requests().is_empty() && second.requests().is_empty());
+
+    dns.change(&[("app.test", "127.0.0.2"), ("app.test", "127.0.0.3")]).await;
+    second.until_requests(10).await;
+    // One on each.
+    let mut tunnels = [tunnel(proxy.address()).await, tunnel(proxy.address()).await];
+
+    dns.change(&[("app.test", "127.0.0.3")]).await;
+    let drained = |line: &str| line.contains("node drained") && line.contains("left=0");
+    let [one, other] = &mut tunnels;
+    let close = tokio::select! {
+        close = one.read_exactly(SERVICE_RESTART.len()) => close,
+        close = other.read_exactly(SERVICE_RESTART.len()) => close,
+    };
+    assert_eq!(close, SERVICE_RESTART);
+    drop(tunnels);
+    proxy.process().wait_for_line(drained).await;
+    let left = first.requests().len();
+    load.until_answered(20).await;
+    assert_eq!(first.requests().len(), left, "nothing more goes to an address that is gone");
+
+    // It comes back, and the other goes.
+    dns.change(&[("app.test", "127.0.0.2")]).await;
+    first.until_requests(left + 10).await;
+    let seen = load.stop().await;
+    assert_eq!(seen.failures, [""; 0], "{seen:#?}");
+}
+
+#[tokio::test]
+async fn a_resolver_that_fails_changes_nothing() {
+    let [first, second] = nodes([[127, 0, 0, 2], [127, 0, 0, 3]]).await;
+    let mut dns = Dns::start(&Zone::default(), &[("app.test", "127.0.0.2")]).await;
+    let mut proxy = start(&[&format!("app.test:{}", first.address().port())], dns.address(), "").await;
+    let load = Load::plain(proxy.address(), 4, 2);
+    load.until_answered(10).await;
+
+    dns.kill().await;
+    proxy.process().wait_for_line(|line| line.contains("name does not resolve")).await;
+    load.until_answered(20).await;
+
+    // It is back, and knows nothing: that the name is asked for twice shows that the first answer has been taken.
+    let dns = Dns::start_at(dns.address(), &Zone::default(), &[]).await;
+    dns.until_asked("app.test", 2).await;
+    load.until_answered(20).await;
+
+    dns.change(&[("app.test", "127.0.0.3")]).await;
+    second.until_requests(10).await;
+    let seen = load.stop().await;
+    assert_eq!(seen.failures, [""; 0], "{seen:#?}");
+}
+
+#[tokio::test]
+async fn a_name_that_nobody_knows_yet_does_not_stop_the_start() {
+    let [node] = nodes([[127, 0, 0, 2]]).await;
+    let dns = Dns::start(&Zone::default(), &[]).await;
+    let mut proxy = start(&[&format!("app.test:{}", node.address().port())], dns.address(), "").await;
+    assert_eq!(get(proxy.address(), "/").await.status(), 503);
+    dns.change(&[("app.test", "127.0.0.2")]).await;
+    proxy.process().wait_for_line(|line| line.contains("name resolved")).await;
+    node_gets_requests(&node, proxy.address()).await;
+}
+
+#[tokio::test]
+async fn srv_records_say_ports_weights_and_backups() {
+    let [light, heavy, backup] = nodes([[127, 0, 0, 2], [127, 0, 0, 3], [127, 0, 0, 4]]).await;
+    let port = |node: &ScriptedOrigin| node.address().port();
+    let zone = Zone::default()
+        .host("a.test", "127.0.0.2", 1)
+        .host("b.test", "127.0.0.3", 1)
+        .host("c.test", "127.0.0.4", 1)
+        .service("_chat._tcp.app.test", &format!("10 100 {} a.test", port(&light)))
+        .service("_chat._tcp.app.test", &format!("10 300 {} b.test", port(&heavy)))
+        .service("_chat._tcp.app.test", &format!("20 100 {} c.test", port(&backup)));
+    let mut dns = Dns::start(&zone, &[]).await;
+    let proxy = start(&["srv:_chat._tcp.app.test"], dns.address(), "").await;
+    let mut tunnels = Vec::new();
+    for _ in 0..8 {
+        tunnels.push(tunnel(proxy.address()).await);
+    }
+    let counts = [&light, &heavy, &backup].map(|node| node.requests().len());
+    assert_eq!(counts, [2, 6, 0], "a node of three times the weight has three times the tunnels");
+
+    // Another service is there now; the nodes that it does not name go.
+    dns.kill().await;
+    let zone = Zone::default()
+        .host("c.test", "127.0.0.4", 1)
+        .service("_chat._tcp.app.test", &format!("20 0 {} c.test", port(&backup)));
+    let _dns = Dns::start_at(dns.address(), &zone, &[]).await;
+    for mut tunnel in tunnels {
+        assert_eq!(tunnel.read_exactly(SERVICE_RESTART.len()).await, SERVICE_RESTART);
+    }
+    node_gets_requests(&backup, proxy.address()).await;
+}
+
+#[tokio::test]
+async fn names_are_asked_for_when_their_ttl_ends() {
+    let [node] = nodes([[127, 0, 0, 1]]).await;
+    let zone = Zone::default().host("short.test", "127.0.0.1", 1).host("long.test", "127.0.0.1", 3600);
+    let dns = Dns::start(&zone, &[]).await;
+    let port = node.address().port();
+    let names = ["short.test", "long.test", "localhost", "127.0.0.1"].map(|host| format!("{host}:{port}"));
+    let _proxy = start(&names.each_ref().map(String::as_str), dns.address(), "ttl_max = \"1h\"").await;
+    dns.until_asked("short.test", 3).await;
+    assert_eq!(dns.asked("long.test"), 1);
+    for host in ["localhost", "127.0.0.1"] {
+        assert_eq!(dns.asked(host), 0, "{host}");
+    }
+}
+
+#[tokio::test]
+async fn a_reload_may_name_another_resolver() {
+    let [first, second] = nodes([[127, 0, 0, 2], [127, 0, 0, 3]]).await;
+    let one = Dns::start(&Zone::default(), &[("app.test", "127.0.0.2")]).await;
+    let other = Dns::start(&Zone::default(), &[("app.test", "127.0.0.3")]).await;
+    let name = format!("app.test:{}", first.address().port());
+    let mut proxy = start(&[&name], one.address(), "").await;
+    node_gets_requests(&first, proxy.address()).await;
+    proxy.rewrite(&file(&[&name], other.address(), ""));
+    proxy.process().signal(Signal::HUP);
+    node_gets_requests(&second, proxy.address()).await;
+}
+
+/// What a client of a node that leaves is told: Close 1012.
+const SERVICE_RESTART: &[u8] = b"\x88\x11\x03\xf4service restart";
+
+async fn start(nodes: &[&str], dns: SocketAddr, more: &str) -> Tidelock {
+    Tidelock::start(env!("CARGO_BIN_EXE_tidelock"), &file(nodes, dns, more)).await
+}
+
+fn file(nodes: &[&str], dns: SocketAddr, more: &str) -> String {
+    format!(
+        "[[listen]]\naddress = \"127.0.0.1:0\"\n[[route]]\nupstream = \"nodes\"\n[upstream.nodes]\nnodes = {nodes:?}\n\
+         [drain]\nwindow = \"0s\"\n[resolver]\nnameservers = [\"{dns}\"]\n{more}\n"
+    )
+}
+
+async fn nodes<const N: usize>(addresses: [[u8; 4]; N]) -> [ScriptedOrigin; N] {
+    Origin::bind_alike(addresses).await.map(|origin| {
+        ScriptedOrigin::start_on(origin, |request: &Message| {
+            let ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n";
+            match request.start.split(' ').next() {
+                Some("HEAD") => vec![Step::send(ok)],
+                _ if request.header("upgrade").is_some() => vec![Step::send(SWITCHED), Step::Echo],
+                _ => vec![Step::send(&format!("{ok}ok"))],
+            }
+        })
+    })
+}
+
+const SWITCHED: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                        Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+
+async fn tunnel(proxy: SocketAddr) -> RawConnection {
+    let mut client = RawConnection::connect(proxy).await;
+    client
+        .send(format!(
+            "GET /chat HTTP/1.1\r\nHost: {proxy}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        ))
+        .await;
+    assert_eq!(client.read_head().await.status(), 101);
+    client
+}
+
+/// Asks until `node` is whom it reaches.
+async fn node_gets_requests(node: &ScriptedOrigin, proxy: SocketAddr) {
+    let before = node.requests().len();
+    let load = Load::plain(proxy, 1, 0);
+    node.until_requests(before + 1).await;
+    load.stop().await;
+}

@@ -17,7 +17,7 @@ use crate::buffers::Buffers;
 use crate::clock::Alarm;
 use crate::fault::{ClientFault, Fault};
 use crate::reply::Redirect;
-use crate::stream::Io;
+use crate::stream::{Io, join};
 use crate::worker::Worker;
 
 /// Where the body of a request comes from.
@@ -171,14 +171,17 @@ impl<'c> ReplySink<'c> {
     /// Sends the head of the final answer and what is here of its body, in one piece.
     pub(crate) async fn begin(
         &self,
-        head: &[u8],
+        mut head: Vec<u8>,
         body: &[u8],
         is_unframed: bool,
         patience: Duration,
     ) -> Result<(), Fault> {
         self.has_begun.set(true);
         self.is_unframed.set(is_unframed);
-        self.send(&mut [IoSlice::new(head), IoSlice::new(body)], patience).await
+        match join(&mut head, body) {
+            [] => self.send(&mut [IoSlice::new(&head)], patience).await,
+            body => self.send(&mut [IoSlice::new(&head), IoSlice::new(body)], patience).await,
+        }
     }
 
     /// Sends more of the body.
@@ -192,7 +195,8 @@ impl<'c> ReplySink<'c> {
 
     /// Sends an answer that is complete.
     pub(crate) async fn send_whole(&self, answer: &[u8], patience: Duration) -> Result<(), Fault> {
-        self.begin(answer, b"", false, patience).await
+        self.has_begun.set(true);
+        self.send(&mut [IoSlice::new(answer)], patience).await
     }
 
     async fn send(&self, pieces: &mut [IoSlice<'_>], patience: Duration) -> Result<(), Fault> {

@@ -46,7 +46,15 @@ impl Stream {
                 let (tcp, session) = tls.get_mut();
                 // Decrypted bytes, or the end, may be waiting behind a socket that has nothing more.
                 match session.reader().fill_buf() {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => tcp.poll_read_ready(cx),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        let polled = tcp.poll_read_ready(cx);
+                        if polled.is_pending() {
+                            // rustls shrinks its buffer of records, which grows with the longest, when it is about
+                            // to read and there is nothing in it; so that it does, it is given nothing to read.
+                            let _ = session.read_tls(&mut Nothing);
+                        }
+                        polled
+                    }
                     Ok(_) | Err(_) => Poll::Ready(Ok(())),
                 }
             }
@@ -99,6 +107,16 @@ impl AsyncWrite for Stream {
             Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
         }
     }
+}
+
+/// Puts a short body behind its head, for copying it costs less than a second piece to send. Returns what is to be sent
+/// behind the head.
+pub(crate) fn join<'a>(head: &mut Vec<u8>, body: &'a [u8]) -> &'a [u8] {
+    if body.len() > JOINED_BYTES_MAX {
+        return body;
+    }
+    head.extend_from_slice(body);
+    b""
 }
 
 /// A socket whose two directions are used by two futures of one task. The borrow lasts for one poll only.
@@ -158,7 +176,8 @@ impl Io {
         alarm: &Alarm,
         patience: Duration,
     ) -> io::Result<()> {
-        self.write_pieces(&mut [IoSlice::new(first), IoSlice::new(second)], alarm, patience).await
+        let pieces = if second.is_empty() { 1 } else { 2 };
+        self.write_pieces(&mut [IoSlice::new(first), IoSlice::new(second)][..pieces], alarm, patience).await
     }
 
     /// Writes all pieces, in one system call where the socket takes them. Fails with `TimedOut` when nothing moves for
@@ -194,7 +213,12 @@ impl Io {
         let mut stream = Pin::new(&mut *stream);
         let mut moved = false;
         while !pieces.is_empty() {
-            match stream.as_mut().poll_write_vectored(cx, pieces) {
+            // One piece goes by send, which the kernel has less to do for than for writev.
+            let polled = match &**pieces {
+                [piece] => stream.as_mut().poll_write(cx, piece),
+                pieces => stream.as_mut().poll_write_vectored(cx, pieces),
+            };
+            match polled {
                 Poll::Ready(Ok(0)) => return (Poll::Ready(Err(io::ErrorKind::WriteZero.into())), moved),
                 Poll::Ready(Ok(written)) => IoSlice::advance_slices(pieces, written),
                 Poll::Ready(Err(error)) => return (Poll::Ready(Err(error)), moved),
@@ -230,3 +254,15 @@ impl Io {
         let _ = socket2::SockRef::from(&stream.socket()).set_linger(Some(Duration::ZERO));
     }
 }
+
+/// A reader that has nothing at the moment.
+struct Nothing;
+
+impl io::Read for Nothing {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+}
+
+/// So much is copied in less time than a second piece takes.
+const JOINED_BYTES_MAX: usize = 2048;

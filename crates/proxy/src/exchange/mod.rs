@@ -24,7 +24,7 @@ use crate::exchange::download::{Answered, Download, Origin};
 use crate::fault::{ClientFault, Fault, OriginFault};
 use crate::record::Record;
 use crate::registry::SessionUse;
-use crate::stream::{Io, Stream};
+use crate::stream::{Io, Stream, join};
 use crate::upstream::node::{InSession, Node};
 use crate::upstream::pool::Lease;
 
@@ -142,6 +142,7 @@ async fn send_head(
     let mut head = Vec::new();
     forward::print_request(request.head, &how, &mut head);
     let (content, walked) = body.at_hand()?;
+    let content = join(&mut head, content);
     let sent = lease.io.write_all(&head, content, request.reply.alarm, plan.timeouts.body).await;
     body.pass(walked);
     match sent {

@@ -14,8 +14,7 @@ use crate::support::{Stand, patient, sh};
 
 fn into_files(folder: &Path, script: &str) -> App {
     let app = sh(script);
-    let logs =
-        Logs { folder: Some(folder.to_owned()), file_bytes_max: 64 << 10, files_max: 3, ..app.logs };
+    let logs = Logs { folder: Some(folder.to_owned()), file_bytes_max: 64 << 10, files_max: 3, ..app.logs };
     App { logs, ..app }
 }
 

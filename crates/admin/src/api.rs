@@ -1,5 +1,6 @@
-//! What goes over the socket: `GET /v1/status`, and `POST` to `/v1/reload`, `/v1/drain` and `/v1/undrain`. A `GET` is
-//! answered with one JSON object; a `POST` with [`Event`]s, one a line, the last of which says how it ended.
+//! What goes over the socket: `GET /v1/status`, and `POST` to `/v1/reload`, `/v1/drain` and `/v1/undrain`, to
+//! `/v1/app/start`, `stop`, `restart`, `roll` and `scale`, and to `/v1/logs`. A `GET` is answered with one JSON object;
+//! a `POST` with [`Event`]s, one a line, the last of which says how it ended, and `/v1/logs` with [`LogLine`]s.
 //!
 //! Fields are added and never renamed; whoever reads them passes over what it does not know.
 
@@ -20,6 +21,48 @@ fn yes() -> bool {
     true
 }
 
+/// Which app a verb means, and how it is to be done.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// The name of an app, or `all`; for `restart` and `roll` also `app/slot`.
+    pub app: String,
+    /// For `roll`: the sessions are spread over so long, all instances together, in milliseconds. Left out: `[drain]`'s
+    /// window for each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window_ms: Option<u64>,
+    /// For `scale`: so many instances, 1 to 1,024.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instances: Option<u32>,
+}
+
+/// Which lines of the apps' output are wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogsWanted {
+    /// `app`, `app/slot`, or nothing for all.
+    #[serde(default)]
+    pub app: String,
+    /// So many of the last lines.
+    pub lines: usize,
+    /// Whether lines follow as they are written.
+    #[serde(default)]
+    pub follow: bool,
+}
+
+/// A line of an app's output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// When it was read, in RFC 3339, UTC.
+    pub time: String,
+    /// The name of the app; empty if lines were lost here because they were not read in time.
+    pub app: String,
+    /// The slot of the instance.
+    pub instance: u32,
+    /// `stdout` or `stderr`.
+    pub stream: String,
+    /// What was written, without its end.
+    pub line: String,
+}
+
 /// A line of the answer to a verb.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
@@ -30,6 +73,11 @@ pub enum Event {
         left: usize,
         /// The same, node by node.
         nodes: Vec<Leaving>,
+    },
+    /// It goes on, with an app. May be said again while nothing changes.
+    Step {
+        /// What has just happened, such as `chat/0: ready`.
+        message: String,
     },
     /// It is done. Nothing follows.
     Done {
@@ -57,7 +105,7 @@ pub struct Leaving {
 }
 
 /// Everything there is to see, at one moment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// Of the tidelock that answers.
     pub version: String,
@@ -67,8 +115,61 @@ pub struct Status {
     pub leaving: bool,
     /// In the file's order.
     pub upstreams: Vec<Upstream>,
+    /// What tidelock itself runs, in the order of their names.
+    #[serde(default)]
+    pub apps: Vec<App>,
     /// What each worker has counted since the start.
     pub workers: Vec<Worker>,
+}
+
+/// A command of which tidelock runs some processes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct App {
+    /// Its key in the file.
+    pub name: String,
+    /// `running`, `rolling`, `stopped` or `removed`.
+    pub state: String,
+    /// How many instances there are to be.
+    pub wanted: u32,
+    /// How the last roll ended, if it failed; empty otherwise.
+    pub last_failure: String,
+    /// By slot, then by generation.
+    pub instances: Vec<Instance>,
+}
+
+/// A process of an app, or its empty place.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Instance {
+    /// Its number among the others.
+    pub slot: u32,
+    /// Grows with every start.
+    pub generation: u64,
+    /// `starting`, `ready`, `emptying`, `stopping`, `waiting`, `crash loop`, `given up` or `stopped`.
+    pub state: String,
+    /// Whether it runs what the app is now.
+    pub current: bool,
+    /// The process, while there is one.
+    pub pid: Option<u32>,
+    /// Since its start, in milliseconds.
+    pub uptime_ms: u64,
+    /// How often it was started again after an end that nobody asked for.
+    pub restarts: u32,
+    /// 100 is one whole core.
+    pub cpu_percent: Option<f32>,
+    /// Resident, with its descendants, in bytes.
+    pub memory: Option<u64>,
+    /// Where it listens: `127.0.0.1:40001`, or `unix:/path`.
+    pub address: Option<String>,
+    /// Until its next start, in milliseconds, if it waits for it.
+    pub next_start_ms: Option<u64>,
+    /// Why it is in its state; may be empty.
+    pub cause: String,
+    /// Engine.IO sessions and other tunnels, over all upstreams.
+    pub sessions: usize,
+    /// Tunnels, those of sessions included.
+    pub tunnels: usize,
+    /// Requests under way.
+    pub in_flight: usize,
 }
 
 /// A pool of nodes.

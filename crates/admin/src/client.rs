@@ -16,8 +16,8 @@ use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::api::{Event, Leaving, Status, Which};
-use crate::serve::{DRAIN, RELOAD, STATUS, UNDRAIN};
+use crate::api::{Event, LogLine, LogsWanted, Status, Told, Which};
+use crate::serve::{APP, DRAIN, LOGS, RELOAD, STATUS, UNDRAIN};
 
 /// A verb.
 #[derive(Debug, Clone)]
@@ -28,6 +28,16 @@ pub enum Ask {
     Drain(Which),
     /// Let nodes take part again.
     Undrain(Which),
+    /// Run what was stopped or given up.
+    Start(Told),
+    /// Empty an app's instances and stop them.
+    Stop(Told),
+    /// End an app's instances at once, and start them again.
+    Restart(Told),
+    /// Replace an app's instances, one after the other.
+    Roll(Told),
+    /// Run so many instances of an app.
+    Scale(Told),
 }
 
 /// Why a verb was not done.
@@ -76,32 +86,73 @@ pub async fn status(paths: &[PathBuf]) -> Result<Status, AskProblem> {
     asked.parse(&text)
 }
 
-/// Says a verb at the first of `paths` where somebody answers, and waits for its end; `progress` is called with what
-/// is left. Gives back what was done, in lines.
+/// The output of apps, line by line as it comes, from the first of `paths` where somebody answers, until its end or
+/// until `take` gives `false`.
+///
+/// # Errors
+/// Nobody answers, or not as tidelock does.
+pub async fn logs(
+    paths: &[PathBuf],
+    wanted: &LogsWanted,
+    mut take: impl FnMut(LogLine) -> bool,
+) -> Result<(), AskProblem> {
+    let body = crate::verbs::to_json(wanted);
+    let mut asked = Asked::connect(paths, Method::POST, LOGS, body.into()).await?;
+    // An app may have nothing to say for days.
+    asked.silence_max = None;
+    let is_refused = !asked.answer.status().is_success();
+    let mut unread = Vec::new();
+    while let Some(more) = asked.more().await? {
+        unread.extend_from_slice(&more);
+        while let Some(line) = next_line(&mut unread) {
+            if is_refused {
+                return Err(match asked.parse(&line)? {
+                    Event::Error { message } | Event::Done { message } | Event::Step { message } => {
+                        AskProblem::Refused(message)
+                    }
+                    Event::Progress { .. } => asked.broken(SILENT),
+                });
+            }
+            if !take(asked.parse(&line)?) {
+                return Ok(());
+            }
+        }
+        asked.demand_short(unread.len())?;
+    }
+    Ok(())
+}
+
+/// Says a verb at the first of `paths` where somebody answers, and waits for its end; `progress` is called with each
+/// event before it. Gives back what was done, in lines.
 ///
 /// # Errors
 /// Nobody answers, or it was not done.
 pub async fn ask(
     paths: &[PathBuf],
     ask: &Ask,
-    mut progress: impl FnMut(usize, &[Leaving]),
+    mut progress: impl FnMut(&Event),
 ) -> Result<String, AskProblem> {
+    let app = |verb: &str, told: &Told| (format!("{APP}{verb}"), crate::verbs::to_json(told));
     let (path, body) = match ask {
-        Ask::Reload => (RELOAD, String::new()),
-        Ask::Drain(which) => (DRAIN, crate::verbs::to_json(which)),
-        Ask::Undrain(which) => (UNDRAIN, crate::verbs::to_json(which)),
+        Ask::Reload => (RELOAD.to_owned(), String::new()),
+        Ask::Drain(which) => (DRAIN.to_owned(), crate::verbs::to_json(which)),
+        Ask::Undrain(which) => (UNDRAIN.to_owned(), crate::verbs::to_json(which)),
+        Ask::Start(told) => app("start", told),
+        Ask::Stop(told) => app("stop", told),
+        Ask::Restart(told) => app("restart", told),
+        Ask::Roll(told) => app("roll", told),
+        Ask::Scale(told) => app("scale", told),
     };
-    let mut asked = Asked::connect(paths, Method::POST, path, body.into()).await?;
+    let mut asked = Asked::connect(paths, Method::POST, &path, body.into()).await?;
     let mut unread = Vec::new();
     loop {
         let Some(more) = asked.more().await? else {
             return Err(asked.broken("ended before it was done"));
         };
         unread.extend_from_slice(&more);
-        while let Some(end) = unread.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = unread.drain(..=end).collect();
+        while let Some(line) = next_line(&mut unread) {
             match asked.parse(&line)? {
-                Event::Progress { left, nodes } => progress(left, &nodes),
+                event @ (Event::Progress { .. } | Event::Step { .. }) => progress(&event),
                 Event::Done { message } => return Ok(message),
                 Event::Error { message } => return Err(AskProblem::Refused(message)),
             }
@@ -114,6 +165,7 @@ pub async fn ask(
 struct Asked {
     path: PathBuf,
     answer: Response<Incoming>,
+    silence_max: Option<Duration>,
     /// Moves the bytes; ends with the request.
     _connection: JoinSet<()>,
 }
@@ -141,14 +193,18 @@ impl Asked {
         moving.spawn(async move { drop(connection.await) });
         let answer = timeout(SILENCE_MAX, sender.send_request(request)).await;
         let answer = answer.map_err(|_| broken(SILENT.to_owned()))?.map_err(answers_wrong)?;
-        Ok(Self { path: path.to_owned(), answer, _connection: moving })
+        Ok(Self { path: path.to_owned(), answer, silence_max: Some(SILENCE_MAX), _connection: moving })
     }
 
     /// The next bytes of the answer; `None` at its end.
     async fn more(&mut self) -> Result<Option<Bytes>, AskProblem> {
         loop {
-            let frame = timeout(SILENCE_MAX, self.answer.body_mut().frame()).await;
-            match frame.map_err(|_| self.broken(SILENT))? {
+            let next = self.answer.body_mut().frame();
+            let frame = match self.silence_max {
+                Some(patience) => timeout(patience, next).await.map_err(|_| self.broken(SILENT))?,
+                None => next.await,
+            };
+            match frame {
                 None => return Ok(None),
                 Some(Ok(frame)) => {
                     if let Ok(bytes) = frame.into_data() {
@@ -172,6 +228,12 @@ impl Asked {
     fn broken(&self, what: &str) -> AskProblem {
         AskProblem::Broken { path: self.path.clone(), what: what.to_owned() }
     }
+}
+
+/// Takes the first line out of what has come.
+fn next_line(unread: &mut Vec<u8>) -> Option<Vec<u8>> {
+    let end = unread.iter().position(|byte| *byte == b'\n')?;
+    Some(unread.drain(..=end).collect())
 }
 
 async fn first_that_answers(paths: &[PathBuf]) -> Result<(UnixStream, &Path), AskProblem> {

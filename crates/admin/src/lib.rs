@@ -7,8 +7,9 @@
 mod socket;
 mod serve;
 mod verbs;
+mod apps;
 pub mod api;
 pub mod client;
 
-pub use serve::{ReloadWanted, Seen, serve};
+pub use serve::{Applied, ReloadWanted, Seen, serve};
 pub use socket::{Socket, SocketProblem, default_path, paths_to_ask};

@@ -18,12 +18,15 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use proxy::Proxy;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
+use supervisor::{Progress, Supervisor, Verb};
 use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::api::{Event, Which};
+use crate::api::{Event, LogsWanted, Which};
+use crate::apps;
 use crate::socket::Socket;
 use crate::verbs;
 
@@ -32,6 +35,8 @@ use crate::verbs;
 pub struct Seen {
     /// The data plane.
     pub proxy: Proxy,
+    /// The apps.
+    pub supervisor: Supervisor,
     /// The plan in force.
     pub plan: watch::Receiver<Arc<Plan>>,
     /// Where the file is applied.
@@ -42,7 +47,16 @@ pub struct Seen {
 #[derive(Debug)]
 pub struct ReloadWanted {
     /// What was done, or all that is wrong with the file, in lines.
-    pub answer: oneshot::Sender<Result<String, String>>,
+    pub answer: oneshot::Sender<Result<Applied, String>>,
+}
+
+/// A file that was applied.
+#[derive(Debug)]
+pub struct Applied {
+    /// What was done, in lines.
+    pub message: String,
+    /// How far its apps are, if they have changed: that goes on.
+    pub apps: Option<mpsc::Receiver<Progress>>,
 }
 
 /// Answers whoever connects to `socket`, inside a tokio `LocalRuntime`, until it is dropped.
@@ -80,41 +94,68 @@ async fn converse(stream: UnixStream, seen: &Seen) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(READ_PATIENCE);
     http.max_buf_size(BUFFER_BYTES_MAX).keep_alive(false);
-    // A drain's answer lasts as long as the drain; whoever does not read it is not waited for much longer.
-    let patience = seen.plan.borrow().drain.deadline + ANSWER_PATIENCE;
-    match timeout(patience, http.serve_connection(TokioIo::new(stream), service)).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "a connection to the admin socket failed"),
-        Err(_) => tracing::debug!("a connection to the admin socket took too long"),
+    tokio::select! {
+        served = http.serve_connection(TokioIo::new(stream), service) => {
+            if let Err(error) = served {
+                tracing::debug!(%error, "a connection to the admin socket failed");
+            }
+        }
+        () = no_more_to_say(reports) => tracing::debug!("a connection to the admin socket took too long"),
+    }
+}
+
+/// Resolves some time after the last report has ended: an answer lasts as long as what it tells of, and a report ends
+/// by itself if nobody reads it.
+async fn no_more_to_say(reports: &RefCell<JoinSet<()>>) {
+    loop {
+        sleep(ANSWER_PATIENCE).await;
+        let mut reports = reports.borrow_mut();
+        while reports.try_join_next().is_some() {}
+        if reports.is_empty() {
+            return;
+        }
     }
 }
 
 async fn answer(request: Request<Incoming>, seen: &Seen, reports: &RefCell<JoinSet<()>>) -> Answer {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     match (&method, &*path) {
-        (&Method::GET, STATUS) => json(StatusCode::OK, &verbs::status(&seen.proxy)),
-        (&Method::POST, RELOAD) => once(StatusCode::UNPROCESSABLE_ENTITY, verbs::reload(&seen.reload).await),
-        (&Method::POST, DRAIN | UNDRAIN) => match which(request.into_body()).await {
+        (&Method::GET, STATUS) => json(StatusCode::OK, &verbs::status(&seen.proxy, &seen.supervisor).await),
+        (&Method::POST, RELOAD) => reload(seen, reports).await,
+        (&Method::POST, LOGS) => match read(request.into_body(), LOGS_EXAMPLE).await {
+            Ok(wanted) => logs(&wanted, seen, reports),
+            Err(message) => once(StatusCode::BAD_REQUEST, Event::Error { message }),
+        },
+        (&Method::POST, verb) if let Some(verb) = verb.strip_prefix(APP) => {
+            match read(request.into_body(), TOLD_EXAMPLE).await.and_then(|told| apps::verb(verb, told)) {
+                Ok((app, verb)) => tell(&app, verb, seen, reports),
+                Err(message) => once(StatusCode::BAD_REQUEST, Event::Error { message }),
+            }
+        }
+        (&Method::POST, DRAIN | UNDRAIN) => match read::<Which>(request.into_body(), WHICH_EXAMPLE).await {
             Ok(which) if path == DRAIN => drain(&which, seen, reports),
             Ok(which) => once(StatusCode::NOT_FOUND, verbs::undrain(&seen.proxy, &which)),
             Err(message) => once(StatusCode::BAD_REQUEST, Event::Error { message }),
         },
         (_, STATUS) => not_allowed("GET"),
-        (_, RELOAD | DRAIN | UNDRAIN) => not_allowed("POST"),
+        (_, RELOAD | DRAIN | UNDRAIN | LOGS) => not_allowed("POST"),
+        (_, verb) if verb.starts_with(APP) => not_allowed("POST"),
         _ => {
-            let message = format!("there is GET {STATUS}, and POST to {RELOAD}, {DRAIN} and {UNDRAIN}");
+            let message = format!(
+                "there is GET {STATUS}, and POST to {RELOAD}, {DRAIN}, {UNDRAIN}, {LOGS} and {APP}VERB"
+            );
             once(StatusCode::NOT_FOUND, Event::Error { message })
         }
     }
 }
 
-/// Reads which nodes are meant.
-async fn which(body: Incoming) -> Result<Which, String> {
+/// Reads what is meant.
+async fn read<T: DeserializeOwned>(body: Incoming, example: &str) -> Result<T, String> {
     let whole = timeout(READ_PATIENCE, Limited::new(body, BODY_BYTES_MAX).collect()).await;
     let whole = whole.map_err(|_| "the body did not come in time".to_owned())?;
     let whole = whole.map_err(|error| format!("the body cannot be read: {error}"))?;
     serde_json::from_slice(&whole.to_bytes())
-        .map_err(|error| format!("the body is not like {{\"node\": \"10.0.0.1:3000\"}}: {error}"))
+        .map_err(|error| format!("the body is not like {example}: {error}"))
 }
 
 fn drain(which: &Which, seen: &Seen, reports: &RefCell<JoinSet<()>>) -> Answer {
@@ -133,10 +174,42 @@ fn drain(which: &Which, seen: &Seen, reports: &RefCell<JoinSet<()>>) -> Answer {
     with_type(StatusCode::OK, LINES, Either::Right(body))
 }
 
+async fn reload(seen: &Seen, reports: &RefCell<JoinSet<()>>) -> Answer {
+    let applied = match verbs::reload(&seen.reload).await {
+        Ok(applied) => applied,
+        Err(message) => return once(StatusCode::UNPROCESSABLE_ENTITY, Event::Error { message }),
+    };
+    match applied {
+        Applied { message, apps: None } => once(StatusCode::OK, Event::Done { message }),
+        Applied { message, apps: Some(progress) } => {
+            let (lines, body) = Channel::new(LINES_MAX);
+            reports.borrow_mut().spawn_local(apps::report(message, progress, lines));
+            with_type(StatusCode::OK, LINES, Either::Right(body))
+        }
+    }
+}
+
+fn tell(app: &str, verb: Verb, seen: &Seen, reports: &RefCell<JoinSet<()>>) -> Answer {
+    let (lines, body) = Channel::new(LINES_MAX);
+    let progress = seen.supervisor.tell(app, verb);
+    reports.borrow_mut().spawn_local(apps::report(String::new(), progress, lines));
+    with_type(StatusCode::OK, LINES, Either::Right(body))
+}
+
+fn logs(wanted: &LogsWanted, seen: &Seen, reports: &RefCell<JoinSet<()>>) -> Answer {
+    let reader = match apps::read_logs(&seen.supervisor, wanted) {
+        Ok(reader) => reader,
+        Err(message) => return once(StatusCode::SERVICE_UNAVAILABLE, Event::Error { message }),
+    };
+    let (lines, body) = Channel::new(LINES_MAX);
+    reports.borrow_mut().spawn_local(apps::send_logs(reader, lines));
+    with_type(StatusCode::OK, LINES, Either::Right(body))
+}
+
 fn once(if_error: StatusCode, event: Event) -> Answer {
     let status = match event {
         Event::Error { .. } => if_error,
-        Event::Progress { .. } | Event::Done { .. } => StatusCode::OK,
+        Event::Progress { .. } | Event::Step { .. } | Event::Done { .. } => StatusCode::OK,
     };
     with_type(status, LINES, Either::Left(verbs::line(&event).into()))
 }
@@ -168,13 +241,19 @@ pub(crate) const STATUS: &str = "/v1/status";
 pub(crate) const RELOAD: &str = "/v1/reload";
 pub(crate) const DRAIN: &str = "/v1/drain";
 pub(crate) const UNDRAIN: &str = "/v1/undrain";
+pub(crate) const LOGS: &str = "/v1/logs";
+/// A verb of an app stands behind it.
+pub(crate) const APP: &str = "/v1/app/";
+const WHICH_EXAMPLE: &str = "{\"node\": \"10.0.0.1:3000\"}";
+const TOLD_EXAMPLE: &str = "{\"app\": \"chat\"}";
+const LOGS_EXAMPLE: &str = "{\"app\": \"chat\", \"lines\": 10}";
 /// One JSON value a line.
 const LINES: &str = "application/x-ndjson";
 /// At once; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 64;
 /// A whole head, and a whole body.
 const READ_PATIENCE: Duration = Duration::from_secs(5);
-/// For an answer, beyond what a drain takes.
+/// For an answer that nothing more is said in.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 /// A head is at most so long.

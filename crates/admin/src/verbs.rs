@@ -6,14 +6,18 @@ use bytes::Bytes;
 use http_body_util::channel::Sender;
 use proxy::{Counts, NodeHandle, NodeStatus, Proxy};
 use serde::Serialize;
+use supervisor::Supervisor;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
 use crate::api::{Event, Leaving, Node, Status, Upstream, Which, Worker};
-use crate::serve::ReloadWanted;
+use crate::apps;
+use crate::serve::{Applied, ReloadWanted};
 
-pub(crate) fn status(proxy: &Proxy) -> Status {
+pub(crate) async fn status(proxy: &Proxy, supervisor: &Supervisor) -> Status {
+    let apps = supervisor.status().await;
     let status = proxy.status();
+    let apps = apps.into_iter().map(|app| apps::app(app, &status)).collect();
     let upstreams = status.upstreams.into_iter().map(|upstream| Upstream {
         name: upstream.name,
         nodes: upstream.nodes.into_iter().map(Node::from).collect(),
@@ -23,6 +27,7 @@ pub(crate) fn status(proxy: &Proxy) -> Status {
         pid: std::process::id(),
         leaving: status.is_leaving,
         upstreams: upstreams.collect(),
+        apps,
         workers: status.workers.into_iter().map(Worker::from).collect(),
     }
 }
@@ -63,18 +68,11 @@ impl From<Counts> for Worker {
 }
 
 /// Cancel-safe: a reload that was begun goes on.
-pub(crate) async fn reload(reload: &mpsc::Sender<ReloadWanted>) -> Event {
+pub(crate) async fn reload(reload: &mpsc::Sender<ReloadWanted>) -> Result<Applied, String> {
     let (answer, answered) = oneshot::channel();
-    let is_leaving =
-        || Event::Error { message: "tidelock is leaving, and reads no file any more".to_owned() };
-    if reload.send(ReloadWanted { answer }).await.is_err() {
-        return is_leaving();
-    }
-    match answered.await {
-        Ok(Ok(message)) => Event::Done { message },
-        Ok(Err(message)) => Event::Error { message },
-        Err(_) => is_leaving(),
-    }
+    let is_leaving = || "tidelock is leaving, and reads no file any more".to_owned();
+    reload.send(ReloadWanted { answer }).await.map_err(|_| is_leaving())?;
+    answered.await.map_err(|_| is_leaving())?
 }
 
 pub(crate) fn undrain(proxy: &Proxy, which: &Which) -> Event {

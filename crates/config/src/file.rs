@@ -4,6 +4,7 @@
 
 use std::num::NonZeroUsize;
 use std::path::Path;
+use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -62,6 +63,11 @@ pub fn load(path: &Path) -> Result<Loaded, Report> {
         is_missing
             .then(|| Problem::error(named.span.clone(), format!("there is no file {}", named.path.display())))
     })
+}
+
+/// A duration as the file writes it, such as `30s`.
+pub fn duration(text: &str) -> Option<Duration> {
+    units::DURATIONS.read(text).ok().map(Duration::from_millis)
 }
 
 /// Reads the text of a file; `origin` is where it comes from, for messages, and paths in it are relative to the

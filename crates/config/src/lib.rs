@@ -12,4 +12,4 @@ pub mod roster;
 pub mod schema;
 mod suggest;
 
-pub use file::{Loaded, load, parse};
+pub use file::{Loaded, duration, load, parse};

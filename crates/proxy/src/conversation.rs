@@ -19,6 +19,7 @@ use crate::clock::Alarm;
 use crate::ends::{BodySource, ReplySink};
 use crate::exchange::OriginEnd;
 use crate::fault::{ClientFault, Fault, OriginFault, OurFault};
+use crate::instances;
 use crate::record::{Record, Sticky};
 use crate::reply::{self, Redirect};
 use crate::shared::head_bounds;
@@ -119,7 +120,11 @@ async fn answer(
         reply.send_whole(&bytes, worker.body_patience()).await?;
         return Ok(if keep_alive { Exchanged::KeepAlive } else { Exchanged::Close });
     }
-    let snapshot = worker.snapshot();
+    let mut snapshot = worker.snapshot();
+    if snapshot.route(head)?.awaits_instance() {
+        // Boxed for the reason below, and because it is rare.
+        snapshot = Box::pin(instances::awaited(head, worker)).await;
+    }
     let upstream = snapshot.route(head)?;
     body.accept(head, snapshot.plan.limits.body_bytes_max)?;
     let place = sticky::place(head, upstream, record.client);

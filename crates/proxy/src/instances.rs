@@ -7,13 +7,16 @@ use std::time::Duration;
 use config::plan::{self, NodeBounds};
 use config::roster::{AppInstance, Instance, InstanceId, Roster, RosterNode};
 use tokio::time::{Instant, sleep};
+use wire::request::RequestHead;
 
 use crate::bell::{Order, Reason};
 use crate::drain::node::Pace;
 use crate::registry::Registry;
 use crate::run::Proxy;
 use crate::shared::{Instances, Snapshot};
+use crate::upstream::Upstream;
 use crate::upstream::node::{Node, Observed};
+use crate::worker::{Current, Worker};
 
 impl Proxy {
     /// These instances of `app` can be reached now, and no others. One that is missing is gone: its tunnels are told at
@@ -75,11 +78,27 @@ impl Proxy {
     /// One in each upstream that the app feeds, or has fed.
     fn find_instance(&self, app: &str, id: InstanceId) -> Vec<(Arc<Node>, Arc<Registry>)> {
         let snapshot = self.inner.shared.snapshot.load();
-        let of = |upstream: &crate::upstream::Upstream| {
+        let of = |upstream: &Upstream| {
             let nodes = upstream.instances_of(app).filter(|(_, found)| *found == id);
             nodes.map(|(node, _)| (node.clone(), upstream.registry.clone())).collect::<Vec<_>>()
         };
         snapshot.upstreams.iter().flat_map(of).collect()
+    }
+}
+
+/// The snapshot in which the upstream of `head` has an instance that can answer. The start of an app's process, or of
+/// the only one after a crash, takes a moment, and a request that waits for it is better than one that fails; but it
+/// waits only so long, and not while the proxy leaves.
+pub(crate) async fn awaited(head: &RequestHead, worker: &Worker) -> Current {
+    let until = Instant::now() + START_PATIENCE;
+    loop {
+        let snapshot = worker.snapshot();
+        let is_awaited = snapshot.route(head).is_ok_and(Upstream::awaits_instance);
+        if !is_awaited || worker.is_leaving() || Instant::now() >= until {
+            return snapshot;
+        }
+        drop(snapshot);
+        sleep(LOOK_EVERY).await;
     }
 }
 
@@ -118,6 +137,8 @@ pub(crate) fn tell(snapshot: &Snapshot, instances: &Instances) {
 
 /// So long a tunnel whose node is gone may take to say so.
 const GOODBYE: Duration = Duration::from_secs(1);
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+const LOOK_EVERY: Duration = Duration::from_millis(25);
+/// Longer than Node.js takes to load an app, and shorter than clients wait for an answer.
+const START_PATIENCE: Duration = Duration::from_secs(10);
 /// At the deadline what is left is ended, which takes a moment.
 const SLACK: Duration = Duration::from_millis(500);

@@ -31,6 +31,8 @@ mod reload;
 mod instances;
 mod verbs;
 mod status;
+#[doc(hidden)]
+pub mod bench;
 
 pub use record::Counts;
 pub use run::{Proxy, StartProblem, check_certificates};

@@ -80,7 +80,7 @@ fn keep() -> io::Result<()> {
         Ok(app) => {
             // If nobody is there to be told, the loop finds that out too.
             let _ = tidelock.write_all(Report::Started(app.as_raw_nonzero().get()).encode().as_bytes());
-            Kept { app, end: None, is_stopping: false, is_killing: false }.attend(tidelock, ended)
+            Kept { app, end: None, is_stopping: false, kills: None }.attend(tidelock, ended)
         }
         Err(error) => {
             let report = Report::Failed(error.raw_os_error().unwrap_or(0));
@@ -118,7 +118,8 @@ struct Kept {
     /// A signal was asked for: what is left after the app's process may end by itself, as node under `npm start` does
     /// when the signal ended npm at once. Tidelock's deadline is the bound.
     is_stopping: bool,
-    is_killing: bool,
+    /// How many times it has killed all that it found, once it does that.
+    kills: Option<u32>,
 }
 
 impl Kept {
@@ -133,11 +134,14 @@ impl Kept {
                 return tidelock.write_all(report(end).encode().as_bytes());
             }
             // One that ends without being told to was not about to hand anything over to its children.
-            self.is_killing |= !is_there || (self.end.is_some() && !self.is_stopping);
-            if self.is_killing {
+            if !is_there || (self.end.is_some() && !self.is_stopping) {
+                self.kills.get_or_insert(0);
+            }
+            if let Some(kills) = &mut self.kills {
+                *kills = kills.saturating_add(1);
                 self.kill();
             }
-            pause(&tidelock, is_there, &ended, self.is_killing)?;
+            pause(&tidelock, is_there, &ended, self.kills)?;
             while let Ok(1..) = ended.read(&mut [0; 64]) {}
             is_there = is_there && self.obey(&mut tidelock);
         }
@@ -164,7 +168,9 @@ impl Kept {
             match tidelock.read(&mut command) {
                 Ok(2) => match Command::decode(command) {
                     Command::Signal(signal) => self.signal(signal),
-                    Command::Kill => self.is_killing = true,
+                    Command::Kill => {
+                        self.kills.get_or_insert(0);
+                    }
                 },
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -202,14 +208,15 @@ impl Kept {
 }
 
 /// Until something happens. While it kills, it looks again soon: children of children that were killed come to it
-/// without a signal.
-fn pause(tidelock: &UnixStream, is_there: bool, ended: &UnixStream, is_killing: bool) -> io::Result<()> {
-    let soon = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
+/// without a signal. A process that the kernel cannot end, since it waits for a disk, is no reason to look all the time.
+fn pause(tidelock: &UnixStream, is_there: bool, ended: &UnixStream, kills: Option<u32>) -> io::Result<()> {
+    let soon =
+        kills.map(|kills| Timespec { tv_sec: 0, tv_nsec: if kills < 100 { 5_000_000 } else { 200_000_000 } });
     let mut waits = vec![PollFd::from_borrowed_fd(ended.as_fd(), PollFlags::IN)];
     if is_there {
         waits.push(PollFd::from_borrowed_fd(tidelock.as_fd(), PollFlags::IN));
     }
-    match poll(&mut waits, is_killing.then_some(&soon)) {
+    match poll(&mut waits, soon.as_ref()) {
         Ok(_) | Err(Errno::INTR) => Ok(()),
         Err(error) => Err(error.into()),
     }

@@ -34,8 +34,14 @@
 //! # }
 //! ```
 
-mod status;
 mod supervise;
+mod progress;
+mod status;
+mod shell;
+mod crew;
+mod triggers;
+mod usage;
+mod attend;
 pub mod wish;
 pub mod ground;
 pub mod ports;
@@ -50,5 +56,6 @@ pub mod ready;
 mod elsewhere;
 pub mod logs;
 
+pub use progress::Progress;
 pub use status::{AppState, AppStatus, InstanceState, InstanceStatus};
-pub use supervise::{Options, Progress, Supervisor, Verb};
+pub use supervise::{Options, Supervisor, Verb};

@@ -1,5 +1,6 @@
 //! The tidelock binary under test, on ports that the kernel picks.
 
+use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -30,12 +31,25 @@ impl Tidelock {
     pub async fn start_in(directory: TempDir, binary: impl AsRef<Path>, config: &str) -> Self {
         let file = directory.path().join("tidelock.toml");
         write(&file, config);
-        let mut command = Command::new(binary.as_ref());
-        command.arg(&file).current_dir(directory.path());
+        let arguments = [file.as_os_str()];
+        Self::run(directory, binary.as_ref(), &arguments.map(OsStr::to_owned), listens(config)).await
+    }
+
+    /// Starts an app without a file: `tidelock start` with `arguments`, one of which is an address to listen on. Paths
+    /// in them are relative to its directory, which is empty.
+    pub async fn start_app(binary: impl AsRef<Path>, arguments: &[&str]) -> Self {
+        let arguments: Vec<_> = ["start"].iter().chain(arguments).map(OsString::from).collect();
+        Self::run(directory(), binary.as_ref(), &arguments, 1).await
+    }
+
+    async fn run(directory: TempDir, binary: &Path, arguments: &[OsString], listens: usize) -> Self {
+        let mut command = Command::new(binary);
+        command.args(arguments).current_dir(directory.path());
         // Two tidelocks of one user would share the socket that the verbs use.
         command.env("XDG_RUNTIME_DIR", directory.path()).env("NO_COLOR", "1");
         let process = Process::spawn("tidelock", command);
-        let addresses = listening(&process, Mark::default(), listens(config)).await;
+        let addresses = listening(&process, Mark::default(), listens).await;
+        let file = directory.path().join("tidelock.toml");
         Self { process, addresses, file, directory }
     }
 

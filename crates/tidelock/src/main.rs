@@ -1,12 +1,16 @@
-//! tidelock: a reverse proxy for real-time apps. Wiring only: the command line, the log, the file, the signals.
+//! tidelock: a reverse proxy for real-time apps, and what runs them. Wiring only: the command line, the log, the file,
+//! the signals.
 
 mod cli;
+mod start;
 mod run;
+mod grant;
 mod reload;
 mod watch;
 mod signals;
 mod verbs;
 mod table;
+mod import;
 
 use std::process::ExitCode;
 

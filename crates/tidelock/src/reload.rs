@@ -3,42 +3,55 @@
 
 use std::fs;
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use admin::ReloadWanted;
+use admin::{Applied, ReloadWanted};
 use config::diff::Diff;
 use config::plan::Plan;
 use config::problem::Report;
 use config::{Loaded, load};
 use proxy::{Proxy, StartProblem};
+use supervisor::Supervisor;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 
+use crate::grant::follow;
 use crate::watch::Folder;
 
 /// The file, and what it said when it was last read.
 #[derive(Debug)]
 pub(crate) struct Source {
-    file: PathBuf,
+    /// None if the plan was made of the command line.
+    file: Option<PathBuf>,
     read: Option<Vec<u8>>,
 }
 
 impl Source {
     pub(crate) fn new(file: PathBuf) -> Self {
-        Self { file, read: None }
+        Self { file: Some(file), read: None }
+    }
+
+    /// There is no file.
+    pub(crate) fn none() -> Self {
+        Self { file: None, read: None }
     }
 
     /// Reads it, good or broken.
     pub(crate) fn load(&mut self) -> Result<Loaded, Report> {
+        let file = self.file.as_deref().unwrap_or(Path::new(""));
         // Read before it is loaded: what changes between the two is then found to be new, and not lost.
-        self.read = fs::read(&self.file).ok();
-        load(&self.file)
+        self.read = fs::read(file).ok();
+        load(file)
     }
 
     /// Whether it says something else now. One that is not there says nothing: an editor or a deployment that first
     /// removes it is not done yet.
     fn has_changed(&self) -> bool {
-        fs::read(&self.file).is_ok_and(|now| self.read.as_ref() != Some(&now))
+        self.file
+            .as_ref()
+            .and_then(|file| fs::read(file).ok())
+            .is_some_and(|now| self.read.as_ref() != Some(&now))
     }
 }
 
@@ -47,6 +60,7 @@ impl Source {
 pub(crate) struct Reloader {
     pub(crate) source: Source,
     pub(crate) proxy: Proxy,
+    pub(crate) supervisor: Supervisor,
     /// The plan in force, for everybody who wants to know.
     pub(crate) plan: watch::Sender<Arc<Plan>>,
 }
@@ -56,30 +70,35 @@ impl Reloader {
     /// reloads, it has applied all of the file or nothing of it.
     pub(crate) async fn run(mut self, mut wanted: mpsc::Receiver<ReloadWanted>) {
         let mut folder = None;
+        let mut following = JoinSet::new();
         loop {
             folder = self.follow(folder);
             tokio::select! {
                 wanted = wanted.recv() => {
                     let Some(ReloadWanted { answer }) = wanted else { return };
+                    let applied = self.reload().await;
                     // Whoever asked may be gone; it is in the log too.
-                    let _ = answer.send(self.reload().await);
+                    if let Err(Ok(Applied { apps: Some(progress), .. })) = answer.send(applied) {
+                        following.spawn_local(follow(progress));
+                    }
                 }
                 () = settled(folder.as_ref()) => {
                     if self.source.has_changed() {
-                        tracing::info!(file = %self.source.file.display(), "the file has changed");
-                        let _ = self.reload().await;
+                        tracing::info!("the file has changed");
+                        if let Ok(Applied { apps: Some(progress), .. }) = self.reload().await {
+                            following.spawn_local(follow(progress));
+                        }
                     }
                 }
+                Some(_) = following.join_next() => {}
             }
         }
     }
 
     /// Watches the folder if the plan in force says so.
     fn follow(&self, folder: Option<Folder>) -> Option<Folder> {
-        if !self.plan.borrow().admin.watch {
-            return None;
-        }
-        let watched = folder.map_or_else(|| Folder::of(&self.source.file), Ok);
+        let file = self.source.file.as_ref().filter(|_| self.plan.borrow().admin.watch)?;
+        let watched = folder.map_or_else(|| Folder::of(file), Ok);
         watched
             .inspect_err(|error| {
                 tracing::warn!(%error, "the file cannot be watched; `tidelock reload` applies it");
@@ -88,7 +107,10 @@ impl Reloader {
     }
 
     /// What was done, or all that is wrong, in lines.
-    async fn reload(&mut self) -> Result<String, String> {
+    async fn reload(&mut self) -> Result<Applied, String> {
+        if self.source.file.is_none() {
+            return Err(NO_FILE.to_owned());
+        }
         let colour = std::io::stderr().is_terminal();
         let Loaded { plan, warnings } = match self.source.load() {
             Ok(loaded) => loaded,
@@ -99,8 +121,12 @@ impl Reloader {
         let plan = Arc::new(plan);
         match self.proxy.apply(plan.clone()).await {
             Ok(change) => {
+                // The drain is how instances are emptied, too.
+                let apps = (!change.apps.is_empty() || change.drain)
+                    .then(|| self.supervisor.apply(&plan.apps, plan.drain));
                 self.plan.send_replace(plan);
-                Ok(warnings + &self.applied(&change))
+                let apps = apps.filter(|_| !change.apps.is_empty());
+                Ok(Applied { message: warnings + &self.applied(&change), apps })
             }
             Err(problem) => {
                 let problem = lines(&problem);
@@ -110,7 +136,8 @@ impl Reloader {
     }
 
     fn applied(&self, change: &Diff) -> String {
-        let (file, lines) = (self.source.file.display(), change.to_string());
+        let (file, lines) =
+            (self.source.file.as_deref().unwrap_or(Path::new("")).display(), change.to_string());
         if change.is_empty() {
             tracing::info!(%file, "reloaded: nothing changed; certificates were read again");
             return format!("{file}: nothing changed; certificates were read again");
@@ -150,4 +177,5 @@ fn lines(problem: &StartProblem) -> String {
     }
 }
 
+const NO_FILE: &str = "this tidelock was started without a file, so that there is nothing to read again; `tidelock reload APP` rolls its app";
 const NOT_APPLIED: &str = "the file was not applied; tidelock goes on with what it had";

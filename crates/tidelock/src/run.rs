@@ -8,11 +8,13 @@ use std::time::Duration;
 use admin::{ReloadWanted, Seen, Socket, SocketProblem};
 use config::plan::{AdminSocket, Plan};
 use proxy::{Proxy, StartProblem};
+use supervisor::{Options, Supervisor};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tracing_subscriber::EnvFilter;
 
+use crate::grant::grant;
 use crate::reload::{Reloader, Source};
 use crate::signals::{Signal, Signals};
 
@@ -26,7 +28,7 @@ pub(crate) fn summary(plan: &Plan) -> String {
         count(plan.routes.len(), "route"),
         count(plan.upstreams.len(), "upstream"),
         count(nodes, "node"),
-    )
+    ) + &if plan.apps.is_empty() { String::new() } else { format!(", {}", count(plan.apps.len(), "app")) }
 }
 
 /// The log of the program itself, on standard error; the access log is another.
@@ -47,6 +49,8 @@ pub(crate) enum ServeProblem {
     System(#[from] io::Error),
     #[error(transparent)]
     Proxy(#[from] StartProblem),
+    #[error("the apps cannot be run: {0}")]
+    Supervisor(#[source] io::Error),
     #[error(transparent)]
     Admin(#[from] SocketProblem),
 }
@@ -63,12 +67,23 @@ pub(crate) fn until_told(plan: Plan, source: Source) -> Result<(), ServeProblem>
 async fn serve(plan: Arc<Plan>, source: Source) -> Result<(), ServeProblem> {
     let mut signals = Signals::new()?;
     let entrance = Entrance::open(&plan.admin.socket).await?;
+    // It listens before an app is started: a port that is taken costs no process.
     let proxy = Proxy::start(plan.clone()).await?;
+    let options = Options { drain: plan.drain, echo: true };
+    let (supervisor, wishes) = Supervisor::start(&plan.apps, options).map_err(ServeProblem::Supervisor)?;
+    let mut granting = JoinSet::new();
+    granting.spawn_local(grant(proxy.clone(), wishes));
     let (plan, in_force) = watch::channel(plan);
     let (reload, wanted) = mpsc::channel(RELOADS_MAX);
     let mut reloading = JoinSet::new();
-    reloading.spawn_local(Reloader { source, proxy: proxy.clone(), plan }.run(wanted));
-    let seen = Seen { proxy: proxy.clone(), plan: in_force.clone(), reload: reload.clone() };
+    let reloader = Reloader { source, proxy: proxy.clone(), supervisor: supervisor.clone(), plan };
+    reloading.spawn_local(reloader.run(wanted));
+    let seen = Seen {
+        proxy: proxy.clone(),
+        supervisor: supervisor.clone(),
+        plan: in_force.clone(),
+        reload: reload.clone(),
+    };
     let mut answering = JoinSet::new();
     answering.spawn_local(entrance.answer(seen));
     loop {
@@ -82,23 +97,30 @@ async fn serve(plan: Arc<Plan>, source: Source) -> Result<(), ServeProblem> {
     // A reload that is under way would listen again behind our back.
     reloading.shutdown().await;
     let deadline = in_force.borrow().drain.deadline;
+    supervisor.leave();
     proxy.leave(deadline);
     tracing::info!(?deadline, "leaving: no new connections, what runs may finish");
-    leave(&proxy, signals).await;
+    leave(&proxy, &supervisor, signals).await;
     answering.shutdown().await;
+    granting.shutdown().await;
     Ok(())
 }
 
-/// Waits for the end; a second signal asks for it at once.
-async fn leave(proxy: &Proxy, mut signals: Signals) {
-    let mut ended = std::pin::pin!(proxy.ended());
+/// Waits for the end, of the proxy first: the apps have to answer until then. A second signal asks for it at once.
+async fn leave(proxy: &Proxy, supervisor: &Supervisor, mut signals: Signals) {
+    let ending = async {
+        proxy.ended().await;
+        supervisor.end(false).await;
+    };
+    let mut ending = std::pin::pin!(ending);
     loop {
         tokio::select! {
-            () = &mut ended => break,
+            () = &mut ending => break,
             signal = signals.next() => match signal {
                 Signal::Leave => {
                     tracing::warn!("told again: ending at once");
                     proxy.leave(Duration::ZERO);
+                    supervisor.end(true).await;
                 }
                 Signal::Reopen | Signal::Reload => {}
             }

@@ -1,8 +1,9 @@
 //! The status as a table that a person reads. Pure.
 
+use std::ops::Range;
 use std::time::Duration;
 
-use admin::api::{Node, Status};
+use admin::api::{App, Instance, Node, Status};
 
 /// A line for each node under a line of headings, and above them what the whole of it does.
 pub(crate) fn of(status: &Status) -> String {
@@ -10,10 +11,24 @@ pub(crate) fn of(status: &Status) -> String {
     for upstream in &status.upstreams {
         rows.extend(upstream.nodes.iter().map(|node| row(&upstream.name, node)));
     }
-    let widths: [usize; COLUMNS] =
+    let mut text = summary(status) + "\n\n" + &table(&rows, FIRST_NUMBER..COLUMNS);
+    if !status.apps.is_empty() {
+        let mut rows = vec![APP_HEADINGS.map(str::to_owned)];
+        rows.extend(status.apps.iter().flat_map(app_rows));
+        text += "\n";
+        text += &table(&rows, APP_NUMBERS);
+        for app in status.apps.iter().filter(|app| !app.last_failure.is_empty()) {
+            text += &format!("\n{}: {}\n", app.name, app.last_failure);
+        }
+    }
+    text
+}
+
+/// Columns under each other; those of `numbers` stand at the right.
+fn table<const N: usize>(rows: &[[String; N]], numbers: Range<usize>) -> String {
+    let widths: [usize; N] =
         std::array::from_fn(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0));
-    let lines = rows.iter().map(|row| line(row, &widths) + "\n");
-    summary(status) + "\n\n" + &lines.collect::<String>()
+    rows.iter().map(|row| line(row, &widths, &numbers) + "\n").collect()
 }
 
 fn summary(status: &Status) -> String {
@@ -50,14 +65,54 @@ fn row(upstream: &str, node: &Node) -> [String; COLUMNS] {
     ]
 }
 
-fn line(row: &[String; COLUMNS], widths: &[usize; COLUMNS]) -> String {
+fn app_rows(app: &App) -> Vec<[String; APP_COLUMNS]> {
+    let shown: Vec<_> = app.instances.iter().map(|instance| app_row(app, instance)).collect();
+    if !shown.is_empty() {
+        return shown;
+    }
+    let mut row: [String; APP_COLUMNS] = std::array::from_fn(|_| "-".to_owned());
+    row[0].clone_from(&app.name);
+    row[1].clone_from(&app.state);
+    row[APP_COLUMNS - 1].clear();
+    vec![row]
+}
+
+fn app_row(app: &App, instance: &Instance) -> [String; APP_COLUMNS] {
+    let some = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let next =
+        instance.next_start_ms.map(|millis| format!("next start in {}", ago(Duration::from_millis(millis))));
+    let old = (!instance.current && instance.pid.is_some()).then(|| "old version".to_owned());
+    let notes: Vec<String> = [Some(instance.cause.clone()).filter(|cause| !cause.is_empty()), next, old]
+        .into_iter()
+        .flatten()
+        .collect();
+    [
+        format!("{}/{}", app.name, instance.slot),
+        instance.state.clone(),
+        some(instance.pid.map(|pid| pid.to_string())),
+        some(instance.pid.map(|_| ago(Duration::from_millis(instance.uptime_ms)))),
+        instance.restarts.to_string(),
+        some(instance.cpu_percent.map(|percent| format!("{percent:.1}%"))),
+        some(instance.memory.map(mebibytes)),
+        instance.sessions.to_string(),
+        instance.tunnels.to_string(),
+        instance.in_flight.to_string(),
+        notes.join(", "),
+    ]
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
+fn line<const N: usize>(row: &[String; N], widths: &[usize; N], numbers: &Range<usize>) -> String {
     let cells: Vec<String> = row
         .iter()
         .zip(widths)
         .enumerate()
-        .map(|(column, (cell, &width))| match column < FIRST_NUMBER {
-            true => format!("{cell:width$}"),
-            false => format!("{cell:>width$}"),
+        .map(|(column, (cell, &width))| match numbers.contains(&column) {
+            true => format!("{cell:>width$}"),
+            false => format!("{cell:width$}"),
         })
         .collect();
     cells.join("  ").trim_end().to_owned()
@@ -80,6 +135,21 @@ const HEADINGS: [&str; COLUMNS] =
     ["UPSTREAM", "NODE", "STATE", "CAUSE", "SINCE", "SESSIONS", "SOCKETS", "IN FLIGHT"];
 /// From here on columns are numbers, and times, which stand at the right.
 const FIRST_NUMBER: usize = 4;
+const APP_COLUMNS: usize = 11;
+const APP_HEADINGS: [&str; APP_COLUMNS] = [
+    "APP",
+    "STATE",
+    "PID",
+    "UPTIME",
+    "RESTARTS",
+    "CPU",
+    "MEMORY",
+    "SESSIONS",
+    "SOCKETS",
+    "IN FLIGHT",
+    "NOTES",
+];
+const APP_NUMBERS: Range<usize> = 2..10;
 
 #[cfg(test)]
 mod tests {
@@ -130,6 +200,7 @@ mod tests {
             pid: 4711,
             leaving: true,
             upstreams: vec![upstream],
+            apps: vec![],
             workers: vec![worker.clone(), worker],
         };
         let expected = "\
@@ -140,6 +211,75 @@ nodes     10.0.0.1:3000                 up              never asked  3m12s      
 nodes     server2:3000 (10.0.0.2:3000)  down, draining  refused      3d00h         0       10          3
 ";
         assert_eq!(of(&status), expected);
+    }
+
+    #[test]
+    fn apps_are_shown_with_what_troubles_them() {
+        let ready = Instance {
+            slot: 0,
+            generation: 5,
+            state: "ready".to_owned(),
+            current: true,
+            pid: Some(4712),
+            uptime_ms: 61_000,
+            restarts: 2,
+            cpu_percent: Some(3.25),
+            memory: Some(80 << 20),
+            address: Some("127.0.0.1:40001".to_owned()),
+            next_start_ms: None,
+            cause: String::new(),
+            sessions: 12,
+            tunnels: 11,
+            in_flight: 1,
+        };
+        let crashing = Instance {
+            slot: 1,
+            state: "crash loop".to_owned(),
+            pid: None,
+            cpu_percent: None,
+            memory: None,
+            next_start_ms: Some(14_000),
+            cause: "it ended with code 1".to_owned(),
+            sessions: 0,
+            tunnels: 0,
+            in_flight: 0,
+            ..ready.clone()
+        };
+        let old = Instance { slot: 2, current: false, state: "emptying".to_owned(), ..ready.clone() };
+        let chat = App {
+            name: "chat".to_owned(),
+            state: "running".to_owned(),
+            wanted: 3,
+            last_failure: "chat/0 did not get ready within 30s".to_owned(),
+            instances: vec![ready, crashing, old],
+        };
+        let idle = App {
+            name: "mails".to_owned(),
+            state: "stopped".to_owned(),
+            instances: vec![],
+            last_failure: String::new(),
+            wanted: 3,
+        };
+        let status = Status {
+            version: "1.2.3".to_owned(),
+            pid: 4711,
+            leaving: false,
+            upstreams: vec![],
+            apps: vec![chat, idle],
+            workers: vec![],
+        };
+        let expected = "
+APP     STATE        PID  UPTIME  RESTARTS   CPU    MEMORY  SESSIONS  SOCKETS  IN FLIGHT  NOTES
+chat/0  ready       4712   1m01s         2  3.2%  80.0 MiB        12       11          1
+chat/1  crash loop     -       -         2     -         -         0        0          0  it ended with code 1, next start in 14s
+chat/2  emptying    4712   1m01s         2  3.2%  80.0 MiB        12       11          1  old version
+mails   stopped        -       -         -     -         -         -        -          -
+
+chat: chat/0 did not get ready within 30s
+";
+        let shown = of(&status);
+        let apps = shown.split_once("IN FLIGHT\n").map(|(_, apps)| apps);
+        assert_eq!(apps, Some(expected), "{shown}");
     }
 
     #[test]

@@ -4,7 +4,9 @@ mod compare;
 mod contender;
 mod crowd;
 mod drain;
+mod faults;
 mod page;
+mod roll;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -20,6 +22,8 @@ pub(crate) struct Bench {
 enum Which {
     Compare(compare::Compare),
     Drain(drain::Drain),
+    Faults(faults::Faults),
+    Roll(roll::Roll),
 }
 
 impl Bench {
@@ -27,6 +31,8 @@ impl Bench {
         match &self.bench {
             Which::Compare(compare) => compare.run(),
             Which::Drain(drain) => drain.run(),
+            Which::Faults(faults) => faults.run(),
+            Which::Roll(roll) => roll.run(),
         }
     }
 }

@@ -16,26 +16,39 @@ pub(crate) struct Program {
 }
 
 /// What tests start.
-pub(crate) const FOR_TESTS: [Program; 5] = [
+pub(crate) const FOR_TESTS: [Program; 8] = [
     NODE,
     NPM,
     program("chromium", "--version", "chromium", "the chat page in a real browser"),
     program("redis-server", "--version", "redis-server", "fan-out between nodes"),
     program("dnsmasq", "--version", "dnsmasq-base", "names of nodes that change"),
+    VALGRIND,
+    NGINX,
+    HAPROXY,
 ];
 
 /// What the drain is compared with. PM2 comes from npm.
-pub(crate) const FOR_DRAIN: [Program; 3] =
-    [NODE, NPM, program("nginx", "-v", "nginx", "a proxy to compare with")];
+pub(crate) const FOR_DRAIN: [Program; 3] = [NODE, NPM, NGINX];
 
 /// What tidelock is compared with.
-pub(crate) const FOR_COMPARE: [Program; 2] = [
+pub(crate) const FOR_COMPARE: [Program; 2] = [NGINX, HAPROXY];
+
+/// What faults are played on.
+pub(crate) const FOR_FAULTS: [Program; 3] = [
+    NODE,
     program("nginx", "-v", "nginx", "a proxy to compare with"),
     program("haproxy", "-v", "haproxy", "a proxy to compare with"),
 ];
 
+/// What a roll is compared with.
+pub(crate) const FOR_ROLL: [Program; 2] = [NODE, NPM];
+
 const NODE: Program = program("node", "--version", "nodejs", "real Socket.IO nodes and clients");
 const NPM: Program = program("npm", "--version", "npm", "their packages");
+
+const NGINX: Program = program("nginx", "-v", "nginx", "a proxy to compare with");
+const HAPROXY: Program = program("haproxy", "-v", "haproxy", "a proxy to compare with");
+const VALGRIND: Program = program("valgrind", "--version", "valgrind", "counting instructions");
 
 const fn program(
     name: &'static str,

@@ -50,7 +50,11 @@ impl Queue {
         let is_mixed = nodes().any(|node| node.is_outdated()) && nodes().any(|node| !node.is_outdated());
         Self {
             weight: nodes().map(|node| u64::from(node.roster.weight)).sum(),
-            share: is_mixed.then(|| (sessions + 1).div_ceil(nodes().count())),
+            // A little more than even, for sessions come and go while others move: one too many must not send the next
+            // one where it has to move again.
+            share: is_mixed
+                .then(|| (sessions + 1).div_ceil(nodes().count()))
+                .map(|even| even + even.div_ceil(8)),
         }
     }
 

@@ -102,6 +102,11 @@ impl Upstream {
         Self { nodes, removed, by_tag, turns, ..self.clone() }
     }
 
+    /// Whether an app feeds it and has nothing running at this moment that could answer.
+    pub(crate) fn awaits_instance(&self) -> bool {
+        self.plan.app.is_some() && !self.nodes.iter().any(|node| node.is_up() && !node.is_draining())
+    }
+
     /// The nodes that are processes of `app`, those that were removed included.
     pub(crate) fn instances_of<'u>(
         &'u self,

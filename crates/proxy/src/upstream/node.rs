@@ -148,6 +148,8 @@ impl Node {
             *self.cause.lock().unwrap_or_else(PoisonError::into_inner) = (cause, Instant::now());
         }
         match (before.health, after.health) {
+            // Whoever started the process knows why it has ended, and says so.
+            (Health::Up { .. }, Health::Down) if observed == Observed::Gone => false,
             (Health::Up { .. }, Health::Down) => {
                 tracing::warn!(upstream, node, %address, cause, "node down");
                 true
@@ -397,7 +399,7 @@ mod tests {
         assert!(node.is_outdated() && node.is_draining() && node.is_up() && !node.is_gone());
         node.observe(Observed::Published { is_current: true });
         assert!(!node.is_outdated() && node.is_draining());
-        assert!(node.observe(Observed::Gone));
+        assert!(!node.observe(Observed::Gone), "nobody has to probe it");
         assert!(node.is_gone() && !node.is_up());
     }
 

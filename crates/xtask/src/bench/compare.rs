@@ -43,11 +43,15 @@ pub(crate) struct Compare {
     #[arg(long, value_name = "COUNT", default_value_t = 9)]
     rounds: usize,
 
-    /// How long each is measured, in seconds, after a third of a second to warm up.
+    /// How long each is measured, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
     seconds: f64,
 
-    /// Rows, by group (`core`, `more`, `growth`, `all`) or by the begin of their name, with commas between them.
+    /// How long each is warmed up before, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0.3)]
+    warm: f64,
+
+    /// Rows, by group (`core`, `more`, `growth`, `all`) by their name or its begin, with commas between them.
     #[arg(long, value_name = "ROWS", value_delimiter = ',', default_value = "core")]
     rows: Vec<String>,
 
@@ -116,7 +120,9 @@ impl Compare {
 
     fn rows(&self) -> Result<Vec<&'static Row>> {
         let names = |row: &Row, wanted: &String| {
-            wanted == "all" || wanted == row.group.name() || row.name.starts_with(wanted.as_str())
+            let is_a_name = ROWS.iter().any(|row| row.name == wanted);
+            let begins = !is_a_name && row.name.starts_with(wanted.as_str());
+            wanted == "all" || wanted == row.group.name() || wanted == row.name || begins
         };
         for wanted in &self.rows {
             ensure!(
@@ -145,7 +151,7 @@ impl Compare {
     }
 
     async fn measure(&self, programs: &contender::Programs, rows: &[&'static Row]) -> Result<Vec<Sample>> {
-        let stage = Stage::new(programs, self.seconds, self.connections_max)?;
+        let stage = Stage::new(programs, [self.warm, self.seconds], self.connections_max)?;
         let mut samples = Vec::new();
         for round in 0..self.rounds {
             // What nginx reaches in this round is what the paced rows of this round take their share of.

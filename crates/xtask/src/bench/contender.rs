@@ -28,6 +28,7 @@ pub(crate) enum Contender {
     NginxReload,
     Pm2Reload,
     Pm2ReloadClosing,
+    TidelockRoll,
 }
 
 /// Where the programs are that no package manager puts on the path.
@@ -39,6 +40,7 @@ pub(crate) struct Programs {
 /// A contender with its nodes. Dropping it ends all of them.
 pub(crate) enum Running {
     Tidelock(Box<Told>),
+    TidelockApp(Box<Supervising>),
     Nginx(Box<Nginx>),
     Pm2(Pm2),
 }
@@ -48,6 +50,12 @@ pub(crate) struct Told {
     proxy: Tidelock,
     action: Action,
     nodes: [Node; 3],
+    binary: PathBuf,
+}
+
+/// A tidelock that runs an app of its own.
+pub(crate) struct Supervising {
+    tidelock: Tidelock,
     binary: PathBuf,
 }
 
@@ -72,7 +80,8 @@ pub(crate) struct Pm2 {
 }
 
 impl Contender {
-    pub(crate) const ALL: [Self; 6] = [
+    /// Who lets go of connections.
+    pub(crate) const DRAINING: [Self; 6] = [
         Self::TidelockReload,
         Self::TidelockDrain,
         Self::TidelockTakeover,
@@ -80,6 +89,8 @@ impl Contender {
         Self::Pm2Reload,
         Self::Pm2ReloadClosing,
     ];
+    /// Who replaces the processes of an app.
+    pub(crate) const ROLLING: [Self; 3] = [Self::TidelockRoll, Self::Pm2Reload, Self::Pm2ReloadClosing];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -89,6 +100,7 @@ impl Contender {
             Self::NginxReload => "nginx reload",
             Self::Pm2Reload => "pm2 reload",
             Self::Pm2ReloadClosing => "pm2 reload, closing app",
+            Self::TidelockRoll => "tidelock reload APP",
         }
     }
 
@@ -101,6 +113,7 @@ impl Contender {
             Self::NginxReload => "`nginx -s reload`, `worker_shutdown_timeout 10s`",
             Self::Pm2Reload => "`pm2 reload` of 4 workers that know nothing of it",
             Self::Pm2ReloadClosing => "`pm2 reload` of 4 workers that close all on SIGINT",
+            Self::TidelockRoll => "`tidelock reload APP` of 4 processes that know nothing of it, within 30 s",
         }
     }
 
@@ -123,6 +136,9 @@ impl Contender {
                 };
                 Ok(Running::Tidelock(Box::new(Told { proxy, action, nodes, binary })))
             }
+            Self::TidelockRoll => Supervising::start(&programs.tidelock)
+                .await
+                .map(|supervising| Running::TidelockApp(Box::new(supervising))),
             Self::NginxReload => Ok(Running::Nginx(Box::new(Nginx::start().await?))),
             Self::Pm2Reload => Pm2::start(&programs.pm2, false).await.map(Running::Pm2),
             Self::Pm2ReloadClosing => Pm2::start(&programs.pm2, true).await.map(Running::Pm2),
@@ -138,6 +154,7 @@ impl Running {
                 Action::Takeover(relay) => relay.address(),
                 Action::Reload | Action::Drain => told.proxy.address(),
             },
+            Self::TidelockApp(app) => app.tidelock.address(),
             Self::Nginx(nginx) => nginx.address,
             Self::Pm2(pm2) => pm2.address,
         }
@@ -148,6 +165,9 @@ impl Running {
     pub(crate) async fn act(&mut self) -> Result<()> {
         match self {
             Self::Tidelock(told) => told.act().await,
+            Self::TidelockApp(app) => {
+                verb(&app.binary, &app.tidelock, &["reload", "node", "--window", "30s"]).await
+            }
             Self::Nginx(nginx) => succeed(nginx.command(&["-s", "reload"])).await,
             Self::Pm2(pm2) => succeed(pm2.command(&["reload", "app"])).await,
         }
@@ -174,6 +194,20 @@ impl Told {
                 Ok(())
             }
         }
+    }
+}
+
+impl Supervising {
+    /// Four processes of the node that PM2 gets, too; returns when they are ready.
+    async fn start(binary: &Path) -> Result<Self> {
+        let app = root().join("crates/testkit/js/node.mjs").display().to_string();
+        let arguments = [&app, "-i", "4", "--listen", "127.0.0.1:0", "--env", "NODE_NAME=tidelock"];
+        let mut tidelock = Tidelock::start_app(binary, &arguments).await;
+        for slot in 0..4 {
+            let is_ready = format!("node/{slot}: ready");
+            tidelock.process().wait_for_line(|line| line.contains(&is_ready)).await;
+        }
+        Ok(Self { tidelock, binary: binary.to_owned() })
     }
 }
 

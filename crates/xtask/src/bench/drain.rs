@@ -61,46 +61,59 @@ impl Drain {
         let pm2 = root().join(packages::aside(contender::PM2)).join("node_modules/.bin/pm2");
         let programs = contender::Programs { tidelock: tidelock()?, pm2 };
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        let rows = runtime.block_on(async {
-            // Guards end what was started; a process that is killed by Ctrl-C runs none of them.
-            tokio::select! {
-                rows = self.measure(&programs) => rows,
-                _ = tokio::signal::ctrl_c() => bail!("interrupted; everything that was started is ended"),
-            }
-        })?;
+        let size = Size { websocket: self.websocket, polling: self.polling };
+        let rows = runtime.block_on(measured(&Contender::DRAINING, size, self.only.as_deref(), &programs))?;
         let table = page::table(&rows);
         println!("{table}");
         if !self.no_save && self.only.is_none() {
             let file = root().join("docs/drain.md");
-            page::save(&file, &table, &programs.versions())?;
+            page::save(&file, include_str!("drain.md"), &table, &programs.versions())?;
             eprintln!("xtask: saved as {}", file.display());
         }
         Ok(())
     }
+}
 
-    async fn measure(&self, programs: &contender::Programs) -> Result<Vec<page::Row>> {
-        let size = Size { websocket: self.websocket, polling: self.polling };
-        let mut rows = Vec::new();
-        let wanted = |which: &Contender| self.only.as_ref().is_none_or(|only| which.name().contains(only));
-        for which in Contender::ALL.into_iter().filter(wanted) {
-            eprintln!("xtask: {}: starting", which.name());
-            let mut running = which.start(programs).await?;
-            let size = if which.keeps_polling() { size } else { Size { polling: 0, ..size } };
-            let mut crowd = crowd::Crowd::gather(running.address(), size).await?;
-            eprintln!("xtask: {}: {}", which.name(), which.action());
-            crowd.begin().await;
-            let (acted, ()) = tokio::join!(running.act(), crowd.until_quiet());
-            acted.with_context(|| format!("{}: {} failed", which.name(), which.action()))?;
-            let seen = crowd.leave().await?;
-            eprintln!("xtask: {}: {seen:?}", which.name());
-            rows.push(page::Row { contender: which, size, seen });
-        }
-        Ok(rows)
+/// Measures those whose name contains `only`.
+pub(crate) async fn measured(
+    contenders: &[Contender],
+    size: Size,
+    only: Option<&str>,
+    programs: &contender::Programs,
+) -> Result<Vec<page::Row>> {
+    // Guards end what was started; a process that is killed by Ctrl-C runs none of them.
+    tokio::select! {
+        rows = measure(contenders, size, only, programs) => rows,
+        _ = tokio::signal::ctrl_c() => bail!("interrupted; everything that was started is ended"),
     }
 }
 
+async fn measure(
+    contenders: &[Contender],
+    size: Size,
+    only: Option<&str>,
+    programs: &contender::Programs,
+) -> Result<Vec<page::Row>> {
+    let mut rows = Vec::new();
+    let wanted = |which: &&Contender| only.is_none_or(|only| which.name().contains(only));
+    for &which in contenders.iter().filter(wanted) {
+        eprintln!("xtask: {}: starting", which.name());
+        let mut running = which.start(programs).await?;
+        let size = if which.keeps_polling() { size } else { Size { polling: 0, ..size } };
+        let mut crowd = crowd::Crowd::gather(running.address(), size).await?;
+        eprintln!("xtask: {}: {}", which.name(), which.action());
+        crowd.begin().await;
+        let (acted, ()) = tokio::join!(running.act(), crowd.until_quiet());
+        acted.with_context(|| format!("{}: {} failed", which.name(), which.action()))?;
+        let seen = crowd.leave().await?;
+        eprintln!("xtask: {}: {seen:?}", which.name());
+        rows.push(page::Row { contender: which, size, seen });
+    }
+    Ok(rows)
+}
+
 /// The release build lies beside the profile that this program was built with, wherever Cargo builds.
-fn tidelock() -> Result<PathBuf> {
+pub(crate) fn tidelock() -> Result<PathBuf> {
     let here = std::env::current_exe()?;
     let target = here.ancestors().nth(2).context("this program lies in a target directory")?;
     Ok(target.join("release/tidelock"))

@@ -33,9 +33,9 @@ pub(crate) fn table(rows: &[Row]) -> String {
 }
 
 /// Saves the page: the measured table between words that do not change.
-pub(crate) fn save(file: &Path, table: &str, versions: &[String]) -> Result<()> {
+pub(crate) fn save(file: &Path, words: &str, table: &str, versions: &[String]) -> Result<()> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
-    let text = include_str!("drain.md")
+    let text = words
         .replace("{table}", table.trim_end())
         .replace("{versions}", &versions.iter().map(|line| format!("- {line}\n")).collect::<String>())
         .replace("{machine}", &machine())

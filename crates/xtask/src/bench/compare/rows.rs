@@ -284,8 +284,8 @@ pub(crate) const ROWS: &[Row] = &[
     ),
     more(
         "fan-out",
-        "one Socket.IO message in, 4,000 out, 4 a second",
-        plain("room -c 4000 --rate 4 --socketio"),
+        "one Socket.IO message in, 4,000 out, 10 a second",
+        plain("room -c 4000 --rate 10 --socketio"),
         &[Cpu, P50, P99],
     ),
     more(
@@ -307,12 +307,7 @@ pub(crate) const ROWS: &[Row] = &[
         plain("http -c 64"),
         Cell { routes: 1000, ..plain("http -c 64") },
     ),
-    growth(
-        "grow-nodes",
-        "3 → 1,000 nodes",
-        plain("http -c 64"),
-        Cell { nodes: 1000, ..plain("http -c 64 --warm 1") },
-    ),
+    growth("grow-nodes", "3 → 1,000 nodes", plain("http -c 64"), Cell { nodes: 1000, ..plain("http -c 64") }),
     growth(
         "grow-sessions",
         "64 → 100,000 sessions, polling in turn",

@@ -22,7 +22,8 @@ use super::rows::{self, BROWSER, CAPACITY_LOAD, Cell, ROWS, Row};
 pub(crate) struct Stage<'p> {
     programs: &'p Programs,
     cores: Cores,
-    seconds: f64,
+    /// To warm up, and to measure.
+    seconds: [f64; 2],
     connections_max: Option<usize>,
     files: CertificateFiles,
     ca: std::path::PathBuf,
@@ -61,7 +62,11 @@ impl Cores {
 }
 
 impl<'p> Stage<'p> {
-    pub(crate) fn new(programs: &'p Programs, seconds: f64, connections_max: Option<usize>) -> Result<Self> {
+    pub(crate) fn new(
+        programs: &'p Programs,
+        seconds: [f64; 2],
+        connections_max: Option<usize>,
+    ) -> Result<Self> {
         let cores = Cores::choose()?;
         // This process too keeps away from the proxy's core, with all that it starts unless it says otherwise.
         let mut own = CpuSet::new();
@@ -176,7 +181,8 @@ impl<'p> Stage<'p> {
             }
             was_count = word == "-c" || word == "--sessions";
         }
-        arguments.extend(["--seconds".to_owned(), self.seconds.to_string()]);
+        let [warm, seconds] = self.seconds.map(|seconds| seconds.to_string());
+        arguments.extend(["--warm".to_owned(), warm, "--seconds".to_owned(), seconds]);
         if tls {
             arguments.extend(["--tls".to_owned(), self.ca.display().to_string()]);
         }

@@ -1,0 +1,163 @@
+//! How many instructions the steps of a request take, counted by valgrind's callgrind: `cargo bench --bench instructions`.
+//!
+//! A count hardly depends on how busy a machine is, so that it can be held to a baseline. It does depend on the compiler
+//! and, where code chooses by what the CPU can do, on the CPU: `baselines/instructions.json` has one baseline for each
+//! pair that somebody has counted on, and what has none is only reported.
+//!
+//! This program counts itself: it runs once more under valgrind, takes each step there inside [`counted`], and valgrind
+//! writes one file at each return from it. gungraun would do that with a process for each step and a runner of its own
+//! that has to be compiled on every machine and in its very version; this needs valgrind and sixty lines.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use benches::{Case, Size, Step, cases};
+use clap::Parser;
+use serde_json::json;
+
+/// Count the instructions of the steps of a request, and compare them with the baseline.
+#[derive(Debug, Parser)]
+struct Cli {
+    /// Fail if a step takes more than 5 % more than in the baseline.
+    #[arg(long)]
+    check: bool,
+
+    /// Make what is counted now the baseline of this compiler and CPU.
+    #[arg(long, conflicts_with = "check")]
+    save: bool,
+
+    /// What runs under valgrind.
+    #[arg(long, hide = true)]
+    inner: bool,
+
+    /// Cargo says so.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// Instructions of one step, by its name.
+type Counts = BTreeMap<String, u64>;
+
+fn main() -> ExitCode {
+    match run(&Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("instructions: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<()> {
+    if cli.inner {
+        cases().for_each(take);
+        return Ok(());
+    }
+    let counts = count()?;
+    let key = key()?;
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("baselines/instructions.json");
+    let text = fs::read_to_string(&file).unwrap_or_else(|_| "{}".to_owned());
+    let mut baselines: BTreeMap<String, Counts> =
+        serde_json::from_str(&text).with_context(|| format!("{file:?}"))?;
+    let baseline = baselines.get(&key);
+    let grown = report(&counts, baseline);
+    match baseline {
+        None => println!("there is no baseline for {key}; --save makes one"),
+        Some(_) => println!("beside the baseline of {key}"),
+    }
+    if cli.save {
+        baselines.insert(key, counts);
+        fs::write(&file, format!("{:#}\n", json!(baselines)))?;
+        println!("saved in {}", file.display());
+    } else if cli.check && !grown.is_empty() {
+        bail!(
+            "more than {GROWTH_MAX} times the instructions of before: {}. If it is worth it, say why in the commit \
+             and save a new baseline: cargo bench --bench instructions -- --save",
+            grown.join(", ")
+        );
+    }
+    Ok(())
+}
+
+/// Prints the table, and returns the names of those that have grown too much.
+fn report(counts: &Counts, baseline: Option<&Counts>) -> Vec<String> {
+    let mut grown = Vec::new();
+    for (name, &now) in counts {
+        match baseline.and_then(|baseline| baseline.get(name)) {
+            None => println!("{name:<36} {now:>12}"),
+            Some(&before) => {
+                let ratio = now as f64 / before.max(1) as f64;
+                println!("{name:<36} {now:>12} {:>+8.1} %", (ratio - 1.0) * 100.0);
+                if ratio > GROWTH_MAX {
+                    grown.push(name.clone());
+                }
+            }
+        }
+    }
+    grown
+}
+
+/// Takes one step as often as it says, after a few times that make everything warm.
+fn take(case: &Case) {
+    let mut step = (case.prepare)(Size::Counted);
+    for _ in 0..WARM {
+        step();
+    }
+    counted(&mut step, case.times);
+}
+
+/// Valgrind counts between the begin and the end of this, by its name.
+#[inline(never)]
+fn counted(step: &mut Step, times: u32) {
+    for _ in 0..times {
+        step();
+    }
+}
+
+/// Runs this program under valgrind and reads what it counted.
+fn count() -> Result<Counts> {
+    let directory = tempfile::tempdir()?;
+    let out = directory.path().join("counts");
+    let own = std::env::current_exe()?;
+    let valgrind = Command::new("valgrind")
+        .args(["--tool=callgrind", "--quiet", "--toggle-collect=*instructions*counted*"])
+        .args(["--dump-after=*instructions*counted*", "--compress-strings=no"])
+        .arg(format!("--callgrind-out-file={}", out.display()))
+        .arg(own)
+        .arg("--inner")
+        .stdin(Stdio::null())
+        .output()
+        .context("valgrind cannot be started; Debian has it in the package valgrind")?;
+    let said = String::from_utf8_lossy(&valgrind.stderr);
+    ensure!(valgrind.status.success(), "valgrind ended with {}: {said}", valgrind.status);
+    let mut counts = Counts::new();
+    for (index, case) in cases().enumerate() {
+        let file = format!("{}.{}", out.display(), index + 1);
+        let text = fs::read_to_string(&file).with_context(|| format!("{file}: {said}"))?;
+        let total = text.lines().find_map(|line| line.strip_prefix("totals: ")?.trim().parse::<u64>().ok());
+        let total = total.with_context(|| format!("{file} has no total"))?;
+        ensure!(total > 0, "nothing was counted for {}", case.name);
+        counts.insert(case.name.to_owned(), total / u64::from(case.times));
+    }
+    Ok(counts)
+}
+
+/// The compiler and the CPU.
+fn key() -> Result<String> {
+    let rustc = Command::new("rustc").arg("--version").output()?;
+    let rustc = String::from_utf8(rustc.stdout)?;
+    let version = rustc.split(' ').nth(1).context("rustc says no version")?;
+    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let field = |name: &str| {
+        let line = cpu.lines().find(|line| line.split(':').next().is_some_and(|key| key.trim() == name));
+        line.and_then(|line| line.split(':').nth(1)).map_or("?", str::trim).to_owned()
+    };
+    let (vendor, family, model) = (field("vendor_id"), field("cpu family"), field("model"));
+    Ok(format!("rustc {version}, {} {vendor} family {family} model {model}", std::env::consts::ARCH))
+}
+
+const GROWTH_MAX: f64 = 1.05;
+const WARM: u32 = 10;

@@ -1,0 +1,107 @@
+//! What the benches look at: the pure steps of a request, with no socket and no thread. The product uses nothing of it,
+//! and it promises nothing to anybody.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::plan::{NodeSpec, Plan};
+use config::roster::{Roster, RosterNode};
+use tokio::time::Instant;
+use wire::request::RequestHead;
+
+use crate::balance::Cursor;
+use crate::registry::Use;
+use crate::shared::Snapshot;
+use crate::sticky::{self, Place};
+use crate::upstream::node::InSession;
+use crate::upstream::{Asked, Upstream};
+
+/// A plan as the workers see it, with every node that it writes as an address.
+#[derive(Debug)]
+pub struct Site {
+    snapshot: Snapshot,
+    cursor: Cursor,
+}
+
+impl Site {
+    /// As it is just after the start.
+    #[must_use]
+    pub fn new(plan: Plan) -> Self {
+        let node = |spec: &NodeSpec| -> Option<RosterNode> {
+            let NodeSpec { written, weight, backup, bounds, .. } = spec.clone();
+            let address: SocketAddr = written.parse().ok()?;
+            Some(RosterNode { written, address: address.into(), instance: None, weight, backup, bounds })
+        };
+        let roster = |upstream: &Arc<config::plan::Upstream>| Roster {
+            nodes: upstream.nodes.iter().filter_map(node).collect(),
+        };
+        let rosters: Vec<_> = plan.upstreams.iter().map(roster).collect();
+        let snapshot = Snapshot::new(Arc::new(plan), Vec::new()).with_rosters(&rosters);
+        // The same dice each time, or the counts would differ.
+        Self { snapshot, cursor: Cursor::new(fastrand::Rng::with_seed(1)) }
+    }
+
+    /// Whether some upstream answers `head`.
+    #[must_use]
+    pub fn route(&self, head: &RequestHead) -> bool {
+        self.snapshot.route(head).is_ok()
+    }
+
+    /// Finds the place of `head` and, if that is no session's, a node. Whether there is one; what it would carry is over
+    /// at once.
+    #[must_use]
+    pub fn place(&self, head: &RequestHead, now: Instant) -> bool {
+        let upstream = self.upstream();
+        let asked = |wish| Asked { wish, tried: &[], now };
+        match sticky::place(head, upstream, CLIENT) {
+            Place::Session(_) => true,
+            Place::NewSession(_, wish) => upstream.claim_session(asked(wish)).is_ok(),
+            Place::Anywhere(wish) => upstream.choose(asked(wish), &self.cursor).is_ok(),
+            Place::Nowhere => false,
+        }
+    }
+
+    /// Opens sessions of these numbers.
+    ///
+    /// # Panics
+    /// If there is no node.
+    pub fn open_sessions(&self, numbers: std::ops::Range<usize>) {
+        let now = Instant::now();
+        for number in numbers {
+            let node = self.upstream().nodes[number % self.upstream().nodes.len()].clone();
+            self.upstream().registry.open(&sid(number), InSession::new(node), Duration::from_secs(45), now);
+        }
+    }
+
+    /// What a poll of session `number` asks of the registry and leaves there. Whether the session was known.
+    #[must_use]
+    pub fn use_session(&self, number: usize, now: Instant) -> bool {
+        let (sid, registry) = (sid(number), &self.upstream().registry);
+        let Some(node) = registry.find(&sid) else { return false };
+        let _ = registry.begin(&sid, &node, Use::Poll, now);
+        registry.end(&sid, Use::Poll, now);
+        true
+    }
+
+    /// The session id of `number` as a client knows it: with the tag of its node.
+    #[must_use]
+    pub fn tagged_sid(&self, number: usize) -> Vec<u8> {
+        let node = &self.upstream().nodes[number % self.upstream().nodes.len()];
+        [sid(number).as_slice(), node.tag.as_bytes()].concat()
+    }
+
+    fn upstream(&self) -> &Upstream {
+        &self.snapshot.upstreams[0]
+    }
+}
+
+/// As long as Engine.IO's own.
+fn sid(number: usize) -> [u8; 20] {
+    let mut sid = *b"AAAAAAAAAAAAAAAAAAAA";
+    let digits = number.to_string();
+    sid[20 - digits.len()..].copy_from_slice(digits.as_bytes());
+    sid
+}
+
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));

@@ -1,0 +1,206 @@
+//! Replacing instances while the app serves. One at a time over all slots of the app: a successor is started in the
+//! slot beside its occupant; when it is ready it takes the place, the old one is emptied and stopped, and only when that
+//! is gone comes the next. So there is one instance more than wanted, and a session that leaves an old instance finds
+//! new ones that stay: it moves once.
+//!
+//! The successor has its occupant's slot, and so its NODE_APP_INSTANCE: an app that runs its timers on instance 0
+//! alone runs them after a roll too. While both are there, both are instance 0; they are told apart by the generation.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::app::App;
+use config::plan::Drain;
+use config::roster::InstanceId;
+use tokio::time::Instant;
+
+use super::slot::{Run, Slot, pause_before};
+use super::{Crew, Mode, Spec, Turn};
+
+/// All instances are being replaced by ones of a new revision.
+#[derive(Debug)]
+pub(super) struct Roll {
+    pub(super) revision: u64,
+    /// What the app is again if not one of the new revision gets ready.
+    pub(super) before: Spec,
+    /// One has got ready.
+    pub(super) is_proven: bool,
+    /// The end of its budget, if it has one.
+    until: Option<Instant>,
+}
+
+impl Crew {
+    /// Begins a roll; one that is under way ends, and what it has replaced is replaced again.
+    pub(super) fn begin_roll(&mut self, app: Arc<App>, window: Option<Duration>, turn: &mut Turn) -> u64 {
+        let before = match self.roll.take() {
+            Some(roll) => {
+                turn.rolls.push((roll.revision, Err("a newer roll has taken its place".to_owned())));
+                if roll.is_proven { self.spec.clone() } else { roll.before }
+            }
+            None => self.spec.clone(),
+        };
+        // What is not ready yet would be replaced as soon as it is.
+        self.drop_successors(turn);
+        self.revision_last += 1;
+        let revision = self.revision_last;
+        self.spec = Spec { revision, app };
+        self.last_failure.clear();
+        self.roll =
+            Some(Roll { revision, before, is_proven: false, until: window.map(|window| turn.now + window) });
+        revision
+    }
+
+    /// The roll ends where it is: what was replaced stays, and so does what was not. If nothing was, the app is again
+    /// what it was.
+    pub(super) fn fail_roll(&mut self, why: &str, turn: &mut Turn) {
+        let Some(roll) = self.roll.take() else { return };
+        self.drop_successors(turn);
+        let (all, new) = (self.wanted, self.wanted - self.count_unrolled(roll.revision));
+        let why = if roll.is_proven {
+            format!("{why}; {new} of {all} instances are new, the others stay as they were")
+        } else {
+            self.spec = roll.before;
+            for slot in self.slots.values_mut().filter(|slot| slot.spec.revision == roll.revision) {
+                slot.spec = self.spec.clone();
+            }
+            format!("{why}; the old instances stay")
+        };
+        turn.warn(format!("{}: the roll has failed: {why}", self.spec.app.name));
+        self.last_failure.clone_from(&why);
+        turn.rolls.push((roll.revision, Err(why)));
+    }
+
+    /// Nobody waits for the roll any more, for everything is to be started anew, as what the roll wanted.
+    pub(super) fn abandon_roll(&mut self, why: &str, turn: &mut Turn) {
+        if let Some(roll) = self.roll.take() {
+            turn.rolls.push((roll.revision, Err(why.to_owned())));
+        }
+        for slot in self.slots.values_mut() {
+            slot.spec = self.spec.clone();
+        }
+    }
+
+    /// Goes on with a roll, or with replacing what is worn.
+    pub(super) fn replace(&mut self, turn: &mut Turn) {
+        if self.mode != Mode::On || self.is_replacing() {
+            return;
+        }
+        if let Some(revision) = self.roll.as_ref().map(|roll| roll.revision) {
+            let is_waiting =
+                self.wanted_slots().any(|(_, slot)| slot.spec.revision >= revision && !slot.is_ready());
+            let next = self.wanted_slots().find(|(_, slot)| slot.spec.revision < revision).map(|(at, _)| at);
+            match next {
+                _ if is_waiting => return,
+                Some(slot) => return self.begin_successor(slot, self.spec.clone(), turn),
+                None => {
+                    self.roll = None;
+                    turn.rolls.push((revision, Ok(())));
+                }
+            }
+        }
+        let worn = self.wanted_slots().find_map(|(at, slot)| {
+            let is_due = slot.is_ready() && slot.replace_after.is_none_or(|at| at <= turn.now);
+            Some((at, slot.spec.clone(), slot.worn.clone().filter(|_| is_due)?))
+        });
+        if let Some((slot, spec, why)) = worn {
+            turn.say(format!("{}/{slot}: is replaced: {why}", self.spec.app.name));
+            self.begin_successor(slot, spec, turn);
+        }
+    }
+
+    /// When something worn is to be looked at again.
+    pub(super) fn next_replacement(&self) -> Option<Instant> {
+        if self.mode != Mode::On || self.roll.is_some() || self.is_replacing() {
+            return None;
+        }
+        let worn = self.wanted_slots().filter(|(_, slot)| slot.is_ready() && slot.worn.is_some());
+        worn.filter_map(|(_, slot)| slot.replace_after).min()
+    }
+
+    /// A successor has become ready, so long after its start: it takes the place.
+    pub(super) fn succeed(&mut self, slot: u32, took: Duration, turn: &mut Turn) {
+        let pace = self.pace(took, turn.now);
+        let Some(place) = self.slots.get_mut(&slot) else { return };
+        let Some(successor) = place.successor.take() else { return };
+        place.spec = successor.spec.clone();
+        place.forgive();
+        place.worn = None;
+        if let Some(mut old) = place.occupant.replace(successor) {
+            old.is_replaced = true;
+            self.leave(old, Some(pace), turn);
+        }
+    }
+
+    /// A successor has failed, and is out of its place.
+    pub(super) fn successor_fell(&mut self, id: InstanceId, why: &str, turn: &mut Turn) {
+        let called = self.called(id);
+        if self.roll.is_some() {
+            self.fail_roll(&format!("the new {called}: {why}"), turn);
+            return;
+        }
+        let Some(slot) = self.slots.get_mut(&id.slot) else { return };
+        slot.replace_failures = slot.replace_failures.saturating_add(1);
+        let pause = pause_before(&slot.spec.app.restart, slot.replace_failures, turn.dice);
+        slot.replace_after = Some(turn.now + pause);
+        turn.warn(format!(
+            "{called}: its successor failed: {why}; the old one stays, another try in {pause:.0?}"
+        ));
+    }
+
+    /// An instance that is no successor has failed. If it is of the new revision, that is no good.
+    pub(super) fn occupant_fell(&mut self, run: &Run, why: &str, turn: &mut Turn) {
+        if self.roll.as_ref().is_some_and(|roll| roll.revision == run.spec.revision) {
+            let called = self.called(run.id);
+            self.fail_roll(&format!("the new {called}: {why}"), turn);
+        }
+    }
+
+    /// Nobody waits for successors any more; they never were ready.
+    pub(super) fn drop_successors(&mut self, turn: &mut Turn) {
+        for slot in self.slots.keys().copied().collect::<Vec<_>>() {
+            self.drop_successor(slot, turn);
+        }
+    }
+
+    pub(super) fn drop_successor(&mut self, slot: u32, turn: &mut Turn) {
+        if let Some(mut run) = self.slots.get_mut(&slot).and_then(|slot| slot.successor.take()) {
+            run.is_replaced = true;
+            self.leave(run, None, turn);
+        }
+    }
+
+    fn begin_successor(&mut self, slot: u32, spec: Spec, turn: &mut Turn) {
+        let run = self.launch(slot, spec, turn);
+        if let Some(slot) = self.slots.get_mut(&slot) {
+            slot.successor = Some(run);
+        }
+    }
+
+    /// There is one more than wanted somewhere.
+    fn is_replacing(&self) -> bool {
+        self.slots.values().any(|slot| slot.successor.is_some() || !slot.leaving.is_empty())
+    }
+
+    fn wanted_slots(&self) -> impl Iterator<Item = (u32, &Slot)> {
+        self.slots.iter().map(|(at, slot)| (*at, slot)).filter(|(at, _)| *at < self.wanted)
+    }
+
+    fn count_unrolled(&self, revision: u64) -> u32 {
+        let unrolled = self.wanted_slots().filter(|(_, slot)| slot.spec.revision < revision);
+        u32::try_from(unrolled.count()).unwrap_or(u32::MAX)
+    }
+
+    /// How the next old instance is emptied. What is left of a budget is divided among the instances that are left,
+    /// after the time that each of those behind this one takes to get ready, as far as the last one tells.
+    fn pace(&self, took: Duration, now: Instant) -> Drain {
+        let Some((until, revision)) = self.roll.as_ref().and_then(|roll| Some((roll.until?, roll.revision)))
+        else {
+            return self.drain;
+        };
+        let left = self.count_unrolled(revision).max(1);
+        let starting = took.saturating_mul(left - 1);
+        let window = until.saturating_duration_since(now).saturating_sub(starting) / left;
+        let more = self.drain.deadline.saturating_sub(self.drain.window);
+        Drain { window, deadline: window + more }
+    }
+}

@@ -1,0 +1,109 @@
+//! What processes take, sample by sample.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use config::roster::InstanceId;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{Instant, sleep_until};
+
+use crate::census::{Census, Usage};
+use crate::status::InstanceStatus;
+
+/// The last samples of an app's instances.
+#[derive(Debug, Default)]
+pub(crate) struct Usages {
+    of: BTreeMap<InstanceId, Sample>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Sample {
+    at: Instant,
+    cpu: Duration,
+    memory: u64,
+    percent: Option<f32>,
+}
+
+impl Usages {
+    pub(crate) fn note(&mut self, id: InstanceId, usage: Usage, now: Instant) {
+        let before = self.of.get(&id).copied();
+        let percent = match before {
+            // The clock of the system counts in hundredths of a second: over a shorter time it says nothing.
+            Some(before) if now - before.at < SHORTEST => {
+                if let Some(sample) = self.of.get_mut(&id) {
+                    sample.memory = usage.resident_bytes;
+                }
+                return;
+            }
+            Some(before) => {
+                let share = usage.cpu.saturating_sub(before.cpu).div_duration_f32(now - before.at);
+                Some(share * 100.0)
+            }
+            None => None,
+        };
+        self.of.insert(id, Sample { at: now, cpu: usage.cpu, memory: usage.resident_bytes, percent });
+    }
+
+    pub(crate) fn forget(&mut self, id: InstanceId) {
+        self.of.remove(&id);
+    }
+
+    pub(crate) fn add_to(&self, status: &mut InstanceStatus) {
+        let Some(sample) = self.of.get(&status.id).filter(|_| status.pid.is_some()) else { return };
+        status.memory = Some(sample.memory);
+        status.cpu_percent = sample.percent;
+    }
+}
+
+/// Counts the processes of the machine now and then, elsewhere than on the control thread.
+#[derive(Debug)]
+pub(crate) struct Counting {
+    /// Somebody has to know how much memory there is.
+    pub(crate) is_periodic: bool,
+    /// Somebody wants to know now.
+    pub(crate) is_asked: bool,
+    next: Instant,
+    running: Option<(JoinHandle<Census>, bool)>,
+}
+
+/// A census.
+#[derive(Debug)]
+pub(crate) struct Counted {
+    pub(crate) census: Census,
+    /// It was time for it, and not somebody's wish.
+    pub(crate) is_periodic: bool,
+}
+
+impl Counting {
+    pub(crate) fn new() -> Self {
+        Self { is_periodic: false, is_asked: false, next: Instant::now() + EVERY, running: None }
+    }
+
+    /// The next census, if there is a reason for one. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> Counted {
+        if self.running.is_none() {
+            if !self.is_asked {
+                if self.is_periodic {
+                    sleep_until(self.next).await;
+                } else {
+                    std::future::pending::<()>().await;
+                }
+            }
+            let is_due = self.is_periodic && self.next <= Instant::now();
+            self.running = Some((spawn_blocking(Census::take), is_due));
+        }
+        let Some((running, is_periodic)) = &mut self.running else { return std::future::pending().await };
+        // Only the end of the runtime takes it away.
+        let counted = Counted { census: running.await.unwrap_or_default(), is_periodic: *is_periodic };
+        if counted.is_periodic {
+            self.next = Instant::now() + EVERY;
+        }
+        self.running = None;
+        counted
+    }
+}
+
+/// So often memory is looked at. PM2 does it every 30 s, and misses what grows fast.
+const EVERY: Duration = Duration::from_secs(2);
+/// Between two samples that say something about processor time.
+const SHORTEST: Duration = Duration::from_millis(200);

@@ -1,0 +1,63 @@
+//! `tidelock start FILE`: the article's app, unchanged, on several processes.
+
+use testkit::clients::{ClientPlan, Clients, Mode};
+use testkit::process::Signal;
+use testkit::tidelock::Tidelock;
+
+use crate::{TIDELOCK, ready, repository, until_nothing_is_left_of, verb};
+
+/// Its `server.listen(3000)` is in its code.
+async fn the_article() -> Tidelock {
+    let index = repository("examples/node-chat/index.js");
+    Tidelock::start_app(TIDELOCK, &[&index, "-i", "4", "--listen", "127.0.0.1:0"]).await
+}
+
+#[tokio::test]
+async fn the_articles_app_runs_unchanged_on_four_processes() {
+    let mut tidelock = the_article().await;
+    let instances = ready(&tidelock, 4).await;
+    for mode in [Mode::Polling, Mode::Default, Mode::Websocket] {
+        let plan = ClientPlan { count: 60, mode, hold: true, ..ClientPlan::to(tidelock.url()) };
+        let clients = Clients::start(&plan).await;
+        let report = clients.ready().await;
+        assert_eq!((report.connected, &report.connect_errors), (60, &vec![]), "{mode:?}: {report:#?}");
+        assert_eq!(report.nodes.len(), instances.len(), "{mode:?}: {report:#?}");
+        let is_even = report.nodes.values().all(|count| (14..=16).contains(count));
+        assert!(is_even, "{mode:?}: {:?}", report.nodes);
+        clients.end().await;
+    }
+    tidelock.process().signal(Signal::TERM);
+    assert!(tidelock.process().exit().await.success(), "{}", tidelock.process().output());
+    until_nothing_is_left_of(tidelock.directory()).await;
+}
+
+#[tokio::test]
+async fn clients_that_come_before_the_app_is_ready_wait_for_it() {
+    let tidelock = the_article().await;
+    // Nobody waits for the app here.
+    let plan = ClientPlan { count: 20, hold: true, ..ClientPlan::to(tidelock.url()) };
+    let report = Clients::start(&plan).await.ready().await;
+    assert_eq!((report.connected, report.connect_errors.len()), (20, 0), "{report:#?}");
+}
+
+#[tokio::test]
+async fn what_the_app_writes_is_shown() {
+    let mut tidelock = the_article().await;
+    ready(&tidelock, 4).await;
+    for slot in 0..4 {
+        let begins = format!("index/{slot} | listening on ");
+        tidelock.process().wait_for_line(|line| line.starts_with(&begins)).await;
+    }
+    let logs = verb(&tidelock, &["logs", "index/2"]).await;
+    assert!(logs.success && logs.text.contains(" index/2 | listening on "), "{}", logs.text);
+    assert!(!logs.text.contains("index/1"), "{}", logs.text);
+    let table = verb(&tidelock, &["status"]).await;
+    assert!(table.text.contains("index/3  ready"), "{}", table.text);
+}
+
+#[tokio::test]
+async fn there_is_no_file_to_read_again() {
+    let tidelock = the_article().await;
+    let said = verb(&tidelock, &["reload"]).await;
+    assert!(!said.success && said.text.contains("was started without a file"), "{}", said.text);
+}

@@ -1,0 +1,112 @@
+//! Processes that die, are stopped, are started and are counted.
+
+use testkit::clients::{ClientPlan, Clients, Mode};
+use testkit::load::Load;
+use testkit::process::Signal;
+use testkit::raw::get;
+use testkit::tidelock::Tidelock;
+
+use crate::{TIDELOCK, app, file_of, node, pid, ready, until, until_nothing_is_left_of, verb};
+
+fn kill(pid: u64) {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).expect("a process id");
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("it runs");
+}
+
+#[tokio::test]
+async fn a_process_that_is_killed_costs_no_plain_request_and_comes_back() {
+    let tidelock = Tidelock::start(TIDELOCK, &file_of(&node(), "instances = 3")).await;
+    let before = ready(&tidelock, 3).await;
+    let plan = ClientPlan { count: 30, mode: Mode::Websocket, hold: true, ..ClientPlan::to(tidelock.url()) };
+    let mut clients = Clients::start(&plan).await;
+    clients.ready().await;
+    let load = Load::plain(tidelock.address(), 4, 2);
+    load.until_answered(20).await;
+
+    kill(pid(&before[1]));
+    let has_come_back = |all: &[serde_json::Value]| {
+        all.len() == 3 && all.iter().all(|one| one["state"] == "ready") && pid(&all[1]) != pid(&before[1])
+    };
+    let after = until(&tidelock, has_come_back).await;
+    assert_eq!(after[1]["restarts"], 1, "{after:#?}");
+    assert_eq!([pid(&after[0]), pid(&after[2])], [pid(&before[0]), pid(&before[2])]);
+    load.until_answered(20).await;
+    let seen = load.stop().await;
+    assert_eq!(seen.failures, [""; 0], "{seen:#?}");
+
+    // Its ten clients were told at once, and came back at the first attempt.
+    clients.until_connects(40).await;
+    let report = clients.report().await;
+    assert_eq!((report.connected, report.connect_errors.len()), (30, 0), "{report:#?}");
+    assert_eq!(report.close_codes, [1014; 10]);
+}
+
+#[tokio::test]
+async fn a_session_of_a_process_that_died_is_unknown() {
+    let tidelock = Tidelock::start(TIDELOCK, &file_of(&node(), "instances = 1")).await;
+    let before = ready(&tidelock, 1).await;
+    let handshake = get(tidelock.address(), "/socket.io/?EIO=4&transport=polling").await;
+    let sid = testkit::engineio::sid(&handshake.text()).expect("a session");
+    kill(pid(&before[0]));
+    until(&tidelock, |all| all.len() == 1 && all[0]["state"] == "ready" && pid(&all[0]) != pid(&before[0]))
+        .await;
+    let answer = get(tidelock.address(), &format!("/socket.io/?EIO=4&transport=polling&sid={sid}")).await;
+    assert_eq!(answer.status(), 400);
+    assert!(answer.text().contains("Session ID unknown"), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn a_command_that_ends_at_once_is_a_crash_loop() {
+    let tidelock = Tidelock::start(TIDELOCK, &file_of("[\"false\"]", "restart = { max = 3 }")).await;
+    let given_up = until(&tidelock, |all| all.len() == 1 && all[0]["state"] == "given up").await;
+    assert_eq!(given_up[0]["restarts"], 3, "{given_up:#?}");
+    let table = verb(&tidelock, &["status"]).await;
+    assert!(table.text.contains("chat/0  given up"), "{}", table.text);
+    let said = verb(&tidelock, &["start", "chat"]).await;
+    assert!(!said.success, "{}", said.text);
+}
+
+#[tokio::test]
+async fn apps_are_stopped_started_restarted_and_scaled() {
+    let mut tidelock = Tidelock::start(TIDELOCK, &file_of(&node(), "instances = 2")).await;
+    let first: Vec<_> = ready(&tidelock, 2).await.iter().map(pid).collect();
+
+    let said = verb(&tidelock, &["scale", "chat", "4"]).await;
+    assert!(said.success, "{}", said.text);
+    let four: Vec<_> = ready(&tidelock, 4).await.iter().map(pid).collect();
+    assert_eq!(four[..2], first);
+    let said = verb(&tidelock, &["scale", "chat", "1"]).await;
+    assert!(said.success, "{}", said.text);
+    assert_eq!(pid(&ready(&tidelock, 1).await[0]), first[0]);
+
+    let said = verb(&tidelock, &["restart", "chat"]).await;
+    assert!(said.success, "{}", said.text);
+    assert_ne!(pid(&ready(&tidelock, 1).await[0]), first[0]);
+
+    let said = verb(&tidelock, &["stop", "chat"]).await;
+    assert!(said.success, "{}", said.text);
+    let stopped = app(&tidelock).await;
+    assert_eq!(stopped["state"], "stopped", "{stopped:#}");
+    let said = verb(&tidelock, &["start", "chat"]).await;
+    assert!(said.success, "{}", said.text);
+    ready(&tidelock, 1).await;
+
+    for words in [&["stop", "chta"][..], &["scale", "chta", "2"], &["reload", "chta"], &["restart", "chta"]] {
+        let said = verb(&tidelock, words).await;
+        assert!(!said.success && said.text.contains("chat"), "it names those there are: {}", said.text);
+    }
+    tidelock.process().signal(Signal::TERM);
+    assert!(tidelock.process().exit().await.success());
+    until_nothing_is_left_of(tidelock.directory()).await;
+}
+
+#[tokio::test]
+async fn an_app_may_listen_on_a_unix_socket() {
+    // It listens where PORT says, and there a path stands.
+    let app = r#"["node", "-e", "require('http').createServer((q, a) => a.end('over a socket')).listen(process.env.PORT)"]"#;
+    let tidelock = Tidelock::start(TIDELOCK, &file_of(app, "socket = \"unix\"")).await;
+    let instances = ready(&tidelock, 1).await;
+    let address = instances[0]["address"].as_str().unwrap_or_default();
+    assert!(address.starts_with("unix:/"), "{address}");
+    assert_eq!(get(tidelock.address(), "/").await.text(), "over a socket");
+}

@@ -12,6 +12,7 @@ use super::fields::{Fields, Given};
 use super::hosts::HostAndPort;
 use super::keys;
 use super::kinds::schema;
+use super::rebalance;
 use crate::plan::{NodeBounds, NodeHost, NodeSpec, Timeouts, Upstream};
 use crate::problem::{Problem, Problems};
 
@@ -33,9 +34,19 @@ pub(crate) fn read(fields: &Fields<'_>, timeouts: &Timeouts) -> Option<Upstream>
     };
     let sticky = fields.or_default(&keys::STICKY);
     let balance = fields.or_default(&keys::BALANCE);
+    let rebalance = rebalance::read(fields, &sticky, &balance);
     let host = fields.optional(&keys::UPSTREAM_HOST);
     named?;
-    Some(Upstream { name: fields.name.to_owned(), nodes: nodes?, app, sticky, balance, host, timeouts })
+    Some(Upstream {
+        name: fields.name.to_owned(),
+        nodes: nodes?,
+        app,
+        sticky,
+        balance,
+        rebalance,
+        host,
+        timeouts,
+    })
 }
 
 /// Where the nodes come from: they are listed, or they are an app's processes.

@@ -39,6 +39,8 @@ pub(crate) struct Seen {
     pub(crate) processes: Option<(usize, usize)>,
     /// Whether the proxy ended well, and when.
     pub(crate) ended: Option<Duration>,
+    /// When the nodes were dead that the fault kills.
+    dead: Option<Instant>,
 }
 
 /// How long after its return a node was asked again, or a client was answered again.
@@ -201,7 +203,7 @@ impl Fault {
         let mut reached = Reached::default();
         stage.nodes.iter().for_each(|node| node.tell(&mut reached));
         seen.resets = reached.resets;
-        seen.tally = Tally::of(&samples, &reached);
+        seen.tally = Tally::of(&samples, &reached, seen.dead.unwrap_or_else(Instant::now));
         Ok(seen)
     }
 
@@ -227,7 +229,7 @@ impl Stage {
         let [first, second] = &mut self.nodes;
         match fault {
             Fault::Kill | Fault::KillClosing => {
-                first.kill().await;
+                seen.dead = Some(first.kill().await);
                 sleep(Duration::from_secs(1)).await;
                 first.start_again(manner).await?;
                 seen.back = Some(Back::of(first).await);
@@ -238,7 +240,8 @@ impl Stage {
                 sleep(AFTER).await;
             }
             Fault::BothDown => {
-                tokio::join!(first.kill(), second.kill());
+                let (one, other) = tokio::join!(first.kill(), second.kill());
+                seen.dead = Some(one.max(other));
                 sleep(Duration::from_secs(2)).await;
                 let (one, other) = tokio::join!(first.start_again(manner), second.start_again(manner));
                 one.and(other)?;
@@ -248,7 +251,7 @@ impl Stage {
                 sleep(AFTER).await;
             }
             Fault::SlowStart => {
-                first.kill().await;
+                seen.dead = Some(first.kill().await);
                 sleep(Duration::from_secs(1)).await;
                 first.start_again(Manner { slow_for_ms: 3000, slow_ms: 1000, ..manner }).await?;
                 sleep(Duration::from_secs(4)).await;
@@ -270,7 +273,7 @@ impl Stage {
                 seen.ended = ended.filter(std::process::ExitStatus::success).map(|_| begun.elapsed());
             }
             Fault::KillSockets => {
-                first.kill().await;
+                seen.dead = Some(first.kill().await);
                 sleep(AFTER * 2).await;
             }
         }
@@ -310,6 +313,7 @@ impl Seen {
             back: self.back.max(other.back),
             sockets: either(self.sockets, other.sockets),
             processes: self.processes.max(other.processes),
+            dead: None,
             // One round in which it did not end is enough.
             ended: self.ended.and_then(|one| other.ended.map(|two| one.max(two))),
         }

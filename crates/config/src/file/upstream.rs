@@ -103,7 +103,7 @@ impl Kind for NodeList {
         for &element in &elements {
             let Some(node) = node(element) else { continue };
             match seen.get(&(node.host.clone(), node.port)) {
-                Some(first) => twice(element, &node.written, first, given.problems),
+                Some(first) => twice(element, &node, first, given.problems),
                 None => {
                     seen.insert((node.host.clone(), node.port), element.value.span());
                     nodes.push(node);
@@ -155,12 +155,17 @@ fn refuse_weight(fields: &Fields<'_>) {
     );
 }
 
-fn twice(element: Given<'_>, written: &str, first: &Range<usize>, problems: &Problems) {
-    problems.push(
+fn twice(element: Given<'_>, node: &NodeSpec, first: &Range<usize>, problems: &Problems) {
+    let written = &node.written;
+    let problem =
         Problem::error(element.value.span(), format!("\"{written}\" is a node of this upstream already"))
-            .related(first.clone(), "here it is first")
-            .hint("to give it a larger share of the load, write `{ address = \"…\", weight = 2 }`"),
-    );
+            .related(first.clone(), "here it is first");
+    problems.push(match node.host {
+        NodeHost::Service(_) => problem.hint("leave one of them out"),
+        NodeHost::Name(_) | NodeHost::Address(_) => {
+            problem.hint("to give it a larger share of the load, write `{ address = \"…\", weight = 2 }`")
+        }
+    });
 }
 
 /// Longest name of an upstream or an app.

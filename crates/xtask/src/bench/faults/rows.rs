@@ -99,7 +99,7 @@ impl Fault {
         match self {
             Self::Kill => "none lost needlessly; back within 1 s; at most 130 ms",
             Self::KillClosing => "none lost needlessly; no pause: at most 130 ms",
-            Self::Hang => "none lost needlessly; GETs at most 1.2 s; at most 3 slow",
+            Self::Hang => "none lost needlessly; GETs at most 1.2 s; at most 2 slow",
             Self::BothDown => {
                 "first success within 0.2 s of the return; what is lost is told when to come again"
             }
@@ -146,7 +146,7 @@ impl Fault {
             Self::KillClosing => ask(tally.max <= QUICK, format!("max {} ms", tally.max.as_millis())),
             Self::Hang => {
                 ask(tally.max_get <= TRY, format!("a GET took {} ms", tally.max_get.as_millis()));
-                ask(tally.slow <= 3, format!("{} slow", tally.slow));
+                ask(tally.slow <= 2, format!("{} slow", tally.slow));
             }
             Self::BothDown => ask(within(seen.back, 200), "first success too late".to_owned()),
             Self::SlowStart => ask(tally.slow < 5, format!("{} slow", tally.slow)),

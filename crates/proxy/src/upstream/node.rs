@@ -22,6 +22,8 @@ use crate::upstream::health::vitals::{Change, Rules, SHARE_FULL, Spare, Vitals};
 pub(crate) struct Node {
     pub(crate) upstream: String,
     pub(crate) roster: RosterNode,
+    /// Its part of a line of the access log, printed by the first line.
+    pub(crate) in_log: OnceLock<Box<[u8]>>,
     pub(crate) tag: Tag,
     /// What requests need to know of its health, in one word, so that reading it costs them nothing.
     state: AtomicU32,
@@ -84,6 +86,7 @@ impl Node {
             pace: Mutex::default(),
             seed: seed_of(&roster),
             latency: Latency::new(Instant::now()),
+            in_log: OnceLock::new(),
             tunnels: Bells::default(),
             in_flight: AtomicUsize::new(0),
             sessions: AtomicUsize::new(0),

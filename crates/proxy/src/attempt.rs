@@ -1,6 +1,7 @@
 //! One request, one node after another until one has answered. Which node, which connection, and whether to try
 //! again are decided here; what happens on the connection is in `exchange`.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -97,11 +98,7 @@ async fn anywhere(
         if request.reply.alarm.now() + pause > begun + patience || request.worker.is_leaving() {
             return Err(fault);
         }
-        tokio::select! {
-            () = body.client_gone() => return Err(ClientFault::Gone.into()),
-            () = request.worker.leaves() => return Err(fault),
-            () = sleep(pause) => {}
-        }
+        Box::pin(while_wanted(request, body, sleep(pause))).await?;
     }
 }
 
@@ -173,15 +170,33 @@ async fn choose(
     }
     let claimed = match upstream.plan.admission.handshake_rate {
         None => upstream.claim_session(asked),
-        Some(rate) => tokio::select! {
-            biased;
-            turn = upstream.claim_in_turn(asked, rate) => turn.map_err(|Overrun| OurFault::Overrun)?,
-            () = body.client_gone() => return Err(ClientFault::Gone.into()),
-            () = request.worker.leaves() => return Err(OurFault::Leaving.into()),
-        },
+        Some(rate) => Box::pin(while_wanted(request, body, upstream.claim_in_turn(asked, rate)))
+            .await?
+            .map_err(|Overrun| OurFault::Overrun)?,
     };
     let (index, in_session) = claimed?;
     Ok((index, Some(in_session)))
+}
+
+/// What `wait` gives, unless the client leaves first, or the proxy begins to. Boxed by its callers: few requests wait,
+/// and all would carry it.
+async fn while_wanted<T>(
+    request: &Request<'_>,
+    body: &mut BodySource<'_>,
+    wait: impl Future<Output = T>,
+) -> Result<T, Fault> {
+    let leaving = request.worker.leaving();
+    let left = async {
+        if !request.worker.is_leaving() {
+            leaving.await;
+        }
+    };
+    tokio::select! {
+        biased;
+        waited = wait => Ok(waited),
+        () = poll_fn(|cx| body.poll_client_gone(cx)) => Err(ClientFault::Gone.into()),
+        () = left => Err(OurFault::Leaving.into()),
+    }
 }
 
 fn purpose_of(opening: Option<Opening>, in_session: Option<InSession>) -> Purpose {

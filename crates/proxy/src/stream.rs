@@ -46,15 +46,7 @@ impl Stream {
                 let (tcp, session) = tls.get_mut();
                 // Decrypted bytes, or the end, may be waiting behind a socket that has nothing more.
                 match session.reader().fill_buf() {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        let polled = tcp.poll_read_ready(cx);
-                        if polled.is_pending() {
-                            // rustls shrinks its buffer of records, which grows with the longest, when it is about
-                            // to read and there is nothing in it; so that it does, it is given nothing to read.
-                            let _ = session.read_tls(&mut Nothing);
-                        }
-                        polled
-                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => tcp.poll_read_ready(cx),
                     Ok(_) | Err(_) => Poll::Ready(Ok(())),
                 }
             }
@@ -252,15 +244,6 @@ impl Io {
         let stream = self.0.borrow();
         // If it fails the client sees an ordinary close, and no harm beyond that is done.
         let _ = socket2::SockRef::from(&stream.socket()).set_linger(Some(Duration::ZERO));
-    }
-}
-
-/// A reader that has nothing at the moment.
-struct Nothing;
-
-impl io::Read for Nothing {
-    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-        Err(io::ErrorKind::WouldBlock.into())
     }
 }
 

@@ -199,6 +199,13 @@ upstream = "nodes"
 
 [upstream.nodes]
 nodes = ["FIRST", "SECOND"]
+try_timeout = "1s"
+
+[upstream.nodes.health]
+probe = "http"
+path = "/health"
+interval = "250ms"
+timeout = "500ms"
 
 [drain]
 window = "2s"

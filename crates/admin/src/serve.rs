@@ -249,8 +249,8 @@ const TOLD_EXAMPLE: &str = "{\"app\": \"chat\"}";
 const LOGS_EXAMPLE: &str = "{\"app\": \"chat\", \"lines\": 10}";
 /// One JSON value a line.
 const LINES: &str = "application/x-ndjson";
-/// At once; more wait to be accepted.
-const CONNECTIONS_MAX: usize = 64;
+/// At once; more wait to be accepted. Twice as many as may follow logs, so that they cannot keep a verb out.
+const CONNECTIONS_MAX: usize = 128;
 /// A whole head, and a whole body.
 const READ_PATIENCE: Duration = Duration::from_secs(5);
 /// For an answer that nothing more is said in.

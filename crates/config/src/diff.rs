@@ -285,11 +285,12 @@ impl UpstreamChange {
     fn parts(&self) -> impl Iterator<Item = (&'static str, bool)> {
         let Changed { old, new } = &self.upstream;
         // The name is what they were matched by.
-        let Upstream { name: _, nodes: _, app, sticky, balance, host, timeouts } = &**old;
+        let Upstream { name: _, nodes: _, app, sticky, balance, rebalance, host, timeouts } = &**old;
         [
             ("app", *app != new.app),
             ("sticky", *sticky != new.sticky),
             ("balance", *balance != new.balance),
+            ("rebalance", *rebalance != new.rebalance),
             ("host", *host != new.host),
             ("timeouts", *timeouts != new.timeouts),
         ]

@@ -24,6 +24,7 @@ mod hosts;
 pub(crate) mod keys;
 mod kinds;
 mod listen;
+mod rebalance;
 mod route;
 mod units;
 mod upstream;

@@ -118,6 +118,8 @@ pub struct Upstream {
     pub sticky: Sticky,
     /// Who gets the next one.
     pub balance: Balance,
+    /// Whether sessions are moved to nodes that have fewer.
+    pub rebalance: Rebalance,
     /// Sent as Host instead of what the client sent.
     pub host: Option<String>,
     /// The plan's own, with what this upstream says otherwise.
@@ -199,6 +201,18 @@ pub enum Balance {
     /// The node follows from what the request says, by rendezvous hashing; where a request does not say it, sessions
     /// and requests under way decide.
     Hash(HashKey),
+}
+
+/// How sessions are moved from nodes that have more than their even share, the oldest first, to those that have less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rebalance {
+    /// Of a node's sessions, in percent, in each `every` (default 0, 0 to 100); 0 is off. Never more than make the pool
+    /// even.
+    pub percent: u32,
+    /// See `percent` (default 1 min, 1 s to 1 h).
+    pub every: Duration,
+    /// Nothing is moved until every node has been up for so long (default 1 min, 0 s to 1 h).
+    pub settle: Duration,
 }
 
 /// What of a request is hashed.

@@ -10,7 +10,7 @@ use tidelock_config::app::{
 use tidelock_config::limits::Limits;
 use tidelock_config::plan::{
     AccessLog, Admin, AdminSocket, Balance, CertificateFiles, Drain, HashKey, HostPattern, LogFormat,
-    NodeBounds, NodeHost, Plan, Resolver, Scheme, Sticky, Timeouts,
+    NodeBounds, NodeHost, Plan, Rebalance, Resolver, Scheme, Sticky, Timeouts,
 };
 use tidelock_config::problem::Severity;
 use tidelock_config::{load, parse};
@@ -36,7 +36,8 @@ upstream = "chat"
 [upstream.chat]
 nodes = [{ address = "Server1.example.com:3000", weight = 2, max_connections = 41, max_sessions = 42 }, { address = "[::1]:3001", backup = true }]
 sticky = "engineio-learned"
-balance = "peak-ewma"
+balance = "least-requests"
+rebalance = { every = "43s", settle = "44s" }
 host = "app.internal:81"
 timeouts = { connect = "11ms", body = "12s", answer = "13m", tunnel = "14h" }
 
@@ -135,7 +136,9 @@ fn every_key_of_an_upstream_reaches_the_plan() {
     let upstream = &plan.upstreams[plan.routes[0].upstream.0];
     assert_eq!(upstream.name, "chat");
     assert_eq!(upstream.sticky, Sticky::EngineIoLearned);
-    assert_eq!(upstream.balance, Balance::PeakEwma);
+    assert_eq!(upstream.balance, Balance::LeastRequests);
+    let rebalance = Rebalance { percent: 0, every: Duration::from_secs(43), settle: Duration::from_secs(44) };
+    assert_eq!(upstream.rebalance, rebalance);
     assert_eq!(upstream.host.as_deref(), Some("app.internal:81"));
     let timeouts = Timeouts {
         connect: Duration::from_millis(11),
@@ -189,6 +192,7 @@ fn what_keeps_and_what_spreads_is_a_word_or_a_word_with_a_name() {
         ("least-sessions", Balance::LeastSessions),
         ("round-robin", Balance::RoundRobin),
         ("least-requests", Balance::LeastRequests),
+        ("peak-ewma", Balance::PeakEwma),
         ("random-two", Balance::RandomTwo),
     ];
     for (word, balance) in policies {

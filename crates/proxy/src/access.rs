@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use config::plan::LogFormat;
-use config::roster::NodeAddress;
 use time::OffsetDateTime;
 use time::macros::format_description;
 use tokio::time::Instant;
@@ -203,12 +202,15 @@ fn tunnel_json(record: &TunnelRecord, moment: Moment<'_>, out: &mut Vec<u8>) {
 }
 
 fn node_json(node: &Node, line: &mut JsonLine<'_>) {
-    line.text("upstream", node.upstream.as_bytes());
-    line.text("node", node.roster.written.as_bytes());
-    match node.address() {
-        NodeAddress::Tcp(address) => line.address("address", *address),
-        unix @ NodeAddress::Unix(_) => line.text("address", unix.to_string().as_bytes()),
-    }
+    line.members(node.in_log.get_or_init(|| {
+        let mut out = Vec::new();
+        let mut line = JsonLine::begin(&mut out);
+        line.text("upstream", node.upstream.as_bytes());
+        line.text("node", node.roster.written.as_bytes());
+        line.text("address", node.address().to_string().as_bytes());
+        // Without its brace: it becomes a part of other objects.
+        out[1..].into()
+    }));
 }
 
 fn exchange_combined(record: &Record, head: &RequestHead, moment: Moment<'_>, out: &mut Vec<u8>) {

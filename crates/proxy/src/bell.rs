@@ -24,6 +24,8 @@ pub(crate) struct Order {
 pub(crate) enum Reason {
     /// The node is restarted or removed; come back, there is another one.
     Restart,
+    /// Another node has fewer sessions.
+    Moved,
     /// The proxy itself goes away.
     GoingAway,
     /// The node is gone without a word.
@@ -39,7 +41,7 @@ pub(crate) enum Reason {
 impl Reason {
     pub(crate) fn code(self) -> u16 {
         match self {
-            Self::Restart | Self::TooOld => 1012,
+            Self::Restart | Self::Moved | Self::TooOld => 1012,
             Self::GoingAway => 1001,
             Self::NodeLost => 1014,
             Self::TooBig => 1009,
@@ -50,6 +52,7 @@ impl Reason {
     pub(crate) fn words(self) -> &'static str {
         match self {
             Self::Restart => "service restart",
+            Self::Moved => "moved to another node",
             Self::GoingAway => "going away",
             Self::NodeLost => "bad gateway",
             Self::TooBig => "message too big",
@@ -88,6 +91,22 @@ impl Bells {
         for bell in lock(&self.hung).values().filter(|bell| !bell.is_rung.load(Ordering::Acquire)) {
             bell.ring(order());
         }
+    }
+
+    /// Tells so many of the oldest tunnels that were not told yet, and says how many they were.
+    pub(crate) fn ring_oldest(&self, count: usize, mut order: impl FnMut() -> Order) -> usize {
+        let hung = lock(&self.hung);
+        let mut oldest: Vec<(&u64, &Arc<Bell>)> =
+            hung.iter().filter(|(_, bell)| !bell.is_rung.load(Ordering::Acquire)).collect();
+        // They are numbered as they come.
+        if count < oldest.len() {
+            oldest.select_nth_unstable_by_key(count, |(number, _)| **number);
+            oldest.truncate(count);
+        }
+        for (_, bell) in &oldest {
+            bell.ring(order());
+        }
+        oldest.len()
     }
 
     /// Tunnels that were not told yet.

@@ -4,7 +4,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -68,25 +68,21 @@ impl Alarm {
         self.clock.now()
     }
 
-    /// What `wait` gives, or `None` after so long without. Cancel-safe if `wait` is. All waits on one alarm must belong
-    /// to one task.
-    pub(crate) async fn within<F: Future>(&self, patience: Duration, wait: F) -> Option<F::Output> {
-        let mut wait = pin!(wait);
+    /// What `poll` gives, or `None` after so long without. Cancel-safe if `poll` is. All waits on one alarm must belong
+    /// to one task. It takes a function and not a future, because a future within a future is kept twice.
+    pub(crate) fn within<T>(
+        &self,
+        patience: Duration,
+        mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> impl Future<Output = Option<T>> {
         let mut until = None;
-        poll_fn(|cx| match wait.as_mut().poll(cx) {
+        poll_fn(move |cx| match poll(cx) {
             Poll::Ready(output) => Poll::Ready(Some(output)),
             Poll::Pending => {
                 let until = *until.get_or_insert_with(|| self.now() + patience);
                 self.poll_until(cx, until).map(|()| None)
             }
         })
-        .await
-    }
-
-    /// Returns after so long. Cancel-safe.
-    pub(crate) async fn after(&self, patience: Duration) {
-        let until = self.now() + patience;
-        poll_fn(|cx| self.poll_until(cx, until)).await;
     }
 
     /// Ready once it is time; else the task is woken when it may be.
@@ -111,7 +107,12 @@ impl Alarm {
         };
         // Without budget the timer wakes this task at once instead of being set.
         *at = has_budget_remaining().then_some(until);
-        sleep.as_mut().poll(cx)
+        let rings = sleep.as_mut().poll(cx);
+        if rings.is_ready() {
+            *at = None;
+            self.clock.tick();
+        }
+        rings
     }
 }
 
@@ -132,7 +133,7 @@ mod tests {
             for patience_ms in [50, 20, 5, 500, 1, 100] {
                 let patience = Duration::from_millis(patience_ms);
                 let begun = Instant::now();
-                assert_eq!(alarm.within(patience, std::future::pending::<()>()).await, None);
+                assert_eq!(alarm.within(patience, |_| Poll::<()>::Pending).await, None);
                 assert_eq!(begun.elapsed(), patience, "{patience_ms}");
             }
             assert_eq!(begun.elapsed(), Duration::from_millis(676));
@@ -145,7 +146,7 @@ mod tests {
         by_test_clock(async |alarm| {
             let begun = Instant::now();
             let ended_at = async |patience_ms| {
-                alarm.after(Duration::from_millis(patience_ms)).await;
+                alarm.within(Duration::from_millis(patience_ms), |_| Poll::<()>::Pending).await;
                 begun.elapsed().as_millis()
             };
             let ended = tokio::join!(ended_at(30), ended_at(10), ended_at(20), ended_at(40));
@@ -158,16 +159,14 @@ mod tests {
     async fn what_comes_in_time_is_given_and_moves_no_timer() {
         by_test_clock(async |alarm| {
             let second = Duration::from_secs(1);
-            assert_eq!(alarm.within(second, async { 7 }).await, Some(7));
+            assert_eq!(alarm.within(second, |_| Poll::Ready(7)).await, Some(7));
             assert!(alarm.set.borrow().is_none());
-            let soon = async |value| {
-                tokio::time::sleep(Duration::from_millis(400)).await;
-                value
-            };
             for value in 0..10 {
-                assert_eq!(alarm.within(second, soon(value)).await, Some(value));
+                let mut soon = Box::pin(tokio::time::sleep(Duration::from_millis(400)));
+                let given = alarm.within(second, |cx| soon.as_mut().poll(cx).map(|()| value)).await;
+                assert_eq!(given, Some(value));
             }
-            assert_eq!(alarm.within(second, std::future::pending::<()>()).await, None);
+            assert_eq!(alarm.within(second, |_| Poll::<()>::Pending).await, None);
         })
         .await;
     }

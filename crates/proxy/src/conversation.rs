@@ -1,10 +1,14 @@
 //! One client connection, first byte to last, and one request, head to answer. Read [`converse`] and [`answer`] to
 //! know the proxy; everything they call is a leaf.
 
+use std::future::poll_fn;
 use std::net::IpAddr;
+use std::pin::{Pin, pin};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 use wire::forward::ClientEnd;
 use wire::request::RequestHead;
@@ -18,7 +22,7 @@ use crate::fault::{ClientFault, Fault, OriginFault, OurFault};
 use crate::instances;
 use crate::record::{Record, Sticky};
 use crate::reply::{self, Redirect};
-use crate::shared::{Snapshot, head_bounds};
+use crate::shared::head_bounds;
 use crate::sticky::{self, Place};
 use crate::stream::{Io, Stream};
 use crate::worker::Worker;
@@ -34,6 +38,8 @@ pub(crate) struct Client {
     alarm: Alarm,
     /// Of the first byte of the request that is being read.
     begun: Option<Instant>,
+    /// It is woken when the proxy begins to leave.
+    hears_leaving: bool,
 }
 
 /// How a conversation ended.
@@ -44,7 +50,7 @@ pub(crate) enum Ended {
     /// The client left, or was told nothing more.
     Abruptly,
     /// It became a tunnel.
-    Upgraded(OriginEnd),
+    Upgraded(Box<OriginEnd>),
 }
 
 /// What follows an exchange.
@@ -54,32 +60,47 @@ pub(crate) enum Exchanged {
     Close,
     /// The answer was cut, or there was nobody to give it to: an end with ceremony would make it look whole.
     Cut,
-    Upgraded(OriginEnd),
+    Upgraded(Box<OriginEnd>),
 }
 
 /// Talks to one client until one of both has had enough.
 pub(crate) async fn converse(client: &mut Client, worker: &Worker) -> Ended {
+    let mut leaving = pin!(worker.leaving());
     loop {
-        let head = match client.next_head(worker).await {
-            Ok(Some(head)) => head,
-            Ok(None) => return Ended::Politely,
-            Err(fault) => return client.refuse(fault, worker).await,
-        };
-        let mut record = Record::new(client.client_address(&head, &worker.snapshot()), client.begun());
-        let (mut body, reply) = client.exchange_ends(&head, worker);
-        let exchanged = match answer(&head, &mut body, &reply, worker, &mut record).await {
-            Ok(exchanged) => exchanged,
-            Err(fault) => tell(fault, &head, &body, &reply, &mut record).await,
-        };
-        record.bytes_in = body.bytes();
-        record.bytes_out = reply.bytes();
-        worker.lines.exchange(&record, &head);
-        match exchanged {
-            Exchanged::KeepAlive => client.rest(worker),
-            Exchanged::Close => return Ended::Politely,
-            Exchanged::Cut => return Ended::Abruptly,
-            Exchanged::Upgraded(origin) => return Ended::Upgraded(origin),
+        if client.inbound.is_empty() && !client.wait_for_request(worker, leaving.as_mut()).await {
+            return Ended::Politely;
         }
+        // Boxed, because a connection lives for hours and this for milliseconds: its size is the exchange's alone.
+        if let Some(ended) = Box::pin(one_request(client, worker)).await {
+            return ended;
+        }
+    }
+}
+
+/// From the first byte of a request to the last of its answer. Says how the conversation ended, if it did.
+async fn one_request(client: &mut Client, worker: &Worker) -> Option<Ended> {
+    let head = match client.next_head(worker).await {
+        Ok(Some(head)) => head,
+        Ok(None) => return Some(Ended::Politely),
+        Err(fault) => return Some(client.refuse(fault, worker).await),
+    };
+    let mut record = Record::new(client.client_address(&head, worker), client.begun());
+    let (mut body, reply) = client.exchange_ends(&head, worker);
+    let exchanged = match answer(&head, &mut body, &reply, worker, &mut record).await {
+        Ok(exchanged) => exchanged,
+        Err(fault) => tell(fault, &head, &body, &reply, &mut record).await,
+    };
+    record.bytes_in = body.bytes();
+    record.bytes_out = reply.bytes();
+    worker.lines.exchange(&record, &head);
+    match exchanged {
+        Exchanged::KeepAlive => {
+            client.rest(worker);
+            None
+        }
+        Exchanged::Close => Some(Ended::Politely),
+        Exchanged::Cut => Some(Ended::Abruptly),
+        Exchanged::Upgraded(origin) => Some(Ended::Upgraded(origin)),
     }
 }
 
@@ -112,8 +133,7 @@ async fn answer(
         return Err(OurFault::SessionUnknown.into());
     }
     let request = attempt::Request { head, reply, upstream, snapshot: &snapshot, worker };
-    // Boxed, because a connection lives for hours and this for milliseconds: its size is the exchange's alone.
-    Box::pin(attempt::until_answered(&request, place, body, record)).await
+    attempt::until_answered(&request, place, body, record).await
 }
 
 /// Turns a fault into an answer, where there is still somebody to tell and nothing of an answer has gone out.
@@ -148,37 +168,40 @@ impl Client {
     /// A connection that has just been accepted.
     pub(crate) fn new(stream: Stream, end: ClientEnd, redirects: Option<Redirect>, worker: &Worker) -> Self {
         let alarm = Alarm::new(worker.clock.clone());
-        Self { io: Io::new(stream), inbound: BytesMut::new(), end, redirects, alarm, begun: None }
+        Self {
+            io: Io::new(stream),
+            inbound: BytesMut::new(),
+            end,
+            redirects,
+            alarm,
+            begun: None,
+            hears_leaving: false,
+        }
     }
 
-    /// The next request's head; `None` when the client has closed, or is idle for longer than it may be.
+    /// The next request's head; `None` when the client has closed.
     async fn next_head(&mut self, worker: &Worker) -> Result<Option<RequestHead>, Fault> {
-        // No snapshot is held while the connection is idle: a plan that was replaced must be able to go.
-        let idle = worker.snapshot().plan.timeouts.idle;
-        if self.inbound.is_empty() && !self.wait_for_request(idle, worker).await {
-            return Ok(None);
-        }
         let snapshot = worker.snapshot();
         let bounds = head_bounds(&snapshot.plan.limits);
         let mut scan = HeadScan::new(Side::Request);
-        let begun = self.alarm.now();
-        self.begun = Some(begun);
-        let reading = async {
+        self.begun = Some(self.alarm.now());
+        let Self { io, inbound, alarm, .. } = self;
+        let reading = alarm.within(snapshot.plan.timeouts.head, |cx| {
             loop {
-                if let Some(length) = scan.advance(&self.inbound, &bounds).map_err(ClientFault::from)? {
-                    return Ok(length);
+                if let Some(length) = scan.advance(inbound, &bounds).map_err(ClientFault::from)? {
+                    return Poll::Ready(Ok(length));
                 }
-                match self.io.read(&mut self.inbound, &worker.buffers).await {
-                    Ok(0) | Err(_) => return Err(ClientFault::Gone),
+                match ready!(io.poll_read(cx, inbound, &worker.buffers)) {
+                    Ok(0) | Err(_) => return Poll::Ready(Err(ClientFault::Gone)),
                     Ok(_) => {}
                 }
             }
-        };
-        match self.alarm.within(snapshot.plan.timeouts.head, reading).await {
+        });
+        match reading.await {
             Some(Ok(length)) => {
-                let head = RequestHead::parse(&self.inbound[..length], &bounds);
-                self.inbound.advance(length);
-                worker.buffers.give_back_if_empty(&mut self.inbound);
+                let head = RequestHead::parse(&inbound[..length], &bounds);
+                inbound.advance(length);
+                worker.buffers.give_back_if_empty(inbound);
                 Ok(Some(head.map_err(ClientFault::from)?))
             }
             Some(Err(ClientFault::Gone)) if scan.is_at_start() => Ok(None),
@@ -188,16 +211,27 @@ impl Client {
     }
 
     /// Whether something comes before the client has been idle for too long. While the proxy leaves, that is soon;
-    /// but not at once, for a request may be on its way.
-    async fn wait_for_request(&self, idle: Duration, worker: &Worker) -> bool {
-        tokio::select! {
-            biased;
-            readable = self.alarm.within(idle, self.io.readable()) => matches!(readable, Some(Ok(()))),
-            () = worker.leaves() => {
-                let soon = idle.min(IDLE_WHILE_LEAVING);
-                matches!(self.alarm.within(soon, self.io.readable()).await, Some(Ok(())))
+    /// but not at once, for a request may be on its way. Small, for most connections are here most of the time; and no
+    /// snapshot is held meanwhile, so that a plan that was replaced can go.
+    fn wait_for_request(
+        &mut self,
+        worker: &Worker,
+        mut leaving: Pin<&mut Notified<'_>>,
+    ) -> impl Future<Output = bool> {
+        let mut until = self.alarm.now() + worker.snapshot().plan.timeouts.idle;
+        poll_fn(move |cx| {
+            if let Poll::Ready(readable) = self.io.poll_readable(cx) {
+                return Poll::Ready(readable.is_ok());
             }
-        }
+            if !self.hears_leaving {
+                self.hears_leaving = true;
+                let _ = leaving.as_mut().poll(cx);
+            }
+            if worker.is_leaving() {
+                until = until.min(self.alarm.now() + IDLE_WHILE_LEAVING);
+            }
+            self.alarm.poll_until(cx, until).map(|()| false)
+        })
     }
 
     /// Holds nothing while idle.
@@ -210,8 +244,8 @@ impl Client {
         self.begun.unwrap_or_else(|| self.alarm.now())
     }
 
-    fn client_address(&self, head: &RequestHead, snapshot: &Snapshot) -> IpAddr {
-        self.end.client_address(head, |address| snapshot.is_trusted(address))
+    fn client_address(&self, head: &RequestHead, worker: &Worker) -> IpAddr {
+        self.end.client_address(head, |address| worker.snapshot().is_trusted(address))
     }
 
     /// The two ends of an exchange with this client: where its body comes from and where the answer goes.
@@ -245,19 +279,21 @@ impl Client {
 /// Sends the end and reads on until the client's own, or until it has had long enough: a close while bytes of the
 /// client are unread would be a reset, and a reset can eat the answer (RFC 9112 section 9.6).
 pub(crate) async fn linger(client: &Client, worker: &Worker) {
-    let end = async {
-        client.io.shutdown().await?;
-        let mut discarded = worker.buffers.take();
-        loop {
-            discarded.clear();
-            if client.io.read(&mut discarded, &worker.buffers).await? == 0 {
-                worker.buffers.give(discarded);
-                return Ok::<_, std::io::Error>(());
-            }
+    let mut discarded = BytesMut::new();
+    let mut is_shut = false;
+    let end = client.alarm.within(LINGER, |cx| {
+        if !is_shut {
+            ready!(client.io.poll_shutdown(cx))?;
+            is_shut = true;
         }
-    };
+        while ready!(client.io.poll_read(cx, &mut discarded, &worker.buffers))? > 0 {
+            discarded.clear();
+        }
+        Poll::Ready(Ok::<_, std::io::Error>(()))
+    });
     // However it ends, the connection is over.
-    let _ = client.alarm.within(LINGER, end).await;
+    let _ = end.await;
+    worker.buffers.give(discarded);
 }
 
 /// nginx's code in logs for a client that closed before its answer; never sent.

@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::io::{self, IoSlice};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
@@ -16,7 +17,7 @@ use crate::buffers::Buffers;
 use crate::clock::Alarm;
 use crate::fault::{ClientFault, Fault};
 use crate::reply::Redirect;
-use crate::stream::Io;
+use crate::stream::{Io, join};
 use crate::worker::Worker;
 
 /// Where the body of a request comes from.
@@ -88,23 +89,24 @@ impl<'c> BodySource<'c> {
 
     /// Waits for more of it.
     pub(crate) async fn fill(&mut self, patience: Duration) -> Result<(), ClientFault> {
-        match self.alarm.within(patience, self.io.read(self.inbound, self.buffers)).await {
+        let (io, inbound, buffers) = (self.io, &mut *self.inbound, self.buffers);
+        match self.alarm.within(patience, |cx| io.poll_read(cx, inbound, buffers)).await {
             Some(Ok(0) | Err(_)) => Err(ClientFault::Gone),
             Some(Ok(_)) => Ok(()),
             None => Err(ClientFault::BodyTimedOut),
         }
     }
 
-    /// Returns when the client has left. What it sends meanwhile, the next request or a tunnel's first bytes, is
-    /// kept, up to one buffer; a client that sends more than that is not watched any longer.
-    pub(crate) async fn client_gone(&mut self) {
+    /// Ready when the client has left. What it sends meanwhile, the next request or a tunnel's first bytes, is kept, up
+    /// to one buffer; a client that sends more than that is not watched any longer.
+    pub(crate) fn poll_client_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.inbound.len() < self.buffers.bytes() {
-            match self.io.read(self.inbound, self.buffers).await {
-                Ok(0) | Err(_) => return,
+            match ready!(self.io.poll_read(cx, self.inbound, self.buffers)) {
+                Ok(0) | Err(_) => return Poll::Ready(()),
                 Ok(_) => {}
             }
         }
-        std::future::pending::<()>().await;
+        Poll::Pending
     }
 }
 
@@ -169,14 +171,17 @@ impl<'c> ReplySink<'c> {
     /// Sends the head of the final answer and what is here of its body, in one piece.
     pub(crate) async fn begin(
         &self,
-        head: &[u8],
+        mut head: Vec<u8>,
         body: &[u8],
         is_unframed: bool,
         patience: Duration,
     ) -> Result<(), Fault> {
         self.has_begun.set(true);
         self.is_unframed.set(is_unframed);
-        self.send(&mut [IoSlice::new(head), IoSlice::new(body)], patience).await
+        match join(&mut head, body) {
+            [] => self.send(&mut [IoSlice::new(&head)], patience).await,
+            body => self.send(&mut [IoSlice::new(&head), IoSlice::new(body)], patience).await,
+        }
     }
 
     /// Sends more of the body.
@@ -190,7 +195,8 @@ impl<'c> ReplySink<'c> {
 
     /// Sends an answer that is complete.
     pub(crate) async fn send_whole(&self, answer: &[u8], patience: Duration) -> Result<(), Fault> {
-        self.begin(answer, b"", false, patience).await
+        self.has_begun.set(true);
+        self.send(&mut [IoSlice::new(answer)], patience).await
     }
 
     async fn send(&self, pieces: &mut [IoSlice<'_>], patience: Duration) -> Result<(), Fault> {

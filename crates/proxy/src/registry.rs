@@ -1,8 +1,8 @@
 //! The Engine.IO sessions that this tidelock has met. Tags route without it; it is what counting, idle timeouts and
 //! draining need, and what routes sessions without a tag. Shared by the workers, in shards.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry as MapEntry;
+use std::collections::{BinaryHeap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,6 +31,8 @@ struct Session {
     /// `pingInterval + pingTimeout`, once it is known.
     silence: Option<Duration>,
     last_seen: Instant,
+    /// When it was first met.
+    since: Instant,
     polls: u32,
     posts: u32,
     tunnels: u32,
@@ -158,11 +160,42 @@ impl Registry {
         let mut scheduled = Vec::new();
         for shard in &self.shards {
             for (sid, session) in &mut *lock(shard) {
-                let polls_here = Arc::ptr_eq(&session.node, node) && session.tunnels == 0;
-                if polls_here && session.stage == Stage::Open && session.address.is_some() {
+                if session.polls_openly_on(node) {
                     session.stage = Stage::Scheduled;
                     scheduled.push(sid.clone());
                 }
+            }
+        }
+        scheduled
+    }
+
+    /// The same for so many of them at most, those that were met first.
+    pub(crate) fn schedule_oldest_polling(&self, node: &Arc<Node>, count: usize) -> Vec<Box<[u8]>> {
+        if count == 0 {
+            return Vec::new();
+        }
+        // The youngest of those that were found is on top, and makes room for an older one.
+        let mut oldest = BinaryHeap::with_capacity(count + 1);
+        for shard in &self.shards {
+            for (sid, session) in &*lock(shard) {
+                let is_older = oldest.len() < count
+                    || oldest.peek().is_some_and(|(since, _): &(Instant, Box<[u8]>)| session.since < *since);
+                if is_older && session.polls_openly_on(node) {
+                    oldest.push((session.since, sid.clone()));
+                    if oldest.len() > count {
+                        oldest.pop();
+                    }
+                }
+            }
+        }
+        let mut scheduled = Vec::with_capacity(oldest.len());
+        for (_, sid) in oldest.into_sorted_vec() {
+            // Much can have happened to it meanwhile.
+            if let Some(session) =
+                self.shard(&sid).get_mut(&sid).filter(|session| session.polls_openly_on(node))
+            {
+                session.stage = Stage::Scheduled;
+                scheduled.push(sid.clone());
             }
         }
         scheduled
@@ -261,6 +294,7 @@ impl Session {
             counted: Some(in_session),
             silence,
             last_seen: now,
+            since: now,
             polls: 0,
             posts: 0,
             tunnels: 0,
@@ -275,6 +309,12 @@ impl Session {
             Use::Post => &mut self.posts,
             Use::Tunnel => &mut self.tunnels,
         }
+    }
+
+    /// Whether a drain could close it there, and has not been asked to.
+    fn polls_openly_on(&self, node: &Arc<Node>) -> bool {
+        let polls_here = Arc::ptr_eq(&self.node, node) && self.tunnels == 0;
+        polls_here && self.stage == Stage::Open && self.address.is_some()
     }
 
     fn is_unused(&self) -> bool {
@@ -406,6 +446,24 @@ mod tests {
         assert_eq!((lost.sessions(), other.sessions()), (0, 1));
         registry.begin(b"three", &other, Use::Poll, now);
         assert!(registry.find(b"three").is_some(), "there is room again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_oldest_of_a_node_that_poll_are_scheduled_first() {
+        let (registry, here, there) = (Registry::new(100), node(), node());
+        let address = || Address { path: (*b"/").into(), host: (*b"a").into(), revision: Revision::V4 };
+        for number in 0..40_u8 {
+            let node = if number % 4 == 0 { &there } else { &here };
+            registry.begin(&[number], node, Use::Poll, Instant::now());
+            registry.learn_address(&[number], address);
+            tokio::time::advance(Duration::from_millis(1)).await;
+        }
+        registry.begin(&[1], &here, Use::Tunnel, Instant::now());
+        let sids = |scheduled: Vec<Box<[u8]>>| scheduled.iter().map(|sid| sid[0]).collect::<Vec<_>>();
+        assert_eq!(sids(registry.schedule_oldest_polling(&here, 4)), [2, 3, 5, 6]);
+        assert_eq!(sids(registry.schedule_oldest_polling(&here, 2)), [7, 9]);
+        assert_eq!(registry.schedule_oldest_polling(&here, 0), []);
+        assert_eq!(registry.schedule_oldest_polling(&here, 100).len(), 40 - 10 - 1 - 6);
     }
 
     #[tokio::test(start_paused = true)]

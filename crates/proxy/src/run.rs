@@ -20,8 +20,8 @@ use tokio::time::{Instant, interval, sleep};
 
 use crate::access;
 use crate::bell::{Order, Reason};
-use crate::drain::Drain;
 use crate::drain::schedule::Schedule;
+use crate::drain::{Drain, rebalance};
 use crate::instances;
 use crate::listener::{self, Workers};
 use crate::names::Names;
@@ -150,6 +150,7 @@ impl Proxy {
         };
         proxy.keep_house(probe_fallen(to_probe));
         proxy.keep_house(sweep_registries(proxy.inner.shared.clone()));
+        proxy.keep_house(rebalance::run(proxy.inner.shared.clone()));
         proxy.keep_house(follow_names(proxy.clone()));
         let listening =
             listens.iter().zip(bound).map(|(listen, bound)| proxy.accept_on(bound, listen.id)).collect();

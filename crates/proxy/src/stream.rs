@@ -101,6 +101,16 @@ impl AsyncWrite for Stream {
     }
 }
 
+/// Puts a short body behind its head, for copying it costs less than a second piece to send. Returns what is to be sent
+/// behind the head.
+pub(crate) fn join<'a>(head: &mut Vec<u8>, body: &'a [u8]) -> &'a [u8] {
+    if body.len() > JOINED_BYTES_MAX {
+        return body;
+    }
+    head.extend_from_slice(body);
+    b""
+}
+
 /// A socket whose two directions are used by two futures of one task. The borrow lasts for one poll only.
 #[derive(Debug)]
 pub(crate) struct Io(RefCell<Stream>);
@@ -114,28 +124,39 @@ impl Io {
         self.0.into_inner()
     }
 
-    /// Waits until a read may give something.
-    pub(crate) async fn readable(&self) -> io::Result<()> {
-        poll_fn(|cx| self.0.borrow_mut().poll_readable(cx)).await
+    /// Ready when a read may give something.
+    pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.borrow_mut().poll_readable(cx)
     }
 
     /// Reads once into `buffer`, which is borrowed from `buffers` when it has no room. 0 is the end.
-    pub(crate) async fn read(&self, buffer: &mut BytesMut, buffers: &Buffers) -> io::Result<usize> {
-        poll_fn(|cx| {
-            loop {
-                ready!(self.0.borrow_mut().poll_readable(cx))?;
-                buffers.make_room(buffer);
-                let polled = pin!(self.0.borrow_mut().read_buf(buffer)).poll(cx);
-                if polled.is_ready() {
-                    return polled;
-                }
-                // The readiness was stale, or the bytes were TLS's own: wait on without a buffer.
-                buffers.give_back_if_empty(buffer);
-                // A pending read has registered this task, so the next look at the readiness is pending too.
-                ready!(self.0.borrow_mut().poll_readable(cx))?;
+    pub(crate) fn read(
+        &self,
+        buffer: &mut BytesMut,
+        buffers: &Buffers,
+    ) -> impl Future<Output = io::Result<usize>> {
+        poll_fn(|cx| self.poll_read(cx, buffer, buffers))
+    }
+
+    /// The same, for a wait that is part of another one.
+    pub(crate) fn poll_read(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut BytesMut,
+        buffers: &Buffers,
+    ) -> Poll<io::Result<usize>> {
+        let mut stream = self.0.borrow_mut();
+        loop {
+            ready!(stream.poll_readable(cx))?;
+            buffers.make_room(buffer);
+            let polled = pin!(stream.read_buf(buffer)).poll(cx);
+            if polled.is_ready() {
+                return polled;
             }
-        })
-        .await
+            // The readiness was stale, or the bytes were TLS's own: wait on without a buffer. A pending read has
+            // registered this task, so the next look at the readiness is pending too.
+            buffers.give_back_if_empty(buffer);
+        }
     }
 
     /// Writes all of both, the second directly behind the first. Fails with `TimedOut` when nothing moves for
@@ -147,38 +168,62 @@ impl Io {
         alarm: &Alarm,
         patience: Duration,
     ) -> io::Result<()> {
-        match second {
-            [] => self.write_pieces(&mut [IoSlice::new(first)], alarm, patience).await,
-            second => {
-                self.write_pieces(&mut [IoSlice::new(first), IoSlice::new(second)], alarm, patience).await
-            }
-        }
+        let pieces = if second.is_empty() { 1 } else { 2 };
+        self.write_pieces(&mut [IoSlice::new(first), IoSlice::new(second)][..pieces], alarm, patience).await
     }
 
     /// Writes all pieces, in one system call where the socket takes them. Fails with `TimedOut` when nothing moves for
     /// `patience`: a slow reader is not cut, one that has stopped is. Not cancel-safe.
-    pub(crate) async fn write_pieces(
+    pub(crate) fn write_pieces(
         &self,
         mut pieces: &mut [IoSlice<'_>],
         alarm: &Alarm,
         patience: Duration,
-    ) -> io::Result<()> {
+    ) -> impl Future<Output = io::Result<()>> {
         IoSlice::advance_slices(&mut pieces, 0);
-        while !pieces.is_empty() {
-            let write = poll_fn(|cx| Pin::new(&mut *self.0.borrow_mut()).poll_write_vectored(cx, pieces));
-            let written = alarm.within(patience, write).await.ok_or(io::ErrorKind::TimedOut)??;
-            if written == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
+        let mut until = None;
+        poll_fn(move |cx| {
+            let moved = match self.poll_write_pieces(cx, &mut pieces) {
+                (Poll::Ready(result), _) => return Poll::Ready(result),
+                (Poll::Pending, moved) => moved,
+            };
+            if moved || until.is_none() {
+                until = Some(alarm.now() + patience);
             }
-            IoSlice::advance_slices(&mut pieces, written);
+            let due = until.map_or(Poll::Ready(()), |until| alarm.poll_until(cx, until));
+            due.map(|()| Err(io::ErrorKind::TimedOut.into()))
+        })
+    }
+
+    /// Writes what the socket takes of `pieces`. Ready when it has taken all; and whether it has taken anything.
+    fn poll_write_pieces(
+        &self,
+        cx: &mut Context<'_>,
+        pieces: &mut &mut [IoSlice<'_>],
+    ) -> (Poll<io::Result<()>>, bool) {
+        let mut stream = self.0.borrow_mut();
+        let mut stream = Pin::new(&mut *stream);
+        let mut moved = false;
+        while !pieces.is_empty() {
+            // One piece goes by send, which the kernel has less to do for than for writev.
+            let polled = match &**pieces {
+                [piece] => stream.as_mut().poll_write(cx, piece),
+                pieces => stream.as_mut().poll_write_vectored(cx, pieces),
+            };
+            match polled {
+                Poll::Ready(Ok(0)) => return (Poll::Ready(Err(io::ErrorKind::WriteZero.into())), moved),
+                Poll::Ready(Ok(written)) => IoSlice::advance_slices(pieces, written),
+                Poll::Ready(Err(error)) => return (Poll::Ready(Err(error)), moved),
+                Poll::Pending => return (Poll::Pending, moved),
+            }
+            moved = true;
         }
-        let flush = poll_fn(|cx| Pin::new(&mut *self.0.borrow_mut()).poll_flush(cx));
-        alarm.within(patience, flush).await.ok_or(io::ErrorKind::TimedOut)?
+        (stream.poll_flush(cx), moved)
     }
 
     /// Sends the end: close_notify where there is TLS, then FIN.
-    pub(crate) async fn shutdown(&self) -> io::Result<()> {
-        poll_fn(|cx| Pin::new(&mut *self.0.borrow_mut()).poll_shutdown(cx)).await
+    pub(crate) fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_shutdown(cx)
     }
 
     /// Whether nothing has come and the other end has not closed, as far as the runtime has been told.
@@ -201,3 +246,6 @@ impl Io {
         let _ = socket2::SockRef::from(&stream.socket()).set_linger(Some(Duration::ZERO));
     }
 }
+
+/// So much is copied in less time than a second piece takes.
+const JOINED_BYTES_MAX: usize = 2048;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use config::plan::Scheme;
 use tokio::net::TcpStream;
+use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, interval, sleep_until, timeout};
@@ -91,12 +92,9 @@ impl Worker {
         self.shared.drain.is_leaving()
     }
 
-    /// Returns when the proxy begins to leave. Cancel-safe.
-    pub(crate) async fn leaves(&self) {
-        let told = self.leaving.notified();
-        if !self.is_leaving() {
-            told.await;
-        }
+    /// Ready, and its task woken, when the proxy begins to leave.
+    pub(crate) fn leaving(&self) -> Notified<'_> {
+        self.leaving.notified()
     }
 
     /// How long an answer of ours may take to be taken.
@@ -166,38 +164,50 @@ async fn keep_house(worker: Rc<Worker>) {
     }
 }
 
-/// One connection, from its worker's first sight of it.
-async fn serve(incoming: Incoming, worker: Rc<Worker>) {
+/// One connection, from its worker's first sight of it. Not an async function, because those keep what they were
+/// called with for life.
+fn serve(incoming: Incoming, worker: Rc<Worker>) -> impl Future<Output = ()> {
+    // Boxed, because a TLS handshake is big and short.
+    let received = Box::pin(receive(incoming, worker.clone()));
+    async move {
+        let Some((mut client, live)) = received.await else { return };
+        match converse(&mut client, &worker).await {
+            Ended::Politely => linger(&client, &worker).await,
+            Ended::Abruptly => {}
+            Ended::Upgraded(origin) => {
+                let Client { io, inbound, .. } = client;
+                let limits = worker.snapshot().plan.limits;
+                let upgraded = Upgraded {
+                    client: io.into_stream(),
+                    client_early: inbound,
+                    origin: *origin,
+                    limits,
+                    live,
+                };
+                spawn_local(tunnel::run(upgraded, worker.clone()));
+            }
+        }
+    }
+}
+
+/// The client's end, once it speaks HTTP.
+async fn receive(incoming: Incoming, worker: Rc<Worker>) -> Option<(Client, Live)> {
     let Incoming { tcp, peer, listen, port, live } = incoming;
     let _ = tcp.set_nodelay(true);
-    let Ok(tcp) = TcpStream::from_std(tcp) else { return };
+    let tcp = TcpStream::from_std(tcp).ok()?;
     let snapshot = worker.snapshot();
-    // Removed by a reload while this waited for its worker.
-    let Some(listen) = snapshot.listen(listen) else { return };
+    // None if it was removed by a reload while this waited for its worker.
+    let listen = snapshot.listen(listen)?;
     let (stream, name) = match &listen.tls {
         None => (Stream::Plain(tcp), "http"),
-        Some(tls) => match handshake(tcp, tls, peer.ip(), snapshot.plan.timeouts.head).await {
-            Some(stream) => (stream, "https"),
-            None => return,
-        },
+        Some(tls) => (handshake(tcp, tls, peer.ip(), snapshot.plan.timeouts.head).await?, "https"),
     };
     let redirects = match listen.scheme {
         Scheme::RedirectToHttps { port } => Some(Redirect { port }),
         Scheme::Plain | Scheme::Tls(_) => None,
     };
     let end = ClientEnd::new(peer.ip(), name, port, snapshot.is_trusted(peer.ip()));
-    drop(snapshot);
-    let mut client = Box::new(Client::new(stream, end, redirects, &worker));
-    match converse(&mut client, &worker).await {
-        Ended::Politely => linger(&client, &worker).await,
-        Ended::Abruptly => {}
-        Ended::Upgraded(origin) => {
-            let Client { io, inbound, .. } = *client;
-            let limits = worker.snapshot().plan.limits;
-            let upgraded = Upgraded { client: io.into_stream(), client_early: inbound, origin, limits, live };
-            spawn_local(tunnel::run(upgraded, worker));
-        }
-    }
+    Some((Client::new(stream, end, redirects, &worker), live))
 }
 
 /// The TLS handshake, whole and in time.

@@ -316,6 +316,15 @@ fn print_line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
 
 /// A line as it came, but for white space around its value.
 fn copy_line(bytes: &[u8], line: &Line, out: &mut Vec<u8>) {
+    // Nearly every line has one blank in front of its value and none behind it, and is copied in one piece.
+    let (name_end, end) = (line.name.end(), line.value.end());
+    let whole = bytes.get(line.name.start as usize..end + 2);
+    if let Some(whole) = whole.filter(|whole| whole.ends_with(b"\r\n"))
+        && line.value.start as usize == name_end + 2
+        && bytes[name_end + 1] == b' '
+    {
+        return out.extend_from_slice(whole);
+    }
     out.extend_from_slice(line.name.of_bytes(bytes));
     out.extend_from_slice(b": ");
     out.extend_from_slice(line.value.of_bytes(bytes));

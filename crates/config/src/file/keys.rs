@@ -15,6 +15,7 @@ use super::hosts::{HostHeader, ListenAddress, Nameservers, Networks, NodeAddress
 use super::kinds::{
     Count, FilePath, Flag, LogPlace, Name, OrNone, SecretText, Size, SocketPlace, Time, Word,
 };
+use super::rebalance::REBALANCE;
 use super::upstream::NodeList;
 use crate::plan::{AccessLog, Balance, LogFormat, Sticky};
 
@@ -151,7 +152,7 @@ pub(crate) static UPSTREAM: Sub = Sub {
     shape: Shape::Named,
     section: &Section {
         doc: "A named pool of nodes.",
-        keys: &[&NODES, &UPSTREAM_APP, &STICKY, &BALANCE, &UPSTREAM_HOST, &UPSTREAM_TIMEOUTS],
+        keys: &[&NODES, &UPSTREAM_APP, &STICKY, &BALANCE, &REBALANCE, &UPSTREAM_HOST, &UPSTREAM_TIMEOUTS],
         later: &[],
     },
 };

@@ -12,6 +12,7 @@ use super::fields::{Fields, Given};
 use super::hosts::HostAndPort;
 use super::keys;
 use super::kinds::schema;
+use super::rebalance;
 use crate::plan::{NodeBounds, NodeHost, NodeSpec, Timeouts, Upstream};
 use crate::problem::{Problem, Problems};
 
@@ -33,9 +34,19 @@ pub(crate) fn read(fields: &Fields<'_>, timeouts: &Timeouts) -> Option<Upstream>
     };
     let sticky = fields.or_default(&keys::STICKY);
     let balance = fields.or_default(&keys::BALANCE);
+    let rebalance = rebalance::read(fields, &sticky, &balance);
     let host = fields.optional(&keys::UPSTREAM_HOST);
     named?;
-    Some(Upstream { name: fields.name.to_owned(), nodes: nodes?, app, sticky, balance, host, timeouts })
+    Some(Upstream {
+        name: fields.name.to_owned(),
+        nodes: nodes?,
+        app,
+        sticky,
+        balance,
+        rebalance,
+        host,
+        timeouts,
+    })
 }
 
 /// Where the nodes come from: they are listed, or they are an app's processes.
@@ -92,7 +103,7 @@ impl Kind for NodeList {
         for &element in &elements {
             let Some(node) = node(element) else { continue };
             match seen.get(&(node.host.clone(), node.port)) {
-                Some(first) => twice(element, &node.written, first, given.problems),
+                Some(first) => twice(element, &node, first, given.problems),
                 None => {
                     seen.insert((node.host.clone(), node.port), element.value.span());
                     nodes.push(node);
@@ -144,12 +155,17 @@ fn refuse_weight(fields: &Fields<'_>) {
     );
 }
 
-fn twice(element: Given<'_>, written: &str, first: &Range<usize>, problems: &Problems) {
-    problems.push(
+fn twice(element: Given<'_>, node: &NodeSpec, first: &Range<usize>, problems: &Problems) {
+    let written = &node.written;
+    let problem =
         Problem::error(element.value.span(), format!("\"{written}\" is a node of this upstream already"))
-            .related(first.clone(), "here it is first")
-            .hint("to give it a larger share of the load, write `{ address = \"…\", weight = 2 }`"),
-    );
+            .related(first.clone(), "here it is first");
+    problems.push(match node.host {
+        NodeHost::Service(_) => problem.hint("leave one of them out"),
+        NodeHost::Name(_) | NodeHost::Address(_) => {
+            problem.hint("to give it a larger share of the load, write `{ address = \"…\", weight = 2 }`")
+        }
+    });
 }
 
 /// Longest name of an upstream or an app.

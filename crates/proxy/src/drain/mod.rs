@@ -4,6 +4,7 @@
 pub(crate) mod schedule;
 pub(crate) mod node;
 pub(crate) mod polling;
+pub(crate) mod rebalance;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};

@@ -71,7 +71,7 @@ impl Download<'_> {
         if head.status() == 101 {
             let mut out = Vec::new();
             self.print_final(&head, &self.for_client(None), &mut out);
-            self.reply().begin(&out, b"", false, self.patience.body).await?;
+            self.reply().begin(out, b"", false, self.patience.body).await?;
             return Ok(Answered::Upgraded);
         }
         match std::mem::replace(&mut self.purpose, Purpose::Plain { session: None }) {
@@ -185,7 +185,7 @@ impl Download<'_> {
         let how = self.for_client(Some(body.len() as u64));
         let mut out = Vec::new();
         self.print_final(head, &how, &mut out);
-        self.reply().begin(&out, body, false, self.patience.body).await?;
+        self.reply().begin(out, body, false, self.patience.body).await?;
         Ok(self.whole(head, how.keep_alive))
     }
 
@@ -220,10 +220,10 @@ impl Download<'_> {
         }
         if reframed == Reframed::ToChunks {
             frame_chunk(content, &mut out);
-            self.request.reply.begin(&out, b"", false, self.patience.body).await?;
+            self.request.reply.begin(out, b"", false, self.patience.body).await?;
         } else {
             let is_unframed = reframed == Reframed::ToClose;
-            self.request.reply.begin(&out, content, is_unframed, self.patience.body).await?;
+            self.request.reply.begin(out, content, is_unframed, self.patience.body).await?;
         }
         self.origin.inbound.advance(walked.taken);
         let mut is_end = walked.is_end;
@@ -291,8 +291,8 @@ impl Download<'_> {
     ) -> Result<bool, Fault> {
         let buffers = &self.request.worker.buffers;
         buffers.give_back_if_empty(self.origin.inbound);
-        let read = self.origin.io.read(self.origin.inbound, buffers);
-        match self.request.reply.alarm.within(patience, read).await {
+        let Origin { io, inbound, .. } = &mut self.origin;
+        match self.request.reply.alarm.within(patience, |cx| io.poll_read(cx, inbound, buffers)).await {
             Some(Ok(0)) if walk.ends_at_close() => return Ok(true),
             Some(Ok(0) | Err(_)) => return Err(OriginFault::CutShort.into()),
             Some(Ok(_)) => {}

@@ -24,7 +24,7 @@ use crate::exchange::download::{Answered, Download, Origin};
 use crate::fault::{ClientFault, Fault, OriginFault};
 use crate::record::Record;
 use crate::registry::SessionUse;
-use crate::stream::{Io, Stream};
+use crate::stream::{Io, Stream, join};
 use crate::upstream::node::{InSession, Node};
 use crate::upstream::pool::Lease;
 
@@ -54,7 +54,7 @@ pub(crate) enum TunnelSession {
     /// It is the tunnel's own.
     Own { _counted: InSession, is_engine_io: bool },
     /// It is in the registry.
-    Registered { _counted: SessionUse, silence: Option<Duration> },
+    Registered { _counted: SessionUse },
 }
 
 /// The origin's half of a tunnel. Exists only after a 101 that answers the handshake.
@@ -65,6 +65,8 @@ pub(crate) struct OriginEnd {
     pub(crate) early: BytesMut,
     pub(crate) node: Arc<Node>,
     pub(crate) session: Option<TunnelSession>,
+    /// `pingInterval + pingTimeout` of that session, once it is known.
+    pub(crate) silence: Option<Duration>,
     /// Nothing moves for so long: it has been left.
     pub(crate) idle: Duration,
     pub(crate) client: IpAddr,
@@ -113,7 +115,9 @@ pub(crate) async fn run(
             }
             if keep_alive && body.is_done() { Exchanged::KeepAlive } else { Exchanged::Close }
         }
-        Answered::Upgraded => Exchanged::Upgraded(origin_end(lease, purpose, patience, record.client)),
+        Answered::Upgraded => {
+            Exchanged::Upgraded(Box::new(origin_end(lease, purpose, patience, record.client)))
+        }
     })
 }
 
@@ -138,6 +142,7 @@ async fn send_head(
     let mut head = Vec::new();
     forward::print_request(request.head, &how, &mut head);
     let (content, walked) = body.at_hand()?;
+    let content = join(&mut head, content);
     let sent = lease.io.write_all(&head, content, request.reply.alarm, plan.timeouts.body).await;
     body.pass(walked);
     match sent {
@@ -148,12 +153,12 @@ async fn send_head(
 }
 
 fn origin_end(lease: Lease, purpose: Purpose, patience: Patience, client: IpAddr) -> OriginEnd {
-    let session = match purpose {
-        Purpose::Plain { session } => session,
+    let (session, silence) = match purpose {
+        Purpose::Plain { session } => (session, None),
         Purpose::Session(Session { registered, silence, .. }) => {
-            Some(TunnelSession::Registered { _counted: registered, silence })
+            (Some(TunnelSession::Registered { _counted: registered }), silence)
         }
-        Purpose::Handshake { .. } => None,
+        Purpose::Handshake { .. } => (None, None),
     };
     let node = lease.in_flight.node().clone();
     OriginEnd {
@@ -161,6 +166,7 @@ fn origin_end(lease: Lease, purpose: Purpose, patience: Patience, client: IpAddr
         early: lease.inbound,
         node,
         session,
+        silence,
         idle: patience.tunnel,
         client,
     }
@@ -198,15 +204,14 @@ async fn upload(
         }
         Err(fault) => return fault,
     }
-    let mut gone = pin!(body.client_gone());
-    tokio::select! {
-        () = &mut gone => return ClientFault::Gone.into(),
-        () = alarm.after(patience.answer) => {}
-    }
-    if !progress.answered.get() {
+    let late = match alarm.within(patience.answer, |cx| body.poll_client_gone(cx)).await {
+        Some(()) => return ClientFault::Gone.into(),
+        None => !progress.answered.get(),
+    };
+    if late {
         return OriginFault::AnswerTimedOut.into();
     }
-    gone.await;
+    poll_fn(|cx| body.poll_client_gone(cx)).await;
     ClientFault::Gone.into()
 }
 

@@ -2,6 +2,7 @@
 //! told to stop between two of them.
 
 use std::io;
+use std::num::NonZeroU32;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
@@ -24,7 +25,7 @@ pub(super) struct Direction {
     /// The first frame may be an Engine.IO open packet.
     awaits_open: bool,
     /// What that packet told: how long the session can be silent, in milliseconds.
-    silence_ms: Option<u64>,
+    silence_ms: Option<NonZeroU32>,
     /// The source's own Close frame has been read: it says no more.
     has_said_close: bool,
     /// A message of the source was longer than it may be. Nothing of it beyond its last whole frame has passed.
@@ -101,7 +102,7 @@ impl Direction {
 
     /// How long the session can be silent, in milliseconds: told once, when its open packet has gone by.
     pub(super) fn take_silence_ms(&mut self) -> Option<u64> {
-        self.silence_ms.take()
+        self.silence_ms.take().map(|silence_ms| silence_ms.get().into())
     }
 
     /// Bytes written to the sink.
@@ -247,7 +248,7 @@ impl Direction {
     fn admit(&mut self, mut read: BytesMut) {
         if self.awaits_open && !read.is_empty() {
             self.awaits_open = false;
-            self.silence_ms = silence_in(&read);
+            self.silence_ms = silence_in(&read).and_then(NonZeroU32::new);
         }
         match &mut self.flow {
             Flow::All => self.follow(&mut read),
@@ -313,11 +314,11 @@ impl Direction {
 }
 
 /// What an Engine.IO open packet tells, when it is the first frame, uncompressed and here as a whole.
-fn silence_in(first: &[u8]) -> Option<u64> {
+fn silence_in(first: &[u8]) -> Option<u32> {
     const UNCOMPRESSED_TEXT: u8 = 0x81;
     let (&opcode, rest) = first.split_first()?;
     let open = read_open_packet(rest).filter(|_| opcode == UNCOMPRESSED_TEXT)?;
-    Some(open.silence_ms())
+    Some(u32::try_from(open.silence_ms()).unwrap_or(u32::MAX))
 }
 
 /// The first edge in `bytes` at which to stop, and where it is. Behind it the edges are not followed any more.

@@ -15,20 +15,20 @@
 pub(crate) mod bench;
 mod direction;
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::net::IpAddr;
-use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
 use config::limits::Limits;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 use wire::frame;
 
 use crate::bell::{Listening, Order, Reason};
 use crate::buffers::Buffers;
+use crate::clock::{Alarm, Clock};
 use crate::drain::Live;
 use crate::exchange::{OriginEnd, TunnelSession};
 use crate::record::{EndedBy, TunnelRecord};
@@ -46,22 +46,18 @@ pub(crate) struct Upgraded {
     pub(crate) live: Live,
 }
 
-/// Moves bytes until the tunnel ends, and records it.
-pub(crate) async fn run(upgraded: Upgraded, worker: Rc<Worker>) {
-    let mut tunnel = Tunnel::new(upgraded);
-    let mut timer = pin!(sleep_until(tunnel.wakes_at()));
-    let ended_by = poll_fn(|cx| tunnel.poll(cx, timer.as_mut(), &worker.buffers)).await;
-    worker.lines.tunnel(&TunnelRecord {
-        client: tunnel.client_address,
-        node: tunnel.bell.node().clone(),
-        lasted: tunnel.begun.elapsed(),
-        bytes_to_origin: tunnel.to_origin.bytes(),
-        bytes_to_client: tunnel.to_client.bytes(),
-        frames_to_origin: tunnel.to_origin.frames(),
-        frames_to_client: tunnel.to_client.frames(),
-        ended_by,
-        close_code: tunnel.close_code(ended_by),
-    });
+/// Moves bytes until the tunnel ends, and records it. Not an async function, because those keep what they were called
+/// with for life, and thousands of these live for hours.
+pub(crate) fn run(upgraded: Upgraded, worker: Rc<Worker>) -> impl Future<Output = ()> {
+    let mut tunnel = Tunnel::new(upgraded, &worker.clock);
+    async move {
+        let ended_by = poll_fn(|cx| {
+            worker.clock.tick();
+            tunnel.poll(cx, &worker.buffers)
+        })
+        .await;
+        worker.lines.tunnel(&tunnel.record(ended_by));
+    }
 }
 
 #[derive(Debug)]
@@ -75,19 +71,21 @@ struct Tunnel {
     /// Counts the session, and ends it with the tunnel.
     _session: Option<TunnelSession>,
     client_address: IpAddr,
+    alarm: Alarm,
     begun: Instant,
     last_moved: Instant,
     idle: Duration,
     /// Who sent the end first; the other may still have something to say.
     half_closed_by: Option<EndedBy>,
-    rate: Rate,
+    /// Boxed, because most tunnels have none.
+    rate: Option<Box<Rate>>,
     _live: Live,
 }
 
 /// How fast the client may speak.
 #[derive(Debug)]
 struct Rate {
-    /// Frames a second; 0 is no bound.
+    /// Frames a second.
     max: u32,
     second_begun: Instant,
     frames_before: u64,
@@ -99,16 +97,16 @@ impl Rate {
         if now.duration_since(self.second_begun) >= Duration::from_secs(1) {
             (self.second_begun, self.frames_before) = (now, frames);
         }
-        self.max > 0 && frames - self.frames_before > u64::from(self.max)
+        frames - self.frames_before > u64::from(self.max)
     }
 }
 
 /// How far the tunnel is on its way out.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 enum Stage {
     Open,
-    /// It goes when its slot comes.
-    Told(Order),
+    /// It goes when its slot comes. Boxed, because that is for the last minutes of a tunnel's hours.
+    Told(Box<Order>),
     /// Goodbye was said, or waits for a message to end; at the deadline it is not waited for any longer.
     Closing {
         reason: Reason,
@@ -117,7 +115,7 @@ enum Stage {
 }
 
 impl Tunnel {
-    fn new(upgraded: Upgraded) -> Self {
+    fn new(upgraded: Upgraded, clock: &Rc<Clock>) -> Self {
         let Upgraded { client, client_early, origin, limits, live } = upgraded;
         // Where nobody pings, the kernel finds out about an end that is gone without a word.
         for stream in [&client, &origin.stream] {
@@ -126,12 +124,11 @@ impl Tunnel {
             // If it cannot be set, the idle timeout finds out later.
             let _ = socket2::SockRef::from(&stream.socket()).set_tcp_keepalive(&keepalive);
         }
-        let (silence, awaits_open) = match &origin.session {
-            Some(TunnelSession::Registered { silence, .. }) => (*silence, false),
-            Some(TunnelSession::Own { is_engine_io, .. }) => (None, *is_engine_io),
-            None => (None, false),
+        let awaits_open = match &origin.session {
+            Some(TunnelSession::Own { is_engine_io, .. }) => *is_engine_io,
+            Some(TunnelSession::Registered { .. }) | None => false,
         };
-        let now = Instant::now();
+        let now = clock.now();
         let message_bytes_max = limits.message_bytes_max.unwrap_or(u64::MAX);
         Self {
             client,
@@ -145,36 +142,47 @@ impl Tunnel {
             bell: Listening::to(origin.node),
             _session: origin.session,
             client_address: origin.client,
+            alarm: Alarm::new(clock.clone()),
             begun: now,
             last_moved: now,
-            idle: silence.map_or(origin.idle, |silence| silence + SLACK),
+            idle: origin.silence.map_or(origin.idle, |silence| silence + SLACK),
             half_closed_by: None,
-            rate: Rate { max: limits.messages_per_second_max, second_begun: now, frames_before: 0 },
+            rate: Some(limits.messages_per_second_max)
+                .filter(|&max| max > 0)
+                .map(|max| Box::new(Rate { max, second_begun: now, frames_before: 0 })),
             _live: live,
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>, buffers: &Buffers) -> Poll<EndedBy> {
+    fn record(&self, ended_by: EndedBy) -> TunnelRecord {
+        TunnelRecord {
+            client: self.client_address,
+            node: self.bell.node().clone(),
+            lasted: self.alarm.now().duration_since(self.begun),
+            bytes_to_origin: self.to_origin.bytes(),
+            bytes_to_client: self.to_client.bytes(),
+            frames_to_origin: self.to_origin.frames(),
+            frames_to_client: self.to_client.frames(),
+            ended_by,
+            close_code: self.close_code(ended_by),
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, buffers: &Buffers) -> Poll<EndedBy> {
         loop {
             if let Some(order) = self.bell.poll_order(cx) {
                 self.obey(order);
                 // A turn that is there already is taken before another message passes.
-                self.time_has_come(Instant::now());
+                self.time_has_come(self.alarm.now());
             }
             if let Some(ended_by) = self.poll_moving(cx, buffers) {
                 return Poll::Ready(ended_by);
             }
-            // What moves only moves the deadline away, and the timer finds that out when it fires. What brings it nearer
-            // must be told to it.
-            if self.wakes_at() < timer.deadline() {
-                timer.as_mut().reset(self.wakes_at());
-            }
-            ready!(timer.as_mut().poll(cx));
-            if let Some(ended_by) = self.time_has_come(Instant::now()) {
+            ready!(self.alarm.poll_until(cx, self.wakes_at()));
+            if let Some(ended_by) = self.time_has_come(self.alarm.now()) {
                 self.flush_at_last(cx, buffers);
                 return Poll::Ready(ended_by);
             }
-            timer.as_mut().reset(self.wakes_at());
         }
     }
 
@@ -204,8 +212,9 @@ impl Tunnel {
             self.idle = Duration::from_millis(silence_ms) + SLACK;
         }
         if (self.to_origin.bytes(), self.to_client.bytes()) != before {
-            self.last_moved = Instant::now();
-            if self.rate.is_exceeded(self.to_origin.frames(), self.last_moved) {
+            self.last_moved = self.alarm.now();
+            let frames = self.to_origin.frames();
+            if self.rate.as_mut().is_some_and(|rate| rate.is_exceeded(frames, self.last_moved)) {
                 self.throw_out(Reason::TooFast);
             }
         }
@@ -232,7 +241,7 @@ impl Tunnel {
             self.to_client.say_farewell(frame::close_to_client(reason.code(), reason.words()), true);
             self.to_client.pass_nothing();
             self.to_origin.forget_sink();
-            self.stage = Stage::Closing { reason, until: Instant::now() + CLOSE_PATIENCE };
+            self.stage = Stage::Closing { reason, until: self.alarm.now() + CLOSE_PATIENCE };
         }
         self.to_client.forget_source();
         self.to_client.finish();
@@ -251,7 +260,7 @@ impl Tunnel {
     /// A drain's order, unless the tunnel is on its way already.
     fn obey(&mut self, order: Order) {
         if let Stage::Open | Stage::Told(_) = self.stage {
-            self.stage = Stage::Told(order);
+            self.stage = Stage::Told(Box::new(order));
         }
     }
 
@@ -264,20 +273,20 @@ impl Tunnel {
             self.to_origin.say_farewell(frame::close_to_origin(reason.code(), reason.words(), key), true);
             self.to_client.pass_nothing();
             self.to_origin.pass_nothing();
-            self.stage = Stage::Closing { reason, until: Instant::now() + CLOSE_PATIENCE };
+            self.stage = Stage::Closing { reason, until: self.alarm.now() + CLOSE_PATIENCE };
         }
     }
 
     fn half_close(&mut self, by: EndedBy) {
         if self.half_closed_by.is_none() {
             self.half_closed_by = Some(by);
-            self.last_moved = Instant::now();
+            self.last_moved = self.alarm.now();
         }
     }
 
     fn ended_by(&self) -> EndedBy {
-        match self.stage {
-            Stage::Closing { reason, .. } => EndedBy::Us(reason),
+        match &self.stage {
+            Stage::Closing { reason, .. } => EndedBy::Us(*reason),
             Stage::Open | Stage::Told(_) => self.half_closed_by.unwrap_or(EndedBy::Client),
         }
     }
@@ -295,17 +304,18 @@ impl Tunnel {
     fn wakes_at(&self) -> Instant {
         let patience = if self.half_closed_by.is_some() { self.idle.min(HALF_CLOSED) } else { self.idle };
         let idle = self.last_moved + patience;
-        match self.stage {
+        match &self.stage {
             Stage::Open => idle,
             Stage::Told(order) => idle.min(order.at),
-            Stage::Closing { until, .. } => idle.min(until),
+            Stage::Closing { until, .. } => idle.min(*until),
         }
     }
 
     /// Does what is due. Says who ended the tunnel, if its time is up.
     fn time_has_come(&mut self, now: Instant) -> Option<EndedBy> {
-        match self.stage {
+        match &self.stage {
             Stage::Told(order) if now >= order.at => {
+                let order = **order;
                 if order.reason == Reason::Restart && !self.bell.node().is_draining() {
                     self.stage = Stage::Open;
                     self.bell.listen_again();
@@ -314,7 +324,7 @@ impl Tunnel {
                 }
                 None
             }
-            Stage::Closing { reason, until } if now >= until => {
+            &Stage::Closing { reason, until } if now >= until => {
                 // What a message's end was waited for is said at a frame's, or not at all.
                 self.to_client.say_farewell(frame::close_to_client(reason.code(), reason.words()), true);
                 let key = fastrand::u32(..).to_be_bytes();
@@ -346,7 +356,7 @@ impl Tunnel {
 /// back together.
 fn grow_old(now: Instant, age: Duration) -> Stage {
     let at = now + age.mul_f64(1.0 - 0.1 * fastrand::f64());
-    Stage::Told(Order { at, until: at + CLOSE_PATIENCE, reason: Reason::TooOld })
+    Stage::Told(Box::new(Order { at, until: at + CLOSE_PATIENCE, reason: Reason::TooOld }))
 }
 
 /// The network's share of a silence.

@@ -2,7 +2,7 @@
 //! nowhere else.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use config::roster::{NodeAddress, RosterNode};
 use tokio::time::Instant;
@@ -17,6 +17,8 @@ use crate::bell::Bells;
 pub(crate) struct Node {
     pub(crate) upstream: String,
     pub(crate) roster: RosterNode,
+    /// Its part of a line of the access log, printed by the first line.
+    pub(crate) in_log: OnceLock<Box<[u8]>>,
     pub(crate) tag: Tag,
     /// A [`State`], in one word so that reading it costs a request nothing.
     state: AtomicU32,
@@ -87,6 +89,7 @@ impl Node {
             seed: seed_of(&roster),
             latency: Latency::new(Instant::now()),
             ramp: AtomicU32::new(RAMP_STEPS),
+            in_log: OnceLock::new(),
             cause: Mutex::new(("no failure yet", Instant::now())),
             tunnels: Bells::default(),
             in_flight: AtomicUsize::new(0),

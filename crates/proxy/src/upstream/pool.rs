@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,8 +26,29 @@ pub(crate) struct Lease {
 /// The idle connections.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    idle: RefCell<HashMap<*const Node, Vec<Idle>>>,
+    idle: RefCell<HashMap<*const Node, Vec<Idle>, BuildHasherDefault<ByAddress>>>,
     idle_max: Cell<usize>,
+}
+
+/// Hashes an address by one multiplication: nobody but the allocator chooses it.
+#[derive(Debug, Default)]
+struct ByAddress(u64);
+
+impl Hasher for ByAddress {
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_usize(byte.into());
+        }
+    }
+
+    fn write_usize(&mut self, address: usize) {
+        // 2^64 divided by the golden ratio. The table takes its index from the low bits, the good ones are the high.
+        self.0 = (self.0 ^ address as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 #[derive(Debug)]

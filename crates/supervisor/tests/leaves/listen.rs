@@ -190,7 +190,7 @@ async fn a_helper_is_left_alone_and_a_successor_is_not() {
         if (process.env.HELPER) { b.listen(MMM, '127.0.0.1') } else { a.listen(NNN, again) }";
     let listen = other.put_into(&written.put_into(helper, "NNN"), "MMM");
     let stand = Stand::new();
-    // As its only process would be, a helper of instance 1 would be moved.
+    // In instance 1 a second port of the same process would be moved.
     let process = stand.start_at(redirected(&listen), 1).await.unwrap();
     is_ready(&process).await;
     stand.line_with(&format!("listens 127.0.0.1 {}", other.lease.port())).await;

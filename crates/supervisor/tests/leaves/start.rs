@@ -11,6 +11,7 @@ use crate::support::{Stand, app, port, sh};
 #[tokio::test]
 async fn it_knows_who_it_is_and_where_to_listen() {
     let stand = Stand::new();
+    // Without a redirect nothing is loaded into it, and it has a channel only if that is used.
     let script = "echo $PORT $HOST $NODE_APP_INSTANCE $INSTANCE_ID; pwd; read x; echo $NODE_OPTIONS$NODE_CHANNEL_FD end";
     let process = stand.start_at(sh(script), 7).await.unwrap();
     assert_eq!(process.ended().await, Ending::Code(0));
@@ -77,15 +78,20 @@ async fn what_is_wrong_is_said_in_words() {
 #[tokio::test]
 async fn only_root_starts_it_as_somebody_else() {
     let stand = Stand::new();
-    let wanted = App { user: Some("65534".into()), ..sh("id -u; id -g; touch $TIDELOCK_TEST_FILE") };
+    let wanted =
+        App { user: Some("65534".into()), ..sh("exec 2>&1; id -u; id -g; id -G; touch own && echo wrote") };
     if !rustix::process::geteuid().is_root() {
         let problem = stand.start_at(wanted, 0).await.expect_err("it cannot be started").to_string();
         assert!(problem.contains("only root may"), "{problem}");
         return;
     }
     let process = stand.start(wanted).await;
-    process.ended().await;
-    assert_eq!(stand.lines(2).await[0], "65534");
+    assert_eq!(process.ended().await, Ending::Code(1));
+    // Neither root's groups nor root's rights are left to it.
+    let lines = stand.lines(4).await;
+    assert_eq!(lines[0], "65534");
+    assert_eq!(lines[1], lines[2]);
+    assert!(lines[3].contains("Permission denied"), "{lines:?}");
     stand.is_empty().await;
 }
 

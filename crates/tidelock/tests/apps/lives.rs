@@ -2,9 +2,10 @@
 
 use testkit::clients::{ClientPlan, Clients, Mode};
 use testkit::load::Load;
-use testkit::process::Signal;
+use testkit::process::{Process, Signal};
 use testkit::raw::get;
 use testkit::tidelock::Tidelock;
+use tokio::process::Command;
 
 use crate::{TIDELOCK, app, file_of, node, pid, ready, until, until_nothing_is_left_of, verb};
 
@@ -98,6 +99,27 @@ async fn apps_are_stopped_started_restarted_and_scaled() {
     tidelock.process().signal(Signal::TERM);
     assert!(tidelock.process().exit().await.success());
     until_nothing_is_left_of(tidelock.directory()).await;
+}
+
+#[tokio::test]
+async fn logs_go_on_with_what_is_written() {
+    let app = r#"["node", "-e", "require('http').createServer((q, a) => { console.error('asked for ' + q.url); a.end() }).listen(3000)"]"#;
+    let tidelock = Tidelock::start(TIDELOCK, &file_of(app, "")).await;
+    get(tidelock.address(), "/before").await;
+    let follow = |arguments: &[&str]| {
+        let mut command = Command::new(TIDELOCK);
+        command.args(["logs", "-f"]).args(arguments).env("XDG_RUNTIME_DIR", tidelock.directory());
+        Process::spawn("logs", command)
+    };
+    let (of_all, in_json) = (follow(&[]), follow(&["--json", "chat/0"]));
+    of_all.wait_for_line(|line| line.ends_with(" chat/0 | asked for /before")).await;
+    in_json.wait_for_line(|line| line.contains("asked for /before")).await;
+    get(tidelock.address(), "/after").await;
+    of_all.wait_for_line(|line| line.ends_with(" chat/0 | asked for /after")).await;
+    let line = in_json.wait_for_line(|line| line.contains("asked for /after")).await;
+    let line: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+    let parts = ["app", "instance", "stream", "line"].map(|part| line[part].to_string());
+    assert_eq!(parts, ["\"chat\"", "0", "\"stderr\"", "\"asked for /after\""]);
 }
 
 #[tokio::test]

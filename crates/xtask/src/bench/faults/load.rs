@@ -49,7 +49,8 @@ pub(crate) struct Tally {
     pub(crate) posts: usize,
     pub(crate) lost_gets: usize,
     pub(crate) lost_posts: usize,
-    /// Lost GETs whose answer had not begun, and lost POSTs that no node ever got: they could have been sent again.
+    /// Lost GETs whose answer had not begun, and lost POSTs that came after the fault and that no node ever got: they
+    /// could have been sent again.
     pub(crate) needlessly: usize,
     pub(crate) slow: usize,
     pub(crate) max: Duration,
@@ -91,10 +92,11 @@ impl Load {
 }
 
 impl Tally {
-    pub(crate) fn of(samples: &[Sample], reached: &Reached) -> Self {
+    /// What was lost before `fault` may have been on its way to a node.
+    pub(crate) fn of(samples: &[Sample], reached: &Reached, fault: Instant) -> Self {
         let mut tally =
             Self { twice: reached.posts.values().filter(|&&times| times > 1).count(), ..Self::default() };
-        for Sample { id, is_post, took, end, .. } in samples {
+        for Sample { id, is_post, begun, took, end } in samples {
             *if *is_post { &mut tally.posts } else { &mut tally.gets } += 1;
             tally.max = tally.max.max(*took);
             tally.slow += usize::from(*took > SLOW);
@@ -106,7 +108,8 @@ impl Tally {
                 End::Torn => tally.torn += 1,
                 End::Lost(why) => {
                     *if *is_post { &mut tally.lost_posts } else { &mut tally.lost_gets } += 1;
-                    tally.needlessly += usize::from(!is_post || !reached.posts.contains_key(id));
+                    let is_unsent = *begun > fault && !reached.posts.contains_key(id);
+                    tally.needlessly += usize::from(!is_post || is_unsent);
                     *tally.why.entry(why.clone()).or_default() += 1;
                 }
                 End::Cut(how) => {
@@ -232,11 +235,12 @@ mod tests {
 
     #[test]
     fn a_tally_tells_what_was_lost_from_what_was_done_twice() {
+        let fault = Instant::now();
         let lost = || End::Lost("502".to_owned());
         let sample = |id: &str, is_post, ms, end| Sample {
             id: id.to_owned(),
             is_post,
-            begun: Instant::now(),
+            begun: fault + Duration::from_millis(1),
             took: Duration::from_millis(ms),
             end,
         };
@@ -246,18 +250,19 @@ mod tests {
             sample("0-2", false, 20, lost()),
             sample("0-3", true, 7, lost()),
             sample("0-5", true, 7, lost()),
+            Sample { begun: fault, ..sample("0-9", true, 7, lost()) },
             sample("0-4", false, 7, End::Cut("reset")),
             sample("0-7", true, 7, End::Torn),
         ];
         let posts = [("0-1", 2), ("0-3", 1), ("0-7", 1)].map(|(id, times)| (id.to_owned(), times));
-        let tally = Tally::of(&samples, &Reached { posts: posts.into(), resets: 0 });
-        let why = BTreeMap::from([("502".to_owned(), 3), ("reset in the middle".to_owned(), 1)]);
+        let tally = Tally::of(&samples, &Reached { posts: posts.into(), resets: 0 }, fault);
+        let why = BTreeMap::from([("502".to_owned(), 4), ("reset in the middle".to_owned(), 1)]);
         let millis = Duration::from_millis;
         let wanted = Tally {
             gets: 3,
-            posts: 4,
+            posts: 5,
             lost_gets: 2,
-            lost_posts: 2,
+            lost_posts: 3,
             needlessly: 2,
             slow: 1,
             max: millis(950),

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 use testkit::process::{Mark, Process, Signal};
 use tokio::process::Command;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::run::root;
 
@@ -60,13 +60,13 @@ impl Origin {
         self.address
     }
 
-    /// SIGKILL.
-    pub(crate) async fn kill(&mut self) {
-        let Some(mut process) = self.process.take() else { return };
+    /// SIGKILL; returns when it was dead.
+    pub(crate) async fn kill(&mut self) -> Instant {
+        let Some(mut process) = self.process.take() else { return Instant::now() };
         process.kill().await;
-        // Its last words are still in the pipe.
-        sleep(Duration::from_millis(20)).await;
-        self.said.extend(process.lines_since(Mark::default()));
+        let dead = Instant::now();
+        self.said.extend(last_words(&process).await);
+        dead
     }
 
     /// Starts it again where it was, and returns when it listens.
@@ -101,6 +101,19 @@ impl Origin {
                 _ => {}
             }
         }
+    }
+}
+
+/// All that a process said that is dead: some of it may still be in the pipe.
+async fn last_words(process: &Process) -> Vec<String> {
+    let mut lines = process.lines_since(Mark::default());
+    loop {
+        sleep(Duration::from_millis(50)).await;
+        let more = process.lines_since(Mark::default());
+        if more.len() == lines.len() {
+            return lines;
+        }
+        lines = more;
     }
 }
 

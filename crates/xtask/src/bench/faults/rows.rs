@@ -39,6 +39,8 @@ pub(crate) struct Seen {
     pub(crate) processes: Option<(usize, usize)>,
     /// Whether the proxy ended well, and when.
     pub(crate) ended: Option<Duration>,
+    /// When the nodes were dead that the fault kills.
+    dead: Option<Instant>,
 }
 
 /// How long after its return a node was asked again, or a client was answered again.
@@ -97,7 +99,7 @@ impl Fault {
         match self {
             Self::Kill => "none lost needlessly; back within 1 s; at most 130 ms",
             Self::KillClosing => "none lost needlessly; no pause: at most 130 ms",
-            Self::Hang => "none lost needlessly; GETs at most 1.2 s; at most 3 slow",
+            Self::Hang => "none lost needlessly; GETs at most 1.2 s; at most 2 slow",
             Self::BothDown => {
                 "first success within 0.2 s of the return; what is lost is told when to come again"
             }
@@ -144,7 +146,7 @@ impl Fault {
             Self::KillClosing => ask(tally.max <= QUICK, format!("max {} ms", tally.max.as_millis())),
             Self::Hang => {
                 ask(tally.max_get <= TRY, format!("a GET took {} ms", tally.max_get.as_millis()));
-                ask(tally.slow <= 3, format!("{} slow", tally.slow));
+                ask(tally.slow <= 2, format!("{} slow", tally.slow));
             }
             Self::BothDown => ask(within(seen.back, 200), "first success too late".to_owned()),
             Self::SlowStart => ask(tally.slow < 5, format!("{} slow", tally.slow)),
@@ -201,7 +203,7 @@ impl Fault {
         let mut reached = Reached::default();
         stage.nodes.iter().for_each(|node| node.tell(&mut reached));
         seen.resets = reached.resets;
-        seen.tally = Tally::of(&samples, &reached);
+        seen.tally = Tally::of(&samples, &reached, seen.dead.unwrap_or_else(Instant::now));
         Ok(seen)
     }
 
@@ -227,7 +229,7 @@ impl Stage {
         let [first, second] = &mut self.nodes;
         match fault {
             Fault::Kill | Fault::KillClosing => {
-                first.kill().await;
+                seen.dead = Some(first.kill().await);
                 sleep(Duration::from_secs(1)).await;
                 first.start_again(manner).await?;
                 seen.back = Some(Back::of(first).await);
@@ -238,7 +240,8 @@ impl Stage {
                 sleep(AFTER).await;
             }
             Fault::BothDown => {
-                tokio::join!(first.kill(), second.kill());
+                let (one, other) = tokio::join!(first.kill(), second.kill());
+                seen.dead = Some(one.max(other));
                 sleep(Duration::from_secs(2)).await;
                 let (one, other) = tokio::join!(first.start_again(manner), second.start_again(manner));
                 one.and(other)?;
@@ -248,7 +251,7 @@ impl Stage {
                 sleep(AFTER).await;
             }
             Fault::SlowStart => {
-                first.kill().await;
+                seen.dead = Some(first.kill().await);
                 sleep(Duration::from_secs(1)).await;
                 first.start_again(Manner { slow_for_ms: 3000, slow_ms: 1000, ..manner }).await?;
                 sleep(Duration::from_secs(4)).await;
@@ -270,7 +273,7 @@ impl Stage {
                 seen.ended = ended.filter(std::process::ExitStatus::success).map(|_| begun.elapsed());
             }
             Fault::KillSockets => {
-                first.kill().await;
+                seen.dead = Some(first.kill().await);
                 sleep(AFTER * 2).await;
             }
         }
@@ -310,6 +313,7 @@ impl Seen {
             back: self.back.max(other.back),
             sockets: either(self.sockets, other.sockets),
             processes: self.processes.max(other.processes),
+            dead: None,
             // One round in which it did not end is enough.
             ended: self.ended.and_then(|one| other.ended.map(|two| one.max(two))),
         }

@@ -285,7 +285,20 @@ impl UpstreamChange {
     fn parts(&self) -> impl Iterator<Item = (&'static str, bool)> {
         let Changed { old, new } = &self.upstream;
         // The name is what they were matched by.
-        let Upstream { name: _, nodes: _, app, sticky, balance, rebalance, host, timeouts } = &**old;
+        let Upstream {
+            name: _,
+            nodes: _,
+            app,
+            sticky,
+            balance,
+            rebalance,
+            host,
+            timeouts,
+            try_timeout,
+            health,
+            outliers,
+            admission,
+        } = &**old;
         [
             ("app", *app != new.app),
             ("sticky", *sticky != new.sticky),
@@ -293,6 +306,10 @@ impl UpstreamChange {
             ("rebalance", *rebalance != new.rebalance),
             ("host", *host != new.host),
             ("timeouts", *timeouts != new.timeouts),
+            ("try_timeout", *try_timeout != new.try_timeout),
+            ("health", *health != new.health),
+            ("outliers", *outliers != new.outliers),
+            ("admission", *admission != new.admission),
         ]
         .into_iter()
     }

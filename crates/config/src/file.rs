@@ -16,6 +16,7 @@ use crate::problem::{Problem, Problems, Report, Severity};
 mod app;
 mod app_keys;
 mod app_kinds;
+mod care;
 mod choices;
 pub(crate) mod declared;
 mod drain;

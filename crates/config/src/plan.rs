@@ -13,6 +13,10 @@ use ipnet::IpNet;
 use crate::app::App;
 use crate::limits::Limits;
 
+mod care;
+
+pub use care::{Admission, Health, Outliers, Probe};
+
 /// Everything `upstreams.toml` says, checked as a whole.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
@@ -124,6 +128,15 @@ pub struct Upstream {
     pub host: Option<String>,
     /// The plan's own, with what this upstream says otherwise.
     pub timeouts: Timeouts,
+    /// A GET, HEAD or OPTIONS without a session whose node has not begun to answer by then is asked of another node
+    /// (default none, 10 ms to 1 h).
+    pub try_timeout: Option<Duration>,
+    /// How it is seen that nodes are well.
+    pub health: Health,
+    /// What is held against a node.
+    pub outliers: Outliers,
+    /// How a crowd is kept from overrunning the nodes.
+    pub admission: Admission,
 }
 
 /// One entry of an upstream's `nodes`. A name with several addresses becomes several nodes.

@@ -146,6 +146,8 @@ fn unsaid(schema: &Json, values: &[&Json], path: &str) -> Vec<String> {
 fn uncommented() -> String {
     let lines: Vec<String> = full()
         .lines()
+        // Without an "http" probe there is no status to speak of.
+        .map(|line| if line == "probe = \"none\"" { "probe = \"http\"" } else { line })
         .map(|line| match line.strip_prefix('#') {
             Some(key) if key.starts_with(|first: char| first.is_ascii_lowercase() || first == '[') => {
                 key.to_owned()

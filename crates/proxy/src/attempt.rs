@@ -1,24 +1,27 @@
 //! One request, one node after another until one has answered. Which node, which connection, and whether to try
 //! again are decided here; what happens on the connection is in `exchange`.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::{Instant, sleep};
 use wire::engineio::CloseScan;
 use wire::request::{Method, RequestBody, RequestHead};
 
-use crate::balance::Unpicked;
 use crate::conversation::Exchanged;
 use crate::ends::{BodySource, ReplySink};
 use crate::exchange::{self, Purpose, Session, TunnelSession};
-use crate::fault::{Fault, OriginFault, OurFault, Retry};
+use crate::fault::{ClientFault, Fault, OriginFault, OurFault, Retry};
+use crate::gate::Overrun;
 use crate::record::{self, Record};
 use crate::registry::{Address, Begun, SessionUse, Use};
 use crate::reply;
 use crate::shared::Snapshot;
 use crate::sticky::{InPlace, Opening, Place, Wish};
 use crate::upstream::connect::connect;
-use crate::upstream::node::{InSession, Node, Observed};
+use crate::upstream::health::vitals::{Change, Observed};
+use crate::upstream::node::{InSession, Node};
 use crate::upstream::pool::Lease;
 use crate::upstream::{Asked, Upstream};
 use crate::worker::Worker;
@@ -31,6 +34,8 @@ pub(crate) struct Request<'a> {
     pub(crate) upstream: &'a Upstream,
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) worker: &'a Worker,
+    /// How soon the answer must begin while there is another node to ask.
+    pub(crate) answer_within: Option<Duration>,
 }
 
 impl Request<'_> {
@@ -47,69 +52,151 @@ pub(crate) async fn until_answered(
     body: &mut BodySource<'_>,
     record: &mut Record,
 ) -> Result<Exchanged, Fault> {
+    request.upstream.budget.count(request.worker.slot);
     match place {
         Place::Session(in_place) => at_its_node(request, in_place, body, record).await,
-        Place::NewSession(opening, wish) => anywhere(request, Some(opening), wish, body, record).await,
-        Place::Anywhere(wish) => anywhere(request, None, wish, body, record).await,
+        Place::NewSession(opening, wish) => {
+            anywhere(request, Seeks { opening: Some(opening), wish }, body, record).await
+        }
+        Place::Anywhere(wish) => anywhere(request, Seeks { opening: None, wish }, body, record).await,
         Place::Nowhere => Err(OurFault::SessionUnknown.into()),
     }
 }
 
-/// A request that any node may answer, and that may begin a session there.
-async fn anywhere(
-    request: &Request<'_>,
+/// What a request without a session wants.
+#[derive(Debug, Clone, Copy)]
+struct Seeks {
+    /// A session begins with it.
     opening: Option<Opening>,
     wish: Wish,
+}
+
+/// A request that any node may answer, and that may begin a session there. While all are full, or none can be reached,
+/// it waits for as long as the upstream says.
+async fn anywhere(
+    request: &Request<'_>,
+    seeks: Seeks,
     body: &mut BodySource<'_>,
     record: &mut Record,
 ) -> Result<Exchanged, Fault> {
-    if opening.is_some() {
+    if seeks.opening.is_some() {
         record.sticky = record::Sticky::Handshake;
     }
+    let begun = request.reply.alarm.now();
+    loop {
+        let fault = match at_any(request, seeks, body, record).await {
+            Ok(exchanged) => return Ok(exchanged),
+            Err(fault) => fault,
+        };
+        let admission = &request.upstream.plan.admission;
+        let (patience, pause) = match fault {
+            Fault::Ours(OurFault::AllFull) => (admission.full_wait, FULL_PAUSE),
+            Fault::Ours(OurFault::NoNode) => (admission.down_wait, DOWN_PAUSE),
+            fault if fault.retry() == Retry::NothingSent => (admission.down_wait, DOWN_PAUSE),
+            fault => return Err(fault),
+        };
+        if request.reply.alarm.now() + pause > begun + patience || request.worker.is_leaving() {
+            return Err(fault);
+        }
+        Box::pin(while_wanted(request, body, sleep(pause))).await?;
+    }
+}
+
+/// Asks one node after the other, each once.
+async fn at_any(
+    request: &Request<'_>,
+    seeks: Seeks,
+    body: &mut BodySource<'_>,
+    record: &mut Record,
+) -> Result<Exchanged, Fault> {
+    let plan = &request.upstream.plan;
+    let attempts_max = request.snapshot.plan.limits.attempts_max;
     let mut tried = Vec::new();
     let mut fault = Fault::from(OurFault::NoNode);
     // A connection that died in the pool says nothing of its node, and costs none of the attempts; but not for ever.
     let mut stale = 0;
-    while tried.len() < request.snapshot.plan.limits.attempts_max && stale < STALE_MAX {
-        let (index, in_session) = match choose(request, opening.is_some(), wish, &tried) {
+    while tried.len() < attempts_max && stale < STALE_MAX {
+        let (index, in_session) = match choose(request, seeks, &tried, body).await {
             Ok(chosen) => chosen,
-            Err(unpicked) if tried.is_empty() => return Err(unpicked.into()),
+            Err(unchosen) if tried.is_empty() || matches!(unchosen, Fault::Client(_)) => {
+                return Err(unchosen);
+            }
             Err(_) => break,
         };
-        if let Some(sticky) = wish.decided(index) {
+        if let Some(sticky) = seeks.wish.decided(index) {
             record.sticky = sticky;
         }
+        // What was never sent, or only to a connection that was dead, is no second try.
+        let is_second_try = fault.retry() == Retry::IfSafe && !is_stale(fault);
+        if is_second_try && !request.upstream.budget.allows(plan.admission.retry_percent) {
+            return Err(fault);
+        }
         let node = &request.upstream.nodes[index];
-        let purpose = purpose_of(opening, in_session);
-        fault = match one(request, To { node, fresh: stale > 0 }, purpose, body, record).await {
+        let may_move = || {
+            request.is_repeatable()
+                && tried.len() + 1 < attempts_max
+                && request.upstream.has_another(index, &tried)
+        };
+        let hurried = Request { answer_within: plan.try_timeout.filter(|_| may_move()), ..*request };
+        let purpose = purpose_of(seeks.opening, in_session);
+        fault = match one(&hurried, To { node, fresh: stale > 0 }, purpose, body, record).await {
             Ok(exchanged) => return Ok(exchanged),
             Err(fault) => fault,
         };
         if !may_repeat(request, fault) {
             return Err(fault);
         }
-        match fault {
-            Fault::Origin(OriginFault::ClosedUnanswered { reused: true }) => stale += 1,
-            _ => tried.push(index),
+        if is_stale(fault) {
+            stale += 1;
+        } else {
+            tried.push(index);
         }
     }
     Err(fault)
 }
 
-/// A node that was not tried, and the session's place on it if it begins one.
-fn choose(
+/// A node that was not tried, and the session's place on it if it begins one; that may have to wait for its turn.
+async fn choose(
     request: &Request<'_>,
-    begins_session: bool,
-    wish: Wish,
+    seeks: Seeks,
     tried: &[usize],
-) -> Result<(usize, Option<InSession>), Unpicked> {
+    body: &mut BodySource<'_>,
+) -> Result<(usize, Option<InSession>), Fault> {
     let upstream = request.upstream;
-    let asked = Asked { wish, tried, now: request.reply.alarm.now() };
-    if begins_session {
-        return upstream.claim_session(asked).map(|(index, in_session)| (index, Some(in_session)));
+    let asked = Asked { wish: seeks.wish, tried, now: request.reply.alarm.now() };
+    if seeks.opening.is_none() {
+        let cursor = request.worker.cursors.of(upstream.number);
+        return Ok((upstream.choose(asked, cursor)?, None));
     }
-    let cursor = request.worker.cursors.of(upstream.number);
-    upstream.choose(asked, cursor).map(|index| (index, None))
+    let claimed = match upstream.plan.admission.handshake_rate {
+        None => upstream.claim_session(asked),
+        Some(rate) => Box::pin(while_wanted(request, body, upstream.claim_in_turn(asked, rate)))
+            .await?
+            .map_err(|Overrun| OurFault::Overrun)?,
+    };
+    let (index, in_session) = claimed?;
+    Ok((index, Some(in_session)))
+}
+
+/// What `wait` gives, unless the client leaves first, or the proxy begins to. Boxed by its callers: few requests wait,
+/// and all would carry it.
+async fn while_wanted<T>(
+    request: &Request<'_>,
+    body: &mut BodySource<'_>,
+    wait: impl Future<Output = T>,
+) -> Result<T, Fault> {
+    let leaving = request.worker.leaving();
+    let left = async {
+        if !request.worker.is_leaving() {
+            leaving.await;
+        }
+    };
+    tokio::select! {
+        biased;
+        waited = wait => Ok(waited),
+        () = poll_fn(|cx| body.poll_client_gone(cx)) => Err(ClientFault::Gone.into()),
+        () = left => Err(OurFault::Leaving.into()),
+    }
 }
 
 fn purpose_of(opening: Option<Opening>, in_session: Option<InSession>) -> Purpose {
@@ -227,21 +314,61 @@ async fn one(
     let node = to.node;
     record.node = Some(node.clone());
     record.attempts += 1;
+    let tally = Tally::begin(request, &purpose);
     let outcome = match lease(request, to).await {
         Ok(lease) => exchange::run(request, lease, purpose, body, record).await,
         Err(fault) => Err(fault),
     };
+    let outliers = &request.upstream.plan.outliers;
     let observed = match &outcome {
+        Ok(_) if record.status >= 500 && outliers.errors > 0 => Some(Observed::AnsweredBadly),
         Ok(_) => Some(Observed::Answered),
         Err(fault) => observation(*fault),
     };
-    if let Some(observed) = observed
-        && node.observe(observed)
-    {
-        request.worker.shared.fallen.tell(node);
-        request.worker.pool.forget(node);
+    if let Some(tally) = tally {
+        tally.end(node, &outcome, record);
+    }
+    match observed.map(|observed| node.observe(observed)) {
+        Some(Change::Fell) => {
+            request.worker.shared.fallen.tell(node);
+            request.worker.pool.forget(node);
+        }
+        Some(Change::Suspected) => request.worker.shared.fallen.tell(node),
+        _ => {}
     }
     outcome
+}
+
+/// Counts an exchange for those who look for outliers, if anybody does.
+struct Tally {
+    begun: Instant,
+    slot: usize,
+}
+
+impl Tally {
+    /// Polls are not counted: how long they take is their session's affair.
+    fn begin(request: &Request<'_>, purpose: &Purpose) -> Option<Self> {
+        let outliers = &request.upstream.plan.outliers;
+        let is_wanted = (outliers.error_percent > 0 || outliers.latency_factor > 0)
+            && !matches!(purpose, Purpose::Session(_));
+        is_wanted.then(|| Self { begun: request.reply.alarm.now(), slot: request.worker.slot })
+    }
+
+    fn end(self, node: &Node, outcome: &Result<Exchanged, Fault>, record: &Record) {
+        match outcome {
+            Ok(_) if record.status >= 500 => node.tallies.failed(self.slot),
+            Ok(Exchanged::Upgraded(_)) => {}
+            Ok(_) => {
+                let answered = record.answered_after.map(|after| record.begun + after);
+                let after = answered.map(|at| at.saturating_duration_since(self.begun));
+                node.tallies.answered(self.slot, after.unwrap_or_default());
+            }
+            // What died in the pool says nothing of the node.
+            Err(Fault::Origin(OriginFault::ClosedUnanswered { reused: true })) => {}
+            Err(Fault::Origin(_)) => node.tallies.failed(self.slot),
+            Err(Fault::Client(_) | Fault::Ours(_)) => {}
+        }
+    }
 }
 
 /// A connection to a node: an idle one, or a new one.
@@ -264,6 +391,11 @@ fn may_repeat(request: &Request<'_>, fault: Fault) -> bool {
     }
 }
 
+/// Whether an idle connection turned out to be dead, which says nothing of its node.
+fn is_stale(fault: Fault) -> bool {
+    fault == Fault::Origin(OriginFault::ClosedUnanswered { reused: true })
+}
+
 /// What a fault says of the node, if it says anything.
 fn observation(fault: Fault) -> Option<Observed> {
     match fault {
@@ -284,14 +416,21 @@ fn observation(fault: Fault) -> Option<Observed> {
 }
 
 /// How long an answer is waited for: a poll of a session for as long as the session can be silent.
-pub(crate) fn answer_patience(answer: Duration, purpose: &Purpose) -> Duration {
+pub(crate) fn answer_patience(request: &Request<'_>, purpose: &Purpose) -> Duration {
+    let answer = request.upstream.plan.timeouts.answer;
     match purpose {
         Purpose::Session(session) => answer.max(session.silence.unwrap_or(SILENCE_UNKNOWN) + SLACK),
-        Purpose::Handshake { .. } | Purpose::Plain { .. } => answer,
+        Purpose::Handshake { .. } | Purpose::Plain { .. } => {
+            request.answer_within.map_or(answer, |within| within.min(answer))
+        }
     }
 }
 
 const STALE_MAX: usize = 2;
 /// For a session whose handshake another tidelock saw, on a node whose settings are not known yet.
 const SILENCE_UNKNOWN: Duration = Duration::from_secs(600);
+/// While all nodes are full, one is looked for so often.
+const FULL_PAUSE: Duration = Duration::from_millis(20);
+/// While no node can be reached, one is tried so often.
+const DOWN_PAUSE: Duration = Duration::from_millis(100);
 const SLACK: Duration = Duration::from_secs(5);

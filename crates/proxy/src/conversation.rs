@@ -132,7 +132,8 @@ async fn answer(
         record.sticky = Sticky::Unknown;
         return Err(OurFault::SessionUnknown.into());
     }
-    let request = attempt::Request { head, reply, upstream, snapshot: &snapshot, worker };
+    let request =
+        attempt::Request { head, reply, upstream, snapshot: &snapshot, worker, answer_within: None };
     attempt::until_answered(&request, place, body, record).await
 }
 

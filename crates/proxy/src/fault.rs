@@ -54,6 +54,10 @@ pub(crate) enum OurFault {
     NoNode,
     /// Every node of the upstream that is up carries as much as it may.
     AllFull,
+    /// More sessions begin than the nodes take, so that this one would wait for too long.
+    Overrun,
+    /// It waited for its turn, and the proxy began to leave.
+    Leaving,
     /// The open-file limit is reached.
     NoFiles,
     /// The session's node is not in the pool, or no tidelock has heard of the session.
@@ -76,8 +80,11 @@ impl Fault {
             Self::Origin(OriginFault::Refused | OriginFault::Unreachable | OriginFault::ConnectTimedOut) => {
                 Retry::NothingSent
             }
-            Self::Origin(OriginFault::ClosedUnanswered { .. } | OriginFault::AnswerTimedOut) => Retry::IfSafe,
-            Self::Origin(OriginFault::Malformed(_) | OriginFault::CutShort | OriginFault::BodyTimedOut)
+            // What was cut may not have begun towards the client; the head may be all that came, or half of it.
+            Self::Origin(
+                OriginFault::ClosedUnanswered { .. } | OriginFault::AnswerTimedOut | OriginFault::CutShort,
+            ) => Retry::IfSafe,
+            Self::Origin(OriginFault::Malformed(_) | OriginFault::BodyTimedOut)
             | Self::Client(_)
             | Self::Ours(_) => Retry::Never,
         }
@@ -90,16 +97,22 @@ impl Fault {
             Self::Client(ClientFault::HeadTimedOut | ClientFault::BodyTimedOut) => Some(408),
             Self::Client(ClientFault::Gone) => None,
             Self::Origin(OriginFault::ConnectTimedOut | OriginFault::AnswerTimedOut) => Some(504),
+            // No node can be reached: that is soon over, and nothing was done.
+            Self::Origin(OriginFault::Refused | OriginFault::Unreachable) => Some(503),
             Self::Origin(
-                OriginFault::Refused
-                | OriginFault::Unreachable
-                | OriginFault::ClosedUnanswered { .. }
+                OriginFault::ClosedUnanswered { .. }
                 | OriginFault::Malformed(_)
                 | OriginFault::CutShort
                 | OriginFault::BodyTimedOut,
             ) => Some(502),
             Self::Ours(OurFault::NoRoute) => Some(404),
-            Self::Ours(OurFault::NoNode | OurFault::AllFull | OurFault::NoFiles) => Some(503),
+            Self::Ours(
+                OurFault::NoNode
+                | OurFault::AllFull
+                | OurFault::Overrun
+                | OurFault::Leaving
+                | OurFault::NoFiles,
+            ) => Some(503),
             Self::Ours(OurFault::SessionUnknown) => Some(400),
         }
     }
@@ -122,6 +135,8 @@ impl Fault {
             Self::Ours(OurFault::NoRoute) => "no route for this host and path",
             Self::Ours(OurFault::NoNode) => "no node is known yet",
             Self::Ours(OurFault::AllFull) => "every node is full",
+            Self::Ours(OurFault::Overrun) => "too many sessions begin at once",
+            Self::Ours(OurFault::Leaving) => "tidelock is leaving",
             Self::Ours(OurFault::NoFiles) => "out of open files",
             Self::Ours(OurFault::SessionUnknown) => "Session ID unknown",
         }

@@ -22,6 +22,8 @@ pub(crate) struct Told<'a> {
     /// Whether its id is tagged.
     pub(crate) tags: bool,
     pub(crate) upstream: &'a Upstream,
+    /// Where it was asked for.
+    pub(crate) path: &'a [u8],
 }
 
 /// What it turned out to be.
@@ -88,6 +90,7 @@ impl Told<'_> {
     ) -> Vec<u8> {
         let node = in_session.node().clone();
         node.learn_silence(open.silence_ms());
+        node.learn_engine_io_path(self.path);
         let sid = open.sid.of_bytes(&body);
         self.upstream.registry.open(sid, in_session, Duration::from_millis(open.silence_ms()), now);
         if !self.tags {

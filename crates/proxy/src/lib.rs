@@ -14,6 +14,7 @@ mod route;
 mod sticky;
 mod registry;
 mod attempt;
+mod gate;
 mod balance;
 mod upstream;
 mod names;

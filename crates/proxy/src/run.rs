@@ -28,7 +28,7 @@ use crate::names::Names;
 use crate::record::Counters;
 use crate::shared::{ListenId, ListenNow, Shared, Snapshot};
 use crate::tls::TlsProblem;
-use crate::upstream::health::{Fallen, probe_fallen};
+use crate::upstream::health::{Fallen, look_after};
 use crate::upstream::node::Node;
 use crate::worker;
 
@@ -148,7 +148,7 @@ impl Proxy {
                 housekeeping: RefCell::default(),
             }),
         };
-        proxy.keep_house(probe_fallen(to_probe));
+        proxy.keep_house(look_after(proxy.inner.shared.clone(), to_probe));
         proxy.keep_house(sweep_registries(proxy.inner.shared.clone()));
         proxy.keep_house(rebalance::run(proxy.inner.shared.clone()));
         proxy.keep_house(follow_names(proxy.clone()));

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::roster::{AppInstance, NodeAddress};
+use tokio::time::Instant;
 
 use crate::record::Counts;
 use crate::upstream::node::Node;
@@ -43,8 +44,8 @@ pub struct NodeStatus {
     pub draining: bool,
     /// It is no more in the file.
     pub is_removed: bool,
-    /// Why it is up or down.
-    pub cause: &'static str,
+    /// Why it is up or down; also how long it will be out at least, or how far its slow start is.
+    pub cause: String,
     /// For how long.
     pub since: Duration,
     /// Engine.IO sessions and other tunnels.
@@ -57,7 +58,7 @@ pub struct NodeStatus {
 
 impl NodeStatus {
     pub(crate) fn of(node: &Node, is_removed: bool) -> Self {
-        let (cause, since) = node.cause();
+        let (cause, since) = node.cause(Instant::now());
         Self {
             node: node.roster.written.clone(),
             address: node.address().clone(),

@@ -43,6 +43,8 @@ pub(crate) struct Worker {
     pub(crate) pool: Pool,
     pub(crate) cursors: Cursors,
     pub(crate) lines: Lines,
+    /// Its place among the workers.
+    pub(crate) slot: usize,
     /// The worker's own handle on the snapshot, so that a request takes it without touching another core's memory.
     snapshot: RefCell<Current>,
     leaving: Notify,
@@ -63,8 +65,10 @@ impl Worker {
     fn new(shared: Arc<Shared>, counters: Arc<Counters>) -> Self {
         let snapshot = shared.snapshot.load_full();
         let limits = snapshot.plan.limits;
+        let slot = shared.counters.iter().position(|known| Arc::ptr_eq(known, &counters)).unwrap_or_default();
         let clock = Rc::new(Clock::new());
         Self {
+            slot,
             clock: clock.clone(),
             buffers: Buffers::new(limits.buffer_bytes),
             pool: Pool::new(limits.origin_idle_max),

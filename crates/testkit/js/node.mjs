@@ -5,7 +5,8 @@
 //
 // PORT (0 picks one), HOST, NODE_NAME, PING_INTERVAL and PING_TIMEOUT (ms), PER_MESSAGE_DEFLATE (the threshold in
 // bytes), COOKIE (the name of Engine.IO's cookie), LIFELINE=1 (end when stdin closes), LOG_POLLS=1 (print `poll: SID`
-// for each poll that came), CLOSE_ON_SIGINT=1 (end the sessions and running requests first).
+// for each poll that came), CLOSE_ON_SIGINT=1 (end the sessions and running requests first), DELAY (ms before each
+// plain answer).
 import { createServer } from "node:http";
 import { Server } from "socket.io";
 import { plainHttp } from "./plain.mjs";
@@ -18,12 +19,15 @@ if (env.PING_TIMEOUT) options.pingTimeout = Number(env.PING_TIMEOUT);
 if (env.PER_MESSAGE_DEFLATE) options.perMessageDeflate = { threshold: Number(env.PER_MESSAGE_DEFLATE) };
 if (env.COOKIE) options.cookie = { name: env.COOKIE };
 
-const sessions = { opened: 0, closed: [] };
-const server = createServer(plainHttp(name, () => ({ sessions: io.engine.clientsCount, ...sessions })));
+const sessions = { opened: 0, opened_ms: [], closed: [] };
+const plain = plainHttp(name, () => ({ sessions: io.engine.clientsCount, ...sessions }));
+const delay = Number(env.DELAY ?? 0);
+const server = createServer(delay ? (...exchange) => setTimeout(plain, delay, ...exchange) : plain);
 const io = new Server(server, options);
 
 io.engine.on("connection", (connection) => {
   sessions.opened += 1;
+  sessions.opened_ms.push(performance.now());
   connection.on("close", (reason) => {
     sessions.closed.push({ sid: connection.id, reason });
     console.log(`session closed: ${connection.id} ${reason}`);

@@ -93,6 +93,9 @@ pub struct Sessions {
     /// How many it ever had (0 where the node does not count them).
     #[serde(default)]
     pub opened: usize,
+    /// When each of them was opened, in milliseconds by the node's own clock.
+    #[serde(default)]
+    pub opened_ms: Vec<f64>,
     /// Those that ended, in that order.
     #[serde(default)]
     pub closed: Vec<ClosedSession>,

@@ -167,7 +167,9 @@ async fn a_reload_touches_only_what_the_file_changes() {
     let (old, new) = (Authority::new("old"), Authority::new("new"));
     let folder = directory();
     let _ = old.issue(&["localhost"]).write(folder.path(), "site");
-    let tls = format!("{LISTEN}tls = {{ certificate = \"site.pem\", key = \"site.key\" }}\n{ADMIN}");
+    // The node that comes is to get the next session, and not only its share of those that follow.
+    let at_once = "[upstream.nodes.health]\nslow_start = \"0s\"\n";
+    let tls = format!("{at_once}{LISTEN}tls = {{ certificate = \"site.pem\", key = \"site.key\" }}\n{ADMIN}");
     let held_node = held.address();
     let mut proxy = Tidelock::start_in(folder, TIDELOCK, &file(&[held_node], &tls)).await;
     let mut tunnel = Tunnel::open(&proxy, &held).await;

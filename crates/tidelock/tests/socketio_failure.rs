@@ -13,7 +13,9 @@ use testkit::tidelock::{FilePlan, Tidelock, directory};
 #[tokio::test]
 async fn a_killed_node_loses_its_sessions_to_the_others_and_no_request() {
     let mut nodes = three(NodePlan::js).await;
-    let mut tidelock = Tidelock::start(TIDELOCK, &FilePlan::to(&nodes).text()).await;
+    // The node that returns is to get every new session, and not only twice its share.
+    let config = FilePlan::to(&nodes).upstream("health = { slow_start = \"0s\" }").text();
+    let mut tidelock = Tidelock::start(TIDELOCK, &config).await;
     let url = tidelock.url();
     let plan = |version, mode| ClientPlan { count: 20, version, mode, hold: true, ..ClientPlan::to(&url) };
     let mut all = Vec::new();

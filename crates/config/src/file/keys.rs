@@ -19,6 +19,8 @@ use super::rebalance::REBALANCE;
 use super::upstream::NodeList;
 use crate::plan::{AccessLog, Balance, LogFormat, Sticky};
 
+pub(crate) mod care;
+
 /// The file itself.
 pub(crate) static FILE: Section = Section {
     doc: "What tidelock listens on, where it sends what, and how.",
@@ -152,7 +154,23 @@ pub(crate) static UPSTREAM: Sub = Sub {
     shape: Shape::Named,
     section: &Section {
         doc: "A named pool of nodes.",
-        keys: &[&NODES, &UPSTREAM_APP, &STICKY, &BALANCE, &REBALANCE, &UPSTREAM_HOST, &UPSTREAM_TIMEOUTS],
+        keys: &[
+            &NODES,
+            &UPSTREAM_APP,
+            &STICKY,
+            &BALANCE,
+            &REBALANCE,
+            &UPSTREAM_HOST,
+            &care::TRY_TIMEOUT,
+            &care::RETRY_PERCENT,
+            &care::HANDSHAKE_RATE,
+            &care::HANDSHAKE_WAIT,
+            &care::FULL_WAIT,
+            &care::DOWN_WAIT,
+            &UPSTREAM_TIMEOUTS,
+            &care::HEALTH,
+            &care::OUTLIERS,
+        ],
         later: &[],
     },
 };

@@ -14,6 +14,8 @@ use super::units::{DURATIONS, NotAnAmount, SIZES, Units};
 use crate::plan::{AccessLog, AdminSocket};
 use crate::suggest::nearest;
 
+pub(crate) mod care;
+
 /// A bare number.
 pub(crate) struct Count {
     pub(crate) least: u64,

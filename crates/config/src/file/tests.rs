@@ -1,13 +1,14 @@
 //! Holds together what is said in more than one place: the declarations in `keys` with the documents of `limits`,
 //! `plan` and `configs/full.toml`.
 
-use super::declared::Sub;
+use super::declared::{Known, Sub};
 use super::keys;
 use super::units::{DURATIONS, SIZES};
 
 const FULL: &str = include_str!("../../../../configs/full.toml");
 const LIMITS: &str = include_str!("../limits.rs");
 const PLAN: &str = include_str!("../plan.rs");
+const CARE: &str = include_str!("../plan/care.rs");
 
 #[test]
 fn full_says_the_ranges() {
@@ -22,7 +23,8 @@ fn full_says_the_ranges() {
 fn the_plan_documents_the_defaults_and_ranges() {
     for (name, Declared { range, default }) in declared() {
         let field = format!("\n    pub {name}: ");
-        let source = if LIMITS.contains(&field) { LIMITS } else { PLAN };
+        let source =
+            [LIMITS, CARE, PLAN].into_iter().find(|source| source.contains(&field)).expect("a field");
         let doc = said_above(&source[..source.find(&field).expect("a field for every key")], "///");
         let said = doc.split_once("(default ").and_then(|(_, rest)| rest.split([')', ';']).next());
         let said: Vec<String> =
@@ -39,14 +41,26 @@ struct Declared {
 
 /// Every key of the tables that bound something, with its range and default as the schema says them.
 fn declared() -> impl Iterator<Item = (&'static str, Declared)> {
-    let tables: [&'static Sub; 3] = [&keys::LIMITS, &keys::TIMEOUTS, &keys::DRAIN];
-    tables.into_iter().flat_map(|table| table.section.keys).map(|key| {
+    let tables: [&'static Sub; 5] =
+        [&keys::LIMITS, &keys::TIMEOUTS, &keys::DRAIN, &keys::care::HEALTH, &keys::care::OUTLIERS];
+    let crowds: [&'static dyn Known; 6] = [
+        &keys::care::TRY_TIMEOUT,
+        &keys::care::RETRY_PERCENT,
+        &keys::care::HANDSHAKE_RATE,
+        &keys::care::HANDSHAKE_WAIT,
+        &keys::care::FULL_WAIT,
+        &keys::care::DOWN_WAIT,
+    ];
+    // What a probe asks has no range.
+    let is_bounded = |key: &&'static dyn Known| !["probe", "path", "status"].contains(&key.name());
+    let in_tables = tables.into_iter().flat_map(|table| table.section.keys.iter().copied());
+    in_tables.chain(crowds).filter(is_bounded).filter_map(|key| {
         let schema = key.schema();
         let description = schema["description"].as_str().expect("a description");
-        let (before, default) = description.rsplit_once(". Default: ").expect("a default");
+        let (before, default) = description.rsplit_once(". Default: ")?;
         let (_, range) = before.rsplit_once(". ").expect("a range");
         let default = default.trim_end_matches('.').trim_matches('"');
-        (key.name(), Declared { range: range.to_owned(), default: default.to_owned() })
+        Some((key.name(), Declared { range: range.to_owned(), default: default.to_owned() }))
     })
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Map, Value as Json, json};
 use toml::de::DeValue;
 
 use super::app_keys::UPSTREAM_APP;
+use super::care;
 use super::declared::Kind;
 use super::fields::{Fields, Given};
 use super::hosts::HostAndPort;
@@ -36,6 +37,10 @@ pub(crate) fn read(fields: &Fields<'_>, timeouts: &Timeouts) -> Option<Upstream>
     let balance = fields.or_default(&keys::BALANCE);
     let rebalance = rebalance::read(fields, &sticky, &balance);
     let host = fields.optional(&keys::UPSTREAM_HOST);
+    let try_timeout = fields.or_default(&keys::care::TRY_TIMEOUT);
+    let health = care::health(&fields.one(&keys::care::HEALTH));
+    let outliers = care::outliers(&fields.one(&keys::care::OUTLIERS));
+    let admission = care::admission(fields);
     named?;
     Some(Upstream {
         name: fields.name.to_owned(),
@@ -46,6 +51,10 @@ pub(crate) fn read(fields: &Fields<'_>, timeouts: &Timeouts) -> Option<Upstream>
         rebalance,
         host,
         timeouts,
+        try_timeout,
+        health,
+        outliers,
+        admission,
     })
 }
 

@@ -218,8 +218,8 @@ fn keys_spread_by_weight_and_stay() {
     assert_eq!(before, after);
 }
 
-#[test]
-fn keys_of_a_node_that_is_down_come_back_to_it_and_no_other_moves() {
+#[tokio::test(start_paused = true)]
+async fn keys_of_a_node_that_is_down_come_back_to_it_and_no_other_moves() {
     let pool = Pool::weighing(&[1, 1, 1, 1]);
     let place = || -> Vec<usize> { (0..1000).map(|turn| pool.request(by_key(turn)).unwrap()).collect() };
     let before = place();
@@ -227,7 +227,9 @@ fn keys_of_a_node_that_is_down_come_back_to_it_and_no_other_moves() {
     let during = place();
     assert!(before.iter().zip(&during).all(|(before, during)| before == during || *before == 1));
     assert!(during.iter().all(|&index| index != 1));
+    tokio::time::advance(Duration::from_secs(1)).await;
     pool.nodes[1].observe(Observed::Reached);
+    pool.nodes[1].set_ramp(1.0);
     assert_eq!(place(), before);
 }
 

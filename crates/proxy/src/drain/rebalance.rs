@@ -230,7 +230,7 @@ impl Pool {
 fn is_calm(upstream: &Upstream, settle: Duration, now: Instant) -> bool {
     let is_settled = |node: &Arc<Node>| {
         let is_plain = node.is_up() && !node.is_draining() && !node.is_outdated() && node.ramp() >= 1.0;
-        is_plain && now.saturating_duration_since(node.cause().1) >= settle
+        is_plain && now.saturating_duration_since(node.since()) >= settle
     };
     upstream.removed.is_empty() && upstream.nodes.iter().all(is_settled)
 }

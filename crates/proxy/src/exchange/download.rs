@@ -94,7 +94,8 @@ impl Download<'_> {
         tags: bool,
         session: InSession,
     ) -> Result<Answered, Fault> {
-        let told = handshake::Told { head, tags, upstream: self.request.upstream };
+        let Request { head: asked, upstream, .. } = *self.request;
+        let told = handshake::Told { head, tags, upstream, path: asked.path_bytes() };
         match told.read(self.origin.io, self.origin.inbound, self.patience.body, self.request.worker).await? {
             handshake::Read::Session { body, open } => {
                 let body = told.register(body, open, session, self.reply().alarm.now());

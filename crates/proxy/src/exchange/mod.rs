@@ -88,7 +88,7 @@ pub(crate) async fn run(
     };
     let patience = Patience {
         body: request.upstream.plan.timeouts.body,
-        answer: answer_patience(request.upstream.plan.timeouts.answer, &purpose),
+        answer: answer_patience(request, &purpose),
         tunnel: request.upstream.plan.timeouts.tunnel,
     };
     let Lease { io, inbound, reused, in_flight } = &mut lease;

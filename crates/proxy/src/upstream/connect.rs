@@ -40,12 +40,16 @@ pub(crate) async fn open(address: &NodeAddress) -> io::Result<Stream> {
 
 fn fault_of(error: &io::Error) -> Fault {
     match error.kind() {
-        // A Unix socket that is not there says the same as a port that nobody listens on.
-        io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => OriginFault::Refused.into(),
+        _ if says_refused(error) => OriginFault::Refused.into(),
         io::ErrorKind::TimedOut => OriginFault::ConnectTimedOut.into(),
         _ if is_out_of_files(error) => OurFault::NoFiles.into(),
         _ => OriginFault::Unreachable.into(),
     }
+}
+
+/// Whether nobody listens there. A Unix socket that is not there says the same as a port that nobody listens on.
+pub(crate) fn says_refused(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)
 }
 
 /// EMFILE and ENFILE: the process's or the system's bound.

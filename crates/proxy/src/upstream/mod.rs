@@ -1,19 +1,23 @@
 //! A pool of nodes as it is now: the plan's upstream with the nodes that its names resolved to.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::Duration;
 
 use config::plan;
 use config::roster::{AppInstance, InstanceId, Roster, RosterNode};
+use tokio::time::Instant;
 use wire::tag::{Tag, Tagger};
 
-use tokio::time::Instant;
-
 use crate::balance::{self, Ask, Begins, Cursor, Load, Policy, Turns, Unpicked};
+use crate::gate::{Claim, Gate, Overrun, Patience};
 use crate::registry::Registry;
 use crate::sticky::Wish;
-use crate::upstream::node::{InSession, Node};
+use crate::upstream::budget::Budget;
+use crate::upstream::node::{InSession, Node, Ward};
 
+pub(crate) mod budget;
 pub(crate) mod connect;
 pub(crate) mod health;
 pub(crate) mod node;
@@ -39,6 +43,19 @@ pub(crate) struct Upstream {
     /// Choosing a node for a session and counting the session are one step for all workers, so that a burst of
     /// handshakes spreads evenly.
     choosing: Arc<Mutex<Cursor>>,
+    /// Where new sessions wait for a node's turn.
+    gate: Arc<Gate>,
+    /// The nodes as those who may be out at the same time.
+    ward: Arc<Ward>,
+    /// How many requests may be tried a second time.
+    pub(crate) budget: Arc<Budget>,
+}
+
+/// A turn of a node that takes so many sessions a second.
+#[derive(Debug, Clone, Copy)]
+struct Turn {
+    rate: NonZeroU32,
+    has_waited: bool,
 }
 
 /// What a node is chosen by.
@@ -62,6 +79,9 @@ impl Upstream {
             by_tag: HashMap::new(),
             registry: Arc::new(Registry::new(sessions_max)),
             choosing: Arc::new(Mutex::new(Cursor::default())),
+            gate: Arc::default(),
+            ward: Arc::default(),
+            budget: Arc::default(),
         }
     }
 
@@ -83,6 +103,10 @@ impl Upstream {
                 Some(node) => node.clone(),
                 None => Arc::new(Node::new(name, entry.clone(), tag)),
             };
+            node.put_under(&self.plan, &self.ward);
+            if !self.nodes.is_empty() && is_newcomer(entry, known()) {
+                node.begin_slow_start(Instant::now());
+            }
             if by_tag.insert(tag, node.clone()).is_some() {
                 tracing::error!(
                     upstream = name,
@@ -98,6 +122,7 @@ impl Upstream {
         for node in &removed {
             by_tag.entry(node.tag).or_insert_with(|| node.clone());
         }
+        self.ward.admit(&nodes);
         let turns = if self.turns.are_of(&nodes) { self.turns.clone() } else { Arc::new(Turns::new(&nodes)) };
         Self { nodes, removed, by_tag, turns, ..self.clone() }
     }
@@ -123,6 +148,13 @@ impl Upstream {
         self.by_tag.get(tag)
     }
 
+    /// Whether a node is up besides `index` and those that were tried.
+    pub(crate) fn has_another(&self, index: usize, tried: &[usize]) -> bool {
+        let is_other = |at: usize| at != index && !tried.contains(&at);
+        let serves = |node: &Node| node.is_up() && !node.is_draining();
+        self.nodes.iter().enumerate().any(|(at, node)| is_other(at) && serves(node))
+    }
+
     /// Chooses a node for a request that begins no session. `cursor` is its worker's.
     pub(crate) fn choose(&self, asked: Asked<'_>, cursor: &Cursor) -> Result<usize, Unpicked> {
         self.pick(asked, Begins::Request, cursor)
@@ -133,6 +165,50 @@ impl Upstream {
         let cursor = self.choosing.lock().unwrap_or_else(PoisonError::into_inner);
         let index = self.pick(asked, Begins::Session, &cursor)?;
         Ok((index, InSession::new(self.nodes[index].clone())))
+    }
+
+    /// The same where nodes take no more than `rate` sessions a second: waits for a node whose turn it is. Cancel-safe.
+    pub(crate) async fn claim_in_turn(
+        &self,
+        asked: Asked<'_>,
+        rate: NonZeroU32,
+    ) -> Result<Result<(usize, InSession), Unpicked>, Overrun> {
+        let serving = self.nodes.iter().filter(|node| node.is_up() && !node.is_draining()).count();
+        let serving = u32::try_from(serving.max(1)).unwrap_or(u32::MAX);
+        let spacing = Duration::from_secs(1) / rate.get().saturating_mul(serving);
+        let patience = Patience { wait: self.plan.admission.handshake_wait, spacing };
+        self.gate
+            .enter(patience, |has_waited| {
+                let turn = Turn { rate, has_waited };
+                self.claim_now(Asked { now: Instant::now(), ..asked }, turn)
+            })
+            .await
+    }
+
+    /// The node that would be chosen, or the next best one whose turn it is.
+    fn claim_now(&self, asked: Asked<'_>, turn: Turn) -> Claim<Result<(usize, InSession), Unpicked>> {
+        let cursor = self.choosing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut passed = asked.tried.to_vec();
+        let mut soonest: Option<Instant> = None;
+        loop {
+            let index = match self.pick(Asked { tried: &passed, ..asked }, Begins::Session, &cursor) {
+                Ok(index) => index,
+                Err(unpicked) => return soonest.map_or(Claim::Now(Err(unpicked)), Claim::At),
+            };
+            let node = &self.nodes[index];
+            if let Some(at) = soonest.filter(|_| !node.is_up() || node.roster.backup) {
+                // It stands in for nodes that fail, not for nodes that are asked in turn.
+                return Claim::At(at);
+            }
+            let mut pace = node.pace.lock().unwrap_or_else(PoisonError::into_inner);
+            match pace.take(turn.rate, turn.has_waited, asked.now) {
+                Ok(()) => return Claim::Now(Ok((index, InSession::new(node.clone())))),
+                // Who belongs there waits for it, rather than for anybody.
+                Err(at) if asked.wish.is_sticky() => return Claim::At(at),
+                Err(at) => soonest = Some(soonest.map_or(at, |soonest| soonest.min(at))),
+            }
+            passed.push(index);
+        }
     }
 
     fn pick(&self, asked: Asked<'_>, begins: Begins, cursor: &Cursor) -> Result<usize, Unpicked> {
@@ -178,6 +254,12 @@ fn cookie_name(plan: &plan::Upstream) -> Option<Arc<str>> {
         | plan::Sticky::Key(_)
         | plan::Sticky::None => None,
     }
+}
+
+/// Whether a node is new beside those that are `known`. One that is only written otherwise is still the same process;
+/// and the processes of an app come when they are ready, in the place of others.
+fn is_newcomer<'n>(entry: &RosterNode, mut known: impl Iterator<Item = &'n Arc<Node>>) -> bool {
+    entry.instance.is_none() && known.all(|node| *node.address() != entry.address)
 }
 
 /// A process of an app has another port with every start, and another machine may have the same: its tag is that of the

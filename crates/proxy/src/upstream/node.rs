@@ -1,9 +1,10 @@
 //! One node: where it is, how much it carries, and whether it is up. Its state changes in [`Node::observe`] and
-//! nowhere else.
+//! nowhere else; what changes it, and how, is in `health::vitals`.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
+use config::plan;
 use config::roster::{NodeAddress, RosterNode};
 use tokio::time::Instant;
 use wire::rendezvous;
@@ -11,6 +12,10 @@ use wire::tag::Tag;
 
 use crate::balance::{Begins, Latency};
 use crate::bell::Bells;
+use crate::gate::Pace;
+use crate::upstream::health::outlier::Tallies;
+pub(crate) use crate::upstream::health::vitals::Observed;
+use crate::upstream::health::vitals::{Change, Rules, SHARE_FULL, Spare, Vitals};
 
 /// A running backend of an upstream.
 #[derive(Debug)]
@@ -20,83 +25,88 @@ pub(crate) struct Node {
     /// Its part of a line of the access log, printed by the first line.
     pub(crate) in_log: OnceLock<Box<[u8]>>,
     pub(crate) tag: Tag,
-    /// A [`State`], in one word so that reading it costs a request nothing.
+    /// What requests need to know of its health, in one word, so that reading it costs them nothing.
     state: AtomicU32,
+    /// Its share of what it would get, in thousandths; less than all while it starts slowly.
+    share: AtomicU32,
+    chart: Mutex<Chart>,
+    /// Whether the control thread is at it.
+    tended: AtomicBool,
+    /// How its exchanges went.
+    pub(crate) tallies: Tallies,
+    /// When it takes its next new session, where there is a rate.
+    pub(crate) pace: Mutex<Pace>,
     in_flight: AtomicUsize,
     sessions: AtomicUsize,
-    /// Why its health is what it is, and since when.
-    cause: Mutex<(&'static str, Instant)>,
     /// The tunnels to it, each of which can be told to close.
     pub(crate) tunnels: Bells,
     /// `pingInterval + pingTimeout` that its last handshake told, in milliseconds; 0 before the first.
     silence_ms: AtomicU64,
+    /// Where it was first asked for a session.
+    engine_io_path: OnceLock<Box<[u8]>>,
     /// What it is to rendezvous hashing.
     pub(crate) seed: u64,
     /// How long it takes to answer.
     pub(crate) latency: Latency,
-    /// How far it is in its slow start, in [`RAMP_STEPS`]s.
-    ramp: AtomicU32,
 }
 
-/// What is known of a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct State {
-    pub(crate) health: Health,
-    /// It is leaving: its sessions go on, nothing new comes.
-    pub(crate) is_draining: bool,
-    /// It is a process of an app that will be replaced; new sessions prefer the others up to their even share.
-    pub(crate) is_outdated: bool,
-    /// It was a process of an app, and is no more.
-    pub(crate) is_gone: bool,
+/// What only those read who change something.
+#[derive(Debug)]
+struct Chart {
+    vitals: Vitals,
+    rules: Rules,
+    /// `None` for a node that belongs to no plan, which only tests have.
+    plan: Option<Arc<plan::Upstream>>,
+    ward: Arc<Ward>,
 }
 
-/// Whether a node answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Health {
-    /// It does; so many failures in a row are held against it.
-    Up { failures: u32 },
-    /// It does not, until a probe reaches it.
-    Down,
-}
+/// The nodes of one pool, which decide together how many of them may be out.
+#[derive(Debug, Default)]
+pub(crate) struct Ward(Mutex<Vec<Weak<Node>>>);
 
-/// What an exchange or a probe has seen of a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Observed {
-    /// It answered, whatever it said.
-    Answered,
-    /// A probe connected.
-    Reached,
-    /// The wire said that nobody listens there.
-    Refused,
-    /// No connection, no answer, or no answer in time.
-    Failed(&'static str),
-    /// Somebody wants it to leave.
-    ToldToDrain,
-    /// Somebody wants it to stay after all.
-    ToldToStay,
-    /// It runs what its app is now, or does not.
-    Published { is_current: bool },
-    /// Its process is gone, says whoever started it.
-    Gone,
+impl Ward {
+    /// From now on these are the pool.
+    pub(crate) fn admit(&self, nodes: &[Arc<Node>]) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = nodes.iter().map(Arc::downgrade).collect();
+    }
 }
 
 impl Node {
     pub(crate) fn new(upstream: &str, roster: RosterNode, tag: Tag) -> Self {
+        let vitals = Vitals::new(Instant::now());
+        let chart = Chart { vitals, rules: Rules::default(), plan: None, ward: Arc::default() };
         Self {
             upstream: upstream.to_owned(),
             tag,
-            state: AtomicU32::new(State::FRESH.to_word()),
+            state: AtomicU32::new(0),
+            share: AtomicU32::new(SHARE_FULL),
+            chart: Mutex::new(chart),
+            tended: AtomicBool::new(false),
+            tallies: Tallies::default(),
+            pace: Mutex::default(),
             seed: seed_of(&roster),
             latency: Latency::new(Instant::now()),
-            ramp: AtomicU32::new(RAMP_STEPS),
             in_log: OnceLock::new(),
-            cause: Mutex::new(("no failure yet", Instant::now())),
             tunnels: Bells::default(),
             in_flight: AtomicUsize::new(0),
             sessions: AtomicUsize::new(0),
             silence_ms: AtomicU64::new(0),
+            engine_io_path: OnceLock::new(),
             roster,
         }
+    }
+
+    /// Puts it under the rules of `plan`, in the pool of `ward`.
+    pub(crate) fn put_under(&self, plan: &Arc<plan::Upstream>, ward: &Arc<Ward>) {
+        let mut chart = self.chart();
+        chart.rules = Rules::of(plan);
+        chart.plan = Some(plan.clone());
+        chart.ward = ward.clone();
+    }
+
+    /// The upstream as the plan has it now.
+    pub(crate) fn plan(&self) -> Option<Arc<plan::Upstream>> {
+        self.chart().plan.clone()
     }
 
     pub(crate) fn address(&self) -> &NodeAddress {
@@ -104,67 +114,127 @@ impl Node {
     }
 
     pub(crate) fn is_up(&self) -> bool {
-        matches!(self.state().health, Health::Up { .. })
+        self.state.load(Relaxed) & WORD_DOWN == 0
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        self.state().is_draining
+        self.state.load(Relaxed) & WORD_DRAINING != 0
     }
 
     pub(crate) fn is_outdated(&self) -> bool {
-        self.state().is_outdated
+        self.state.load(Relaxed) & WORD_OUTDATED != 0
     }
 
     pub(crate) fn is_gone(&self) -> bool {
-        self.state().is_gone
+        self.state.load(Relaxed) & WORD_GONE != 0
     }
 
-    pub(crate) fn state(&self) -> State {
-        State::from_word(self.state.load(Relaxed))
+    pub(crate) fn is_starting_slowly(&self) -> bool {
+        self.share.load(Relaxed) < SHARE_FULL
     }
 
-    /// The one place where a node goes down, comes back, or begins to leave. `true` if it just went down and wants
-    /// probing.
-    pub(crate) fn observe(&self, observed: Observed) -> bool {
+    /// It has just appeared beside others, and is not given more at once than they.
+    pub(crate) fn begin_slow_start(&self, now: Instant) {
+        self.chart().vitals.begin_slow_start(now);
+        self.step_share(now);
+    }
+
+    /// Moves its share on. `true` until it has all of it. Called now and then, so that no request asks for the time.
+    pub(crate) fn step_share(&self, now: Instant) -> bool {
+        let mut chart = self.chart();
+        let rules = chart.rules;
+        let share = chart.vitals.share(&rules, now);
+        self.share.store(share, Relaxed);
+        share < SHARE_FULL
+    }
+
+    /// The one place where a node goes down, comes back, or begins to leave.
+    pub(crate) fn observe(&self, observed: Observed) -> Change {
         // Nearly every exchange ends here, and must not write to what the other workers read.
-        if observed == Observed::Answered && self.state().health == State::FRESH.health {
-            return false;
+        if observed == Observed::Answered && self.state.load(Relaxed) & (WORD_DOWN | WORD_UNCLEAR) == 0 {
+            return Change::Nothing;
         }
-        let change = |word| Some(State::from_word(word).after(observed).to_word());
-        let before = match self.state.fetch_update(Relaxed, Relaxed, change) {
-            Ok(word) | Err(word) => State::from_word(word),
-        };
-        let after = before.after(observed);
+        let ward = self.chart().ward.clone();
+        // Taken before the chart and held to the end: of two nodes that fall at once, the second must see the first.
+        let pool = ward.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut chart = self.chart();
+        let now = Instant::now();
+        let rules = chart.rules;
+        let percent_max = chart.plan.as_ref().map_or(100, |plan| plan.outliers.ejected_percent_max);
+        let change = chart.vitals.note(observed, &rules, || self.spare(&pool, percent_max), now);
+        let vitals = &mut chart.vitals;
+        self.share.store(vitals.share(&rules, now), Relaxed);
+        self.state.store(word_of(vitals), Relaxed);
         let (node, upstream, address, cause) =
-            (&self.roster.written, &self.upstream, self.address(), observed.cause());
-        match (before.is_draining, after.is_draining) {
-            (false, true) => {
+            (&self.roster.written, &self.upstream, self.address(), vitals.cause);
+        match change {
+            Change::Fell => {
+                let out_for = vitals.out_until().map(|until| until.duration_since(now)).unwrap_or_default();
+                tracing::warn!(upstream, node, %address, cause, at_least = ?out_for, "node down");
+            }
+            Change::Rose => tracing::info!(upstream, node, %address, cause, "node up"),
+            Change::BeganToLeave => {
                 tracing::info!(upstream, node, %address, sessions = self.sessions(), "node draining");
             }
-            (true, false) => tracing::info!(upstream, node, %address, "node takes part again"),
-            (false, false) | (true, true) => {}
+            Change::Stays => tracing::info!(upstream, node, %address, "node takes part again"),
+            Change::Nothing | Change::Suspected => {}
         }
-        if matches!(before.health, Health::Down) != matches!(after.health, Health::Down) {
-            *self.cause.lock().unwrap_or_else(PoisonError::into_inner) = (cause, Instant::now());
-        }
-        match (before.health, after.health) {
-            // Whoever started the process knows why it has ended, and says so.
-            (Health::Up { .. }, Health::Down) if observed == Observed::Gone => false,
-            (Health::Up { .. }, Health::Down) => {
-                tracing::warn!(upstream, node, %address, cause, "node down");
-                true
-            }
-            (Health::Down, Health::Up { .. }) => {
-                tracing::info!(upstream, node, %address, cause, "node up");
-                false
-            }
-            (Health::Up { .. }, Health::Up { .. }) | (Health::Down, Health::Down) => false,
-        }
+        change
     }
 
-    /// Why its health is what it is, and since when.
-    pub(crate) fn cause(&self) -> (&'static str, Instant) {
-        *self.cause.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What the pool can do without this node.
+    fn spare(&self, pool: &[Weak<Self>], percent_max: u32) -> Spare {
+        // Backups stand in for the others, not beside them.
+        let alike: Vec<_> = pool
+            .iter()
+            .filter_map(Weak::upgrade)
+            .filter(|node| node.roster.backup == self.roster.backup)
+            .collect();
+        let serves = |node: &Self| node.is_up() && !node.is_draining();
+        let others = alike.iter().filter(|node| node.address() != self.address() && serves(node)).count();
+        let out = alike.len() - alike.iter().filter(|node| node.is_up()).count();
+        let one = others > 0;
+        Spare { one, outlier: one && (out + 1) * 100 <= percent_max as usize * alike.len() }
+    }
+
+    /// Why its health is what it is, in words, and since when.
+    pub(crate) fn cause(&self, now: Instant) -> (String, Instant) {
+        let Chart { vitals, .. } = &*self.chart();
+        let cause = vitals.cause;
+        let cause = match vitals.out_until() {
+            Some(until) if until > now => {
+                format!("{cause}; out for {} s more", until.duration_since(now).as_secs() + 1)
+            }
+            None if self.is_starting_slowly() => {
+                format!("{cause}; slow start, {} %", self.share.load(Relaxed) / 10)
+            }
+            Some(_) | None => cause.to_owned(),
+        };
+        (cause, vitals.since)
+    }
+
+    /// When there is a point in probing it, if not at once.
+    pub(crate) fn worth_probing_at(&self) -> Option<Instant> {
+        let Chart { vitals, .. } = &*self.chart();
+        vitals.out_until().filter(|_| vitals.is_out_for_its_answers())
+    }
+
+    /// Since when it is as it is.
+    pub(crate) fn since(&self) -> Instant {
+        self.chart().vitals.since
+    }
+
+    /// Whether whoever calls is the one to tend it from now on.
+    pub(crate) fn begin_tending(&self) -> bool {
+        !self.tended.swap(true, Relaxed)
+    }
+
+    pub(crate) fn end_tending(&self) {
+        self.tended.store(false, Relaxed);
+    }
+
+    fn chart(&self) -> MutexGuard<'_, Chart> {
+        self.chart.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn in_flight(&self) -> usize {
@@ -194,14 +264,14 @@ impl Node {
 
     /// How far it is in its slow start: more than 0, and 1 at its end and wherever there is none. Picks respect it.
     pub(crate) fn ramp(&self) -> f64 {
-        f64::from(self.ramp.load(Relaxed)) / f64::from(RAMP_STEPS)
+        f64::from(self.share.load(Relaxed)) / f64::from(SHARE_FULL)
     }
 
     /// Says how far it is in its slow start.
     #[cfg(test)]
     pub(crate) fn set_ramp(&self, ramp: f64) {
-        let steps = (ramp * f64::from(RAMP_STEPS)) as u32;
-        self.ramp.store(steps.clamp(1, RAMP_STEPS), Relaxed);
+        let share = (ramp * f64::from(SHARE_FULL)) as u32;
+        self.share.store(share.clamp(1, SHARE_FULL), Relaxed);
     }
 
     /// Remembers what a handshake told; sessions that are first met by their tag are given the same patience.
@@ -212,73 +282,14 @@ impl Node {
     pub(crate) fn silence_ms(&self) -> Option<u64> {
         Some(self.silence_ms.load(Relaxed)).filter(|&silence_ms| silence_ms > 0)
     }
-}
 
-impl State {
-    const FRESH: Self =
-        Self { health: Health::Up { failures: 0 }, is_draining: false, is_outdated: false, is_gone: false };
-
-    fn after(self, observed: Observed) -> Self {
-        let health = match (self.health, observed) {
-            (_, Observed::Answered | Observed::Reached) => Health::Up { failures: 0 },
-            // The system refuses for a process that is gone; waiting for a second opinion would cost a request.
-            (Health::Up { .. }, Observed::Refused) => Health::Down,
-            (Health::Up { failures }, Observed::Failed(_)) if failures + 1 >= FAILURES_MAX => Health::Down,
-            (Health::Up { failures }, Observed::Failed(_)) => Health::Up { failures: failures + 1 },
-            (Health::Down, Observed::Refused | Observed::Failed(_)) => Health::Down,
-            (_, Observed::Gone) => Health::Down,
-            (health, Observed::ToldToDrain | Observed::ToldToStay | Observed::Published { .. }) => health,
-        };
-        let is_draining = match observed {
-            Observed::ToldToDrain => true,
-            Observed::ToldToStay => false,
-            _ => self.is_draining,
-        };
-        let is_outdated = match observed {
-            Observed::Published { is_current } => !is_current,
-            _ => self.is_outdated,
-        };
-        let is_gone = self.is_gone || observed == Observed::Gone;
-        Self { health, is_draining, is_outdated, is_gone }
+    /// Remembers where sessions are opened: at another path the app may answer nothing at all.
+    pub(crate) fn learn_engine_io_path(&self, path: &[u8]) {
+        self.engine_io_path.get_or_init(|| path.into());
     }
 
-    fn to_word(self) -> u32 {
-        let health = match self.health {
-            Health::Up { failures } => failures,
-            Health::Down => WORD_DOWN,
-        };
-        let flag = |is_set: bool, flag: u32| if is_set { flag } else { 0 };
-        health
-            | flag(self.is_draining, WORD_DRAINING)
-            | flag(self.is_outdated, WORD_OUTDATED)
-            | flag(self.is_gone, WORD_GONE)
-    }
-
-    fn from_word(word: u32) -> Self {
-        let health = match word & WORD_DOWN {
-            WORD_DOWN => Health::Down,
-            failures => Health::Up { failures },
-        };
-        let has = |flag: u32| word & flag != 0;
-        Self {
-            health,
-            is_draining: has(WORD_DRAINING),
-            is_outdated: has(WORD_OUTDATED),
-            is_gone: has(WORD_GONE),
-        }
-    }
-}
-
-impl Observed {
-    fn cause(self) -> &'static str {
-        match self {
-            Self::Answered => "it answered",
-            Self::Reached => "a probe reached it",
-            Self::Refused => "connection refused",
-            Self::Failed(cause) => cause,
-            Self::Gone => "its process has ended",
-            Self::ToldToDrain | Self::ToldToStay | Self::Published { .. } => "told so",
-        }
+    pub(crate) fn engine_io_path(&self) -> Option<&[u8]> {
+        self.engine_io_path.get().map(|path| &**path)
     }
 }
 
@@ -324,6 +335,16 @@ impl Drop for InSession {
     }
 }
 
+/// What requests need to know of all that.
+fn word_of(vitals: &Vitals) -> u32 {
+    let flag = |is_set: bool, flag: u32| if is_set { flag } else { 0 };
+    flag(!vitals.is_up(), WORD_DOWN)
+        | flag(vitals.is_draining, WORD_DRAINING)
+        | flag(!vitals.is_clear(), WORD_UNCLEAR)
+        | flag(vitals.is_outdated, WORD_OUTDATED)
+        | flag(vitals.is_gone, WORD_GONE)
+}
+
 /// What a node is to rendezvous hashing. A process of an app has another port with every start; keys belong to its slot.
 fn seed_of(node: &RosterNode) -> u64 {
     match &node.instance {
@@ -332,81 +353,115 @@ fn seed_of(node: &RosterNode) -> u64 {
     }
 }
 
-const WORD_DRAINING: u32 = 1 << 31;
-const WORD_OUTDATED: u32 = 1 << 30;
-const WORD_GONE: u32 = 1 << 29;
-/// The bits of the health; all of them are set when it is down.
-const WORD_DOWN: u32 = WORD_GONE - 1;
-/// A slow start goes from 1 to all of them.
-const RAMP_STEPS: u32 = 1 << 10;
-/// Failures in a row, none of them a refusal, after which a node is left alone.
-const FAILURES_MAX: u32 = 3;
+/// It is leaving.
+const WORD_DRAINING: u32 = 1;
+/// It is down.
+const WORD_DOWN: u32 = 1 << 1;
+/// Something is held against it, which an answer may change.
+const WORD_UNCLEAR: u32 = 1 << 2;
+/// It will be replaced.
+const WORD_OUTDATED: u32 = 1 << 3;
+/// It is no more.
+const WORD_GONE: u32 = 1 << 4;
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
+    use std::time::Duration;
+
+    use config::plan::Upstream;
+    use fastrand::Rng;
+    use tokio::time::advance;
 
     use super::*;
 
-    fn node() -> Node {
-        let address = SocketAddr::from(([127, 0, 0, 1], 1));
-        let (written, at) = ("a:1".into(), address.into());
-        let roster = RosterNode {
-            written,
-            address: at,
-            instance: None,
-            weight: 1,
-            backup: false,
-            bounds: Default::default(),
+    /// A pool as the file would have it, with `more` in its upstream.
+    fn pool(count: usize, more: &str) -> (Vec<Arc<Node>>, Arc<Ward>) {
+        let addresses: Vec<_> = (0..count).map(|at| format!("127.0.0.1:{}", 3000 + at)).collect();
+        let file = format!(
+            "[[listen]]\naddress = \":80\"\n[[route]]\nupstream = \"n\"\n[upstream.n]\nnodes = {addresses:?}\n{more}"
+        );
+        let plan = config::parse(&file, "test.toml".as_ref()).expect("a file without mistakes").plan;
+        let upstream: &Arc<Upstream> = &plan.upstreams[0];
+        let ward = Arc::default();
+        let node = |written: &String| {
+            let address = NodeAddress::Tcp(written.parse().expect("an address"));
+            let tag = wire::tag::Tagger::new(b"x").tag("n", written, &address);
+            let roster = RosterNode {
+                written: written.clone(),
+                address,
+                instance: None,
+                weight: 1,
+                backup: false,
+                bounds: Default::default(),
+            };
+            let node = Node::new("n", roster, tag);
+            node.put_under(upstream, &ward);
+            Arc::new(node)
         };
-        Node::new("nodes", roster, wire::tag::Tagger::new(b"x").tag("nodes", "a:1", address))
+        let nodes: Vec<_> = addresses.iter().map(node).collect();
+        ward.admit(&nodes);
+        (nodes, ward)
     }
 
-    #[test]
-    fn failures_in_a_row_take_a_node_down_and_a_probe_brings_it_back() {
-        let node = node();
-        assert!(!node.observe(Observed::Failed("x")));
-        assert!(!node.observe(Observed::Failed("x")));
-        assert!(!node.observe(Observed::Answered));
-        assert!(!node.observe(Observed::Failed("x")));
-        assert!(!node.observe(Observed::Failed("x")));
-        assert!(node.is_up());
-        assert!(node.observe(Observed::Failed("x")));
-        assert!(!node.is_up());
-        assert!(!node.observe(Observed::Failed("x")));
-        node.observe(Observed::Reached);
-        assert!(node.is_up());
+    fn up(nodes: &[Arc<Node>]) -> usize {
+        nodes.iter().filter(|node| node.is_up()).count()
     }
 
-    #[test]
-    fn draining_and_health_do_not_touch_each_other() {
-        let node = node();
-        node.observe(Observed::ToldToDrain);
-        assert!(node.is_draining() && node.is_up());
-        node.observe(Observed::Refused);
-        node.observe(Observed::Reached);
-        assert!(node.is_draining() && node.is_up());
-        node.observe(Observed::ToldToStay);
-        assert!(!node.is_draining());
+    #[tokio::test(start_paused = true)]
+    async fn an_ejection_never_empties_a_pool() {
+        for seed in 0..100 {
+            let mut dice = Rng::with_seed(seed);
+            let count = dice.usize(1..8);
+            let (nodes, _ward) = pool(count, "[upstream.n.outliers]\nerrors = 2\nfailures = 2\n");
+            for _ in 0..500 {
+                advance(Duration::from_millis(dice.u64(0..2_000))).await;
+                let observed = match dice.u32(0..10) {
+                    0..4 => Observed::Failed("x"),
+                    4..8 => Observed::AnsweredBadly,
+                    8 => Observed::Outlier("z"),
+                    _ => Observed::Reached,
+                };
+                nodes[dice.usize(0..count)].observe(observed);
+                assert!(up(&nodes) > 0, "seed {seed}");
+            }
+        }
     }
 
-    #[test]
-    fn what_is_said_of_a_process_touches_nothing_else() {
-        let node = node();
-        node.observe(Observed::Published { is_current: false });
-        node.observe(Observed::ToldToDrain);
-        node.observe(Observed::Answered);
-        assert!(node.is_outdated() && node.is_draining() && node.is_up() && !node.is_gone());
-        node.observe(Observed::Published { is_current: true });
-        assert!(!node.is_outdated() && node.is_draining());
-        assert!(!node.observe(Observed::Gone), "nobody has to probe it");
-        assert!(node.is_gone() && !node.is_up());
+    #[tokio::test(start_paused = true)]
+    async fn half_of_a_pool_may_be_out_for_its_answers() {
+        for (count, left) in [(1, 1), (2, 1), (3, 2), (4, 2), (7, 4)] {
+            let (nodes, _ward) = pool(count, "");
+            for node in &nodes {
+                node.observe(Observed::Outlier("z"));
+            }
+            assert_eq!(up(&nodes), left, "of {count}");
+        }
+        // Those that do not answer at all may all go but one.
+        let (nodes, _ward) = pool(4, "");
+        for node in nodes.iter().flat_map(|node| [node; 3]) {
+            node.observe(Observed::Failed("x"));
+        }
+        assert_eq!(up(&nodes), 1);
+        // Nobody listens there: that is no opinion.
+        for node in &nodes {
+            node.observe(Observed::Refused);
+        }
+        assert_eq!(up(&nodes), 0);
     }
 
-    #[test]
-    fn a_refusal_is_enough() {
-        let node = node();
-        assert!(node.observe(Observed::Refused));
-        assert!(!node.is_up());
+    #[tokio::test(start_paused = true)]
+    async fn people_are_told_how_long_and_how_far() {
+        let (nodes, _ward) = pool(2, "");
+        nodes[0].observe(Observed::Outlier("it is late"));
+        advance(Duration::from_secs(4)).await;
+        assert_eq!(nodes[0].cause(Instant::now()).0, "it is late; out for 7 s more");
+        advance(Duration::from_secs(7)).await;
+        nodes[0].observe(Observed::Reached);
+        advance(Duration::from_secs(4)).await;
+        nodes[0].step_share(Instant::now());
+        assert_eq!(nodes[0].cause(Instant::now()).0, "it answers probes; slow start, 40 %");
+        advance(Duration::from_secs(6)).await;
+        assert!(!nodes[0].step_share(Instant::now()));
+        assert_eq!(nodes[0].cause(Instant::now()).0, "it answers probes");
     }
 }

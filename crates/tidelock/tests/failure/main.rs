@@ -38,6 +38,12 @@ fn starts(origin: &ScriptedOrigin) -> Vec<String> {
     origin.requests().into_iter().map(|request| request.start).collect()
 }
 
+/// How many requests an origin got from clients; tidelock's own probes say who they are.
+fn asked(origin: &ScriptedOrigin) -> usize {
+    let requests = origin.requests();
+    requests.iter().filter(|request| request.header("user-agent") != Some("tidelock")).count()
+}
+
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc";

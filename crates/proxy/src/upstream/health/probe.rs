@@ -1,0 +1,187 @@
+//! Asks a node one thing, on a connection of its own, and says what its answer means. Decides nothing about the node.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use config::plan;
+use config::roster::NodeAddress;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+use wire::HeadBounds;
+use wire::answer::{AnswerHead, Asked};
+use wire::body::BodyWalk;
+use wire::engineio::read_open_packet;
+use wire::scan::{HeadScan, Side};
+
+use crate::stream::Stream;
+use crate::upstream::connect::{is_out_of_files, open, says_refused};
+use crate::upstream::health::vitals::Observed;
+use crate::upstream::node::Node;
+
+/// Why a node was not found well.
+#[derive(Debug)]
+enum Miss {
+    Wire(io::Error),
+    Answer(&'static str),
+}
+
+/// Probes `node` as its upstream wants it, for at most `patience`. `None` if nothing can be said of the node, because
+/// it is we who cannot ask. Cancel-safe.
+pub(crate) async fn probe(node: &Node, patience: Duration) -> Option<Observed> {
+    let plan = node.plan();
+    let host = plan.as_ref().and_then(|plan| plan.host.as_deref()).unwrap_or(&node.roster.written);
+    let to = To { address: node.address(), host };
+    let asking = async {
+        match plan.as_ref().and_then(|plan| plan.health.probe.as_ref()) {
+            Some(plan::Probe::Tcp) => open(to.address).await.map(drop).map_err(Miss::Wire),
+            Some(plan::Probe::Http { path, statuses, body }) => {
+                let asked = body.as_deref().map_or(0, |_| BODY_BYTES_MAX);
+                let answer = to.get(path.as_bytes(), asked).await?;
+                if !statuses.iter().any(|statuses| statuses.contains(&answer.status)) {
+                    return Err(Miss::Answer("a probe got another status"));
+                }
+                match body.as_deref().map(|wanted| holds(&answer.body, wanted.as_bytes())) {
+                    Some(false) => Err(Miss::Answer("a probe did not find its text in the body")),
+                    Some(true) | None => Ok(()),
+                }
+            }
+            Some(plan::Probe::EngineIo { path }) => to.open_and_close(path.as_bytes()).await,
+            None => to.any_answer(node, plan.as_deref()).await,
+        }
+    };
+    match timeout(patience, asking).await {
+        Ok(Ok(())) => Some(Observed::Reached),
+        Ok(Err(Miss::Answer(cause))) => Some(Observed::Missed(cause)),
+        Ok(Err(Miss::Wire(error))) if is_out_of_files(&error) => None,
+        Ok(Err(Miss::Wire(error))) if says_refused(&error) => Some(Observed::Refused),
+        Ok(Err(Miss::Wire(_))) => Some(Observed::Missed("a probe's connection broke")),
+        Err(_) => Some(Observed::Missed("no answer to a probe in time")),
+    }
+}
+
+/// Who is asked.
+#[derive(Clone, Copy)]
+struct To<'a> {
+    address: &'a NodeAddress,
+    host: &'a str,
+}
+
+struct Answer {
+    status: u16,
+    body: Vec<u8>,
+}
+
+impl To<'_> {
+    /// Whether it says anything at all. A Socket.IO app without pages of its own answers nothing but Engine.IO, and an
+    /// app without Engine.IO may hang on its path: either answer will do, and neither opens a session.
+    async fn any_answer(&self, node: &Node, plan: Option<&plan::Upstream>) -> Result<(), Miss> {
+        let has_sessions = plan.is_none_or(|plan| plan.sticky != plan::Sticky::None);
+        let path = node.engine_io_path().unwrap_or(ENGINE_IO_PATH.as_bytes());
+        let engine_io = [path, b"?EIO=4&transport=none"].concat();
+        let page = self.get(b"/", 0);
+        if !has_sessions {
+            return page.await.map(drop);
+        }
+        let session = self.get(&engine_io, 0);
+        tokio::pin!(page, session);
+        // One that breaks says nothing while the other may still be answered; a refusal meets both.
+        let other = tokio::select! {
+            answer = &mut page => match answer {
+                Ok(_) => return Ok(()),
+                Err(_) => session.await,
+            },
+            answer = &mut session => match answer {
+                Ok(_) => return Ok(()),
+                Err(_) => page.await,
+            },
+        };
+        other.map(drop)
+    }
+
+    /// A whole polling handshake, and the close of what it opened.
+    async fn open_and_close(&self, path: &[u8]) -> Result<(), Miss> {
+        let query = [path, b"?EIO=4&transport=polling"].concat();
+        let answer = self.get(&query, BODY_BYTES_MAX).await?;
+        let opened = (answer.status == 200).then(|| read_open_packet(&answer.body)).flatten();
+        let Some(open) = opened else { return Err(Miss::Answer("a probe got no session")) };
+        let request = [
+            b"POST ",
+            &*query,
+            b"&sid=",
+            open.sid.of_bytes(&answer.body),
+            b" HTTP/1.1\r\nHost: ",
+            self.host.as_bytes(),
+            b"\r\nUser-Agent: tidelock\r\nConnection: close\r\nContent-Type: text/plain;charset=UTF-8\r\nContent-Length: 1\r\n\r\n1",
+        ];
+        match self.ask(&request.concat(), 0).await?.status {
+            200 => Ok(()),
+            _ => Err(Miss::Answer("a probe could not close its session")),
+        }
+    }
+
+    async fn get(&self, path: &[u8], body_bytes: usize) -> Result<Answer, Miss> {
+        let request = [
+            b"GET ",
+            path,
+            b" HTTP/1.1\r\nHost: ",
+            self.host.as_bytes(),
+            b"\r\nUser-Agent: tidelock\r\nAccept: */*\r\nConnection: close\r\n\r\n",
+        ];
+        self.ask(&request.concat(), body_bytes).await
+    }
+
+    /// Sends `request` and reads the answer, and of its body so many bytes at most.
+    async fn ask(&self, request: &[u8], body_bytes: usize) -> Result<Answer, Miss> {
+        let mut stream = open(self.address).await.map_err(Miss::Wire)?;
+        stream.write_all(request).await.map_err(Miss::Wire)?;
+        let mut inbound = BytesMut::new();
+        let head = loop {
+            let head = read_head(&mut stream, &mut inbound).await?;
+            if !head.is_interim() {
+                break head;
+            }
+        };
+        let mut answer = Answer { status: head.status(), body: Vec::new() };
+        let mut walk = BodyWalk::of_answer(head.body(), false);
+        while answer.body.len() < body_bytes && !walk.is_at_end() {
+            let walked = walk.walk(&mut inbound).map_err(|_| NO_HTTP)?;
+            answer.body.extend_from_slice(&inbound[..walked.kept]);
+            inbound.advance(walked.taken);
+            if walked.is_end {
+                break;
+            }
+            match stream.read_buf(&mut inbound).await.map_err(Miss::Wire)? {
+                0 if walk.ends_at_close() => break,
+                0 => return Err(Miss::Wire(io::ErrorKind::UnexpectedEof.into())),
+                _ => {}
+            }
+        }
+        Ok(answer)
+    }
+}
+
+async fn read_head(stream: &mut Stream, inbound: &mut BytesMut) -> Result<AnswerHead, Miss> {
+    let bounds =
+        HeadBounds { target_bytes_max: 0, head_bytes_max: HEAD_BYTES_MAX, lines_max: HeadBounds::LINES_MAX };
+    let mut scan = HeadScan::new(Side::Answer);
+    loop {
+        if let Some(length) = scan.advance(inbound, &bounds).map_err(|_| NO_HTTP)? {
+            let asked = Asked { is_head: false, accept: None };
+            return AnswerHead::parse(&inbound.split_to(length), &bounds, &asked).map_err(|_| NO_HTTP);
+        }
+        if stream.read_buf(inbound).await.map_err(Miss::Wire)? == 0 {
+            return Err(Miss::Wire(io::ErrorKind::UnexpectedEof.into()));
+        }
+    }
+}
+
+fn holds(body: &[u8], wanted: &[u8]) -> bool {
+    memchr::memmem::find(body, wanted).is_some()
+}
+
+/// Where Socket.IO serves Engine.IO unless it is told otherwise.
+const ENGINE_IO_PATH: &str = "/socket.io/";
+const NO_HTTP: Miss = Miss::Answer("a probe got no HTTP");
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+const BODY_BYTES_MAX: usize = 64 * 1024;

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::path::Path;
 
 use config::plan::Plan;
-use proxy::bench::Site;
+use proxy::bench::{Passing, Site};
 use tokio::time::Instant;
 
 use crate::wire_cases::{poll, read};
@@ -28,8 +28,10 @@ pub(crate) const CASES: &[Case] = &[
     case("pick/hash:ip, 3 nodes", |_| pick("hash:ip", 3, GET)),
     case("pick/hash:ip, 1000 nodes", |_| pick("hash:ip", 1000, GET)),
     case("registry/a poll", use_sessions),
-    Case { times: 1, ..case("config/read 1000 nodes", read_file) },
-    Case { times: 1, ..case("config/compare 1000 nodes", compare_plans) },
+    case("tunnel/pass a frame of 64 B", |_| pass(64)),
+    case("tunnel/pass a frame of 16 KiB", |_| pass(16384)),
+    Case { times: 20, ..case("config/read 1000 nodes", read_file) },
+    Case { times: 20, ..case("config/compare 1000 nodes", compare_plans) },
 ];
 
 const fn case(name: &'static str, prepare: fn(Size) -> Step) -> Case {
@@ -95,6 +97,16 @@ fn use_sessions(size: Size) -> Step {
         number = (number + 7_919) % count;
         assert!(black_box(&site).use_session(number, now), "it was opened");
     })
+}
+
+fn pass(bytes: u16) -> Step {
+    let mut frame = match bytes {
+        0..126 => vec![0x82, 0x80 | bytes as u8],
+        _ => [&[0x82, 0x80 | 126][..], &bytes.to_be_bytes()].concat(),
+    };
+    frame.resize(frame.len() + 4 + usize::from(bytes), b'x');
+    let mut passing = Passing::new().expect("the system has sockets");
+    Box::new(move || passing.pass(black_box(&frame)).expect("nobody closes it"))
 }
 
 fn read_file(_: Size) -> Step {

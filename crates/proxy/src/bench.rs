@@ -1,5 +1,5 @@
-//! What the benches look at: the pure steps of a request, with no socket and no thread. The product uses nothing of it,
-//! and it promises nothing to anybody.
+//! What the benches look at: the steps of a request by themselves. The product uses nothing of it, and it promises nothing
+//! to anybody.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -16,6 +16,8 @@ use crate::shared::Snapshot;
 use crate::sticky::{self, Place};
 use crate::upstream::node::InSession;
 use crate::upstream::{Asked, Upstream};
+
+pub use crate::tunnel::bench::Passing;
 
 /// A plan as the workers see it, with every node that it writes as an address.
 #[derive(Debug)]

@@ -12,6 +12,7 @@
 //!     client ◀──────────────── Close ───────────────┘    between two of the origin's messages
 //! ```
 
+pub(crate) mod bench;
 mod direction;
 
 use std::future::poll_fn;

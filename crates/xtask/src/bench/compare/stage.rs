@@ -118,6 +118,9 @@ impl<'p> Stage<'p> {
             let why = report.first_failure.as_deref().unwrap_or_default();
             bail!("{}: {} of {} failed: {why}", row.name, report.failed, report.done);
         }
+        if cell.load.contains("--resume") && report.resumed * 2 < report.done {
+            bail!("{}: {} of {} resumed a session", row.name, report.resumed, report.done);
+        }
         Ok(Measured { report, start_ms, command })
     }
 

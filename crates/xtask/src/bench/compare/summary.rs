@@ -52,7 +52,12 @@ impl Sample {
         let name = format!("{row}, {}{}", which.name(), if *grown { ", grown" } else { "" });
         let report = &measured.report;
         if report.seconds == 0.0 {
-            return format!("{name}: {:.0} bytes each, start {:.1} ms", report.bytes_each, measured.start_ms);
+            let bytes = if report.done > 0 {
+                format!("{:.0} bytes each, ", report.bytes_each)
+            } else {
+                String::new()
+            };
+            return format!("{name}: {bytes}started in {:.1} ms", measured.start_ms);
         }
         format!(
             "{name}: {:.2} µs each, {:.0} a second, p50 {:.0} µs, p99 {:.0} µs; of a core proxy {:.0} %, load {:.0} %",

@@ -10,7 +10,8 @@ use crate::support::{Stand, node, patient, sh};
 #[tokio::test]
 async fn one_that_ignores_sigterm_is_killed() {
     let stand = Stand::new();
-    let app = sh("trap 'echo heard' TERM; echo up; while :; do sleep 1000; done");
+    // The shell hears it once its `sleep` has ended, and that may not have begun when the signal comes.
+    let app = sh("trap 'echo heard' TERM; echo up; while :; do sleep 0.01; done");
     let process = stand.start(app.clone()).await;
     stand.line_with("up").await;
     process.stop(&app.stop);

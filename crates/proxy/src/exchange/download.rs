@@ -336,7 +336,7 @@ impl Download<'_> {
         let Origin { io, inbound, .. } = &mut self.origin;
         let buffers = &self.request.worker.buffers;
         // An end is noticed by whoever uses the connection next.
-        poll_fn(|cx| Poll::Ready(drop(io.poll_read(cx, inbound, buffers)))).await;
+        let _ = poll_fn(|cx| Poll::Ready(io.poll_read(cx, inbound, buffers))).await;
     }
 
     /// The session is over: its client, its node, or a drain has said so. Told to the registry before the client

@@ -61,9 +61,9 @@ async fn a_long_answer_that_is_cut_looks_cut_and_leaves_nothing_behind() {
         // All of it has come, so that not even a reset may take it back.
         assert!(client.read_exactly(500_000).await == whole[..500_000]);
         if resets {
-            node.reset()
+            node.reset();
         } else {
-            drop(node)
+            drop(node);
         }
         let (rest, end) = client.read_to_end().await;
         assert_eq!((rest.len(), end), (0, End::Closed));

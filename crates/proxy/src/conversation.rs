@@ -7,7 +7,7 @@ use std::pin::{Pin, pin};
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 use wire::forward::ClientEnd;
@@ -15,6 +15,7 @@ use wire::request::RequestHead;
 use wire::scan::{HeadScan, Side};
 
 use crate::attempt;
+use crate::buffers::consume;
 use crate::clock::Alarm;
 use crate::ends::{BodySource, ReplySink};
 use crate::exchange::OriginEnd;
@@ -201,7 +202,7 @@ impl Client {
         match reading.await {
             Some(Ok(length)) => {
                 let head = RequestHead::parse(&inbound[..length], &bounds);
-                inbound.advance(length);
+                consume(inbound, length);
                 worker.buffers.give_back_if_empty(inbound);
                 Ok(Some(head.map_err(ClientFault::from)?))
             }

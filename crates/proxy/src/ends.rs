@@ -6,14 +6,14 @@ use std::io::{self, IoSlice};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use wire::Version;
 use wire::body::{BodyWalk, Walked};
 use wire::engineio::CloseScan;
 use wire::forward::ClientEnd;
 use wire::request::{RequestBody, RequestHead};
 
-use crate::buffers::Buffers;
+use crate::buffers::{Buffers, consume};
 use crate::clock::Alarm;
 use crate::fault::{ClientFault, Fault};
 use crate::pour::{Pipes, Poured};
@@ -84,7 +84,7 @@ impl<'c> BodySource<'c> {
 
     /// Done with what [`BodySource::at_hand`] gave.
     pub(crate) fn pass(&mut self, walked: Walked) {
-        self.inbound.advance(walked.taken);
+        consume(self.inbound, walked.taken);
         self.bytes += walked.taken as u64;
         self.is_done |= walked.is_end;
         self.buffers.give_back_if_empty(self.inbound);

@@ -6,7 +6,7 @@ use std::io::IoSlice;
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use config::plan::Balance;
 use tokio::time::Instant;
 use wire::answer::{AnswerBody, AnswerHead, Asked};
@@ -17,6 +17,7 @@ use wire::scan::{HeadScan, Side};
 use wire::{HeadBounds, Malformed};
 
 use crate::attempt::Request;
+use crate::buffers::consume;
 use crate::ends::ReplySink;
 use crate::exchange::{Patience, Progress, Purpose, Session};
 use crate::fault::{ClientFault, Fault, OriginFault};
@@ -117,7 +118,7 @@ impl Download<'_> {
         for interim in 0..INTERIM_MAX {
             let length = self.head_end(&bounds, interim > 0).await?;
             let head = AnswerHead::parse(&self.origin.inbound[..length], &bounds, &asked);
-            self.origin.inbound.advance(length);
+            consume(self.origin.inbound, length);
             let head = head.map_err(OriginFault::Malformed)?;
             if !head.is_interim() {
                 return Ok(head);
@@ -230,7 +231,7 @@ impl Download<'_> {
             let is_unframed = reframed == Reframed::ToClose;
             self.request.reply.begin(out, content, is_unframed, self.patience.body).await?;
         }
-        self.origin.inbound.advance(walked.taken);
+        consume(self.origin.inbound, walked.taken);
         let mut is_end = walked.is_end;
         let patience = if head.is_event_stream() { self.patience.tunnel } else { self.patience.body };
         while !is_end {
@@ -326,7 +327,7 @@ impl Download<'_> {
         } else if !content.is_empty() {
             self.request.reply.send_body(&mut [IoSlice::new(content)], self.patience.body).await?;
         }
-        self.origin.inbound.advance(walked.taken);
+        consume(self.origin.inbound, walked.taken);
         Ok(walked.is_end)
     }
 

@@ -6,12 +6,12 @@ use std::num::NonZeroU32;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use wire::engineio::read_open_packet;
 use wire::frame::{Edge, FrameEdges};
 
-use crate::buffers::Buffers;
+use crate::buffers::{Buffers, consume};
 use crate::stream::Stream;
 
 /// One direction, from a source to a sink.
@@ -206,10 +206,10 @@ impl Direction {
         let mut sink = Pin::new(sink);
         while !self.pending.is_empty() {
             let written = ready!(sink.as_mut().poll_write(cx, &self.pending))?;
-            self.pending.advance(written);
+            consume(&mut self.pending, written);
             self.bytes += written as u64;
         }
-        buffers.give(std::mem::take(&mut self.pending));
+        buffers.give_back_if_empty(&mut self.pending);
         ready!(sink.as_mut().poll_flush(cx))?;
         if self.is_finishing || (self.source_ended && !self.asks_at_end) {
             ready!(sink.as_mut().poll_shutdown(cx))?;

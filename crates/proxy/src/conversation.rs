@@ -48,6 +48,9 @@ pub(crate) struct Client {
 pub(crate) enum Ended {
     /// Between two requests, or after an answer that said it was the last; the client is still owed the end.
     Politely,
+    /// After the client's own end, or the answer to what it has said was its last request. Nothing of it is unread and
+    /// nothing more comes, so that the close cannot be a reset.
+    Mutually,
     /// The client left, or was told nothing more.
     Abruptly,
     /// It became a tunnel.
@@ -82,7 +85,7 @@ pub(crate) async fn converse(client: &mut Client, worker: &Worker) -> Ended {
 async fn one_request(client: &mut Client, worker: &Worker) -> Option<Ended> {
     let head = match client.next_head(worker).await {
         Ok(Some(head)) => head,
-        Ok(None) => return Some(Ended::Politely),
+        Ok(None) => return Some(client.ended_mutually()),
         Err(fault) => return Some(client.refuse(fault, worker).await),
     };
     let mut record = Record::new(client.client_address(&head, worker), client.begun());
@@ -98,6 +101,9 @@ async fn one_request(client: &mut Client, worker: &Worker) -> Option<Ended> {
         Exchanged::KeepAlive => {
             client.rest(worker);
             None
+        }
+        Exchanged::Close if !head.keep_alive() && body.is_done() && client.io.is_quiet() => {
+            Some(client.ended_mutually())
         }
         Exchanged::Close => Some(Ended::Politely),
         Exchanged::Cut => Some(Ended::Abruptly),
@@ -240,6 +246,14 @@ impl Client {
     fn rest(&mut self, worker: &Worker) {
         self.begun = None;
         worker.buffers.give_back_if_empty(&mut self.inbound);
+    }
+
+    /// How it ends when the client has said that it is done. TLS has an end of its own to say.
+    fn ended_mutually(&self) -> Ended {
+        match self.inbound.is_empty() && self.io.is_plain() {
+            true => Ended::Mutually,
+            false => Ended::Politely,
+        }
     }
 
     fn begun(&self) -> Instant {

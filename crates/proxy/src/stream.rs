@@ -263,6 +263,14 @@ impl Io {
         Pin::new(&mut *self.0.borrow_mut()).poll_shutdown(cx)
     }
 
+    /// Whether closing says all that there is to say.
+    pub(crate) fn is_plain(&self) -> bool {
+        match &*self.0.borrow() {
+            Stream::Plain(_) | Stream::Unix(_) => true,
+            Stream::Tls(_) => false,
+        }
+    }
+
     /// Whether nothing has come and the other end has not closed, as far as the runtime has been told.
     pub(crate) fn is_quiet(&self) -> bool {
         self.0.borrow_mut().poll_readable(&mut Context::from_waker(Waker::noop())).is_pending()

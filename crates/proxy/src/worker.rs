@@ -199,7 +199,7 @@ fn serve(incoming: Incoming, worker: Rc<Worker>) -> impl Future<Output = ()> {
         let Some((mut client, live)) = received.await else { return };
         match converse(&mut client, &worker).await {
             Ended::Politely => linger(&client, &worker).await,
-            Ended::Abruptly => {}
+            Ended::Mutually | Ended::Abruptly => {}
             Ended::Upgraded(origin) => {
                 let Client { io, inbound, .. } = client;
                 let limits = worker.snapshot().plan.limits;

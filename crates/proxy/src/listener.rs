@@ -1,99 +1,230 @@
-//! Accepts connections, on the control thread, and gives each to the worker with the fewest live ones. One acceptor
-//! for all workers, because tunnels live for hours: an even spread at the accept is an even spread for a day.
+//! Accepts connections. Each worker does so on its own thread, on a socket of its own, so that a connection crosses no
+//! thread on its way in. The kernel chooses the socket by a hash, and tunnels live for hours: a worker that has clearly
+//! more of them than another passes new ones on to that one.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use config::plan::{Listen, Scheme};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::{Notify, Semaphore, mpsc};
-use tokio::time::sleep;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::task::yield_now;
+use tokio::time::{Instant, sleep};
 
 use crate::drain::Live;
 use crate::record::Counters;
 use crate::shared::ListenId;
 use crate::upstream::connect::is_out_of_files;
-use crate::worker::Incoming;
+use crate::worker::{Errand, Incoming, Worker, take_in};
 
-/// A socket that listens.
+/// The sockets of one listen, one for each worker.
 #[derive(Debug)]
 pub(crate) struct Bound {
-    listener: TcpListener,
+    listeners: Vec<TcpListener>,
     address: SocketAddr,
 }
 
-/// Binds one listen.
-pub(crate) fn bind(listen: &Listen) -> io::Result<Bound> {
-    let domain = socket2::Domain::for_address(listen.address);
-    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(listen.reuse_port)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&listen.address.into())?;
-    socket.listen(BACKLOG)?;
-    let listener = TcpListener::from(socket);
-    let address = listener.local_addr()?;
+/// Binds one listen for so many workers.
+pub(crate) fn bind(listen: &Listen, workers: usize) -> io::Result<Bound> {
+    let socket = |address| {
+        let domain = socket2::Domain::for_address(address);
+        let socket = socket2::Socket::new(domain, socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        // What is accepted inherits it. Answers are written whole; holding back their last segment would only delay it.
+        socket.set_tcp_nodelay(true)?;
+        io::Result::Ok(socket)
+    };
+    let first = socket(listen.address)?;
+    first.set_reuse_port(listen.reuse_port)?;
+    first.bind(&listen.address.into())?;
+    // Its port may be one that the kernel has chosen.
+    let address = first.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
+    let mut sockets = vec![first];
+    if workers > 1 {
+        // Only now that the first one has the address, for until then whoever else has it must be an error. The kernel
+        // looks at this when the next one is bound.
+        sockets[0].set_reuse_port(true)?;
+    }
+    for _ in 1..workers {
+        let sibling = socket(address)?;
+        sibling.set_reuse_port(true)?;
+        sibling.bind(&address.into())?;
+        sockets.push(sibling);
+    }
+    for socket in &sockets {
+        socket.listen(BACKLOG)?;
+    }
     let scheme = match listen.scheme {
         Scheme::Plain => "http",
         Scheme::RedirectToHttps { .. } => "http, redirects to https",
         Scheme::Tls(_) => "https",
     };
     tracing::info!(%address, scheme, "listening");
-    Ok(Bound { listener, address })
+    Ok(Bound { listeners: sockets.into_iter().map(TcpListener::from).collect(), address })
 }
 
-/// Where accepted connections go.
-#[derive(Debug, Clone)]
+/// All workers, as each of them sees the others.
+#[derive(Debug)]
 pub(crate) struct Workers {
-    pub(crate) doors: Vec<(mpsc::Sender<Incoming>, Arc<Counters>)>,
+    doors: Vec<(mpsc::Sender<Errand>, Arc<Counters>)>,
     /// The bound on client connections; beyond it they wait in the kernel's queue.
-    pub(crate) permits: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
+    about_being_full: Complaint,
+    about_failing: Complaint,
 }
 
-/// Accepts until it is told to stop, then once more everything that is in the queue: whoever was let in by the kernel
-/// is answered.
-pub(crate) async fn accept(bound: Bound, id: ListenId, workers: Workers, stop: Arc<Notify>) {
-    let Bound { listener, address } = bound;
-    let listener = match watch(listener) {
-        Ok(listener) => listener,
-        Err(error) => return tracing::error!(%address, %error, "cannot wait for connections"),
-    };
-    let incoming = |(tcp, peer), live| Incoming { tcp, peer, listen: id, port: address.port(), live };
-    let mut complaint = Complaint::default();
-    loop {
-        if workers.permits.available_permits() == 0 {
-            complaint
-                .say(|| tracing::warn!("connections_max is reached; clients wait in the system's queue"));
-        }
-        let one = async {
-            let permit = workers.permits.clone().acquire_owned().await.ok()?;
-            Some((permit, listener.async_io(Interest::READABLE, accept_one).await))
-        };
-        let (permit, accepted) = tokio::select! {
-            biased;
-            () = stop.notified() => break,
-            Some(one) = one => one,
-        };
-        match accepted {
-            Ok(accepted) => workers.give(|live| incoming(accepted, live), permit).await,
-            Err(error) => complaint.about(&error).await,
+impl Workers {
+    pub(crate) fn new(
+        doors: Vec<(mpsc::Sender<Errand>, Arc<Counters>)>,
+        permits: Arc<Semaphore>,
+    ) -> Arc<Self> {
+        let (about_being_full, about_failing) = Default::default();
+        Arc::new(Self { doors, permits, about_being_full, about_failing })
+    }
+
+    /// Has each of them accept on its socket of `bound`, until it is told to stop.
+    pub(crate) async fn accept(self: Arc<Self>, bound: Bound, id: ListenId, stop: watch::Receiver<bool>) {
+        let Bound { listeners, address } = bound;
+        let place = Arc::new(Place { id, address });
+        for (listener, (door, _)) in listeners.into_iter().zip(&self.doors) {
+            let (workers, place, stop) = (self.clone(), place.clone(), stop.clone());
+            // A worker that is gone has taken the process's time with it.
+            let _ = door.send(Errand::Accept(Acceptor { listener, place, workers, stop })).await;
         }
     }
-    while let Ok(accepted) = accept_one(listener.get_ref()) {
-        let Ok(permit) = workers.permits.clone().try_acquire_owned() else { break };
-        workers.give(|live| incoming(accepted, live), permit).await;
+
+    /// Who serves a connection that `slot` has accepted, if not itself: the one with the fewest live ones, where the
+    /// difference matters. Passing one on wakes another thread, which costs a short connection more than it would gain
+    /// there; and of many connections a sixteenth is what comes and goes in a moment anyway.
+    fn other_than(&self, slot: usize) -> Option<usize> {
+        let live = |slot: usize| self.doors[slot].1.live.load(Relaxed);
+        let least = (0..self.doors.len()).min_by_key(|&slot| live(slot))?;
+        let fewest = live(least);
+        (live(slot) > fewest + fewest / UNEVEN_SHARE).then_some(least)
     }
-    tracing::info!(%address, "listens no more");
 }
 
-/// Not tokio's own listener: it would register each connection with this thread's epoll before its worker takes it.
+/// One worker's part in a listen.
+#[derive(Debug)]
+pub(crate) struct Acceptor {
+    listener: TcpListener,
+    place: Arc<Place>,
+    workers: Arc<Workers>,
+    stop: watch::Receiver<bool>,
+}
+
+/// What the acceptors of one listen have in common.
+#[derive(Debug)]
+struct Place {
+    id: ListenId,
+    address: SocketAddr,
+}
+
+impl Acceptor {
+    /// Accepts until it is told to stop, then once more everything that is in the queue: whoever was let in by the
+    /// kernel is answered.
+    pub(crate) async fn run(self, worker: Rc<Worker>) {
+        let Self { listener, place, workers, mut stop } = self;
+        let address = place.address;
+        let queue = match watch_queue(listener) {
+            Ok(queue) => queue,
+            Err(error) => return tracing::error!(%address, %error, "cannot wait for connections"),
+        };
+        let accepting = Accepting { queue, place: &place, workers: &workers, worker };
+        accepting.until(pin!(async { drop(stop.wait_for(|&stop| stop).await) })).await;
+        accepting.the_rest();
+        drop(accepting);
+        if Arc::into_inner(place).is_some() {
+            tracing::info!(%address, "listens no more");
+        }
+    }
+}
+
+/// An acceptor at work.
+struct Accepting<'a> {
+    queue: AsyncFd<OwnedFd>,
+    place: &'a Place,
+    workers: &'a Workers,
+    worker: Rc<Worker>,
+}
+
+impl Accepting<'_> {
+    async fn until(&self, mut told: Pin<&mut impl Future<Output = ()>>) {
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = told.as_mut() => return,
+                accepted = self.some() => accepted,
+            };
+            if let Err(error) = accepted {
+                self.workers.about_failing.about(&error).await;
+            }
+        }
+    }
+
+    /// Waits for connections and takes some of those that are there. Cancel-safe.
+    async fn some(&self) -> io::Result<()> {
+        let mut ready = self.queue.readable().await?;
+        for _ in 0..AT_ONCE_MAX {
+            // Not before there is a connection: a permit that waits with one worker would be missed by the others.
+            let permit = self.permit().await;
+            match ready.try_io(|queue| accept_one(queue.get_ref())) {
+                Ok(accepted) => self.give(accepted?, permit),
+                Err(_is_empty) => return Ok(()),
+            }
+        }
+        // Those that were taken come first.
+        yield_now().await;
+        Ok(())
+    }
+
+    async fn permit(&self) -> OwnedSemaphorePermit {
+        let permits = &self.workers.permits;
+        if let Ok(permit) = permits.clone().try_acquire_owned() {
+            return permit;
+        }
+        self.workers.about_being_full.say(|| {
+            tracing::warn!("connections_max is reached; clients wait in the system's queue");
+        });
+        permits.clone().acquire_owned().await.expect("open: nobody closes it")
+    }
+
+    /// Everything that is in the queue.
+    fn the_rest(&self) {
+        while let Ok(permit) = self.workers.permits.clone().try_acquire_owned()
+            && let Ok(accepted) = accept_one(self.queue.get_ref())
+        {
+            self.give(accepted, permit);
+        }
+    }
+
+    /// To this worker, or to another one that has fewer connections, if it has room for one on its way.
+    fn give(&self, (tcp, peer): (std::net::TcpStream, SocketAddr), permit: OwnedSemaphorePermit) {
+        let Self { place, workers, worker, .. } = self;
+        let incoming = |slot: usize| {
+            let live = Live::new(workers.doors[slot].1.clone(), permit);
+            Incoming { tcp, peer, listen: place.id, port: place.address.port(), live }
+        };
+        let other = workers.other_than(worker.slot);
+        match other.and_then(|other| Some((other, workers.doors[other].0.try_reserve().ok()?))) {
+            Some((other, door)) => door.send(Errand::Serve(incoming(other))),
+            None => take_in(incoming(worker.slot), worker),
+        }
+    }
+}
+
+/// Not tokio's own listener: it would register each connection with this worker, also
+/// those that another one serves.
 #[expect(deprecated, reason = "unsound for types whose file can change under it, which an OwnedFd's cannot")]
-fn watch(listener: TcpListener) -> io::Result<AsyncFd<OwnedFd>> {
+fn watch_queue(listener: TcpListener) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(OwnedFd::from(listener), Interest::READABLE)
 }
 
@@ -106,41 +237,24 @@ fn accept_one(listener: &OwnedFd) -> io::Result<(std::net::TcpStream, SocketAddr
     Ok((std::net::TcpStream::from(socket), peer))
 }
 
-impl Workers {
-    /// To the worker with the fewest live connections. If its queue is full, it is waited for: the kernel's queue
-    /// holds the others meanwhile.
-    async fn give(
-        &self,
-        connection: impl FnOnce(Live) -> Incoming,
-        permit: tokio::sync::OwnedSemaphorePermit,
-    ) {
-        let (door, counters) = self
-            .doors
-            .iter()
-            .min_by_key(|(_, counters)| counters.live.load(Relaxed))
-            .expect("there is a worker: Plan counts from one");
-        let connection = connection(Live::new(counters.clone(), permit));
-        // A worker that is gone has taken the process's time with it.
-        let _ = door.send(connection).await;
-    }
-}
-
-/// Says once a while what hinders the acceptor, and slows it down while accepting fails.
+/// Says once a while what hinders the acceptors.
 #[derive(Debug, Default)]
 struct Complaint {
-    quiet_until: Option<tokio::time::Instant>,
+    quiet_until: Mutex<Option<Instant>>,
 }
 
 impl Complaint {
-    fn say(&mut self, words: impl FnOnce()) {
-        let now = tokio::time::Instant::now();
-        if self.quiet_until.is_none_or(|until| now >= until) {
+    fn say(&self, words: impl FnOnce()) {
+        let now = Instant::now();
+        let mut quiet_until = self.quiet_until.lock().unwrap_or_else(PoisonError::into_inner);
+        if quiet_until.is_none_or(|until| now >= until) {
+            *quiet_until = Some(now + COMPLAIN_EVERY);
             words();
-            self.quiet_until = Some(now + COMPLAIN_EVERY);
         }
     }
 
-    async fn about(&mut self, error: &io::Error) {
+    /// Slows an acceptor down, too, that fails.
+    async fn about(&self, error: &io::Error) {
         // One client's bad luck, not ours.
         if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) {
             return;
@@ -158,3 +272,7 @@ const BACKLOG: i32 = 4096;
 /// The queue stays readable while files are short: without a pause this would spin.
 const BACK_OFF: Duration = Duration::from_millis(50);
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
+/// Taken before what they bring is looked at.
+const AT_ONCE_MAX: usize = 16;
+/// A worker may have more connections than another by one in so many.
+const UNEVEN_SHARE: u64 = 16;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use config::diff::{Diff, diff};
 use config::plan::Plan;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use crate::access;
 use crate::instances;
@@ -28,7 +28,7 @@ impl Proxy {
         } else {
             None
         };
-        let bound = bind_new(&plan, &change)?;
+        let bound = bind_new(&plan, &change, self.inner.shared.counters.len())?;
         self.inner.names.learn(&plan).await;
         // From here on nothing fails, and nothing is waited for.
         // Apps and names may have got other nodes meanwhile.
@@ -78,16 +78,20 @@ impl Proxy {
             }
         }
         for Listening { stop, .. } in old {
-            stop.notify_one();
+            stop.send_replace(true);
         }
         self.inner.listening.replace(listening);
     }
 
-    /// Starts an acceptor.
+    /// Has the workers accept.
     pub(crate) fn accept_on(&self, bound: Bound, id: ListenId) -> Listening {
-        let stop = Arc::new(Notify::new());
-        let accept = listener::accept(bound, id, self.inner.to_workers(), stop.clone());
-        self.inner.acceptors.borrow_mut().spawn_local(accept);
+        let stop = watch::Sender::new(false);
+        if let Some(workers) = &*self.inner.workers.borrow() {
+            let mut handing_over = self.inner.handing_over.borrow_mut();
+            // Those that have ended are forgotten whenever one begins.
+            while handing_over.try_join_next().is_some() {}
+            handing_over.spawn_local(workers.clone().accept(bound, id, stop.subscribe()));
+        }
         Listening { id, stop }
     }
 
@@ -131,11 +135,11 @@ impl Proxy {
 }
 
 /// Binds what the old plan has not open.
-fn bind_new(plan: &Plan, change: &Diff) -> Result<Vec<Option<Bound>>, StartProblem> {
+fn bind_new(plan: &Plan, change: &Diff, workers: usize) -> Result<Vec<Option<Bound>>, StartProblem> {
     let listens = plan.listens.iter().zip(&change.listens.open);
     let bind = |(listen, open): (&config::plan::Listen, &Option<usize>)| match open {
         Some(_) => Ok(None),
-        None => listener::bind(listen)
+        None => listener::bind(listen, workers)
             .map(Some)
             .map_err(|error| StartProblem::Listen { address: listen.address, error }),
     };

@@ -1,4 +1,5 @@
-//! Which upstream answers a request. Pure, and read from an index that is made once for each plan.
+//! Which upstream answers a request. Pure, and read from an index that is made once for each plan. What a request costs
+//! does not grow with the number of routes.
 
 use std::collections::HashMap;
 
@@ -7,17 +8,27 @@ use config::plan::{HostPattern, Route, UpstreamId};
 /// The routes of a plan, by host.
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
-    exact: HashMap<Box<[u8]>, Vec<Path>>,
-    /// Longest first; each begins with a dot.
-    wildcards: Vec<(Box<[u8]>, Vec<Path>)>,
-    any: Vec<Path>,
+    exact: HashMap<Box<[u8]>, Paths>,
+    /// By what follows the star, which begins with a dot.
+    wildcards: ByLength<Paths>,
+    any: Paths,
 }
 
-/// Longest first.
+/// The routes of one host, by their path without the slash at its end.
+#[derive(Debug, Default)]
+struct Paths {
+    prefixes: ByLength<UpstreamId>,
+    /// What takes every path. Most hosts have nothing else, and it needs no looking up.
+    root: Option<UpstreamId>,
+}
+
+/// What is known by the begin or the end of something longer. A plan has few lengths, however many routes it has; one
+/// where the longer thing has no border is passed over for the price of a look at one byte.
 #[derive(Debug)]
-struct Path {
-    prefix: Box<[u8]>,
-    upstream: UpstreamId,
+struct ByLength<T> {
+    entries: HashMap<Box<[u8]>, T>,
+    /// Those that exist, the longest first.
+    lengths: Vec<usize>,
 }
 
 impl Routes {
@@ -25,17 +36,14 @@ impl Routes {
     pub(crate) fn new(routes: &[Route]) -> Self {
         let mut index = Self::default();
         for route in routes {
-            let prefix = route.path.trim_end_matches('/').as_bytes().into();
-            let path = Path { prefix, upstream: route.upstream };
-            match &route.host {
-                HostPattern::Any => index.any.push(path),
-                HostPattern::Exact(host) => index.exact.entry(host.as_bytes().into()).or_default().push(path),
-                HostPattern::Wildcard(suffix) => {
-                    match index.wildcards.iter_mut().find(|(known, _)| **known == *suffix.as_bytes()) {
-                        Some((_, paths)) => paths.push(path),
-                        None => index.wildcards.push((suffix.as_bytes().into(), vec![path])),
-                    }
-                }
+            let paths = match &route.host {
+                HostPattern::Any => &mut index.any,
+                HostPattern::Exact(host) => index.exact.entry(host.as_bytes().into()).or_default(),
+                HostPattern::Wildcard(suffix) => index.wildcards.entry(suffix.as_bytes(), Paths::default),
+            };
+            match route.path.trim_end_matches('/').as_bytes() {
+                [] => _ = paths.root.get_or_insert(route.upstream),
+                prefix => _ = paths.prefixes.entry(prefix, || route.upstream),
             }
         }
         index
@@ -50,23 +58,49 @@ impl Routes {
             lower.make_ascii_lowercase();
             Some(&*lower)
         });
-        let find = |paths: &[Path]| paths.iter().find(|route| route.takes(path)).map(|route| route.upstream);
         let by_host = host.and_then(|host| {
-            self.exact.get(host).and_then(|paths| find(paths)).or_else(|| {
-                let mut suffixes = self.wildcards.iter();
-                suffixes.find_map(|(suffix, paths)| {
-                    if host.len() > suffix.len() && host.ends_with(suffix) { find(paths) } else { None }
-                })
-            })
+            self.exact.get(host).and_then(|paths| paths.find(path)).or_else(|| self.by_wildcard(host, path))
         });
-        by_host.or_else(|| find(&self.any))
+        by_host.or_else(|| self.any.find(path))
+    }
+
+    fn by_wildcard(&self, host: &[u8], path: &[u8]) -> Option<UpstreamId> {
+        self.wildcards.find(|entries, length| {
+            // The star stands for a name, which is not empty.
+            let at = host.len().checked_sub(length).filter(|&at| at > 0 && host[at] == b'.')?;
+            entries.get(&host[at..])?.find(path)
+        })
     }
 }
 
-impl Path {
-    fn takes(&self, path: &[u8]) -> bool {
-        path.strip_prefix(&*self.prefix)
-            .is_some_and(|rest| self.prefix.is_empty() || matches!(rest, [] | [b'/', ..]))
+impl Paths {
+    fn find(&self, path: &[u8]) -> Option<UpstreamId> {
+        let by_prefix = self.prefixes.find(|entries, length| {
+            let prefix = path.get(..length).filter(|_| matches!(path[length..], [] | [b'/', ..]))?;
+            entries.get(prefix).copied()
+        });
+        by_prefix.or(self.root)
+    }
+}
+
+impl<T> ByLength<T> {
+    /// What is known by `key`, which is what was there first.
+    fn entry(&mut self, key: &[u8], new: impl FnOnce() -> T) -> &mut T {
+        if let Err(at) = self.lengths.binary_search_by(|length| key.len().cmp(length)) {
+            self.lengths.insert(at, key.len());
+        }
+        self.entries.entry(key.into()).or_insert_with(new)
+    }
+
+    /// The first that `look` finds, given each length, the longest first.
+    fn find<R>(&self, look: impl Fn(&HashMap<Box<[u8]>, T>, usize) -> Option<R>) -> Option<R> {
+        self.lengths.iter().find_map(|&length| look(&self.entries, length))
+    }
+}
+
+impl<T> Default for ByLength<T> {
+    fn default() -> Self {
+        Self { entries: HashMap::new(), lengths: Vec::new() }
     }
 }
 
@@ -75,6 +109,8 @@ const HOST_BYTES_MAX: usize = 255;
 
 #[cfg(test)]
 mod tests {
+    use std::cmp::Reverse;
+
     use super::*;
 
     fn route(host: HostPattern, path: &str, upstream: usize) -> Route {
@@ -109,5 +145,65 @@ mod tests {
         check("example.com", "/any/x", Some(5));
         check("other", "/any", Some(5));
         check("other", "/anyone", None);
+    }
+
+    /// The definition: of routes in the plan's order, the first that takes the request.
+    fn first_that_takes(routes: &[Route], host: &str, path: &str) -> Option<usize> {
+        let takes_host = |pattern: &HostPattern| match pattern {
+            HostPattern::Any => true,
+            HostPattern::Exact(name) => name == host,
+            HostPattern::Wildcard(suffix) => host.len() > suffix.len() && host.ends_with(suffix),
+        };
+        let takes_path = |written: &str| {
+            let prefix = written.trim_end_matches('/');
+            let rest = path.strip_prefix(prefix);
+            rest.is_some_and(|rest| prefix.is_empty() || rest.is_empty() || rest.starts_with('/'))
+        };
+        let first = routes.iter().find(|route| takes_host(&route.host) && takes_path(&route.path));
+        first.map(|route| route.upstream.0)
+    }
+
+    #[test]
+    fn the_index_finds_what_a_walk_along_all_routes_finds() {
+        let mut dice = fastrand::Rng::with_seed(1);
+        for _ in 0..2_000 {
+            // Few words, so that hosts and paths often share parts.
+            let name = |dice: &mut fastrand::Rng| {
+                let labels: Vec<_> =
+                    (0..dice.usize(1..5)).map(|_| ["a", "bb", "c"][dice.usize(..3)]).collect();
+                labels.join(".")
+            };
+            let path = |dice: &mut fastrand::Rng| {
+                let segments = (0..dice.usize(..4)).map(|_| ["/x", "/yy", "/x-", "/"][dice.usize(..4)]);
+                segments.collect::<String>()
+            };
+            let mut routes: Vec<_> = (0..dice.usize(..30))
+                .map(|number| {
+                    let host = match dice.usize(..3) {
+                        0 => HostPattern::Any,
+                        1 => HostPattern::Exact(name(&mut dice)),
+                        _ => HostPattern::Wildcard(format!(".{}", name(&mut dice))),
+                    };
+                    // As the file's paths are read.
+                    let path = path(&mut dice);
+                    let trimmed = path.trim_end_matches('/');
+                    route(host, if trimmed.is_empty() { "/" } else { trimmed }, number)
+                })
+                .collect();
+            routes.sort_by_key(|route| {
+                let (rank, bytes) = match &route.host {
+                    HostPattern::Exact(_) => (0, 0),
+                    HostPattern::Wildcard(suffix) => (1, suffix.len()),
+                    HostPattern::Any => (2, 0),
+                };
+                (rank, Reverse(bytes), Reverse(route.path.len()))
+            });
+            let index = Routes::new(&routes);
+            for _ in 0..20 {
+                let (host, path) = (name(&mut dice), path(&mut dice));
+                let got = index.find(Some(host.as_bytes()), path.as_bytes()).map(|upstream| upstream.0);
+                assert_eq!(got, first_that_takes(&routes, &host, &path), "{host}{path} of {routes:#?}");
+            }
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! Starts the data plane and ends it: the workers' threads, and the control thread's tasks, which accept, resolve,
-//! probe and sweep.
+//! Starts the data plane and ends it: the workers' threads, and the control thread's tasks, which resolve, probe and
+//! sweep.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use config::plan::Plan;
 use fastrand::Rng;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep};
 
@@ -45,12 +45,13 @@ pub(crate) struct Inner {
     /// In the plan's order.
     pub(crate) listening: RefCell<Vec<Listening>>,
     pub(crate) next_listen: Cell<u64>,
-    pub(crate) acceptors: RefCell<JoinSet<()>>,
+    /// Sockets on their way to the workers.
+    pub(crate) handing_over: RefCell<JoinSet<()>>,
     /// The bound on client connections.
     pub(crate) permits: Arc<Semaphore>,
-    /// Empty once the proxy has left: a worker whose doors are gone takes nothing in.
-    doors: RefCell<Doors>,
-    workers: RefCell<Vec<JoinHandle<()>>>,
+    /// `None` once the proxy has left: a worker ends when its last connection has, unless more can come in.
+    pub(crate) workers: RefCell<Option<Arc<Workers>>>,
+    threads: RefCell<Vec<JoinHandle<()>>>,
     /// The nodes that are being emptied at this moment.
     pub(crate) emptying: RefCell<Vec<Arc<Node>>>,
     pub(crate) names: Names,
@@ -62,10 +63,10 @@ pub(crate) struct Inner {
 #[derive(Debug)]
 pub(crate) struct Listening {
     pub(crate) id: ListenId,
-    pub(crate) stop: Arc<Notify>,
+    pub(crate) stop: watch::Sender<bool>,
 }
 
-type Doors = Vec<(mpsc::Sender<worker::Incoming>, Arc<Counters>)>;
+type Doors = Vec<(mpsc::Sender<worker::Errand>, Arc<Counters>)>;
 
 /// Why the data plane does not start.
 #[derive(Debug, thiserror::Error)]
@@ -108,8 +109,10 @@ impl Proxy {
     pub async fn start(plan: Arc<Plan>) -> Result<Self, StartProblem> {
         let tls = crate::tls::load_all(&plan.listens).map_err(StartProblem::Tls)?;
         let log = access::Writer::start(&plan.log).map_err(StartProblem::Log)?;
+        let count = worker_count(plan.workers);
         let bind = |listen| {
-            listener::bind(listen).map_err(|error| StartProblem::Listen { address: listen.address, error })
+            listener::bind(listen, count)
+                .map_err(|error| StartProblem::Listen { address: listen.address, error })
         };
         let bound: Vec<_> = plan.listens.iter().map(bind).collect::<Result<_, _>>()?;
         let listens: Vec<_> = (0..)
@@ -119,7 +122,6 @@ impl Proxy {
             .collect();
         raise_file_limit();
         let (fallen, to_probe) = Fallen::channel();
-        let count = worker_count(plan.workers);
         let shared = Arc::new(Shared {
             snapshot: ArcSwap::from_pointee(Snapshot::new(plan.clone(), listens.clone())),
             log: ArcSwap::from_pointee(log.sink()),
@@ -132,17 +134,18 @@ impl Proxy {
         names.learn(&plan).await;
         let rosters = names.rosters(&plan.upstreams);
         shared.snapshot.store(Arc::new(shared.snapshot.load().with_rosters(&rosters)));
-        let (doors, workers) = start_workers(&shared).map_err(StartProblem::Thread)?;
+        let (doors, threads) = start_workers(&shared).map_err(StartProblem::Thread)?;
+        let permits = Arc::new(Semaphore::new(connections_max(plan.limits.connections_max)));
         let proxy = Self {
             inner: Rc::new(Inner {
                 shared,
                 log: RefCell::new(Some(log)),
                 listening: RefCell::default(),
                 next_listen: Cell::new(listens.len() as u64),
-                acceptors: RefCell::default(),
-                permits: Arc::new(Semaphore::new(connections_max(plan.limits.connections_max))),
-                doors: RefCell::new(doors),
-                workers: RefCell::new(workers),
+                handing_over: RefCell::default(),
+                permits: permits.clone(),
+                workers: RefCell::new(Some(Workers::new(doors, permits))),
+                threads: RefCell::new(threads),
                 emptying: RefCell::default(),
                 names,
                 housekeeping: RefCell::default(),
@@ -177,7 +180,7 @@ impl Proxy {
             return;
         }
         for Listening { stop, .. } in self.inner.listening.take() {
-            stop.notify_one();
+            stop.send_replace(true);
         }
         let window =
             self.inner.shared.snapshot.load().plan.drain.window.min(patience.mul_f64(WINDOW_SHARE_MAX));
@@ -187,14 +190,13 @@ impl Proxy {
 
     /// Waits, after [`Proxy::leave`], until everything has ended.
     pub async fn ended(&self) {
-        let mut acceptors = self.inner.acceptors.take();
-        while acceptors.join_next().await.is_some() {}
-        drop(self.inner.doors.take());
-        // Its threads end by themselves, in time; waiting for them must not hold up the control thread's tasks.
-        let workers = self.inner.workers.take();
+        self.inner.handing_over.take().join_all().await;
+        drop(self.inner.workers.take());
+        // The threads end by themselves, in time; waiting for them must not hold up the control thread's tasks.
+        let threads = self.inner.threads.take();
         let joined = tokio::task::spawn_blocking(move || {
-            for worker in workers {
-                if worker.join().is_err() {
+            for thread in threads {
+                if thread.join().is_err() {
                     tracing::error!("a worker panicked");
                 }
             }
@@ -230,12 +232,6 @@ impl Proxy {
     }
 }
 
-impl Inner {
-    pub(crate) fn to_workers(&self) -> Workers {
-        Workers { doors: self.doors.borrow().clone(), permits: self.permits.clone() }
-    }
-}
-
 /// Reads the certificates and keys that `plan` names, and tells all that is wrong with them.
 pub fn check_certificates(plan: &Plan) -> Result<(), Vec<TlsProblem>> {
     crate::tls::load_all(&plan.listens).map(drop)
@@ -245,11 +241,11 @@ fn start_workers(shared: &Arc<Shared>) -> io::Result<(Doors, Vec<JoinHandle<()>>
     let mut doors = Vec::new();
     let mut threads = Vec::new();
     for (index, counters) in shared.counters.iter().enumerate() {
-        let (door, incoming) = mpsc::channel(INCOMING_MAX);
+        let (door, errands) = mpsc::channel(ERRANDS_MAX);
         let (shared, counters) = (shared.clone(), counters.clone());
         doors.push((door, counters.clone()));
         let thread = std::thread::Builder::new().name(format!("worker-{index}"));
-        threads.push(thread.spawn(move || worker::run(shared, counters, incoming))?);
+        threads.push(thread.spawn(move || worker::run(shared, counters, errands))?);
     }
     Ok((doors, threads))
 }
@@ -322,8 +318,8 @@ pub(crate) fn connections_max(limit: usize) -> usize {
     connections.min(Semaphore::MAX_PERMITS)
 }
 
-/// Connections on their way to one worker.
-const INCOMING_MAX: usize = 1024;
+/// On their way to one worker, nearly all of them connections.
+const ERRANDS_MAX: usize = 1024;
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// Listens, logs, certificates, epolls, and probes.
 const FILES_RESERVED: u64 = 64;

@@ -23,6 +23,7 @@ use crate::buffers::Buffers;
 use crate::clock::{Clock, by_clock};
 use crate::conversation::{Client, Ended, converse, linger};
 use crate::drain::{Live, Phase};
+use crate::listener::Acceptor;
 use crate::record::Counters;
 use crate::reply::Redirect;
 use crate::shared::{ListenId, Shared, Snapshot};
@@ -50,7 +51,16 @@ pub(crate) struct Worker {
     leaving: Notify,
 }
 
-/// A connection on its way from the acceptor to its worker.
+/// What comes in through a worker's door.
+#[derive(Debug)]
+pub(crate) enum Errand {
+    /// Accept on another listen, until told to stop.
+    Accept(Acceptor),
+    /// Serve a connection that another worker has accepted.
+    Serve(Incoming),
+}
+
+/// A connection that was just accepted.
 #[derive(Debug)]
 pub(crate) struct Incoming {
     pub(crate) tcp: std::net::TcpStream,
@@ -108,7 +118,7 @@ impl Worker {
 }
 
 /// Runs a worker on this thread until its connections have ended, or until the proxy's time is up.
-pub(crate) fn run(shared: Arc<Shared>, counters: Arc<Counters>, incoming: mpsc::Receiver<Incoming>) {
+pub(crate) fn run(shared: Arc<Shared>, counters: Arc<Counters>, errands: mpsc::Receiver<Errand>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build_local(tokio::runtime::LocalOptions::default())
@@ -119,7 +129,7 @@ pub(crate) fn run(shared: Arc<Shared>, counters: Arc<Counters>, incoming: mpsc::
         // The housekeeping ends with the runtime, which owns it.
         spawn_local(keep_house(worker.clone()));
         spawn_local(tell_leaving(worker.clone(), phase.clone()));
-        take_in(&worker, incoming).await;
+        run_errands(&worker, errands).await;
         see_out(&counters, phase).await;
     });
     // What is still running is dropped here, and its sockets are closed.
@@ -127,12 +137,21 @@ pub(crate) fn run(shared: Arc<Shared>, counters: Arc<Counters>, incoming: mpsc::
     worker.lines.flush();
 }
 
-/// Serves what the acceptor sends, until it sends no more.
-async fn take_in(worker: &Rc<Worker>, mut incoming: mpsc::Receiver<Incoming>) {
-    while let Some(connection) = incoming.recv().await {
-        let serving = Box::pin(serve(connection, worker.clone()));
-        spawn_local(by_clock(worker.clock.clone(), serving));
+/// Until nobody can come in any more: the control thread has let go of the doors, and every acceptor of every worker has
+/// ended, for each of them holds them all.
+async fn run_errands(worker: &Rc<Worker>, mut errands: mpsc::Receiver<Errand>) {
+    while let Some(errand) = errands.recv().await {
+        match errand {
+            Errand::Accept(acceptor) => drop(spawn_local(acceptor.run(worker.clone()))),
+            Errand::Serve(incoming) => take_in(incoming, worker),
+        }
     }
+}
+
+/// Serves a connection.
+pub(crate) fn take_in(incoming: Incoming, worker: &Rc<Worker>) {
+    let serving = Box::pin(serve(incoming, worker.clone()));
+    spawn_local(by_clock(worker.clock.clone(), serving));
 }
 
 /// Waits until the last connection has ended, or until the time is up.
@@ -140,7 +159,7 @@ async fn see_out(counters: &Counters, mut phase: watch::Receiver<Phase>) {
     while counters.live.load(Relaxed) > 0 {
         let until = match *phase.borrow_and_update() {
             Phase::Leaving { until } => until,
-            // The acceptor is gone without a word: there is nothing to wait for but the connections.
+            // The acceptors are gone without a word: there is nothing to wait for but the connections.
             Phase::Serving => Instant::now() + Duration::from_secs(1),
         };
         tokio::select! {
@@ -198,7 +217,6 @@ pub(crate) fn serve(incoming: Incoming, worker: Rc<Worker>) -> impl Future<Outpu
 /// The client's end, once it speaks HTTP.
 async fn receive(incoming: Incoming, worker: Rc<Worker>) -> Option<(Client, Live)> {
     let Incoming { tcp, peer, listen, port, live } = incoming;
-    let _ = tcp.set_nodelay(true);
     let tcp = TcpStream::from_std(tcp).ok()?;
     let snapshot = worker.snapshot();
     // None if it was removed by a reload while this waited for its worker.

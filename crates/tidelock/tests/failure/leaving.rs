@@ -3,7 +3,7 @@
 use testkit::origin::{Origin, ScriptedOrigin, Step};
 use testkit::process::Signal;
 use testkit::raw::{End, RawConnection};
-use testkit::tidelock::Tidelock;
+use testkit::tidelock::{Tidelock, config_for};
 
 use crate::{GET, OK, answering, start};
 
@@ -68,11 +68,18 @@ async fn an_idle_connection_gets_one_more_answer() {
 }
 
 /// The kernel has let them in, so that they are answered. A stopped process accepts nothing, and meets its signal and
-/// its full queue at once when it goes on.
+/// its full queues at once when it goes on.
 #[tokio::test]
-async fn who_waits_in_the_accept_queue_is_answered() {
+async fn who_waits_in_an_accept_queue_is_answered() {
+    for workers in [1, 4] {
+        who_waits_is_answered(workers).await;
+    }
+}
+
+async fn who_waits_is_answered(workers: usize) {
     let origin = answering().await;
-    let mut proxy = start(&[origin.address()], "").await;
+    let config = format!("workers = {workers}\n{}", config_for(&[origin.address()]));
+    let mut proxy = Tidelock::start(env!("CARGO_BIN_EXE_tidelock"), &config).await;
     proxy.process().signal(Signal::STOP);
     // Whoever has given up in the meantime is no reason to send away the others.
     RawConnection::connect(proxy.address()).await.reset();

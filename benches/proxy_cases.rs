@@ -22,6 +22,7 @@ pub(crate) const CASES: &[Case] = &[
     case("pick/round-robin, 3 nodes", |_| pick("round-robin", 3, GET)),
     case("pick/round-robin, 1000 nodes", |_| pick("round-robin", 1000, GET)),
     case("pick/least-requests, 3 nodes", |_| pick("least-requests", 3, GET)),
+    case("pick/least-requests, 1000 nodes", |_| pick("least-requests", 1000, GET)),
     case("pick/random-two, 3 nodes", |_| pick("random-two", 3, GET)),
     case("pick/random-two, 1000 nodes", |_| pick("random-two", 1000, GET)),
     case("pick/peak-ewma, 3 nodes", |_| pick("peak-ewma", 3, GET)),

@@ -7,6 +7,7 @@ mod clock;
 mod tls;
 mod stream;
 mod buffers;
+mod pour;
 mod shared;
 mod conversation;
 mod ends;

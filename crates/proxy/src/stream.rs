@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
@@ -34,6 +34,14 @@ impl Stream {
             Self::Plain(tcp) => tcp.as_fd(),
             Self::Tls(tls) => tls.get_ref().0.as_fd(),
             Self::Unix(unix) => unix.as_fd(),
+        }
+    }
+
+    /// Itself, if what goes through it is no cipher text.
+    fn as_tcp(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Plain(tcp) => Some(tcp),
+            Self::Tls(_) | Self::Unix(_) => None,
         }
     }
 
@@ -220,6 +228,35 @@ impl Io {
             moved = true;
         }
         (stream.poll_flush(cx), moved)
+    }
+
+    /// Whether the kernel can take bytes from here, or put them here, by itself.
+    pub(crate) fn is_plain_tcp(&self) -> bool {
+        self.0.borrow().as_tcp().is_some()
+    }
+
+    /// Lets `take` take bytes from the socket, if it has some. Of a plain TCP connection only.
+    pub(crate) fn try_take(&self, take: impl Fn(BorrowedFd<'_>) -> io::Result<usize>) -> io::Result<usize> {
+        let stream = self.0.borrow();
+        let tcp = stream.as_tcp().ok_or(io::ErrorKind::Unsupported)?;
+        tcp.try_io(Interest::READABLE, || take(tcp.as_fd()))
+    }
+
+    /// Lets `put` put bytes into the socket, once it takes some. Of a plain TCP connection only.
+    pub(crate) fn poll_put(
+        &self,
+        cx: &mut Context<'_>,
+        put: impl Fn(BorrowedFd<'_>) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        let stream = self.0.borrow();
+        let tcp = stream.as_tcp().ok_or(io::ErrorKind::Unsupported)?;
+        loop {
+            ready!(tcp.poll_write_ready(cx))?;
+            match tcp.try_io(Interest::WRITABLE, || put(tcp.as_fd())) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                put => return Poll::Ready(put),
+            }
+        }
     }
 
     /// Sends the end: close_notify where there is TLS, then FIN.

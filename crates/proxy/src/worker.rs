@@ -24,6 +24,7 @@ use crate::clock::{Clock, by_clock};
 use crate::conversation::{Client, Ended, converse, linger};
 use crate::drain::{Live, Phase};
 use crate::listener::Acceptor;
+use crate::pour::Pipes;
 use crate::record::Counters;
 use crate::reply::Redirect;
 use crate::shared::{ListenId, Shared, Snapshot};
@@ -41,6 +42,7 @@ pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) clock: Rc<Clock>,
     pub(crate) buffers: Buffers,
+    pub(crate) pipes: Pipes,
     pub(crate) pool: Pool,
     pub(crate) cursors: Cursors,
     pub(crate) lines: Lines,
@@ -81,6 +83,7 @@ impl Worker {
             slot,
             clock: clock.clone(),
             buffers: Buffers::new(limits.buffer_bytes),
+            pipes: Pipes::default(),
             pool: Pool::new(limits.origin_idle_max),
             cursors: Cursors::default(),
             lines: Lines::new(shared.clone(), counters, clock),

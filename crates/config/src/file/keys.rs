@@ -198,9 +198,9 @@ pub(crate) static BALANCE: Key<BalanceChoice, Or<Balance>> = Key {
     absent: Or(Balance::LeastSessions),
     doc: "Who gets the next one. \"least-sessions\": the node with the fewest sessions for its weight, or with the \
           fewest requests under way for requests that are no session's. \"round-robin\": one after the other. \
-          \"least-requests\": the fewest requests under way, tunnels among them. \"random-two\": of two drawn at \
-          random, the one with fewer of them. \"peak-ewma\": of two, the one that answers sooner. \"hash:ip\", \
-          \"hash:header:NAME\", \"hash:cookie:NAME\" or \"hash:query:NAME\": the same node for the same value.",
+          \"least-requests\": the fewest requests under way, tunnels among them. Requests are counted on the 32 nodes \
+          whose turn is next, where there are more. \"random-two\": of two drawn at random, the one with fewer of them. \
+          \"peak-ewma\": of two, the one that answers sooner. \"hash:ip\", \"hash:header:NAME\", \"hash:cookie:NAME\" or \"hash:query:NAME\": the same node for the same value.",
 };
 pub(crate) static UPSTREAM_HOST: Key<HostHeader, Optional> = Key {
     name: "host",

@@ -9,6 +9,7 @@ use wire::rendezvous::{self, Score};
 use wire::request::RequestHead;
 
 use super::{Ask, Unpicked};
+use crate::upstream::node::Node;
 
 /// The key of a request; `None` if it does not say what is hashed.
 pub(crate) fn key(of: &HashKey, head: &RequestHead, client: IpAddr) -> Option<u64> {
@@ -32,5 +33,6 @@ fn of_address(client: IpAddr) -> u64 {
 /// The node with the best score. In its ramp a node draws its keys to it one after the other, for more weight only
 /// ever does that.
 pub(super) fn pick(ask: &Ask<'_>, key: u64) -> Result<usize, Unpicked> {
-    ask.best(0, |index| ask.fit(index), |node| Score::new(node.seed, key, node.weight()), Score::beats)
+    let score = |node: &Node| Score::new(node.seed, key, node.weight());
+    ask.best(0, |index, node| (ask.fit_of(index, node), score(node)), Score::beats)
 }

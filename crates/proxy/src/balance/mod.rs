@@ -106,11 +106,12 @@ pub(crate) struct Cursors([Cursor; LANES]);
 pub(crate) fn pick(ask: &Ask<'_>, policy: Policy, cursor: &Cursor) -> Result<usize, Unpicked> {
     match policy {
         Policy::Hash(key) => hash::pick(ask, key),
+        Policy::Least(Load::Sessions) => least::sessions(ask, cursor),
         // While processes of an app are being replaced, what is placed on an old one has to move again.
         _ if ask.begins == Begins::Session && ask.nodes.iter().any(|node| node.is_outdated()) => {
-            least::pick(ask, Load::Sessions, cursor)
+            least::sessions(ask, cursor)
         }
-        Policy::Least(load) => least::pick(ask, load, cursor),
+        Policy::Least(load @ (Load::InFlight | Load::Connections)) => least::requests(ask, load, cursor),
         Policy::InTurn => turns::pick(ask, cursor),
         Policy::RandomTwo => two::less_busy(ask, cursor),
         Policy::PeakEwma(now) => two::sooner(ask, now, cursor),
@@ -134,8 +135,17 @@ impl Ask<'_> {
     }
 
     fn fit(&self, index: usize) -> Fit {
-        let node = &self.nodes[index];
-        if self.tried.contains(&index) || node.is_draining() {
+        self.fit_of(index, &self.nodes[index])
+    }
+
+    fn fit_of(&self, index: usize, node: &Node) -> Fit {
+        if self.tried.contains(&index) {
+            return Fit::Out;
+        }
+        if node.is_plain() {
+            return Fit::Ready;
+        }
+        if node.is_draining() {
             return Fit::Out;
         }
         match (node.is_up(), self.heeds_bounds && node.is_full(self.begins)) {
@@ -164,23 +174,38 @@ impl Ask<'_> {
     }
 
     /// The one whose score beats all others' among the best that is to be had; the first of equals, from `start` on.
-    /// `fit` may know better than [`Ask::fit`] what a node is to this pick.
+    /// `judge` says what a node is to this pick, and its score.
     fn best<S: Copy>(
         &self,
         start: usize,
-        fit: impl Fn(usize) -> Fit,
-        score: impl Fn(&Node) -> S,
+        judge: impl Fn(usize, &Node) -> (Fit, S),
         beats: impl Fn(S, S) -> bool,
     ) -> Result<usize, Unpicked> {
+        self.best_until(start, judge, beats, |_| false)
+    }
+
+    /// The same among those up to the first that is ready and, by its score, `enough`.
+    fn best_until<S: Copy>(
+        &self,
+        start: usize,
+        judge: impl Fn(usize, &Node) -> (Fit, S),
+        beats: impl Fn(S, S) -> bool,
+        mut enough: impl FnMut(S) -> bool,
+    ) -> Result<usize, Unpicked> {
         let mut best: Option<(Fit, S, usize)> = None;
-        for index in self.from(start) {
-            let fit = fit(index);
-            if best.is_some_and(|(best_fit, ..)| fit > best_fit) {
-                continue;
-            }
-            let score = score(&self.nodes[index]);
-            if best.is_none_or(|(best_fit, best_score, _)| fit < best_fit || beats(score, best_score)) {
-                best = Some((fit, score, index));
+        // Two slices instead of one chain of indexes: with a thousand nodes that is a fifth of what a pick costs.
+        let (before, after) = self.nodes.split_at(start.min(self.nodes.len()));
+        'search: for (first, nodes) in [(before.len(), after), (0, before)] {
+            for (index, node) in (first..).zip(nodes) {
+                let (fit, score) = judge(index, node);
+                if best.is_none_or(|(best_fit, best_score, _)| {
+                    fit < best_fit || (fit == best_fit && beats(score, best_score))
+                }) {
+                    best = Some((fit, score, index));
+                }
+                if fit == Fit::Ready && enough(score) {
+                    break 'search;
+                }
             }
         }
         match best {

@@ -135,6 +135,59 @@ fn fewest_requests_by_weight() {
     }
 }
 
+/// The definition, in pools in any state: of those that can have it and that stand in for nobody, none carries less for
+/// its weight.
+#[test]
+fn the_least_is_the_least() {
+    let mut dice = Rng::with_seed(4);
+    for _ in 0..1_000 {
+        let bounds = NodeBounds { connections_max: Some(3), sessions_max: Some(3) };
+        let nodes = (0..dice.usize(2..32)).map(|port| {
+            let bounds = if dice.u8(..4) == 0 { bounds } else { NodeBounds::default() };
+            node(port, dice.u32(1..4), dice.u8(..8) == 0, bounds)
+        });
+        let pool = Pool::of(nodes.collect());
+        let (mut requests, mut sessions) = (Vec::new(), Vec::new());
+        for node in &pool.nodes {
+            match dice.u8(..8) {
+                0 => _ = node.observe(Observed::Refused),
+                1 => _ = node.observe(Observed::ToldToDrain),
+                _ => {}
+            }
+            requests.extend((0..dice.usize(..5)).map(|_| InFlight::new(node.clone())));
+            sessions.extend((0..dice.usize(..5)).map(|_| InSession::new(node.clone())));
+        }
+        for (begins, load) in [(Begins::Request, Load::InFlight), (Begins::Session, Load::Sessions)] {
+            let ask = pool.ask(begins, &[]);
+            let ready = (0..pool.nodes.len()).filter(|&index| ask.fit(index) == Fit::Ready);
+            let carried = |index: usize| {
+                let (node, more) = (&pool.nodes[index], usize::from(begins == Begins::Session));
+                (load.of(node) + more) as f64 / f64::from(node.roster.weight)
+            };
+            let Some(least) = ready.map(carried).min_by(f64::total_cmp) else { continue };
+            let picked = pick(&ask, Policy::Least(load), &pool.cursor).unwrap();
+            assert_eq!((ask.fit(picked), carried(picked)), (Fit::Ready, least), "{load:?}");
+        }
+    }
+}
+
+/// Where there are too many nodes to look at each, the most busy is still next to the mean.
+#[test]
+fn requests_stay_even_over_many_nodes() {
+    let pool = Pool::weighing(&[1; 1_000]);
+    let mut dice = Rng::with_seed(5);
+    let mut under_way = Vec::new();
+    for _ in 0..PICKS {
+        let index = pool.request(Policy::Least(Load::InFlight)).unwrap();
+        under_way.push(InFlight::new(pool.nodes[index].clone()));
+        if under_way.len() > 20_000 {
+            under_way.swap_remove(dice.usize(..under_way.len()));
+        }
+    }
+    let most = pool.nodes.iter().map(|node| node.in_flight()).max();
+    assert!(most <= Some(20 + 2), "{most:?} of 20 on average");
+}
+
 #[test]
 fn random_two_draws_by_weight_and_takes_the_less_busy() {
     let pool = Pool::weighing(&[1, 2, 5]);

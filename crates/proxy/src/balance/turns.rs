@@ -82,7 +82,7 @@ pub(super) fn pick(ask: &Ask<'_>, cursor: &Cursor) -> Result<usize, Unpicked> {
         }
     }
     // Only newcomers are left, and none of them has drawn its turn.
-    ask.best(ask.turns.next(cursor), |index| ask.fit(index), Node::ramp, |a, b| a > b)
+    ask.best(ask.turns.next(cursor), |index, node| (ask.fit_of(index, node), node.ramp()), |a, b| a > b)
 }
 
 /// A round has at most so many turns, which is the exact share of each of 256 nodes of weight 256.

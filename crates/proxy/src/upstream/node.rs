@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
-use config::plan;
+use config::plan::{self, NodeBounds};
 use config::roster::{NodeAddress, RosterNode};
 use tokio::time::Instant;
 use wire::rendezvous;
@@ -25,10 +25,7 @@ pub(crate) struct Node {
     /// Its part of a line of the access log, printed by the first line.
     pub(crate) in_log: OnceLock<Box<[u8]>>,
     pub(crate) tag: Tag,
-    /// What requests need to know of its health, in one word, so that reading it costs them nothing.
-    state: AtomicU32,
-    /// Its share of what it would get, in thousandths; less than all while it starts slowly.
-    share: AtomicU32,
+    glance: Glance,
     chart: Mutex<Chart>,
     /// Whether the control thread is at it.
     tended: AtomicBool,
@@ -36,8 +33,6 @@ pub(crate) struct Node {
     pub(crate) tallies: Tallies,
     /// When it takes its next new session, where there is a rate.
     pub(crate) pace: Mutex<Pace>,
-    in_flight: AtomicUsize,
-    sessions: AtomicUsize,
     /// The tunnels to it, each of which can be told to close.
     pub(crate) tunnels: Bells,
     /// `pingInterval + pingTimeout` that its last handshake told, in milliseconds; 0 before the first.
@@ -48,6 +43,21 @@ pub(crate) struct Node {
     pub(crate) seed: u64,
     /// How long it takes to answer.
     pub(crate) latency: Latency,
+}
+
+/// What picks read of a node, on one cache line: some picks look at every node of a pool.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Glance {
+    /// What requests need to know of its health, in one word, so that reading it costs them nothing. 0 for a node that
+    /// can have whatever comes.
+    state: AtomicU32,
+    /// Its share of what it would get, in thousandths; less than all while it starts slowly.
+    share: AtomicU32,
+    /// See [`plan::NodeSpec::weight`].
+    weight: u32,
+    in_flight: AtomicUsize,
+    sessions: AtomicUsize,
 }
 
 /// What only those read who change something.
@@ -74,12 +84,18 @@ impl Ward {
 impl Node {
     pub(crate) fn new(upstream: &str, roster: RosterNode, tag: Tag) -> Self {
         let vitals = Vitals::new(Instant::now());
+        let glance = Glance {
+            state: AtomicU32::new(word_of(&vitals, &roster)),
+            share: AtomicU32::new(SHARE_FULL),
+            weight: roster.weight,
+            in_flight: AtomicUsize::new(0),
+            sessions: AtomicUsize::new(0),
+        };
         let chart = Chart { vitals, rules: Rules::default(), plan: None, ward: Arc::default() };
         Self {
             upstream: upstream.to_owned(),
             tag,
-            state: AtomicU32::new(0),
-            share: AtomicU32::new(SHARE_FULL),
+            glance,
             chart: Mutex::new(chart),
             tended: AtomicBool::new(false),
             tallies: Tallies::default(),
@@ -88,8 +104,6 @@ impl Node {
             latency: Latency::new(Instant::now()),
             in_log: OnceLock::new(),
             tunnels: Bells::default(),
-            in_flight: AtomicUsize::new(0),
-            sessions: AtomicUsize::new(0),
             silence_ms: AtomicU64::new(0),
             engine_io_path: OnceLock::new(),
             roster,
@@ -113,24 +127,35 @@ impl Node {
         &self.roster.address
     }
 
+    /// Whether it can have whatever comes: it is up, stays, stands in for nobody and has no bounds. So are nearly all
+    /// nodes at nearly all times.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.glance.state.load(Relaxed) & !(WORD_UNCLEAR | WORD_OUTDATED) == 0
+    }
+
+    /// Whether it has all of its share and will not be replaced soon.
+    pub(crate) fn is_settled(&self) -> bool {
+        !self.is_outdated() && !self.is_starting_slowly()
+    }
+
     pub(crate) fn is_up(&self) -> bool {
-        self.state.load(Relaxed) & WORD_DOWN == 0
+        self.glance.state.load(Relaxed) & WORD_DOWN == 0
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        self.state.load(Relaxed) & WORD_DRAINING != 0
+        self.glance.state.load(Relaxed) & WORD_DRAINING != 0
     }
 
     pub(crate) fn is_outdated(&self) -> bool {
-        self.state.load(Relaxed) & WORD_OUTDATED != 0
+        self.glance.state.load(Relaxed) & WORD_OUTDATED != 0
     }
 
     pub(crate) fn is_gone(&self) -> bool {
-        self.state.load(Relaxed) & WORD_GONE != 0
+        self.glance.state.load(Relaxed) & WORD_GONE != 0
     }
 
     pub(crate) fn is_starting_slowly(&self) -> bool {
-        self.share.load(Relaxed) < SHARE_FULL
+        self.glance.share.load(Relaxed) < SHARE_FULL
     }
 
     /// It has just appeared beside others, and is not given more at once than they.
@@ -144,14 +169,15 @@ impl Node {
         let mut chart = self.chart();
         let rules = chart.rules;
         let share = chart.vitals.share(&rules, now);
-        self.share.store(share, Relaxed);
+        self.glance.share.store(share, Relaxed);
         share < SHARE_FULL
     }
 
     /// The one place where a node goes down, comes back, or begins to leave.
     pub(crate) fn observe(&self, observed: Observed) -> Change {
         // Nearly every exchange ends here, and must not write to what the other workers read.
-        if observed == Observed::Answered && self.state.load(Relaxed) & (WORD_DOWN | WORD_UNCLEAR) == 0 {
+        if observed == Observed::Answered && self.glance.state.load(Relaxed) & (WORD_DOWN | WORD_UNCLEAR) == 0
+        {
             return Change::Nothing;
         }
         let ward = self.chart().ward.clone();
@@ -163,8 +189,8 @@ impl Node {
         let percent_max = chart.plan.as_ref().map_or(100, |plan| plan.outliers.ejected_percent_max);
         let change = chart.vitals.note(observed, &rules, || self.spare(&pool, percent_max), now);
         let vitals = &mut chart.vitals;
-        self.share.store(vitals.share(&rules, now), Relaxed);
-        self.state.store(word_of(vitals), Relaxed);
+        self.glance.share.store(vitals.share(&rules, now), Relaxed);
+        self.glance.state.store(word_of(vitals, &self.roster), Relaxed);
         let (node, upstream, address, cause) =
             (&self.roster.written, &self.upstream, self.address(), vitals.cause);
         match change {
@@ -206,7 +232,7 @@ impl Node {
                 format!("{cause}; out for {} s more", until.duration_since(now).as_secs() + 1)
             }
             None if self.is_starting_slowly() => {
-                format!("{cause}; slow start, {} %", self.share.load(Relaxed) / 10)
+                format!("{cause}; slow start, {} %", self.glance.share.load(Relaxed) / 10)
             }
             Some(_) | None => cause.to_owned(),
         };
@@ -238,11 +264,11 @@ impl Node {
     }
 
     pub(crate) fn in_flight(&self) -> usize {
-        self.in_flight.load(Relaxed)
+        self.glance.in_flight.load(Relaxed)
     }
 
     pub(crate) fn sessions(&self) -> usize {
-        self.sessions.load(Relaxed)
+        self.glance.sessions.load(Relaxed)
     }
 
     /// Connections in use: requests under way and tunnels.
@@ -259,19 +285,29 @@ impl Node {
 
     /// Its share of the load, as far as it is in its slow start.
     pub(crate) fn weight(&self) -> f64 {
-        f64::from(self.roster.weight) * self.ramp()
+        f64::from(self.glance.weight) * self.ramp()
+    }
+
+    /// The same in thousandths.
+    pub(crate) fn weight_thousandths(&self) -> u64 {
+        u64::from(self.glance.weight) * u64::from(self.glance.share.load(Relaxed))
+    }
+
+    /// As the plan has it.
+    pub(crate) fn full_weight(&self) -> u64 {
+        u64::from(self.glance.weight)
     }
 
     /// How far it is in its slow start: more than 0, and 1 at its end and wherever there is none. Picks respect it.
     pub(crate) fn ramp(&self) -> f64 {
-        f64::from(self.share.load(Relaxed)) / f64::from(SHARE_FULL)
+        f64::from(self.glance.share.load(Relaxed)) / f64::from(SHARE_FULL)
     }
 
     /// Says how far it is in its slow start.
     #[cfg(test)]
     pub(crate) fn set_ramp(&self, ramp: f64) {
         let share = (ramp * f64::from(SHARE_FULL)) as u32;
-        self.share.store(share.clamp(1, SHARE_FULL), Relaxed);
+        self.glance.share.store(share.clamp(1, SHARE_FULL), Relaxed);
     }
 
     /// Remembers what a handshake told; sessions that are first met by their tag are given the same patience.
@@ -299,7 +335,7 @@ pub(crate) struct InFlight(Arc<Node>);
 
 impl InFlight {
     pub(crate) fn new(node: Arc<Node>) -> Self {
-        node.in_flight.fetch_add(1, Relaxed);
+        node.glance.in_flight.fetch_add(1, Relaxed);
         Self(node)
     }
 
@@ -310,7 +346,7 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Relaxed);
+        self.0.glance.in_flight.fetch_sub(1, Relaxed);
     }
 }
 
@@ -320,7 +356,7 @@ pub(crate) struct InSession(Arc<Node>);
 
 impl InSession {
     pub(crate) fn new(node: Arc<Node>) -> Self {
-        node.sessions.fetch_add(1, Relaxed);
+        node.glance.sessions.fetch_add(1, Relaxed);
         Self(node)
     }
 
@@ -331,18 +367,20 @@ impl InSession {
 
 impl Drop for InSession {
     fn drop(&mut self) {
-        self.0.sessions.fetch_sub(1, Relaxed);
+        self.0.glance.sessions.fetch_sub(1, Relaxed);
     }
 }
 
 /// What requests need to know of all that.
-fn word_of(vitals: &Vitals) -> u32 {
+fn word_of(vitals: &Vitals, roster: &RosterNode) -> u32 {
     let flag = |is_set: bool, flag: u32| if is_set { flag } else { 0 };
     flag(!vitals.is_up(), WORD_DOWN)
         | flag(vitals.is_draining, WORD_DRAINING)
         | flag(!vitals.is_clear(), WORD_UNCLEAR)
         | flag(vitals.is_outdated, WORD_OUTDATED)
         | flag(vitals.is_gone, WORD_GONE)
+        | flag(roster.backup, WORD_BACKUP)
+        | flag(roster.bounds != NodeBounds::default(), WORD_BOUNDED)
 }
 
 /// What a node is to rendezvous hashing. A process of an app has another port with every start; keys belong to its slot.
@@ -363,6 +401,10 @@ const WORD_UNCLEAR: u32 = 1 << 2;
 const WORD_OUTDATED: u32 = 1 << 3;
 /// It is no more.
 const WORD_GONE: u32 = 1 << 4;
+/// It stands in for others.
+const WORD_BACKUP: u32 = 1 << 5;
+/// It may carry so much and no more.
+const WORD_BOUNDED: u32 = 1 << 6;
 
 #[cfg(test)]
 mod tests {

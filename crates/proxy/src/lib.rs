@@ -40,3 +40,6 @@ pub use record::Counts;
 pub use run::{Proxy, StartProblem, check_certificates};
 pub use status::{NodeHandle, NodeStatus, Status, UnknownNode, UpstreamStatus};
 pub use tls::TlsProblem;
+
+#[cfg(test)]
+mod sizes;

@@ -192,7 +192,7 @@ async fn keep_house(worker: Rc<Worker>) {
 
 /// One connection, from its worker's first sight of it. Not an async function, because those keep what they were
 /// called with for life.
-fn serve(incoming: Incoming, worker: Rc<Worker>) -> impl Future<Output = ()> {
+pub(crate) fn serve(incoming: Incoming, worker: Rc<Worker>) -> impl Future<Output = ()> {
     // Boxed, because a TLS handshake is big and short.
     let received = Box::pin(receive(incoming, worker.clone()));
     async move {
@@ -210,7 +210,8 @@ fn serve(incoming: Incoming, worker: Rc<Worker>) -> impl Future<Output = ()> {
                     limits,
                     live,
                 };
-                spawn_local(tunnel::run(upgraded, worker.clone()));
+                let tunnel = Box::pin(tunnel::run(upgraded, worker.clone()));
+                spawn_local(by_clock(worker.clock.clone(), tunnel));
             }
         }
     }

@@ -14,9 +14,10 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 use tokio::time::Instant;
 use wire::Version;
+use wire::forward::print_ip;
 use wire::request::RequestHead;
 
-use crate::access::json::{JsonLine, push_ip, push_number};
+use crate::access::json::{JsonLine, push_number};
 pub(crate) use crate::access::writer::{Sink, Writer};
 use crate::clock::Clock;
 use crate::record::{Counters, Record, TunnelRecord, target_for_log};
@@ -237,7 +238,7 @@ fn combined(
     let header = |name, out: &mut Vec<u8>| {
         push_escaped(head.and_then(|head| head.header(name)).unwrap_or(b"-"), out);
     };
-    push_ip(record.client, out);
+    print_ip(record.client, out);
     out.extend_from_slice(b" - - [");
     out.extend_from_slice(moment.text.as_bytes());
     out.extend_from_slice(b"] \"");

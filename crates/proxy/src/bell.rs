@@ -74,6 +74,8 @@ pub(crate) struct Bells {
 /// One tunnel's.
 #[derive(Debug, Default)]
 struct Bell {
+    /// Its place among those of its node.
+    number: u64,
     inside: Mutex<Inside>,
     /// So that a tunnel that was never told anything looks at one word.
     is_rung: AtomicBool,
@@ -135,7 +137,6 @@ impl Bell {
 #[derive(Debug)]
 pub(crate) struct Listening {
     node: Arc<Node>,
-    id: u64,
     bell: Arc<Bell>,
     ear: Ear,
 }
@@ -151,11 +152,11 @@ enum Ear {
 
 impl Listening {
     pub(crate) fn to(node: Arc<Node>) -> Self {
-        let bell = Arc::<Bell>::default();
-        let id = node.tunnels.next.fetch_add(1, Ordering::Relaxed);
-        lock(&node.tunnels.hung).insert(id, bell.clone());
+        let number = node.tunnels.next.fetch_add(1, Ordering::Relaxed);
+        let bell = Arc::new(Bell { number, ..Bell::default() });
+        lock(&node.tunnels.hung).insert(number, bell.clone());
         node.tunnels.count.fetch_add(1, Ordering::Relaxed);
-        Self { node, id, bell, ear: Ear::Deaf }
+        Self { node, bell, ear: Ear::Deaf }
     }
 
     pub(crate) fn node(&self) -> &Arc<Node> {
@@ -187,7 +188,7 @@ impl Listening {
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        lock(&self.node.tunnels.hung).remove(&self.id);
+        lock(&self.node.tunnels.hung).remove(&self.bell.number);
         self.node.tunnels.count.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 
 /// The buffers that a worker's connections share.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl Buffers {
     }
 
     pub(crate) fn give_back_if_empty(&self, buffer: &mut BytesMut) {
-        if buffer.is_empty() {
+        if buffer.is_empty() && buffer.capacity() > 0 {
             self.give(std::mem::take(buffer));
         }
     }
@@ -56,6 +56,16 @@ impl Buffers {
         if free.len() < FREE_MAX && buffer.try_reclaim(self.bytes.get()) {
             free.push(buffer);
         }
+    }
+}
+
+/// Takes so many bytes from the front. A buffer from which all was taken is whole again at once, which it would
+/// otherwise only be once it is reclaimed.
+pub(crate) fn consume(buffer: &mut BytesMut, taken: usize) {
+    if taken == buffer.len() {
+        buffer.clear();
+    } else {
+        buffer.advance(taken);
     }
 }
 

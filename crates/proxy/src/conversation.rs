@@ -7,7 +7,7 @@ use std::pin::{Pin, pin};
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 use wire::forward::ClientEnd;
@@ -15,6 +15,7 @@ use wire::request::RequestHead;
 use wire::scan::{HeadScan, Side};
 
 use crate::attempt;
+use crate::buffers::consume;
 use crate::clock::Alarm;
 use crate::ends::{BodySource, ReplySink};
 use crate::exchange::OriginEnd;
@@ -47,6 +48,9 @@ pub(crate) struct Client {
 pub(crate) enum Ended {
     /// Between two requests, or after an answer that said it was the last; the client is still owed the end.
     Politely,
+    /// After the client's own end, or the answer to what it has said was its last request. Nothing of it is unread and
+    /// nothing more comes, so that the close cannot be a reset.
+    Mutually,
     /// The client left, or was told nothing more.
     Abruptly,
     /// It became a tunnel.
@@ -81,7 +85,7 @@ pub(crate) async fn converse(client: &mut Client, worker: &Worker) -> Ended {
 async fn one_request(client: &mut Client, worker: &Worker) -> Option<Ended> {
     let head = match client.next_head(worker).await {
         Ok(Some(head)) => head,
-        Ok(None) => return Some(Ended::Politely),
+        Ok(None) => return Some(client.ended_mutually()),
         Err(fault) => return Some(client.refuse(fault, worker).await),
     };
     let mut record = Record::new(client.client_address(&head, worker), client.begun());
@@ -97,6 +101,9 @@ async fn one_request(client: &mut Client, worker: &Worker) -> Option<Ended> {
         Exchanged::KeepAlive => {
             client.rest(worker);
             None
+        }
+        Exchanged::Close if !head.keep_alive() && body.is_done() && client.io.is_quiet() => {
+            Some(client.ended_mutually())
         }
         Exchanged::Close => Some(Ended::Politely),
         Exchanged::Cut => Some(Ended::Abruptly),
@@ -203,7 +210,7 @@ impl Client {
         match reading.await {
             Some(Ok(length)) => {
                 let head = RequestHead::parse(&inbound[..length], &bounds);
-                inbound.advance(length);
+                consume(inbound, length);
                 worker.buffers.give_back_if_empty(inbound);
                 Ok(Some(head.map_err(ClientFault::from)?))
             }
@@ -241,6 +248,14 @@ impl Client {
     fn rest(&mut self, worker: &Worker) {
         self.begun = None;
         worker.buffers.give_back_if_empty(&mut self.inbound);
+    }
+
+    /// How it ends when the client has said that it is done. TLS has an end of its own to say.
+    fn ended_mutually(&self) -> Ended {
+        match self.inbound.is_empty() && self.io.is_plain() {
+            true => Ended::Mutually,
+            false => Ended::Politely,
+        }
     }
 
     fn begun(&self) -> Instant {

@@ -6,16 +6,17 @@ use std::io::{self, IoSlice};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use wire::Version;
 use wire::body::{BodyWalk, Walked};
 use wire::engineio::CloseScan;
 use wire::forward::ClientEnd;
 use wire::request::{RequestBody, RequestHead};
 
-use crate::buffers::Buffers;
+use crate::buffers::{Buffers, consume};
 use crate::clock::Alarm;
 use crate::fault::{ClientFault, Fault};
+use crate::pour::{Pipes, Poured};
 use crate::reply::Redirect;
 use crate::stream::{Io, join};
 use crate::worker::Worker;
@@ -26,6 +27,7 @@ pub(crate) struct BodySource<'c> {
     io: &'c Io,
     inbound: &'c mut BytesMut,
     buffers: &'c Buffers,
+    pipes: &'c Pipes,
     alarm: &'c Alarm,
     walk: Option<BodyWalk>,
     is_done: bool,
@@ -40,7 +42,8 @@ impl<'c> BodySource<'c> {
         (worker, alarm): (&'c Worker, &'c Alarm),
     ) -> Self {
         let is_done = head.body() == RequestBody::None;
-        Self { io, inbound, buffers: &worker.buffers, alarm, walk: None, is_done, bytes: 0 }
+        let Worker { buffers, pipes, .. } = worker;
+        Self { io, inbound, buffers, pipes, alarm, walk: None, is_done, bytes: 0 }
     }
 
     /// Takes the body on, if it is not longer than it may be.
@@ -81,10 +84,20 @@ impl<'c> BodySource<'c> {
 
     /// Done with what [`BodySource::at_hand`] gave.
     pub(crate) fn pass(&mut self, walked: Walked) {
-        self.inbound.advance(walked.taken);
+        consume(self.inbound, walked.taken);
         self.bytes += walked.taken as u64;
         self.is_done |= walked.is_end;
         self.buffers.give_back_if_empty(self.inbound);
+    }
+
+    /// Passes more of it on without looking at it. `None` if it must be looked at, or is better copied.
+    pub(crate) async fn pour(&mut self, origin: &Io, patience: Duration) -> Option<Poured> {
+        let walk = self.walk.as_mut().filter(|_| self.inbound.is_empty())?;
+        let poured = self.pipes.pour((self.io, origin), walk.unseen(), (self.alarm, patience)).await?;
+        walk.pass_unseen(poured.bytes);
+        self.bytes += poured.bytes;
+        self.is_done |= walk.is_at_end();
+        Some(poured)
     }
 
     /// Waits for more of it.
@@ -191,6 +204,19 @@ impl<'c> ReplySink<'c> {
         patience: Duration,
     ) -> Result<(), Fault> {
         self.send(pieces, patience).await
+    }
+
+    /// Passes up to `bytes` of the body on without looking at them. `None` if they are better copied.
+    pub(crate) async fn pour(
+        &self,
+        pipes: &Pipes,
+        origin: &Io,
+        bytes: u64,
+        patience: Duration,
+    ) -> Option<Poured> {
+        let poured = pipes.pour((origin, self.io), bytes, (self.alarm, patience)).await?;
+        self.bytes.set(self.bytes.get() + poured.bytes);
+        Some(poured)
     }
 
     /// Sends an answer that is complete.

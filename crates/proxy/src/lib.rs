@@ -7,6 +7,7 @@ mod clock;
 mod tls;
 mod stream;
 mod buffers;
+mod pour;
 mod shared;
 mod conversation;
 mod ends;
@@ -39,3 +40,6 @@ pub use record::Counts;
 pub use run::{Proxy, StartProblem, check_certificates};
 pub use status::{NodeHandle, NodeStatus, Status, UnknownNode, UpstreamStatus};
 pub use tls::TlsProblem;
+
+#[cfg(test)]
+mod sizes;

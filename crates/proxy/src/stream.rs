@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
@@ -22,8 +22,9 @@ use crate::clock::Alarm;
 pub(crate) enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
-    /// A process of an app that listens on a Unix socket.
-    Unix(UnixStream),
+    /// A process of an app that listens on a Unix socket. Boxed, because two sockets of one size would need a word
+    /// more to be told apart, in every connection.
+    Unix(Box<UnixStream>),
 }
 
 impl Stream {
@@ -33,6 +34,14 @@ impl Stream {
             Self::Plain(tcp) => tcp.as_fd(),
             Self::Tls(tls) => tls.get_ref().0.as_fd(),
             Self::Unix(unix) => unix.as_fd(),
+        }
+    }
+
+    /// Itself, if what goes through it is no cipher text.
+    fn as_tcp(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Plain(tcp) => Some(tcp),
+            Self::Tls(_) | Self::Unix(_) => None,
         }
     }
 
@@ -58,7 +67,7 @@ impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
-            Self::Unix(unix) => Pin::new(unix).poll_read(cx, buf),
+            Self::Unix(unix) => Pin::new(&mut **unix).poll_read(cx, buf),
             Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
         }
     }
@@ -68,7 +77,7 @@ impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_write(cx, buf),
-            Self::Unix(unix) => Pin::new(unix).poll_write(cx, buf),
+            Self::Unix(unix) => Pin::new(&mut **unix).poll_write(cx, buf),
             Self::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
         }
     }
@@ -80,7 +89,7 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
-            Self::Unix(unix) => Pin::new(unix).poll_write_vectored(cx, bufs),
+            Self::Unix(unix) => Pin::new(&mut **unix).poll_write_vectored(cx, bufs),
             Self::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
         }
     }
@@ -95,7 +104,7 @@ impl AsyncWrite for Stream {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
-            Self::Unix(unix) => Pin::new(unix).poll_shutdown(cx),
+            Self::Unix(unix) => Pin::new(&mut **unix).poll_shutdown(cx),
             Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
         }
     }
@@ -221,9 +230,46 @@ impl Io {
         (stream.poll_flush(cx), moved)
     }
 
+    /// Whether the kernel can take bytes from here, or put them here, by itself.
+    pub(crate) fn is_plain_tcp(&self) -> bool {
+        self.0.borrow().as_tcp().is_some()
+    }
+
+    /// Lets `take` take bytes from the socket, if it has some. Of a plain TCP connection only.
+    pub(crate) fn try_take(&self, take: impl Fn(BorrowedFd<'_>) -> io::Result<usize>) -> io::Result<usize> {
+        let stream = self.0.borrow();
+        let tcp = stream.as_tcp().ok_or(io::ErrorKind::Unsupported)?;
+        tcp.try_io(Interest::READABLE, || take(tcp.as_fd()))
+    }
+
+    /// Lets `put` put bytes into the socket, once it takes some. Of a plain TCP connection only.
+    pub(crate) fn poll_put(
+        &self,
+        cx: &mut Context<'_>,
+        put: impl Fn(BorrowedFd<'_>) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        let stream = self.0.borrow();
+        let tcp = stream.as_tcp().ok_or(io::ErrorKind::Unsupported)?;
+        loop {
+            ready!(tcp.poll_write_ready(cx))?;
+            match tcp.try_io(Interest::WRITABLE, || put(tcp.as_fd())) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                put => return Poll::Ready(put),
+            }
+        }
+    }
+
     /// Sends the end: close_notify where there is TLS, then FIN.
     pub(crate) fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut *self.0.borrow_mut()).poll_shutdown(cx)
+    }
+
+    /// Whether closing says all that there is to say.
+    pub(crate) fn is_plain(&self) -> bool {
+        match &*self.0.borrow() {
+            Stream::Plain(_) | Stream::Unix(_) => true,
+            Stream::Tls(_) => false,
+        }
     }
 
     /// Whether nothing has come and the other end has not closed, as far as the runtime has been told.

@@ -24,6 +24,7 @@ use crate::clock::{Clock, by_clock};
 use crate::conversation::{Client, Ended, converse, linger};
 use crate::drain::{Live, Phase};
 use crate::listener::Acceptor;
+use crate::pour::Pipes;
 use crate::record::Counters;
 use crate::reply::Redirect;
 use crate::shared::{ListenId, Shared, Snapshot};
@@ -41,6 +42,7 @@ pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) clock: Rc<Clock>,
     pub(crate) buffers: Buffers,
+    pub(crate) pipes: Pipes,
     pub(crate) pool: Pool,
     pub(crate) cursors: Cursors,
     pub(crate) lines: Lines,
@@ -81,6 +83,7 @@ impl Worker {
             slot,
             clock: clock.clone(),
             buffers: Buffers::new(limits.buffer_bytes),
+            pipes: Pipes::default(),
             pool: Pool::new(limits.origin_idle_max),
             cursors: Cursors::default(),
             lines: Lines::new(shared.clone(), counters, clock),
@@ -189,14 +192,14 @@ async fn keep_house(worker: Rc<Worker>) {
 
 /// One connection, from its worker's first sight of it. Not an async function, because those keep what they were
 /// called with for life.
-fn serve(incoming: Incoming, worker: Rc<Worker>) -> impl Future<Output = ()> {
+pub(crate) fn serve(incoming: Incoming, worker: Rc<Worker>) -> impl Future<Output = ()> {
     // Boxed, because a TLS handshake is big and short.
     let received = Box::pin(receive(incoming, worker.clone()));
     async move {
         let Some((mut client, live)) = received.await else { return };
         match converse(&mut client, &worker).await {
             Ended::Politely => linger(&client, &worker).await,
-            Ended::Abruptly => {}
+            Ended::Mutually | Ended::Abruptly => {}
             Ended::Upgraded(origin) => {
                 let Client { io, inbound, .. } = client;
                 let limits = worker.snapshot().plan.limits;
@@ -207,7 +210,8 @@ fn serve(incoming: Incoming, worker: Rc<Worker>) -> impl Future<Output = ()> {
                     limits,
                     live,
                 };
-                spawn_local(tunnel::run(upgraded, worker.clone()));
+                let tunnel = Box::pin(tunnel::run(upgraded, worker.clone()));
+                spawn_local(by_clock(worker.clock.clone(), tunnel));
             }
         }
     }

@@ -81,6 +81,22 @@ impl BodyWalk {
         matches!(self.framing, Framing::UntilClose)
     }
 
+    /// So many of the bytes that come next may be passed on without being seen: what is left of a body that said its
+    /// length, unless something is looked for in it.
+    pub fn unseen(&self) -> u64 {
+        match self.framing {
+            Framing::Length(left) if self.close_scan.is_none() => left,
+            Framing::Length(_) | Framing::Chunked(_) | Framing::UntilClose => 0,
+        }
+    }
+
+    /// So many of the bytes that [`Self::unseen`] told of have passed.
+    pub fn pass_unseen(&mut self, bytes: u64) {
+        if let Framing::Length(left) = &mut self.framing {
+            *left = left.saturating_sub(bytes);
+        }
+    }
+
     /// Walks over `bytes`. What is to be passed on is moved to its front.
     pub fn walk(&mut self, bytes: &mut [u8]) -> Result<Walked, Malformed> {
         match &mut self.framing {
@@ -228,6 +244,23 @@ mod tests {
             BodyWalk::of_request(RequestBody::Length(1001), Some(1000)).err(),
             Some(Malformed::BodyTooLong)
         );
+    }
+
+    #[test]
+    fn what_nobody_looks_at_may_pass_unseen() {
+        let mut body = BodyWalk::of_answer(AnswerBody::Length(10), true);
+        assert_eq!(body.walk(&mut [b'x'; 4]), Ok(Walked { kept: 4, taken: 4, is_end: false }));
+        assert_eq!(body.unseen(), 6);
+        body.pass_unseen(5);
+        assert_eq!((body.unseen(), body.is_at_end()), (1, false));
+        body.pass_unseen(1);
+        assert_eq!((body.unseen(), body.is_at_end()), (0, true));
+        for coded in [AnswerBody::Chunked, AnswerBody::UntilClose] {
+            assert_eq!(BodyWalk::of_answer(coded, true).unseen(), 0);
+        }
+        let mut watched = BodyWalk::of_request(RequestBody::Length(10), None).unwrap();
+        watched.watch_for_close_packet(CloseScan::new(crate::engineio::Revision::V4, false));
+        assert_eq!(watched.unseen(), 0);
     }
 
     #[test]

@@ -28,10 +28,14 @@ impl ClientEnd {
     pub fn new(peer: IpAddr, scheme: &'static str, port: u16, is_trusted: bool) -> Self {
         // A dual-stack listen shows IPv4 clients as mapped addresses, which apps would not recognise.
         let peer = peer.to_canonical();
-        let plain_lines = format!(
-            "X-Forwarded-For: {peer}\r\nX-Real-IP: {peer}\r\nX-Forwarded-Proto: {scheme}\r\nX-Forwarded-Port: {port}\r\n"
-        );
-        Self { peer, is_trusted, scheme, port, plain_lines: plain_lines.into_bytes().into() }
+        let mut address = Vec::with_capacity(ADDRESS_BYTES_MAX);
+        print_ip(peer, &mut address);
+        let mut plain_lines = Vec::with_capacity(PLAIN_LINES_BYTES_MAX);
+        print_line(&mut plain_lines, "X-Forwarded-For", &address);
+        print_line(&mut plain_lines, "X-Real-IP", &address);
+        print_line(&mut plain_lines, "X-Forwarded-Proto", scheme.as_bytes());
+        print_line(&mut plain_lines, "X-Forwarded-Port", itoa::Buffer::new().format(port).as_bytes());
+        Self { peer, is_trusted, scheme, port, plain_lines: plain_lines.into() }
     }
 
     /// The other end of the connection.
@@ -290,6 +294,22 @@ pub fn print_answer(head: &AnswerHead, how: &ForClient, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
+/// Prints an address. `Display` finds out first how wide it may be, which takes longer than the digits.
+pub fn print_ip(ip: IpAddr, out: &mut Vec<u8>) {
+    match ip {
+        IpAddr::V4(v4) => {
+            let [first, rest @ ..] = v4.octets();
+            let mut digits = itoa::Buffer::new();
+            out.extend_from_slice(digits.format(first).as_bytes());
+            for octet in rest {
+                out.push(b'.');
+                out.extend_from_slice(digits.format(octet).as_bytes());
+            }
+        }
+        IpAddr::V6(v6) => print_display(out, format_args!("{v6}")),
+    }
+}
+
 /// Adds a line to a head that has been printed.
 pub fn add_line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     debug_assert!(out.ends_with(b"\r\n\r\n"));
@@ -338,5 +358,9 @@ fn print_display(out: &mut Vec<u8>, arguments: std::fmt::Arguments<'_>) {
 /// What our own lines add to a head, roughly; a guess that spares a reallocation, no bound.
 const OUR_LINES_BYTES: usize = 256;
 const STATUS_BYTES: usize = 3;
+/// Of the longest IPv6 address.
+const ADDRESS_BYTES_MAX: usize = 39;
+/// What these lines take at most, so that none of them moves the others.
+const PLAIN_LINES_BYTES_MAX: usize = 192;
 /// More proxies than stand in any row.
 const HOPS_MAX: usize = 64;

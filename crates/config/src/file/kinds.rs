@@ -340,7 +340,7 @@ fn amount(given: Given<'_>, units: &Units, bounds: RangeInclusive<u64>) -> Optio
         Ok(_) | Err((NotAnAmount::TooMuch, _)) => given.out_of_range(&range(units, &bounds)),
         Err((NotAnAmount::Bare, number)) => given.refuse(
             format!("`{}` wants {} with its unit", given.name, units.of),
-            Some(format!("write `{} = \"{}\"`", given.name, units.guess(number))),
+            Some(format!("write `{} = \"{}\"`", given.name, units.guess(number, &bounds))),
         ),
         Err((NotAnAmount::Unreadable, _)) => given.refuse(
             format!("`{}` wants {}, a whole number and its unit", given.name, units.of),

@@ -1,5 +1,7 @@
 //! Amounts with a unit, `"16KiB"` and `"30s"`, as text and as numbers. Pure.
 
+use std::ops::RangeInclusive;
+
 /// The units an amount may be written in.
 pub(crate) struct Units {
     /// What it is an amount of, with its article.
@@ -84,10 +86,14 @@ impl Units {
         }
     }
 
-    /// What somebody meant who wrote `number` and no unit.
-    pub(crate) fn guess(&self, number: &str) -> String {
-        let guess = format!("{number}{}", self.bare);
-        if self.read(&guess).is_ok() { guess } else { format!("30{}", self.bare) }
+    /// What somebody meant who wrote `number` and no unit, where an amount must be within `bounds`.
+    pub(crate) fn guess(&self, number: &str, bounds: &RangeInclusive<u64>) -> String {
+        let usual = self.units.iter().filter(|unit| unit.name == self.bare);
+        let smallest_first = self.units.iter().rev().filter(|unit| unit.written);
+        let guesses = usual.chain(smallest_first).map(|unit| format!("{number}{}", unit.name));
+        let mut fitting =
+            guesses.filter(|guess| self.read(guess).is_ok_and(|amount| bounds.contains(&amount)));
+        fitting.next().unwrap_or_else(|| self.write(*bounds.end()))
     }
 
     /// The names of the units, the smallest first.
@@ -126,6 +132,16 @@ mod tests {
             assert_eq!(units.write(amount), written, "{text}");
             assert_eq!(units.read(written), Ok(amount), "{written}");
         }
+    }
+
+    #[test]
+    fn a_bare_number_is_given_a_unit_that_can_be_meant() {
+        let (second, hour) = (1_000, 3_600_000);
+        assert_eq!(DURATIONS.guess("30", &(second..=hour)), "30s");
+        assert_eq!(DURATIONS.guess("5000", &(second..=hour)), "5000ms");
+        assert_eq!(DURATIONS.guess("9999999999", &(second..=hour)), "1h");
+        assert_eq!(SIZES.guess("4096", &(0..=1 << 20)), "4096B");
+        assert_eq!(SIZES.guess("300", &(16 << 20..=1 << 40)), "300MiB");
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! One line of the access log as a JSON object, printed straight into the worker's buffer. By hand, because it is
 //! on every request's path: through serde_json it was more than a quarter of all instructions that a request took.
 
-use std::io::Write;
 use std::net::IpAddr;
 use std::time::Duration;
+
+use wire::forward::print_ip;
 
 /// An object that is being printed.
 pub(super) struct JsonLine<'a> {
@@ -70,7 +71,7 @@ impl<'a> JsonLine<'a> {
     pub(super) fn ip(&mut self, key: &str, value: IpAddr) {
         self.key(key);
         self.out.push(b'"');
-        push_ip(value, self.out);
+        print_ip(value, self.out);
         self.out.push(b'"');
     }
 
@@ -79,21 +80,6 @@ impl<'a> JsonLine<'a> {
         self.out.extend_from_slice(key.as_bytes());
         self.out.extend_from_slice(b"\":");
         self.separator = b',';
-    }
-}
-
-/// Digits and dots. `Display` finds out first how wide it may be, which takes longer than the digits.
-pub(super) fn push_ip(ip: IpAddr, out: &mut Vec<u8>) {
-    match ip {
-        IpAddr::V4(v4) => {
-            let [first, rest @ ..] = v4.octets();
-            push_number(first.into(), out);
-            for octet in rest {
-                out.push(b'.');
-                push_number(octet.into(), out);
-            }
-        }
-        IpAddr::V6(v6) => write!(out, "{v6}").expect("into memory"),
     }
 }
 

@@ -1,10 +1,12 @@
 //! The way back: the node's answer, its interim ones and its body, to the client. What the answer tells of a session is
 //! told to the registry before the client hears it.
 
+use std::future::poll_fn;
 use std::io::IoSlice;
+use std::task::Poll;
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use config::plan::Balance;
 use tokio::time::Instant;
 use wire::answer::{AnswerBody, AnswerHead, Asked};
@@ -15,10 +17,12 @@ use wire::scan::{HeadScan, Side};
 use wire::{HeadBounds, Malformed};
 
 use crate::attempt::Request;
+use crate::buffers::consume;
 use crate::ends::ReplySink;
 use crate::exchange::{Patience, Progress, Purpose, Session};
-use crate::fault::{Fault, OriginFault};
+use crate::fault::{ClientFault, Fault, OriginFault};
 use crate::handshake;
+use crate::pour::Stopped;
 use crate::record::Record;
 use crate::registry::Use;
 use crate::reply;
@@ -26,6 +30,7 @@ use crate::shared::head_bounds;
 use crate::sticky::cookie;
 use crate::stream::Io;
 use crate::upstream::node::{InSession, Node};
+use crate::worker::Worker;
 
 /// How an exchange ended well.
 #[derive(Debug)]
@@ -113,7 +118,7 @@ impl Download<'_> {
         for interim in 0..INTERIM_MAX {
             let length = self.head_end(&bounds, interim > 0).await?;
             let head = AnswerHead::parse(&self.origin.inbound[..length], &bounds, &asked);
-            self.origin.inbound.advance(length);
+            consume(self.origin.inbound, length);
             let head = head.map_err(OriginFault::Malformed)?;
             if !head.is_interim() {
                 return Ok(head);
@@ -226,7 +231,7 @@ impl Download<'_> {
             let is_unframed = reframed == Reframed::ToClose;
             self.request.reply.begin(out, content, is_unframed, self.patience.body).await?;
         }
-        self.origin.inbound.advance(walked.taken);
+        consume(self.origin.inbound, walked.taken);
         let mut is_end = walked.is_end;
         let patience = if head.is_event_stream() { self.patience.tunnel } else { self.patience.body };
         while !is_end {
@@ -290,8 +295,22 @@ impl Download<'_> {
         reframed: Reframed,
         patience: Duration,
     ) -> Result<bool, Fault> {
-        let buffers = &self.request.worker.buffers;
+        let Worker { buffers, pipes, .. } = self.request.worker;
         buffers.give_back_if_empty(self.origin.inbound);
+        // A body with a length is passed on as it came.
+        if let Some(poured) = self.reply().pour(pipes, self.origin.io, walk.unseen(), patience).await {
+            walk.pass_unseen(poured.bytes);
+            if walk.is_at_end() {
+                self.look_behind().await;
+            }
+            return match poured.stopped {
+                None => Ok(walk.is_at_end()),
+                Some(Stopped::SourceEnded) => Err(OriginFault::CutShort.into()),
+                Some(Stopped::SourceLate) => Err(OriginFault::BodyTimedOut.into()),
+                Some(Stopped::SinkEnded) => Err(ClientFault::Gone.into()),
+                Some(Stopped::SinkLate) => Err(ClientFault::BodyTimedOut.into()),
+            };
+        }
         let Origin { io, inbound, .. } = &mut self.origin;
         match self.request.reply.alarm.within(patience, |cx| io.poll_read(cx, inbound, buffers)).await {
             Some(Ok(0)) if walk.ends_at_close() => return Ok(true),
@@ -308,8 +327,17 @@ impl Download<'_> {
         } else if !content.is_empty() {
             self.request.reply.send_body(&mut [IoSlice::new(content)], self.patience.body).await?;
         }
-        self.origin.inbound.advance(walked.taken);
+        consume(self.origin.inbound, walked.taken);
         Ok(walked.is_end)
+    }
+
+    /// Reads what has come behind a body that was poured to its last byte. Usually that is nothing, and the runtime
+    /// learns from it that the socket is dry; else the connection is not used again.
+    async fn look_behind(&mut self) {
+        let Origin { io, inbound, .. } = &mut self.origin;
+        let buffers = &self.request.worker.buffers;
+        // An end is noticed by whoever uses the connection next.
+        let _ = poll_fn(|cx| Poll::Ready(io.poll_read(cx, inbound, buffers))).await;
     }
 
     /// The session is over: its client, its node, or a drain has said so. Told to the registry before the client

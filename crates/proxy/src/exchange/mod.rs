@@ -22,6 +22,7 @@ use crate::conversation::Exchanged;
 use crate::ends::BodySource;
 use crate::exchange::download::{Answered, Download, Origin};
 use crate::fault::{ClientFault, Fault, OriginFault};
+use crate::pour::Stopped;
 use crate::record::Record;
 use crate::registry::SessionUse;
 use crate::stream::{Io, Stream, join};
@@ -222,6 +223,15 @@ async fn pass_body(
     patience: Patience,
 ) -> Result<bool, Fault> {
     while !body.is_done() {
+        if let Some(poured) = body.pour(origin, patience.body).await {
+            match poured.stopped {
+                None => continue,
+                Some(Stopped::SourceEnded) => return Err(ClientFault::Gone.into()),
+                Some(Stopped::SourceLate) => return Err(ClientFault::BodyTimedOut.into()),
+                Some(Stopped::SinkEnded) => return Ok(false),
+                Some(Stopped::SinkLate) => return Err(OriginFault::BodyTimedOut.into()),
+            }
+        }
         body.fill(patience.body).await?;
         let (content, walked) = body.at_hand()?;
         let sent = origin.write_all(content, b"", alarm, patience.body).await;

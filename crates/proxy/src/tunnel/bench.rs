@@ -34,7 +34,7 @@ impl Passing {
         let (client, source) = UnixStream::pair()?;
         let (sink, node) = UnixStream::pair()?;
         drop(entered);
-        let ends = (Stream::Unix(source), Stream::Unix(sink));
+        let ends = (Stream::Unix(Box::new(source)), Stream::Unix(Box::new(sink)));
         let (direction, buffers) = (Direction::new(u64::MAX), Buffers::new(BUFFER_BYTES));
         Ok(Self { runtime, client, ends, node, direction, buffers, read: Vec::with_capacity(BUFFER_BYTES) })
     }

@@ -6,19 +6,20 @@ use std::num::NonZeroU32;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use wire::engineio::read_open_packet;
-use wire::frame::{Edge, FrameEdges};
+use wire::frame::{self, Edge, FrameEdges};
 
-use crate::buffers::Buffers;
+use crate::bell::Reason;
+use crate::buffers::{Buffers, consume};
 use crate::stream::Stream;
 
 /// One direction, from a source to a sink.
 #[derive(Debug)]
 pub(super) struct Direction {
-    /// Read and not yet written. Empty, and without memory, whenever the sink keeps up.
-    pending: BytesMut,
+    /// Read and not yet written; `None` whenever the sink keeps up. Boxed for that, and never empty.
+    pending: Option<Box<BytesMut>>,
     /// Of what was read.
     edges: FrameEdges,
     flow: Flow,
@@ -34,8 +35,9 @@ pub(super) struct Direction {
     sink_is_at_edge: bool,
     /// The source has sent its end.
     source_ended: bool,
-    /// The source's end is not passed on by itself: the owner is asked first, and may have a farewell to say.
-    asks_at_end: bool,
+    /// The sink is the client. It gets Close frames without a mask, and the source's end not by itself: the owner is
+    /// asked first, and may have a farewell to say.
+    is_towards_client: bool,
     /// The sink is to get the end as soon as it has what is pending.
     is_finishing: bool,
     /// The sink has got the end, or is broken.
@@ -49,8 +51,8 @@ enum Flow {
     /// Everything.
     #[default]
     All,
-    /// What is there up to the next edge. Then the farewell, and nothing else.
-    UntilEdge { may_split_message: bool, farewell: Box<[u8]> },
+    /// What is there up to the next edge. Then a Close, and nothing else.
+    UntilEdge { may_split_message: bool, reason: Reason },
     /// What is there up to the source's Close, and that.
     UntilClose,
     /// Nothing. It is read all the same: a close with bytes unread would be a reset.
@@ -68,7 +70,7 @@ impl Direction {
     /// A direction whose messages have at most so many bytes.
     pub(super) fn new(message_bytes_max: u64) -> Self {
         Self {
-            pending: BytesMut::new(),
+            pending: None,
             edges: FrameEdges::bounded(message_bytes_max),
             flow: Flow::All,
             awaits_open: false,
@@ -77,7 +79,7 @@ impl Direction {
             has_said_too_much: false,
             sink_is_at_edge: true,
             source_ended: false,
-            asks_at_end: false,
+            is_towards_client: false,
             is_finishing: false,
             sink_ended: false,
             bytes: 0,
@@ -85,8 +87,8 @@ impl Direction {
     }
 
     /// Its source's end is not passed on until [`Direction::finish`] is called.
-    pub(super) fn asking_at_end(self) -> Self {
-        Self { asks_at_end: true, ..self }
+    pub(super) fn towards_client(self) -> Self {
+        Self { is_towards_client: true, ..self }
     }
 
     /// Its first frame may be an Engine.IO open packet.
@@ -96,7 +98,8 @@ impl Direction {
 
     /// Its source has said something already.
     pub(super) fn after(mut self, early: BytesMut) -> Self {
-        self.admit(early);
+        let early = self.admit(early);
+        self.hold(early);
         self
     }
 
@@ -130,12 +133,12 @@ impl Direction {
 
     /// Whether the sink has got all that it will get, the end excepted.
     pub(super) fn is_quiet(&self) -> bool {
-        matches!(self.flow, Flow::Nothing) && self.pending.is_empty()
+        matches!(self.flow, Flow::Nothing) && self.pending.is_none()
     }
 
-    /// Says `farewell` to the sink at the next edge, and nothing afterwards. Where the source has said its own Close
-    /// there is nothing left to say.
-    pub(super) fn say_farewell(&mut self, farewell: Vec<u8>, may_split_message: bool) {
+    /// Says Close to the sink at the next edge, and nothing afterwards. Where the source has said its own Close there
+    /// is nothing left to say.
+    pub(super) fn say_farewell(&mut self, reason: Reason, may_split_message: bool) {
         if self.has_said_close || matches!(self.flow, Flow::Nothing) {
             return;
         }
@@ -144,10 +147,19 @@ impl Direction {
             false => self.sink_is_at_edge && self.edges.is_at_message_edge(),
         };
         if is_at_edge {
-            self.pending.extend_from_slice(&farewell);
+            let farewell = self.farewell(reason);
+            self.pending.get_or_insert_default().extend_from_slice(&farewell);
             self.flow = Flow::Nothing;
         } else {
-            self.flow = Flow::UntilEdge { may_split_message, farewell: farewell.into() };
+            self.flow = Flow::UntilEdge { may_split_message, reason };
+        }
+    }
+
+    fn farewell(&self, reason: Reason) -> Vec<u8> {
+        let (code, words) = (reason.code(), reason.words());
+        match self.is_towards_client {
+            true => frame::close_to_client(code, words),
+            false => frame::close_to_origin(code, words, fastrand::u32(..).to_be_bytes()),
         }
     }
 
@@ -169,7 +181,7 @@ impl Direction {
     /// The sink is broken: nothing can be written to it.
     pub(super) fn forget_sink(&mut self) {
         self.flow = Flow::Nothing;
-        self.pending = BytesMut::new();
+        self.pending = None;
         self.sink_ended = true;
     }
 
@@ -185,14 +197,33 @@ impl Direction {
         (source, sink): (&mut Stream, &mut Stream),
         buffers: &Buffers,
     ) -> Poll<Result<(), Broken>> {
+        let mut pending = self.pending.take().map_or_else(BytesMut::new, |pending| *pending);
+        let polled = self.poll_with(cx, &mut pending, (source, sink), buffers);
+        self.hold(pending);
+        polled
+    }
+
+    fn hold(&mut self, pending: BytesMut) {
+        if !pending.is_empty() {
+            self.pending = Some(Box::new(pending));
+        }
+    }
+
+    fn poll_with(
+        &mut self,
+        cx: &mut Context<'_>,
+        pending: &mut BytesMut,
+        (source, sink): (&mut Stream, &mut Stream),
+        buffers: &Buffers,
+    ) -> Poll<Result<(), Broken>> {
         loop {
             if !self.sink_ended {
-                ready!(self.poll_sink(cx, sink, buffers)).map_err(|_| Broken::Sink)?;
+                ready!(self.poll_sink(cx, pending, sink, buffers)).map_err(|_| Broken::Sink)?;
             }
             if self.source_ended {
                 return Poll::Ready(Ok(()));
             }
-            ready!(self.poll_source(cx, source, buffers)).map_err(|_| Broken::Source)?;
+            *pending = ready!(self.poll_source(cx, source, buffers)).map_err(|_| Broken::Source)?;
         }
     }
 
@@ -200,42 +231,41 @@ impl Direction {
     fn poll_sink(
         &mut self,
         cx: &mut Context<'_>,
+        pending: &mut BytesMut,
         sink: &mut Stream,
         buffers: &Buffers,
     ) -> Poll<io::Result<()>> {
         let mut sink = Pin::new(sink);
-        while !self.pending.is_empty() {
-            let written = ready!(sink.as_mut().poll_write(cx, &self.pending))?;
-            self.pending.advance(written);
+        while !pending.is_empty() {
+            let written = ready!(sink.as_mut().poll_write(cx, pending))?;
+            consume(pending, written);
             self.bytes += written as u64;
         }
-        buffers.give(std::mem::take(&mut self.pending));
+        buffers.give_back_if_empty(pending);
         ready!(sink.as_mut().poll_flush(cx))?;
-        if self.is_finishing || (self.source_ended && !self.asks_at_end) {
+        if self.is_finishing || (self.source_ended && !self.is_towards_client) {
             ready!(sink.as_mut().poll_shutdown(cx))?;
             self.sink_ended = true;
         }
         Poll::Ready(Ok(()))
     }
 
+    /// What was read, as far as it passes.
     fn poll_source(
         &mut self,
         cx: &mut Context<'_>,
         source: &mut Stream,
         buffers: &Buffers,
-    ) -> Poll<io::Result<()>> {
+    ) -> Poll<io::Result<BytesMut>> {
         ready!(source.poll_readable(cx))?;
         let mut buffer = buffers.take();
         match pin!(source.read_buf(&mut buffer)).poll(cx) {
             Poll::Ready(Ok(0)) => {
                 self.source_ended = true;
                 buffers.give(buffer);
-                Poll::Ready(Ok(()))
+                Poll::Ready(Ok(BytesMut::new()))
             }
-            Poll::Ready(Ok(_)) => {
-                self.admit(buffer);
-                Poll::Ready(Ok(()))
-            }
+            Poll::Ready(Ok(_)) => Poll::Ready(Ok(self.admit(buffer))),
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => {
                 buffers.give(buffer);
@@ -244,16 +274,15 @@ impl Direction {
         }
     }
 
-    /// Takes in what was read, as far as it passes.
-    fn admit(&mut self, mut read: BytesMut) {
+    /// What was read, as far as it passes.
+    fn admit(&mut self, mut read: BytesMut) -> BytesMut {
         if self.awaits_open && !read.is_empty() {
             self.awaits_open = false;
             self.silence_ms = silence_in(&read).and_then(NonZeroU32::new);
         }
         match &mut self.flow {
             Flow::All => self.follow(&mut read),
-            Flow::UntilEdge { may_split_message, farewell } => {
-                let may_split_message = *may_split_message;
+            &mut Flow::UntilEdge { may_split_message, reason } => {
                 let stops = |edge| match edge {
                     Edge::Message | Edge::Close => true,
                     Edge::Frame => may_split_message,
@@ -265,7 +294,7 @@ impl Direction {
                     read.truncate(end);
                     // Nothing may follow a Close, not even another one.
                     if edge != Edge::Close {
-                        read.extend_from_slice(farewell);
+                        read.extend_from_slice(&self.farewell(reason));
                     }
                     self.flow = Flow::Nothing;
                 }
@@ -282,7 +311,7 @@ impl Direction {
             }
             Flow::Nothing => read.clear(),
         }
-        self.pending = read;
+        read
     }
 }
 

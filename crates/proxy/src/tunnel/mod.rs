@@ -24,7 +24,6 @@ use std::time::Duration;
 use bytes::BytesMut;
 use config::limits::Limits;
 use tokio::time::Instant;
-use wire::frame;
 
 use crate::bell::{Listening, Order, Reason};
 use crate::buffers::Buffers;
@@ -50,14 +49,11 @@ pub(crate) struct Upgraded {
 /// with for life, and thousands of these live for hours.
 pub(crate) fn run(upgraded: Upgraded, worker: Rc<Worker>) -> impl Future<Output = ()> {
     let mut tunnel = Tunnel::new(upgraded, &worker.clock);
-    async move {
-        let ended_by = poll_fn(|cx| {
-            worker.clock.tick();
-            tunnel.poll(cx, &worker.buffers)
-        })
-        .await;
+    poll_fn(move |cx| {
+        let ended_by = ready!(tunnel.poll(cx, &worker.buffers));
         worker.lines.tunnel(&tunnel.record(ended_by));
-    }
+        Poll::Ready(())
+    })
 }
 
 #[derive(Debug)]
@@ -74,7 +70,8 @@ struct Tunnel {
     alarm: Alarm,
     begun: Instant,
     last_moved: Instant,
-    idle: Duration,
+    /// Nothing moves for so long: it has been left. In milliseconds, which take a quarter of a Duration.
+    idle_ms: u32,
     /// Who sent the end first; the other may still have something to say.
     half_closed_by: Option<EndedBy>,
     /// Boxed, because most tunnels have none.
@@ -107,11 +104,15 @@ enum Stage {
     Open,
     /// It goes when its slot comes. Boxed, because that is for the last minutes of a tunnel's hours.
     Told(Box<Order>),
-    /// Goodbye was said, or waits for a message to end; at the deadline it is not waited for any longer.
-    Closing {
-        reason: Reason,
-        until: Instant,
-    },
+    /// Goodbye was said, or waits for a message to end.
+    Closing(Box<Closing>),
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Closing {
+    reason: Reason,
+    /// From then on nothing is waited for any longer.
+    until: Instant,
 }
 
 impl Tunnel {
@@ -135,7 +136,7 @@ impl Tunnel {
             origin: origin.stream,
             to_origin: Direction::new(message_bytes_max).after(client_early),
             to_client: Direction::new(message_bytes_max)
-                .asking_at_end()
+                .towards_client()
                 .awaiting_open(awaits_open)
                 .after(origin.early),
             stage: limits.tunnel_age_max.map_or(Stage::Open, |age| grow_old(now, age)),
@@ -145,7 +146,7 @@ impl Tunnel {
             alarm: Alarm::new(clock.clone()),
             begun: now,
             last_moved: now,
-            idle: origin.silence.map_or(origin.idle, |silence| silence + SLACK),
+            idle_ms: in_ms(origin.silence.map_or(origin.idle, |silence| silence + SLACK)),
             half_closed_by: None,
             rate: Some(limits.messages_per_second_max)
                 .filter(|&max| max > 0)
@@ -209,7 +210,7 @@ impl Tunnel {
         // A session that began as a WebSocket tells its ping settings in its first frame.
         if let Some(silence_ms) = self.to_client.take_silence_ms() {
             self.bell.node().learn_silence(silence_ms);
-            self.idle = Duration::from_millis(silence_ms) + SLACK;
+            self.idle_ms = in_ms(Duration::from_millis(silence_ms) + SLACK);
         }
         if (self.to_origin.bytes(), self.to_client.bytes()) != before {
             self.last_moved = self.alarm.now();
@@ -238,10 +239,10 @@ impl Tunnel {
         let was_agreed = self.to_client.has_said_close() || self.to_origin.has_said_close();
         if !was_agreed && !self.to_client.is_quiet() {
             let reason = Reason::NodeLost;
-            self.to_client.say_farewell(frame::close_to_client(reason.code(), reason.words()), true);
+            self.to_client.say_farewell(reason, true);
             self.to_client.pass_nothing();
             self.to_origin.forget_sink();
-            self.stage = Stage::Closing { reason, until: self.alarm.now() + CLOSE_PATIENCE };
+            self.close_until(reason, self.alarm.now() + CLOSE_PATIENCE);
         }
         self.to_client.forget_source();
         self.to_client.finish();
@@ -249,7 +250,7 @@ impl Tunnel {
 
     /// Once both Closes have passed, both ends get the end, and their own is waited for.
     fn shake_hands(&mut self, cx: &mut Context<'_>, buffers: &Buffers) {
-        let Stage::Closing { .. } = self.stage else { return };
+        let Stage::Closing(_) = self.stage else { return };
         if self.to_client.is_quiet() && self.to_origin.is_quiet() {
             self.to_client.finish();
             self.to_origin.finish();
@@ -268,12 +269,11 @@ impl Tunnel {
     /// any more.
     fn throw_out(&mut self, reason: Reason) {
         if let Stage::Open | Stage::Told(_) = self.stage {
-            let key = fastrand::u32(..).to_be_bytes();
-            self.to_client.say_farewell(frame::close_to_client(reason.code(), reason.words()), true);
-            self.to_origin.say_farewell(frame::close_to_origin(reason.code(), reason.words(), key), true);
+            self.to_client.say_farewell(reason, true);
+            self.to_origin.say_farewell(reason, true);
             self.to_client.pass_nothing();
             self.to_origin.pass_nothing();
-            self.stage = Stage::Closing { reason, until: self.alarm.now() + CLOSE_PATIENCE };
+            self.close_until(reason, self.alarm.now() + CLOSE_PATIENCE);
         }
     }
 
@@ -286,7 +286,7 @@ impl Tunnel {
 
     fn ended_by(&self) -> EndedBy {
         match &self.stage {
-            Stage::Closing { reason, .. } => EndedBy::Us(*reason),
+            Stage::Closing(closing) => EndedBy::Us(closing.reason),
             Stage::Open | Stage::Told(_) => self.half_closed_by.unwrap_or(EndedBy::Client),
         }
     }
@@ -302,12 +302,13 @@ impl Tunnel {
 
     /// When there is something to do even if nothing moves.
     fn wakes_at(&self) -> Instant {
-        let patience = if self.half_closed_by.is_some() { self.idle.min(HALF_CLOSED) } else { self.idle };
+        let idle = Duration::from_millis(self.idle_ms.into());
+        let patience = if self.half_closed_by.is_some() { idle.min(HALF_CLOSED) } else { idle };
         let idle = self.last_moved + patience;
         match &self.stage {
             Stage::Open => idle,
             Stage::Told(order) => idle.min(order.at),
-            Stage::Closing { until, .. } => idle.min(*until),
+            Stage::Closing(closing) => idle.min(closing.until),
         }
     }
 
@@ -324,25 +325,27 @@ impl Tunnel {
                 }
                 None
             }
-            &Stage::Closing { reason, until } if now >= until => {
+            Stage::Closing(closing) if now >= closing.until => {
+                let reason = closing.reason;
                 // What a message's end was waited for is said at a frame's, or not at all.
-                self.to_client.say_farewell(frame::close_to_client(reason.code(), reason.words()), true);
-                let key = fastrand::u32(..).to_be_bytes();
-                self.to_origin.say_farewell(frame::close_to_origin(reason.code(), reason.words(), key), true);
+                self.to_client.say_farewell(reason, true);
+                self.to_origin.say_farewell(reason, true);
                 Some(EndedBy::Us(reason))
             }
-            Stage::Open | Stage::Told(_) | Stage::Closing { .. } if now >= self.wakes_at() => {
-                Some(EndedBy::Idle)
-            }
-            Stage::Open | Stage::Told(_) | Stage::Closing { .. } => None,
+            Stage::Open | Stage::Told(_) | Stage::Closing(_) if now >= self.wakes_at() => Some(EndedBy::Idle),
+            Stage::Open | Stage::Told(_) | Stage::Closing(_) => None,
         }
     }
 
     fn say_goodbye(&mut self, order: Order) {
         let Order { reason, until, .. } = order;
-        self.to_client.say_farewell(frame::close_to_client(reason.code(), reason.words()), false);
+        self.to_client.say_farewell(reason, false);
         self.to_origin.pass_until_close();
-        self.stage = Stage::Closing { reason, until };
+        self.close_until(reason, until);
+    }
+
+    fn close_until(&mut self, reason: Reason, until: Instant) {
+        self.stage = Stage::Closing(Box::new(Closing { reason, until }));
     }
 
     /// Writes what the sockets take at this moment; there is no other.
@@ -350,6 +353,11 @@ impl Tunnel {
         let _ = self.to_client.poll(cx, (&mut self.origin, &mut self.client), buffers);
         let _ = self.to_origin.poll(cx, (&mut self.client, &mut self.origin), buffers);
     }
+}
+
+/// Whole milliseconds; what has more than seven weeks of them has seven weeks.
+fn in_ms(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
 }
 
 /// A tunnel ends between nine tenths of its greatest age and that age: those that were opened together do not come

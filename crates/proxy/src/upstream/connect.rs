@@ -34,7 +34,7 @@ pub(crate) async fn open(address: &NodeAddress) -> io::Result<Stream> {
             let _ = tcp.set_nodelay(true);
             Ok(Stream::Plain(tcp))
         }
-        NodeAddress::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix),
+        NodeAddress::Unix(path) => UnixStream::connect(path).await.map(|unix| Stream::Unix(Box::new(unix))),
     }
 }
 

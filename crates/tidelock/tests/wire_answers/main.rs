@@ -2,9 +2,11 @@
 //! anybody can see is cut; and nobody ever gets what was meant for another.
 //! Method: one table of raw bytes that an origin sends, whole and in pieces, and of what a raw client must have got
 //! through the real binary. After each row, on one worker with one pool, the same client and an innocent one ask
-//! again and must get their own answers. What needs both ends to move in turns is in `turns`.
+//! again and must get their own answers. What needs both ends to move in turns is in `turns`, what is longer than a
+//! buffer in `long`.
 
 mod broken;
+mod long;
 mod turns;
 mod whole;
 

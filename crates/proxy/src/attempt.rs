@@ -223,7 +223,7 @@ async fn at_its_node(
     let registered = || SessionUse { registry: registry.clone(), sid: place.sid.clone(), how };
     let begun = registry.begin(&place.sid, &place.node, how, request.reply.alarm.now());
     let first_use = registered();
-    let Begun::Open { silence } = begun else {
+    let Begun::Open { silence, wants_address } = begun else {
         let told = goodbye(request, how, body, record).await;
         if how == Use::Poll {
             registry.close(&place.sid);
@@ -232,11 +232,13 @@ async fn at_its_node(
     };
     if let (Use::Poll | Use::Post, Some(engine_io)) = (how, request.head.engine_io()) {
         body.watch_for_close_packet(CloseScan::new(engine_io.revision, engine_io.jsonp));
-        registry.learn_address(&place.sid, || Address {
-            path: request.head.path_bytes().into(),
-            host: request.head.host_bytes().unwrap_or(place.node.roster.written.as_bytes()).into(),
-            revision: engine_io.revision,
-        });
+        if wants_address {
+            registry.learn_address(&place.sid, || Address {
+                path: request.head.path_bytes().into(),
+                host: request.head.host_bytes().unwrap_or(place.node.roster.written.as_bytes()).into(),
+                revision: engine_io.revision,
+            });
+        }
     }
     let session = |registered| Session { registered, is_tagged: place.is_tagged, silence };
     let to = |fresh| To { node: &place.node, fresh };

@@ -128,11 +128,13 @@ async fn answer(
         return Ok(if keep_alive { Exchanged::KeepAlive } else { Exchanged::Close });
     }
     let mut snapshot = worker.snapshot();
-    if snapshot.route(head)?.awaits_instance() {
+    let mut number = snapshot.route(head)?.number;
+    if snapshot.upstreams[number].awaits_instance() {
         // Boxed for the reason below, and because it is rare.
         snapshot = Box::pin(instances::awaited(head, worker)).await;
+        number = snapshot.route(head)?.number;
     }
-    let upstream = snapshot.route(head)?;
+    let upstream = &snapshot.upstreams[number];
     body.accept(head, snapshot.plan.limits.body_bytes_max)?;
     let place = sticky::place(head, upstream, record.client);
     if let Place::Nowhere = place {

@@ -1,13 +1,14 @@
 //! The Engine.IO sessions that this tidelock has met. Tags route without it; it is what counting, idle timeouts and
 //! draining need, and what routes sessions without a tag. Shared by the workers, in shards.
 
-use std::collections::hash_map::Entry as MapEntry;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use tokio::time::Instant;
 use wire::engineio::Revision;
 
@@ -16,23 +17,29 @@ use crate::upstream::node::{InSession, Node};
 /// Sessions by the id that their node gave them.
 #[derive(Debug)]
 pub(crate) struct Registry {
-    shards: [Mutex<HashMap<Box<[u8]>, Session>>; SHARDS],
+    /// A table by hash instead of a map: one hash finds the shard and the session in it.
+    shards: [Mutex<HashTable<Session>>; SHARDS],
     hasher: RandomState,
+    /// What sessions count their time from.
+    born: Instant,
+    /// Which shards the next sweep begins with.
+    next_swept: AtomicUsize,
     count: AtomicUsize,
     max: AtomicUsize,
 }
 
-/// One session.
+/// One session. There may be a million, and sweeping looks at each, so that it is kept small.
 #[derive(Debug)]
 struct Session {
+    sid: Box<[u8]>,
     node: Arc<Node>,
     /// Counts it on its node, until it is closed there.
     counted: Option<InSession>,
-    /// `pingInterval + pingTimeout`, once it is known.
-    silence: Option<Duration>,
-    last_seen: Instant,
+    last_seen_us: u64,
     /// When it was first met.
-    since: Instant,
+    since_us: u64,
+    /// `pingInterval + pingTimeout`; 0 until it is known.
+    silence_ms: u32,
     polls: u32,
     posts: u32,
     tunnels: u32,
@@ -70,8 +77,13 @@ pub(crate) enum Use {
 /// What a request learns of its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Begun {
-    /// It goes on; `pingInterval + pingTimeout`, once known.
-    Open { silence: Option<Duration> },
+    /// It goes on.
+    Open {
+        /// `pingInterval + pingTimeout`, once known.
+        silence: Option<Duration>,
+        /// Whether somebody should tell how its requests are addressed.
+        wants_address: bool,
+    },
     /// It is closed on its node. The client must be told, not the node.
     Leaving,
 }
@@ -92,6 +104,8 @@ impl Registry {
         Self {
             shards: std::array::from_fn(|_| Mutex::default()),
             hasher: RandomState::new(),
+            born: Instant::now(),
+            next_swept: AtomicUsize::new(0),
             count: AtomicUsize::new(0),
             max: AtomicUsize::new(max),
         }
@@ -99,59 +113,70 @@ impl Registry {
 
     /// A handshake's answer has told of a session. Beyond the bound it is served but not remembered.
     pub(crate) fn open(&self, sid: &[u8], in_session: InSession, silence: Duration, now: Instant) {
-        let session = Session::new(in_session, Some(silence), now);
-        if self.count.load(Relaxed) < self.max.load(Relaxed)
-            && self.shard(sid).insert(sid.into(), session).is_none()
-        {
-            self.count.fetch_add(1, Relaxed);
+        if self.count.load(Relaxed) >= self.max.load(Relaxed) {
+            return;
+        }
+        let session = Session::new(sid, in_session, Some(silence), self.micros(now));
+        let hash = self.hash(sid);
+        match self.shard(hash).entry(hash, |known| *known.sid == *sid, |known| self.hash(&known.sid)) {
+            Entry::Occupied(mut entry) => *entry.get_mut() = session,
+            Entry::Vacant(entry) => {
+                entry.insert(session);
+                self.count.fetch_add(1, Relaxed);
+            }
         }
     }
 
     /// The session's node, if the session is known.
     pub(crate) fn find(&self, sid: &[u8]) -> Option<Arc<Node>> {
-        self.shard(sid).get(sid).map(|session| session.node.clone())
+        self.with(sid, |session| session.node.clone())
     }
 
     /// A request or a tunnel of a session begins on `node`. A session that was not known, because another tidelock
     /// opened it or this one was restarted, is from now on.
     pub(crate) fn begin(&self, sid: &[u8], node: &Arc<Node>, how: Use, now: Instant) -> Begun {
-        let mut shard = self.shard(sid);
-        let session = match shard.entry(sid.into()) {
-            MapEntry::Occupied(entry) => entry.into_mut(),
-            MapEntry::Vacant(entry) => {
+        let now_us = self.micros(now);
+        let hash = self.hash(sid);
+        let mut shard = self.shard(hash);
+        let session = match shard.entry(hash, |known| *known.sid == *sid, |known| self.hash(&known.sid)) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
                 let silence = node.silence_ms().map(Duration::from_millis);
                 if self.count.load(Relaxed) >= self.max.load(Relaxed) {
-                    return Begun::Open { silence };
+                    return Begun::Open { silence, wants_address: false };
                 }
                 self.count.fetch_add(1, Relaxed);
-                entry.insert(Session::new(InSession::new(node.clone()), silence, now))
+                entry.insert(Session::new(sid, InSession::new(node.clone()), silence, now_us)).into_mut()
             }
         };
-        session.last_seen = now;
+        session.last_seen_us = now_us;
         *session.uses(how) += 1;
         match session.stage {
-            Stage::Open | Stage::Scheduled => Begun::Open { silence: session.silence },
+            Stage::Open | Stage::Scheduled => {
+                Begun::Open { silence: session.silence(), wants_address: session.address.is_none() }
+            }
             Stage::Leaving => Begun::Leaving,
         }
     }
 
     /// How the session's requests are addressed; told once.
     pub(crate) fn learn_address(&self, sid: &[u8], address: impl FnOnce() -> Address) {
-        if let Some(session) = self.shard(sid).get_mut(sid).filter(|session| session.address.is_none()) {
-            session.address = Some(Arc::new(address()));
-        }
+        self.with(sid, |session| _ = session.address.get_or_insert_with(|| Arc::new(address())));
     }
 
     /// A request or a tunnel has ended. A session ends with its tunnel, unless it goes on polling beside it: then
     /// the tunnel was a probe that failed.
     pub(crate) fn end(&self, sid: &[u8], how: Use, now: Instant) {
-        let mut shard = self.shard(sid);
-        let Some(session) = shard.get_mut(sid) else { return };
-        session.last_seen = now;
+        let hash = self.hash(sid);
+        let mut shard = self.shard(hash);
+        let Ok(mut entry) = shard.find_entry(hash, |known| *known.sid == *sid) else { return };
+        let session = entry.get_mut();
+        session.last_seen_us = self.micros(now);
         let uses = session.uses(how);
         *uses = uses.saturating_sub(1);
         if how == Use::Tunnel && session.is_unused() {
-            self.remove(shard, sid);
+            self.count.fetch_sub(1, Relaxed);
+            entry.remove();
         }
     }
 
@@ -159,10 +184,10 @@ impl Registry {
     pub(crate) fn schedule_polling(&self, node: &Arc<Node>) -> Vec<Box<[u8]>> {
         let mut scheduled = Vec::new();
         for shard in &self.shards {
-            for (sid, session) in &mut *lock(shard) {
+            for session in &mut *lock(shard) {
                 if session.polls_openly_on(node) {
                     session.stage = Stage::Scheduled;
-                    scheduled.push(sid.clone());
+                    scheduled.push(session.sid.clone());
                 }
             }
         }
@@ -177,11 +202,13 @@ impl Registry {
         // The youngest of those that were found is on top, and makes room for an older one.
         let mut oldest = BinaryHeap::with_capacity(count + 1);
         for shard in &self.shards {
-            for (sid, session) in &*lock(shard) {
+            for session in &*lock(shard) {
                 let is_older = oldest.len() < count
-                    || oldest.peek().is_some_and(|(since, _): &(Instant, Box<[u8]>)| session.since < *since);
+                    || oldest
+                        .peek()
+                        .is_some_and(|(since_us, _): &(u64, Box<[u8]>)| session.since_us < *since_us);
                 if is_older && session.polls_openly_on(node) {
-                    oldest.push((session.since, sid.clone()));
+                    oldest.push((session.since_us, session.sid.clone()));
                     if oldest.len() > count {
                         oldest.pop();
                     }
@@ -191,11 +218,15 @@ impl Registry {
         let mut scheduled = Vec::with_capacity(oldest.len());
         for (_, sid) in oldest.into_sorted_vec() {
             // Much can have happened to it meanwhile.
-            if let Some(session) =
-                self.shard(&sid).get_mut(&sid).filter(|session| session.polls_openly_on(node))
-            {
-                session.stage = Stage::Scheduled;
-                scheduled.push(sid.clone());
+            let is_scheduled = self.with(&sid, |session| {
+                let polls = session.polls_openly_on(node);
+                if polls {
+                    session.stage = Stage::Scheduled;
+                }
+                polls
+            });
+            if is_scheduled == Some(true) {
+                scheduled.push(sid);
             }
         }
         scheduled
@@ -203,42 +234,26 @@ impl Registry {
 
     /// The drain was called off for this session.
     pub(crate) fn unschedule(&self, sid: &[u8]) {
-        if let Some(session) =
-            self.shard(sid).get_mut(sid).filter(|session| session.stage == Stage::Scheduled)
-        {
-            session.stage = Stage::Open;
-        }
+        self.with(sid, |session| {
+            if session.stage == Stage::Scheduled {
+                session.stage = Stage::Open;
+            }
+        });
     }
 
     /// Begins to close a session on its node.
     pub(crate) fn begin_close(&self, sid: &[u8]) -> Closing {
-        let mut shard = self.shard(sid);
-        let Some(session) = shard.get_mut(sid) else { return Closing::Never };
-        if session.tunnels > 0 {
-            // Once it has failed, if it was a probe, the session is scheduled again.
-            session.stage = Stage::Open;
-            return Closing::Never;
-        }
-        match &session.address {
-            Some(_) if session.posts > 0 => Closing::Busy,
-            Some(address) if session.stage == Stage::Scheduled => {
-                session.stage = Stage::Leaving;
-                Closing::Now(address.clone())
-            }
-            Some(_) | None => Closing::Never,
-        }
+        self.with(sid, Session::begin_close).unwrap_or(Closing::Never)
     }
 
     /// Closed on its node, where it counts no more; remembered here until its client has been told.
     pub(crate) fn closed_there(&self, sid: &[u8]) {
-        if let Some(session) = self.shard(sid).get_mut(sid) {
-            session.counted = None;
-        }
+        self.with(sid, |session| session.counted = None);
     }
 
     /// Whether the session is being closed, so that its polls end it.
     pub(crate) fn is_leaving(&self, sid: &[u8]) -> bool {
-        self.shard(sid).get(sid).is_some_and(|session| session.stage == Stage::Leaving)
+        self.with(sid, |session| session.stage == Stage::Leaving) == Some(true)
     }
 
     /// How many sessions more can be remembered is up to the plan, which can change.
@@ -248,58 +263,100 @@ impl Registry {
 
     /// The session is known to be over.
     pub(crate) fn close(&self, sid: &[u8]) {
-        let shard = self.shard(sid);
-        self.remove(shard, sid);
+        let hash = self.hash(sid);
+        if let Ok(entry) = self.shard(hash).find_entry(hash, |known| *known.sid == *sid) {
+            self.count.fetch_sub(1, Relaxed);
+            entry.remove();
+        }
     }
 
     /// Forgets every session on `node`, whose process is gone, and they with it.
     pub(crate) fn forget(&self, node: &Arc<Node>) {
         for shard in &self.shards {
-            let mut sessions = lock(shard);
-            let before = sessions.len();
-            sessions.retain(|_, session| !Arc::ptr_eq(&session.node, node));
-            self.count.fetch_sub(before - sessions.len(), Relaxed);
+            self.retain(shard, |session| !Arc::ptr_eq(&session.node, node));
         }
     }
 
     /// Forgets the sessions that have been silent for longer than a living one can be. Called now and then, off the
-    /// workers.
+    /// workers. A call looks at a part of them, and the next one at another part: looking at all of a million each time
+    /// would take longer than all that they ask for, and would leave the caches to them.
     pub(crate) fn sweep(&self, now: Instant) {
-        for shard in &self.shards {
-            let mut sessions = lock(shard);
-            let before = sessions.len();
-            sessions.retain(|_, session| {
-                let patience = session.silence.unwrap_or(SILENCE_DEFAULT) + SLACK;
-                !session.is_unused() || now.duration_since(session.last_seen) < patience
-            });
-            self.count.fetch_sub(before - sessions.len(), Relaxed);
+        let now_us = self.micros(now);
+        let first = self.next_swept.fetch_add(SWEPT_AT_ONCE, Relaxed);
+        for index in first..first + SWEPT_AT_ONCE {
+            self.retain(&self.shards[index % SHARDS], |session| !session.is_over(now_us));
         }
     }
 
-    fn remove(&self, mut shard: MutexGuard<'_, HashMap<Box<[u8]>, Session>>, sid: &[u8]) {
-        if shard.remove(sid).is_some() {
-            self.count.fetch_sub(1, Relaxed);
-        }
+    fn retain(&self, shard: &Mutex<HashTable<Session>>, keeps: impl Fn(&Session) -> bool) {
+        let mut sessions = lock(shard);
+        let before = sessions.len();
+        sessions.retain(|session| keeps(session));
+        self.count.fetch_sub(before - sessions.len(), Relaxed);
     }
 
-    fn shard(&self, sid: &[u8]) -> MutexGuard<'_, HashMap<Box<[u8]>, Session>> {
-        lock(&self.shards[self.hasher.hash_one(sid) as usize % SHARDS])
+    /// What `look` makes of a session, if it is known.
+    fn with<R>(&self, sid: &[u8], look: impl FnOnce(&mut Session) -> R) -> Option<R> {
+        let hash = self.hash(sid);
+        self.shard(hash).find_mut(hash, |known| *known.sid == *sid).map(look)
+    }
+
+    fn hash(&self, sid: &[u8]) -> u64 {
+        self.hasher.hash_one(sid)
+    }
+
+    fn shard(&self, hash: u64) -> MutexGuard<'_, HashTable<Session>> {
+        // The table finds its places by the lowest bits and the highest ones.
+        lock(&self.shards[(hash >> 32) as usize % SHARDS])
+    }
+
+    fn micros(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.born).as_micros() as u64
     }
 }
 
 impl Session {
-    fn new(in_session: InSession, silence: Option<Duration>, now: Instant) -> Self {
+    fn new(sid: &[u8], in_session: InSession, silence: Option<Duration>, now_us: u64) -> Self {
+        let silence_ms = silence.map_or(0, |silence| u32::try_from(silence.as_millis()).unwrap_or(u32::MAX));
         Self {
+            sid: sid.into(),
             node: in_session.node().clone(),
             counted: Some(in_session),
-            silence,
-            last_seen: now,
-            since: now,
+            silence_ms,
+            last_seen_us: now_us,
+            since_us: now_us,
             polls: 0,
             posts: 0,
             tunnels: 0,
             stage: Stage::Open,
             address: None,
+        }
+    }
+
+    fn silence(&self) -> Option<Duration> {
+        (self.silence_ms > 0).then(|| Duration::from_millis(u64::from(self.silence_ms)))
+    }
+
+    /// Whether it has been silent for longer than a living one can be.
+    fn is_over(&self, now_us: u64) -> bool {
+        let silence_ms = if self.silence_ms > 0 { self.silence_ms } else { SILENCE_DEFAULT_MS };
+        let patience_us = (u64::from(silence_ms) + SLACK_MS) * 1000;
+        self.is_unused() && now_us >= self.last_seen_us + patience_us
+    }
+
+    fn begin_close(&mut self) -> Closing {
+        if self.tunnels > 0 {
+            // Once it has failed, if it was a probe, the session is scheduled again.
+            self.stage = Stage::Open;
+            return Closing::Never;
+        }
+        match &self.address {
+            Some(_) if self.posts > 0 => Closing::Busy,
+            Some(address) if self.stage == Stage::Scheduled => {
+                self.stage = Stage::Leaving;
+                Closing::Now(address.clone())
+            }
+            Some(_) | None => Closing::Never,
         }
     }
 
@@ -341,11 +398,14 @@ impl Drop for SessionUse {
     }
 }
 
-const SHARDS: usize = 32;
+/// Many, so that a sweep of one holds up few sessions, and not for long.
+const SHARDS: usize = 128;
+/// So that each shard is swept by one call in four.
+const SWEPT_AT_ONCE: usize = SHARDS / 4;
 /// Engine.IO's own defaults, `25 s + 20 s`, for sessions whose handshake another tidelock saw.
-const SILENCE_DEFAULT: Duration = Duration::from_secs(45);
+const SILENCE_DEFAULT_MS: u32 = 45_000;
 /// The network's share of a silence.
-const SLACK: Duration = Duration::from_secs(5);
+const SLACK_MS: u64 = 5_000;
 
 #[cfg(test)]
 mod tests {
@@ -371,6 +431,12 @@ mod tests {
 
     const SILENCE: Duration = Duration::from_secs(10);
 
+    fn sweep_all(registry: &Registry) {
+        for _ in 0..SHARDS / SWEPT_AT_ONCE {
+            registry.sweep(Instant::now());
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_session_counts_from_its_handshake_until_it_falls_silent() {
         let (registry, node) = (Registry::new(10), node());
@@ -378,14 +444,14 @@ mod tests {
         assert_eq!(node.sessions(), 1);
         registry.begin(b"sid", &node, Use::Poll, Instant::now());
         tokio::time::advance(SILENCE * 9).await;
-        registry.sweep(Instant::now());
+        sweep_all(&registry);
         assert_eq!(node.sessions(), 1, "a pending poll is no silence");
         registry.end(b"sid", Use::Poll, Instant::now());
         tokio::time::advance(SILENCE).await;
-        registry.sweep(Instant::now());
+        sweep_all(&registry);
         assert_eq!(node.sessions(), 1, "the slack holds");
-        tokio::time::advance(SLACK).await;
-        registry.sweep(Instant::now());
+        tokio::time::advance(Duration::from_millis(SLACK_MS)).await;
+        sweep_all(&registry);
         assert_eq!(node.sessions(), 0);
         assert!(registry.find(b"sid").is_none());
     }

@@ -33,7 +33,8 @@ async fn nobody_notices_two_hundred_reloads() {
         reload(&mut proxy, &nodes, round).await;
         load.until_answered(1).await;
         if round == WARM_UP {
-            // What the first of everything allocates, and keeps, is there now.
+            // What the first of everything allocates, and keeps, is there now. The allocator goes on opening pages for
+            // sizes that it has not met yet for a while; of 1,000 reloads the last 700 added 1 %.
             echo_through(&mut tunnels).await;
             warm = proxy.process().resident_memory();
         }
@@ -147,9 +148,9 @@ async fn verb(proxy: &Tidelock, arguments: &[&str]) -> Output {
 
 const TIDELOCK: &str = env!("CARGO_BIN_EXE_tidelock");
 const TUNNELS: usize = 1000;
-const RELOADS: usize = 200;
+const RELOADS: usize = 240;
 /// After a whole number of cycles from here, of 60 rounds each, the file is the same but for the name of a path.
-const WARM_UP: usize = 20;
+const WARM_UP: usize = 60;
 const LISTEN: &str = "[[listen]]\naddress = \"127.0.0.1:0\"\n";
 const UPGRADE: &str = "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
      Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";

@@ -14,10 +14,10 @@ mod import;
 
 use std::process::ExitCode;
 
-/// Thousands of tunnels live long and allocate little; what counts is that freed pages go back and are found again. It
-/// asks for no huge pages (`no_thp`): most of each would stay empty, and that was two thirds of the memory at rest.
+/// Chosen for the memory of what rests, by measurement (docs/performance.md): what is aligned takes no more than its size,
+/// and what shrinks to its half gives the other half back, as rustls' buffers do after each long record.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     // Each process of an app has this program a second time beside it, as its keeper.

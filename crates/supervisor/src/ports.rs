@@ -60,12 +60,16 @@ impl Ports {
             return free(range).ok_or(NoPort::Range { first, last, count });
         }
         let ephemeral = ephemeral();
-        let above = ephemeral.end().saturating_add(1).max(UNPRIVILEGED)..=u16::MAX;
-        let below = UNPRIVILEGED..=ephemeral.start().saturating_sub(1);
-        free(&above)
-            .or_else(|| free(&below))
-            .or_else(|| free(&(UNPRIVILEGED..=u16::MAX)))
-            .ok_or(NoPort::Machine)
+        let mut beside = [
+            ephemeral.end().saturating_add(1).max(UNPRIVILEGED)..=u16::MAX,
+            SELDOM_NAMED..=ephemeral.start().saturating_sub(1),
+        ];
+        // From both alike: two tidelocks that start at once seldom choose the same port of so many.
+        if fastrand::usize(0..=beside[0].len() + beside[1].len()) > beside[0].len() {
+            beside.swap(0, 1);
+        }
+        let anywhere = UNPRIVILEGED..=u16::MAX;
+        beside.iter().chain([&anywhere]).find_map(&mut free).ok_or(NoPort::Machine)
     }
 }
 
@@ -108,6 +112,8 @@ fn ephemeral() -> RangeInclusive<u16> {
         .unwrap_or(32_768..=60_999)
 }
 
+/// Ports below are in many a program's code.
+const SELDOM_NAMED: u16 = 20_000;
 /// Ports below need a privilege.
 const UNPRIVILEGED: u16 = 1024;
 

@@ -40,7 +40,9 @@ pub(crate) async fn close(
             Closing::Busy => sleep(BUSY_PAUSE).await,
         }
     };
-    match timeout(PATIENCE, post_close(&sid, &node, &address)).await {
+    // A node that is busy has until the deadline, like everything else that a drain waits for.
+    let patience = until.saturating_duration_since(Instant::now()).max(PATIENCE_MIN);
+    match timeout(patience, post_close(&sid, &node, &address)).await {
         Ok(Ok(200)) => {
             registry.closed_there(&sid);
             Closed::Politely
@@ -85,5 +87,6 @@ async fn post_close(sid: &[u8], node: &Node, address: &Address) -> io::Result<u1
 }
 
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
-const PATIENCE: Duration = Duration::from_secs(3);
+/// For those whose turn comes at the deadline.
+const PATIENCE_MIN: Duration = Duration::from_secs(3);
 const ANSWER_BYTES_MAX: u64 = 4096;

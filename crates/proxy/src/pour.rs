@@ -157,7 +157,7 @@ impl Poured {
 
 /// Below this a read and a write take less time. A body that is no longer comes with its head, or in one read more.
 const WORTH_BYTES: u64 = 64 << 10;
-/// What goes through a pipe at once. A bigger one was no faster, one of 64 KiB took a third more time.
+/// What goes through a pipe at once. A bigger one was no faster, one of 64 KiB took a quarter more time.
 const PIPE_BYTES: usize = 256 << 10;
 /// A user without privileges may have 64 MiB in pipes (pipe(7), `pipe-user-pages-soft`), and clients that take their
 /// answer slowly hold one each. Bodies beyond are copied.

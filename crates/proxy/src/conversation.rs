@@ -71,8 +71,10 @@ pub(crate) enum Exchanged {
 pub(crate) async fn converse(client: &mut Client, worker: &Worker) -> Ended {
     let mut leaving = pin!(worker.leaving());
     loop {
-        if client.inbound.is_empty() && !client.wait_for_request(worker, leaving.as_mut()).await {
-            return Ended::Politely;
+        if client.inbound.is_empty()
+            && let Some(ended) = client.wait_for_request(worker, leaving.as_mut()).await
+        {
+            return ended;
         }
         // Boxed, because a connection lives for hours and this for milliseconds: its size is the exchange's alone.
         if let Some(ended) = Box::pin(one_request(client, worker)).await {
@@ -220,18 +222,21 @@ impl Client {
         }
     }
 
-    /// Whether something comes before the client has been idle for too long. While the proxy leaves, that is soon;
-    /// but not at once, for a request may be on its way. Small, for most connections are here most of the time; and no
-    /// snapshot is held meanwhile, so that a plan that was replaced can go.
+    /// Waits for the first bytes of a request. Says how it ended if the client leaves instead, or has been idle for too
+    /// long. While the proxy leaves, that is soon; but not at once, for a request may be on its way. Small, for most
+    /// connections are here most of the time; and no snapshot is held meanwhile, so that a plan that was replaced can
+    /// go.
     fn wait_for_request(
         &mut self,
         worker: &Worker,
         mut leaving: Pin<&mut Notified<'_>>,
-    ) -> impl Future<Output = bool> {
+    ) -> impl Future<Output = Option<Ended>> {
         let mut until = self.alarm.now() + worker.snapshot().plan.timeouts.idle;
         poll_fn(move |cx| {
-            if let Poll::Ready(readable) = self.io.poll_readable(cx) {
-                return Poll::Ready(readable.is_ok());
+            match self.io.poll_read(cx, &mut self.inbound, &worker.buffers) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Some(self.ended_mutually())),
+                Poll::Ready(Ok(_)) => return Poll::Ready(None),
+                Poll::Pending => {}
             }
             if !self.hears_leaving {
                 self.hears_leaving = true;
@@ -240,7 +245,7 @@ impl Client {
             if worker.is_leaving() {
                 until = until.min(self.alarm.now() + IDLE_WHILE_LEAVING);
             }
-            self.alarm.poll_until(cx, until).map(|()| false)
+            self.alarm.poll_until(cx, until).map(|()| Some(Ended::Politely))
         })
     }
 

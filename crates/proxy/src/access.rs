@@ -269,7 +269,7 @@ fn push_escaped(bytes: &[u8], out: &mut Vec<u8>) {
 }
 
 /// A worker's lines are handed over in batches of about so much.
-const BATCH_BYTES: usize = 32 * 1024;
+const BATCH_BYTES: usize = 64 * 1024;
 /// A line is at most about so old when it is written.
 pub(crate) const FLUSH_EVERY: Duration = Duration::from_millis(500);
 

@@ -9,12 +9,18 @@ use bytes::{Buf, BytesMut};
 pub(crate) struct Buffers {
     free: RefCell<Vec<BytesMut>>,
     bytes: Cell<usize>,
+    /// Where heads are printed. It is away only while one is being sent.
+    for_heads: RefCell<Vec<u8>>,
 }
 
 impl Buffers {
     /// Buffers of so many bytes each.
     pub(crate) fn new(bytes: usize) -> Self {
-        Self { free: RefCell::new(Vec::with_capacity(FREE_MAX)), bytes: Cell::new(bytes) }
+        Self {
+            free: RefCell::new(Vec::with_capacity(FREE_MAX)),
+            bytes: Cell::new(bytes),
+            for_heads: RefCell::default(),
+        }
     }
 
     /// The size of one.
@@ -49,6 +55,19 @@ impl Buffers {
         }
     }
 
+    /// Somewhere to print a head.
+    pub(crate) fn take_for_head(&self) -> Vec<u8> {
+        std::mem::take(&mut *self.for_heads.borrow_mut())
+    }
+
+    /// A head was sent.
+    pub(crate) fn give_for_head(&self, mut printed: Vec<u8>) {
+        if printed.capacity() <= HEAD_KEPT_MAX {
+            printed.clear();
+            *self.for_heads.borrow_mut() = printed;
+        }
+    }
+
     /// Takes a buffer back if it is whole again, that is, if no part that was split off lives on.
     pub(crate) fn give(&self, mut buffer: BytesMut) {
         buffer.clear();
@@ -71,3 +90,5 @@ pub(crate) fn consume(buffer: &mut BytesMut, taken: usize) {
 
 /// Enough for a burst; the rest goes back to the allocator.
 const FREE_MAX: usize = 64;
+/// The longest head that comes in, and what we add to it.
+const HEAD_KEPT_MAX: usize = 128 * 1024;

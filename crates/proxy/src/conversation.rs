@@ -74,13 +74,6 @@ pub(crate) enum Ended {
     Rests,
 }
 
-/// How the wait for a request ended.
-enum Waited {
-    Readable,
-    TooLong,
-    Rests,
-}
-
 /// What follows an exchange.
 #[derive(Debug)]
 pub(crate) enum Exchanged {
@@ -95,12 +88,10 @@ pub(crate) enum Exchanged {
 pub(crate) async fn converse(client: &mut Client, worker: &Worker) -> Ended {
     let mut leaving = pin!(worker.leaving());
     loop {
-        if client.inbound.is_empty() {
-            match client.wait_for_request(worker, leaving.as_mut()).await {
-                Waited::Readable => {}
-                Waited::TooLong => return Ended::Politely,
-                Waited::Rests => return Ended::Rests,
-            }
+        if client.inbound.is_empty()
+            && let Some(ended) = client.wait_for_request(worker, leaving.as_mut()).await
+        {
+            return ended;
         }
         // Boxed, because a connection lives for hours and this for milliseconds: its size is the exchange's alone.
         if let Some(ended) = Box::pin(one_request(client, worker)).await {
@@ -268,14 +259,15 @@ impl Client {
         }
     }
 
-    /// Waits until something comes, or the client has been idle for too long. While the proxy leaves, that is soon; but
-    /// not at once, for a request may be on its way. Small, for most connections are here most of the time; and no
-    /// snapshot is held meanwhile, so that a plan that was replaced can go.
+    /// Waits for the first bytes of a request. Says how it ended if the client leaves instead, has been idle for too long,
+    /// or rests. While the proxy leaves, too long is soon; but not at once, for a request may be on its way. Small, for
+    /// many connections are here most of the time; and no snapshot is held meanwhile, so that a plan that was replaced
+    /// can go.
     fn wait_for_request(
         &mut self,
         worker: &Worker,
         mut leaving: Pin<&mut Notified<'_>>,
-    ) -> impl Future<Output = Waited> {
+    ) -> impl Future<Output = Option<Ended>> {
         let begun = self.alarm.now();
         let parks_after = match self.parked {
             Parked::Never => Some(PARKS_AFTER),
@@ -290,8 +282,10 @@ impl Client {
         }
         let mut parks_at = parks_after.filter(|_| self.io.is_plain_tcp()).map(|after| begun + after);
         poll_fn(move |cx| {
-            if let Poll::Ready(readable) = self.io.poll_readable(cx) {
-                return Poll::Ready(if readable.is_ok() { Waited::Readable } else { Waited::TooLong });
+            match self.io.poll_read(cx, &mut self.inbound, &worker.buffers) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Some(self.ended_mutually())),
+                Poll::Ready(Ok(_)) => return Poll::Ready(None),
+                Poll::Pending => {}
             }
             if !self.hears_leaving {
                 self.hears_leaving = true;
@@ -302,8 +296,8 @@ impl Client {
                 parks_at = None;
             }
             match parks_at.filter(|parks_at| *parks_at < self.idle_until) {
-                Some(parks_at) => self.alarm.poll_until(cx, parks_at).map(|()| Waited::Rests),
-                None => self.alarm.poll_until(cx, self.idle_until).map(|()| Waited::TooLong),
+                Some(parks_at) => self.alarm.poll_until(cx, parks_at).map(|()| Some(Ended::Rests)),
+                None => self.alarm.poll_until(cx, self.idle_until).map(|()| Some(Ended::Politely)),
             }
         })
     }

@@ -184,16 +184,16 @@ impl<'c> ReplySink<'c> {
     /// Sends the head of the final answer and what is here of its body, in one piece.
     pub(crate) async fn begin(
         &self,
-        mut head: Vec<u8>,
+        head: &mut Vec<u8>,
         body: &[u8],
         is_unframed: bool,
         patience: Duration,
     ) -> Result<(), Fault> {
         self.has_begun.set(true);
         self.is_unframed.set(is_unframed);
-        match join(&mut head, body) {
-            [] => self.send(&mut [IoSlice::new(&head)], patience).await,
-            body => self.send(&mut [IoSlice::new(&head), IoSlice::new(body)], patience).await,
+        match join(head, body) {
+            [] => self.send(&mut [IoSlice::new(head)], patience).await,
+            body => self.send(&mut [IoSlice::new(head), IoSlice::new(body)], patience).await,
         }
     }
 

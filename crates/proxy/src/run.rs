@@ -123,7 +123,7 @@ impl Proxy {
         raise_file_limit();
         let (fallen, to_probe) = Fallen::channel();
         let shared = Arc::new(Shared {
-            snapshot: ArcSwap::from_pointee(Snapshot::new(plan.clone(), listens.clone())),
+            snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::new(plan.clone(), listens.clone()))),
             log: ArcSwap::from_pointee(log.sink()),
             fallen,
             drain: Drain::new(),

@@ -24,7 +24,7 @@ use crate::upstream::health::Fallen;
 /// Shared by all threads for the life of the process.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) snapshot: ArcSwap<Snapshot>,
+    pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
     pub(crate) log: ArcSwap<Sink>,
     pub(crate) fallen: Fallen,
     pub(crate) drain: Drain,

@@ -1,17 +1,21 @@
 //! One socket, plain or TLS, and the few ways in which the rest reads and writes it. Deadlines are put around these
 //! futures by their callers; every one of them is cancel-safe unless it says otherwise.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use rustix::io::Errno;
+use rustix::net::SendFlags;
+use rustls::ServerConnection;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::task::coop::{has_budget_remaining, poll_proceed};
 use tokio_rustls::server::TlsStream;
 
 use crate::buffers::Buffers;
@@ -47,20 +51,170 @@ impl Stream {
 
     /// Ready when a read may give something. Holds no buffer, so that a connection that waits costs none.
     pub(crate) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        use std::io::BufRead;
         match self {
             Self::Plain(tcp) => tcp.poll_read_ready(cx),
             Self::Unix(unix) => unix.poll_read_ready(cx),
             Self::Tls(tls) => {
                 let (tcp, session) = tls.get_mut();
-                // Decrypted bytes, or the end, may be waiting behind a socket that has nothing more.
-                match session.reader().fill_buf() {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => tcp.poll_read_ready(cx),
-                    Ok(_) | Err(_) => Poll::Ready(Ok(())),
+                match has_nothing_decrypted(session) {
+                    true => tcp.poll_read_ready(cx),
+                    false => Poll::Ready(Ok(())),
                 }
             }
         }
     }
+}
+
+/// What the runtime knows of a socket is a word in memory; to have it wake a task takes several times as many
+/// instructions as to look at that, and is done only where it must be.
+impl Stream {
+    /// Reads once into `buffer`, which is borrowed from `buffers` when it has no room, and given back when it stays empty.
+    /// 0 is the end. `is_watched` is the memory of the one task that reads here: whether the runtime has been asked to
+    /// wake it, and has not done so.
+    pub(crate) fn poll_receive(
+        &mut self,
+        cx: &mut Context<'_>,
+        (buffer, buffers): (&mut BytesMut, &Buffers),
+        is_watched: &mut bool,
+    ) -> Poll<io::Result<usize>> {
+        // Others have their turn, too, however much comes.
+        let budget = ready!(poll_proceed(cx));
+        loop {
+            let received = match self {
+                Self::Plain(tcp) => receive_known(tcp, buffer, buffers),
+                Self::Unix(unix) => receive_known(&**unix, buffer, buffers),
+                Self::Tls(tls) => return poll_decrypted(tls, cx, buffer, buffers),
+            };
+            match received {
+                Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Some(received) => {
+                    *is_watched = false;
+                    budget.made_progress();
+                    return Poll::Ready(received);
+                }
+                None if *is_watched => return Poll::Pending,
+                None => {}
+            }
+            // A task that has used its budget up is woken for that, and for nothing else.
+            *is_watched = has_budget_remaining();
+            ready!(self.poll_readable(cx))?;
+        }
+    }
+
+    /// Writes what the socket takes of `bytes`.
+    pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            let sent = match self {
+                Self::Plain(tcp) => send_known(tcp, bytes),
+                Self::Unix(unix) => send_known(&**unix, bytes),
+                Self::Tls(tls) => return Pin::new(tls).poll_write(cx, bytes),
+            };
+            match sent {
+                Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Some(sent) => return Poll::Ready(sent),
+                None => {}
+            }
+            match self {
+                Self::Plain(tcp) => ready!(tcp.poll_write_ready(cx))?,
+                Self::Unix(unix) => ready!(unix.poll_write_ready(cx))?,
+                Self::Tls(_) => {}
+            }
+        }
+    }
+
+    /// Whether nothing has come and the other end has not closed, as far as the runtime has been told.
+    fn is_quiet(&mut self) -> bool {
+        match self {
+            Self::Plain(tcp) => is_known_quiet(tcp),
+            Self::Unix(unix) => is_known_quiet(&**unix),
+            Self::Tls(tls) => {
+                let (tcp, session) = tls.get_mut();
+                has_nothing_decrypted(session) && is_known_quiet(tcp)
+            }
+        }
+    }
+}
+
+/// A socket that the runtime watches.
+trait Watched: AsFd {
+    /// Acts if the runtime knows that the socket is ready, which it forgets if there is nothing to do.
+    fn try_known<T>(&self, interest: Interest, act: impl FnOnce() -> io::Result<T>) -> io::Result<T>;
+
+    fn try_read_into(&self, buffer: &mut BytesMut) -> io::Result<usize>;
+}
+
+impl Watched for TcpStream {
+    fn try_known<T>(&self, interest: Interest, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        self.try_io(interest, act)
+    }
+
+    fn try_read_into(&self, buffer: &mut BytesMut) -> io::Result<usize> {
+        self.try_read_buf(buffer)
+    }
+}
+
+impl Watched for UnixStream {
+    fn try_known<T>(&self, interest: Interest, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        self.try_io(interest, act)
+    }
+
+    fn try_read_into(&self, buffer: &mut BytesMut) -> io::Result<usize> {
+        self.try_read_buf(buffer)
+    }
+}
+
+/// Reads, if the runtime knows of something to read.
+fn receive_known(
+    socket: &impl Watched,
+    buffer: &mut BytesMut,
+    buffers: &Buffers,
+) -> Option<io::Result<usize>> {
+    let mut received = None;
+    let _known = socket.try_known(Interest::READABLE, || {
+        buffers.make_room(buffer);
+        let read = socket.try_read_into(buffer);
+        // A read that does not fill its buffer has found the end of what there is, and the runtime is told so: to
+        // find it out by another one takes a system call.
+        let is_dry = matches!(read, Ok(1..)) && buffer.len() < buffer.capacity();
+        buffers.give_back_if_empty(buffer);
+        received = Some(read);
+        if is_dry { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+    });
+    received
+}
+
+/// Writes, if the runtime knows of room.
+fn send_known(socket: &impl Watched, bytes: &[u8]) -> Option<io::Result<usize>> {
+    let mut sent = None;
+    let _known = socket.try_known(Interest::WRITABLE, || {
+        let outcome = rustix::net::send(socket, bytes, SendFlags::NOSIGNAL);
+        let is_full = outcome.is_ok_and(|sent| sent < bytes.len()) || outcome == Err(Errno::AGAIN);
+        sent = Some(outcome.map_err(io::Error::from));
+        if is_full { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+    });
+    sent
+}
+
+fn is_known_quiet(socket: &impl Watched) -> bool {
+    socket.try_known(Interest::READABLE, || Ok(())).is_err()
+}
+
+fn poll_decrypted(
+    tls: &mut TlsStream<TcpStream>,
+    cx: &mut Context<'_>,
+    buffer: &mut BytesMut,
+    buffers: &Buffers,
+) -> Poll<io::Result<usize>> {
+    buffers.make_room(buffer);
+    let read = pin!(tls.read_buf(buffer)).poll(cx);
+    buffers.give_back_if_empty(buffer);
+    read
+}
+
+/// Whether there are neither decrypted bytes nor the end behind a socket that has nothing more.
+fn has_nothing_decrypted(session: &mut ServerConnection) -> bool {
+    use std::io::BufRead;
+    session.reader().fill_buf().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
 impl AsyncRead for Stream {
@@ -122,20 +276,29 @@ pub(crate) fn join<'a>(head: &mut Vec<u8>, body: &'a [u8]) -> &'a [u8] {
 
 /// A socket whose two directions are used by two futures of one task. The borrow lasts for one poll only.
 #[derive(Debug)]
-pub(crate) struct Io(RefCell<Stream>);
+pub(crate) struct Io {
+    stream: RefCell<Stream>,
+    /// The runtime has been asked to wake the task when there is something to read, and has not done so.
+    is_watched: Cell<bool>,
+}
 
 impl Io {
     pub(crate) fn new(stream: Stream) -> Self {
-        Self(RefCell::new(stream))
+        Self { stream: RefCell::new(stream), is_watched: Cell::new(false) }
     }
 
     pub(crate) fn into_stream(self) -> Stream {
-        self.0.into_inner()
+        self.stream.into_inner()
+    }
+
+    /// Whoever reads next is another task, which the runtime has not been asked to wake.
+    pub(crate) fn forget_task(&self) {
+        self.is_watched.set(false);
     }
 
     /// Ready when a read may give something.
     pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.borrow_mut().poll_readable(cx)
+        self.stream.borrow_mut().poll_readable(cx)
     }
 
     /// Reads once into `buffer`, which is borrowed from `buffers` when it has no room. 0 is the end.
@@ -154,18 +317,10 @@ impl Io {
         buffer: &mut BytesMut,
         buffers: &Buffers,
     ) -> Poll<io::Result<usize>> {
-        let mut stream = self.0.borrow_mut();
-        loop {
-            ready!(stream.poll_readable(cx))?;
-            buffers.make_room(buffer);
-            let polled = pin!(stream.read_buf(buffer)).poll(cx);
-            if polled.is_ready() {
-                return polled;
-            }
-            // The readiness was stale, or the bytes were TLS's own: wait on without a buffer. A pending read has
-            // registered this task, so the next look at the readiness is pending too.
-            buffers.give_back_if_empty(buffer);
-        }
+        let mut is_watched = self.is_watched.get();
+        let received = self.stream.borrow_mut().poll_receive(cx, (buffer, buffers), &mut is_watched);
+        self.is_watched.set(is_watched);
+        received
     }
 
     /// Writes all of both, the second directly behind the first. Fails with `TimedOut` when nothing moves for
@@ -210,14 +365,13 @@ impl Io {
         cx: &mut Context<'_>,
         pieces: &mut &mut [IoSlice<'_>],
     ) -> (Poll<io::Result<()>>, bool) {
-        let mut stream = self.0.borrow_mut();
-        let mut stream = Pin::new(&mut *stream);
+        let mut stream = self.stream.borrow_mut();
         let mut moved = false;
         while !pieces.is_empty() {
             // One piece goes by send, which the kernel has less to do for than for writev.
             let polled = match &**pieces {
-                [piece] => stream.as_mut().poll_write(cx, piece),
-                pieces => stream.as_mut().poll_write_vectored(cx, pieces),
+                [piece] => stream.poll_send(cx, piece),
+                pieces => Pin::new(&mut *stream).poll_write_vectored(cx, pieces),
             };
             match polled {
                 Poll::Ready(Ok(0)) => return (Poll::Ready(Err(io::ErrorKind::WriteZero.into())), moved),
@@ -227,7 +381,7 @@ impl Io {
             }
             moved = true;
         }
-        (stream.poll_flush(cx), moved)
+        (Pin::new(&mut *stream).poll_flush(cx), moved)
     }
 
     /// The bare socket of a plain TCP connection, out of the runtime. `None` if it cannot be had.
@@ -240,13 +394,15 @@ impl Io {
 
     /// Whether the kernel can take bytes from here, or put them here, by itself.
     pub(crate) fn is_plain_tcp(&self) -> bool {
-        self.0.borrow().as_tcp().is_some()
+        self.stream.borrow().as_tcp().is_some()
     }
 
     /// Lets `take` take bytes from the socket, if it has some. Of a plain TCP connection only.
     pub(crate) fn try_take(&self, take: impl Fn(BorrowedFd<'_>) -> io::Result<usize>) -> io::Result<usize> {
-        let stream = self.0.borrow();
+        let stream = self.stream.borrow();
         let tcp = stream.as_tcp().ok_or(io::ErrorKind::Unsupported)?;
+        // If it finds nothing, the runtime forgets what it woke the task for.
+        self.is_watched.set(false);
         tcp.try_io(Interest::READABLE, || take(tcp.as_fd()))
     }
 
@@ -256,7 +412,7 @@ impl Io {
         cx: &mut Context<'_>,
         put: impl Fn(BorrowedFd<'_>) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
-        let stream = self.0.borrow();
+        let stream = self.stream.borrow();
         let tcp = stream.as_tcp().ok_or(io::ErrorKind::Unsupported)?;
         loop {
             ready!(tcp.poll_write_ready(cx))?;
@@ -269,12 +425,12 @@ impl Io {
 
     /// Sends the end: close_notify where there is TLS, then FIN.
     pub(crate) fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0.borrow_mut()).poll_shutdown(cx)
+        Pin::new(&mut *self.stream.borrow_mut()).poll_shutdown(cx)
     }
 
     /// Whether closing says all that there is to say.
     pub(crate) fn is_plain(&self) -> bool {
-        match &*self.0.borrow() {
+        match &*self.stream.borrow() {
             Stream::Plain(_) | Stream::Unix(_) => true,
             Stream::Tls(_) => false,
         }
@@ -282,12 +438,12 @@ impl Io {
 
     /// Whether nothing has come and the other end has not closed, as far as the runtime has been told.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.0.borrow_mut().poll_readable(&mut Context::from_waker(Waker::noop())).is_pending()
+        self.stream.borrow_mut().is_quiet()
     }
 
     /// The same, asked of the kernel.
     pub(crate) fn is_quiet_for_sure(&self) -> bool {
-        let stream = self.0.borrow();
+        let stream = self.stream.borrow();
         let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
         let peeked = rustix::net::recv(stream.socket(), &mut [0_u8; 1], flags);
         matches!(peeked, Err(rustix::io::Errno::AGAIN))
@@ -295,7 +451,7 @@ impl Io {
 
     /// Makes the coming close a reset: the only way to tell a client that a body without a frame is cut.
     pub(crate) fn reset_on_close(&self) {
-        let stream = self.0.borrow();
+        let stream = self.stream.borrow();
         // If it fails the client sees an ordinary close, and no harm beyond that is done.
         let _ = socket2::SockRef::from(&stream.socket()).set_linger(Some(Duration::ZERO));
     }
@@ -303,3 +459,75 @@ impl Io {
 
 /// So much is copied in less time than a second piece takes.
 const JOINED_BYTES_MAX: usize = 2048;
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+    use tokio::time::sleep;
+
+    use super::*;
+
+    /// A connection through which somebody has looked for bytes in vain, its other end, and buffers for it.
+    async fn looked_at() -> (Io, TcpStream, Buffers) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (near, _) = listener.accept().await.unwrap();
+        let (io, buffers) = (Io::new(Stream::Plain(near)), Buffers::new(1024));
+        let polled = io.poll_read(&mut Context::from_waker(Waker::noop()), &mut BytesMut::new(), &buffers);
+        assert!(polled.is_pending());
+        (io, far, buffers)
+    }
+
+    /// Reads what comes once this task waits for it.
+    async fn check_is_woken(io: &Io, far: &mut TcpStream, buffers: &Buffers) {
+        let mut buffer = BytesMut::new();
+        let mut read = pin!(io.read(&mut buffer, buffers));
+        assert!(poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx).is_pending())).await);
+        far.write_all(b"hello").await.unwrap();
+        // The clock first: when it rings it wakes the task, whose read would find what it was not woken for.
+        let read = tokio::select! {
+            biased;
+            () = sleep(Duration::from_secs(30)) => panic!("nobody woke the task"),
+            read = read => read,
+        };
+        assert_eq!(read.unwrap(), 5);
+    }
+
+    #[tokio::test]
+    async fn a_connection_wakes_the_task_that_has_it_now() {
+        let (io, mut far, buffers) = looked_at().await;
+        io.forget_task();
+        check_is_woken(&io, &mut far, &buffers).await;
+    }
+
+    #[tokio::test]
+    async fn who_finds_nothing_after_a_wake_is_woken_again() {
+        let (io, mut far, buffers) = looked_at().await;
+        far.write_all(b"x").await.unwrap();
+        poll_fn(|cx| io.poll_readable(cx)).await.unwrap();
+        let take = |socket: BorrowedFd<'_>| {
+            rustix::net::recv(socket, &mut [0; 8], rustix::net::RecvFlags::empty()).map(|(taken, _)| taken)
+        };
+        assert_eq!(io.try_take(|socket| Ok(take(socket)?)).unwrap(), 1);
+        let nothing = io.try_take(|socket| Ok(take(socket)?)).unwrap_err();
+        assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
+        check_is_woken(&io, &mut far, &buffers).await;
+    }
+
+    #[tokio::test]
+    async fn what_is_read_to_its_end_is_waited_for_anew() {
+        let (io, mut far, buffers) = looked_at().await;
+        io.forget_task();
+        for _ in 0..3 {
+            check_is_woken(&io, &mut far, &buffers).await;
+            assert!(io.is_quiet());
+        }
+        drop(far);
+        let mut buffer = BytesMut::new();
+        assert_eq!(io.read(&mut buffer, &buffers).await.unwrap(), 0);
+        assert!(!io.is_quiet());
+    }
+}

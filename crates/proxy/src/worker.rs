@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use arc_swap::{ArcSwap, Cache};
 use config::plan::Scheme;
 use tokio::net::TcpStream;
 use tokio::sync::futures::Notified;
@@ -39,6 +40,14 @@ use crate::upstream::pool::Pool;
 /// A snapshot as a request holds it: counted by the worker alone, whatever other workers do.
 pub(crate) type Current = Rc<Arc<Snapshot>>;
 
+/// The worker's own handle on the newest snapshot, so that a request takes it without touching another core's memory.
+#[derive(Debug)]
+struct Newest {
+    /// Knows by a look at one pointer whether there is another one.
+    cache: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
+    current: Current,
+}
+
 /// What a worker's connections share.
 #[derive(Debug)]
 pub(crate) struct Worker {
@@ -52,8 +61,7 @@ pub(crate) struct Worker {
     pub(crate) lot: Lot,
     /// Its place among the workers.
     pub(crate) slot: usize,
-    /// The worker's own handle on the snapshot, so that a request takes it without touching another core's memory.
-    snapshot: RefCell<Current>,
+    newest: RefCell<Newest>,
     leaving: Notify,
 }
 
@@ -79,8 +87,9 @@ pub(crate) struct Incoming {
 
 impl Worker {
     fn new(shared: Arc<Shared>, counters: Arc<Counters>) -> Self {
-        let snapshot = shared.snapshot.load_full();
-        let limits = snapshot.plan.limits;
+        let mut cache = Cache::new(shared.snapshot.clone());
+        let current = Rc::new(cache.load().clone());
+        let limits = current.plan.limits;
         let slot = shared.counters.iter().position(|known| Arc::ptr_eq(known, &counters)).unwrap_or_default();
         let clock = Rc::new(Clock::new());
         Self {
@@ -93,21 +102,21 @@ impl Worker {
             cursors: Cursors::default(),
             lines: Lines::new(shared.clone(), counters, clock),
             shared,
-            snapshot: RefCell::new(Rc::new(snapshot)),
+            newest: RefCell::new(Newest { cache, current }),
             leaving: Notify::new(),
         }
     }
 
     /// Everything as it is now. A request asks once.
     pub(crate) fn snapshot(&self) -> Current {
-        let mut mine = self.snapshot.borrow_mut();
-        let current = self.shared.snapshot.load();
-        if !Arc::ptr_eq(&mine, &current) {
-            *mine = Rc::new(Arc::clone(&current));
-            self.buffers.resize(mine.plan.limits.buffer_bytes);
-            self.pool.resize(mine.plan.limits.origin_idle_max);
+        let Newest { cache, current } = &mut *self.newest.borrow_mut();
+        let newest = cache.load();
+        if !Arc::ptr_eq(current, newest) {
+            self.buffers.resize(newest.plan.limits.buffer_bytes);
+            self.pool.resize(newest.plan.limits.origin_idle_max);
+            *current = Rc::new(newest.clone());
         }
-        mine.clone()
+        current.clone()
     }
 
     pub(crate) fn is_leaving(&self) -> bool {

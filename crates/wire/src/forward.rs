@@ -28,14 +28,18 @@ impl ClientEnd {
     pub fn new(peer: IpAddr, scheme: &'static str, port: u16, is_trusted: bool) -> Self {
         // A dual-stack listen shows IPv4 clients as mapped addresses, which apps would not recognise.
         let peer = peer.to_canonical();
-        let mut address = Vec::with_capacity(ADDRESS_BYTES_MAX);
-        print_ip(peer, &mut address);
-        let mut plain_lines = Vec::with_capacity(PLAIN_LINES_BYTES_MAX);
-        print_line(&mut plain_lines, "X-Forwarded-For", &address);
-        print_line(&mut plain_lines, "X-Real-IP", &address);
-        print_line(&mut plain_lines, "X-Forwarded-Proto", scheme.as_bytes());
-        print_line(&mut plain_lines, "X-Forwarded-Port", itoa::Buffer::new().format(port).as_bytes());
-        Self { peer, is_trusted, scheme, port, plain_lines: plain_lines.into() }
+        let mut lines = Vec::with_capacity(PLAIN_LINES_BYTES_MAX);
+        lines.extend_from_slice(b"X-Forwarded-For: ");
+        let address_at = lines.len();
+        print_ip(peer, &mut lines);
+        let address = address_at..lines.len();
+        lines.extend_from_slice(b"\r\nX-Real-IP: ");
+        lines.extend_from_within(address);
+        lines.extend_from_slice(b"\r\n");
+        print_line(&mut lines, "X-Forwarded-Proto", scheme.as_bytes());
+        print_line(&mut lines, "X-Forwarded-Port", itoa::Buffer::new().format(port).as_bytes());
+        // Copied, because the allocator takes longer to shrink a piece of memory than to give another.
+        Self { peer, is_trusted, scheme, port, plain_lines: lines.as_slice().into() }
     }
 
     /// The other end of the connection.
@@ -368,8 +372,6 @@ fn print_display(out: &mut Vec<u8>, arguments: std::fmt::Arguments<'_>) {
 /// What our own lines add to a head, roughly; a guess that spares a reallocation, no bound.
 const OUR_LINES_BYTES: usize = 256;
 const STATUS_BYTES: usize = 3;
-/// Of the longest IPv6 address.
-const ADDRESS_BYTES_MAX: usize = 39;
 /// What these lines take at most, so that none of them moves the others.
 const PLAIN_LINES_BYTES_MAX: usize = 192;
 /// More proxies than stand in any row.

@@ -102,11 +102,24 @@ impl FrameEdges {
         loop {
             match &mut self.state {
                 State::Header { bytes: header, length } => {
-                    let Some(&byte) = bytes.get(taken) else { return Step { taken, edge: Edge::Inside } };
-                    taken += 1;
-                    header[usize::from(*length)] = byte;
-                    *length += 1;
-                    if let Some((frame, left, mask)) = read_header(&header[..usize::from(*length)]) {
+                    // Nearly every header is here in one piece.
+                    let whole = if *length == 0 { read_header(&bytes[taken..]) } else { None };
+                    let read = match whole {
+                        Some(read) => {
+                            taken += read.bytes;
+                            Some(read)
+                        }
+                        None => {
+                            let Some(&byte) = bytes.get(taken) else {
+                                return Step { taken, edge: Edge::Inside };
+                            };
+                            taken += 1;
+                            header[usize::from(*length)] = byte;
+                            *length += 1;
+                            read_header(&header[..usize::from(*length)])
+                        }
+                    };
+                    if let Some(Header { frame, payload: left, mask, .. }) = read {
                         self.close.mask = mask;
                         if !frame.is_control() {
                             self.message_bytes = self.message_bytes.saturating_add(left);
@@ -194,21 +207,30 @@ impl Frame {
     }
 }
 
-/// The frame, the length of its payload and the begin of its masking key, once its header is whole.
-fn read_header(header: &[u8]) -> Option<(Frame, u64, [u8; 2])> {
-    let [first, second, rest @ ..] = header else { return None };
+/// What a header says.
+struct Header {
+    frame: Frame,
+    /// The length of the payload.
+    payload: u64,
+    /// The begin of the masking key.
+    mask: [u8; 2],
+    /// Its own length.
+    bytes: usize,
+}
+
+/// What the header says that `bytes` begin with, if it is whole.
+fn read_header(bytes: &[u8]) -> Option<Header> {
+    let [first, second, rest @ ..] = bytes else { return None };
     let frame = Frame { is_final: first & 0x80 != 0, opcode: first & 0x0f };
     let mask_bytes = if second & 0x80 != 0 { 4 } else { 0 };
-    let (length, length_bytes) = match second & 0x7f {
+    let (length, length_bytes): (_, usize) = match second & 0x7f {
         126 => (u64::from(u16::from_be_bytes(*rest.first_chunk()?)), 2),
         127 => (u64::from_be_bytes(*rest.first_chunk()?), 8),
         short => (u64::from(short), 0),
     };
-    if rest.len() != length_bytes + mask_bytes {
-        return None;
-    }
-    let mask = rest[length_bytes..].first_chunk().copied().unwrap_or_default();
-    Some((frame, length, mask))
+    let key = rest.get(length_bytes..length_bytes + mask_bytes)?;
+    let mask = key.first_chunk().copied().unwrap_or_default();
+    Some(Header { frame, payload: length, mask, bytes: 2 + length_bytes + mask_bytes })
 }
 
 /// A Close frame as an origin sends it: unmasked. `reason` is cut to what fits (section 5.5).

@@ -170,9 +170,9 @@ fn reopen_file(out: &mut Out) {
 }
 
 /// Batches under way; about 8 MiB of lines wait for a slow disk before more are lost.
-const BATCHES_MAX: usize = 256;
+const BATCHES_MAX: usize = 128;
 /// As many as are filled in a nap; the rest goes back to the allocator.
-const KEPT_MAX: usize = 16;
+const KEPT_MAX: usize = 8;
 /// The line that fills a batch is longer than the room left in it.
 const LINE_BYTES: usize = 4 * 1024;
 /// How long the thread sleeps after it has written. At a million lines a second the queue holds seven naps' worth.

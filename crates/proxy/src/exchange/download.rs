@@ -17,7 +17,7 @@ use wire::scan::{HeadScan, Side};
 use wire::{HeadBounds, Malformed};
 
 use crate::attempt::Request;
-use crate::buffers::consume;
+use crate::buffers::{Buffers, consume};
 use crate::ends::ReplySink;
 use crate::exchange::{Patience, Progress, Purpose, Session};
 use crate::fault::{ClientFault, Fault, OriginFault};
@@ -74,9 +74,9 @@ impl Download<'_> {
         self.record.answered_after = Some(self.reply().alarm.now().duration_since(self.record.begun));
         self.learn_latency();
         if head.status() == 101 {
-            let mut out = Vec::new();
+            let mut out = self.buffers().take_for_head();
             self.print_final(&head, &self.for_client(None), &mut out);
-            self.reply().begin(out, b"", false, self.patience.body).await?;
+            self.begin(out, b"", false).await?;
             return Ok(Answered::Upgraded);
         }
         match std::mem::replace(&mut self.purpose, Purpose::Plain { session: None }) {
@@ -169,8 +169,19 @@ impl Download<'_> {
         }
     }
 
+    /// Sends the head of the final answer and what is here of its body.
+    async fn begin(&self, mut head: Vec<u8>, body: &[u8], is_unframed: bool) -> Result<(), Fault> {
+        self.reply().begin(&mut head, body, is_unframed, self.patience.body).await?;
+        self.buffers().give_for_head(head);
+        Ok(())
+    }
+
     fn reply(&self) -> &ReplySink<'_> {
         self.request.reply
+    }
+
+    fn buffers(&self) -> &Buffers {
+        &self.request.worker.buffers
     }
 
     fn for_client(&self, content_length: Option<u64>) -> ForClient {
@@ -189,9 +200,9 @@ impl Download<'_> {
     /// Sends an answer whose whole body is here, with a length of its own.
     async fn send_changed(&mut self, head: &AnswerHead, body: &[u8]) -> Result<Answered, Fault> {
         let how = self.for_client(Some(body.len() as u64));
-        let mut out = Vec::new();
+        let mut out = self.buffers().take_for_head();
         self.print_final(head, &how, &mut out);
-        self.reply().begin(out, body, false, self.patience.body).await?;
+        self.begin(out, body, false).await?;
         Ok(self.whole(head, how.keep_alive))
     }
 
@@ -216,7 +227,7 @@ impl Download<'_> {
         {
             walk.watch_for_close_packet(CloseScan::new(engine_io.revision, false));
         }
-        let mut out = Vec::new();
+        let mut out = self.buffers().take_for_head();
         self.print_final(head, &how, &mut out);
         let walked = walk.walk(self.origin.inbound).map_err(OriginFault::Malformed)?;
         let content = &self.origin.inbound[..walked.kept];
@@ -226,10 +237,10 @@ impl Download<'_> {
         }
         if reframed == Reframed::ToChunks {
             frame_chunk(content, &mut out);
-            self.request.reply.begin(out, b"", false, self.patience.body).await?;
+            self.begin(out, b"", false).await?;
         } else {
             let is_unframed = reframed == Reframed::ToClose;
-            self.request.reply.begin(out, content, is_unframed, self.patience.body).await?;
+            self.begin(out, content, is_unframed).await?;
         }
         consume(self.origin.inbound, walked.taken);
         let mut is_end = walked.is_end;

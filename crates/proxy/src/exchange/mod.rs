@@ -140,12 +140,14 @@ async fn send_head(
         wants_plain: matches!(purpose, Purpose::Handshake { .. }),
         strips_cookie: request.upstream.cookie.as_deref(),
     };
-    let mut head = Vec::new();
+    let buffers = &request.worker.buffers;
+    let mut head = buffers.take_for_head();
     forward::print_request(request.head, &how, &mut head);
     let (content, walked) = body.at_hand()?;
     let content = join(&mut head, content);
     let sent = lease.io.write_all(&head, content, request.reply.alarm, plan.timeouts.body).await;
     body.pass(walked);
+    buffers.give_for_head(head);
     match sent {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(OriginFault::AnswerTimedOut.into()),

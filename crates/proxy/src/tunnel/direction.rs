@@ -3,11 +3,11 @@
 
 use std::io;
 use std::num::NonZeroU32;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
-use tokio::io::{AsyncReadExt, AsyncWrite};
+use tokio::io::AsyncWrite;
 use wire::engineio::read_open_packet;
 use wire::frame::{self, Edge, FrameEdges};
 
@@ -33,6 +33,8 @@ pub(super) struct Direction {
     has_said_too_much: bool,
     /// The sink has whole frames only, once it has what is pending.
     sink_is_at_edge: bool,
+    /// The source will wake the task.
+    source_is_watched: bool,
     /// The source has sent its end.
     source_ended: bool,
     /// The sink is the client. It gets Close frames without a mask, and the source's end not by itself: the owner is
@@ -78,6 +80,7 @@ impl Direction {
             has_said_close: false,
             has_said_too_much: false,
             sink_is_at_edge: true,
+            source_is_watched: false,
             source_ended: false,
             is_towards_client: false,
             is_finishing: false,
@@ -99,7 +102,7 @@ impl Direction {
     /// Its source has said something already.
     pub(super) fn after(mut self, early: BytesMut) -> Self {
         let early = self.admit(early);
-        self.hold(early);
+        self.keep(early);
         self
     }
 
@@ -197,81 +200,67 @@ impl Direction {
         (source, sink): (&mut Stream, &mut Stream),
         buffers: &Buffers,
     ) -> Poll<Result<(), Broken>> {
-        let mut pending = self.pending.take().map_or_else(BytesMut::new, |pending| *pending);
-        let polled = self.poll_with(cx, &mut pending, (source, sink), buffers);
-        self.hold(pending);
-        polled
+        if let Some(pending) = self.pending.take() {
+            ready!(self.poll_pass(cx, *pending, sink, buffers)).map_err(|_| Broken::Sink)?;
+        }
+        loop {
+            ready!(self.poll_end_of_sink(cx, sink)).map_err(|_| Broken::Sink)?;
+            if self.source_ended {
+                return Poll::Ready(Ok(()));
+            }
+            let mut read = BytesMut::new();
+            let received = source.poll_receive(cx, (&mut read, buffers), &mut self.source_is_watched);
+            if ready!(received).map_err(|_| Broken::Source)? == 0 {
+                self.source_ended = true;
+                continue;
+            }
+            let read = self.admit(read);
+            ready!(self.poll_pass(cx, read, sink, buffers)).map_err(|_| Broken::Sink)?;
+        }
     }
 
-    fn hold(&mut self, pending: BytesMut) {
+    /// Writes `bytes`, and keeps what the sink does not take.
+    fn poll_pass(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut bytes: BytesMut,
+        sink: &mut Stream,
+        buffers: &Buffers,
+    ) -> Poll<io::Result<()>> {
+        while !bytes.is_empty() && !self.sink_ended {
+            match sink.poll_send(cx, &bytes) {
+                Poll::Ready(Ok(written)) => {
+                    consume(&mut bytes, written);
+                    self.bytes += written as u64;
+                }
+                blocked => {
+                    self.keep(bytes);
+                    return blocked.map_ok(|_| ());
+                }
+            }
+        }
+        buffers.give(bytes);
+        Poll::Ready(Ok(()))
+    }
+
+    fn keep(&mut self, pending: BytesMut) {
         if !pending.is_empty() {
             self.pending = Some(Box::new(pending));
         }
     }
 
-    fn poll_with(
-        &mut self,
-        cx: &mut Context<'_>,
-        pending: &mut BytesMut,
-        (source, sink): (&mut Stream, &mut Stream),
-        buffers: &Buffers,
-    ) -> Poll<Result<(), Broken>> {
-        loop {
-            if !self.sink_ended {
-                ready!(self.poll_sink(cx, pending, sink, buffers)).map_err(|_| Broken::Sink)?;
-            }
-            if self.source_ended {
-                return Poll::Ready(Ok(()));
-            }
-            *pending = ready!(self.poll_source(cx, source, buffers)).map_err(|_| Broken::Source)?;
+    /// Sees to it that what was written goes out, and gives the sink the end if it is time.
+    fn poll_end_of_sink(&mut self, cx: &mut Context<'_>, sink: &mut Stream) -> Poll<io::Result<()>> {
+        if self.sink_ended {
+            return Poll::Ready(Ok(()));
         }
-    }
-
-    /// Writes what is pending, and the end if it is time.
-    fn poll_sink(
-        &mut self,
-        cx: &mut Context<'_>,
-        pending: &mut BytesMut,
-        sink: &mut Stream,
-        buffers: &Buffers,
-    ) -> Poll<io::Result<()>> {
         let mut sink = Pin::new(sink);
-        while !pending.is_empty() {
-            let written = ready!(sink.as_mut().poll_write(cx, pending))?;
-            consume(pending, written);
-            self.bytes += written as u64;
-        }
-        buffers.give_back_if_empty(pending);
         ready!(sink.as_mut().poll_flush(cx))?;
         if self.is_finishing || (self.source_ended && !self.is_towards_client) {
             ready!(sink.as_mut().poll_shutdown(cx))?;
             self.sink_ended = true;
         }
         Poll::Ready(Ok(()))
-    }
-
-    /// What was read, as far as it passes.
-    fn poll_source(
-        &mut self,
-        cx: &mut Context<'_>,
-        source: &mut Stream,
-        buffers: &Buffers,
-    ) -> Poll<io::Result<BytesMut>> {
-        ready!(source.poll_readable(cx))?;
-        let mut buffer = buffers.take();
-        match pin!(source.read_buf(&mut buffer)).poll(cx) {
-            Poll::Ready(Ok(0)) => {
-                self.source_ended = true;
-                buffers.give(buffer);
-                Poll::Ready(Ok(BytesMut::new()))
-            }
-            Poll::Ready(Ok(_)) => Poll::Ready(Ok(self.admit(buffer))),
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => {
-                buffers.give(buffer);
-                Poll::Pending
-            }
-        }
     }
 
     /// What was read, as far as it passes.

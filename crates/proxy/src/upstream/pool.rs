@@ -94,6 +94,7 @@ impl Pool {
         let mut idle = self.idle.borrow_mut();
         let connections = idle.entry(Arc::as_ptr(&node)).or_default();
         if connections.len() < self.idle_max.get() {
+            lease.io.forget_task();
             connections.push(Idle { io: lease.io, _node: node, until: now + patience });
         }
     }

@@ -51,6 +51,9 @@ pub fn main() -> ExitCode {
 /// What a keeper is called in lists of processes: `keeper of chat/0`.
 pub(crate) const NAME: &str = "keeper";
 pub(crate) const OF: &str = "of";
+/// What a keeper's own environment tells jemalloc, which runs a thread beside tidelock: a keeper has little to give back,
+/// and is to have one thread only.
+pub(crate) const ALLOCATOR: (&str, &str) = ("_RJEM_MALLOC_CONF", "background_thread:false");
 
 fn keep() -> io::Result<()> {
     // Not `tidelock`, for the reason in the head of this file.

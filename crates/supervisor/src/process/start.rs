@@ -147,6 +147,8 @@ fn keeper(ground: &Ground, launch: &Launch, order: &Order, mark: &str) -> io::Re
     let (stderr, stderr_end) = io::pipe()?;
     let mut program = Program::new(&*ground.keeper);
     program.arg0(keeper::NAME).arg(keeper::OF).arg(launch.to_string()).env_clear().env(MARK, mark);
+    let (name, value) = keeper::ALLOCATOR;
+    program.env(name, value);
     // A group of its own: Ctrl-C is for tidelock.
     program.current_dir("/").process_group(0);
     program.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(stdout_end).stderr(stderr_end);

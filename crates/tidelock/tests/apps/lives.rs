@@ -42,6 +42,22 @@ async fn a_process_that_is_killed_costs_no_plain_request_and_comes_back() {
     assert_eq!(report.close_codes, [1014; 10]);
 }
 
+/// The allocator's thread is for tidelock. A keeper that starts its app beside another thread could give it files that are
+/// not meant for it; and there are as many keepers as processes.
+#[tokio::test]
+async fn a_keeper_has_one_thread_and_its_app_nothing_of_its_environment() {
+    let command = r#"["node", "-e", "require('http').createServer((_, answer) => answer.end()).listen(80)"]"#;
+    let tidelock = Tidelock::start(TIDELOCK, &file_of(command, "instances = 1")).await;
+    let app = pid(&ready(&tidelock, 1).await[0]);
+    let of = |what: &str| std::fs::read_to_string(format!("/proc/{app}/{what}")).expect("it runs");
+    let status = of("status");
+    let keeper = status.lines().find_map(|line| line.strip_prefix("PPid:")).expect("it has a parent").trim();
+    let status = std::fs::read_to_string(format!("/proc/{keeper}/status")).expect("it runs");
+    let of_keeper = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
+    assert_eq!((of_keeper("Name:"), of_keeper("Threads:")), (Some("keeper"), Some("1")));
+    assert!(!of("environ").contains("_RJEM_MALLOC_CONF"));
+}
+
 #[tokio::test]
 async fn a_session_of_a_process_that_died_is_unknown() {
     let tidelock = Tidelock::start(TIDELOCK, &file_of(&node(), "instances = 1")).await;

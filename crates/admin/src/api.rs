@@ -211,6 +211,8 @@ pub struct Node {
 pub struct Worker {
     /// Client connections and tunnels open now.
     pub live: u64,
+    /// Of these, those that have waited for their next request for a while, and take next to no memory.
+    pub parked: u64,
     /// Client connections accepted.
     pub connections: u64,
     /// Exchanges ended.

@@ -53,6 +53,7 @@ impl From<Counts> for Worker {
     fn from(counts: Counts) -> Self {
         Self {
             live: counts.live,
+            parked: counts.parked,
             connections: counts.connections,
             exchanges: counts.exchanges,
             by_class: counts.by_class,

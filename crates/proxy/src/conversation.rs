@@ -8,6 +8,7 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use tokio::net::TcpStream;
 use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 use wire::forward::ClientEnd;
@@ -17,10 +18,12 @@ use wire::scan::{HeadScan, Side};
 use crate::attempt;
 use crate::buffers::consume;
 use crate::clock::Alarm;
+use crate::drain::Live;
 use crate::ends::{BodySource, ReplySink};
 use crate::exchange::OriginEnd;
 use crate::fault::{ClientFault, Fault, OriginFault, OurFault};
 use crate::instances;
+use crate::park::{PARKS_AFTER, PARKS_AGAIN_AFTER, Resting};
 use crate::record::{Record, Sticky};
 use crate::reply::{self, Redirect};
 use crate::shared::head_bounds;
@@ -39,8 +42,20 @@ pub(crate) struct Client {
     alarm: Alarm,
     /// Of the first byte of the request that is being read.
     begun: Option<Instant>,
+    /// It waits for its next request until then.
+    idle_until: Instant,
+    parked: Parked,
     /// It is woken when the proxy begins to leave.
     hears_leaving: bool,
+}
+
+/// Whether it was parked before.
+#[derive(Debug, Clone, Copy)]
+enum Parked {
+    Never,
+    /// In the midst of the wait that goes on now.
+    JustNow,
+    Earlier,
 }
 
 /// How a conversation ended.
@@ -55,6 +70,8 @@ pub(crate) enum Ended {
     Abruptly,
     /// It became a tunnel.
     Upgraded(Box<OriginEnd>),
+    /// It has not: nothing has come for a while, and the wait for a request can go on elsewhere.
+    Rests,
 }
 
 /// What follows an exchange.
@@ -180,6 +197,7 @@ impl Client {
     /// A connection that has just been accepted.
     pub(crate) fn new(stream: Stream, end: ClientEnd, redirects: Option<Redirect>, worker: &Worker) -> Self {
         let alarm = Alarm::new(worker.clock.clone());
+        let idle_until = alarm.now();
         Self {
             io: Io::new(stream),
             inbound: BytesMut::new(),
@@ -187,8 +205,27 @@ impl Client {
             redirects,
             alarm,
             begun: None,
+            idle_until,
+            parked: Parked::Never,
             hears_leaving: false,
         }
+    }
+
+    /// One that was parked, and whose wait ends at `until`.
+    pub(crate) fn back(resting: Resting, until: Instant, worker: &Worker) -> Option<(Self, Live)> {
+        let Resting { tcp, peer, is_trusted, port, redirects, live } = resting;
+        let stream = Stream::Plain(TcpStream::from_std(tcp).ok()?);
+        let end = ClientEnd::new(peer, PLAIN_SCHEME, port, is_trusted);
+        let client = Self::new(stream, end, redirects, worker);
+        Some((Self { idle_until: until, parked: Parked::JustNow, ..client }, live))
+    }
+
+    /// What of a plain connection cannot be made again, and how long it waits. `None` if it has broken.
+    pub(crate) fn into_resting(self, live: Live) -> Option<(Resting, Instant)> {
+        let Self { io, end, redirects, idle_until, .. } = self;
+        let (peer, is_trusted, port) = (end.peer(), end.is_trusted(), end.port());
+        let tcp = io.into_tcp()?;
+        Some((Resting { tcp, peer, is_trusted, port, redirects, live }, idle_until))
     }
 
     /// The next request's head; `None` when the client has closed.
@@ -222,16 +259,28 @@ impl Client {
         }
     }
 
-    /// Waits for the first bytes of a request. Says how it ended if the client leaves instead, or has been idle for too
-    /// long. While the proxy leaves, that is soon; but not at once, for a request may be on its way. Small, for most
-    /// connections are here most of the time; and no snapshot is held meanwhile, so that a plan that was replaced can
-    /// go.
+    /// Waits for the first bytes of a request. Says how it ended if the client leaves instead, has been idle for too long,
+    /// or rests. While the proxy leaves, too long is soon; but not at once, for a request may be on its way. Small, for
+    /// many connections are here most of the time; and no snapshot is held meanwhile, so that a plan that was replaced
+    /// can go.
     fn wait_for_request(
         &mut self,
         worker: &Worker,
         mut leaving: Pin<&mut Notified<'_>>,
     ) -> impl Future<Output = Option<Ended>> {
-        let mut until = self.alarm.now() + worker.snapshot().plan.timeouts.idle;
+        let begun = self.alarm.now();
+        let parks_after = match self.parked {
+            Parked::Never => Some(PARKS_AFTER),
+            // Once a wait is enough. Who was woken without a word may well be so again.
+            Parked::JustNow => None,
+            Parked::Earlier => Some(PARKS_AGAIN_AFTER),
+        };
+        if parks_after.is_some() {
+            self.idle_until = begun + worker.snapshot().plan.timeouts.idle;
+        } else {
+            self.parked = Parked::Earlier;
+        }
+        let mut parks_at = parks_after.filter(|_| self.io.is_plain_tcp()).map(|after| begun + after);
         poll_fn(move |cx| {
             match self.io.poll_read(cx, &mut self.inbound, &worker.buffers) {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Some(self.ended_mutually())),
@@ -243,9 +292,13 @@ impl Client {
                 let _ = leaving.as_mut().poll(cx);
             }
             if worker.is_leaving() {
-                until = until.min(self.alarm.now() + IDLE_WHILE_LEAVING);
+                self.idle_until = self.idle_until.min(self.alarm.now() + IDLE_WHILE_LEAVING);
+                parks_at = None;
             }
-            self.alarm.poll_until(cx, until).map(|()| Some(Ended::Politely))
+            match parks_at.filter(|parks_at| *parks_at < self.idle_until) {
+                Some(parks_at) => self.alarm.poll_until(cx, parks_at).map(|()| Some(Ended::Rests)),
+                None => self.alarm.poll_until(cx, self.idle_until).map(|()| Some(Ended::Politely)),
+            }
         })
     }
 
@@ -325,5 +378,7 @@ const STATUS_CLIENT_CLOSED: u16 = 499;
 const LAST_WORD_PATIENCE: Duration = Duration::from_secs(5);
 /// How long an early close waits for the client's own end.
 const LINGER: Duration = Duration::from_secs(2);
+/// What a connection without TLS speaks.
+pub(crate) const PLAIN_SCHEME: &str = "http";
 /// A client's request may cross our leaving on its way; Node.js' agents reuse a connection for as long.
-const IDLE_WHILE_LEAVING: Duration = Duration::from_secs(5);
+pub(crate) const IDLE_WHILE_LEAVING: Duration = Duration::from_secs(5);

@@ -10,6 +10,7 @@ mod buffers;
 mod pour;
 mod shared;
 mod conversation;
+mod park;
 mod ends;
 mod route;
 mod sticky;

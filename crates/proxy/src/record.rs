@@ -140,6 +140,8 @@ impl EndedBy {
 pub(crate) struct Counters {
     /// Connections and tunnels that live now.
     pub(crate) live: AtomicU64,
+    /// Of these, connections that rest and are parked.
+    parked: AtomicU64,
     /// Connections ever given to the worker.
     pub(crate) connections: AtomicU64,
     exchanges: AtomicU64,
@@ -176,6 +178,10 @@ impl Counters {
         add(&self.bytes_out, record.bytes_to_client);
     }
 
+    pub(crate) fn set_parked(&self, connections: u64) {
+        self.parked.store(connections, Relaxed);
+    }
+
     pub(crate) fn count_lost_lines(&self, lines: u64) {
         add(&self.log_lines_lost, lines);
     }
@@ -191,6 +197,8 @@ fn add(count: &AtomicU64, more: u64) {
 pub struct Counts {
     /// Client connections and tunnels open now.
     pub live: u64,
+    /// Of these, those that have waited for their next request for a while, and take next to no memory.
+    pub parked: u64,
     /// Client connections accepted.
     pub connections: u64,
     /// Exchanges ended.
@@ -217,6 +225,7 @@ impl Counters {
     pub(crate) fn read(&self) -> Counts {
         Counts {
             live: self.live.load(Relaxed),
+            parked: self.parked.load(Relaxed),
             connections: self.connections.load(Relaxed),
             exchanges: self.exchanges.load(Relaxed),
             by_class: std::array::from_fn(|class| self.by_class[class].load(Relaxed)),

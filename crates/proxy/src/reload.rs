@@ -98,7 +98,8 @@ impl Proxy {
     fn adjust_connections(&self, before: &Plan, plan: &Plan) {
         let (before, now) = (before.limits.connections_max, plan.limits.connections_max);
         if before != now {
-            let (before, now) = (connections_max(before), connections_max(now));
+            let workers = self.inner.shared.counters.len();
+            let (before, now) = (connections_max(before, workers), connections_max(now, workers));
             let permits = self.inner.permits.clone();
             if now > before {
                 permits.add_permits(now - before);

@@ -135,7 +135,7 @@ impl Proxy {
         let rosters = names.rosters(&plan.upstreams);
         shared.snapshot.store(Arc::new(shared.snapshot.load().with_rosters(&rosters)));
         let (doors, threads) = start_workers(&shared).map_err(StartProblem::Thread)?;
-        let permits = Arc::new(Semaphore::new(connections_max(plan.limits.connections_max)));
+        let permits = Arc::new(Semaphore::new(connections_max(plan.limits.connections_max, count)));
         let proxy = Self {
             inner: Rc::new(Inner {
                 shared,
@@ -308,9 +308,10 @@ fn raise_file_limit() {
 }
 
 /// Each connection needs a file, and its tunnel or exchange another one; some are left for everything else.
-pub(crate) fn connections_max(limit: usize) -> usize {
+pub(crate) fn connections_max(limit: usize, workers: usize) -> usize {
     let files = getrlimit(Resource::Nofile).current.unwrap_or(1 << 20);
-    let affordable = usize::try_from(files.saturating_sub(FILES_RESERVED) / 2).unwrap_or(usize::MAX).max(1);
+    let reserved = FILES_RESERVED.saturating_add(workers as u64);
+    let affordable = usize::try_from(files.saturating_sub(reserved) / 2).unwrap_or(usize::MAX).max(1);
     let connections = if limit == 0 { affordable } else { limit.min(affordable) };
     if limit > affordable {
         tracing::warn!(limit, affordable, "connections_max is more than the open-file limit allows");
@@ -321,7 +322,8 @@ pub(crate) fn connections_max(limit: usize) -> usize {
 /// On their way to one worker, nearly all of them connections.
 const ERRANDS_MAX: usize = 1024;
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
-/// Listens, logs, certificates, epolls, and probes.
+/// Listens, logs, certificates, epolls, and probes. The epolls of parked connections, one a worker, are counted beside
+/// it.
 const FILES_RESERVED: u64 = 64;
 /// The end of that time belongs to the Closes of those who have not answered theirs.
 const GOODBYE_SHARE: f64 = 0.1;

@@ -8,7 +8,7 @@
 use std::mem::size_of;
 
 use crate::clock::by_clock;
-use crate::{tunnel, worker};
+use crate::{park, tunnel, worker};
 
 /// The bytes of the future that a function returns.
 fn future_of<A, B, F: Future>(_: impl FnOnce(A, B) -> F) -> usize {
@@ -28,4 +28,6 @@ fn what_rests_is_small() {
     check("a connection's task", future_of(by_clock::<()>), 24);
     check("a tunnel", future_of(tunnel::run), 448);
     check("a connection that waits for a request", future_of(worker::serve), 448);
+    // A map has eleven of these in a piece, which is about as often half as full as full.
+    check("a parked connection", size_of::<park::Resting>(), 56);
 }

@@ -389,6 +389,14 @@ impl Io {
         (Pin::new(&mut *stream).poll_flush(cx), moved)
     }
 
+    /// The bare socket of a plain TCP connection, out of the runtime. `None` if it cannot be had.
+    pub(crate) fn into_tcp(self) -> Option<std::net::TcpStream> {
+        match self.into_stream() {
+            Stream::Plain(tcp) => tcp.into_std().ok(),
+            Stream::Tls(_) | Stream::Unix(_) => None,
+        }
+    }
+
     /// Whether the kernel can take bytes from here, or put them here, by itself.
     pub(crate) fn is_plain_tcp(&self) -> bool {
         self.stream.borrow().as_tcp().is_some()

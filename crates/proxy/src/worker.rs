@@ -2,7 +2,9 @@
 //! buffers. Nothing here is shared with another worker but what `Shared` holds.
 
 use std::cell::RefCell;
+use std::future::ready;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -22,9 +24,10 @@ use crate::access::{FLUSH_EVERY, Lines};
 use crate::balance::Cursors;
 use crate::buffers::Buffers;
 use crate::clock::{Clock, by_clock};
-use crate::conversation::{Client, Ended, converse, linger};
+use crate::conversation::{Client, Ended, PLAIN_SCHEME, converse, linger};
 use crate::drain::{Live, Phase};
 use crate::listener::Acceptor;
+use crate::park::{self, Lot, Resting};
 use crate::pour::Pipes;
 use crate::record::Counters;
 use crate::reply::Redirect;
@@ -55,6 +58,7 @@ pub(crate) struct Worker {
     pub(crate) pool: Pool,
     pub(crate) cursors: Cursors,
     pub(crate) lines: Lines,
+    pub(crate) lot: Lot,
     /// Its place among the workers.
     pub(crate) slot: usize,
     newest: RefCell<Newest>,
@@ -93,6 +97,7 @@ impl Worker {
             clock: clock.clone(),
             buffers: Buffers::new(limits.buffer_bytes),
             pipes: Pipes::default(),
+            lot: Lot::new(counters.clone()).expect(EPOLLS_WERE_THERE),
             pool: Pool::new(limits.origin_idle_max),
             cursors: Cursors::default(),
             lines: Lines::new(shared.clone(), counters, clock),
@@ -134,13 +139,14 @@ pub(crate) fn run(shared: Arc<Shared>, counters: Arc<Counters>, errands: mpsc::R
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build_local(tokio::runtime::LocalOptions::default())
-        .expect("a runtime needs an epoll and an event file, which were there for its siblings");
+        .expect(EPOLLS_WERE_THERE);
     let phase = shared.drain.listen();
     let worker = Rc::new(Worker::new(shared, counters.clone()));
     runtime.block_on(async {
         // The housekeeping ends with the runtime, which owns it.
         spawn_local(keep_house(worker.clone()));
         spawn_local(tell_leaving(worker.clone(), phase.clone()));
+        spawn_local(park::attend(worker.clone()));
         run_errands(&worker, errands).await;
         see_out(&counters, phase).await;
     });
@@ -162,7 +168,17 @@ async fn run_errands(worker: &Rc<Worker>, mut errands: mpsc::Receiver<Errand>) {
 
 /// Serves a connection.
 pub(crate) fn take_in(incoming: Incoming, worker: &Rc<Worker>) {
-    let serving = Box::pin(serve(incoming, worker.clone()));
+    // Boxed, because a TLS handshake is big and short.
+    begin(Box::pin(receive(incoming, worker.clone())), worker);
+}
+
+/// Goes on with a connection that was parked and waits for its next request until then.
+pub(crate) fn take_back(resting: Resting, until: Instant, worker: &Rc<Worker>) {
+    begin(Box::pin(ready(Client::back(resting, until, worker))), worker);
+}
+
+fn begin(received: Received, worker: &Rc<Worker>) {
+    let serving = Box::pin(serve(received, worker.clone()));
     spawn_local(by_clock(worker.clock.clone(), serving));
 }
 
@@ -199,11 +215,9 @@ async fn keep_house(worker: Rc<Worker>) {
     }
 }
 
-/// One connection, from its worker's first sight of it. Not an async function, because those keep what they were
-/// called with for life.
-pub(crate) fn serve(incoming: Incoming, worker: Rc<Worker>) -> impl Future<Output = ()> {
-    // Boxed, because a TLS handshake is big and short.
-    let received = Box::pin(receive(incoming, worker.clone()));
+/// One connection, from its worker's first sight of it, or from its end of a rest.
+#[expect(clippy::manual_async_fn, reason = "those keep what they were called with for life")]
+pub(crate) fn serve(received: Received, worker: Rc<Worker>) -> impl Future<Output = ()> {
     async move {
         let Some((mut client, live)) = received.await else { return };
         match converse(&mut client, &worker).await {
@@ -222,9 +236,18 @@ pub(crate) fn serve(incoming: Incoming, worker: Rc<Worker>) -> impl Future<Outpu
                 let tunnel = Box::pin(tunnel::run(upgraded, worker.clone()));
                 spawn_local(by_clock(worker.clock.clone(), tunnel));
             }
+            Ended::Rests => {
+                let Some((resting, until)) = client.into_resting(live) else { return };
+                if let Err(resting) = worker.lot.park(resting, until) {
+                    take_back(resting, until, &worker);
+                }
+            }
         }
     }
 }
+
+/// A connection with its client's end, once that speaks HTTP.
+type Received = Pin<Box<dyn Future<Output = Option<(Client, Live)>>>>;
 
 /// The client's end, once it speaks HTTP.
 async fn receive(incoming: Incoming, worker: Rc<Worker>) -> Option<(Client, Live)> {
@@ -234,7 +257,7 @@ async fn receive(incoming: Incoming, worker: Rc<Worker>) -> Option<(Client, Live
     // None if it was removed by a reload while this waited for its worker.
     let listen = snapshot.listen(listen)?;
     let (stream, name) = match &listen.tls {
-        None => (Stream::Plain(tcp), "http"),
+        None => (Stream::Plain(tcp), PLAIN_SCHEME),
         Some(tls) => (handshake(tcp, tls, peer.ip(), snapshot.plan.timeouts.head).await?, "https"),
     };
     let redirects = match listen.scheme {
@@ -259,3 +282,7 @@ async fn handshake(tcp: TcpStream, tls: &ServerTls, peer: IpAddr, patience: Dura
         }
     }
 }
+
+/// Of what a worker cannot begin without.
+const EPOLLS_WERE_THERE: &str =
+    "a runtime needs an epoll and an event file, which were there for its siblings";

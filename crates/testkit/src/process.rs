@@ -1,6 +1,6 @@
 //! A child process that belongs to a test: its output is kept, and it ends with its guard.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::process::{ExitStatus, Stdio};
 
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, kill_process, prlimit};
@@ -115,17 +115,24 @@ impl Process {
         entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
     }
 
-    /// How many files each of its epolls watches, idle ones left out. A runtime has one epoll, so that this tells how
-    /// connections are spread over threads.
+    /// How many files each of its epolls watches, idle ones left out. An epoll that another one watches counts as a part
+    /// of that: a runtime has one, with what it has parked in a second one below, so that this tells how connections are
+    /// spread over threads.
     #[must_use]
     pub fn watched_by_epolls(&self) -> Vec<usize> {
-        let watched = |file: u64| -> Option<Vec<String>> {
+        let watched = |file: u64| -> Option<(u64, Vec<u64>)> {
             let info = std::fs::read_to_string(format!("/proc/{}/fdinfo/{file}", self.pid())).ok()?;
-            Some(info.lines().filter(|line| line.starts_with("tfd:")).map(str::to_owned).collect())
+            let mut files: Vec<_> = info.lines().filter_map(watched_file).collect();
+            files.sort_unstable();
+            (!files.is_empty()).then_some((file, files))
         };
+        let epolls: HashMap<_, _> = self.files().into_iter().filter_map(watched).collect();
+        let below: HashSet<_> = epolls.values().flatten().filter(|file| epolls.contains_key(file)).collect();
+        let on_top = epolls.iter().filter(|(file, _)| !below.contains(file)).map(|(_, files)| files);
         // An epoll that was duplicated is the same epoll, and shows the same files.
-        let epolls: BTreeSet<_> = self.files().into_iter().filter_map(watched).collect();
-        epolls.iter().map(Vec::len).filter(|&watched| watched > 0).collect()
+        let on_top: BTreeSet<_> = on_top.collect();
+        let count = |files: &Vec<u64>| files.iter().map(|file| epolls.get(file).map_or(1, Vec::len)).sum();
+        on_top.into_iter().map(count).collect()
     }
 
     fn rustix_pid(&self) -> Pid {
@@ -208,6 +215,11 @@ impl Process {
         let lines = &self.printed.borrow().lines;
         format!("{} printed:\n  | {}", self.name, lines.join("\n  | "))
     }
+}
+
+/// One that an epoll watches, in a line of what the kernel says about the epoll.
+fn watched_file(line: &str) -> Option<u64> {
+    line.strip_prefix("tfd:")?.split_whitespace().next()?.parse().ok()
 }
 
 async fn collect(stream: impl AsyncRead + Unpin, said: watch::Sender<Printed>) {

@@ -3,10 +3,16 @@
 use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use serde_json::Value;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
 use tokio::process::Command;
+use tokio::time::{interval, timeout};
 
+use crate::PATIENCE;
 use crate::certificates::CertificateFiles;
 use crate::node::Node;
 use crate::process::{Mark, Process};
@@ -91,6 +97,29 @@ impl Tidelock {
         let next = self.file.with_extension("next");
         write(&next, config);
         std::fs::rename(&next, &self.file).expect("a file can be renamed inside its directory");
+    }
+
+    /// Waits until so many of its connections are parked, and returns what its workers have counted then. Asks the socket
+    /// of the verbs, where it is if the config does not say.
+    ///
+    /// # Panics
+    /// After [`PATIENCE`], with the last status.
+    pub async fn until_parked(&self, count: u64) -> Vec<Value> {
+        let socket = self.directory().join("tidelock/admin.sock");
+        let mut seen = Value::Null;
+        let looking = async {
+            let mut turn = interval(LOOK_EVERY);
+            loop {
+                turn.tick().await;
+                seen = status(&socket).await;
+                let workers = seen["workers"].as_array().expect("there are workers");
+                if workers.iter().filter_map(|worker| worker["parked"].as_u64()).sum::<u64>() == count {
+                    return workers.clone();
+                }
+            }
+        };
+        let found = timeout(PATIENCE, looking).await;
+        found.unwrap_or_else(|_| panic!("there are not {count} parked connections: {seen:#}"))
     }
 
     /// Its process, to signal it or to wait for a line of its log.
@@ -184,6 +213,15 @@ pub async fn listening(process: &Process, mark: Mark, count: usize) -> Vec<Socke
     lines.iter().map(|line| address(line).unwrap_or_else(|| panic!("no address in {line:?}"))).collect()
 }
 
+async fn status(socket: &Path) -> Value {
+    let mut stream = UnixStream::connect(socket).await.expect("verbs are taken");
+    stream.write_all(b"GET /v1/status HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("a question is taken");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer is text");
+    let body = answer.split_once("\r\n\r\n").expect("an answer has a head").1;
+    serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"))
+}
+
 fn address(line: &str) -> Option<SocketAddr> {
     line.split_whitespace().find_map(|word| word.strip_prefix(ADDRESS)?.trim_matches('"').parse().ok())
 }
@@ -196,4 +234,6 @@ fn write(file: &Path, config: &str) {
     std::fs::write(file, config).unwrap_or_else(|error| panic!("cannot write {file:?}: {error}"));
 }
 
+/// A status that changes tells nobody.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 const ADDRESS: &str = "address=";

@@ -161,6 +161,7 @@ mod tests {
     fn columns_stand_under_each_other() {
         let worker = Worker {
             live: 3,
+            parked: 1,
             connections: 40,
             exchanges: 500,
             by_class: [0; 6],

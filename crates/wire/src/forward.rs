@@ -47,6 +47,16 @@ impl ClientEnd {
         self.peer
     }
 
+    /// Whether the peer is one of the trusted proxies.
+    pub fn is_trusted(&self) -> bool {
+        self.is_trusted
+    }
+
+    /// Where the connection was accepted.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The address of the client: the peer's, unless it is trusted; then the first one, walking X-Forwarded-For
     /// from the right, that is not.
     pub fn client_address(&self, head: &RequestHead, is_trusted: impl Fn(IpAddr) -> bool) -> IpAddr {

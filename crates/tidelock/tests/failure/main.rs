@@ -8,6 +8,7 @@ mod leaving;
 mod limits;
 mod log;
 mod nodes;
+mod parked;
 
 use std::net::SocketAddr;
 

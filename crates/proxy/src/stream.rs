@@ -77,8 +77,11 @@ impl Stream {
         (buffer, buffers): (&mut BytesMut, &Buffers),
         is_watched: &mut bool,
     ) -> Poll<io::Result<usize>> {
-        // Others have their turn, too, however much comes.
-        let budget = ready!(poll_proceed(cx));
+        // Others have their turn, too, however much comes; this task is woken for another one.
+        if !has_budget_remaining() {
+            let _wakes_it = poll_proceed(cx);
+            return Poll::Pending;
+        }
         loop {
             let received = match self {
                 Self::Plain(tcp) => receive_known(tcp, buffer, buffers),
@@ -89,7 +92,9 @@ impl Stream {
                 Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Some(received) => {
                     *is_watched = false;
-                    budget.made_progress();
+                    if let Poll::Ready(budget) = poll_proceed(cx) {
+                        budget.made_progress();
+                    }
                     return Poll::Ready(received);
                 }
                 None if *is_watched => return Poll::Pending,
@@ -123,7 +128,7 @@ impl Stream {
     }
 
     /// Whether nothing has come and the other end has not closed, as far as the runtime has been told.
-    fn is_quiet(&mut self) -> bool {
+    pub(crate) fn is_quiet(&mut self) -> bool {
         match self {
             Self::Plain(tcp) => is_known_quiet(tcp),
             Self::Unix(unix) => is_known_quiet(&**unix),

@@ -100,9 +100,9 @@ impl Direction {
     }
 
     /// Its source has said something already.
-    pub(super) fn after(mut self, early: BytesMut) -> Self {
-        let early = self.admit(early);
-        self.keep(early);
+    pub(super) fn after(mut self, mut early: BytesMut) -> Self {
+        self.admit(&mut early);
+        self.pending = (!early.is_empty()).then(|| Box::new(early));
         self
     }
 
@@ -200,52 +200,71 @@ impl Direction {
         (source, sink): (&mut Stream, &mut Stream),
         buffers: &Buffers,
     ) -> Poll<Result<(), Broken>> {
-        if let Some(pending) = self.pending.take() {
-            ready!(self.poll_pass(cx, *pending, sink, buffers)).map_err(|_| Broken::Sink)?;
+        if let Some(mut pending) = self.pending.take() {
+            let passed = self.poll_pass(cx, &mut pending, sink);
+            self.keep(*pending, buffers);
+            ready!(passed).map_err(|_| Broken::Sink)?;
         }
+        ready!(self.poll_end_of_sink(cx, sink)).map_err(|_| Broken::Sink)?;
+        if self.source_ended {
+            return Poll::Ready(Ok(()));
+        }
+        // Most wakes are for the other direction.
+        if self.source_is_watched && source.is_quiet() {
+            return Poll::Pending;
+        }
+        let mut read = buffers.take();
+        let polled = self.poll_through(cx, &mut read, (source, sink), buffers);
+        self.keep(read, buffers);
+        polled
+    }
+
+    /// Reads into `read` and writes from it, until there is nothing to read or to write to.
+    fn poll_through(
+        &mut self,
+        cx: &mut Context<'_>,
+        read: &mut BytesMut,
+        (source, sink): (&mut Stream, &mut Stream),
+        buffers: &Buffers,
+    ) -> Poll<Result<(), Broken>> {
         loop {
+            let received = source.poll_receive(cx, (read, buffers), &mut self.source_is_watched);
+            if ready!(received).map_err(|_| Broken::Source)? == 0 {
+                self.source_ended = true;
+            } else {
+                self.admit(read);
+                ready!(self.poll_pass(cx, read, sink)).map_err(|_| Broken::Sink)?;
+            }
             ready!(self.poll_end_of_sink(cx, sink)).map_err(|_| Broken::Sink)?;
             if self.source_ended {
                 return Poll::Ready(Ok(()));
             }
-            let mut read = BytesMut::new();
-            let received = source.poll_receive(cx, (&mut read, buffers), &mut self.source_is_watched);
-            if ready!(received).map_err(|_| Broken::Source)? == 0 {
-                self.source_ended = true;
-                continue;
-            }
-            let read = self.admit(read);
-            ready!(self.poll_pass(cx, read, sink, buffers)).map_err(|_| Broken::Sink)?;
         }
     }
 
-    /// Writes `bytes`, and keeps what the sink does not take.
+    /// Writes `bytes`, or as many as the sink takes.
     fn poll_pass(
         &mut self,
         cx: &mut Context<'_>,
-        mut bytes: BytesMut,
+        bytes: &mut BytesMut,
         sink: &mut Stream,
-        buffers: &Buffers,
     ) -> Poll<io::Result<()>> {
-        while !bytes.is_empty() && !self.sink_ended {
-            match sink.poll_send(cx, &bytes) {
-                Poll::Ready(Ok(written)) => {
-                    consume(&mut bytes, written);
-                    self.bytes += written as u64;
-                }
-                blocked => {
-                    self.keep(bytes);
-                    return blocked.map_ok(|_| ());
-                }
-            }
+        if self.sink_ended {
+            bytes.clear();
         }
-        buffers.give(bytes);
+        while !bytes.is_empty() {
+            let written = ready!(sink.poll_send(cx, bytes))?;
+            consume(bytes, written);
+            self.bytes += written as u64;
+        }
         Poll::Ready(Ok(()))
     }
 
-    fn keep(&mut self, pending: BytesMut) {
-        if !pending.is_empty() {
-            self.pending = Some(Box::new(pending));
+    /// Keeps what the sink has not taken.
+    fn keep(&mut self, bytes: BytesMut, buffers: &Buffers) {
+        match bytes.is_empty() {
+            true => buffers.give(bytes),
+            false => self.pending = Some(Box::new(bytes)),
         }
     }
 
@@ -263,14 +282,14 @@ impl Direction {
         Poll::Ready(Ok(()))
     }
 
-    /// What was read, as far as it passes.
-    fn admit(&mut self, mut read: BytesMut) -> BytesMut {
+    /// Leaves of what was read what passes.
+    fn admit(&mut self, read: &mut BytesMut) {
         if self.awaits_open && !read.is_empty() {
             self.awaits_open = false;
-            self.silence_ms = silence_in(&read).and_then(NonZeroU32::new);
+            self.silence_ms = silence_in(read).and_then(NonZeroU32::new);
         }
         match &mut self.flow {
-            Flow::All => self.follow(&mut read),
+            Flow::All => self.follow(read),
             &mut Flow::UntilEdge { may_split_message, reason } => {
                 let stops = |edge| match edge {
                     Edge::Message | Edge::Close => true,
@@ -278,7 +297,7 @@ impl Direction {
                     Edge::Inside | Edge::TooBig => false,
                 };
                 self.sink_is_at_edge = false;
-                if let Some((end, edge)) = find_edge(&mut self.edges, &read, stops) {
+                if let Some((end, edge)) = find_edge(&mut self.edges, read, stops) {
                     self.sink_is_at_edge = true;
                     read.truncate(end);
                     // Nothing may follow a Close, not even another one.
@@ -290,7 +309,7 @@ impl Direction {
             }
             Flow::UntilClose => {
                 self.sink_is_at_edge = false;
-                if let Some((end, _)) = find_edge(&mut self.edges, &read, |edge| edge == Edge::Close) {
+                if let Some((end, _)) = find_edge(&mut self.edges, read, |edge| edge == Edge::Close) {
                     read.truncate(end);
                     self.has_said_close = true;
                     self.flow = Flow::Nothing;
@@ -300,7 +319,6 @@ impl Direction {
             }
             Flow::Nothing => read.clear(),
         }
-        read
     }
 }
 

@@ -2,9 +2,7 @@
 //! buffers. Nothing here is shared with another worker but what `Shared` holds.
 
 use std::cell::RefCell;
-use std::future::ready;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -166,19 +164,43 @@ async fn run_errands(worker: &Rc<Worker>, mut errands: mpsc::Receiver<Errand>) {
     }
 }
 
-/// Serves a connection.
+/// Serves a connection that was just accepted.
 pub(crate) fn take_in(incoming: Incoming, worker: &Rc<Worker>) {
-    // Boxed, because a TLS handshake is big and short.
-    begin(Box::pin(receive(incoming, worker.clone())), worker);
+    let Incoming { tcp, peer, listen, port, live } = incoming;
+    let snapshot = worker.snapshot();
+    // Its listen may have been removed by a reload while this waited for its worker.
+    let (Some(listen), Ok(tcp)) = (snapshot.listen(listen), TcpStream::from_std(tcp)) else { return };
+    let redirects = match listen.scheme {
+        Scheme::RedirectToHttps { port } => Some(Redirect { port }),
+        Scheme::Plain | Scheme::Tls(_) => None,
+    };
+    let is_trusted = snapshot.is_trusted(peer.ip());
+    let client_on = move |stream, scheme, worker: &Rc<Worker>| {
+        Client::new(stream, ClientEnd::new(peer.ip(), scheme, port, is_trusted), redirects, worker)
+    };
+    let Some(tls) = &listen.tls else {
+        return begin((client_on(Stream::Plain(tcp), PLAIN_SCHEME, worker), live), worker);
+    };
+    let handshake = handshake(tcp, tls.clone(), peer.ip(), snapshot.plan.timeouts.head);
+    // A task of its own, because a TLS handshake is big and short.
+    let (worker, clock) = (worker.clone(), worker.clock.clone());
+    let handshake = Box::pin(async move {
+        if let Some(stream) = handshake.await {
+            begin((client_on(stream, "https", &worker), live), &worker);
+        }
+    });
+    spawn_local(by_clock(clock, handshake));
 }
 
 /// Goes on with a connection that was parked and waits for its next request until then.
 pub(crate) fn take_back(resting: Resting, until: Instant, worker: &Rc<Worker>) {
-    begin(Box::pin(ready(Client::back(resting, until, worker))), worker);
+    if let Some(client) = Client::back(resting, until, worker) {
+        begin(client, worker);
+    }
 }
 
-fn begin(received: Received, worker: &Rc<Worker>) {
-    let serving = Box::pin(serve(received, worker.clone()));
+fn begin(client: (Client, Live), worker: &Rc<Worker>) {
+    let serving = Box::pin(serve(client, worker.clone()));
     spawn_local(by_clock(worker.clock.clone(), serving));
 }
 
@@ -215,11 +237,10 @@ async fn keep_house(worker: Rc<Worker>) {
     }
 }
 
-/// One connection, from its worker's first sight of it, or from its end of a rest.
+/// One connection, from the moment from which its client speaks HTTP, or from its end of a rest.
 #[expect(clippy::manual_async_fn, reason = "those keep what they were called with for life")]
-pub(crate) fn serve(received: Received, worker: Rc<Worker>) -> impl Future<Output = ()> {
+pub(crate) fn serve((mut client, live): (Client, Live), worker: Rc<Worker>) -> impl Future<Output = ()> {
     async move {
-        let Some((mut client, live)) = received.await else { return };
         match converse(&mut client, &worker).await {
             Ended::Politely => linger(&client, &worker).await,
             Ended::Mutually | Ended::Abruptly => {}
@@ -246,31 +267,9 @@ pub(crate) fn serve(received: Received, worker: Rc<Worker>) -> impl Future<Outpu
     }
 }
 
-/// A connection with its client's end, once that speaks HTTP.
-type Received = Pin<Box<dyn Future<Output = Option<(Client, Live)>>>>;
-
-/// The client's end, once it speaks HTTP.
-async fn receive(incoming: Incoming, worker: Rc<Worker>) -> Option<(Client, Live)> {
-    let Incoming { tcp, peer, listen, port, live } = incoming;
-    let tcp = TcpStream::from_std(tcp).ok()?;
-    let snapshot = worker.snapshot();
-    // None if it was removed by a reload while this waited for its worker.
-    let listen = snapshot.listen(listen)?;
-    let (stream, name) = match &listen.tls {
-        None => (Stream::Plain(tcp), PLAIN_SCHEME),
-        Some(tls) => (handshake(tcp, tls, peer.ip(), snapshot.plan.timeouts.head).await?, "https"),
-    };
-    let redirects = match listen.scheme {
-        Scheme::RedirectToHttps { port } => Some(Redirect { port }),
-        Scheme::Plain | Scheme::Tls(_) => None,
-    };
-    let end = ClientEnd::new(peer.ip(), name, port, snapshot.is_trusted(peer.ip()));
-    Some((Client::new(stream, end, redirects, &worker), live))
-}
-
 /// The TLS handshake, whole and in time.
-async fn handshake(tcp: TcpStream, tls: &ServerTls, peer: IpAddr, patience: Duration) -> Option<Stream> {
-    match timeout(patience, TlsAcceptor::from(tls.0.clone()).accept(tcp)).await {
+async fn handshake(tcp: TcpStream, tls: ServerTls, peer: IpAddr, patience: Duration) -> Option<Stream> {
+    match timeout(patience, TlsAcceptor::from(tls.0).accept(tcp)).await {
         Ok(Ok(tls)) => Some(Stream::Tls(Box::new(tls))),
         Ok(Err(error)) => {
             tracing::debug!(%peer, %error, "TLS handshake failed");

@@ -15,7 +15,7 @@ use tokio::runtime;
 use crate::packages;
 use crate::run::{aloud, command};
 use contender::Contender;
-use rows::{Group, ROWS, Row};
+use rows::{Beside, ROWS, Row};
 use stage::Stage;
 use summary::Sample;
 
@@ -139,7 +139,8 @@ impl Compare {
                 Contender::Before => self.before.is_some(),
                 // Only what is said about a proxy can be said of one that is not there.
                 Contender::Direct => false,
-                Contender::Nginx | Contender::NginxAgain | Contender::Haproxy => row.group != Group::Growth,
+                Contender::Nginx => row.beside != Beside::Nobody,
+                Contender::NginxAgain | Contender::Haproxy => row.beside == Beside::All,
                 Contender::Tidelock => true,
             },
             only => {

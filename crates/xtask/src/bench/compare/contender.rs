@@ -256,7 +256,7 @@ http {
     map $http_upgrade $connection_upgrade { default upgrade; '' ''; }
     upstream nodes {
         SERVERS
-        keepalive 256;
+        keepalive 1024;
         keepalive_requests 100000000;
         keepalive_timeout 1h;
     }

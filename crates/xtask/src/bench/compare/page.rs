@@ -97,11 +97,20 @@ impl<'p> Page<'p> {
             Bar::AtMost(..) => number(verdict.reached),
             Bar::Nginx(..) | Bar::Haproxy(..) | Bar::Growth(..) => format!("{:.2}", verdict.reached),
         };
+        let of_others = match bar {
+            Bar::Growth(metric, _) => self.growth_of_nginx(row, metric).unwrap_or_default(),
+            Bar::Nginx(..) | Bar::Haproxy(..) | Bar::AtMost(..) => String::new(),
+        };
         match verdict(self.samples, row, bar) {
             None => limit,
-            Some(verdict) if verdict.is_met => format!("{limit}: met, {}", reached(verdict)),
-            Some(verdict) => format!("{limit}: **missed**, {}", reached(verdict)),
+            Some(verdict) if verdict.is_met => format!("{limit}: met, {}{of_others}", reached(verdict)),
+            Some(verdict) => format!("{limit}: **missed**, {}{of_others}", reached(verdict)),
         }
+    }
+
+    fn growth_of_nginx(&self, row: &Row, metric: Metric) -> Option<String> {
+        let of = |grown| values(self.samples, row, (Contender::Nginx, grown), metric);
+        Some(format!("; nginx itself {:.2}", ratio(&of(true), &of(false))?))
     }
 
     /// Keeps the page and all samples in `benches/results/`.

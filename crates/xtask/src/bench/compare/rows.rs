@@ -11,6 +11,8 @@ pub(crate) struct Row {
     cell: Cell,
     /// The same with more of something: the row is about what that costs.
     grown: Option<Cell>,
+    /// Which of the others are measured, too.
+    pub(crate) beside: Beside,
     /// The load comes at this share of what nginx reaches in `http-128`, whether or not there are answers.
     pub(crate) rate_of: Option<f64>,
     pub(crate) shows: &'static [Metric],
@@ -36,8 +38,18 @@ pub(crate) enum Group {
     Core,
     /// What is good to know.
     More,
-    /// What more of something costs; tidelock alone.
+    /// What more of something costs.
     Growth,
+}
+
+/// Whom tidelock is measured beside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Beside {
+    All,
+    /// nginx alone, whose growth shows how much of tidelock's is the system's.
+    Nginx,
+    /// Nobody: others have nothing of the kind, or do not need it.
+    Nobody,
 }
 
 /// One number of what was measured. Less is better, except for `PerSecond`.
@@ -129,7 +141,7 @@ const fn core(
     shows: &'static [Metric],
     bars: &'static [Bar],
 ) -> Row {
-    Row { name, says, group: Group::Core, cell, grown: None, rate_of: None, shows, bars }
+    Row { name, says, group: Group::Core, cell, grown: None, beside: Beside::All, rate_of: None, shows, bars }
 }
 
 const fn more(name: &'static str, says: &'static str, cell: Cell, shows: &'static [Metric]) -> Row {
@@ -137,7 +149,8 @@ const fn more(name: &'static str, says: &'static str, cell: Cell, shows: &'stati
 }
 
 const fn growth(name: &'static str, says: &'static str, cell: Cell, grown: Cell) -> Row {
-    Row { group: Group::Growth, grown: Some(grown), ..core(name, says, cell, &[Cpu], &[Growth(Cpu, 1.10)]) }
+    let row = core(name, says, cell, &[Cpu], &[Growth(Cpu, 1.10)]);
+    Row { group: Group::Growth, grown: Some(grown), beside: Beside::Nobody, ..row }
 }
 
 /// The row that says what nginx can do at most.
@@ -295,24 +308,35 @@ pub(crate) const ROWS: &[Row] = &[
         &[Cpu, PerSecond],
     ),
     more("start", "start to first answer", plain(""), &[Start]),
-    growth(
-        "grow-connections",
-        "10 → 9,000 connections, 10 requests under way",
-        plain("http -c 10 --in-flight 10"),
-        plain("http -c 9000 --in-flight 10"),
-    ),
+    Row {
+        beside: Beside::Nginx,
+        ..growth(
+            "grow-connections",
+            "10 → 9,000 connections, 10 requests under way",
+            plain("http -c 10 --in-flight 10"),
+            plain("http -c 9000 --in-flight 10"),
+        )
+    },
     growth(
         "grow-routes",
         "1 → 1,000 routes, the last of them asked for",
         plain("http -c 64"),
         Cell { routes: 1000, ..plain("http -c 64") },
     ),
-    growth("grow-nodes", "3 → 1,000 nodes", plain("http -c 64"), Cell { nodes: 1000, ..plain("http -c 64") }),
+    Row {
+        beside: Beside::Nginx,
+        ..growth(
+            "grow-nodes",
+            "3 → 1,000 nodes",
+            plain("http -c 64"),
+            Cell { nodes: 1000, ..plain("http -c 64") },
+        )
+    },
     growth(
         "grow-sessions",
-        "64 → 100,000 sessions, polling in turn",
+        "64 → 1,000,000 sessions, polling in turn",
         plain("polling -c 64"),
-        plain("polling -c 64 --sessions 100000"),
+        plain("polling -c 64 --sessions 1000000"),
     ),
 ];
 

@@ -2,10 +2,12 @@
 //! change.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use config::diff::{Diff, diff};
 use config::plan::Plan;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::access;
 use crate::instances;
@@ -30,7 +32,7 @@ impl Proxy {
         };
         let bound = bind_new(&plan, &change, self.inner.shared.counters.len())?;
         self.inner.names.learn(&plan).await;
-        // From here on nothing fails, and nothing is waited for.
+        // From here on nothing fails, and nothing is waited for before all of it is done.
         // Apps and names may have got other nodes meanwhile.
         let before = self.inner.shared.snapshot.load_full();
         let mut rosters = self.inner.names.rosters(&plan.upstreams);
@@ -45,9 +47,13 @@ impl Proxy {
             // The old writer ends by itself when the last worker has let go of it.
             drop(self.inner.log.replace(Some(log)));
         }
-        self.relisten(&listens, bound);
+        let closing = self.relisten(&listens, bound);
         self.inner.names.forget_all_but(&plan);
         self.drain_removed(&before);
+        // Workers close their sockets when they come to it; who is told that a listen is gone may rely on it.
+        for Listening { stop, .. } in closing {
+            let _ = timeout(CLOSES_WITHIN, stop.closed()).await;
+        }
         Ok(change)
     }
 
@@ -66,8 +72,8 @@ impl Proxy {
         ListenId(next)
     }
 
-    /// Accepts on what is new, and no more on what is gone.
-    fn relisten(&self, listens: &[ListenNow], bound: Vec<Option<Bound>>) {
+    /// Accepts on what is new, and no more on what is gone. Returns the latter.
+    fn relisten(&self, listens: &[ListenNow], bound: Vec<Option<Bound>>) -> Vec<Listening> {
         let mut old = self.inner.listening.take();
         let mut listening = Vec::new();
         for (listen, bound) in listens.iter().zip(bound) {
@@ -77,10 +83,11 @@ impl Proxy {
                     .extend(old.iter().position(|old| old.id == listen.id).map(|at| old.swap_remove(at))),
             }
         }
-        for Listening { stop, .. } in old {
+        for Listening { stop, .. } in &old {
             stop.send_replace(true);
         }
         self.inner.listening.replace(listening);
+        old
     }
 
     /// Has the workers accept.
@@ -146,3 +153,6 @@ fn bind_new(plan: &Plan, change: &Diff, workers: usize) -> Result<Vec<Option<Bou
     };
     listens.map(bind).collect()
 }
+
+/// A worker that takes longer has more to do than to close a socket.
+const CLOSES_WITHIN: Duration = Duration::from_secs(2);

@@ -1,6 +1,8 @@
 //! One socket, plain or TLS, and the few ways in which the rest reads and writes it. Deadlines are put around these
 //! futures by their callers; every one of them is cancel-safe unless it says otherwise.
 
+mod known;
+
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -10,8 +12,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use rustix::io::Errno;
-use rustix::net::SendFlags;
 use rustls::ServerConnection;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -20,6 +20,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::buffers::Buffers;
 use crate::clock::Alarm;
+use crate::stream::known::{is_known_quiet, receive_known, send_known};
 
 /// A client's or an origin's socket.
 #[derive(Debug)]
@@ -138,70 +139,6 @@ impl Stream {
             }
         }
     }
-}
-
-/// A socket that the runtime watches.
-trait Watched: AsFd {
-    /// Acts if the runtime knows that the socket is ready, which it forgets if there is nothing to do.
-    fn try_known<T>(&self, interest: Interest, act: impl FnOnce() -> io::Result<T>) -> io::Result<T>;
-
-    fn try_read_into(&self, buffer: &mut BytesMut) -> io::Result<usize>;
-}
-
-impl Watched for TcpStream {
-    fn try_known<T>(&self, interest: Interest, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-        self.try_io(interest, act)
-    }
-
-    fn try_read_into(&self, buffer: &mut BytesMut) -> io::Result<usize> {
-        self.try_read_buf(buffer)
-    }
-}
-
-impl Watched for UnixStream {
-    fn try_known<T>(&self, interest: Interest, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-        self.try_io(interest, act)
-    }
-
-    fn try_read_into(&self, buffer: &mut BytesMut) -> io::Result<usize> {
-        self.try_read_buf(buffer)
-    }
-}
-
-/// Reads, if the runtime knows of something to read.
-fn receive_known(
-    socket: &impl Watched,
-    buffer: &mut BytesMut,
-    buffers: &Buffers,
-) -> Option<io::Result<usize>> {
-    let mut received = None;
-    let _known = socket.try_known(Interest::READABLE, || {
-        buffers.make_room(buffer);
-        let read = socket.try_read_into(buffer);
-        // A read that does not fill its buffer has found the end of what there is, and the runtime is told so: to
-        // find it out by another one takes a system call.
-        let is_dry = matches!(read, Ok(1..)) && buffer.len() < buffer.capacity();
-        buffers.give_back_if_empty(buffer);
-        received = Some(read);
-        if is_dry { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
-    });
-    received
-}
-
-/// Writes, if the runtime knows of room.
-fn send_known(socket: &impl Watched, bytes: &[u8]) -> Option<io::Result<usize>> {
-    let mut sent = None;
-    let _known = socket.try_known(Interest::WRITABLE, || {
-        let outcome = rustix::net::send(socket, bytes, SendFlags::NOSIGNAL);
-        let is_full = outcome.is_ok_and(|sent| sent < bytes.len()) || outcome == Err(Errno::AGAIN);
-        sent = Some(outcome.map_err(io::Error::from));
-        if is_full { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
-    });
-    sent
-}
-
-fn is_known_quiet(socket: &impl Watched) -> bool {
-    socket.try_known(Interest::READABLE, || Ok(())).is_err()
 }
 
 fn poll_decrypted(
@@ -466,73 +403,4 @@ impl Io {
 const JOINED_BYTES_MAX: usize = 2048;
 
 #[cfg(test)]
-mod tests {
-    use std::task::Waker;
-
-    use tokio::io::AsyncWriteExt;
-    use tokio::net::TcpListener;
-    use tokio::time::sleep;
-
-    use super::*;
-
-    /// A connection through which somebody has looked for bytes in vain, its other end, and buffers for it.
-    async fn looked_at() -> (Io, TcpStream, Buffers) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (near, _) = listener.accept().await.unwrap();
-        let (io, buffers) = (Io::new(Stream::Plain(near)), Buffers::new(1024));
-        let polled = io.poll_read(&mut Context::from_waker(Waker::noop()), &mut BytesMut::new(), &buffers);
-        assert!(polled.is_pending());
-        (io, far, buffers)
-    }
-
-    /// Reads what comes once this task waits for it.
-    async fn check_is_woken(io: &Io, far: &mut TcpStream, buffers: &Buffers) {
-        let mut buffer = BytesMut::new();
-        let mut read = pin!(io.read(&mut buffer, buffers));
-        assert!(poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx).is_pending())).await);
-        far.write_all(b"hello").await.unwrap();
-        // The clock first: when it rings it wakes the task, whose read would find what it was not woken for.
-        let read = tokio::select! {
-            biased;
-            () = sleep(Duration::from_secs(30)) => panic!("nobody woke the task"),
-            read = read => read,
-        };
-        assert_eq!(read.unwrap(), 5);
-    }
-
-    #[tokio::test]
-    async fn a_connection_wakes_the_task_that_has_it_now() {
-        let (io, mut far, buffers) = looked_at().await;
-        io.forget_task();
-        check_is_woken(&io, &mut far, &buffers).await;
-    }
-
-    #[tokio::test]
-    async fn who_finds_nothing_after_a_wake_is_woken_again() {
-        let (io, mut far, buffers) = looked_at().await;
-        far.write_all(b"x").await.unwrap();
-        poll_fn(|cx| io.poll_readable(cx)).await.unwrap();
-        let take = |socket: BorrowedFd<'_>| {
-            rustix::net::recv(socket, &mut [0; 8], rustix::net::RecvFlags::empty()).map(|(taken, _)| taken)
-        };
-        assert_eq!(io.try_take(|socket| Ok(take(socket)?)).unwrap(), 1);
-        let nothing = io.try_take(|socket| Ok(take(socket)?)).unwrap_err();
-        assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
-        check_is_woken(&io, &mut far, &buffers).await;
-    }
-
-    #[tokio::test]
-    async fn what_is_read_to_its_end_is_waited_for_anew() {
-        let (io, mut far, buffers) = looked_at().await;
-        io.forget_task();
-        for _ in 0..3 {
-            check_is_woken(&io, &mut far, &buffers).await;
-            assert!(io.is_quiet());
-        }
-        drop(far);
-        let mut buffer = BytesMut::new();
-        assert_eq!(io.read(&mut buffer, &buffers).await.unwrap(), 0);
-        assert!(!io.is_quiet());
-    }
-}
+mod tests;

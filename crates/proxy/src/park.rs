@@ -223,7 +223,7 @@ fn watch(epoll: BorrowedFd<'_>) -> io::Result<AsyncFd<BorrowedFd<'_>>> {
 /// So long a connection waits for its next request in the runtime, before it is parked.
 pub(crate) const PARKS_AFTER: Duration = Duration::from_millis(500);
 /// The same for one that was parked and came back. A client that asks every second is better left where it is: to park
-/// and to come back costs half as much as a request.
+/// and to come back costs a good part of a request.
 pub(crate) const PARKS_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// Of a ticket, for the number of a file; Linux' own bound on that is 2^20 unless somebody raises it. What is left holds
 /// 34 years.

@@ -2,6 +2,7 @@
 //! again are decided here; what happens on the connection is in `exchange`.
 
 use std::future::poll_fn;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,14 +18,13 @@ use crate::gate::Overrun;
 use crate::record::{self, Record};
 use crate::registry::{Address, Begun, SessionUse, Use};
 use crate::reply;
-use crate::shared::Snapshot;
 use crate::sticky::{InPlace, Opening, Place, Wish};
 use crate::upstream::connect::connect;
 use crate::upstream::health::vitals::{Change, Observed};
 use crate::upstream::node::{InSession, Node};
 use crate::upstream::pool::Lease;
 use crate::upstream::{Asked, Upstream};
-use crate::worker::Worker;
+use crate::worker::{Current, Worker};
 
 /// What stays the same from attempt to attempt.
 #[derive(Debug, Clone, Copy)]
@@ -32,7 +32,7 @@ pub(crate) struct Request<'a> {
     pub(crate) head: &'a RequestHead,
     pub(crate) reply: &'a ReplySink<'a>,
     pub(crate) upstream: &'a Upstream,
-    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) snapshot: &'a Current,
     pub(crate) worker: &'a Worker,
     /// How soon the answer must begin while there is another node to ask.
     pub(crate) answer_within: Option<Duration>,
@@ -43,9 +43,15 @@ impl Request<'_> {
     fn is_repeatable(&self) -> bool {
         self.head.method().is_safe() && self.head.body() == RequestBody::None
     }
+
+    /// Whether there are other nodes by now, or another plan.
+    pub(crate) fn is_outdated(&self) -> bool {
+        !Rc::ptr_eq(self.snapshot, &self.worker.snapshot())
+    }
 }
 
-/// Tries until a node has answered, or until it may not be tried again.
+/// Tries until a node has answered, or until it may not be tried again. What fails for want of a node may be asked once
+/// more when there is a newer snapshot.
 pub(crate) async fn until_answered(
     request: &Request<'_>,
     place: Place,
@@ -82,7 +88,6 @@ async fn anywhere(
     if seeks.opening.is_some() {
         record.sticky = record::Sticky::Handshake;
     }
-    let begun = request.reply.alarm.now();
     loop {
         let fault = match at_any(request, seeks, body, record).await {
             Ok(exchanged) => return Ok(exchanged),
@@ -91,14 +96,16 @@ async fn anywhere(
         let admission = &request.upstream.plan.admission;
         let (patience, pause) = match fault {
             Fault::Ours(OurFault::AllFull) => (admission.full_wait, FULL_PAUSE),
-            Fault::Ours(OurFault::NoNode) => (admission.down_wait, DOWN_PAUSE),
-            fault if fault.retry() == Retry::NothingSent => (admission.down_wait, DOWN_PAUSE),
+            fault if fault.is_want_of_a_node() => (admission.down_wait, DOWN_PAUSE),
             fault => return Err(fault),
         };
-        if request.reply.alarm.now() + pause > begun + patience || request.worker.is_leaving() {
+        if request.reply.alarm.now() + pause > record.begun + patience || request.worker.is_leaving() {
             return Err(fault);
         }
         Box::pin(while_wanted(request, body, sleep(pause))).await?;
+        if request.is_outdated() {
+            return Err(fault);
+        }
     }
 }
 

@@ -146,23 +146,29 @@ async fn answer(
         reply.send_whole(&bytes, worker.body_patience()).await?;
         return Ok(if keep_alive { Exchanged::KeepAlive } else { Exchanged::Close });
     }
-    let mut snapshot = worker.snapshot();
-    let mut number = snapshot.route(head)?.number;
-    if snapshot.upstreams[number].awaits_instance() {
-        // Boxed for the reason below, and because it is rare.
-        snapshot = Box::pin(instances::awaited(head, worker)).await;
-        number = snapshot.route(head)?.number;
+    loop {
+        let mut snapshot = worker.snapshot();
+        let mut number = snapshot.route(head)?.number;
+        if snapshot.upstreams[number].awaits_instance() {
+            // Boxed, because it is rare.
+            snapshot = Box::pin(instances::awaited(head, worker)).await;
+            number = snapshot.route(head)?.number;
+        }
+        let upstream = &snapshot.upstreams[number];
+        body.accept(head, snapshot.plan.limits.body_bytes_max)?;
+        let place = sticky::place(head, upstream, record.client);
+        if let Place::Nowhere = place {
+            record.sticky = Sticky::Unknown;
+            return Err(OurFault::SessionUnknown.into());
+        }
+        let request =
+            attempt::Request { head, reply, upstream, snapshot: &snapshot, worker, answer_within: None };
+        match attempt::until_answered(&request, place, body, record).await {
+            // The nodes that it knew of have left meanwhile, and those that came in their place have not been asked.
+            Err(fault) if fault.is_want_of_a_node() && request.is_outdated() => {}
+            answered => return answered,
+        }
     }
-    let upstream = &snapshot.upstreams[number];
-    body.accept(head, snapshot.plan.limits.body_bytes_max)?;
-    let place = sticky::place(head, upstream, record.client);
-    if let Place::Nowhere = place {
-        record.sticky = Sticky::Unknown;
-        return Err(OurFault::SessionUnknown.into());
-    }
-    let request =
-        attempt::Request { head, reply, upstream, snapshot: &snapshot, worker, answer_within: None };
-    attempt::until_answered(&request, place, body, record).await
 }
 
 /// Turns a fault into an answer, where there is still somebody to tell and nothing of an answer has gone out.

@@ -90,6 +90,11 @@ impl Fault {
         }
     }
 
+    /// Whether there was just nobody to send the request to: none was found, or none could be reached.
+    pub(crate) fn is_want_of_a_node(self) -> bool {
+        matches!(self, Self::Ours(OurFault::NoNode | OurFault::AllFull)) || self.retry() == Retry::NothingSent
+    }
+
     /// The status that tells the client, where it can still be told; `None` where there is nobody to tell.
     pub(crate) fn status(self) -> Option<u16> {
         match self {

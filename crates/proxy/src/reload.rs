@@ -41,6 +41,7 @@ impl Proxy {
         self.adjust_connections(&before.plan, &plan);
         let next = before.replanned(plan.clone(), listens.clone(), &rosters);
         instances::tell(&next, &self.inner.shared.instances());
+        readmit(&before, &next);
         self.inner.shared.snapshot.store(Arc::new(next));
         if let Some(log) = log {
             self.inner.shared.log.store(Arc::new(log.sink()));
@@ -122,8 +123,7 @@ impl Proxy {
         }
     }
 
-    /// A node that is in the file no more is emptied; one that is back takes part again. One that only changed its
-    /// weight or its tag is still there.
+    /// A node that is in the snapshot no more is emptied. One that only changed its weight or its tag is still there.
     pub(crate) fn drain_removed(&self, before: &Snapshot) {
         let snapshot = self.inner.shared.snapshot.load_full();
         for upstream in &before.upstreams {
@@ -134,10 +134,17 @@ impl Proxy {
                     self.empty(node, &upstream.registry);
                 }
             }
-            for node in upstream.removed.iter().filter(|node| here.iter().any(|here| Arc::ptr_eq(here, node)))
-            {
-                node.observe(Observed::ToldToStay);
-            }
+        }
+    }
+}
+
+/// Nodes that were removed, and are back in `next` before they were forgotten, take part again. To be called before
+/// `next` is published: one of them may be the only node there is.
+pub(crate) fn readmit(before: &Snapshot, next: &Snapshot) {
+    let here = || next.upstreams.iter().flat_map(|upstream| &upstream.nodes);
+    for node in before.upstreams.iter().flat_map(|upstream| &upstream.removed) {
+        if here().any(|here| Arc::ptr_eq(here, node)) {
+            node.observe(Observed::ToldToStay);
         }
     }
 }

@@ -26,6 +26,7 @@ use crate::instances;
 use crate::listener::{self, Workers};
 use crate::names::Names;
 use crate::record::Counters;
+use crate::reload::readmit;
 use crate::shared::{ListenId, ListenNow, Shared, Snapshot};
 use crate::tls::TlsProblem;
 use crate::upstream::health::{Fallen, look_after};
@@ -220,7 +221,9 @@ impl Proxy {
         if pairs.all(|(upstream, roster)| upstream.nodes.iter().map(|node| &node.roster).eq(&roster.nodes)) {
             return;
         }
-        shared.snapshot.store(Arc::new(before.with_rosters(&rosters)));
+        let next = before.with_rosters(&rosters);
+        readmit(&before, &next);
+        shared.snapshot.store(Arc::new(next));
         self.drain_removed(&before);
     }
 

@@ -22,8 +22,12 @@ const POST: &str = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na
 
 /// A proxy with one worker, so that one pool sees everything; `upstream` are lines of its upstream, `more` tables.
 async fn start(nodes: &[SocketAddr], upstream: &str, more: &str) -> Tidelock {
+    Tidelock::start(TIDELOCK, &file(nodes, upstream, more)).await
+}
+
+fn file(nodes: &[SocketAddr], upstream: &str, more: &str) -> String {
     let plan = FilePlan::to_addresses(nodes.iter().copied()).top("workers = 1").upstream(upstream);
-    Tidelock::start(TIDELOCK, &format!("{}{more}", plan.text())).await
+    format!("{}{more}", plan.text())
 }
 
 async fn ask(proxy: &Tidelock, request: &str) -> Message {
@@ -185,6 +189,19 @@ async fn while_no_node_can_be_reached_a_request_waits_if_it_may() {
     client.send(POST).await;
     proxy.process().wait_for_line(|line| line.contains("node down")).await;
     let _returned = ScriptedOrigin::start_on(absent.appear(16), |_| vec![Step::send(OK)]);
+    assert_eq!(client.read_message().await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_request_that_waits_goes_to_a_node_that_a_reload_brings() {
+    let absent = Absent::bind();
+    let mut proxy = start(&[absent.address()], "down_wait = \"60s\"", "").await;
+    let mut client = RawConnection::connect(proxy.address()).await;
+    client.send(POST).await;
+    proxy.process().wait_for_line(|line| line.contains("node down")).await;
+    let origin = ScriptedOrigin::answering(OK).await;
+    proxy.rewrite(&file(&[origin.address()], "down_wait = \"60s\"", ""));
+    proxy.process().signal(Signal::HUP);
     assert_eq!(client.read_message().await.status(), 200);
 }
 

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, BufMut, BytesMut};
 
 /// The buffers that a worker's connections share.
 #[derive(Debug)]
@@ -11,6 +11,8 @@ pub(crate) struct Buffers {
     bytes: Cell<usize>,
     /// Where heads are printed. It is away only while one is being sent.
     for_heads: RefCell<Vec<u8>>,
+    /// Where frames are read to. It is away only while a tunnel looks at its sockets.
+    for_frames: RefCell<Vec<u8>>,
 }
 
 impl Buffers {
@@ -20,6 +22,7 @@ impl Buffers {
             free: RefCell::new(Vec::with_capacity(FREE_MAX)),
             bytes: Cell::new(bytes),
             for_heads: RefCell::default(),
+            for_frames: RefCell::default(),
         }
     }
 
@@ -68,6 +71,21 @@ impl Buffers {
         }
     }
 
+    /// Somewhere to read frames to.
+    pub(crate) fn take_for_frames(&self) -> Vec<u8> {
+        let mut frames = std::mem::take(&mut *self.for_frames.borrow_mut());
+        frames.reserve_exact(self.bytes.get());
+        frames
+    }
+
+    /// What was read has gone on.
+    pub(crate) fn give_for_frames(&self, mut frames: Vec<u8>) {
+        if frames.capacity() <= self.bytes.get() {
+            frames.clear();
+            *self.for_frames.borrow_mut() = frames;
+        }
+    }
+
     /// Takes a buffer back if it is whole again, that is, if no part that was split off lives on.
     pub(crate) fn give(&self, mut buffer: BytesMut) {
         buffer.clear();
@@ -75,6 +93,47 @@ impl Buffers {
         if free.len() < FREE_MAX && buffer.try_reclaim(self.bytes.get()) {
             free.push(buffer);
         }
+    }
+}
+
+/// What a socket is read into.
+pub(crate) trait Inbox: BufMut {
+    /// Makes sure that a read has somewhere to go.
+    fn make_room(&mut self, buffers: &Buffers);
+
+    /// A read has brought nothing, maybe.
+    fn give_back_if_empty(&mut self, buffers: &Buffers);
+
+    /// Whether a read has left no room, so that there may be more to read.
+    fn is_full(&self) -> bool;
+}
+
+impl Inbox for BytesMut {
+    fn make_room(&mut self, buffers: &Buffers) {
+        buffers.make_room(self);
+    }
+
+    fn give_back_if_empty(&mut self, buffers: &Buffers) {
+        buffers.give_back_if_empty(self);
+    }
+
+    fn is_full(&self) -> bool {
+        self.len() == self.capacity()
+    }
+}
+
+/// Those that [`Buffers::take_for_frames`] has lent. Who has it gives it back.
+impl Inbox for Vec<u8> {
+    fn make_room(&mut self, buffers: &Buffers) {
+        if self.len() == self.capacity() {
+            self.reserve(buffers.bytes());
+        }
+    }
+
+    fn give_back_if_empty(&mut self, _buffers: &Buffers) {}
+
+    fn is_full(&self) -> bool {
+        self.len() == self.capacity()
     }
 }
 

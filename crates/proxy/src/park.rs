@@ -216,7 +216,7 @@ pub(crate) async fn attend(worker: Rc<Worker>) {
     deprecated,
     reason = "unsound for types whose file can change under it, which a BorrowedFd's cannot"
 )]
-fn watch(epoll: BorrowedFd<'_>) -> io::Result<AsyncFd<BorrowedFd<'_>>> {
+pub(crate) fn watch(epoll: BorrowedFd<'_>) -> io::Result<AsyncFd<BorrowedFd<'_>>> {
     AsyncFd::with_interest(epoll, Interest::READABLE)
 }
 

@@ -26,7 +26,8 @@ fn what_rests_is_small() {
     };
     // tokio's own part of a task is 96 bytes beside this, and together they are rounded up to 128, 256, 384, …
     check("a connection's task", future_of(by_clock::<()>), 24);
-    check("a tunnel", future_of(tunnel::run), 448);
+    check("a tunnel", size_of::<tunnel::Slot>(), 448);
+    check("a tunnel that the runtime looks after", future_of(tunnel::run), 448);
     check("a connection that waits for a request", future_of(worker::serve), 448);
     // A map has eleven of these in a piece, which is about as often half as full as full.
     check("a parked connection", size_of::<park::Resting>(), 56);

@@ -6,7 +6,7 @@ mod known;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::task::coop::{has_budget_remaining, poll_proceed};
 use tokio_rustls::server::TlsStream;
 
-use crate::buffers::Buffers;
+use crate::buffers::{Buffers, Inbox};
 use crate::clock::Alarm;
 use crate::stream::known::{is_known_quiet, receive_known, send_known};
 
@@ -39,6 +39,23 @@ impl Stream {
             Self::Plain(tcp) => tcp.as_fd(),
             Self::Tls(tls) => tls.get_ref().0.as_fd(),
             Self::Unix(unix) => unix.as_fd(),
+        }
+    }
+
+    /// The socket out of the runtime; `None` if it cannot be had.
+    pub(crate) fn into_socket(self) -> Option<OwnedFd> {
+        match self {
+            Self::Plain(tcp) => Some(tcp.into_std().ok()?.into()),
+            Self::Unix(unix) => Some(unix.into_std().ok()?.into()),
+            Self::Tls(_) => None,
+        }
+    }
+
+    /// Whether what goes through it is no cipher text.
+    pub(crate) fn is_plain(&self) -> bool {
+        match self {
+            Self::Plain(_) | Self::Unix(_) => true,
+            Self::Tls(_) => false,
         }
     }
 
@@ -75,7 +92,7 @@ impl Stream {
     pub(crate) fn poll_receive(
         &mut self,
         cx: &mut Context<'_>,
-        (buffer, buffers): (&mut BytesMut, &Buffers),
+        (buffer, buffers): (&mut impl Inbox, &Buffers),
         is_watched: &mut bool,
     ) -> Poll<io::Result<usize>> {
         // Others have their turn, too, however much comes; this task is woken for another one.
@@ -144,12 +161,12 @@ impl Stream {
 fn poll_decrypted(
     tls: &mut TlsStream<TcpStream>,
     cx: &mut Context<'_>,
-    buffer: &mut BytesMut,
+    buffer: &mut impl Inbox,
     buffers: &Buffers,
 ) -> Poll<io::Result<usize>> {
-    buffers.make_room(buffer);
+    buffer.make_room(buffers);
     let read = pin!(tls.read_buf(buffer)).poll(cx);
-    buffers.give_back_if_empty(buffer);
+    buffer.give_back_if_empty(buffers);
     read
 }
 
@@ -372,10 +389,7 @@ impl Io {
 
     /// Whether closing says all that there is to say.
     pub(crate) fn is_plain(&self) -> bool {
-        match &*self.stream.borrow() {
-            Stream::Plain(_) | Stream::Unix(_) => true,
-            Stream::Tls(_) => false,
-        }
+        self.stream.borrow().is_plain()
     }
 
     /// Whether nothing has come and the other end has not closed, as far as the runtime has been told.

@@ -13,6 +13,7 @@ use config::plan::Scheme;
 use tokio::net::TcpStream;
 use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::coop::unconstrained;
 use tokio::task::spawn_local;
 use tokio::time::{Instant, interval, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -32,7 +33,7 @@ use crate::reply::Redirect;
 use crate::shared::{ListenId, Shared, Snapshot};
 use crate::stream::Stream;
 use crate::tls::ServerTls;
-use crate::tunnel::{self, Upgraded};
+use crate::tunnel::{self, Reactor, Upgraded};
 use crate::upstream::pool::Pool;
 
 /// A snapshot as a request holds it: counted by the worker alone, whatever other workers do.
@@ -57,6 +58,7 @@ pub(crate) struct Worker {
     pub(crate) cursors: Cursors,
     pub(crate) lines: Lines,
     pub(crate) lot: Lot,
+    pub(crate) reactor: Reactor,
     /// Its place among the workers.
     pub(crate) slot: usize,
     newest: RefCell<Newest>,
@@ -96,6 +98,7 @@ impl Worker {
             buffers: Buffers::new(limits.buffer_bytes),
             pipes: Pipes::default(),
             lot: Lot::new(counters.clone()).expect(EPOLLS_WERE_THERE),
+            reactor: Reactor::new().expect(EPOLLS_WERE_THERE),
             pool: Pool::new(limits.origin_idle_max),
             cursors: Cursors::default(),
             lines: Lines::new(shared.clone(), counters, clock),
@@ -145,10 +148,13 @@ pub(crate) fn run(shared: Arc<Shared>, counters: Arc<Counters>, errands: mpsc::R
         spawn_local(keep_house(worker.clone()));
         spawn_local(tell_leaving(worker.clone(), phase.clone()));
         spawn_local(park::attend(worker.clone()));
+        // It divides its time by itself.
+        spawn_local(unconstrained(tunnel::attend(worker.clone())));
         run_errands(&worker, errands).await;
         see_out(&counters, phase).await;
     });
     // What is still running is dropped here, and its sockets are closed.
+    worker.reactor.clear();
     drop(runtime);
     worker.lines.flush();
 }
@@ -254,8 +260,7 @@ pub(crate) fn serve((mut client, live): (Client, Live), worker: Rc<Worker>) -> i
                     limits,
                     live,
                 };
-                let tunnel = Box::pin(tunnel::run(upgraded, worker.clone()));
-                spawn_local(by_clock(worker.clock.clone(), tunnel));
+                tunnel::open(upgraded, &worker);
             }
             Ended::Rests => {
                 let Some((resting, until)) = client.into_resting(live) else { return };

@@ -3,20 +3,20 @@
 use std::io;
 use std::os::fd::AsFd;
 
-use bytes::BytesMut;
+use bytes::BufMut;
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::buffers::Buffers;
+use crate::buffers::{Buffers, Inbox};
 
 /// A socket that the runtime watches.
 pub(super) trait Watched: AsFd {
     /// Acts if the runtime knows that the socket is ready, which it forgets if there is nothing to do.
     fn try_known<T>(&self, interest: Interest, act: impl FnOnce() -> io::Result<T>) -> io::Result<T>;
 
-    fn try_read_into(&self, buffer: &mut BytesMut) -> io::Result<usize>;
+    fn try_read_into(&self, buffer: &mut impl BufMut) -> io::Result<usize>;
 }
 
 impl Watched for TcpStream {
@@ -24,7 +24,7 @@ impl Watched for TcpStream {
         self.try_io(interest, act)
     }
 
-    fn try_read_into(&self, buffer: &mut BytesMut) -> io::Result<usize> {
+    fn try_read_into(&self, buffer: &mut impl BufMut) -> io::Result<usize> {
         self.try_read_buf(buffer)
     }
 }
@@ -34,7 +34,7 @@ impl Watched for UnixStream {
         self.try_io(interest, act)
     }
 
-    fn try_read_into(&self, buffer: &mut BytesMut) -> io::Result<usize> {
+    fn try_read_into(&self, buffer: &mut impl BufMut) -> io::Result<usize> {
         self.try_read_buf(buffer)
     }
 }
@@ -42,17 +42,17 @@ impl Watched for UnixStream {
 /// Reads, if the runtime knows of something to read.
 pub(super) fn receive_known(
     socket: &impl Watched,
-    buffer: &mut BytesMut,
+    buffer: &mut impl Inbox,
     buffers: &Buffers,
 ) -> Option<io::Result<usize>> {
     let mut received = None;
     let _known = socket.try_known(Interest::READABLE, || {
-        buffers.make_room(buffer);
+        buffer.make_room(buffers);
         let read = socket.try_read_into(buffer);
         // A read that does not fill its buffer has found the end of what there is, and the runtime is told so: to
         // find it out by another one takes a system call.
-        let is_dry = matches!(read, Ok(1..)) && buffer.len() < buffer.capacity();
-        buffers.give_back_if_empty(buffer);
+        let is_dry = matches!(read, Ok(1..)) && !buffer.is_full();
+        buffer.give_back_if_empty(buffers);
         received = Some(read);
         if is_dry { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
     });

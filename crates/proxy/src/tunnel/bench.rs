@@ -8,6 +8,7 @@ use tokio::net::UnixStream;
 use tokio::runtime::{Builder, Runtime};
 
 use super::direction::Direction;
+use super::end::End;
 use crate::buffers::Buffers;
 use crate::stream::Stream;
 
@@ -16,7 +17,7 @@ use crate::stream::Stream;
 pub struct Passing {
     runtime: Runtime,
     client: UnixStream,
-    ends: (Stream, Stream),
+    ends: (End, End),
     node: UnixStream,
     direction: Direction,
     buffers: Buffers,
@@ -34,7 +35,8 @@ impl Passing {
         let (client, source) = UnixStream::pair()?;
         let (sink, node) = UnixStream::pair()?;
         drop(entered);
-        let ends = (Stream::Unix(Box::new(source)), Stream::Unix(Box::new(sink)));
+        let end = |socket| End::Watched(Box::new(Stream::Unix(Box::new(socket))));
+        let ends = (end(source), end(sink));
         let (direction, buffers) = (Direction::new(u64::MAX), Buffers::new(BUFFER_BYTES));
         Ok(Self { runtime, client, ends, node, direction, buffers, read: Vec::with_capacity(BUFFER_BYTES) })
     }

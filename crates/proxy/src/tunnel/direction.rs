@@ -3,23 +3,21 @@
 
 use std::io;
 use std::num::NonZeroU32;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::BytesMut;
-use tokio::io::AsyncWrite;
 use wire::engineio::read_open_packet;
 use wire::frame::{self, Edge, FrameEdges};
 
 use crate::bell::Reason;
-use crate::buffers::{Buffers, consume};
-use crate::stream::Stream;
+use crate::buffers::Buffers;
+use crate::tunnel::end::End;
 
 /// One direction, from a source to a sink.
 #[derive(Debug)]
 pub(super) struct Direction {
     /// Read and not yet written; `None` whenever the sink keeps up. Boxed for that, and never empty.
-    pending: Option<Box<BytesMut>>,
+    #[expect(clippy::box_collection, reason = "two words less in each tunnel")]
+    pending: Option<Box<Vec<u8>>>,
     /// Of what was read.
     edges: FrameEdges,
     flow: Flow,
@@ -100,7 +98,7 @@ impl Direction {
     }
 
     /// Its source has said something already.
-    pub(super) fn after(mut self, mut early: BytesMut) -> Self {
+    pub(super) fn after(mut self, mut early: Vec<u8>) -> Self {
         self.admit(&mut early);
         self.pending = (!early.is_empty()).then(|| Box::new(early));
         self
@@ -197,7 +195,7 @@ impl Direction {
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        (source, sink): (&mut Stream, &mut Stream),
+        (source, sink): (&mut End, &mut End),
         buffers: &Buffers,
     ) -> Poll<Result<(), Broken>> {
         if let Some(mut pending) = self.pending.take() {
@@ -213,7 +211,7 @@ impl Direction {
         if self.source_is_watched && source.is_quiet() {
             return Poll::Pending;
         }
-        let mut read = buffers.take();
+        let mut read = buffers.take_for_frames();
         let polled = self.poll_through(cx, &mut read, (source, sink), buffers);
         self.keep(read, buffers);
         polled
@@ -223,8 +221,8 @@ impl Direction {
     fn poll_through(
         &mut self,
         cx: &mut Context<'_>,
-        read: &mut BytesMut,
-        (source, sink): (&mut Stream, &mut Stream),
+        read: &mut Vec<u8>,
+        (source, sink): (&mut End, &mut End),
         buffers: &Buffers,
     ) -> Poll<Result<(), Broken>> {
         loop {
@@ -246,44 +244,46 @@ impl Direction {
     fn poll_pass(
         &mut self,
         cx: &mut Context<'_>,
-        bytes: &mut BytesMut,
-        sink: &mut Stream,
+        bytes: &mut Vec<u8>,
+        sink: &mut End,
     ) -> Poll<io::Result<()>> {
         if self.sink_ended {
             bytes.clear();
         }
         while !bytes.is_empty() {
             let written = ready!(sink.poll_send(cx, bytes))?;
-            consume(bytes, written);
+            match written == bytes.len() {
+                true => bytes.clear(),
+                false => drop(bytes.drain(..written)),
+            }
             self.bytes += written as u64;
         }
         Poll::Ready(Ok(()))
     }
 
     /// Keeps what the sink has not taken.
-    fn keep(&mut self, bytes: BytesMut, buffers: &Buffers) {
+    fn keep(&mut self, bytes: Vec<u8>, buffers: &Buffers) {
         match bytes.is_empty() {
-            true => buffers.give(bytes),
+            true => buffers.give_for_frames(bytes),
             false => self.pending = Some(Box::new(bytes)),
         }
     }
 
     /// Sees to it that what was written goes out, and gives the sink the end if it is time.
-    fn poll_end_of_sink(&mut self, cx: &mut Context<'_>, sink: &mut Stream) -> Poll<io::Result<()>> {
+    fn poll_end_of_sink(&mut self, cx: &mut Context<'_>, sink: &mut End) -> Poll<io::Result<()>> {
         if self.sink_ended {
             return Poll::Ready(Ok(()));
         }
-        let mut sink = Pin::new(sink);
-        ready!(sink.as_mut().poll_flush(cx))?;
+        ready!(sink.poll_flush(cx))?;
         if self.is_finishing || (self.source_ended && !self.is_towards_client) {
-            ready!(sink.as_mut().poll_shutdown(cx))?;
+            ready!(sink.poll_shutdown(cx))?;
             self.sink_ended = true;
         }
         Poll::Ready(Ok(()))
     }
 
     /// Leaves of what was read what passes.
-    fn admit(&mut self, read: &mut BytesMut) {
+    fn admit(&mut self, read: &mut Vec<u8>) {
         if self.awaits_open && !read.is_empty() {
             self.awaits_open = false;
             self.silence_ms = silence_in(read).and_then(NonZeroU32::new);
@@ -325,7 +325,7 @@ impl Direction {
 impl Direction {
     /// Lets everything pass and notes what was said. Of a message that is too long nothing passes beyond its last
     /// whole frame.
-    fn follow(&mut self, read: &mut BytesMut) {
+    fn follow(&mut self, read: &mut Vec<u8>) {
         let (mut at, mut whole_until) = (0, None);
         while at < read.len() {
             let step = self.edges.step(&read[at..]);

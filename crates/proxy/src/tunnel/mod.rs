@@ -1,6 +1,5 @@
 //! A WebSocket that is established: bytes in both directions until one end has had enough, or until it is told to go.
-//! A task of its own, which knows nothing of HTTP and holds no buffer while nothing moves. Only this module writes to
-//! an upgraded socket.
+//! It knows nothing of HTTP and holds no buffer while nothing moves. Only this module writes to an upgraded socket.
 //!
 //! ```text
 //!             told                its slot                 both Closes passed
@@ -14,6 +13,8 @@
 
 pub(crate) mod bench;
 mod direction;
+mod end;
+mod reactor;
 
 use std::future::poll_fn;
 use std::net::IpAddr;
@@ -23,16 +24,23 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use config::limits::Limits;
+use rustix::event::epoll::EventFlags;
+use tokio::task::spawn_local;
 use tokio::time::Instant;
 
 use crate::bell::{Listening, Order, Reason};
 use crate::buffers::Buffers;
-use crate::clock::{Alarm, Clock};
+use crate::clock::{Alarm, Clock, by_clock};
 use crate::drain::Live;
 use crate::exchange::{OriginEnd, TunnelSession};
 use crate::record::{EndedBy, TunnelRecord};
 use crate::stream::Stream;
 use crate::tunnel::direction::{Broken, Direction};
+use crate::tunnel::end::End;
+use crate::tunnel::reactor::Side;
+#[cfg(test)]
+pub(crate) use crate::tunnel::reactor::Slot;
+pub(crate) use crate::tunnel::reactor::{Reactor, attend};
 use crate::worker::Worker;
 
 /// Both ends, after a 101. What each sent early belongs to the tunnel and is the first thing that moves.
@@ -45,10 +53,21 @@ pub(crate) struct Upgraded {
     pub(crate) live: Live,
 }
 
-/// Moves bytes until the tunnel ends, and records it. Not an async function, because those keep what they were called
+/// Opens a tunnel, which moves bytes until it ends, and is recorded then.
+pub(crate) fn open(upgraded: Upgraded, worker: &Rc<Worker>) {
+    let is_plain = upgraded.client.is_plain() && upgraded.origin.stream.is_plain();
+    let is_bare = is_plain && worker.reactor.is_attended();
+    let Some(tunnel) = Tunnel::new(upgraded, is_bare, &worker.clock) else { return };
+    if is_bare {
+        worker.reactor.take_in(tunnel, worker);
+    } else {
+        spawn_local(by_clock(worker.clock.clone(), Box::pin(run(tunnel, worker.clone()))));
+    }
+}
+
+/// Moves the bytes of one that the runtime looks after. Not an async function, because those keep what they were called
 /// with for life, and thousands of these live for hours.
-pub(crate) fn run(upgraded: Upgraded, worker: Rc<Worker>) -> impl Future<Output = ()> {
-    let mut tunnel = Tunnel::new(upgraded, &worker.clock);
+pub(crate) fn run(mut tunnel: Tunnel, worker: Rc<Worker>) -> impl Future<Output = ()> {
     poll_fn(move |cx| {
         let ended_by = ready!(tunnel.poll(cx, &worker.buffers));
         worker.lines.tunnel(&tunnel.record(ended_by));
@@ -57,9 +76,9 @@ pub(crate) fn run(upgraded: Upgraded, worker: Rc<Worker>) -> impl Future<Output 
 }
 
 #[derive(Debug)]
-struct Tunnel {
-    client: Stream,
-    origin: Stream,
+pub(crate) struct Tunnel {
+    client: End,
+    origin: End,
     to_origin: Direction,
     to_client: Direction,
     stage: Stage,
@@ -116,14 +135,16 @@ struct Closing {
 }
 
 impl Tunnel {
-    fn new(upgraded: Upgraded, clock: &Rc<Clock>) -> Self {
+    /// `None` if one of its sockets has broken.
+    fn new(upgraded: Upgraded, is_bare: bool, clock: &Rc<Clock>) -> Option<Self> {
         let Upgraded { client, client_early, origin, limits, live } = upgraded;
+        let (client, origin_end) = (End::new(client, is_bare)?, End::new(origin.stream, is_bare)?);
         // Where nobody pings, the kernel finds out about an end that is gone without a word.
-        for stream in [&client, &origin.stream] {
+        for end in [&client, &origin_end] {
             let keepalive =
                 socket2::TcpKeepalive::new().with_time(KEEPALIVE_TIME).with_interval(KEEPALIVE_INTERVAL);
             // If it cannot be set, the idle timeout finds out later.
-            let _ = socket2::SockRef::from(&stream.socket()).set_tcp_keepalive(&keepalive);
+            let _ = socket2::SockRef::from(&end.socket()).set_tcp_keepalive(&keepalive);
         }
         let awaits_open = match &origin.session {
             Some(TunnelSession::Own { is_engine_io, .. }) => *is_engine_io,
@@ -131,14 +152,14 @@ impl Tunnel {
         };
         let now = clock.now();
         let message_bytes_max = limits.message_bytes_max.unwrap_or(u64::MAX);
-        Self {
+        Some(Self {
             client,
-            origin: origin.stream,
-            to_origin: Direction::new(message_bytes_max).after(client_early),
+            origin: origin_end,
+            to_origin: Direction::new(message_bytes_max).after(client_early.into()),
             to_client: Direction::new(message_bytes_max)
                 .towards_client()
                 .awaiting_open(awaits_open)
-                .after(origin.early),
+                .after(origin.early.into()),
             stage: limits.tunnel_age_max.map_or(Stage::Open, |age| grow_old(now, age)),
             bell: Listening::to(origin.node),
             _session: origin.session,
@@ -152,7 +173,22 @@ impl Tunnel {
                 .filter(|&max| max > 0)
                 .map(|max| Box::new(Rate { max, second_begun: now, frames_before: 0 })),
             _live: live,
-        }
+        })
+    }
+
+    /// Takes note of what epoll has told of a bare end.
+    fn note(&mut self, side: Side, told: EventFlags) {
+        let end = match side {
+            Side::Client => &mut self.client,
+            Side::Origin => &mut self.origin,
+        };
+        end.note(told);
+    }
+
+    /// Both ends may be read from for another turn.
+    fn begin_turn(&mut self) {
+        self.client.begin_turn();
+        self.origin.begin_turn();
     }
 
     fn record(&self, ended_by: EndedBy) -> TunnelRecord {

@@ -1,0 +1,280 @@
+//! One end of a tunnel: a socket that the tunnels' own epoll watches, or one that the runtime does.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll::EventFlags;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, Shutdown};
+use tokio::io::AsyncWrite;
+
+use crate::buffers::{Buffers, Inbox};
+use crate::stream::Stream;
+
+/// Where frames come from and go to.
+#[derive(Debug)]
+pub(super) enum End {
+    Bare(Bare),
+    /// What TLS is spoken on, and all of a worker that could not have an epoll. Boxed, because the other is a quarter of it.
+    Watched(Box<Stream>),
+}
+
+impl End {
+    /// The end that `stream` was, out of the runtime if it is to be bare. `None` if it has broken.
+    pub(super) fn new(stream: Stream, is_bare: bool) -> Option<Self> {
+        Some(match is_bare {
+            true => Self::Bare(Bare::new(stream.into_socket()?)),
+            false => Self::Watched(Box::new(stream)),
+        })
+    }
+
+    /// Takes note of what epoll has told of it, if it is bare.
+    pub(super) fn note(&mut self, told: EventFlags) {
+        if let Self::Bare(bare) = self {
+            bare.note(told);
+        }
+    }
+
+    /// It may be read from for another turn.
+    pub(super) fn begin_turn(&mut self) {
+        if let Self::Bare(bare) = self {
+            bare.reads_left = READS_MAX;
+        }
+    }
+
+    /// Reads once into `frames`. 0 is the end. `is_watched` is the memory of the task that reads here: whether it will be
+    /// woken when there is more.
+    pub(super) fn poll_receive(
+        &mut self,
+        cx: &mut Context<'_>,
+        (frames, buffers): (&mut Vec<u8>, &Buffers),
+        is_watched: &mut bool,
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Bare(bare) => {
+                let received = bare.poll_receive(cx, frames, buffers);
+                *is_watched = received.is_pending();
+                received
+            }
+            Self::Watched(stream) => stream.poll_receive(cx, (frames, buffers), is_watched),
+        }
+    }
+
+    /// Writes what the socket takes of `bytes`.
+    pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Bare(bare) => bare.poll_send(bytes),
+            Self::Watched(stream) => stream.poll_send(cx, bytes),
+        }
+    }
+
+    /// Sees to it that what was written goes out.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Bare(_) => Poll::Ready(Ok(())),
+            Self::Watched(stream) => Pin::new(&mut **stream).poll_flush(cx),
+        }
+    }
+
+    /// Sends the end.
+    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Bare(bare) => Poll::Ready(bare.shutdown()),
+            Self::Watched(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
+        }
+    }
+
+    /// Whether nothing has come and the other end has not closed, as far as is known.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        match self {
+            Self::Bare(bare) => !bare.may_read,
+            Self::Watched(stream) => stream.is_quiet(),
+        }
+    }
+
+    /// The socket itself, for options.
+    pub(super) fn socket(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Bare(bare) => bare.socket(),
+            Self::Watched(stream) => stream.socket(),
+        }
+    }
+}
+
+/// A socket that the runtime knows nothing of. An epoll watches it, edge-triggered (epoll(7)), and what that tells is noted
+/// here.
+#[derive(Debug)]
+pub(super) struct Bare {
+    socket: OwnedFd,
+    /// There may be something to read; what comes from now on is told.
+    may_read: bool,
+    /// The other end has closed, or the connection is broken: there is something to read, and no edge tells of it.
+    has_ended: bool,
+    may_write: bool,
+    /// Of this turn.
+    reads_left: u8,
+}
+
+impl Bare {
+    /// One of which nothing is known but that it takes bytes.
+    pub(super) fn new(socket: OwnedFd) -> Self {
+        Self { socket, may_read: false, has_ended: false, may_write: true, reads_left: READS_MAX }
+    }
+
+    pub(super) fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Takes note of what epoll has told of it.
+    pub(super) fn note(&mut self, told: EventFlags) {
+        let end = EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR;
+        self.has_ended |= told.intersects(end);
+        self.may_read |= told.intersects(EventFlags::IN | end);
+        self.may_write |= told.intersects(EventFlags::OUT | end);
+    }
+
+    /// Reads once. At the end of its turn it asks for another one.
+    fn poll_receive(
+        &mut self,
+        cx: &mut Context<'_>,
+        frames: &mut Vec<u8>,
+        buffers: &Buffers,
+    ) -> Poll<io::Result<usize>> {
+        if !self.may_read {
+            return Poll::Pending;
+        }
+        let Some(reads_left) = self.reads_left.checked_sub(1) else {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        };
+        self.reads_left = reads_left;
+        frames.make_room(buffers);
+        match rustix::net::recv(&self.socket, spare_capacity(frames), RecvFlags::DONTWAIT) {
+            Err(Errno::AGAIN) => {
+                (self.may_read, self.has_ended) = (false, false);
+                Poll::Pending
+            }
+            Err(error) => Poll::Ready(Err(error.into())),
+            Ok((received, _)) => {
+                // What leaves room was all that there is; another edge tells of more. The end has had its edge.
+                self.may_read = received == 0 || frames.is_full() || self.has_ended;
+                Poll::Ready(Ok(received))
+            }
+        }
+    }
+
+    /// Writes what the socket takes.
+    fn poll_send(&mut self, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if !self.may_write {
+            return Poll::Pending;
+        }
+        let sent = rustix::net::send(&self.socket, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+        // What takes less is full; another edge tells of room.
+        self.may_write = sent.is_ok_and(|sent| sent == bytes.len());
+        match sent {
+            Err(Errno::AGAIN) => Poll::Pending,
+            sent => Poll::Ready(Ok(sent?)),
+        }
+    }
+
+    /// Sends the end.
+    fn shutdown(&self) -> io::Result<()> {
+        match rustix::net::shutdown(&self.socket, Shutdown::Write) {
+            // It is over already.
+            Err(Errno::NOTCONN) => Ok(()),
+            shut => Ok(shut?),
+        }
+    }
+}
+
+/// A turn: so much is moved of one tunnel before others have theirs.
+const READS_MAX: u8 = 16;
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    use std::task::{Wake, Waker};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// A bare end of which epoll has told what `told` says, and the far end of its socket.
+    fn pair(told: EventFlags) -> (End, UnixStream) {
+        let (near, far) = UnixStream::pair().unwrap();
+        let mut end = End::Bare(Bare::new(near.into()));
+        end.note(told);
+        (end, far)
+    }
+
+    /// Reads until it has to wait: how much, and in how many reads. Whether the source has ended.
+    fn read_on(end: &mut End, waker: &Waker, buffers: &Buffers) -> (usize, usize, bool) {
+        let (mut bytes, mut reads) = (0, 0);
+        loop {
+            let mut frames = buffers.take_for_frames();
+            let read = end.poll_receive(&mut Context::from_waker(waker), (&mut frames, buffers), &mut false);
+            match read {
+                Poll::Ready(Ok(0)) => return (bytes, reads, true),
+                Poll::Ready(read) => (bytes, reads) = (bytes + read.unwrap(), reads + 1),
+                Poll::Pending => return (bytes, reads, false),
+            }
+        }
+    }
+
+    #[test]
+    fn who_has_much_to_say_asks_for_another_turn() {
+        let (buffers, woken) = (Buffers::new(1024), Arc::new(Woken::default()));
+        let waker = Waker::from(woken.clone());
+        let (mut end, mut far) = pair(EventFlags::IN);
+        let turn = usize::from(READS_MAX) * 1024;
+        far.write_all(&vec![b'x'; turn + 100]).unwrap();
+        assert_eq!(read_on(&mut end, &waker, &buffers), (turn, READS_MAX.into(), false));
+        assert_eq!(woken.0.load(Relaxed), 1);
+        end.begin_turn();
+        assert_eq!(read_on(&mut end, &waker, &buffers), (100, 1, false));
+        assert_eq!(woken.0.load(Relaxed), 1);
+        assert!(end.is_quiet());
+    }
+
+    #[test]
+    fn what_was_said_before_the_end_comes_before_it() {
+        let (mut end, mut far) = pair(EventFlags::IN | EventFlags::RDHUP);
+        far.write_all(b"bye").unwrap();
+        drop(far);
+        assert_eq!(read_on(&mut end, Waker::noop(), &Buffers::new(1024)), (3, 1, true));
+    }
+
+    #[test]
+    fn an_edge_in_vain_is_forgotten() {
+        let (mut end, _far) = pair(EventFlags::IN | EventFlags::RDHUP);
+        assert_eq!(read_on(&mut end, Waker::noop(), &Buffers::new(1024)), (0, 0, false));
+        assert!(end.is_quiet());
+    }
+
+    #[test]
+    fn what_is_full_waits_for_an_edge() {
+        let (mut end, mut far) = pair(EventFlags::empty());
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut sent = 0;
+        while let Poll::Ready(taken) = end.poll_send(&mut cx, &[b'x'; 4096]) {
+            sent += taken.unwrap();
+        }
+        far.read_exact(&mut vec![0; sent]).unwrap();
+        assert!(end.poll_send(&mut cx, b"x").is_pending(), "nobody has told it");
+        end.note(EventFlags::OUT);
+        assert!(matches!(end.poll_send(&mut cx, b"x"), Poll::Ready(Ok(1))));
+    }
+}

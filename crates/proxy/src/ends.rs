@@ -113,6 +113,7 @@ impl<'c> BodySource<'c> {
     /// Ready when the client has left. What it sends meanwhile, the next request or a tunnel's first bytes, is kept, up
     /// to one buffer; a client that sends more than that is not watched any longer.
     pub(crate) fn poll_client_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        ready!(self.io.poll_worth_watching(cx, self.alarm));
         while self.inbound.len() < self.buffers.bytes() {
             match ready!(self.io.poll_read(cx, self.inbound, self.buffers)) {
                 Ok(0) | Err(_) => return Poll::Ready(()),

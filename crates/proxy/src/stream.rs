@@ -1,6 +1,7 @@
 //! One socket, plain or TLS, and the few ways in which the rest reads and writes it. Deadlines are put around these
 //! futures by their callers; every one of them is cancel-safe unless it says otherwise.
 
+mod fresh;
 mod known;
 
 use std::cell::{Cell, RefCell};
@@ -20,12 +21,16 @@ use tokio_rustls::server::TlsStream;
 
 use crate::buffers::{Buffers, Inbox};
 use crate::clock::Alarm;
+use crate::stream::fresh::Fresh;
+pub(crate) use crate::stream::fresh::Quickness;
 use crate::stream::known::{is_known_quiet, receive_known, send_known};
 
 /// A client's or an origin's socket.
 #[derive(Debug)]
 pub(crate) enum Stream {
     Plain(TcpStream),
+    /// Plain, and not known to the runtime yet. It is made known, and becomes `Plain`, when something is waited for.
+    Fresh(Fresh),
     Tls(Box<TlsStream<TcpStream>>),
     /// A process of an app that listens on a Unix socket. Boxed, because two sockets of one size would need a word
     /// more to be told apart, in every connection.
@@ -33,12 +38,13 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
-    /// The socket itself, for options and questions.
-    pub(crate) fn socket(&self) -> BorrowedFd<'_> {
+    /// The socket itself, for options and questions; `None` if it has broken.
+    pub(crate) fn socket(&self) -> Option<BorrowedFd<'_>> {
         match self {
-            Self::Plain(tcp) => tcp.as_fd(),
-            Self::Tls(tls) => tls.get_ref().0.as_fd(),
-            Self::Unix(unix) => unix.as_fd(),
+            Self::Plain(tcp) => Some(tcp.as_fd()),
+            Self::Fresh(fresh) => fresh.socket(),
+            Self::Tls(tls) => Some(tls.get_ref().0.as_fd()),
+            Self::Unix(unix) => Some(unix.as_fd()),
         }
     }
 
@@ -46,6 +52,7 @@ impl Stream {
     pub(crate) fn into_socket(self) -> Option<OwnedFd> {
         match self {
             Self::Plain(tcp) => Some(tcp.into_std().ok()?.into()),
+            Self::Fresh(fresh) => Some(fresh.into_tcp()?.into()),
             Self::Unix(unix) => Some(unix.into_std().ok()?.into()),
             Self::Tls(_) => None,
         }
@@ -54,23 +61,32 @@ impl Stream {
     /// Whether what goes through it is no cipher text.
     pub(crate) fn is_plain(&self) -> bool {
         match self {
-            Self::Plain(_) | Self::Unix(_) => true,
+            Self::Plain(_) | Self::Fresh(_) | Self::Unix(_) => true,
             Self::Tls(_) => false,
         }
     }
 
-    /// Itself, if what goes through it is no cipher text.
-    fn as_tcp(&self) -> Option<&TcpStream> {
-        match self {
-            Self::Plain(tcp) => Some(tcp),
-            Self::Tls(_) | Self::Unix(_) => None,
+    /// The runtime's socket, if what goes through it is no cipher text.
+    fn as_tcp(&mut self) -> io::Result<Option<&TcpStream>> {
+        match self.make_known()? {
+            Self::Plain(tcp) => Ok(Some(tcp)),
+            Self::Fresh(_) | Self::Tls(_) | Self::Unix(_) => Ok(None),
         }
+    }
+
+    /// Makes the runtime know of it, if it does not.
+    fn make_known(&mut self) -> io::Result<&mut Self> {
+        if let Self::Fresh(fresh) = self {
+            *self = Self::Plain(TcpStream::from_std(fresh.take_tcp()?)?);
+        }
+        Ok(self)
     }
 
     /// Ready when a read may give something. Holds no buffer, so that a connection that waits costs none.
     pub(crate) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
+        match self.make_known()? {
             Self::Plain(tcp) => tcp.poll_read_ready(cx),
+            Self::Fresh(_) => Poll::Pending,
             Self::Unix(unix) => unix.poll_read_ready(cx),
             Self::Tls(tls) => {
                 let (tcp, session) = tls.get_mut();
@@ -103,6 +119,8 @@ impl Stream {
         loop {
             let received = match self {
                 Self::Plain(tcp) => receive_known(tcp, buffer, buffers),
+                // Nothing is left that was there when it came.
+                Self::Fresh(_) => None,
                 Self::Unix(unix) => receive_known(&**unix, buffer, buffers),
                 Self::Tls(tls) => return poll_decrypted(tls, cx, buffer, buffers),
             };
@@ -129,6 +147,7 @@ impl Stream {
         loop {
             let sent = match self {
                 Self::Plain(tcp) => send_known(tcp, bytes),
+                Self::Fresh(fresh) => fresh.send(bytes),
                 Self::Unix(unix) => send_known(&**unix, bytes),
                 Self::Tls(tls) => return Pin::new(tls).poll_write(cx, bytes),
             };
@@ -137,10 +156,10 @@ impl Stream {
                 Some(sent) => return Poll::Ready(sent),
                 None => {}
             }
-            match self {
+            match self.make_known()? {
                 Self::Plain(tcp) => ready!(tcp.poll_write_ready(cx))?,
                 Self::Unix(unix) => ready!(unix.poll_write_ready(cx))?,
-                Self::Tls(_) => {}
+                Self::Fresh(_) | Self::Tls(_) => {}
             }
         }
     }
@@ -149,6 +168,7 @@ impl Stream {
     pub(crate) fn is_quiet(&mut self) -> bool {
         match self {
             Self::Plain(tcp) => is_known_quiet(tcp),
+            Self::Fresh(_) => true,
             Self::Unix(unix) => is_known_quiet(&**unix),
             Self::Tls(tls) => {
                 let (tcp, session) = tls.get_mut();
@@ -178,8 +198,9 @@ fn has_nothing_decrypted(session: &mut ServerConnection) -> bool {
 
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
+        match self.get_mut().make_known()? {
             Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Self::Fresh(_) => Poll::Pending,
             Self::Unix(unix) => Pin::new(&mut **unix).poll_read(cx, buf),
             Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
         }
@@ -188,8 +209,9 @@ impl AsyncRead for Stream {
 
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
+        match self.get_mut().make_known()? {
             Self::Plain(tcp) => Pin::new(tcp).poll_write(cx, buf),
+            Self::Fresh(_) => Poll::Pending,
             Self::Unix(unix) => Pin::new(&mut **unix).poll_write(cx, buf),
             Self::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
         }
@@ -200,8 +222,9 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
+        match self.get_mut().make_known()? {
             Self::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
+            Self::Fresh(_) => Poll::Pending,
             Self::Unix(unix) => Pin::new(&mut **unix).poll_write_vectored(cx, bufs),
             Self::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
         }
@@ -209,14 +232,15 @@ impl AsyncWrite for Stream {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Plain(_) | Self::Unix(_) => Poll::Ready(Ok(())),
+            Self::Plain(_) | Self::Fresh(_) | Self::Unix(_) => Poll::Ready(Ok(())),
             Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
+        match self.get_mut().make_known()? {
             Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Self::Fresh(_) => Poll::Pending,
             Self::Unix(unix) => Pin::new(&mut **unix).poll_shutdown(cx),
             Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
         }
@@ -343,23 +367,32 @@ impl Io {
         (Pin::new(&mut *stream).poll_flush(cx), moved)
     }
 
+    /// Ready when it is time to watch whether the client is still there: a while after its first request, and ever since.
+    pub(crate) fn poll_worth_watching(&self, cx: &mut Context<'_>, alarm: &Alarm) -> Poll<()> {
+        match &mut *self.stream.borrow_mut() {
+            Stream::Fresh(fresh) => fresh.poll_worth_watching(cx, alarm),
+            Stream::Plain(_) | Stream::Tls(_) | Stream::Unix(_) => Poll::Ready(()),
+        }
+    }
+
     /// The bare socket of a plain TCP connection, out of the runtime. `None` if it cannot be had.
     pub(crate) fn into_tcp(self) -> Option<std::net::TcpStream> {
         match self.into_stream() {
             Stream::Plain(tcp) => tcp.into_std().ok(),
+            Stream::Fresh(fresh) => fresh.into_tcp(),
             Stream::Tls(_) | Stream::Unix(_) => None,
         }
     }
 
     /// Whether the kernel can take bytes from here, or put them here, by itself.
     pub(crate) fn is_plain_tcp(&self) -> bool {
-        self.stream.borrow().as_tcp().is_some()
+        matches!(*self.stream.borrow(), Stream::Plain(_) | Stream::Fresh(_))
     }
 
     /// Lets `take` take bytes from the socket, if it has some. Of a plain TCP connection only.
     pub(crate) fn try_take(&self, take: impl Fn(BorrowedFd<'_>) -> io::Result<usize>) -> io::Result<usize> {
-        let stream = self.stream.borrow();
-        let tcp = stream.as_tcp().ok_or(io::ErrorKind::Unsupported)?;
+        let mut stream = self.stream.borrow_mut();
+        let tcp = stream.as_tcp()?.ok_or(io::ErrorKind::Unsupported)?;
         // If it finds nothing, the runtime forgets what it woke the task for.
         self.is_watched.set(false);
         tcp.try_io(Interest::READABLE, || take(tcp.as_fd()))
@@ -371,8 +404,8 @@ impl Io {
         cx: &mut Context<'_>,
         put: impl Fn(BorrowedFd<'_>) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
-        let stream = self.stream.borrow();
-        let tcp = stream.as_tcp().ok_or(io::ErrorKind::Unsupported)?;
+        let mut stream = self.stream.borrow_mut();
+        let tcp = stream.as_tcp()?.ok_or(io::ErrorKind::Unsupported)?;
         loop {
             ready!(tcp.poll_write_ready(cx))?;
             match tcp.try_io(Interest::WRITABLE, || put(tcp.as_fd())) {
@@ -401,15 +434,16 @@ impl Io {
     pub(crate) fn is_quiet_for_sure(&self) -> bool {
         let stream = self.stream.borrow();
         let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
-        let peeked = rustix::net::recv(stream.socket(), &mut [0_u8; 1], flags);
-        matches!(peeked, Err(rustix::io::Errno::AGAIN))
+        let peek = |socket| rustix::net::recv(socket, &mut [0_u8; 1], flags);
+        matches!(stream.socket().map(peek), Some(Err(rustix::io::Errno::AGAIN)))
     }
 
     /// Makes the coming close a reset: the only way to tell a client that a body without a frame is cut.
     pub(crate) fn reset_on_close(&self) {
         let stream = self.stream.borrow();
+        let Some(socket) = stream.socket() else { return };
         // If it fails the client sees an ordinary close, and no harm beyond that is done.
-        let _ = socket2::SockRef::from(&stream.socket()).set_linger(Some(Duration::ZERO));
+        let _ = socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO));
     }
 }
 

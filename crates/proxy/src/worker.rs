@@ -31,7 +31,7 @@ use crate::pour::Pipes;
 use crate::record::Counters;
 use crate::reply::Redirect;
 use crate::shared::{ListenId, Shared, Snapshot};
-use crate::stream::Stream;
+use crate::stream::{Quickness, Stream};
 use crate::tls::ServerTls;
 use crate::tunnel::{self, Reactor, Upgraded};
 use crate::upstream::pool::Pool;
@@ -63,6 +63,7 @@ pub(crate) struct Worker {
     pub(crate) slot: usize,
     newest: RefCell<Newest>,
     leaving: Notify,
+    quickness: Quickness,
 }
 
 /// What comes in through a worker's door.
@@ -105,6 +106,7 @@ impl Worker {
             shared,
             newest: RefCell::new(Newest { cache, current }),
             leaving: Notify::new(),
+            quickness: Quickness::default(),
         }
     }
 
@@ -175,7 +177,7 @@ pub(crate) fn take_in(incoming: Incoming, worker: &Rc<Worker>) {
     let Incoming { tcp, peer, listen, port, live } = incoming;
     let snapshot = worker.snapshot();
     // Its listen may have been removed by a reload while this waited for its worker.
-    let (Some(listen), Ok(tcp)) = (snapshot.listen(listen), TcpStream::from_std(tcp)) else { return };
+    let Some(listen) = snapshot.listen(listen) else { return };
     let redirects = match listen.scheme {
         Scheme::RedirectToHttps { port } => Some(Redirect { port }),
         Scheme::Plain | Scheme::Tls(_) => None,
@@ -185,8 +187,12 @@ pub(crate) fn take_in(incoming: Incoming, worker: &Rc<Worker>) {
         Client::new(stream, ClientEnd::new(peer.ip(), scheme, port, is_trusted), redirects, worker)
     };
     let Some(tls) = &listen.tls else {
-        return begin((client_on(Stream::Plain(tcp), PLAIN_SCHEME, worker), live), worker);
+        let Some((stream, said)) = worker.quickness.hear(tcp, &worker.buffers) else { return };
+        let mut client = client_on(stream, PLAIN_SCHEME, worker);
+        client.inbound = said;
+        return begin((client, live), worker);
     };
+    let Ok(tcp) = TcpStream::from_std(tcp) else { return };
     let handshake = handshake(tcp, tls.clone(), peer.ip(), snapshot.plan.timeouts.head);
     // A task of its own, because a TLS handshake is big and short.
     let (worker, clock) = (worker.clone(), worker.clock.clone());

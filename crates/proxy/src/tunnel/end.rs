@@ -96,9 +96,9 @@ impl End {
     }
 
     /// The socket itself, for options.
-    pub(super) fn socket(&self) -> BorrowedFd<'_> {
+    pub(super) fn socket(&self) -> Option<BorrowedFd<'_>> {
         match self {
-            Self::Bare(bare) => bare.socket(),
+            Self::Bare(bare) => Some(bare.socket.as_fd()),
             Self::Watched(stream) => stream.socket(),
         }
     }
@@ -122,10 +122,6 @@ impl Bare {
     /// One of which nothing is known but that it takes bytes.
     pub(super) fn new(socket: OwnedFd) -> Self {
         Self { socket, may_read: false, has_ended: false, may_write: true, reads_left: READS_MAX }
-    }
-
-    pub(super) fn socket(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
     }
 
     /// Takes note of what epoll has told of it.

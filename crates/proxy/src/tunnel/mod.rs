@@ -140,11 +140,11 @@ impl Tunnel {
         let Upgraded { client, client_early, origin, limits, live } = upgraded;
         let (client, origin_end) = (End::new(client, is_bare)?, End::new(origin.stream, is_bare)?);
         // Where nobody pings, the kernel finds out about an end that is gone without a word.
-        for end in [&client, &origin_end] {
+        for socket in [&client, &origin_end].into_iter().filter_map(End::socket) {
             let keepalive =
                 socket2::TcpKeepalive::new().with_time(KEEPALIVE_TIME).with_interval(KEEPALIVE_INTERVAL);
             // If it cannot be set, the idle timeout finds out later.
-            let _ = socket2::SockRef::from(&end.socket()).set_tcp_keepalive(&keepalive);
+            let _ = socket2::SockRef::from(&socket).set_tcp_keepalive(&keepalive);
         }
         let awaits_open = match &origin.session {
             Some(TunnelSession::Own { is_engine_io, .. }) => *is_engine_io,

@@ -14,6 +14,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, Event, EventData, EventFlags};
+use rustix::io::Errno;
 use slab::Slab;
 use tokio::sync::Notify;
 use tokio::task::yield_now;
@@ -102,7 +103,10 @@ impl Reactor {
     /// Looks after a tunnel, both ends of which are bare, until it ends.
     pub(super) fn take_in(&self, tunnel: Tunnel, worker: &Worker) {
         let key = self.slots.borrow().vacant_key();
-        let watch = |side, end: &End| epoll::add(&self.epoll, end.socket(), event_data(key, side), WATCHED);
+        let watch = |side, end: &End| {
+            let socket = end.socket().ok_or(Errno::BADF)?;
+            epoll::add(&self.epoll, socket, event_data(key, side), WATCHED)
+        };
         let watched = watch(Side::Client, &tunnel.client).and_then(|()| watch(Side::Origin, &tunnel.origin));
         if let Err(error) = watched {
             return tracing::error!(%error, "a tunnel is closed, for the system watches no more sockets");

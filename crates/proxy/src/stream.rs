@@ -168,7 +168,7 @@ impl Stream {
     pub(crate) fn is_quiet(&mut self) -> bool {
         match self {
             Self::Plain(tcp) => is_known_quiet(tcp),
-            Self::Fresh(_) => true,
+            Self::Fresh(fresh) => fresh.is_quiet(),
             Self::Unix(unix) => is_known_quiet(&**unix),
             Self::Tls(tls) => {
                 let (tcp, session) = tls.get_mut();
@@ -433,9 +433,7 @@ impl Io {
     /// The same, asked of the kernel.
     pub(crate) fn is_quiet_for_sure(&self) -> bool {
         let stream = self.stream.borrow();
-        let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
-        let peek = |socket| rustix::net::recv(socket, &mut [0_u8; 1], flags);
-        matches!(stream.socket().map(peek), Some(Err(rustix::io::Errno::AGAIN)))
+        stream.socket().is_some_and(has_nothing_to_read)
     }
 
     /// Makes the coming close a reset: the only way to tell a client that a body without a frame is cut.
@@ -445,6 +443,12 @@ impl Io {
         // If it fails the client sees an ordinary close, and no harm beyond that is done.
         let _ = socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO));
     }
+}
+
+/// Whether the kernel has neither bytes nor the end.
+fn has_nothing_to_read(socket: BorrowedFd<'_>) -> bool {
+    let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
+    rustix::net::recv(socket, &mut [0_u8; 1], flags) == Err(rustix::io::Errno::AGAIN)
 }
 
 /// So much is copied in less time than a second piece takes.

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::buffers::{Buffers, Inbox};
 use crate::clock::Alarm;
-use crate::stream::Stream;
+use crate::stream::{Stream, has_nothing_to_read};
 
 /// An accepted socket from which everything was read that had come.
 #[derive(Debug)]
@@ -44,6 +44,12 @@ impl Fresh {
     /// The socket, for the runtime to have.
     pub(super) fn take_tcp(&mut self) -> io::Result<TcpStream> {
         self.tcp.take().ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    /// Whether nothing has come since. The runtime does not know, so that the kernel is asked: to close with bytes unread
+    /// would be a reset.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.socket().is_some_and(has_nothing_to_read)
     }
 
     /// Writes, if the socket takes something at once.
@@ -115,6 +121,8 @@ mod tests {
     use std::io::Write;
     use std::net::TcpListener;
 
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
     use super::*;
 
     /// Connections to itself.
@@ -126,9 +134,19 @@ mod tests {
             let mut client = TcpStream::connect(self.0.local_addr().unwrap()).unwrap();
             client.write_all(said).unwrap();
             let (tcp, _) = self.0.accept().unwrap();
+            if !said.is_empty() {
+                until_readable(&tcp);
+            }
             tcp.set_nonblocking(true).unwrap();
             (quickness.hear(tcp, &Buffers::new(64)), client)
         }
+    }
+
+    /// What was sent may take the kernel a moment, also to itself.
+    fn until_readable(socket: impl AsFd) {
+        let mut polled = [PollFd::new(&socket, PollFlags::IN)];
+        let patience = Timespec { tv_sec: 30, tv_nsec: 0 };
+        assert_eq!(poll(&mut polled, Some(&patience)), Ok(1), "nothing comes");
     }
 
     fn both() -> Both {
@@ -150,11 +168,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_has_said_more_is_not_quiet() {
+        let (heard, mut client) = both().hear(&Quickness::default(), b"GET /");
+        let (mut stream, _) = heard.unwrap();
+        assert!(stream.is_quiet());
+        client.write_all(b"\r\n").unwrap();
+        until_readable(stream.socket().unwrap());
+        assert!(!stream.is_quiet());
+    }
+
+    #[tokio::test]
     async fn who_left_without_a_word_is_let_go() {
         let (both, quickness) = (both(), Quickness::default());
         let client = TcpStream::connect(both.0.local_addr().unwrap()).unwrap();
         let (tcp, _) = both.0.accept().unwrap();
         drop(client);
+        until_readable(&tcp);
         assert!(quickness.hear(tcp, &Buffers::new(64)).is_none());
     }
 

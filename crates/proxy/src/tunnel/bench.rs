@@ -35,7 +35,7 @@ impl Passing {
         let (client, source) = UnixStream::pair()?;
         let (sink, node) = UnixStream::pair()?;
         drop(entered);
-        let end = |socket| End::Watched(Box::new(Stream::Unix(Box::new(socket))));
+        let end = |socket| End::InRuntime(Box::new(Stream::Unix(Box::new(socket))));
         let ends = (end(source), end(sink));
         let (direction, buffers) = (Direction::new(u64::MAX), Buffers::new(BUFFER_BYTES));
         Ok(Self { runtime, client, ends, node, direction, buffers, read: Vec::with_capacity(BUFFER_BYTES) })

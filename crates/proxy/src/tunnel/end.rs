@@ -19,7 +19,7 @@ use crate::stream::Stream;
 pub(super) enum End {
     Bare(Bare),
     /// What TLS is spoken on, and all of a worker that could not have an epoll. Boxed, because the other is a quarter of it.
-    Watched(Box<Stream>),
+    InRuntime(Box<Stream>),
 }
 
 impl End {
@@ -27,7 +27,7 @@ impl End {
     pub(super) fn new(stream: Stream, is_bare: bool) -> Option<Self> {
         Some(match is_bare {
             true => Self::Bare(Bare::new(stream.into_socket()?)),
-            false => Self::Watched(Box::new(stream)),
+            false => Self::InRuntime(Box::new(stream)),
         })
     }
 
@@ -59,7 +59,7 @@ impl End {
                 *is_watched = received.is_pending();
                 received
             }
-            Self::Watched(stream) => stream.poll_receive(cx, (frames, buffers), is_watched),
+            Self::InRuntime(stream) => stream.poll_receive(cx, (frames, buffers), is_watched),
         }
     }
 
@@ -67,7 +67,7 @@ impl End {
     pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self {
             Self::Bare(bare) => bare.poll_send(bytes),
-            Self::Watched(stream) => stream.poll_send(cx, bytes),
+            Self::InRuntime(stream) => stream.poll_send(cx, bytes),
         }
     }
 
@@ -75,7 +75,7 @@ impl End {
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Bare(_) => Poll::Ready(Ok(())),
-            Self::Watched(stream) => Pin::new(&mut **stream).poll_flush(cx),
+            Self::InRuntime(stream) => Pin::new(&mut **stream).poll_flush(cx),
         }
     }
 
@@ -83,7 +83,7 @@ impl End {
     pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Bare(bare) => Poll::Ready(bare.shutdown()),
-            Self::Watched(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
+            Self::InRuntime(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
         }
     }
 
@@ -91,7 +91,7 @@ impl End {
     pub(super) fn is_quiet(&mut self) -> bool {
         match self {
             Self::Bare(bare) => !bare.may_read,
-            Self::Watched(stream) => stream.is_quiet(),
+            Self::InRuntime(stream) => stream.is_quiet(),
         }
     }
 
@@ -99,7 +99,7 @@ impl End {
     pub(super) fn socket(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Self::Bare(bare) => Some(bare.socket.as_fd()),
-            Self::Watched(stream) => stream.socket(),
+            Self::InRuntime(stream) => stream.socket(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! One socket, plain or TLS, and the few ways in which the rest reads and writes it. Deadlines are put around these
 //! futures by their callers; every one of them is cancel-safe unless it says otherwise.
 
+mod as_tokio;
 mod fresh;
 mod known;
 
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use rustls::ServerConnection;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest, ReadBuf};
+use tokio::io::{AsyncReadExt, AsyncWrite, Interest};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::coop::{has_budget_remaining, poll_proceed};
 use tokio_rustls::server::TlsStream;
@@ -194,57 +195,6 @@ fn poll_decrypted(
 fn has_nothing_decrypted(session: &mut ServerConnection) -> bool {
     use std::io::BufRead;
     session.reader().fill_buf().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut().make_known()? {
-            Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
-            Self::Fresh(_) => Poll::Pending,
-            Self::Unix(unix) => Pin::new(&mut **unix).poll_read(cx, buf),
-            Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
-        }
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut().make_known()? {
-            Self::Plain(tcp) => Pin::new(tcp).poll_write(cx, buf),
-            Self::Fresh(_) => Poll::Pending,
-            Self::Unix(unix) => Pin::new(&mut **unix).poll_write(cx, buf),
-            Self::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
-        }
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut().make_known()? {
-            Self::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
-            Self::Fresh(_) => Poll::Pending,
-            Self::Unix(unix) => Pin::new(&mut **unix).poll_write_vectored(cx, bufs),
-            Self::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(_) | Self::Fresh(_) | Self::Unix(_) => Poll::Ready(Ok(())),
-            Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut().make_known()? {
-            Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
-            Self::Fresh(_) => Poll::Pending,
-            Self::Unix(unix) => Pin::new(&mut **unix).poll_shutdown(cx),
-            Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
-        }
-    }
 }
 
 /// Puts a short body behind its head, for copying it costs less than a second piece to send. Returns what is to be sent

@@ -16,7 +16,7 @@ use crate::exchange::{self, Purpose, Session, TunnelSession};
 use crate::fault::{ClientFault, Fault, OriginFault, OurFault, Retry};
 use crate::gate::Overrun;
 use crate::record::{self, Record};
-use crate::registry::{Address, Begun, SessionUse, Use};
+use crate::registry::{Begun, SessionUse, Use};
 use crate::reply;
 use crate::sticky::{InPlace, Opening, Place, Wish};
 use crate::upstream::connect::connect;
@@ -240,11 +240,8 @@ async fn at_its_node(
     if let (Use::Poll | Use::Post, Some(engine_io)) = (how, request.head.engine_io()) {
         body.watch_for_close_packet(CloseScan::new(engine_io.revision, engine_io.jsonp));
         if wants_address {
-            registry.learn_address(&place.sid, || Address {
-                path: request.head.path_bytes().into(),
-                host: request.head.host_bytes().unwrap_or(place.node.roster.written.as_bytes()).into(),
-                revision: engine_io.revision,
-            });
+            let host = request.head.host_bytes().unwrap_or(place.node.roster.written.as_bytes());
+            registry.learn_address(&place.sid, request.head.path_bytes(), host, engine_io.revision);
         }
     }
     let session = |registered| Session { registered, is_tagged: place.is_tagged, silence };

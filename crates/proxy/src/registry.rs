@@ -18,7 +18,7 @@ use crate::upstream::node::{InSession, Node};
 #[derive(Debug)]
 pub(crate) struct Registry {
     /// A table by hash instead of a map: one hash finds the shard and the session in it.
-    shards: [Mutex<HashTable<Session>>; SHARDS],
+    shards: [Mutex<Shard>; SHARDS],
     hasher: RandomState,
     /// What sessions count their time from.
     born: Instant,
@@ -26,6 +26,13 @@ pub(crate) struct Registry {
     next_swept: AtomicUsize,
     count: AtomicUsize,
     max: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    sessions: HashTable<Session>,
+    /// What a session was last told of its address. Nearly all of them have the same.
+    address: Option<Arc<Address>>,
 }
 
 /// One session. There may be a million, and sweeping looks at each, so that it is kept small.
@@ -64,6 +71,12 @@ pub(crate) struct Address {
     pub(crate) path: Box<[u8]>,
     pub(crate) host: Box<[u8]>,
     pub(crate) revision: Revision,
+}
+
+impl Address {
+    fn is(&self, path: &[u8], host: &[u8], revision: Revision) -> bool {
+        (&*self.path, &*self.host, self.revision) == (path, host, revision)
+    }
 }
 
 /// How a session is being used.
@@ -118,7 +131,7 @@ impl Registry {
         }
         let session = Session::new(sid, in_session, Some(silence), self.micros(now));
         let hash = self.hash(sid);
-        match self.shard(hash).entry(hash, |known| *known.sid == *sid, |known| self.hash(&known.sid)) {
+        match self.shard(hash).sessions.entry(hash, is(sid), |known| self.hash(&known.sid)) {
             Entry::Occupied(mut entry) => *entry.get_mut() = session,
             Entry::Vacant(entry) => {
                 entry.insert(session);
@@ -138,7 +151,7 @@ impl Registry {
         let now_us = self.micros(now);
         let hash = self.hash(sid);
         let mut shard = self.shard(hash);
-        let session = match shard.entry(hash, |known| *known.sid == *sid, |known| self.hash(&known.sid)) {
+        let session = match shard.sessions.entry(hash, is(sid), |known| self.hash(&known.sid)) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
                 let silence = node.silence_ms().map(Duration::from_millis);
@@ -160,8 +173,17 @@ impl Registry {
     }
 
     /// How the session's requests are addressed; told once.
-    pub(crate) fn learn_address(&self, sid: &[u8], address: impl FnOnce() -> Address) {
-        self.with(sid, |session| _ = session.address.get_or_insert_with(|| Arc::new(address())));
+    pub(crate) fn learn_address(&self, sid: &[u8], path: &[u8], host: &[u8], revision: Revision) {
+        let hash = self.hash(sid);
+        let Shard { sessions, address: latest } = &mut *self.shard(hash);
+        let Some(session) = sessions.find_mut(hash, is(sid)) else { return };
+        if session.address.is_none() {
+            let known = latest.take().filter(|known| known.is(path, host, revision));
+            let told =
+                known.unwrap_or_else(|| Arc::new(Address { path: path.into(), host: host.into(), revision }));
+            *latest = Some(told.clone());
+            session.address = Some(told);
+        }
     }
 
     /// A request or a tunnel has ended. A session ends with its tunnel, unless it goes on polling beside it: then
@@ -169,7 +191,7 @@ impl Registry {
     pub(crate) fn end(&self, sid: &[u8], how: Use, now: Instant) {
         let hash = self.hash(sid);
         let mut shard = self.shard(hash);
-        let Ok(mut entry) = shard.find_entry(hash, |known| *known.sid == *sid) else { return };
+        let Ok(mut entry) = shard.sessions.find_entry(hash, is(sid)) else { return };
         let session = entry.get_mut();
         session.last_seen_us = self.micros(now);
         let uses = session.uses(how);
@@ -184,7 +206,7 @@ impl Registry {
     pub(crate) fn schedule_polling(&self, node: &Arc<Node>) -> Vec<Box<[u8]>> {
         let mut scheduled = Vec::new();
         for shard in &self.shards {
-            for session in &mut *lock(shard) {
+            for session in &mut lock(shard).sessions {
                 if session.polls_openly_on(node) {
                     session.stage = Stage::Scheduled;
                     scheduled.push(session.sid.clone());
@@ -202,7 +224,7 @@ impl Registry {
         // The youngest of those that were found is on top, and makes room for an older one.
         let mut oldest = BinaryHeap::with_capacity(count + 1);
         for shard in &self.shards {
-            for session in &*lock(shard) {
+            for session in &lock(shard).sessions {
                 let is_older = oldest.len() < count
                     || oldest
                         .peek()
@@ -264,7 +286,7 @@ impl Registry {
     /// The session is known to be over.
     pub(crate) fn close(&self, sid: &[u8]) {
         let hash = self.hash(sid);
-        if let Ok(entry) = self.shard(hash).find_entry(hash, |known| *known.sid == *sid) {
+        if let Ok(entry) = self.shard(hash).sessions.find_entry(hash, is(sid)) {
             self.count.fetch_sub(1, Relaxed);
             entry.remove();
         }
@@ -288,8 +310,8 @@ impl Registry {
         }
     }
 
-    fn retain(&self, shard: &Mutex<HashTable<Session>>, keeps: impl Fn(&Session) -> bool) {
-        let mut sessions = lock(shard);
+    fn retain(&self, shard: &Mutex<Shard>, keeps: impl Fn(&Session) -> bool) {
+        let sessions = &mut lock(shard).sessions;
         let before = sessions.len();
         sessions.retain(|session| keeps(session));
         self.count.fetch_sub(before - sessions.len(), Relaxed);
@@ -298,14 +320,14 @@ impl Registry {
     /// What `look` makes of a session, if it is known.
     fn with<R>(&self, sid: &[u8], look: impl FnOnce(&mut Session) -> R) -> Option<R> {
         let hash = self.hash(sid);
-        self.shard(hash).find_mut(hash, |known| *known.sid == *sid).map(look)
+        self.shard(hash).sessions.find_mut(hash, is(sid)).map(look)
     }
 
     fn hash(&self, sid: &[u8]) -> u64 {
         self.hasher.hash_one(sid)
     }
 
-    fn shard(&self, hash: u64) -> MutexGuard<'_, HashTable<Session>> {
+    fn shard(&self, hash: u64) -> MutexGuard<'_, Shard> {
         // The table finds its places by the lowest bits and the highest ones.
         lock(&self.shards[(hash >> 32) as usize % SHARDS])
     }
@@ -377,6 +399,11 @@ impl Session {
     fn is_unused(&self) -> bool {
         self.polls == 0 && self.posts == 0 && self.tunnels == 0
     }
+}
+
+/// Whether a session is the one with this id.
+fn is(sid: &[u8]) -> impl Fn(&Session) -> bool {
+    move |session| *session.sid == *sid
 }
 
 /// A panic in another worker's critical section ends one connection, not the registry.

@@ -75,7 +75,7 @@ async fn a_session_is_closed_between_two_posts_and_told_by_its_polls() {
     registry.open(b"sid", InSession::new(node.clone()), SILENCE, now);
     assert!(registry.schedule_polling(&node).is_empty(), "nobody knows yet how to address it");
     registry.begin(b"sid", &node, Use::Post, now);
-    registry.learn_address(b"sid", || address.clone());
+    registry.learn_address(b"sid", &address.path, &address.host, address.revision);
     assert_eq!(registry.schedule_polling(&node).len(), 1);
     assert!(registry.schedule_polling(&node).is_empty(), "one slot each");
     assert_eq!(registry.begin_close(b"sid"), Closing::Busy);
@@ -87,6 +87,30 @@ async fn a_session_is_closed_between_two_posts_and_told_by_its_polls() {
     assert_eq!(registry.begin(b"sid", &node, Use::Post, now), Begun::Leaving);
     registry.closed_there(b"sid");
     assert_eq!(node.sessions(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_session_has_the_address_of_its_own_requests() {
+    // Several in each shard, where those of one address share it.
+    let (registry, node) = (Registry::new(1000), node());
+    let sids = (0..1000_u16).map(u16::to_be_bytes);
+    let address = |sid: [u8; 2]| match sid[1] % 3 {
+        0 => (b"/a/", b"a.example", Revision::V4),
+        1 => (b"/a/", b"b.example", Revision::V4),
+        _ => (b"/a/", b"b.example", Revision::V3),
+    };
+    for sid in sids.clone() {
+        let (path, host, revision) = address(sid);
+        registry.begin(&sid, &node, Use::Poll, Instant::now());
+        registry.learn_address(&sid, path, host, revision);
+        registry.learn_address(&sid, b"/told", b"twice", revision);
+    }
+    assert_eq!(registry.schedule_polling(&node).len(), 1000);
+    for sid in sids {
+        let (path, host, revision) = address(sid);
+        let expected = Address { path: (*path).into(), host: (*host).into(), revision };
+        assert_eq!(registry.begin_close(&sid), Closing::Now(Arc::new(expected)));
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -105,11 +129,10 @@ async fn sessions_of_a_node_that_is_gone_are_forgotten() {
 #[tokio::test(start_paused = true)]
 async fn the_oldest_of_a_node_that_poll_are_scheduled_first() {
     let (registry, here, there) = (Registry::new(100), node(), node());
-    let address = || Address { path: (*b"/").into(), host: (*b"a").into(), revision: Revision::V4 };
     for number in 0..40_u8 {
         let node = if number % 4 == 0 { &there } else { &here };
         registry.begin(&[number], node, Use::Poll, Instant::now());
-        registry.learn_address(&[number], address);
+        registry.learn_address(&[number], b"/", b"a", Revision::V4);
         tokio::time::advance(Duration::from_millis(1)).await;
     }
     registry.begin(&[1], &here, Use::Tunnel, Instant::now());

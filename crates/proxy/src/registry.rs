@@ -31,7 +31,7 @@ pub(crate) struct Registry {
 #[derive(Debug, Default)]
 struct Shard {
     sessions: HashTable<Session>,
-    /// What a session was last told of its address. Nearly all of them have the same.
+    /// The one that a session has learned last. Nearly all of them have the same.
     address: Option<Arc<Address>>,
 }
 

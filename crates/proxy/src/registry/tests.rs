@@ -1,3 +1,6 @@
+//! Goal: what is known of a session is true from its handshake to its end, and says when it can be closed politely.
+//! Method: what requests and drains do to it, one after the other, by a clock that only the tests move.
+
 use std::net::SocketAddr;
 
 use config::roster::RosterNode;

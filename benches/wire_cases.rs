@@ -10,7 +10,7 @@ use wire::forward::{ClientEnd, ForOrigin, print_request};
 use wire::frame::FrameEdges;
 use wire::request::RequestHead;
 use wire::scan::{HeadScan, Side};
-use wire::tag::{Tag, Tagger};
+use wire::tag::{Key, Tag};
 
 use crate::{Case, Size, Step};
 
@@ -124,10 +124,9 @@ fn open_packet(_: Size) -> Step {
 }
 
 fn make_a_tag(_: Size) -> Step {
-    let tagger = Tagger::new(b"a secret");
-    let node: std::net::SocketAddr = "10.0.0.1:3000".parse().expect("an address");
+    let seal = Key::new(b"a secret").seal("tcp:10.0.0.1:3000");
     Box::new(move || {
-        black_box(tagger.tag(black_box("nodes"), "server1:3000", node));
+        black_box(seal.tag(black_box(b"lv_VI97HAXpY6yYWAAAC")));
     })
 }
 

@@ -129,7 +129,7 @@ impl From<&NodeHandle> for Leaving {
     fn from(node: &NodeHandle) -> Self {
         Self {
             upstream: node.upstream().to_owned(),
-            node: node.node().to_owned(),
+            node: node.node(),
             address: node.address().to_string(),
             left: node.left(),
         }

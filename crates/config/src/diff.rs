@@ -34,7 +34,7 @@ pub struct Diff {
     pub drain: bool,
     /// Whether [`Plan::trusted_proxies`] differ.
     pub trusted_proxies: bool,
-    /// Whether [`Plan::sticky_secret`] differs: tags under the old one do not resolve under the new.
+    /// Whether [`Plan::sticky_secrets`] differ: what was made under one that is gone is believed no more.
     pub sticky_secret: bool,
     /// Whether [`Admin::watch`] differs.
     pub watch: bool,
@@ -121,7 +121,7 @@ pub fn diff(old: &Plan, new: &Plan) -> Diff {
         upstreams,
         apps,
         trusted_proxies,
-        sticky_secret,
+        sticky_secrets,
         limits,
         timeouts,
         log,
@@ -140,7 +140,7 @@ pub fn diff(old: &Plan, new: &Plan) -> Diff {
         log: *log != new.log,
         drain: *drain != new.drain,
         trusted_proxies: *trusted_proxies != new.trusted_proxies,
-        sticky_secret: *sticky_secret != new.sticky_secret,
+        sticky_secret: *sticky_secrets != new.sticky_secrets,
         watch: *watch != new.admin.watch,
         resolver: *resolver != new.resolver,
         needs_restart: restart.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect(),

@@ -10,7 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::limits::Limits;
-use crate::plan::{AccessLog, Admin, AdminSocket, Log, Plan, Resolver, Secret, Timeouts};
+use crate::plan::{AccessLog, Admin, AdminSocket, Log, Plan, Resolver, Secrets, Timeouts};
 use crate::problem::{Problem, Problems, Report, Severity};
 
 mod app;
@@ -121,7 +121,7 @@ fn plan(root: &Fields<'_>, folder: &Path, named: &mut Vec<NamedFile>) -> Plan {
         upstreams: upstreams.into_iter().map(Into::into).collect(),
         apps: apps.into_iter().map(Into::into).collect(),
         trusted_proxies: root.or_default(&keys::TRUSTED_PROXIES),
-        sticky_secret: secret(root),
+        sticky_secrets: Secrets::new(root.optional(&keys::STICKY_SECRET).unwrap_or_default()),
         limits: limits(&root.one(&keys::LIMITS)),
         timeouts,
         log: log(&root.one(&keys::LOG), folder),
@@ -185,20 +185,6 @@ fn resolver(fields: &Fields<'_>) -> Resolver {
     }
 }
 
-fn secret(root: &Fields<'_>) -> Secret {
-    if let Some(bytes) = root.optional(&keys::STICKY_SECRET) {
-        return Secret { bytes, is_public: false };
-    }
-    if !root.has(keys::STICKY_SECRET.name) {
-        let message = "`sticky_secret` is not set: tags are keyed by a public constant";
-        root.push(
-            Problem::note(None, message)
-                .hint("set it, 32 bytes or more, so that nobody can choose their node"),
-        );
-    }
-    Secret { bytes: PUBLIC_SECRET.to_vec(), is_public: true }
-}
-
 /// A file needs a listen, a route and an upstream; whatever else is wrong, it is shown once how little that is.
 fn demand_the_three(root: &Fields<'_>) {
     let missing: Vec<&(&str, &str)> = THE_THREE.iter().filter(|(name, _)| root.is_without(name)).collect();
@@ -260,9 +246,6 @@ const THE_THREE: [(&str, &str); 3] = [
     ("route", "[[route]]\nupstream = \"nodes\""),
     ("upstream", "[upstream.nodes]\nnodes = [\"127.0.0.1:3000\"]"),
 ];
-
-/// Keys the tags of whoever sets no secret. Every tidelock has the same, so that they agree all the same.
-const PUBLIC_SECRET: &[u8; 32] = b"tidelock: a public sticky secret";
 
 #[cfg(test)]
 mod tests;

@@ -32,8 +32,8 @@ pub struct Plan {
     pub apps: Vec<Arc<App>>,
     /// Addresses and networks whose X-Forwarded-For, Forwarded and their kin are believed.
     pub trusted_proxies: Vec<IpNet>,
-    /// Keys the tags that are put behind Engine.IO session ids.
-    pub sticky_secret: Secret,
+    /// Keys the tags that are put behind Engine.IO session ids, and the cookies that name a node.
+    pub sticky_secrets: Secrets,
     /// Bounds of buffers, queues and maps.
     pub limits: Limits,
     /// How long each wait may last, where an upstream does not say otherwise.
@@ -242,18 +242,31 @@ pub enum HashKey {
     Query(String),
 }
 
-/// A key for tags. Printed as nothing, so that no log shows it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret {
-    /// 32 bytes or more, or the public constant when the file names none.
-    pub bytes: Vec<u8>,
-    /// Whether it is the public constant.
-    pub is_public: bool,
+/// The secrets that keys are made of: the first one signs, all of them are believed. Printed as nothing, so that no log
+/// shows them.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Secrets(Vec<Vec<u8>>);
+
+impl Secrets {
+    /// 32 bytes or more each.
+    pub fn new(secrets: Vec<Vec<u8>>) -> Self {
+        Self(secrets)
+    }
+
+    /// Whether the file names none, so that whoever runs the plan has to.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The one that signs first.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.iter().map(Vec::as_slice)
+    }
 }
 
-impl fmt::Debug for Secret {
+impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.is_public { "Secret(public)" } else { "Secret(..)" })
+        write!(f, "Secrets({})", self.0.len())
     }
 }
 

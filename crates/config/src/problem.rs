@@ -34,8 +34,6 @@ pub struct Problem {
 /// How much a problem matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Worth knowing; the file is fine.
-    Note,
     /// Probably not what was meant; the file is used.
     Warning,
     /// The file cannot be used.
@@ -72,7 +70,6 @@ impl Report {
 
     fn snippet<'r>(&'r self, problem: &'r Problem) -> Group<'r> {
         let level = match problem.severity {
-            Severity::Note => Level::NOTE,
             Severity::Warning => Level::WARNING,
             Severity::Error => Level::ERROR,
         };
@@ -120,10 +117,6 @@ impl Problem {
 
     pub(crate) fn warning(span: impl Into<Option<Range<usize>>>, message: impl Into<String>) -> Self {
         Self::new(Severity::Warning, span.into(), message.into())
-    }
-
-    pub(crate) fn note(span: impl Into<Option<Range<usize>>>, message: impl Into<String>) -> Self {
-        Self::new(Severity::Note, span.into(), message.into())
     }
 
     fn new(severity: Severity, span: Option<Range<usize>>, message: String) -> Self {

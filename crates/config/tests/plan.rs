@@ -12,7 +12,6 @@ use tidelock_config::plan::{
     AccessLog, Admin, AdminSocket, Balance, CertificateFiles, Drain, HashKey, HostPattern, LogFormat,
     NodeBounds, NodeHost, Plan, Rebalance, Resolver, Scheme, Sticky, Timeouts,
 };
-use tidelock_config::problem::Severity;
 use tidelock_config::{load, parse};
 
 /// Every key that has a default, with another value.
@@ -86,8 +85,7 @@ fn every_key_reaches_the_plan() {
     assert_eq!(plan.workers, NonZeroUsize::new(3));
     let networks: Vec<String> = plan.trusted_proxies.iter().map(ToString::to_string).collect();
     assert_eq!(networks, ["10.0.0.0/8", "::1/128"]);
-    assert_eq!(plan.sticky_secret.bytes, b"0123456789abcdef0123456789abcdef");
-    assert!(!plan.sticky_secret.is_public);
+    assert_eq!(plan.sticky_secrets.iter().collect::<Vec<_>>(), [b"0123456789abcdef0123456789abcdef"]);
     assert_eq!(plan.listens[0].address.to_string(), "0.0.0.0:8443");
     let files =
         CertificateFiles { certificate: PathBuf::from("folder/a.pem"), key: PathBuf::from("/etc/a.key") };
@@ -370,14 +368,22 @@ fn upstreams_stand_in_the_order_of_the_file() {
 }
 
 #[test]
-fn without_a_secret_there_is_a_note() {
+fn without_a_secret_there_is_none_and_nothing_is_said() {
     let file = format!("{LISTEN_AND_UPSTREAM}[[route]]\nupstream = \"nodes\"\n");
     let loaded = parse(&file, Path::new("test.toml")).expect("no mistakes");
-    assert!(loaded.plan.sticky_secret.is_public);
-    assert!(loaded.plan.sticky_secret.bytes.len() >= 32);
-    let severities: Vec<Severity> =
-        loaded.warnings.problems().iter().map(|problem| problem.severity).collect();
-    assert_eq!(severities, [Severity::Note]);
+    assert!(loaded.plan.sticky_secrets.is_empty());
+    assert!(loaded.warnings.problems().is_empty());
+}
+
+#[test]
+fn secrets_come_in_their_order() {
+    let (new, old) = ("n".repeat(32), "o".repeat(32));
+    let file = format!(
+        "sticky_secret = [\"{new}\", \"{old}\"]\n{LISTEN_AND_UPSTREAM}[[route]]\nupstream = \"nodes\"\n"
+    );
+    let secrets = plan_of(&file).sticky_secrets;
+    assert_eq!(secrets.iter().collect::<Vec<_>>(), [new.as_bytes(), old.as_bytes()]);
+    assert!(!format!("{secrets:?}").contains(&new));
 }
 
 #[test]

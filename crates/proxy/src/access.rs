@@ -203,11 +203,12 @@ fn tunnel_json(record: &TunnelRecord, moment: Moment<'_>, out: &mut Vec<u8>) {
 }
 
 fn node_json(node: &Node, line: &mut JsonLine<'_>) {
-    line.members(node.in_log.get_or_init(|| {
+    let label = node.label();
+    line.members(label.in_log.get_or_init(|| {
         let mut out = Vec::new();
         let mut line = JsonLine::begin(&mut out);
         line.text("upstream", node.upstream.as_bytes());
-        line.text("node", node.roster.written.as_bytes());
+        line.text("node", label.written.as_bytes());
         line.text("address", node.address().to_string().as_bytes());
         // Without its brace: it becomes a part of other objects.
         out[1..].into()

@@ -138,7 +138,7 @@ async fn at_any(
         if is_second_try && !request.upstream.budget.allows(plan.admission.retry_percent) {
             return Err(fault);
         }
-        let node = &request.upstream.nodes[index];
+        let node = &request.upstream.members[index].node;
         let may_move = || {
             request.is_repeatable()
                 && tried.len() + 1 < attempts_max
@@ -240,7 +240,8 @@ async fn at_its_node(
     if let (Use::Poll | Use::Post, Some(engine_io)) = (how, request.head.engine_io()) {
         body.watch_for_close_packet(CloseScan::new(engine_io.revision, engine_io.jsonp));
         if wants_address {
-            let host = request.head.host_bytes().unwrap_or(place.node.roster.written.as_bytes());
+            let label = place.node.label();
+            let host = request.head.host_bytes().unwrap_or(label.written.as_bytes());
             registry.learn_address(&place.sid, request.head.path_bytes(), host, engine_io.revision);
         }
     }

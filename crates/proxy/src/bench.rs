@@ -14,6 +14,7 @@ use crate::balance::Cursor;
 use crate::registry::Use;
 use crate::shared::Snapshot;
 use crate::sticky::{self, Place};
+use crate::upstream::member::Member;
 use crate::upstream::node::InSession;
 use crate::upstream::{Asked, Upstream};
 
@@ -71,7 +72,7 @@ impl Site {
     pub fn open_sessions(&self, numbers: std::ops::Range<usize>) {
         let now = Instant::now();
         for number in numbers {
-            let node = self.upstream().nodes[number % self.upstream().nodes.len()].clone();
+            let node = self.member(number).node.clone();
             self.upstream().registry.open(&sid(number), InSession::new(node), Duration::from_secs(45), now);
         }
     }
@@ -89,8 +90,13 @@ impl Site {
     /// The session id of `number` as a client knows it: with the tag of its node.
     #[must_use]
     pub fn tagged_sid(&self, number: usize) -> Vec<u8> {
-        let node = &self.upstream().nodes[number % self.upstream().nodes.len()];
-        [sid(number).as_slice(), node.tag.as_bytes()].concat()
+        let sid = sid(number);
+        [sid.as_slice(), self.member(number).seal.tag(&sid).as_bytes()].concat()
+    }
+
+    fn member(&self, number: usize) -> &Member {
+        let members = &self.upstream().members;
+        &members[number % members.len()]
     }
 
     fn upstream(&self) -> &Upstream {

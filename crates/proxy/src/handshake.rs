@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout};
 use wire::answer::{AnswerBody, AnswerHead};
 use wire::body::BodyWalk;
 use wire::engineio::{OpenPacket, read_open_packet};
+use wire::tag::Tag;
 
 use crate::fault::{Fault, OriginFault};
 use crate::stream::Io;
@@ -96,10 +97,13 @@ impl Told<'_> {
         if !self.tags {
             return body;
         }
+        // A node that a reload took out meanwhile signs no more; the registry knows the session.
+        let Some(member) = self.upstream.member_of(&node) else { return body };
+        let tag = member.seal.tag(sid);
         let sid_end = open.sid.end();
-        let mut tagged = Vec::with_capacity(body.len() + node.tag.as_bytes().len());
+        let mut tagged = Vec::with_capacity(body.len() + Tag::BYTES);
         tagged.extend_from_slice(&body[..sid_end]);
-        tagged.extend_from_slice(node.tag.as_bytes());
+        tagged.extend_from_slice(tag.as_bytes());
         tagged.extend_from_slice(&body[sid_end..]);
         tagged
     }

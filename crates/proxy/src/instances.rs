@@ -36,9 +36,7 @@ impl Proxy {
         shared.instances().insert(app.to_owned(), instances.to_vec());
         let mut rosters = before.rosters();
         fill_in(&mut rosters, &before.plan.upstreams, &shared.instances());
-        let next = before.with_rosters(&rosters);
-        tell(&next, &shared.instances());
-        shared.snapshot.store(Arc::new(next));
+        shared.publish(before.with_rosters(&rosters));
         for (node, registry) in lost {
             let now = Instant::now();
             node.tunnels.ring_each(|| Order { at: now, until: now + GOODBYE, reason: Reason::NodeLost });

@@ -15,7 +15,7 @@ use crate::listener::{self, Bound};
 use crate::run::{Listening, Proxy, StartProblem, connections_max};
 use crate::shared::{ListenId, ListenNow, Snapshot};
 use crate::tls::ServerTls;
-use crate::upstream::node::Observed;
+use crate::upstream::member::Member;
 
 impl Proxy {
     /// Applies `plan`: whole, or, if it cannot be, not at all. Returns what changed. What needs a restart is said in
@@ -40,9 +40,7 @@ impl Proxy {
         let listens = self.listens_now(&plan, &change, tls);
         self.adjust_connections(&before.plan, &plan);
         let next = before.replanned(plan.clone(), listens.clone(), &rosters);
-        instances::tell(&next, &self.inner.shared.instances());
-        readmit(&before, &next);
-        self.inner.shared.snapshot.store(Arc::new(next));
+        let before = self.inner.shared.publish(next);
         if let Some(log) = log {
             self.inner.shared.log.store(Arc::new(log.sink()));
             // The old writer ends by itself when the last worker has let go of it.
@@ -123,28 +121,17 @@ impl Proxy {
         }
     }
 
-    /// A node that is in the snapshot no more is emptied. One that only changed its weight or its tag is still there.
+    /// A node that no member uses any more is emptied; one that is back is not.
     pub(crate) fn drain_removed(&self, before: &Snapshot) {
+        self.call_off_drains();
         let snapshot = self.inner.shared.snapshot.load_full();
         for upstream in &before.upstreams {
-            let now = snapshot.upstreams.iter().find(|now| now.plan.name == upstream.plan.name);
-            let here = now.map_or(&[][..], |now| &now.nodes);
-            for node in &upstream.nodes {
-                if here.iter().all(|here| here.address() != node.address()) {
+            let now = snapshot.upstream(&upstream.plan.name);
+            for Member { node, .. } in &upstream.members {
+                if now.is_none_or(|now| now.member_of(node).is_none()) {
                     self.empty(node, &upstream.registry);
                 }
             }
-        }
-    }
-}
-
-/// Nodes that were removed, and are back in `next` before they were forgotten, take part again. To be called before
-/// `next` is published: one of them may be the only node there is.
-pub(crate) fn readmit(before: &Snapshot, next: &Snapshot) {
-    let here = || next.upstreams.iter().flat_map(|upstream| &upstream.nodes);
-    for node in before.upstreams.iter().flat_map(|upstream| &upstream.removed) {
-        if here().any(|here| Arc::ptr_eq(here, node)) {
-            node.observe(Observed::ToldToStay);
         }
     }
 }

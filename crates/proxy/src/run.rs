@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use config::plan::Plan;
+use config::roster::Roster;
 use fastrand::Rng;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -26,11 +27,11 @@ use crate::instances;
 use crate::listener::{self, Workers};
 use crate::names::Names;
 use crate::record::Counters;
-use crate::reload::readmit;
 use crate::shared::{ListenId, ListenNow, Shared, Snapshot};
 use crate::tls::TlsProblem;
+use crate::upstream::Upstream;
 use crate::upstream::health::{Fallen, look_after};
-use crate::upstream::node::Node;
+use crate::verbs::Emptying;
 use crate::worker;
 
 /// A running data plane. Cheap to clone; lives on the control thread, inside a tokio `LocalRuntime`.
@@ -53,8 +54,8 @@ pub(crate) struct Inner {
     /// `None` once the proxy has left: a worker ends when its last connection has, unless more can come in.
     pub(crate) workers: RefCell<Option<Arc<Workers>>>,
     threads: RefCell<Vec<JoinHandle<()>>>,
-    /// The nodes that are being emptied at this moment.
-    pub(crate) emptying: RefCell<Vec<Arc<Node>>>,
+    /// The nodes that are being emptied at this moment, one drain each.
+    pub(crate) emptying: RefCell<Vec<Emptying>>,
     pub(crate) names: Names,
     /// Sweeps, probes, publishes and drains.
     housekeeping: RefCell<JoinSet<()>>,
@@ -134,7 +135,8 @@ impl Proxy {
         let names = Names::new(plan.resolver.clone());
         names.learn(&plan).await;
         let rosters = names.rosters(&plan.upstreams);
-        shared.snapshot.store(Arc::new(shared.snapshot.load().with_rosters(&rosters)));
+        let first = shared.snapshot.load().with_rosters(&rosters);
+        shared.publish(first);
         let (doors, threads) = start_workers(&shared).map_err(StartProblem::Thread)?;
         let permits = Arc::new(Semaphore::new(connections_max(plan.limits.connections_max, count)));
         let proxy = Self {
@@ -218,12 +220,13 @@ impl Proxy {
         let mut rosters = self.inner.names.rosters(&before.plan.upstreams);
         instances::fill_in(&mut rosters, &before.plan.upstreams, &shared.instances());
         let mut pairs = before.upstreams.iter().zip(&rosters);
-        if pairs.all(|(upstream, roster)| upstream.nodes.iter().map(|node| &node.roster).eq(&roster.nodes)) {
+        let is_same = |(upstream, roster): (&Upstream, &Roster)| {
+            upstream.members.iter().map(|member| &member.entry).eq(&roster.nodes)
+        };
+        if pairs.all(is_same) {
             return;
         }
-        let next = before.with_rosters(&rosters);
-        readmit(&before, &next);
-        shared.snapshot.store(Arc::new(next));
+        let before = shared.publish(before.with_rosters(&rosters));
         self.drain_removed(&before);
     }
 
@@ -260,8 +263,7 @@ async fn send_tunnels_away(shared: Arc<Shared>, window: Duration, until: Instant
     loop {
         let now = Instant::now();
         let snapshot = shared.snapshot.load_full();
-        let nodes =
-            || snapshot.upstreams.iter().flat_map(|upstream| upstream.nodes.iter().chain(&upstream.removed));
+        let nodes = || snapshot.upstreams.iter().flat_map(Upstream::nodes);
         let mut turns = schedule.turns(nodes().map(|node| node.tunnels.unrung()).sum(), now).into_iter();
         let before = told;
         for node in nodes() {

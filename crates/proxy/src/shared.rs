@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use config::limits::Limits;
@@ -10,11 +10,12 @@ use config::plan::{Plan, Scheme, UpstreamId};
 use config::roster::{Instance, Roster};
 use wire::HeadBounds;
 use wire::request::RequestHead;
-use wire::tag::Tagger;
+use wire::tag::Key;
 
 use crate::access::Sink;
 use crate::drain::Drain;
 use crate::fault::OurFault;
+use crate::instances;
 use crate::record::Counters;
 use crate::route::Routes;
 use crate::tls::ServerTls;
@@ -44,7 +45,8 @@ pub(crate) struct Snapshot {
     routes: Arc<Routes>,
     /// In the plan's order.
     pub(crate) upstreams: Vec<Upstream>,
-    tagger: Tagger,
+    /// What tags and pins are made and proved with; never empty. The first one signs.
+    keys: Arc<[Key]>,
     listens: Arc<Vec<ListenNow>>,
 }
 
@@ -61,6 +63,17 @@ pub(crate) struct ListenNow {
 }
 
 impl Shared {
+    /// Puts `next` in the place of the snapshot in force, which it returns. From now on nodes are what `next` says.
+    pub(crate) fn publish(&self, next: Snapshot) -> Arc<Snapshot> {
+        let before = self.snapshot.load_full();
+        for upstream in &next.upstreams {
+            upstream.take_effect(before.upstream(&upstream.plan.name));
+        }
+        instances::tell(&next, &self.instances());
+        self.snapshot.store(Arc::new(next));
+        before
+    }
+
     /// What the apps have running.
     pub(crate) fn instances(&self) -> MutexGuard<'_, Instances> {
         self.instances.lock().unwrap_or_else(PoisonError::into_inner)
@@ -77,7 +90,7 @@ impl Snapshot {
         Self {
             routes: Arc::new(Routes::new(&plan.routes)),
             upstreams: upstreams.collect(),
-            tagger: Tagger::new(&plan.sticky_secret.bytes),
+            keys: keys_of(&plan),
             listens: Arc::new(listens),
             plan,
         }
@@ -88,9 +101,9 @@ impl Snapshot {
     pub(crate) fn replanned(&self, plan: Arc<Plan>, listens: Vec<ListenNow>, rosters: &[Roster]) -> Self {
         let mut next = Self::new(plan, listens);
         for (upstream, roster) in next.upstreams.iter_mut().zip(rosters) {
-            let before = self.upstreams.iter().find(|before| before.plan.name == upstream.plan.name);
+            let before = self.upstream(&upstream.plan.name);
             let planned = before.map_or_else(|| upstream.clone(), |before| before.replanned(upstream));
-            *upstream = planned.with_roster(roster, &next.tagger);
+            *upstream = planned.with_roster(roster, &next.keys);
             upstream.registry.set_max(next.plan.limits.sessions_max);
         }
         next
@@ -99,7 +112,7 @@ impl Snapshot {
     /// The nodes of each upstream, in the plan's order.
     pub(crate) fn rosters(&self) -> Vec<Roster> {
         let roster = |upstream: &Upstream| Roster {
-            nodes: upstream.nodes.iter().map(|node| node.roster.clone()).collect(),
+            nodes: upstream.members.iter().map(|member| member.entry.clone()).collect(),
         };
         self.upstreams.iter().map(roster).collect()
     }
@@ -107,6 +120,11 @@ impl Snapshot {
     /// The same with other nodes, one roster for each upstream.
     pub(crate) fn with_rosters(&self, rosters: &[Roster]) -> Self {
         self.replanned(self.plan.clone(), self.listens.to_vec(), rosters)
+    }
+
+    /// The upstream of this name.
+    pub(crate) fn upstream(&self, name: &str) -> Option<&Upstream> {
+        self.upstreams.iter().find(|upstream| upstream.plan.name == name)
     }
 
     /// The upstream that answers `head`.
@@ -126,6 +144,15 @@ impl Snapshot {
         let peer = peer.to_canonical();
         self.plan.trusted_proxies.iter().any(|net| net.contains(&peer))
     }
+}
+
+/// Whoever runs a plan without a secret has put one of their own in; if nobody has, tags live as long as this process.
+fn keys_of(plan: &Plan) -> Arc<[Key]> {
+    static OWN: LazyLock<[u8; 32]> = LazyLock::new(|| std::array::from_fn(|_| fastrand::u8(..)));
+    if plan.sticky_secrets.is_empty() {
+        return Arc::new([Key::new(&*OWN)]);
+    }
+    plan.sticky_secrets.iter().map(Key::new).collect()
 }
 
 /// The bounds of a head as `wire` wants them.

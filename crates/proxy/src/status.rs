@@ -60,9 +60,9 @@ impl NodeStatus {
     pub(crate) fn of(node: &Node, is_removed: bool) -> Self {
         let (cause, since) = node.cause(Instant::now());
         Self {
-            node: node.roster.written.clone(),
+            node: node.written(),
             address: node.address().clone(),
-            instance: node.roster.instance.clone(),
+            instance: node.instance.clone(),
             state: if node.is_up() { "up" } else { "down" },
             draining: node.is_draining(),
             is_removed,
@@ -86,8 +86,8 @@ impl NodeHandle {
     }
 
     /// As written in the file.
-    pub fn node(&self) -> &str {
-        &self.0.roster.written
+    pub fn node(&self) -> String {
+        self.0.written()
     }
 
     /// Where it is reached.

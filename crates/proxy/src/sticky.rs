@@ -128,7 +128,9 @@ fn wish(head: &RequestHead, upstream: &Upstream, client: IpAddr) -> Wish {
 /// The tag needs no memory and is asked first; the registry knows the ids that have none.
 fn in_place(sid: &[u8], upstream: &Upstream) -> Option<InPlace> {
     let by_tag = match upstream.plan.sticky {
-        plan::Sticky::EngineIo => Tag::split(sid).and_then(|(sid, tag)| Some((sid, upstream.by_tag(&tag)?))),
+        plan::Sticky::EngineIo => {
+            Tag::split(sid).and_then(|(sid, tag)| Some((sid, upstream.by_tag(sid, &tag)?)))
+        }
         plan::Sticky::EngineIoLearned
         | plan::Sticky::Cookie(_)
         | plan::Sticky::Key(_)

@@ -1,15 +1,26 @@
 //! What people ask of a running proxy: to show what there is, to empty a node, to let it take part again.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use config::plan;
+use config::roster::RosterNode;
+use tokio::sync::oneshot;
 
 use crate::drain::node::{Pace, empty};
 use crate::registry::Registry;
 use crate::run::Proxy;
 use crate::status::{NodeHandle, NodeStatus, Status, UnknownNode, UpstreamStatus};
-use crate::upstream::Upstream;
+use crate::upstream::member::Member;
 use crate::upstream::node::{Node, Observed};
+use crate::upstream::{Removed, Upstream};
+
+/// A drain that is under way. It ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Emptying {
+    node: Arc<Node>,
+    owner: oneshot::Sender<Infallible>,
+}
 
 /// A node, and the registry of its upstream.
 type Found = (Arc<Node>, Arc<Registry>);
@@ -20,18 +31,7 @@ impl Proxy {
         let snapshot = self.inner.shared.snapshot.load();
         let of = |upstream: &Upstream| UpstreamStatus {
             name: upstream.plan.name.clone(),
-            nodes: upstream
-                .nodes
-                .iter()
-                .map(|node| NodeStatus::of(node, false))
-                .chain(
-                    upstream
-                        .removed
-                        .iter()
-                        .filter(|node| node.sessions() > 0)
-                        .map(|node| NodeStatus::of(node, true)),
-                )
-                .collect(),
+            nodes: nodes_of(upstream),
         };
         Status {
             is_leaving: self.inner.shared.drain.is_leaving(),
@@ -56,27 +56,30 @@ impl Proxy {
         for (node, _) in &found {
             node.observe(Observed::ToldToStay);
         }
+        self.call_off_drains();
         Ok(found.into_iter().map(|(node, _)| NodeHandle(node)).collect())
     }
 
-    /// Begins to empty a node at the plan's own pace, unless that is under way.
+    /// Begins to empty a node at the plan's own pace.
     pub(crate) fn empty(&self, node: &Arc<Node>, registry: &Arc<Registry>) {
         let plan::Drain { window, deadline } = self.inner.shared.snapshot.load().plan.drain;
         self.empty_at(node, registry, Pace { window, deadline });
     }
 
-    /// The same at a pace of its own.
+    /// The same at a pace of its own. Of two words about a node the later one counts: a drain that is under way ends, and
+    /// the sessions that it has not told yet are told by this one.
     pub(crate) fn empty_at(&self, node: &Arc<Node>, registry: &Arc<Registry>, pace: Pace) {
-        if self.inner.emptying.borrow().iter().any(|emptied| Arc::ptr_eq(emptied, node)) {
-            return;
-        }
         node.observe(Observed::ToldToDrain);
-        self.inner.emptying.borrow_mut().push(node.clone());
-        let (proxy, node, registry) = (self.clone(), node.clone(), registry.clone());
-        self.keep_house(async move {
-            empty(node.clone(), registry, pace).await;
-            proxy.inner.emptying.borrow_mut().retain(|emptied| !Arc::ptr_eq(emptied, &node));
-        });
+        let (owner, called_off) = oneshot::channel();
+        let mut emptying = self.inner.emptying.borrow_mut();
+        emptying.retain(|emptied| !Arc::ptr_eq(&emptied.node, node) && !emptied.owner.is_closed());
+        emptying.push(Emptying { node: node.clone(), owner });
+        self.keep_house(drop_result(empty(node.clone(), registry.clone(), pace, called_off)));
+    }
+
+    /// Ends the drains of nodes that take part again.
+    pub(crate) fn call_off_drains(&self) {
+        self.inner.emptying.borrow_mut().retain(|emptied| emptied.node.is_draining());
     }
 
     fn find(&self, what: &str) -> Result<Vec<Found>, UnknownNode> {
@@ -86,8 +89,11 @@ impl Proxy {
         for upstream in &snapshot.upstreams {
             let name = &upstream.plan.name;
             known.push(name.clone());
-            for node in &upstream.nodes {
-                let (written, address) = (&node.roster.written, node.address().to_string());
+            // Of a removed node's sessions somebody may still want to know when they are gone.
+            let removed = upstream.removed.iter().map(|Removed { node, entry }| (node, entry));
+            let members = upstream.members.iter().map(|Member { node, entry, .. }| (node, entry));
+            for (node, RosterNode { written, .. }) in members.chain(removed) {
+                let address = node.address().to_string();
                 let is_meant = [name, written, &address].contains(&&what.to_owned())
                     || what.strip_prefix(name.as_str()).and_then(|rest| rest.strip_prefix('/'))
                         == Some(written);
@@ -99,4 +105,14 @@ impl Proxy {
         }
         if found.is_empty() { Err(UnknownNode { asked: what.to_owned(), known }) } else { Ok(found) }
     }
+}
+
+async fn drop_result<T>(task: impl Future<Output = T>) {
+    task.await;
+}
+
+fn nodes_of(upstream: &Upstream) -> Vec<NodeStatus> {
+    let members = upstream.members.iter().map(|Member { node, .. }| NodeStatus::of(node, false));
+    let removed = upstream.removed.iter().filter(|removed| removed.node.sessions() > 0);
+    members.chain(removed.map(|removed| NodeStatus::of(&removed.node, true))).collect()
 }

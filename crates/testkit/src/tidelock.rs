@@ -53,6 +53,8 @@ impl Tidelock {
         command.args(arguments).current_dir(directory.path());
         // Two tidelocks of one user would share the socket that the verbs use.
         command.env("XDG_RUNTIME_DIR", directory.path()).env("NO_COLOR", "1");
+        // Nor may a test find the secret of another one.
+        command.env_remove("STATE_DIRECTORY").env("XDG_STATE_HOME", directory.path());
         let process = Process::spawn("tidelock", command);
         let addresses = listening(&process, Mark::default(), listens).await;
         let file = directory.path().join("tidelock.toml");

@@ -4,6 +4,7 @@
 mod cli;
 mod start;
 mod run;
+mod secret;
 mod grant;
 mod reload;
 mod watch;

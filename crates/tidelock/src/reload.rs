@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::grant::follow;
+use crate::secret;
 use crate::watch::Folder;
 
 /// The file, and what it said when it was last read.
@@ -112,12 +113,13 @@ impl Reloader {
             return Err(NO_FILE.to_owned());
         }
         let colour = std::io::stderr().is_terminal();
-        let Loaded { plan, warnings } = match self.source.load() {
+        let Loaded { mut plan, warnings } = match self.source.load() {
             Ok(loaded) => loaded,
             Err(report) => return Err(not_applied(&report.render(colour), &report.render(false))),
         };
         say(&warnings.render(colour));
         let warnings = warnings.render(false);
+        secret::fill_in(&mut plan);
         let plan = Arc::new(plan);
         match self.proxy.apply(plan.clone()).await {
             Ok(change) => {

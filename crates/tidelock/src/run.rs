@@ -16,6 +16,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::grant::grant;
 use crate::reload::{Reloader, Source};
+use crate::secret;
 use crate::signals::{Signal, Signals};
 
 /// What a plan comes down to, in a line.
@@ -57,10 +58,11 @@ pub(crate) enum ServeProblem {
 
 /// Serves `plan` on this thread, which becomes the control thread, until a signal says that it is enough. `source` is
 /// where it came from.
-pub(crate) fn until_told(plan: Plan, source: Source) -> Result<(), ServeProblem> {
+pub(crate) fn until_told(mut plan: Plan, source: Source) -> Result<(), ServeProblem> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build_local(tokio::runtime::LocalOptions::default())?;
+    secret::fill_in(&mut plan);
     runtime.block_on(serve(Arc::new(plan), source))
 }
 

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -111,7 +110,7 @@ impl What {
             env.insert(name, value);
         }
         let listens = if self.listen.is_empty() { vec![default_listen()] } else { self.listen.clone() };
-        let mut text = format!("sticky_secret = {}\n", quoted(&secret()?));
+        let mut text = String::new();
         for listen in &listens {
             let _ = writeln!(text, "[[listen]]\naddress = {}", quoted(listen));
         }
@@ -223,17 +222,6 @@ pub(crate) fn as_name(stem: &str) -> String {
 }
 
 /// Sessions end with the processes, so that nobody has to know it longer.
-fn secret() -> Result<String, String> {
-    let mut bytes = [0; 32];
-    std::fs::File::open("/dev/urandom")
-        .and_then(|mut random| random.read_exact(&mut bytes))
-        .map_err(|error| format!("there is no randomness: {error}"))?;
-    Ok(bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    }))
-}
-
 /// The key of a table as TOML has it: without quotes, where it can be.
 pub(crate) fn key(text: &str) -> String {
     let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
@@ -319,6 +307,6 @@ mod tests {
         assert_eq!(app.logs.folder, None);
         assert_eq!(plan.listens[0].address.to_string(), "127.0.0.1:0");
         assert_eq!(plan.upstreams[0].app.as_deref(), Some("my-chat"));
-        assert!(!plan.sticky_secret.is_public);
+        assert!(plan.sticky_secrets.is_empty());
     }
 }

@@ -13,7 +13,7 @@ use super::choices::{BalanceChoice, StickyChoice};
 use super::declared::{Key, Optional, Or, Required, Section, Shape, Sub};
 use super::hosts::{HostHeader, ListenAddress, Nameservers, Networks, NodeAddress, RouteHost, RoutePath};
 use super::kinds::{
-    Count, FilePath, Flag, LogPlace, Name, OrNone, SecretText, Size, SocketPlace, Time, Word,
+    Count, FilePath, Flag, LogPlace, Name, OrNone, SecretTexts, Size, SocketPlace, Time, Word,
 };
 use super::rebalance::REBALANCE;
 use super::upstream::NodeList;
@@ -54,12 +54,16 @@ pub(crate) static TRUSTED_PROXIES: Key<Networks, Or<Vec<IpNet>>> = Key {
     absent: Or(Vec::new()),
     doc: "Addresses and networks whose X-Forwarded-For, Forwarded and their kin are believed.",
 };
-pub(crate) static STICKY_SECRET: Key<SecretText, Optional> = Key {
+pub(crate) static STICKY_SECRET: Key<SecretTexts, Optional> = Key {
     name: "sticky_secret",
-    kind: SecretText { bytes_min: 32 },
-    absent: Optional("a public constant, with which clients can choose their node"),
-    doc: "Keys the tags behind Engine.IO session ids. Every tidelock in front of the same nodes needs the same. \
-          At least 32 bytes.",
+    kind: SecretTexts { bytes_min: 32, count_max: 8 },
+    absent: Optional(
+        "a random one, made once and kept as `sticky_secret` in $STATE_DIRECTORY, or else in the user's state folder",
+    ),
+    doc: "Keys the tags behind Engine.IO session ids, and the cookies that name a node. Every tidelock in front of the \
+          same nodes needs the same. At least 32 bytes. A list changes it without losing a session: the first signs, \
+          all are believed. First add the new one at the end everywhere, then move it to the front, and take the old \
+          one out a day later.",
 };
 
 pub(crate) static LISTEN: Sub = Sub {

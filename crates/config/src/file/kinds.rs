@@ -55,9 +55,10 @@ pub(crate) struct LogPlace;
 /// `"off"` or the path of a Unix socket, not yet joined to the file's folder.
 pub(crate) struct SocketPlace;
 
-/// A secret of at least so many bytes.
-pub(crate) struct SecretText {
+/// A secret of at least so many bytes, or a list of them, the one in use first.
+pub(crate) struct SecretTexts {
     pub(crate) bytes_min: usize,
+    pub(crate) count_max: usize,
 }
 
 impl Kind for Count {
@@ -285,10 +286,8 @@ impl Kind for SocketPlace {
     }
 }
 
-impl Kind for SecretText {
-    type Read = Vec<u8>;
-
-    fn read(&self, given: Given<'_>) -> Option<Vec<u8>> {
+impl SecretTexts {
+    fn one(&self, given: Given<'_>) -> Option<Vec<u8>> {
         let text = given.text("a string", || "\"…\"".to_owned())?;
         if text.len() < self.bytes_min {
             return given.refuse(
@@ -298,9 +297,29 @@ impl Kind for SecretText {
         }
         Some(text.as_bytes().to_vec())
     }
+}
+
+impl Kind for SecretTexts {
+    type Read = Vec<Vec<u8>>;
+
+    fn read(&self, given: Given<'_>) -> Option<Vec<Vec<u8>>> {
+        let DeValue::Array(_) = given.value.get_ref() else { return self.one(given).map(|one| vec![one]) };
+        let elements: Vec<Given<'_>> = given.elements("a string, or a list of them", "[\"…\"]")?.collect();
+        if elements.is_empty() || elements.len() > self.count_max {
+            return given.refuse(
+                format!("`{}` wants 1 to {} secrets", given.name, self.count_max),
+                Some("the first one signs, the others are still believed".to_owned()),
+            );
+        }
+        elements.into_iter().map(|element| self.one(element)).collect()
+    }
 
     fn schema(&self) -> Map<String, Json> {
-        schema(json!({ "type": "string", "minLength": self.bytes_min }))
+        let one = json!({ "type": "string", "minLength": self.bytes_min });
+        schema(json!({ "anyOf": [
+            one,
+            { "type": "array", "items": one, "minItems": 1, "maxItems": self.count_max },
+        ] }))
     }
 }
 

@@ -9,7 +9,7 @@ use wire::rendezvous::{self, Score};
 use wire::request::RequestHead;
 
 use super::{Ask, Unpicked};
-use crate::upstream::node::Node;
+use crate::upstream::member::Member;
 
 /// The key of a request; `None` if it does not say what is hashed.
 pub(crate) fn key(of: &HashKey, head: &RequestHead, client: IpAddr) -> Option<u64> {
@@ -33,6 +33,6 @@ fn of_address(client: IpAddr) -> u64 {
 /// The node with the best score. In its ramp a node draws its keys to it one after the other, for more weight only
 /// ever does that.
 pub(super) fn pick(ask: &Ask<'_>, key: u64) -> Result<usize, Unpicked> {
-    let score = |node: &Node| Score::new(node.seed, key, node.weight());
-    ask.best(0, |index, node| (ask.fit_of(index, node), score(node)), Score::beats)
+    let score = |member: &Member| Score::new(member.seed, key, member.weight());
+    ask.best(0, |index, member| (ask.fit_of(index, member), score(member)), Score::beats)
 }

@@ -1,7 +1,7 @@
 //! Whoever carries the least for its weight.
 
 use super::{Ask, Cursor, Fit, Load, Unpicked, turns};
-use crate::upstream::node::Node;
+use crate::upstream::member::Member;
 
 /// Requests go. Where none is under way the turn decides, by weight, instead of the heaviest node getting each of them.
 ///
@@ -12,8 +12,8 @@ use crate::upstream::node::Node;
 pub(super) fn requests(ask: &Ask<'_>, load: Load, cursor: &Cursor) -> Result<usize, Unpicked> {
     // Whose turn it is decides between equals.
     let start = turns::pick(ask, cursor)?;
-    let judge = |index: usize, node: &Node| {
-        (ask.fit_of(index, node), (load.of(node) as u64, node.weight_thousandths()))
+    let judge = |index: usize, member: &Member| {
+        (ask.fit_of(index, member), (load.of(member) as u64, member.weight_thousandths()))
     };
     let mut looked_at = 0;
     let enough = |(load, _): (u64, u64)| {
@@ -26,16 +26,16 @@ pub(super) fn requests(ask: &Ask<'_>, load: Load, cursor: &Cursor) -> Result<usi
 /// Sessions stay, so that what counts is how many a node would have with one more, and every node is looked at.
 pub(super) fn sessions(ask: &Ask<'_>, cursor: &Cursor) -> Result<usize, Unpicked> {
     let start = turns::pick(ask, cursor)?;
-    let score = |node: &Node| (node.sessions() as u64 + 1, node.full_weight());
-    if ask.nodes.iter().all(|node| node.is_settled()) {
-        return ask.best(start, |index, node| (ask.fit_of(index, node), score(node)), is_less);
+    let score = |member: &Member| (member.node.sessions() as u64 + 1, member.full_weight());
+    if ask.members.iter().all(|member| member.node.is_settled()) {
+        return ask.best(start, |index, member| (ask.fit_of(index, member), score(member)), is_less);
     }
     let queue = Queue::of(ask);
-    let fit = |index: usize, node: &Node| match ask.fit_of(index, node) {
-        Fit::Ready if !queue.is_first(node, cursor) => Fit::Second,
+    let fit = |index: usize, member: &Member| match ask.fit_of(index, member) {
+        Fit::Ready if !queue.is_first(member, cursor) => Fit::Second,
         fit => fit,
     };
-    ask.best(start, |index, node| (fit(index, node), score(node)), is_less)
+    ask.best(start, |index, member| (fit(index, member), score(member)), is_less)
 }
 
 /// Whether a load is less than another one, each for its weight.
@@ -54,12 +54,13 @@ struct Queue {
 
 impl Queue {
     fn of(ask: &Ask<'_>) -> Self {
-        let ready = || (0..ask.nodes.len()).filter(|&index| ask.fit(index) == Fit::Ready);
-        let nodes = || ready().map(|index| &ask.nodes[index]);
+        let ready = || (0..ask.members.len()).filter(|&index| ask.fit(index) == Fit::Ready);
+        let members = || ready().map(|index| &ask.members[index]);
+        let nodes = || members().map(|member| &member.node);
         let sessions: usize = nodes().map(|node| node.sessions()).sum();
         let is_mixed = nodes().any(|node| node.is_outdated()) && nodes().any(|node| !node.is_outdated());
         Self {
-            weight: nodes().map(|node| u64::from(node.roster.weight)).sum(),
+            weight: members().map(Member::full_weight).sum(),
             // A little more than even, for sessions come and go while others move: one too many must not send the next
             // one where it has to move again.
             share: is_mixed
@@ -68,7 +69,8 @@ impl Queue {
         }
     }
 
-    fn is_first(&self, node: &Node, cursor: &Cursor) -> bool {
+    fn is_first(&self, member: &Member, cursor: &Cursor) -> bool {
+        let node = &member.node;
         if self.share.is_some_and(|share| node.is_outdated() || node.sessions() >= share) {
             return false;
         }
@@ -79,7 +81,7 @@ impl Queue {
         // A node that has just come back has the fewest sessions by far, and would get every handshake of a storm until
         // it is even with the others. In its ramp it takes part in so many picks only that it gets from nothing, at
         // first, to twice its even share, at the end.
-        let even_share = f64::from(node.roster.weight) / self.weight as f64;
+        let even_share = f64::from(member.entry.weight) / self.weight as f64;
         cursor.falls_in(2.0 * ramp * even_share)
     }
 }

@@ -8,34 +8,24 @@ pub(crate) mod hash;
 mod latency;
 
 use std::cell::{Cell, RefCell};
-use std::sync::Arc;
 
 use fastrand::Rng;
 use tokio::time::Instant;
 
 pub(crate) use self::latency::Latency;
 pub(crate) use self::turns::Turns;
-use crate::upstream::node::Node;
+use crate::upstream::member::{Begins, Member};
 
 /// Who is asked for, and among whom.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ask<'a> {
-    pub(crate) nodes: &'a [Arc<Node>],
+    pub(crate) members: &'a [Member],
     pub(crate) turns: &'a Turns,
     /// Nodes that have failed this request already.
     pub(crate) tried: &'a [usize],
     pub(crate) begins: Begins,
     /// Whether a node that is full is passed over. A request that has its place is not turned away from it.
     pub(crate) heeds_bounds: bool,
-}
-
-/// What a pick begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Begins {
-    /// A session, which stays.
-    Session,
-    /// A request and nothing more.
-    Request,
 }
 
 /// What decides between nodes.
@@ -108,7 +98,7 @@ pub(crate) fn pick(ask: &Ask<'_>, policy: Policy, cursor: &Cursor) -> Result<usi
         Policy::Hash(key) => hash::pick(ask, key),
         Policy::Least(Load::Sessions) => least::sessions(ask, cursor),
         // While processes of an app are being replaced, what is placed on an old one has to move again.
-        _ if ask.begins == Begins::Session && ask.nodes.iter().any(|node| node.is_outdated()) => {
+        _ if ask.begins == Begins::Session && ask.members.iter().any(|member| member.node.is_outdated()) => {
             least::sessions(ask, cursor)
         }
         Policy::Least(load @ (Load::InFlight | Load::Connections)) => least::requests(ask, load, cursor),
@@ -119,11 +109,11 @@ pub(crate) fn pick(ask: &Ask<'_>, policy: Policy, cursor: &Cursor) -> Result<usi
 }
 
 impl Load {
-    fn of(self, node: &Node) -> usize {
+    fn of(self, member: &Member) -> usize {
         match self {
-            Self::Sessions => node.sessions(),
-            Self::InFlight => node.in_flight(),
-            Self::Connections => node.connections(),
+            Self::Sessions => member.node.sessions(),
+            Self::InFlight => member.node.in_flight(),
+            Self::Connections => member.node.connections(),
         }
     }
 }
@@ -135,22 +125,22 @@ impl Ask<'_> {
     }
 
     fn fit(&self, index: usize) -> Fit {
-        self.fit_of(index, &self.nodes[index])
+        self.fit_of(index, &self.members[index])
     }
 
-    fn fit_of(&self, index: usize, node: &Node) -> Fit {
+    fn fit_of(&self, index: usize, member: &Member) -> Fit {
         if self.tried.contains(&index) {
             return Fit::Out;
         }
-        if node.is_plain() {
+        if member.is_plain() {
             return Fit::Ready;
         }
-        if node.is_draining() {
+        if member.node.is_draining() {
             return Fit::Out;
         }
-        match (node.is_up(), self.heeds_bounds && node.is_full(self.begins)) {
+        match (member.node.is_up(), self.heeds_bounds && member.is_full(self.begins)) {
             (true, true) => Fit::Full,
-            (true, false) if node.roster.backup => Fit::Backup,
+            (true, false) if member.entry.backup => Fit::Backup,
             (true, false) => Fit::Ready,
             (false, true) => Fit::Out,
             (false, false) => Fit::Down,
@@ -178,7 +168,7 @@ impl Ask<'_> {
     fn best<S: Copy>(
         &self,
         start: usize,
-        judge: impl Fn(usize, &Node) -> (Fit, S),
+        judge: impl Fn(usize, &Member) -> (Fit, S),
         beats: impl Fn(S, S) -> bool,
     ) -> Result<usize, Unpicked> {
         self.best_until(start, judge, beats, |_| false)
@@ -188,13 +178,13 @@ impl Ask<'_> {
     fn best_until<S: Copy>(
         &self,
         start: usize,
-        judge: impl Fn(usize, &Node) -> (Fit, S),
+        judge: impl Fn(usize, &Member) -> (Fit, S),
         beats: impl Fn(S, S) -> bool,
         mut enough: impl FnMut(S) -> bool,
     ) -> Result<usize, Unpicked> {
         let mut best: Option<(Fit, S, usize)> = None;
         // Two slices instead of one chain of indexes: with a thousand nodes that is a fifth of what a pick costs.
-        let (before, after) = self.nodes.split_at(start.min(self.nodes.len()));
+        let (before, after) = self.members.split_at(start.min(self.members.len()));
         'search: for (first, nodes) in [(before.len(), after), (0, before)] {
             for (index, node) in (first..).zip(nodes) {
                 let (fit, score) = judge(index, node);
@@ -217,7 +207,7 @@ impl Ask<'_> {
 
     /// Every index once.
     fn from(&self, start: usize) -> impl Iterator<Item = usize> + use<> {
-        (start..self.nodes.len()).chain(0..start.min(self.nodes.len()))
+        (start..self.members.len()).chain(0..start.min(self.members.len()))
     }
 }
 

@@ -3,47 +3,48 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use config::plan::NodeBounds;
 use config::roster::RosterNode;
+use wire::tag::Key;
 
 use super::*;
-use crate::upstream::node::{InFlight, InSession, Observed};
+use crate::upstream::node::{InFlight, InSession, Node, Observed};
 
 const PICKS: usize = 100_000;
 
-fn node(port: usize, weight: u32, backup: bool, bounds: NodeBounds) -> Arc<Node> {
+fn member(port: usize, weight: u32, backup: bool, bounds: NodeBounds) -> Member {
     let address = SocketAddr::from(([127, 0, 0, 1], port as u16));
     let written = port.to_string();
-    let roster = RosterNode { written, address: address.into(), instance: None, weight, backup, bounds };
-    let tag = wire::tag::Tagger::new(b"x").tag("nodes", &roster.written, address);
-    Arc::new(Node::new("nodes", roster, tag))
+    let entry = RosterNode { written, address: address.into(), instance: None, weight, backup, bounds };
+    Member::new(Arc::new(Node::new("nodes", &entry)), entry, &Key::new(b"x"))
 }
 
-pub(super) fn nodes(weights: &[u32]) -> Vec<Arc<Node>> {
-    let nodes = weights.iter().enumerate();
-    nodes.map(|(port, &weight)| node(port, weight, false, NodeBounds::default())).collect()
+pub(super) fn members(weights: &[u32]) -> Vec<Member> {
+    let weights = weights.iter().enumerate();
+    weights.map(|(port, &weight)| member(port, weight, false, NodeBounds::default())).collect()
 }
 
 /// Nodes, their turns and a cursor with seeded dice.
 struct Pool {
-    nodes: Vec<Arc<Node>>,
+    members: Vec<Member>,
     turns: Turns,
     cursor: Cursor,
 }
 
 impl Pool {
-    fn of(nodes: Vec<Arc<Node>>) -> Self {
-        Self { turns: Turns::new(&nodes), nodes, cursor: Cursor::new(Rng::with_seed(1)) }
+    fn of(members: Vec<Member>) -> Self {
+        Self { turns: Turns::new(&members), members, cursor: Cursor::new(Rng::with_seed(1)) }
     }
 
     fn weighing(weights: &[u32]) -> Self {
-        Self::of(nodes(weights))
+        Self::of(members(weights))
     }
 
     fn ask<'a>(&'a self, begins: Begins, tried: &'a [usize]) -> Ask<'a> {
-        Ask { nodes: &self.nodes, turns: &self.turns, tried, begins, heeds_bounds: true }
+        Ask { members: &self.members, turns: &self.turns, tried, begins, heeds_bounds: true }
     }
 
     fn request(&self, policy: Policy) -> Result<usize, Unpicked> {
@@ -56,7 +57,7 @@ impl Pool {
 
     /// Picks for requests that end at once.
     fn idle(&self, policy: impl Fn(u64) -> Policy) -> Vec<usize> {
-        let mut spread = vec![0; self.nodes.len()];
+        let mut spread = vec![0; self.members.len()];
         for turn in 0..PICKS {
             spread[self.request(policy(turn as u64)).unwrap()] += 1;
         }
@@ -65,13 +66,13 @@ impl Pool {
 
     /// Picks for requests of which `held` are always under way, and end in any order.
     fn busy(&self, policy: impl Fn(u64) -> Policy, held: usize) -> Vec<usize> {
-        let mut spread = vec![0; self.nodes.len()];
+        let mut spread = vec![0; self.members.len()];
         let mut dice = Rng::with_seed(2);
         let mut under_way = Vec::new();
         for turn in 0..PICKS {
             let index = self.request(policy(turn as u64)).unwrap();
             spread[index] += 1;
-            under_way.push(InFlight::new(self.nodes[index].clone()));
+            under_way.push(InFlight::new(self.members[index].node.clone()));
             if under_way.len() > held {
                 under_way.swap_remove(dice.usize(..under_way.len()));
             }
@@ -81,11 +82,11 @@ impl Pool {
 
     /// Picks for `count` sessions, which stay.
     fn sessions(&self, count: usize) -> Vec<InSession> {
-        (0..count).map(|_| InSession::new(self.nodes[self.session().unwrap()].clone())).collect()
+        (0..count).map(|_| InSession::new(self.members[self.session().unwrap()].node.clone())).collect()
     }
 
     fn carried(&self) -> Vec<usize> {
-        self.nodes.iter().map(|node| node.sessions()).collect()
+        self.members.iter().map(|member| member.node.sessions()).collect()
     }
 }
 
@@ -142,13 +143,13 @@ fn the_least_is_the_least() {
     let mut dice = Rng::with_seed(4);
     for _ in 0..1_000 {
         let bounds = NodeBounds { connections_max: Some(3), sessions_max: Some(3) };
-        let nodes = (0..dice.usize(2..32)).map(|port| {
+        let members = (0..dice.usize(2..32)).map(|port| {
             let bounds = if dice.u8(..4) == 0 { bounds } else { NodeBounds::default() };
-            node(port, dice.u32(1..4), dice.u8(..8) == 0, bounds)
+            member(port, dice.u32(1..4), dice.u8(..8) == 0, bounds)
         });
-        let pool = Pool::of(nodes.collect());
+        let pool = Pool::of(members.collect());
         let (mut requests, mut sessions) = (Vec::new(), Vec::new());
-        for node in &pool.nodes {
+        for Member { node, .. } in &pool.members {
             match dice.u8(..8) {
                 0 => _ = node.observe(Observed::Refused),
                 1 => _ = node.observe(Observed::ToldToDrain),
@@ -159,10 +160,10 @@ fn the_least_is_the_least() {
         }
         for (begins, load) in [(Begins::Request, Load::InFlight), (Begins::Session, Load::Sessions)] {
             let ask = pool.ask(begins, &[]);
-            let ready = (0..pool.nodes.len()).filter(|&index| ask.fit(index) == Fit::Ready);
+            let ready = (0..pool.members.len()).filter(|&index| ask.fit(index) == Fit::Ready);
             let carried = |index: usize| {
-                let (node, more) = (&pool.nodes[index], usize::from(begins == Begins::Session));
-                (load.of(node) + more) as f64 / f64::from(node.roster.weight)
+                let (member, more) = (&pool.members[index], usize::from(begins == Begins::Session));
+                (load.of(member) + more) as f64 / member.full_weight() as f64
             };
             let Some(least) = ready.map(carried).min_by(f64::total_cmp) else { continue };
             let picked = pick(&ask, Policy::Least(load), &pool.cursor).unwrap();
@@ -179,12 +180,12 @@ fn requests_stay_even_over_many_nodes() {
     let mut under_way = Vec::new();
     for _ in 0..PICKS {
         let index = pool.request(Policy::Least(Load::InFlight)).unwrap();
-        under_way.push(InFlight::new(pool.nodes[index].clone()));
+        under_way.push(InFlight::new(pool.members[index].node.clone()));
         if under_way.len() > 20_000 {
             under_way.swap_remove(dice.usize(..under_way.len()));
         }
     }
-    let most = pool.nodes.iter().map(|node| node.in_flight()).max();
+    let most = pool.members.iter().map(|Member { node, .. }| node.in_flight()).max();
     assert!(most <= Some(20 + 2), "{most:?} of 20 on average");
 }
 
@@ -195,7 +196,7 @@ fn random_two_draws_by_weight_and_takes_the_less_busy() {
     is_near(&pool.busy(|_| Policy::RandomTwo, 800), &[0.125, 0.25, 0.625], 0.01);
     // The one of two that is busy is left alone while the other is not.
     let pool = Pool::weighing(&[1, 1]);
-    let _held = InFlight::new(pool.nodes[0].clone());
+    let _held = InFlight::new(pool.members[0].node.clone());
     is_near(&pool.idle(|_| Policy::RandomTwo), &[0.0, 1.0], 0.001);
 }
 
@@ -203,9 +204,9 @@ fn random_two_draws_by_weight_and_takes_the_less_busy() {
 fn random_two_keeps_the_most_busy_near_the_mean() {
     let pool = Pool::weighing(&[1; 100]);
     let held: Vec<_> = (0..PICKS)
-        .map(|_| InFlight::new(pool.nodes[pool.request(Policy::RandomTwo).unwrap()].clone()))
+        .map(|_| InFlight::new(pool.members[pool.request(Policy::RandomTwo).unwrap()].node.clone()))
         .collect();
-    let most = pool.nodes.iter().map(|node| node.in_flight()).max().unwrap();
+    let most = pool.members.iter().map(|Member { node, .. }| node.in_flight()).max().unwrap();
     // One choice would be off by about three standard deviations, which are 32; two are off by less than a handful.
     assert!(most <= PICKS / 100 + 6, "{most}");
     drop(held);
@@ -215,7 +216,7 @@ fn random_two_keeps_the_most_busy_near_the_mean() {
 fn peak_ewma_prefers_who_answers_sooner() {
     let pool = Pool::weighing(&[1, 1, 1]);
     let now = Instant::now();
-    for (node, ms) in pool.nodes.iter().zip([10, 20, 30]) {
+    for (Member { node, .. }, ms) in pool.members.iter().zip([10, 20, 30]) {
         node.latency.observe(Duration::from_millis(ms), now);
     }
     // Each pair is drawn as often as the others; the first is in two of three, and the last never the better one.
@@ -241,7 +242,7 @@ fn peak_ewma_leaves_a_slow_node_nearly_alone_and_finds_out_when_it_is_fast_again
             let index = pool.request(Policy::PeakEwma(now)).unwrap();
             spread[index] += 1;
             let takes = Duration::from_millis(if index == 2 { slow_ms } else { 5 });
-            under_way.push_back((now, now + takes, InFlight::new(pool.nodes[index].clone())));
+            under_way.push_back((now, now + takes, InFlight::new(pool.members[index].node.clone())));
         }
         spread
     };
@@ -255,9 +256,9 @@ fn peak_ewma_leaves_a_slow_node_nearly_alone_and_finds_out_when_it_is_fast_again
 fn one_request_finds_out_how_fast_a_new_node_is() {
     let pool = Pool::weighing(&[1, 1]);
     let now = Instant::now();
-    pool.nodes[0].latency.observe(Duration::from_millis(10), now);
+    pool.members[0].node.latency.observe(Duration::from_millis(10), now);
     assert_eq!(pool.request(Policy::PeakEwma(now)), Ok(1));
-    let _first = InFlight::new(pool.nodes[1].clone());
+    let _first = InFlight::new(pool.members[1].node.clone());
     is_near(&pool.idle(|_| Policy::PeakEwma(now)), &[1.0, 0.0], 0.001);
 }
 
@@ -276,13 +277,13 @@ async fn keys_of_a_node_that_is_down_come_back_to_it_and_no_other_moves() {
     let pool = Pool::weighing(&[1, 1, 1, 1]);
     let place = || -> Vec<usize> { (0..1000).map(|turn| pool.request(by_key(turn)).unwrap()).collect() };
     let before = place();
-    pool.nodes[1].observe(Observed::Refused);
+    pool.members[1].node.observe(Observed::Refused);
     let during = place();
     assert!(before.iter().zip(&during).all(|(before, during)| before == during || *before == 1));
     assert!(during.iter().all(|&index| index != 1));
     tokio::time::advance(Duration::from_secs(1)).await;
-    pool.nodes[1].observe(Observed::Reached);
-    pool.nodes[1].set_ramp(1.0);
+    pool.members[1].node.observe(Observed::Reached);
+    pool.members[1].node.set_ramp(1.0);
     assert_eq!(place(), before);
 }
 
@@ -291,15 +292,15 @@ fn troubled() -> Pool {
     let bounds = NodeBounds { connections_max: Some(1), sessions_max: Some(1) };
     let free = NodeBounds::default();
     let pool = Pool::of(vec![
-        node(0, 1, false, free),
-        node(1, 3, false, free),
-        node(2, 2, false, free),
-        node(3, 3, false, free),
-        node(4, 3, true, free),
-        node(5, 3, false, bounds),
+        member(0, 1, false, free),
+        member(1, 3, false, free),
+        member(2, 2, false, free),
+        member(3, 3, false, free),
+        member(4, 3, true, free),
+        member(5, 3, false, bounds),
     ]);
-    pool.nodes[1].observe(Observed::Refused);
-    pool.nodes[3].observe(Observed::ToldToDrain);
+    pool.members[1].node.observe(Observed::Refused);
+    pool.members[3].node.observe(Observed::ToldToDrain);
     pool
 }
 
@@ -307,9 +308,9 @@ fn troubled() -> Pool {
 fn every_policy_respects_health_drains_backups_and_bounds() {
     for (name, policy) in POLICIES {
         let pool = troubled();
-        let _full = InFlight::new(pool.nodes[5].clone());
+        let _full = InFlight::new(pool.members[5].node.clone());
         let now = Instant::now();
-        for node in &pool.nodes {
+        for Member { node, .. } in &pool.members {
             node.latency.observe(Duration::from_millis(10), now);
         }
         let spread = pool.idle(policy);
@@ -318,21 +319,21 @@ fn every_policy_respects_health_drains_backups_and_bounds() {
         let shares = if name == "peak ewma" { [0.0, 0.0, 1.0] } else { [1.0 / 3.0, 0.0, 2.0 / 3.0] };
         is_near(&spread[..3], &shares, 0.005);
 
-        pool.nodes[0].observe(Observed::Refused);
-        pool.nodes[2].observe(Observed::ToldToDrain);
+        pool.members[0].node.observe(Observed::Refused);
+        pool.members[2].node.observe(Observed::ToldToDrain);
         let spread = pool.idle(policy);
         assert_eq!(spread[4], PICKS, "{name}: the backup stands in: {spread:?}");
 
-        pool.nodes[4].observe(Observed::ToldToDrain);
+        pool.members[4].node.observe(Observed::ToldToDrain);
         assert_eq!(pool.request(policy(0)), Err(Unpicked::AllFull), "{name}");
 
-        pool.nodes[5].observe(Observed::ToldToDrain);
+        pool.members[5].node.observe(Observed::ToldToDrain);
         let spread = pool.idle(policy);
         assert_eq!(spread[0] + spread[1], PICKS, "{name}: the last nodes are asked all the same: {spread:?}");
         assert!(spread[0] > 0 && spread[1] > 0 || name == "peak ewma", "{name}: {spread:?}");
 
         for index in 0..2 {
-            pool.nodes[index].observe(Observed::ToldToDrain);
+            pool.members[index].node.observe(Observed::ToldToDrain);
         }
         assert_eq!(pool.request(policy(0)), Err(Unpicked::Nobody), "{name}");
         assert_eq!(Pool::weighing(&[]).request(policy(0)), Err(Unpicked::Nobody), "{name}");
@@ -356,13 +357,13 @@ fn a_node_that_was_tried_is_not_tried_again() {
 fn a_node_in_its_ramp_gets_less_than_its_share_of_requests() {
     for (name, policy) in POLICIES {
         let pool = Pool::weighing(&[1; 4]);
-        for node in &pool.nodes {
+        for Member { node, .. } in &pool.members {
             node.latency.observe(Duration::from_millis(10), Instant::now());
         }
-        pool.nodes[3].set_ramp(0.25);
+        pool.members[3].node.set_ramp(0.25);
         let spread = pool.busy(policy, 40);
         assert!(spread[3] < PICKS / 8 && spread[3] > PICKS / 100, "{name}: {spread:?}");
-        for node in &pool.nodes {
+        for Member { node, .. } in &pool.members {
             node.set_ramp(0.01);
         }
         let spread = pool.idle(policy);
@@ -407,8 +408,8 @@ fn sessions_that_come_and_go_stay_spread() {
 fn a_node_that_is_added_takes_new_sessions_until_it_is_even() {
     let mut pool = Pool::weighing(&[1; 3]);
     let _before = pool.sessions(3_000);
-    pool.nodes.push(node(3, 1, false, NodeBounds::default()));
-    let pool = Pool::of(pool.nodes);
+    pool.members.push(member(3, 1, false, NodeBounds::default()));
+    let pool = Pool::of(pool.members);
     let _after = pool.sessions(900);
     assert_eq!(pool.carried(), [1_000, 1_000, 1_000, 900]);
     let _more = pool.sessions(500);
@@ -420,9 +421,9 @@ fn a_node_that_is_added_takes_new_sessions_until_it_is_even() {
 fn a_newcomer_gets_at_most_twice_its_even_share_of_sessions() {
     let mut pool = Pool::weighing(&[1; 9]);
     let _before = pool.sessions(90_000);
-    pool.nodes.push(node(9, 1, false, NodeBounds::default()));
-    let pool = Pool::of(pool.nodes);
-    let newcomer = &pool.nodes[9];
+    pool.members.push(member(9, 1, false, NodeBounds::default()));
+    let pool = Pool::of(pool.members);
+    let newcomer = &pool.members[9].node;
     let mut total = 0;
     for step in 1..=10 {
         newcomer.set_ramp(f64::from(step) / 10.0 - 0.01);
@@ -440,14 +441,14 @@ fn a_newcomer_gets_at_most_twice_its_even_share_of_sessions() {
 #[test]
 fn new_sessions_prefer_what_stays_up_to_its_share() {
     let pool = Pool::weighing(&[1; 4]);
-    for old in &pool.nodes[..3] {
+    for Member { node: old, .. } in &pool.members[..3] {
         old.observe(Observed::Published { is_current: false });
     }
     // The one that stays already carries more than any other, but less than its share.
     let held: Vec<InSession> = [(0, 1), (1, 9), (2, 9), (3, 4)]
         .into_iter()
         .flat_map(|(index, count): (usize, usize)| (0..count).map(move |_| index))
-        .map(|index| InSession::new(pool.nodes[index].clone()))
+        .map(|index| InSession::new(pool.members[index].node.clone()))
         .collect();
     let three = pool.sessions(3);
     assert_eq!(pool.carried(), [1, 9, 9, 7], "(23 + 3) / 4, and an eighth");
@@ -465,7 +466,7 @@ fn new_sessions_prefer_what_stays_up_to_its_share() {
     let mut picks: Vec<_> = (0..4).map(|_| pool.request(Policy::Least(Load::InFlight)).unwrap()).collect();
     picks.sort_unstable();
     assert_eq!(picks, [0, 1, 2, 3]);
-    pool.nodes[3].observe(Observed::ToldToDrain);
+    pool.members[3].node.observe(Observed::ToldToDrain);
     let _one = pool.sessions(1);
     assert_eq!(pool.carried(), [2, 9, 9, 4], "if none stays, old ones serve");
     drop(held);
@@ -474,10 +475,10 @@ fn new_sessions_prefer_what_stays_up_to_its_share() {
 #[test]
 fn sessions_never_pass_their_bound() {
     let bounds = NodeBounds { connections_max: None, sessions_max: Some(10) };
-    let pool = Pool::of(vec![node(0, 1, false, bounds), node(1, 1, false, NodeBounds::default())]);
+    let pool = Pool::of(vec![member(0, 1, false, bounds), member(1, 1, false, NodeBounds::default())]);
     let held = pool.sessions(100);
     assert_eq!(pool.carried(), [10, 90]);
-    pool.nodes[1].observe(Observed::ToldToDrain);
+    pool.members[1].node.observe(Observed::ToldToDrain);
     assert_eq!(pool.session(), Err(Unpicked::AllFull));
     assert_eq!(pool.request(Policy::Least(Load::InFlight)), Ok(0), "a request is no session");
     drop(held);
@@ -487,11 +488,11 @@ fn sessions_never_pass_their_bound() {
 #[test]
 fn the_last_node_is_never_taken_out() {
     let pool = Pool::weighing(&[1; 2]);
-    pool.nodes[0].observe(Observed::Refused);
+    pool.members[0].node.observe(Observed::Refused);
     let held = pool.sessions(10);
     assert_eq!(pool.carried(), [0, 10]);
     drop(held);
-    pool.nodes[1].observe(Observed::Refused);
+    pool.members[1].node.observe(Observed::Refused);
     let _held = pool.sessions(10);
     assert_eq!(pool.carried(), [5, 5]);
 }

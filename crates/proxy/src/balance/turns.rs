@@ -3,10 +3,8 @@
 //! that a pick only moves along it; a node that cannot be had loses its turn, which leaves the others' shares as they
 //! are.
 
-use std::sync::Arc;
-
 use super::{Ask, Cursor, Unpicked};
-use crate::upstream::node::Node;
+use crate::upstream::member::Member;
 
 /// A round of turns.
 #[derive(Debug, Default)]
@@ -18,8 +16,8 @@ pub(crate) struct Turns {
 
 impl Turns {
     /// Turns for these nodes.
-    pub(crate) fn new(nodes: &[Arc<Node>]) -> Self {
-        let weights: Vec<u32> = nodes.iter().map(|node| node.roster.weight.max(1)).collect();
+    pub(crate) fn new(members: &[Member]) -> Self {
+        let weights: Vec<u32> = members.iter().map(|member| member.entry.weight.max(1)).collect();
         let counts = counts(&weights);
         let mut turns: Vec<(u32, u32)> = Vec::with_capacity(counts.iter().sum::<u32>() as usize);
         for (index, &count) in (0..).zip(&counts) {
@@ -35,9 +33,9 @@ impl Turns {
         Self { round: turns.into_iter().map(|(index, _)| index).collect(), weights }
     }
 
-    /// Whether these are the turns of `nodes`.
-    pub(crate) fn are_of(&self, nodes: &[Arc<Node>]) -> bool {
-        self.weights.iter().copied().eq(nodes.iter().map(|node| node.roster.weight.max(1)))
+    /// Whether these are the turns of `members`.
+    pub(crate) fn are_of(&self, members: &[Member]) -> bool {
+        self.weights.iter().copied().eq(members.iter().map(|member| member.entry.weight.max(1)))
     }
 
     /// The node whose turn it is, and moves on; 0 where there is no node.
@@ -77,12 +75,16 @@ pub(super) fn pick(ask: &Ask<'_>, cursor: &Cursor) -> Result<usize, Unpicked> {
     let level = ask.level(0)?;
     for _ in 0..ask.turns.round.len() {
         let index = ask.turns.next(cursor);
-        if ask.fit(index) == level && cursor.falls_in(ask.nodes[index].ramp()) {
+        if ask.fit(index) == level && cursor.falls_in(ask.members[index].node.ramp()) {
             return Ok(index);
         }
     }
     // Only newcomers are left, and none of them has drawn its turn.
-    ask.best(ask.turns.next(cursor), |index, node| (ask.fit_of(index, node), node.ramp()), |a, b| a > b)
+    ask.best(
+        ask.turns.next(cursor),
+        |index, member| (ask.fit_of(index, member), member.node.ramp()),
+        |a, b| a > b,
+    )
 }
 
 /// A round has at most so many turns, which is the exact share of each of 256 nodes of weight 256.
@@ -93,7 +95,7 @@ mod tests {
     use super::*;
 
     fn round(weights: &[u32]) -> Vec<u32> {
-        Turns::new(&crate::balance::tests::nodes(weights)).round
+        Turns::new(&crate::balance::tests::members(weights)).round
     }
 
     #[test]

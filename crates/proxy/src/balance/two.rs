@@ -5,19 +5,19 @@
 use tokio::time::Instant;
 
 use super::{Ask, Cursor, Unpicked, turns};
-use crate::upstream::node::Node;
+use crate::upstream::member::Member;
 
 /// The one with fewer requests under way and tunnels for its weight.
 pub(super) fn less_busy(ask: &Ask<'_>, cursor: &Cursor) -> Result<usize, Unpicked> {
-    of_two(ask, cursor, |node| node.connections() as f64 / node.weight())
+    of_two(ask, cursor, |member| member.node.connections() as f64 / member.weight())
 }
 
 /// The one whose answer would come sooner: its latency for each request that is under way and this one.
 pub(super) fn sooner(ask: &Ask<'_>, now: Instant, cursor: &Cursor) -> Result<usize, Unpicked> {
-    of_two(ask, cursor, |node| {
-        let under_way = node.in_flight() as f64;
-        match node.latency.at(now) {
-            Some(latency) => latency.as_secs_f64() * (under_way + 1.0) / node.weight(),
+    of_two(ask, cursor, |member| {
+        let under_way = member.node.in_flight() as f64;
+        match member.node.latency.at(now) {
+            Some(latency) => latency.as_secs_f64() * (under_way + 1.0) / member.weight(),
             // One request finds out how fast a new node is; until it has, others go elsewhere.
             None => UNKNOWN * under_way,
         }
@@ -25,13 +25,13 @@ pub(super) fn sooner(ask: &Ask<'_>, now: Instant, cursor: &Cursor) -> Result<usi
 }
 
 /// Draws two and takes the cheaper one, the first of equals.
-fn of_two(ask: &Ask<'_>, cursor: &Cursor, cost: impl Fn(&Node) -> f64) -> Result<usize, Unpicked> {
+fn of_two(ask: &Ask<'_>, cursor: &Cursor, cost: impl Fn(&Member) -> f64) -> Result<usize, Unpicked> {
     let level = ask.level(ask.turns.draw(cursor))?;
     let mut first: Option<usize> = None;
     for attempt in 0..DRAWS_MAX + TURNS_MAX {
         let index = if attempt < DRAWS_MAX {
             let index = ask.turns.draw(cursor);
-            if ask.fit(index) != level || !cursor.falls_in(ask.nodes[index].ramp()) {
+            if ask.fit(index) != level || !cursor.falls_in(ask.members[index].node.ramp()) {
                 continue;
             }
             index
@@ -41,7 +41,7 @@ fn of_two(ask: &Ask<'_>, cursor: &Cursor, cost: impl Fn(&Node) -> f64) -> Result
         };
         match first {
             Some(first) if first != index => {
-                let is_cheaper = cost(&ask.nodes[index]) < cost(&ask.nodes[first]);
+                let is_cheaper = cost(&ask.members[index]) < cost(&ask.members[first]);
                 return Ok(if is_cheaper { index } else { first });
             }
             Some(_) => {}

@@ -3,10 +3,12 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
@@ -23,18 +25,20 @@ pub(crate) struct Pace {
     pub(crate) deadline: Duration,
 }
 
-/// Empties `node`, which takes nothing new any more. Returns how many sessions and requests were left at the
-/// deadline; `None` if the drain was called off.
-pub(crate) async fn empty(node: Arc<Node>, registry: Arc<Registry>, pace: Pace) -> Option<usize> {
+/// Empties `node`, which takes nothing new any more, until its owner lets go of it. Returns how many sessions and
+/// requests were left at the deadline; `None` if it was called off.
+pub(crate) async fn empty(
+    node: Arc<Node>,
+    registry: Arc<Registry>,
+    pace: Pace,
+    mut owner: oneshot::Receiver<Infallible>,
+) -> Option<usize> {
     let begun = Instant::now();
     let until = begun + pace.deadline;
     let mut schedule = Schedule::new(begun, pace.window, Rng::new());
     let mut turns: BinaryHeap<Reverse<(Instant, Box<[u8]>)>> = BinaryHeap::new();
     let mut closing = JoinSet::new();
     let left = loop {
-        if !node.is_draining() {
-            break None;
-        }
         let now = Instant::now();
         let polling = registry.schedule_polling(&node);
         let tunnels = node.tunnels.unrung();
@@ -53,15 +57,16 @@ pub(crate) async fn empty(node: Arc<Node>, registry: Arc<Registry>, pace: Pace) 
         }
         let left = node.sessions() + node.in_flight();
         if left == 0 || now >= until {
-            tracing::info!(upstream = node.upstream, node = node.roster.written, left, "node drained");
+            tracing::info!(upstream = node.upstream, node = node.written(), left, "node drained");
             break Some(left);
         }
         let next = turns.peek().map_or(now + LOOK_EVERY, |Reverse((turn, _))| (*turn).min(now + LOOK_EVERY));
         tokio::select! {
+            _ = &mut owner => break None,
             () = sleep_until(next.max(now + LOOK_AT_MOST_EVERY).min(until)) => {}
             Some(closed) = closing.join_next() => {
                 if let Ok(Closed::Failed) = closed {
-                    tracing::debug!(node = node.roster.written, "a polling session could not be closed politely");
+                    tracing::debug!(node = node.written(), "a polling session could not be closed politely");
                 }
             }
         }

@@ -15,6 +15,7 @@ use crate::bell::{Order, Reason};
 use crate::drain::polling;
 use crate::shared::Shared;
 use crate::upstream::Upstream;
+use crate::upstream::member::Member;
 use crate::upstream::node::Node;
 
 /// What a node carries, as far as the decision goes.
@@ -163,7 +164,8 @@ struct Pool {
 impl Pool {
     fn look(&mut self, upstream: &Upstream, now: Instant, until: Instant) {
         self.is_closing();
-        let nodes: Vec<*const Node> = upstream.nodes.iter().map(Arc::as_ptr).collect();
+        let nodes: Vec<*const Node> =
+            upstream.members.iter().map(|member| Arc::as_ptr(&member.node)).collect();
         if self.nodes != nodes {
             self.pacer = Pacer::default();
             self.closing_at.retain(|node, _| nodes.contains(node));
@@ -174,10 +176,10 @@ impl Pool {
             self.pacer = Pacer::default();
             return;
         }
-        let carried: Vec<Carried> = upstream.nodes.iter().map(|node| self.carried(node)).collect();
+        let carried: Vec<Carried> = upstream.members.iter().map(|member| self.carried(member)).collect();
         let moves = self.pacer.step(&carried, pace, LOOK_EVERY);
-        for (node, count) in upstream.nodes.iter().zip(moves).filter(|(_, count)| *count > 0) {
-            self.move_oldest(upstream, node, count, Order { at: now, until, reason: Reason::Moved });
+        for (member, count) in upstream.members.iter().zip(moves).filter(|(_, count)| *count > 0) {
+            self.move_oldest(upstream, &member.node, count, Order { at: now, until, reason: Reason::Moved });
         }
     }
 
@@ -191,14 +193,13 @@ impl Pool {
         !self.closing.is_empty()
     }
 
-    fn carried(&self, node: &Arc<Node>) -> Carried {
+    fn carried(&self, Member { node, entry, .. }: &Member) -> Carried {
         let closing = self.closing_at.get(&Arc::as_ptr(node)).copied().unwrap_or(0);
-        let roster = &node.roster;
         Carried {
-            weight: if roster.backup { 0 } else { roster.weight },
+            weight: if entry.backup { 0 } else { entry.weight },
             sessions: node.sessions(),
             told: closing + node.tunnels.count().saturating_sub(node.tunnels.unrung()),
-            max: roster.bounds.sessions_max.unwrap_or(usize::MAX),
+            max: entry.bounds.sessions_max.unwrap_or(usize::MAX),
         }
     }
 
@@ -221,18 +222,18 @@ impl Pool {
             at: order.at + LOOK_EVERY.mul_f64(self.dice.f64()),
             ..order
         });
-        let (upstream, node) = (&upstream.plan.name, &node.roster.written);
+        let (upstream, node) = (&upstream.plan.name, node.written());
         tracing::info!(upstream, node, sessions = rung + polling, "moving sessions to nodes that have fewer");
     }
 }
 
 /// Whether nothing but the number of their sessions is different about the nodes, and that for some time.
 fn is_calm(upstream: &Upstream, settle: Duration, now: Instant) -> bool {
-    let is_settled = |node: &Arc<Node>| {
+    let is_settled = |Member { node, .. }: &Member| {
         let is_plain = node.is_up() && !node.is_draining() && !node.is_outdated() && node.ramp() >= 1.0;
         is_plain && now.saturating_duration_since(node.since()) >= settle
     };
-    upstream.removed.is_empty() && upstream.nodes.iter().all(is_settled)
+    upstream.removed.is_empty() && upstream.members.iter().all(is_settled)
 }
 
 /// Sessions are counted and moved so often; often enough that few go in one moment.

@@ -131,9 +131,11 @@ async fn send_head(
     record: &Record,
 ) -> Result<(), Fault> {
     let plan = &request.upstream.plan;
+    // Nearly every client says a Host.
+    let written = request.head.host_bytes().is_none().then(|| lease.in_flight.node().written());
     let how = ForOrigin {
         host_override: plan.host.as_deref(),
-        host_default: &lease.in_flight.node().roster.written,
+        host_default: written.as_deref().unwrap_or_default(),
         client_end: request.reply.client_end,
         client_address: record.client,
         strips_tag: matches!(purpose, Purpose::Session(Session { is_tagged: true, .. })),

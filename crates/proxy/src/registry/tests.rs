@@ -18,7 +18,7 @@ fn node() -> Arc<Node> {
         backup: false,
         bounds: Default::default(),
     };
-    Arc::new(Node::new("nodes", roster, wire::tag::Tagger::new(b"x").tag("nodes", "a:1", address)))
+    Arc::new(Node::new("nodes", &roster))
 }
 
 const SILENCE: Duration = Duration::from_secs(10);

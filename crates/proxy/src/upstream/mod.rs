@@ -2,24 +2,26 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use config::plan;
-use config::roster::{AppInstance, InstanceId, Roster, RosterNode};
+use config::roster::{InstanceId, Roster, RosterNode};
 use tokio::time::Instant;
-use wire::tag::{Tag, Tagger};
+use wire::tag::{Hint, Key, Pin, Seal, Tag};
 
-use crate::balance::{self, Ask, Begins, Cursor, Load, Policy, Turns, Unpicked};
+use crate::balance::{self, Ask, Cursor, Load, Policy, Turns, Unpicked};
 use crate::gate::{Claim, Gate, Overrun, Patience};
 use crate::registry::Registry;
 use crate::sticky::Wish;
 use crate::upstream::budget::Budget;
-use crate::upstream::node::{InSession, Node, Ward};
+use crate::upstream::member::{Begins, Member, place_of};
+use crate::upstream::node::{InSession, Node, Observed, Ward};
 
 pub(crate) mod budget;
 pub(crate) mod connect;
 pub(crate) mod health;
+pub(crate) mod member;
 pub(crate) mod node;
 pub(crate) mod pool;
 
@@ -29,11 +31,11 @@ pub(crate) mod pool;
 pub(crate) struct Upstream {
     pub(crate) plan: Arc<plan::Upstream>,
     /// Those that get new sessions and requests.
-    pub(crate) nodes: Vec<Arc<Node>>,
-    /// Those that were removed and still have sessions.
-    pub(crate) removed: Vec<Arc<Node>>,
-    /// Also the tags of removed nodes, and of an earlier secret: sessions outlive both.
-    by_tag: HashMap<Tag, Arc<Node>>,
+    pub(crate) members: Vec<Member>,
+    /// Nodes that no member uses any more, and that still have sessions.
+    pub(crate) removed: Vec<Removed>,
+    /// What every key makes for every node, the removed ones too: sessions outlive their node's place in the file.
+    seals: Arc<HashMap<Hint, Vec<Sealed>>>,
     pub(crate) registry: Arc<Registry>,
     /// The name of the cookie that names a node, where the plan has one.
     pub(crate) cookie: Option<Arc<str>>,
@@ -49,6 +51,20 @@ pub(crate) struct Upstream {
     ward: Arc<Ward>,
     /// How many requests may be tried a second time.
     pub(crate) budget: Arc<Budget>,
+}
+
+/// A node that was taken out, and what was said of it last.
+#[derive(Debug, Clone)]
+pub(crate) struct Removed {
+    pub(crate) node: Arc<Node>,
+    pub(crate) entry: RosterNode,
+}
+
+/// What one key makes for one node.
+#[derive(Debug)]
+struct Sealed {
+    node: Arc<Node>,
+    seal: Seal,
 }
 
 /// A turn of a node that takes so many sessions a second.
@@ -74,9 +90,9 @@ impl Upstream {
             number,
             turns: Arc::default(),
             plan,
-            nodes: Vec::new(),
+            members: Vec::new(),
             removed: Vec::new(),
-            by_tag: HashMap::new(),
+            seals: Arc::default(),
             registry: Arc::new(Registry::new(sessions_max)),
             choosing: Arc::new(Mutex::new(Cursor::default())),
             gate: Arc::default(),
@@ -91,45 +107,66 @@ impl Upstream {
         Self { plan, number, cookie, ..self.clone() }
     }
 
-    /// The same upstream with the nodes of `roster`; nodes that were there before keep what they carry.
-    pub(crate) fn with_roster(&self, roster: &Roster, tagger: &Tagger) -> Self {
-        let name = &self.plan.name;
-        let known = || self.nodes.iter().chain(&self.removed);
-        let mut nodes = Vec::new();
-        let mut by_tag = HashMap::new();
-        for entry in &roster.nodes {
-            let tag = tag_of(name, entry, tagger);
-            let node = match known().find(|node| node.roster == *entry && node.tag == tag) {
-                Some(node) => node.clone(),
-                None => Arc::new(Node::new(name, entry.clone(), tag)),
-            };
-            node.put_under(&self.plan, &self.ward);
-            if !self.nodes.is_empty() && is_newcomer(entry, known()) {
+    /// The same upstream with the nodes of `roster`. Whatever is said of a node that was there before, it stays the one
+    /// that it was, with all that it carries. Changes no node: see [`Upstream::take_effect`]. `keys` is never empty; the
+    /// first one signs.
+    pub(crate) fn with_roster(&self, roster: &Roster, keys: &[Key]) -> Self {
+        let members: Vec<Member> = roster
+            .nodes
+            .iter()
+            .map(|entry| {
+                let known = self.nodes().find(|node| node.is_at(entry)).cloned();
+                let node = known.unwrap_or_else(|| Arc::new(Node::new(&self.plan.name, entry)));
+                Member::new(node, entry.clone(), &keys[0])
+            })
+            .collect();
+        let is_here = |node: &Arc<Node>| members.iter().any(|member| Arc::ptr_eq(&member.node, node));
+        let has_left = |node: &Arc<Node>| !is_here(node) && node.sessions() > 0 && !node.is_gone();
+        let leaving = self.members.iter().map(|Member { node, entry, .. }| (node, entry));
+        let gone_before = self.removed.iter().map(|Removed { node, entry }| (node, entry));
+        let removed: Vec<Removed> = leaving
+            .chain(gone_before)
+            .filter(|(node, _)| has_left(node))
+            .map(|(node, entry)| Removed { node: node.clone(), entry: entry.clone() })
+            .collect();
+        let seals = Arc::new(seals_of(&members, &removed, keys));
+        let turns =
+            if self.turns.are_of(&members) { self.turns.clone() } else { Arc::new(Turns::new(&members)) };
+        Self { members, removed, seals, turns, ..self.clone() }
+    }
+
+    /// From now on its nodes are what its members say. `before` is the same upstream in the snapshot that ends, if it
+    /// was there. To be called once, before the snapshot is published: a node that is back may be the only one there is.
+    pub(crate) fn take_effect(&self, before: Option<&Self>) {
+        for Member { node, entry, .. } in &self.members {
+            node.put_under(&self.plan, &self.ward, &entry.written);
+        }
+        self.ward.admit(self.members.iter().map(|member| (&member.node, member.entry.backup)));
+        let Some(before) = before.filter(|before| !before.members.is_empty()) else { return };
+        for Member { node, entry, .. } in &self.members {
+            if before.removed.iter().any(|removed| Arc::ptr_eq(&removed.node, node)) {
+                node.observe(Observed::ToldToStay);
+            } else if entry.instance.is_none() && before.nodes().all(|known| !Arc::ptr_eq(known, node)) {
+                // The processes of an app come when they are ready, in the place of others; any other newcomer is not
+                // given more at once than those that are there.
                 node.begin_slow_start(Instant::now());
             }
-            if by_tag.insert(tag, node.clone()).is_some() {
-                tracing::error!(
-                    upstream = name,
-                    node = entry.written,
-                    "two nodes have one tag; change sticky_secret"
-                );
-            }
-            nodes.push(node);
         }
-        let is_here = |node: &Arc<Node>| nodes.iter().any(|here: &Arc<Node>| Arc::ptr_eq(here, node));
-        let has_sessions = |node: &Arc<Node>| node.sessions() > 0 && !node.is_gone();
-        let removed: Vec<_> = known().filter(|node| !is_here(node) && has_sessions(node)).cloned().collect();
-        for node in &removed {
-            by_tag.entry(node.tag).or_insert_with(|| node.clone());
-        }
-        self.ward.admit(&nodes);
-        let turns = if self.turns.are_of(&nodes) { self.turns.clone() } else { Arc::new(Turns::new(&nodes)) };
-        Self { nodes, removed, by_tag, turns, ..self.clone() }
+    }
+
+    /// Every node that has something to do with it: those of its members, and those that were removed.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
+        self.members.iter().map(|member| &member.node).chain(self.removed.iter().map(|removed| &removed.node))
+    }
+
+    /// The member that a node is; `None` for one that was removed.
+    pub(crate) fn member_of(&self, node: &Node) -> Option<&Member> {
+        self.members.iter().find(|member| std::ptr::eq(Arc::as_ptr(&member.node), node))
     }
 
     /// Whether an app feeds it and has nothing running at this moment that could answer.
     pub(crate) fn awaits_instance(&self) -> bool {
-        self.plan.app.is_some() && !self.nodes.iter().any(|node| node.is_up() && !node.is_draining())
+        self.plan.app.is_some() && !self.members.iter().any(Member::serves)
     }
 
     /// The nodes that are processes of `app`, those that were removed included.
@@ -137,22 +174,29 @@ impl Upstream {
         &'u self,
         app: &'u str,
     ) -> impl Iterator<Item = (&'u Arc<Node>, InstanceId)> {
-        self.nodes.iter().chain(&self.removed).filter_map(move |node| match &node.roster.instance {
+        self.nodes().filter_map(move |node| match &node.instance {
             Some(instance) if instance.app == app => Some((node, instance.id)),
             Some(_) | None => None,
         })
     }
 
-    /// The node that `tag` names, if it is in the pool or was until lately.
-    pub(crate) fn by_tag(&self, tag: &Tag) -> Option<&Arc<Node>> {
-        self.by_tag.get(tag)
+    /// The node that the session `sid` is on, if `tag` proves it; it is in the pool, or was until lately.
+    pub(crate) fn by_tag(&self, sid: &[u8], tag: &Tag) -> Option<&Arc<Node>> {
+        let candidates = self.seals.get(&tag.hint())?;
+        candidates.iter().find(|candidate| candidate.seal.proves(sid, tag)).map(|found| &found.node)
+    }
+
+    /// The index of the member that `pin` names, if it proves that.
+    pub(crate) fn by_pin(&self, pin: &Pin) -> Option<usize> {
+        let candidates = self.seals.get(&pin.hint())?;
+        let found = candidates.iter().find(|candidate| candidate.seal.holds(pin))?;
+        self.members.iter().position(|member| Arc::ptr_eq(&member.node, &found.node))
     }
 
     /// Whether a node is up besides `index` and those that were tried.
     pub(crate) fn has_another(&self, index: usize, tried: &[usize]) -> bool {
         let is_other = |at: usize| at != index && !tried.contains(&at);
-        let serves = |node: &Node| node.is_up() && !node.is_draining();
-        self.nodes.iter().enumerate().any(|(at, node)| is_other(at) && serves(node))
+        self.members.iter().enumerate().any(|(at, member)| is_other(at) && member.serves())
     }
 
     /// Chooses a node for a request that begins no session. `cursor` is its worker's.
@@ -164,7 +208,7 @@ impl Upstream {
     pub(crate) fn claim_session(&self, asked: Asked<'_>) -> Result<(usize, InSession), Unpicked> {
         let cursor = self.choosing.lock().unwrap_or_else(PoisonError::into_inner);
         let index = self.pick(asked, Begins::Session, &cursor)?;
-        Ok((index, InSession::new(self.nodes[index].clone())))
+        Ok((index, InSession::new(self.members[index].node.clone())))
     }
 
     /// The same where nodes take no more than `rate` sessions a second: waits for a node whose turn it is. Cancel-safe.
@@ -173,7 +217,7 @@ impl Upstream {
         asked: Asked<'_>,
         rate: NonZeroU32,
     ) -> Result<Result<(usize, InSession), Unpicked>, Overrun> {
-        let serving = self.nodes.iter().filter(|node| node.is_up() && !node.is_draining()).count();
+        let serving = self.members.iter().filter(|member| member.serves()).count();
         let serving = u32::try_from(serving.max(1)).unwrap_or(u32::MAX);
         let spacing = Duration::from_secs(1) / rate.get().saturating_mul(serving);
         let patience = Patience { wait: self.plan.admission.handshake_wait, spacing };
@@ -195,8 +239,8 @@ impl Upstream {
                 Ok(index) => index,
                 Err(unpicked) => return soonest.map_or(Claim::Now(Err(unpicked)), Claim::At),
             };
-            let node = &self.nodes[index];
-            if let Some(at) = soonest.filter(|_| !node.is_up() || node.roster.backup) {
+            let Member { node, entry, .. } = &self.members[index];
+            if let Some(at) = soonest.filter(|_| !node.is_up() || entry.backup) {
                 // It stands in for nodes that fail, not for nodes that are asked in turn.
                 return Claim::At(at);
             }
@@ -215,7 +259,7 @@ impl Upstream {
         let Asked { wish, tried, now } = asked;
         // What a client has on a node is out of its reach anywhere else; a session that is yet to begin is not.
         let heeds_bounds = begins == Begins::Session || !wish.is_sticky();
-        let ask = Ask { nodes: &self.nodes, turns: &self.turns, tried, begins, heeds_bounds };
+        let ask = Ask { members: &self.members, turns: &self.turns, tried, begins, heeds_bounds };
         match wish {
             Wish::Node(index) if ask.admits(index) => Ok(index),
             Wish::Key { key, .. } => balance::pick(&ask, Policy::Hash(key), cursor),
@@ -256,23 +300,14 @@ fn cookie_name(plan: &plan::Upstream) -> Option<Arc<str>> {
     }
 }
 
-/// Whether a node is new beside those that are `known`. One that is only written otherwise is still the same process;
-/// and the processes of an app come when they are ready, in the place of others.
-fn is_newcomer<'n>(entry: &RosterNode, mut known: impl Iterator<Item = &'n Arc<Node>>) -> bool {
-    entry.instance.is_none() && known.all(|node| *node.address() != entry.address)
-}
-
-/// A process of an app has another port with every start, and another machine may have the same: its tag is that of the
-/// machine, the app, the slot and the generation.
-fn tag_of(upstream: &str, node: &RosterNode, tagger: &Tagger) -> Tag {
-    match &node.instance {
-        None => tagger.tag(upstream, &node.written, &node.address),
-        Some(AppInstance { app, id: InstanceId { slot, generation } }) => {
-            tagger.tag(upstream, &format!("{}/{app}", *MACHINE), format_args!("{slot}/{generation}"))
+fn seals_of(members: &[Member], removed: &[Removed], keys: &[Key]) -> HashMap<Hint, Vec<Sealed>> {
+    let mut seals: HashMap<Hint, Vec<Sealed>> = HashMap::new();
+    let entries = members.iter().map(|Member { node, entry, .. }| (node, entry));
+    for (node, entry) in entries.chain(removed.iter().map(|Removed { node, entry }| (node, entry))) {
+        let place = place_of(entry);
+        for seal in keys.iter().map(|key| key.seal(&place)) {
+            seals.entry(seal.hint()).or_default().push(Sealed { node: node.clone(), seal });
         }
     }
+    seals
 }
-
-/// The name of this machine or container, asked once.
-static MACHINE: LazyLock<String> =
-    LazyLock::new(|| rustix::system::uname().nodename().to_string_lossy().into_owned());

@@ -1,16 +1,18 @@
-//! One node: where it is, how much it carries, and whether it is up. Its state changes in [`Node::observe`] and
-//! nowhere else; what changes it, and how, is in `health::vitals`.
+//! One node: where it is, how much it carries, and whether it is up. It lives for as long as anything is on it, whatever
+//! the file says of it meanwhile: that is a [`Member`]'s, which each snapshot has anew. Its state changes in
+//! [`Node::observe`] and nowhere else; what changes it, and how, is in `health::vitals`.
+//!
+//! [`Member`]: crate::upstream::member::Member
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
-use config::plan::{self, NodeBounds};
-use config::roster::{NodeAddress, RosterNode};
+use arc_swap::ArcSwap;
+use config::plan;
+use config::roster::{AppInstance, NodeAddress, RosterNode};
 use tokio::time::Instant;
-use wire::rendezvous;
-use wire::tag::Tag;
 
-use crate::balance::{Begins, Latency};
+use crate::balance::Latency;
 use crate::bell::Bells;
 use crate::gate::Pace;
 use crate::upstream::health::outlier::Tallies;
@@ -21,10 +23,11 @@ use crate::upstream::health::vitals::{Change, Rules, SHARE_FULL, Spare, Vitals};
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) upstream: String,
-    pub(crate) roster: RosterNode,
-    /// Its part of a line of the access log, printed by the first line.
-    pub(crate) in_log: OnceLock<Box<[u8]>>,
-    pub(crate) tag: Tag,
+    address: NodeAddress,
+    /// The process that it is, if tidelock runs it.
+    pub(crate) instance: Option<AppInstance>,
+    /// As people know it, which a reload can change.
+    label: ArcSwap<Label>,
     glance: Glance,
     chart: Mutex<Chart>,
     /// Whether the control thread is at it.
@@ -39,10 +42,17 @@ pub(crate) struct Node {
     silence_ms: AtomicU64,
     /// Where it was first asked for a session.
     engine_io_path: OnceLock<Box<[u8]>>,
-    /// What it is to rendezvous hashing.
-    pub(crate) seed: u64,
     /// How long it takes to answer.
     pub(crate) latency: Latency,
+}
+
+/// What people call a node.
+#[derive(Debug)]
+pub(crate) struct Label {
+    /// The entry of its upstream that it comes from.
+    pub(crate) written: String,
+    /// Its part of a line of the access log, printed by the first line.
+    pub(crate) in_log: OnceLock<Box<[u8]>>,
 }
 
 /// What picks read of a node, on one cache line: some picks look at every node of a pool.
@@ -54,8 +64,6 @@ struct Glance {
     state: AtomicU32,
     /// Its share of what it would get, in thousandths; less than all while it starts slowly.
     share: AtomicU32,
-    /// See [`plan::NodeSpec::weight`].
-    weight: u32,
     in_flight: AtomicUsize,
     sessions: AtomicUsize,
 }
@@ -72,50 +80,81 @@ struct Chart {
 
 /// The nodes of one pool, which decide together how many of them may be out.
 #[derive(Debug, Default)]
-pub(crate) struct Ward(Mutex<Vec<Weak<Node>>>);
+pub(crate) struct Ward(Mutex<Vec<Warded>>);
+
+/// One of them.
+#[derive(Debug)]
+struct Warded {
+    node: Weak<Node>,
+    /// Backups stand in for the others, not beside them.
+    is_backup: bool,
+}
 
 impl Ward {
-    /// From now on these are the pool.
-    pub(crate) fn admit(&self, nodes: &[Arc<Node>]) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = nodes.iter().map(Arc::downgrade).collect();
+    /// From now on these are the pool, each with whether it is a backup.
+    pub(crate) fn admit<'n>(&self, nodes: impl Iterator<Item = (&'n Arc<Node>, bool)>) {
+        let warded = nodes.map(|(node, is_backup)| Warded { node: Arc::downgrade(node), is_backup });
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = warded.collect();
     }
 }
 
 impl Node {
-    pub(crate) fn new(upstream: &str, roster: RosterNode, tag: Tag) -> Self {
+    /// The node at the place that `entry` names. What else it says of the node is a member's.
+    pub(crate) fn new(upstream: &str, entry: &RosterNode) -> Self {
         let vitals = Vitals::new(Instant::now());
         let glance = Glance {
-            state: AtomicU32::new(word_of(&vitals, &roster)),
+            state: AtomicU32::new(word_of(&vitals)),
             share: AtomicU32::new(SHARE_FULL),
-            weight: roster.weight,
             in_flight: AtomicUsize::new(0),
             sessions: AtomicUsize::new(0),
         };
         let chart = Chart { vitals, rules: Rules::default(), plan: None, ward: Arc::default() };
         Self {
             upstream: upstream.to_owned(),
-            tag,
+            address: entry.address.clone(),
+            instance: entry.instance.clone(),
+            label: ArcSwap::from_pointee(Label::new(&entry.written)),
             glance,
             chart: Mutex::new(chart),
             tended: AtomicBool::new(false),
             tallies: Tallies::default(),
             pace: Mutex::default(),
-            seed: seed_of(&roster),
             latency: Latency::new(Instant::now()),
-            in_log: OnceLock::new(),
             tunnels: Bells::default(),
             silence_ms: AtomicU64::new(0),
             engine_io_path: OnceLock::new(),
-            roster,
         }
     }
 
-    /// Puts it under the rules of `plan`, in the pool of `ward`.
-    pub(crate) fn put_under(&self, plan: &Arc<plan::Upstream>, ward: &Arc<Ward>) {
+    /// Whether `entry` speaks of this node. An address is one process after another, and all of them are the node; a
+    /// process that tidelock runs is a node of its own, wherever it listens.
+    pub(crate) fn is_at(&self, entry: &RosterNode) -> bool {
+        match (&self.instance, &entry.instance) {
+            (None, None) => self.address == entry.address,
+            (Some(own), Some(other)) => own == other && self.address == entry.address,
+            (Some(_), None) | (None, Some(_)) => false,
+        }
+    }
+
+    /// Puts it under the rules of `plan`, in the pool of `ward`, with the name that is written there.
+    pub(crate) fn put_under(&self, plan: &Arc<plan::Upstream>, ward: &Arc<Ward>, written: &str) {
+        if self.label().written != written {
+            self.label.store(Arc::new(Label::new(written)));
+        }
         let mut chart = self.chart();
         chart.rules = Rules::of(plan);
         chart.plan = Some(plan.clone());
         chart.ward = ward.clone();
+    }
+
+    /// What people call it now.
+    pub(crate) fn label(&self) -> arc_swap::Guard<Arc<Label>> {
+        self.label.load()
+    }
+
+    /// As written in the file.
+    pub(crate) fn written(&self) -> String {
+        self.label().written.clone()
     }
 
     /// The upstream as the plan has it now.
@@ -124,12 +163,11 @@ impl Node {
     }
 
     pub(crate) fn address(&self) -> &NodeAddress {
-        &self.roster.address
+        &self.address
     }
 
-    /// Whether it can have whatever comes: it is up, stays, stands in for nobody and has no bounds. So are nearly all
-    /// nodes at nearly all times.
-    pub(crate) fn is_plain(&self) -> bool {
+    /// Whether its health is no reason to think twice: it is up and stays. So are nearly all nodes at nearly all times.
+    pub(crate) fn is_ready(&self) -> bool {
         self.glance.state.load(Relaxed) & !(WORD_UNCLEAR | WORD_OUTDATED) == 0
     }
 
@@ -190,9 +228,9 @@ impl Node {
         let change = chart.vitals.note(observed, &rules, || self.spare(&pool, percent_max), now);
         let vitals = &mut chart.vitals;
         self.glance.share.store(vitals.share(&rules, now), Relaxed);
-        self.glance.state.store(word_of(vitals, &self.roster), Relaxed);
-        let (node, upstream, address, cause) =
-            (&self.roster.written, &self.upstream, self.address(), vitals.cause);
+        self.glance.state.store(word_of(vitals), Relaxed);
+        let label = self.label();
+        let (node, upstream, address, cause) = (&label.written, &self.upstream, self.address(), vitals.cause);
         match change {
             Change::Fell => {
                 let out_for = vitals.out_until().map(|until| until.duration_since(now)).unwrap_or_default();
@@ -209,12 +247,14 @@ impl Node {
     }
 
     /// What the pool can do without this node.
-    fn spare(&self, pool: &[Weak<Self>], percent_max: u32) -> Spare {
-        // Backups stand in for the others, not beside them.
+    fn spare(&self, pool: &[Warded], percent_max: u32) -> Spare {
+        let is_self = |warded: &&Warded| std::ptr::eq(warded.node.as_ptr(), self);
+        // One that was removed is none of them any more.
+        let is_backup = pool.iter().find(is_self).is_some_and(|warded| warded.is_backup);
         let alike: Vec<_> = pool
             .iter()
-            .filter_map(Weak::upgrade)
-            .filter(|node| node.roster.backup == self.roster.backup)
+            .filter(|warded| warded.is_backup == is_backup)
+            .filter_map(|warded| warded.node.upgrade())
             .collect();
         let serves = |node: &Self| node.is_up() && !node.is_draining();
         let others = alike.iter().filter(|node| node.address() != self.address() && serves(node)).count();
@@ -276,26 +316,9 @@ impl Node {
         self.in_flight() + self.tunnels.count()
     }
 
-    /// Whether it carries as much as it may, so that this would be too much.
-    pub(crate) fn is_full(&self, begins: Begins) -> bool {
-        let bounds = &self.roster.bounds;
-        bounds.connections_max.is_some_and(|max| self.connections() >= max)
-            || (begins == Begins::Session && bounds.sessions_max.is_some_and(|max| self.sessions() >= max))
-    }
-
-    /// Its share of the load, as far as it is in its slow start.
-    pub(crate) fn weight(&self) -> f64 {
-        f64::from(self.glance.weight) * self.ramp()
-    }
-
-    /// The same in thousandths.
-    pub(crate) fn weight_thousandths(&self) -> u64 {
-        u64::from(self.glance.weight) * u64::from(self.glance.share.load(Relaxed))
-    }
-
-    /// As the plan has it.
-    pub(crate) fn full_weight(&self) -> u64 {
-        u64::from(self.glance.weight)
+    /// Its share of what it would get, in thousandths.
+    pub(crate) fn share(&self) -> u32 {
+        self.glance.share.load(Relaxed)
     }
 
     /// How far it is in its slow start: more than 0, and 1 at its end and wherever there is none. Picks respect it.
@@ -371,24 +394,20 @@ impl Drop for InSession {
     }
 }
 
+impl Label {
+    fn new(written: &str) -> Self {
+        Self { written: written.to_owned(), in_log: OnceLock::new() }
+    }
+}
+
 /// What requests need to know of all that.
-fn word_of(vitals: &Vitals, roster: &RosterNode) -> u32 {
+fn word_of(vitals: &Vitals) -> u32 {
     let flag = |is_set: bool, flag: u32| if is_set { flag } else { 0 };
     flag(!vitals.is_up(), WORD_DOWN)
         | flag(vitals.is_draining, WORD_DRAINING)
         | flag(!vitals.is_clear(), WORD_UNCLEAR)
         | flag(vitals.is_outdated, WORD_OUTDATED)
         | flag(vitals.is_gone, WORD_GONE)
-        | flag(roster.backup, WORD_BACKUP)
-        | flag(roster.bounds != NodeBounds::default(), WORD_BOUNDED)
-}
-
-/// What a node is to rendezvous hashing. A process of an app has another port with every start; keys belong to its slot.
-fn seed_of(node: &RosterNode) -> u64 {
-    match &node.instance {
-        Some(_) => rendezvous::seed(&node.written, ""),
-        None => rendezvous::seed(&node.written, &node.address),
-    }
 }
 
 /// It is leaving.
@@ -401,10 +420,6 @@ const WORD_UNCLEAR: u32 = 1 << 2;
 const WORD_OUTDATED: u32 = 1 << 3;
 /// It is no more.
 const WORD_GONE: u32 = 1 << 4;
-/// It stands in for others.
-const WORD_BACKUP: u32 = 1 << 5;
-/// It may carry so much and no more.
-const WORD_BOUNDED: u32 = 1 << 6;
 
 #[cfg(test)]
 mod tests {
@@ -427,8 +442,7 @@ mod tests {
         let ward = Arc::default();
         let node = |written: &String| {
             let address = NodeAddress::Tcp(written.parse().expect("an address"));
-            let tag = wire::tag::Tagger::new(b"x").tag("n", written, &address);
-            let roster = RosterNode {
+            let entry = RosterNode {
                 written: written.clone(),
                 address,
                 instance: None,
@@ -436,12 +450,12 @@ mod tests {
                 backup: false,
                 bounds: Default::default(),
             };
-            let node = Node::new("n", roster, tag);
-            node.put_under(upstream, &ward);
+            let node = Node::new("n", &entry);
+            node.put_under(upstream, &ward, written);
             Arc::new(node)
         };
         let nodes: Vec<_> = addresses.iter().map(node).collect();
-        ward.admit(&nodes);
+        ward.admit(nodes.iter().map(|node| (node, false)));
         (nodes, ward)
     }
 

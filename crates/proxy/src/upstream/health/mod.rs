@@ -17,6 +17,7 @@ use crate::upstream::Upstream;
 use crate::upstream::health::outlier::{Counts, judge};
 use crate::upstream::health::probe::probe;
 use crate::upstream::health::vitals::{Change, Observed, PASSIVE_INTERVAL};
+use crate::upstream::member::Member;
 use crate::upstream::node::Node;
 
 pub(crate) mod outlier;
@@ -42,7 +43,7 @@ impl Fallen {
         if self.0.try_send(node.clone()).is_err() {
             node.end_tending();
             // More nodes fell at once than anyone has. It is up again when a request finds it so.
-            tracing::warn!(node = node.roster.written, "too many nodes down to probe this one");
+            tracing::warn!(node = node.written(), "too many nodes down to probe this one");
         }
     }
 }
@@ -139,15 +140,14 @@ impl Round {
         self.watch(&snapshot, shared);
         let mut is_ramping = false;
         for upstream in &snapshot.upstreams {
-            for node in upstream.nodes.iter().filter(|node| node.is_starting_slowly()) {
+            for node in upstream.nodes().filter(|node| node.is_starting_slowly()) {
                 is_ramping |= node.step_share(now);
             }
             self.judge(upstream, shared, now);
             upstream.budget.mark(now);
         }
         self.histories.retain(|&node, _| {
-            let mut nodes = snapshot.upstreams.iter().flat_map(|upstream| &upstream.nodes);
-            nodes.any(|known| Arc::as_ptr(known) == node)
+            snapshot.upstreams.iter().flat_map(Upstream::nodes).any(|known| Arc::as_ptr(known) == node)
         });
         is_ramping
     }
@@ -158,7 +158,7 @@ impl Round {
         self.watches.retain(|_, watch| {
             let wanted = snapshot.upstreams.iter().any(|upstream| {
                 Arc::ptr_eq(&upstream.plan, &watch.plan)
-                    && upstream.nodes.iter().any(|node| Arc::as_ptr(node) == watch.node.as_ptr())
+                    && upstream.members.iter().any(|member| Arc::as_ptr(&member.node) == watch.node.as_ptr())
             });
             if !wanted {
                 watch.task.abort();
@@ -166,7 +166,7 @@ impl Round {
             wanted
         });
         for upstream in snapshot.upstreams.iter().filter(|upstream| upstream.plan.health.probe.is_some()) {
-            for node in &upstream.nodes {
+            for Member { node, .. } in &upstream.members {
                 self.watches.entry(Arc::as_ptr(node)).or_insert_with(|| {
                     let (node, plan) = (Arc::downgrade(node), upstream.plan.clone());
                     let task =
@@ -183,7 +183,8 @@ impl Round {
         if rules.error_percent == 0 && rules.latency_factor == 0 {
             return;
         }
-        let nodes: Vec<_> = upstream.nodes.iter().filter(|node| node.is_up()).collect();
+        let nodes: Vec<_> =
+            upstream.members.iter().map(|member| &member.node).filter(|node| node.is_up()).collect();
         let lately = |node: &&Arc<Node>| {
             let history = self.histories.entry(Arc::as_ptr(node)).or_default();
             let counts = node.tallies.sum();

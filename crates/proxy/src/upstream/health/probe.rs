@@ -30,7 +30,8 @@ enum Miss {
 /// it is we who cannot ask. Cancel-safe.
 pub(crate) async fn probe(node: &Node, patience: Duration) -> Option<Observed> {
     let plan = node.plan();
-    let host = plan.as_ref().and_then(|plan| plan.host.as_deref()).unwrap_or(&node.roster.written);
+    let label = node.label();
+    let host = plan.as_ref().and_then(|plan| plan.host.as_deref()).unwrap_or(&label.written);
     let to = To { address: node.address(), host };
     let asking = async {
         match plan.as_ref().and_then(|plan| plan.health.probe.as_ref()) {

@@ -179,6 +179,12 @@ pub struct Upstream {
     pub name: String,
     /// Its nodes, then those that were removed from the file and still have sessions.
     pub nodes: Vec<Node>,
+    /// Session ids and cookies of the right form that no `sticky_secret` of this tidelock has signed, since the start.
+    #[serde(default)]
+    pub unverifiable: u64,
+    /// In the last ten minutes so many of them came that another tidelock must have signed them, with another secret.
+    #[serde(default)]
+    pub foreign_secret: bool,
 }
 
 /// A running backend.

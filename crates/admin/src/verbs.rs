@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::channel::Sender;
-use proxy::{Counts, NodeHandle, NodeStatus, Proxy};
+use proxy::{Counts, Left, NodeHandle, NodeStatus, Proxy};
 use serde::Serialize;
 use supervisor::Supervisor;
 use tokio::sync::{mpsc, oneshot};
@@ -21,6 +21,8 @@ pub(crate) async fn status(proxy: &Proxy, supervisor: &Supervisor) -> Status {
     let upstreams = status.upstreams.into_iter().map(|upstream| Upstream {
         name: upstream.name,
         nodes: upstream.nodes.into_iter().map(Node::from).collect(),
+        unverifiable: upstream.unverifiable,
+        foreign_secret: upstream.has_foreign,
     });
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -85,7 +87,7 @@ pub(crate) fn undrain(proxy: &Proxy, which: &Which) -> Event {
 
 /// A drain that nobody waits for.
 pub(crate) fn draining(nodes: &[NodeHandle]) -> Event {
-    Event::Done { message: format!("{}: draining, {} left", names(nodes), left(nodes)) }
+    Event::Done { message: format!("{}: draining, {} left", names(nodes), left(nodes).sum()) }
 }
 
 /// Says how far a drain is whenever it has got further, and at last how it ended. Ends when nobody listens.
@@ -94,14 +96,15 @@ pub(crate) async fn report_drain(nodes: Vec<NodeHandle>, deadline: Duration, mut
     let mut last: Option<(usize, Instant)> = None;
     loop {
         let (left, now) = (left(&nodes), Instant::now());
+        let sum = left.sum();
         if let Some(end) = end_of_drain(&nodes, left, now - began, deadline) {
             // If nobody listens any more, nobody has to know.
             let _ = lines.send_data(line(&end)).await;
             return;
         }
-        if last.is_none_or(|(said, at)| said != left || now - at >= SAY_AGAIN) {
-            last = Some((left, now));
-            let progress = Event::Progress { left, nodes: nodes.iter().map(Leaving::from).collect() };
+        if last.is_none_or(|(said, at)| said != sum || now - at >= SAY_AGAIN) {
+            last = Some((sum, now));
+            let progress = Event::Progress { left: sum, nodes: nodes.iter().map(Leaving::from).collect() };
             if lines.send_data(line(&progress)).await.is_err() {
                 return;
             }
@@ -111,12 +114,12 @@ pub(crate) async fn report_drain(nodes: Vec<NodeHandle>, deadline: Duration, mut
 }
 
 /// How it ended, if it did.
-fn end_of_drain(nodes: &[NodeHandle], left: usize, lasted: Duration, deadline: Duration) -> Option<Event> {
+fn end_of_drain(nodes: &[NodeHandle], left: Left, lasted: Duration, deadline: Duration) -> Option<Event> {
     let names = names(nodes);
     if nodes.iter().any(|node| !node.is_draining()) {
         return Some(Event::Error { message: format!("{names}: told to take part again, {left} left") });
     }
-    if left == 0 {
+    if left == Left::default() {
         let message = format!("{names}: empty, with nothing new until `tidelock undrain`");
         return Some(Event::Done { message });
     }
@@ -131,13 +134,13 @@ impl From<&NodeHandle> for Leaving {
             upstream: node.upstream().to_owned(),
             node: node.node(),
             address: node.address().to_string(),
-            left: node.left(),
+            left: node.left().sum(),
         }
     }
 }
 
-fn left(nodes: &[NodeHandle]) -> usize {
-    nodes.iter().map(NodeHandle::left).sum()
+fn left(nodes: &[NodeHandle]) -> Left {
+    nodes.iter().map(NodeHandle::left).fold(Left::default(), std::ops::Add::add)
 }
 
 fn names(nodes: &[NodeHandle]) -> String {

@@ -4,6 +4,7 @@
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -12,7 +13,7 @@ use wire::request::{Method, RequestBody, RequestHead};
 
 use crate::conversation::Exchanged;
 use crate::ends::{BodySource, ReplySink};
-use crate::exchange::{self, Purpose, Session, TunnelSession};
+use crate::exchange::{self, Purpose, Registered, Session, TunnelSession};
 use crate::fault::{ClientFault, Fault, OriginFault, OurFault, Retry};
 use crate::gate::Overrun;
 use crate::record::{self, Record};
@@ -21,6 +22,7 @@ use crate::reply;
 use crate::sticky::{InPlace, Opening, Place, Wish};
 use crate::upstream::connect::connect;
 use crate::upstream::health::vitals::{Change, Observed};
+use crate::upstream::member::Begins;
 use crate::upstream::node::{InSession, Node};
 use crate::upstream::pool::Lease;
 use crate::upstream::{Asked, Upstream};
@@ -227,23 +229,23 @@ async fn at_its_node(
     record.sticky = if place.is_tagged { record::Sticky::Tag } else { record::Sticky::Learned };
     let registry = &request.upstream.registry;
     let how = use_of(request.head);
-    let registered = || SessionUse { registry: registry.clone(), sid: place.sid.clone(), how };
-    let begun = registry.begin(&place.sid, &place.node, how, request.reply.alarm.now());
-    let first_use = registered();
-    let Begun::Open { silence, wants_address } = begun else {
-        let told = goodbye(request, how, body, record).await;
-        if how == Use::Poll {
-            registry.close(&place.sid);
+    let (first_use, silence) = match begin_use(request, &place, how).await {
+        Begun::Open { silence } => (registered(request, &place, how), silence),
+        Begun::Leaving => {
+            // Counted until it has been told.
+            let _in_use = registered(request, &place, how);
+            let told = goodbye(request, how, body, record).await;
+            if how == Use::Poll {
+                registry.close(&place.sid);
+            }
+            return told;
         }
-        return told;
+        Begun::Unknown => {
+            (admit_unknown(request, &place, how)?, place.node.silence_ms().map(Duration::from_millis))
+        }
     };
     if let (Use::Poll | Use::Post, Some(engine_io)) = (how, request.head.engine_io()) {
         body.watch_for_close_packet(CloseScan::new(engine_io.revision, engine_io.jsonp));
-        if wants_address {
-            let label = place.node.label();
-            let host = request.head.host_bytes().unwrap_or(label.written.as_bytes());
-            registry.learn_address(&place.sid, request.head.path_bytes(), host, engine_io.revision);
-        }
     }
     let session = |registered| Session { registered, is_tagged: place.is_tagged, silence };
     let to = |fresh| To { node: &place.node, fresh };
@@ -251,8 +253,11 @@ async fn at_its_node(
     let exchanged = match first {
         // An idle connection that died under a poll: the node has not seen it, or has already closed the session.
         Err(Fault::Origin(OriginFault::ClosedUnanswered { reused: true })) if request.is_repeatable() => {
-            registry.begin(&place.sid, &place.node, how, request.reply.alarm.now());
-            one(request, to(true), Purpose::Session(session(registered())), body, record).await
+            let again = match begin_use(request, &place, how).await {
+                Begun::Open { .. } | Begun::Leaving => registered(request, &place, how),
+                Begun::Unknown => admit_unknown(request, &place, how)?,
+            };
+            one(request, to(true), Purpose::Session(session(again)), body, record).await
         }
         other => other,
     };
@@ -267,6 +272,31 @@ async fn at_its_node(
         Ok(_) | Err(_) => {}
     }
     exchanged
+}
+
+/// Tells the registry, with the task of a poll, which a drain may have to wake.
+async fn begin_use(request: &Request<'_>, place: &InPlace, how: Use) -> Begun {
+    let registry = &request.upstream.registry;
+    let now = request.reply.alarm.now();
+    poll_fn(|cx| {
+        let poller = (how == Use::Poll).then(|| cx.waker());
+        Poll::Ready(registry.begin(&place.sid, how, poller, now))
+    })
+    .await
+}
+
+fn registered(request: &Request<'_>, place: &InPlace, how: Use) -> Registered {
+    let registry = request.upstream.registry.clone();
+    Registered::Known(SessionUse { registry, sid: place.sid.clone(), how })
+}
+
+/// A session that nobody knows here is its node's to judge; but what bounds the node bounds it too.
+fn admit_unknown(request: &Request<'_>, place: &InPlace, how: Use) -> Result<Registered, Fault> {
+    let member = request.upstream.member_of(&place.node);
+    if member.is_some_and(|member| member.is_full(Begins::Request)) {
+        return Err(OurFault::AllFull.into());
+    }
+    Ok(Registered::NotYet { registry: request.upstream.registry.clone(), sid: place.sid.clone(), how })
 }
 
 fn use_of(head: &RequestHead) -> Use {
@@ -434,8 +464,8 @@ pub(crate) fn answer_patience(request: &Request<'_>, purpose: &Purpose) -> Durat
 }
 
 const STALE_MAX: usize = 2;
-/// For a session whose handshake another tidelock saw, on a node whose settings are not known yet.
-const SILENCE_UNKNOWN: Duration = Duration::from_secs(600);
+/// Engine.IO's own, for a session whose handshake another tidelock saw, on a node whose settings are not known yet.
+const SILENCE_UNKNOWN: Duration = Duration::from_secs(45);
 /// While all nodes are full, one is looked for so often.
 const FULL_PAUSE: Duration = Duration::from_millis(20);
 /// While no node can be reached, one is tried so often.

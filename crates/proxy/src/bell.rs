@@ -1,6 +1,6 @@
 //! How a tunnel, which listens to nothing but its two sockets, is told from another thread that it is time to go.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
@@ -65,7 +65,8 @@ impl Reason {
 /// The tunnels of one node.
 #[derive(Debug, Default)]
 pub(crate) struct Bells {
-    hung: Mutex<HashMap<u64, Arc<Bell>>>,
+    /// By their numbers, which they get as they come.
+    hung: Mutex<BTreeMap<u64, Arc<Bell>>>,
     next: AtomicU64,
     /// How many are hung, for those who only want to know that.
     count: AtomicUsize,
@@ -77,8 +78,10 @@ struct Bell {
     /// Its place among those of its node.
     number: u64,
     inside: Mutex<Inside>,
-    /// So that a tunnel that was never told anything looks at one word.
+    /// There is an order that the tunnel has not heard. A tunnel that was never told anything looks at this one word.
     is_rung: AtomicBool,
+    /// It was told to go, and that was not called off.
+    is_going: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -88,32 +91,31 @@ struct Inside {
 }
 
 impl Bells {
-    /// Tells every tunnel that was not told yet; `order` is asked once for each.
-    pub(crate) fn ring_each(&self, mut order: impl FnMut() -> Order) {
-        for bell in lock(&self.hung).values().filter(|bell| !bell.is_rung.load(Ordering::Acquire)) {
+    /// Tells every tunnel from number `from` on, whatever it was told before; `order` is asked once for each. Returns the
+    /// number of the next tunnel to come.
+    pub(crate) fn ring_from(&self, from: u64, mut order: impl FnMut() -> Order) -> u64 {
+        let hung = lock(&self.hung);
+        for bell in hung.range(from..).map(|(_, bell)| bell) {
             bell.ring(order());
         }
+        self.next.load(Ordering::Relaxed)
     }
 
-    /// Tells so many of the oldest tunnels that were not told yet, and says how many they were.
+    /// Tunnels from number `from` on.
+    pub(crate) fn count_from(&self, from: u64) -> usize {
+        if from == self.next.load(Ordering::Relaxed) { 0 } else { lock(&self.hung).range(from..).count() }
+    }
+
+    /// Tells so many of the oldest tunnels that are not going yet, and says how many they were.
     pub(crate) fn ring_oldest(&self, count: usize, mut order: impl FnMut() -> Order) -> usize {
         let hung = lock(&self.hung);
-        let mut oldest: Vec<(&u64, &Arc<Bell>)> =
-            hung.iter().filter(|(_, bell)| !bell.is_rung.load(Ordering::Acquire)).collect();
-        // They are numbered as they come.
-        if count < oldest.len() {
-            oldest.select_nth_unstable_by_key(count, |(number, _)| **number);
-            oldest.truncate(count);
-        }
-        for (_, bell) in &oldest {
-            bell.ring(order());
-        }
-        oldest.len()
+        let staying = hung.values().filter(|bell| !bell.is_going.load(Ordering::Acquire));
+        staying.take(count).map(|bell| bell.ring(order())).count()
     }
 
-    /// Tunnels that were not told yet.
-    pub(crate) fn unrung(&self) -> usize {
-        lock(&self.hung).values().filter(|bell| !bell.is_rung.load(Ordering::Acquire)).count()
+    /// Tunnels that were told to go.
+    pub(crate) fn going(&self) -> usize {
+        lock(&self.hung).values().filter(|bell| bell.is_going.load(Ordering::Acquire)).count()
     }
 
     /// Tunnels.
@@ -126,6 +128,7 @@ impl Bell {
     fn ring(&self, order: Order) {
         let mut inside = lock(&self.inside);
         inside.order = Some(Box::new(order));
+        self.is_going.store(true, Ordering::Release);
         self.is_rung.store(true, Ordering::Release);
         if let Some(waker) = inside.waker.take() {
             waker.wake();
@@ -138,51 +141,47 @@ impl Bell {
 pub(crate) struct Listening {
     node: Arc<Node>,
     bell: Arc<Bell>,
-    ear: Ear,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ear {
-    /// The bell does not know whom to wake.
-    Deaf,
-    Listens,
-    /// It was told; there is nothing more to hear.
-    HasHeard,
+    /// Whether the bell knows whom to wake.
+    is_heard: bool,
 }
 
 impl Listening {
     pub(crate) fn to(node: Arc<Node>) -> Self {
-        let number = node.tunnels.next.fetch_add(1, Ordering::Relaxed);
-        let bell = Arc::new(Bell { number, ..Bell::default() });
-        lock(&node.tunnels.hung).insert(number, bell.clone());
+        let bell = {
+            // Numbered under the lock: whoever rings from a number on has told all below it.
+            let mut hung = lock(&node.tunnels.hung);
+            let number = node.tunnels.next.fetch_add(1, Ordering::Relaxed);
+            let bell = Arc::new(Bell { number, ..Bell::default() });
+            hung.insert(number, bell.clone());
+            bell
+        };
         node.tunnels.count.fetch_add(1, Ordering::Relaxed);
-        Self { node, bell, ear: Ear::Deaf }
+        Self { node, bell, is_heard: false }
     }
 
     pub(crate) fn node(&self) -> &Arc<Node> {
         &self.node
     }
 
-    /// What it is told; once it is, and never again. The task is woken when that happens. A task has one waker for
-    /// its life, so that the bell needs it once.
+    /// What it is told, once for each time. The task is woken when that happens. A task has one waker for its life, so that
+    /// the bell needs it once for each order.
     pub(crate) fn poll_order(&mut self, cx: &Context<'_>) -> Option<Order> {
-        let is_silent = !self.bell.is_rung.load(Ordering::Acquire);
-        if self.ear == Ear::HasHeard || (self.ear == Ear::Listens && is_silent) {
+        if self.is_heard && !self.bell.is_rung.load(Ordering::Acquire) {
             return None;
         }
         let mut inside = lock(&self.bell.inside);
-        let order = inside.order.take().map(|order| *order);
-        self.ear = if order.is_some() { Ear::HasHeard } else { Ear::Listens };
-        inside.waker = order.is_none().then(|| cx.waker().clone());
-        order
-    }
-}
-
-impl Listening {
-    /// The order has been called off; there may be another one.
-    pub(crate) fn listen_again(&mut self) {
-        self.ear = Ear::Deaf;
         self.bell.is_rung.store(false, Ordering::Release);
+        inside.waker = Some(cx.waker().clone());
+        self.is_heard = true;
+        inside.order.take().map(|order| *order)
+    }
+
+    /// The order has been called off, unless there is another one by now.
+    pub(crate) fn stays(&self) {
+        let inside = lock(&self.bell.inside);
+        if inside.order.is_none() {
+            self.bell.is_going.store(false, Ordering::Release);
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use wire::request::RequestHead;
 
 use crate::balance::Cursor;
-use crate::registry::Use;
+use crate::registry::{Contact, Entering, Use};
 use crate::shared::Snapshot;
 use crate::sticky::{self, Place};
 use crate::upstream::member::Member;
@@ -73,7 +73,9 @@ impl Site {
         let now = Instant::now();
         for number in numbers {
             let node = self.member(number).node.clone();
-            self.upstream().registry.open(&sid(number), InSession::new(node), Duration::from_secs(45), now);
+            let contact = Contact { address: None, client: CLIENT, is_https: false };
+            let entering = Entering { sid: &sid(number), silence: Some(Duration::from_secs(45)), contact };
+            self.upstream().registry.open(entering, InSession::new(node), now);
         }
     }
 
@@ -81,8 +83,10 @@ impl Site {
     #[must_use]
     pub fn use_session(&self, number: usize, now: Instant) -> bool {
         let (sid, registry) = (sid(number), &self.upstream().registry);
-        let Some(node) = registry.find(&sid) else { return false };
-        let _ = registry.begin(&sid, &node, Use::Poll, now);
+        if registry.find(&sid).is_none() {
+            return false;
+        }
+        let _ = registry.begin(&sid, Use::Poll, None, now);
         registry.end(&sid, Use::Poll, now);
         true
     }

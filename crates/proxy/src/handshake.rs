@@ -11,6 +11,7 @@ use wire::engineio::{OpenPacket, read_open_packet};
 use wire::tag::Tag;
 
 use crate::fault::{Fault, OriginFault};
+use crate::registry::{Contact, Entering};
 use crate::stream::Io;
 use crate::upstream::Upstream;
 use crate::upstream::node::InSession;
@@ -25,6 +26,8 @@ pub(crate) struct Told<'a> {
     pub(crate) upstream: &'a Upstream,
     /// Where it was asked for.
     pub(crate) path: &'a [u8],
+    /// By whom, and how.
+    pub(crate) contact: &'a Contact,
 }
 
 /// What it turned out to be.
@@ -90,21 +93,21 @@ impl Told<'_> {
         now: Instant,
     ) -> Vec<u8> {
         let node = in_session.node().clone();
-        node.learn_silence(open.silence_ms());
         node.learn_engine_io_path(self.path);
-        let sid = open.sid.of_bytes(&body);
-        self.upstream.registry.open(sid, in_session, Duration::from_millis(open.silence_ms()), now);
-        if !self.tags {
-            return body;
+        if let Some(silence_ms) = open.silence_ms {
+            node.learn_silence(silence_ms.into());
         }
+        let silence = open.silence_ms.map(|silence_ms| Duration::from_millis(silence_ms.into()));
+        let entering = Entering { sid: &open.sid, silence, contact: self.contact.clone() };
+        self.upstream.registry.open(entering, in_session, now);
         // A node that a reload took out meanwhile signs no more; the registry knows the session.
-        let Some(member) = self.upstream.member_of(&node) else { return body };
-        let tag = member.seal.tag(sid);
-        let sid_end = open.sid.end();
+        let member = self.upstream.member_of(&node).filter(|_| self.tags);
+        let (Some(member), Some(tag_at)) = (member, open.tag_at) else { return body };
+        let tag = member.seal.tag(&open.sid);
         let mut tagged = Vec::with_capacity(body.len() + Tag::BYTES);
-        tagged.extend_from_slice(&body[..sid_end]);
+        tagged.extend_from_slice(&body[..tag_at]);
         tagged.extend_from_slice(tag.as_bytes());
-        tagged.extend_from_slice(&body[sid_end..]);
+        tagged.extend_from_slice(&body[tag_at..]);
         tagged
     }
 }

@@ -39,7 +39,7 @@ impl Proxy {
         shared.publish(before.with_rosters(&rosters));
         for (node, registry) in lost {
             let now = Instant::now();
-            node.tunnels.ring_each(|| Order { at: now, until: now + GOODBYE, reason: Reason::NodeLost });
+            node.tunnels.ring_from(0, || Order { at: now, until: now + GOODBYE, reason: Reason::NodeLost });
             registry.forget(&node);
         }
     }
@@ -56,7 +56,7 @@ impl Proxy {
     ) -> impl Future<Output = Option<usize>> + use<> {
         let found = self.find_instance(app, id);
         for (node, registry) in &found {
-            self.empty_at(node, registry, Pace { window, deadline });
+            self.empty_at(node, registry, Pace { window, deadline, reason: Reason::Restart });
         }
         let until = Instant::now() + deadline + SLACK;
         async move {

@@ -39,7 +39,7 @@ pub mod bench;
 
 pub use record::Counts;
 pub use run::{Proxy, StartProblem, check_certificates};
-pub use status::{NodeHandle, NodeStatus, Status, UnknownNode, UpstreamStatus};
+pub use status::{Left, NodeHandle, NodeStatus, Status, UnknownNode, UpstreamStatus};
 pub use tls::TlsProblem;
 
 #[cfg(test)]

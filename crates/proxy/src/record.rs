@@ -243,9 +243,10 @@ impl Counters {
 /// The target for a log: a session id opens the session to whoever knows it, so that it is never written whole.
 pub(crate) fn target_for_log(head: &RequestHead) -> Cow<'_, [u8]> {
     let target = head.target_bytes();
-    let Some(sid) = head.sid() else {
-        // Which part of an odd query is the id depends on who reads it, so that nothing of it is written.
-        let is_odd = head.engine_io().is_some_and(|engine_io| engine_io.sid == Sid::Odd);
+    // Where there are several, or none that can be read, nothing of the query is written.
+    let is_odd =
+        head.engine_io().is_some_and(|engine_io| engine_io.sids > 1 || engine_io.sid == Sid::TooLong);
+    let Some(sid) = head.sid_as_spelt().filter(|_| !is_odd) else {
         return match memchr::memchr(b'?', target) {
             Some(query_at) if is_odd => [&target[..=query_at], b"..."].concat().into(),
             Some(_) | None => target.into(),

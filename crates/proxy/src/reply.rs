@@ -28,17 +28,22 @@ pub(crate) fn fault(fault: Fault, head: Option<&RequestHead>, keep_alive: bool) 
 /// The answer of a session that was closed on its node: to a poll the close packet, to a POST what the node would say.
 pub(crate) fn goodbye(head: &RequestHead, how: Use, keep_alive: bool) -> (u16, Vec<u8>) {
     let (body, content_type) = match (how, head.engine_io()) {
-        (Use::Post, _) => ("ok", "text/html"),
-        (Use::Poll | Use::Tunnel, Some(engine_io)) => {
-            (close_packet(engine_io.revision), "text/plain; charset=UTF-8")
+        (Use::Post, _) => ("ok".to_owned(), "text/html"),
+        (Use::Poll | Use::Tunnel, Some(engine_io)) if engine_io.jsonp => {
+            let script = String::from_utf8_lossy(head.jsonp_script().unwrap_or_default());
+            let packet = close_packet(engine_io.revision);
+            (format!("___eio[{script}](\"{packet}\");"), "text/javascript; charset=UTF-8")
         }
-        (Use::Poll | Use::Tunnel, None) => ("", "text/plain; charset=UTF-8"),
+        (Use::Poll | Use::Tunnel, Some(engine_io)) => {
+            (close_packet(engine_io.revision).to_owned(), "text/plain; charset=UTF-8")
+        }
+        (Use::Poll | Use::Tunnel, None) => (String::new(), "text/plain; charset=UTF-8"),
     };
     let mut answer = Answer::new(200, Some(head), keep_alive);
     answer.line("Content-Type", content_type);
     answer.line("Cache-Control", "no-store");
     answer.cors_lines(head);
-    (200, answer.end(body))
+    (200, answer.end(&body))
 }
 
 /// A polling payload that is a close packet and nothing else.

@@ -2,6 +2,7 @@
 //! sweep.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -21,6 +22,7 @@ use tokio::time::{Instant, interval, sleep};
 
 use crate::access;
 use crate::bell::{Order, Reason};
+use crate::drain::node::Pace;
 use crate::drain::schedule::Schedule;
 use crate::drain::{Drain, rebalance};
 use crate::instances;
@@ -31,6 +33,7 @@ use crate::shared::{ListenId, ListenNow, Shared, Snapshot};
 use crate::tls::TlsProblem;
 use crate::upstream::Upstream;
 use crate::upstream::health::{Fallen, look_after};
+use crate::upstream::node::{Node, NodeNumber};
 use crate::verbs::Emptying;
 use crate::worker;
 
@@ -189,6 +192,19 @@ impl Proxy {
             self.inner.shared.snapshot.load().plan.drain.window.min(patience.mul_f64(WINDOW_SHARE_MAX));
         let goodbye = until - patience.mul_f64(GOODBYE_SHARE).min(GOODBYE_MAX);
         self.keep_house(send_tunnels_away(self.inner.shared.clone(), window, goodbye));
+        self.close_sessions_of_apps(window, goodbye);
+    }
+
+    /// The polling sessions of our own apps end with us, unlike those of other nodes, which whoever takes over finds by
+    /// their tags: they are closed at their turns.
+    fn close_sessions_of_apps(&self, window: Duration, until: Instant) {
+        let snapshot = self.inner.shared.snapshot.load_full();
+        let deadline = until.saturating_duration_since(Instant::now());
+        for upstream in &snapshot.upstreams {
+            for node in upstream.nodes().filter(|node| node.instance.is_some()) {
+                self.empty_at(node, &upstream.registry, Pace { window, deadline, reason: Reason::GoingAway });
+            }
+        }
     }
 
     /// Waits, after [`Proxy::leave`], until everything has ended.
@@ -259,21 +275,24 @@ fn start_workers(shared: &Arc<Shared>) -> io::Result<(Doors, Vec<JoinHandle<()>>
 /// Tells every tunnel its turn, also those that are opened by what still runs.
 async fn send_tunnels_away(shared: Arc<Shared>, window: Duration, until: Instant) {
     let mut schedule = Schedule::new(Instant::now(), window, Rng::new());
-    let mut told = 0;
+    let mut next: HashMap<NodeNumber, u64> = HashMap::new();
     loop {
         let now = Instant::now();
         let snapshot = shared.snapshot.load_full();
         let nodes = || snapshot.upstreams.iter().flat_map(Upstream::nodes);
-        let mut turns = schedule.turns(nodes().map(|node| node.tunnels.unrung()).sum(), now).into_iter();
-        let before = told;
+        let from = |node: &Node, next: &HashMap<_, _>| next.get(&node.number).copied().unwrap_or(0);
+        let count = nodes().map(|node| node.tunnels.count_from(from(node, &next))).sum();
+        let mut turns = schedule.turns(count, now).into_iter();
+        let mut told = 0;
         for node in nodes() {
-            node.tunnels.ring_each(|| {
+            let order = || {
                 told += 1;
                 Order { at: turns.next().unwrap_or(now), until, reason: Reason::GoingAway }
-            });
+            };
+            next.insert(node.number, node.tunnels.ring_from(from(node, &next), order));
         }
-        if told > before {
-            tracing::info!(tunnels = told - before, ?window, "told tunnels when to go");
+        if told > 0 {
+            tracing::info!(tunnels = told, ?window, "told tunnels when to go");
         }
         sleep(LOOK_EVERY).await;
     }

@@ -27,6 +27,10 @@ pub struct UpstreamStatus {
     pub name: String,
     /// Its nodes, then those that were removed and still have sessions.
     pub nodes: Vec<NodeStatus>,
+    /// Session ids and cookies of the right form that no key has signed, and that nobody knows.
+    pub unverifiable: u64,
+    /// Lately there were so many of them that another tidelock must have signed them, with another secret.
+    pub has_foreign: bool,
 }
 
 /// A node at one moment.
@@ -75,6 +79,53 @@ impl NodeStatus {
     }
 }
 
+/// What is on a node, by kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Left {
+    /// WebSockets.
+    pub tunnels: usize,
+    /// Engine.IO sessions that poll.
+    pub polling: usize,
+    /// Requests under way, pending polls among them.
+    pub requests: usize,
+}
+
+impl Left {
+    /// All of it.
+    pub fn sum(self) -> usize {
+        self.tunnels + self.polling + self.requests
+    }
+}
+
+impl std::ops::Add for Left {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            tunnels: self.tunnels + other.tunnels,
+            polling: self.polling + other.polling,
+            requests: self.requests + other.requests,
+        }
+    }
+}
+
+impl std::fmt::Display for Left {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let kinds = [
+            (self.tunnels, "WebSocket"),
+            (self.polling, "polling session"),
+            (self.requests, "request under way"),
+        ];
+        let said = kinds.iter().filter(|(count, _)| *count > 0).map(|(count, what)| match (*count, *what) {
+            (1, what) => format!("1 {what}"),
+            (count, "request under way") => format!("{count} requests under way"),
+            (count, what) => format!("{count} {what}s"),
+        });
+        let said: Vec<String> = said.collect();
+        f.write_str(if said.is_empty() { "nothing" } else { return f.write_str(&said.join(", ")) })
+    }
+}
+
 /// A node that somebody asked about, for as long as they want to know.
 #[derive(Debug, Clone)]
 pub struct NodeHandle(pub(crate) Arc<Node>);
@@ -95,9 +146,10 @@ impl NodeHandle {
         self.0.address()
     }
 
-    /// Sessions and requests under way.
-    pub fn left(&self) -> usize {
-        self.0.sessions() + self.0.in_flight()
+    /// What is still on it.
+    pub fn left(&self) -> Left {
+        let tunnels = self.0.tunnels.count();
+        Left { tunnels, polling: self.0.sessions().saturating_sub(tunnels), requests: self.0.in_flight() }
     }
 
     /// Whether it is still leaving.

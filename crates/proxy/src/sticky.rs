@@ -81,10 +81,7 @@ impl Wish {
 pub(crate) fn place(head: &RequestHead, upstream: &Upstream, client: IpAddr) -> Place {
     let opens_websocket = head.websocket_key().is_some();
     let wish = || wish(head, upstream, client);
-    let engine_io = match upstream.plan.sticky {
-        plan::Sticky::EngineIo | plan::Sticky::EngineIoLearned => head.engine_io(),
-        plan::Sticky::Cookie(_) | plan::Sticky::Key(_) | plan::Sticky::None => None,
-    };
+    let engine_io = head.engine_io().filter(|_| upstream.plan.sticky != plan::Sticky::None);
     let Some(engine_io) = engine_io else {
         return if opens_websocket {
             Place::NewSession(Opening::WebSocket { is_engine_io: false }, wish())
@@ -93,15 +90,18 @@ pub(crate) fn place(head: &RequestHead, upstream: &Upstream, client: IpAddr) -> 
         };
     };
     match (engine_io.sid, engine_io.transport) {
-        (Sid::Plain(_), _) => {
-            head.sid().and_then(|sid| in_place(sid, upstream)).map_or(Place::Nowhere, Place::Session)
+        (Sid::Is(_), _) => {
+            head.sid().and_then(|sid| in_place(&sid, upstream)).map_or(Place::Nowhere, Place::Session)
         }
-        (Sid::Odd, _) => Place::Nowhere,
+        (Sid::TooLong, _) => {
+            upstream.oddities.sid_too_long(&upstream.plan.name);
+            Place::Anywhere(wish())
+        }
         (Sid::None, Transport::WebSocket) if opens_websocket => {
             Place::NewSession(Opening::WebSocket { is_engine_io: true }, wish())
         }
         (Sid::None, Transport::Polling) if head.method() == Method::Get => {
-            let tags = upstream.plan.sticky == plan::Sticky::EngineIo
+            let tags = upstream.plan.sticky != plan::Sticky::EngineIoLearned
                 && engine_io.revision == Revision::V4
                 && !engine_io.jsonp;
             Place::NewSession(Opening::Handshake { tags }, wish())
@@ -125,22 +125,24 @@ fn wish(head: &RequestHead, upstream: &Upstream, client: IpAddr) -> Wish {
     sticky.or_else(spread).unwrap_or(Wish::None)
 }
 
-/// The tag needs no memory and is asked first; the registry knows the ids that have none.
+/// The tag needs no memory and is asked first; the registry knows the ids that have none. Where there is one node only it
+/// is for that to say what it knows.
 fn in_place(sid: &[u8], upstream: &Upstream) -> Option<InPlace> {
-    let by_tag = match upstream.plan.sticky {
-        plan::Sticky::EngineIo => {
-            Tag::split(sid).and_then(|(sid, tag)| Some((sid, upstream.by_tag(sid, &tag)?)))
-        }
-        plan::Sticky::EngineIoLearned
-        | plan::Sticky::Cookie(_)
-        | plan::Sticky::Key(_)
-        | plan::Sticky::None => None,
-    };
-    match by_tag {
-        Some((sid, node)) => Some(InPlace { node: node.clone(), sid: sid.into(), is_tagged: true }),
-        None => {
-            let node = upstream.registry.find(sid)?;
-            Some(InPlace { node, sid: sid.into(), is_tagged: false })
-        }
+    let tagged = Tag::split(sid).filter(|_| upstream.plan.sticky != plan::Sticky::EngineIoLearned);
+    if let Some((sid, tag)) = &tagged
+        && let Some(node) = upstream.by_tag(sid, tag)
+    {
+        return Some(InPlace { node: node.clone(), sid: (*sid).into(), is_tagged: true });
+    }
+    let untagged = |node: Arc<Node>| InPlace { node, sid: sid.into(), is_tagged: false };
+    if let Some(node) = upstream.registry.find(sid) {
+        return Some(untagged(node));
+    }
+    if tagged.is_some() {
+        upstream.oddities.unverifiable(&upstream.plan.name);
+    }
+    match &*upstream.members {
+        [only] if upstream.removed.is_empty() => Some(untagged(only.node.clone())),
+        _ => None,
     }
 }

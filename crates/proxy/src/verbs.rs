@@ -7,6 +7,7 @@ use config::plan;
 use config::roster::RosterNode;
 use tokio::sync::oneshot;
 
+use crate::bell::Reason;
 use crate::drain::node::{Pace, empty};
 use crate::registry::Registry;
 use crate::run::Proxy;
@@ -32,6 +33,8 @@ impl Proxy {
         let of = |upstream: &Upstream| UpstreamStatus {
             name: upstream.plan.name.clone(),
             nodes: nodes_of(upstream),
+            unverifiable: upstream.oddities.unverifiable_count(),
+            has_foreign: upstream.oddities.has_foreign(),
         };
         Status {
             is_leaving: self.inner.shared.drain.is_leaving(),
@@ -63,7 +66,7 @@ impl Proxy {
     /// Begins to empty a node at the plan's own pace.
     pub(crate) fn empty(&self, node: &Arc<Node>, registry: &Arc<Registry>) {
         let plan::Drain { window, deadline } = self.inner.shared.snapshot.load().plan.drain;
-        self.empty_at(node, registry, Pace { window, deadline });
+        self.empty_at(node, registry, Pace { window, deadline, reason: Reason::Restart });
     }
 
     /// The same at a pace of its own. Of two words about a node the later one counts: a drain that is under way ends, and

@@ -12,6 +12,13 @@ pub(crate) fn of(status: &Status) -> String {
         rows.extend(upstream.nodes.iter().map(|node| row(&upstream.name, node)));
     }
     let mut text = summary(status) + "\n\n" + &table(&rows, FIRST_NUMBER..COLUMNS);
+    for upstream in status.upstreams.iter().filter(|upstream| upstream.foreign_secret) {
+        text += &format!(
+            "\n{}: {} session ids or cookies that another secret has signed; do several tidelocks in front of these \
+             nodes have one `sticky_secret`?\n",
+            upstream.name, upstream.unverifiable
+        );
+    }
     if !status.apps.is_empty() {
         let mut rows = vec![APP_HEADINGS.map(str::to_owned)];
         rows.extend(status.apps.iter().flat_map(app_rows));
@@ -195,7 +202,12 @@ mod tests {
             sessions: 0,
             ..node
         };
-        let upstream = Upstream { name: "nodes".to_owned(), nodes: vec![node, named] };
+        let upstream = Upstream {
+            name: "nodes".to_owned(),
+            nodes: vec![node, named],
+            unverifiable: 0,
+            foreign_secret: false,
+        };
         let status = Status {
             version: "1.2.3".to_owned(),
             pid: 4711,

@@ -373,7 +373,8 @@ async fn a_drain_that_does_not_end_in_time_fails() {
     origin.until_requests(1).await;
     let expected = said(0, &format!("nodes/{node}: draining, 1 left\n"), "");
     assert_eq!(verb(&proxy, &["drain", "nodes", "--no-wait"]).await, expected);
-    let late = format!("nodes/{node}: 1 left after 0ns, the drain.deadline; nothing new comes\n");
+    let late =
+        format!("nodes/{node}: 1 request under way left after 0ns, the drain.deadline; nothing new comes\n");
     let expected = said(1, "", &format!("1 left (nodes/{node}: 1)\n{late}"));
     assert_eq!(verb(&proxy, &["drain", "nodes"]).await, expected);
 }
@@ -391,7 +392,11 @@ async fn whoever_waits_for_a_drain_hears_that_it_was_called_off() {
     let mut drain = Process::spawn("drain", command);
     drain.wait_for_line(|line| line.starts_with("1 left")).await;
     assert_eq!(verb(&proxy, &["undrain", "nodes"]).await.code, 0);
-    drain.wait_for_line(|line| *line == format!("nodes/{node}: told to take part again, 1 left")).await;
+    drain
+        .wait_for_line(|line| {
+            *line == format!("nodes/{node}: told to take part again, 1 request under way left")
+        })
+        .await;
     assert_eq!(drain.exit().await.code(), Some(1));
 }
 

@@ -60,7 +60,7 @@ async fn a_cookie_keeps_a_client_on_its_node_and_is_no_business_of_the_node() {
         let (cookie, attributes) = cookie_of(&first);
         assert_eq!(attributes, "Path=/; HttpOnly; SameSite=Lax");
         let (name, value) = cookie.split_once('=').expect("a pair");
-        assert_eq!((name, value.len()), ("tidelock-nodes", 8), "a digest and nothing else: {value}");
+        assert_eq!((name, value.len()), ("tidelock-nodes", 12), "a code and nothing else: {value}");
         for _ in 0..3 {
             let again = ask(tidelock.address(), "/", &format!("Cookie: a=1; {cookie}; b=2\r\n")).await;
             assert_eq!(again.text(), first.text(), "it stays");

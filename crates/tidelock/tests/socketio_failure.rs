@@ -87,8 +87,9 @@ async fn a_client_that_leaves_in_a_pending_poll_is_gone_at_once() {
     let authority = Authority::new("failure");
     let directory = directory();
     let files = authority.issue(&["localhost"]).write(directory.path(), "leaf");
-    let plain = Tidelock::start(TIDELOCK, &FilePlan::to([&node]).text()).await;
-    let tls = Tidelock::start_in(directory, TIDELOCK, &FilePlan::to([&node]).tls(&files).text()).await;
+    let plan = FilePlan::to([&node]).top("sticky_secret = \"a secret of 32 bytes, or of some more\"");
+    let plain = Tidelock::start(TIDELOCK, &plan.text()).await;
+    let tls = Tidelock::start_in(directory, TIDELOCK, &plan.tls(&files).text()).await;
     let mut closed = 0;
     for leaving in [Leaving::Close, Leaving::Reset, Leaving::Tls] {
         let session = PollingSession::open(plain.address(), "EIO=4").await;

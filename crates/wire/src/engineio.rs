@@ -1,7 +1,10 @@
 //! Engine.IO on HTTP, as far as a proxy must read it: the query of a request, the open packet in a handshake's
 //! answer, and the close packet in a polling payload. Protocol documents: engine.io-protocol revisions 3 and 4.
 
-use memchr::memmem;
+mod open;
+pub(crate) mod sid;
+
+pub use open::{OpenPacket, SILENCE_MS_MAX, read_open_packet};
 
 use crate::Span;
 
@@ -15,8 +18,18 @@ pub struct EngineIo {
     pub transport: Transport,
     /// Which session it belongs to.
     pub sid: Sid,
+    /// How many keys say that.
+    pub sids: u32,
     /// JSONP polling: the answer is a script, and its quotes are escaped.
     pub jsonp: bool,
+    /// Which script it is, as the query says.
+    script: Option<Span>,
+}
+
+impl EngineIo {
+    pub(crate) fn script(&self) -> Option<Span> {
+        self.script
+    }
 }
 
 /// The revision of the protocol.
@@ -40,135 +53,88 @@ pub enum Transport {
 /// The session id in a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sid {
-    /// None: a handshake.
+    /// None, or an empty one: a handshake.
     None,
-    /// Once, and in characters that every parser reads alike.
-    Plain(Span),
-    /// Twice, escaped, empty or too long. Never tagged, never stripped: two parsers could read two sessions.
-    Odd,
+    /// Where its value is, as it is spelt. Of several keys the last counts, as it does for the node.
+    Is(Span),
+    /// Too long to be looked at: [`SID_BYTES_MAX`].
+    TooLong,
 }
 
-/// Longest session id that is looked at, tag included; Engine.IO's own have 20 characters, socketioxide's 16.
-pub const SID_BYTES_MAX: usize = 128;
+/// Longest session id that is looked at, tag included and as it is spelt; Engine.IO's own have 20 characters,
+/// socketioxide's 16, and apps make their own.
+pub const SID_BYTES_MAX: usize = 1024;
 
 /// Reads a query, `None` if it is not one of Engine.IO's.
 pub(crate) fn read_query(query: Span, bytes: &[u8]) -> Option<EngineIo> {
     let mut revision = None;
     let mut transport = None;
     let mut sid = Sid::None;
-    let mut jsonp = false;
+    let mut sids = 0;
+    let mut jsonp = None;
     for pair in query.of_bytes(bytes).split(|&byte| byte == b'&') {
         let key_end = pair.iter().position(|&byte| byte == b'=').unwrap_or(pair.len());
-        let (key, value) = (&pair[..key_end], pair.get(key_end + 1..).unwrap_or_default());
-        match key {
-            b"EIO" => revision = revision.or(Some(if value == b"4" { Revision::V4 } else { Revision::V3 })),
-            b"transport" => {
-                let named = match value {
+        let value = pair.get(key_end + 1..).unwrap_or(&pair[key_end..]);
+        let key = &pair[..key_end];
+        match name_of(key) {
+            Some(Known::Revision) => {
+                let said = if &*sid::decode(value) == b"4" { Revision::V4 } else { Revision::V3 };
+                revision = revision.or(Some(said));
+            }
+            Some(Known::Transport) => {
+                let named = match &*sid::decode(value) {
                     b"polling" => Some(Transport::Polling),
                     b"websocket" => Some(Transport::WebSocket),
                     _ => None,
                 };
                 transport = transport.or(named);
             }
-            b"sid" => {
-                sid = match sid {
-                    Sid::None if is_plain_sid(value) => Sid::Plain(Span::of(value, bytes)),
-                    _ => Sid::Odd,
+            Some(Known::Sid) => {
+                sids += 1;
+                sid = match value.len() {
+                    0 => Sid::None,
+                    1..=SID_BYTES_MAX => Sid::Is(Span::of(value, bytes)),
+                    _ => Sid::TooLong,
                 };
             }
-            b"j" => jsonp = true,
-            escaped if escaped.contains(&b'%') && unescapes_to(escaped, b"sid") => sid = Sid::Odd,
-            _ => {}
+            Some(Known::Jsonp) => jsonp = Some(Span::of(value, bytes)),
+            None => {}
         }
     }
-    Some(EngineIo { revision: revision?, transport: transport?, sid, jsonp })
-}
-
-fn is_plain_sid(sid: &[u8]) -> bool {
-    !sid.is_empty() && sid.len() <= SID_BYTES_MAX && sid.iter().all(|&byte| is_sid_byte(byte))
-}
-
-/// base64url, which both Engine.IO and socketioxide use.
-fn is_sid_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
-}
-
-/// Whether percent-decoding `escaped` gives `plain`.
-fn unescapes_to(escaped: &[u8], plain: &[u8]) -> bool {
-    let mut rest = escaped;
-    for &want in plain {
-        let (have, after) = match rest {
-            [b'%', high, low, after @ ..] => match (hex(*high), hex(*low)) {
-                (Some(high), Some(low)) => (high * 16 + low, after),
-                _ => return false,
-            },
-            [byte, after @ ..] => (*byte, after),
-            [] => return false,
-        };
-        if have != want {
-            return false;
-        }
-        rest = after;
-    }
-    rest.is_empty()
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).map(|value| value as u8)
-}
-
-/// What a handshake's answer told: the session that now exists on the node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OpenPacket {
-    /// Where in the body the id is.
-    pub sid: Span,
-    /// How often one end pings the other, in milliseconds.
-    pub ping_interval_ms: u32,
-    /// How long the other may take to answer, in milliseconds.
-    pub ping_timeout_ms: u32,
-}
-
-impl OpenPacket {
-    /// How long a living session can be silent, in milliseconds.
-    pub fn silence_ms(&self) -> u64 {
-        u64::from(self.ping_interval_ms) + u64::from(self.ping_timeout_ms)
-    }
-}
-
-/// Finds the open packet in a handshake's answer: `0{…}` at the start for revision 4 and for the first frame of a
-/// WebSocket; behind a length (`97:0{…}`), a binary length or a JSONP wrapper, with escaped quotes, for revision 3.
-/// `None` if there is none, or if its id is not one that can be told apart safely in a query.
-pub fn read_open_packet(body: &[u8]) -> Option<OpenPacket> {
-    let packet_at = memmem::find(body, b"0{")?;
-    if packet_at > OPEN_PACKET_AT_MAX {
-        return None;
-    }
-    let sid = value_of(body, packet_at, b"sid")?;
-    let sid_start = sid + body[sid..].iter().position(|&byte| byte != b'\\' && byte != b'"')?;
-    let sid_end = sid_start + body[sid_start..].iter().position(|&byte| !is_sid_byte(byte))?;
-    if !is_plain_sid(&body[sid_start..sid_end]) || !matches!(body[sid_end], b'"' | b'\\') {
-        return None;
-    }
-    Some(OpenPacket {
-        sid: Span::new(sid_start, sid_end),
-        ping_interval_ms: number_of(body, packet_at, b"pingInterval")?,
-        ping_timeout_ms: number_of(body, packet_at, b"pingTimeout")?,
+    Some(EngineIo {
+        revision: revision?,
+        transport: transport?,
+        sid,
+        sids,
+        jsonp: jsonp.is_some(),
+        script: jsonp,
     })
 }
 
-/// Where the value of a key begins: behind `"key":`, its quotes escaped or not, with or without blanks.
-fn value_of(body: &[u8], from: usize, key: &[u8]) -> Option<usize> {
-    let key_at = memmem::find_iter(&body[from..], key)
-        .map(|at| from + at)
-        .find(|&at| body[at - 1] == b'"' && matches!(body.get(at + key.len()), Some(b'"' | b'\\')))?;
-    let colon = key_at + body[key_at..].iter().position(|&byte| byte == b':')?;
-    Some(colon + 1 + body[colon + 1..].iter().position(|&byte| byte != b' ')?)
+/// The keys that Engine.IO reads.
+enum Known {
+    Revision,
+    Transport,
+    Sid,
+    Jsonp,
 }
 
-fn number_of(body: &[u8], from: usize, key: &[u8]) -> Option<u32> {
-    let start = value_of(body, from, key)?;
-    let digits = body[start..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-    std::str::from_utf8(&body[start..start + digits]).ok()?.parse().ok()
+fn name_of(key: &[u8]) -> Option<Known> {
+    match key {
+        b"EIO" => Some(Known::Revision),
+        b"transport" => Some(Known::Transport),
+        b"sid" => Some(Known::Sid),
+        b"j" => Some(Known::Jsonp),
+        escaped if escaped.contains(&b'%') => [
+            (Known::Revision, &b"EIO"[..]),
+            (Known::Transport, b"transport"),
+            (Known::Sid, b"sid"),
+            (Known::Jsonp, b"j"),
+        ]
+        .into_iter()
+        .find_map(|(known, name)| sid::means(escaped, name).then_some(known)),
+        _ => None,
+    }
 }
 
 /// Watches a polling payload go by for a close packet: a `1` that is a packet of its own.
@@ -307,8 +273,6 @@ fn utf16_units(byte: u8) -> usize {
 const SEPARATOR: u8 = 0x1e;
 /// `d=1%3a1`.
 const FORM_BYTES_MAX: usize = 7;
-/// A length, or a JSONP wrapper with its index, may stand before the first packet.
-const OPEN_PACKET_AT_MAX: usize = 32;
 
 #[cfg(test)]
 mod tests {
@@ -319,8 +283,8 @@ mod tests {
         let got = read_query(Span::of(bytes, bytes), bytes).map(|found| {
             let sid = match found.sid {
                 Sid::None => "none",
-                Sid::Odd => "odd",
-                Sid::Plain(sid) => std::str::from_utf8(sid.of_bytes(bytes)).unwrap(),
+                Sid::TooLong => "too long",
+                Sid::Is(sid) => std::str::from_utf8(sid.of_bytes(bytes)).unwrap(),
             };
             (found.revision, found.transport, sid)
         });
@@ -333,44 +297,19 @@ mod tests {
         use Transport::{Polling, WebSocket};
         check_query("EIO=4&transport=polling&t=abc", Some((V4, Polling, "none")));
         check_query("t=x&sid=abc_-1&transport=websocket&EIO=3", Some((V3, WebSocket, "abc_-1")));
-        check_query("EIO=4&transport=polling&sid=a&sid=a", Some((V4, Polling, "odd")));
-        check_query("EIO=4&transport=polling&sid=a%62", Some((V4, Polling, "odd")));
-        check_query("EIO=4&transport=polling&%73id=ab", Some((V4, Polling, "odd")));
-        check_query("EIO=4&transport=polling&sid=", Some((V4, Polling, "odd")));
+        check_query("EIO=4&transport=polling&sid=a&sid=b", Some((V4, Polling, "b")));
+        check_query("EIO=4&transport=polling&sid=a%62", Some((V4, Polling, "a%62")));
+        check_query("EIO=4&transport=polling&%73id=ab", Some((V4, Polling, "ab")));
+        check_query("%45IO=%34&tr%61nsport=poll%69ng&sid=ab", Some((V4, Polling, "ab")));
+        check_query("EIO=4&transport=polling&sid=", Some((V4, Polling, "none")));
+        let long = format!("EIO=4&transport=polling&sid={}", "x".repeat(SID_BYTES_MAX + 1));
+        check_query(&long, Some((V4, Polling, "too long")));
         check_query("EIO=4&transport=polling&nosid=1&s%69x=2", Some((V4, Polling, "none")));
         check_query("sid=123", None);
         check_query("EIO=4&sid=123", None);
         check_query("transport=polling&sid=123", None);
         check_query("EIO=4&transport=webtransport", None);
         check_query("", None);
-    }
-
-    fn check_open(body: &str, want: Option<(&str, u64)>) {
-        let got = read_open_packet(body.as_bytes()).map(|open| {
-            (std::str::from_utf8(open.sid.of_bytes(body.as_bytes())).unwrap(), open.silence_ms())
-        });
-        assert_eq!(got, want, "{body}");
-    }
-
-    #[test]
-    fn open_packets() {
-        let four = r#"0{"sid":"lv_VI97HAXpY6yYWAAAC","upgrades":["websocket"],"pingInterval":25000,"pingTimeout":20000}"#;
-        check_open(four, Some(("lv_VI97HAXpY6yYWAAAC", 45_000)));
-        check_open(
-            r#"97:0{"sid":"abc","upgrades":[],"pingInterval":1,"pingTimeout":2}2:40"#,
-            Some(("abc", 3)),
-        );
-        check_open(
-            r#"___eio[0]("97:0{\"sid\":\"abc\",\"upgrades\":[],\"pingInterval\":1,\"pingTimeout\":2}2:40");"#,
-            Some(("abc", 3)),
-        );
-        check_open(r#"0{"pingTimeout": 2, "pingInterval": 1, "sid": "abc"}"#, Some(("abc", 3)));
-        check_open(r#"0{"sid":"a b","pingInterval":1,"pingTimeout":2}"#, None);
-        check_open(r#"0{"sid":"","pingInterval":1,"pingTimeout":2}"#, None);
-        check_open(r#"0{"sid":"abc"}"#, None);
-        check_open(r#"{"code":1,"message":"Session ID unknown"}"#, None);
-        check_open("0{\"sid\":\"abc", None);
-        check_open("", None);
     }
 
     /// The same however the payload is cut.

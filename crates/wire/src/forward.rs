@@ -8,7 +8,6 @@ use std::net::{IpAddr, SocketAddr};
 use crate::answer::{AnswerBody, AnswerHead};
 use crate::lines::{Line, Name};
 use crate::request::{Method, RequestHead};
-use crate::tag::Tag;
 use crate::{Version, cookie, engineio};
 
 /// What is true of a client's connection. Made once for each; most of what we say about it never changes.
@@ -199,13 +198,16 @@ fn print_target(head: &RequestHead, strips_tag: bool, out: &mut Vec<u8>) {
     out.extend_from_slice(head.path_bytes());
     let Some(query) = head.query() else { return };
     out.push(b'?');
-    let sid = match head.engine_io().map(|engine_io| engine_io.sid) {
-        Some(engineio::Sid::Plain(sid)) if strips_tag => sid,
-        _ => return out.extend_from_slice(query.of_bytes(&head.bytes)),
+    let tag = match head.engine_io().map(|engine_io| engine_io.sid) {
+        Some(engineio::Sid::Is(sid)) if strips_tag => {
+            let tag_at = engineio::sid::tag_at(sid.of_bytes(&head.bytes));
+            tag_at.map(|at| sid.start as usize + at..sid.end as usize)
+        }
+        _ => None,
     };
-    let sid_end = sid.end as usize;
-    out.extend_from_slice(&head.bytes[query.start as usize..sid_end - Tag::BYTES]);
-    out.extend_from_slice(&head.bytes[sid_end..query.end as usize]);
+    let Some(tag) = tag else { return out.extend_from_slice(query.of_bytes(&head.bytes)) };
+    out.extend_from_slice(&head.bytes[query.start as usize..tag.start]);
+    out.extend_from_slice(&head.bytes[tag.end..query.end as usize]);
 }
 
 /// What a trusted proxy said is kept, and what we know is added to it.

@@ -1,5 +1,6 @@
 //! The head of a request: read once, strictly, into offsets over its own bytes.
 
+use std::borrow::Cow;
 use std::mem::MaybeUninit;
 
 use crate::engineio::{self, EngineIo};
@@ -210,12 +211,23 @@ impl RequestHead {
         self.engine_io.as_ref()
     }
 
-    /// The Engine.IO session id in the query, when it is there once and in plain characters.
-    pub fn sid(&self) -> Option<&[u8]> {
+    /// The Engine.IO session id in the query, as its node reads it.
+    pub fn sid(&self) -> Option<Cow<'_, [u8]>> {
+        self.sid_as_spelt().map(engineio::sid::decode)
+    }
+
+    /// The same as the client has spelt it, a piece of the target.
+    pub fn sid_as_spelt(&self) -> Option<&[u8]> {
         match self.engine_io.as_ref()?.sid {
-            engineio::Sid::Plain(sid) => Some(sid.of_bytes(&self.bytes)),
-            engineio::Sid::None | engineio::Sid::Odd => None,
+            engineio::Sid::Is(sid) => Some(sid.of_bytes(&self.bytes)),
+            engineio::Sid::None | engineio::Sid::TooLong => None,
         }
+    }
+
+    /// Which script a JSONP client waits for, the digits of `j` in the query.
+    pub fn jsonp_script(&self) -> Option<&[u8]> {
+        let script = self.engine_io.as_ref()?.script()?.of_bytes(&self.bytes);
+        Some(script).filter(|script| script.iter().all(u8::is_ascii_digit))
     }
 
     /// The first line with this name, for the log. Compared without case.

@@ -25,6 +25,16 @@ pub struct Hint([u8; Hint::BYTES]);
 
 impl Hint {
     const BYTES: usize = 2;
+
+    /// How many buckets there are.
+    pub const BUCKETS: usize = 1 << 12;
+
+    /// Where what has this hint is looked for. A few hints share a bucket, which costs those who look there nothing but
+    /// another try.
+    pub fn bucket(self) -> usize {
+        let [first, second] = self.0;
+        usize::from(first & 63) << 6 | usize::from(second & 63)
+    }
 }
 
 impl Tag {
@@ -195,8 +205,8 @@ mod tests {
         let key = Key::new(b"a secret");
         let seal = key.seal(PLACE);
         assert_eq!(std::str::from_utf8(seal.tag(SID).as_bytes()), Ok("410dmv4E"));
-        assert_eq!(std::str::from_utf8(seal.pin().as_bytes()), Ok("PIN_HERE"));
-        assert_eq!(std::str::from_utf8(&key.name()), Ok("KEY_"));
+        assert_eq!(std::str::from_utf8(seal.pin().as_bytes()), Ok("41KtHgeeIcT5"));
+        assert_eq!(std::str::from_utf8(&key.name()), Ok("hPyq"));
     }
 
     #[test]

@@ -1,19 +1,21 @@
 //! Empties one node: each of its sessions gets a turn; tunnels are told theirs, polling sessions are closed through
-//! the node when theirs has come. Runs on the control thread.
+//! the node when theirs has come. Runs on the control thread, and works for the node's own sessions alone: all of them
+//! once, and then those that come.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 use std::convert::Infallible;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 use tokio::time::{Instant, sleep_until};
 
 use crate::bell::{Order, Reason};
-use crate::drain::polling::{self, Closed};
+use crate::drain::polling::{Closed, Closer};
 use crate::drain::schedule::Schedule;
 use crate::registry::Registry;
 use crate::upstream::node::Node;
@@ -23,6 +25,27 @@ use crate::upstream::node::Node;
 pub(crate) struct Pace {
     pub(crate) window: Duration,
     pub(crate) deadline: Duration,
+    /// What its tunnels are told.
+    pub(crate) reason: Reason,
+}
+
+/// A node that is being emptied.
+struct Emptying {
+    node: Arc<Node>,
+    registry: Arc<Registry>,
+    closer: Rc<Closer>,
+    schedule: Schedule,
+    until: Instant,
+    reason: Reason,
+    /// Polling sessions that have a turn.
+    turns: BinaryHeap<Reverse<(Instant, Box<[u8]>)>>,
+    closing: JoinSet<(Box<[u8]>, Closed)>,
+    /// Sessions that are closed, and by when the poll of each should have ended.
+    closed: VecDeque<(Instant, Box<[u8]>)>,
+    /// Tunnels from this number on have not been told yet.
+    next_tunnel: u64,
+    /// By which it follows the sessions that come.
+    follower: u64,
 }
 
 /// Empties `node`, which takes nothing new any more, until its owner lets go of it. Returns how many sessions and
@@ -33,55 +56,145 @@ pub(crate) async fn empty(
     pace: Pace,
     mut owner: oneshot::Receiver<Infallible>,
 ) -> Option<usize> {
-    let begun = Instant::now();
-    let until = begun + pace.deadline;
-    let mut schedule = Schedule::new(begun, pace.window, Rng::new());
-    let mut turns: BinaryHeap<Reverse<(Instant, Box<[u8]>)>> = BinaryHeap::new();
-    let mut closing = JoinSet::new();
+    let mut emptying = Emptying::new(node, registry, pace);
+    emptying.tell_all().await;
     let left = loop {
         let now = Instant::now();
-        let polling = registry.schedule_polling(&node);
-        let tunnels = node.tunnels.unrung();
-        let mut new_turns = schedule.turns(polling.len() + tunnels, now).into_iter();
-        turns.extend(polling.into_iter().zip(&mut new_turns).map(|(sid, turn)| Reverse((turn, sid))));
-        // A tunnel that has come since they were counted has no turn of its own.
-        node.tunnels.ring_each(|| Order {
-            at: new_turns.next().unwrap_or(now),
-            until,
-            reason: Reason::Restart,
-        });
-        while turns.peek().is_some_and(|Reverse((turn, _))| *turn <= now) && closing.len() < CLOSING_MAX {
-            if let Some(Reverse((_, sid))) = turns.pop() {
-                closing.spawn_local(polling::close(sid, node.clone(), registry.clone(), until));
-            }
-        }
-        let left = node.sessions() + node.in_flight();
-        if left == 0 || now >= until {
-            tracing::info!(upstream = node.upstream, node = node.written(), left, "node drained");
+        emptying.tell_newcomers(now);
+        emptying.step(now);
+        let left = emptying.node.sessions() + emptying.node.in_flight();
+        if left == 0 || now >= emptying.until {
             break Some(left);
         }
-        let next = turns.peek().map_or(now + LOOK_EVERY, |Reverse((turn, _))| (*turn).min(now + LOOK_EVERY));
         tokio::select! {
             _ = &mut owner => break None,
-            () = sleep_until(next.max(now + LOOK_AT_MOST_EVERY).min(until)) => {}
-            Some(closed) = closing.join_next() => {
-                if let Ok(Closed::Failed) = closed {
-                    tracing::debug!(node = node.written(), "a polling session could not be closed politely");
+            () = sleep_until(emptying.wakes_at(now)) => {}
+            Some(closed) = emptying.closing.join_next() => {
+                if let Ok((sid, closed)) = closed {
+                    emptying.note(sid, closed, Instant::now());
                 }
             }
         }
     };
-    // Whoever had no turn can be given another one, by another drain.
-    for Reverse((_, sid)) in turns {
-        registry.unschedule(&sid);
+    if let Some(left) = left {
+        tracing::info!(
+            upstream = emptying.node.upstream,
+            node = emptying.node.written(),
+            left,
+            "node drained"
+        );
     }
-    // What has begun to close a session finishes, or the client would be told and the node not.
-    while closing.join_next().await.is_some() {}
+    emptying.end().await;
     left
+}
+
+impl Emptying {
+    fn new(node: Arc<Node>, registry: Arc<Registry>, pace: Pace) -> Self {
+        let begun = Instant::now();
+        let until = begun + pace.deadline;
+        Self {
+            closer: Closer::new(node.clone(), registry.clone(), until),
+            schedule: Schedule::new(begun, pace.window, Rng::new()),
+            until,
+            reason: pace.reason,
+            turns: BinaryHeap::new(),
+            closing: JoinSet::new(),
+            closed: VecDeque::new(),
+            next_tunnel: 0,
+            // Who comes from now on is a newcomer.
+            follower: node.follow_newcomers(),
+            node,
+            registry,
+        }
+    }
+
+    /// Gives a turn to everybody who is there. A hundred thousand are found in many steps, so that nothing else on this
+    /// thread has to wait for all of them.
+    async fn tell_all(&mut self) {
+        let mut polling = Vec::new();
+        for some in self.registry.schedule_polling(&self.node) {
+            polling.extend(some);
+            yield_now().await;
+        }
+        self.tell(polling, Instant::now());
+    }
+
+    fn tell_newcomers(&mut self, now: Instant) {
+        let mut polling = self.node.take_newcomers(self.follower);
+        polling.retain(|sid| self.registry.schedule(sid));
+        self.tell(polling, now);
+    }
+
+    /// One turn each, for these sessions and for the tunnels that have not been told.
+    fn tell(&mut self, polling: Vec<Box<[u8]>>, now: Instant) {
+        let tunnels = self.node.tunnels.count_from(self.next_tunnel);
+        let mut turns = self.schedule.turns(polling.len() + tunnels, now).into_iter();
+        self.turns.extend(polling.into_iter().zip(&mut turns).map(|(sid, turn)| Reverse((turn, sid))));
+        // A tunnel that has come since they were counted has no turn of its own.
+        self.next_tunnel = self.node.tunnels.ring_from(self.next_tunnel, || Order {
+            at: turns.next().unwrap_or(now),
+            until: self.until,
+            reason: self.reason,
+        });
+    }
+
+    /// Does what is due.
+    fn step(&mut self, now: Instant) {
+        while self.turns.peek().is_some_and(|Reverse((turn, _))| *turn <= now)
+            && self.closing.len() < CLOSING_MAX
+        {
+            if let Some(Reverse((_, sid))) = self.turns.pop() {
+                self.closing.spawn_local(self.closer.clone().close(sid));
+            }
+        }
+        while let Some((_, sid)) = self.closed.pop_front_if(|(at, _)| *at <= now) {
+            self.registry.poll_is_overdue(&sid);
+        }
+    }
+
+    fn note(&mut self, sid: Box<[u8]>, closed: Closed, now: Instant) {
+        match closed {
+            Closed::Politely => self.closed.push_back((now + POLL_ENDS_WITHIN, sid)),
+            Closed::Failed => {
+                tracing::debug!(node = self.node.written(), "a polling session could not be closed politely");
+                self.closed.push_back((now + POLL_ENDS_WITHIN, sid));
+            }
+            Closed::ByItself | Closed::NotYet => {}
+        }
+    }
+
+    fn wakes_at(&self, now: Instant) -> Instant {
+        let turn = self.turns.peek().map(|Reverse((turn, _))| *turn);
+        let overdue = self.closed.front().map(|(at, _)| *at);
+        let soonest = [turn, overdue].into_iter().flatten().min().unwrap_or(self.until);
+        soonest.min(now + LOOK_EVERY).max(now + LOOK_AT_MOST_EVERY).min(self.until)
+    }
+
+    /// Whoever had no turn can be given another one, by another drain. What has begun to close a session finishes, or the
+    /// client would be told and the node not.
+    async fn end(mut self) {
+        self.closer.call_off();
+        self.node.unfollow_newcomers(self.follower);
+        for Reverse((_, sid)) in std::mem::take(&mut self.turns) {
+            self.registry.unschedule(&sid);
+        }
+        while let Some(closed) = self.closing.join_next().await {
+            if let Ok((sid, closed)) = closed {
+                self.note(sid, closed, Instant::now());
+            }
+        }
+        while let Some((at, sid)) = self.closed.pop_front() {
+            sleep_until(at).await;
+            self.registry.poll_is_overdue(&sid);
+        }
+    }
 }
 
 /// Requests to the node under way to close polling sessions.
 const CLOSING_MAX: usize = 64;
-/// New sessions of a draining node, upgrades of its own, are found so soon.
+/// A node that has taken the close ends the session's poll at once. python-engineio's asyncio server never does: nothing is
+/// lost with that poll, whose queue is empty.
+pub(crate) const POLL_ENDS_WITHIN: Duration = Duration::from_millis(500);
+/// What is left on the node is looked at so often.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(5);

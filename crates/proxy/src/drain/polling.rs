@@ -1,17 +1,21 @@
 //! Closes one polling session through its node: tidelock POSTs Engine.IO's close packet for the client, the node
 //! answers the pending poll at once, and that answer, with a close packet behind it, ends the session on both sides.
+//!
+//! It says no more than the client's own session would say: to the path at which sessions are opened, with the Host that
+//! a request would get, and in the name of the client's address.
 
-use std::io;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep, timeout};
 use wire::engineio::Revision;
+use wire::forward::print_ip;
 
-use crate::registry::{Address, Closing, Registry};
+use crate::registry::{Closing, Contact, Registry};
 use crate::reply;
-use crate::upstream::connect;
+use crate::upstream::client::{Answer, Connection, NoAnswer};
 use crate::upstream::node::Node;
 
 /// How it went.
@@ -21,72 +25,152 @@ pub(crate) enum Closed {
     Politely,
     /// It was over before, or a tunnel carries it now.
     ByItself,
-    /// The node did not take the close. Its client finds out by itself.
+    /// The drain ended before the session's POST did. It is as it was.
+    NotYet,
+    /// The node did not take the close. Its client is told all the same.
     Failed,
 }
 
-/// Closes the session once none of its client's POSTs is under way; two at once are an error to Engine.IO.
-pub(crate) async fn close(
-    sid: Box<[u8]>,
+/// Closes the sessions of one node.
+#[derive(Debug)]
+pub(crate) struct Closer {
     node: Arc<Node>,
     registry: Arc<Registry>,
+    /// From then on nobody waits for a node.
     until: Instant,
-) -> Closed {
-    let address = loop {
-        match registry.begin_close(&sid) {
-            Closing::Now(address) => break address,
-            Closing::Never => return Closed::ByItself,
-            Closing::Busy if Instant::now() >= until => return Closed::Failed,
-            Closing::Busy => sleep(BUSY_PAUSE).await,
+    /// Connections that one session's close has left for another's.
+    idle: RefCell<Vec<Connection>>,
+    /// The node has let a close wait for too long, and answered none since. It hangs, and others are not held up by it.
+    hangs: Cell<bool>,
+    /// Nobody wants the node empty any more.
+    is_called_off: Cell<bool>,
+}
+
+impl Closer {
+    pub(crate) fn new(node: Arc<Node>, registry: Arc<Registry>, until: Instant) -> Rc<Self> {
+        let (hangs, is_called_off) = (Cell::new(false), Cell::new(false));
+        Rc::new(Self { node, registry, until, idle: RefCell::default(), hangs, is_called_off })
+    }
+
+    /// Sessions that nothing was said of yet stay.
+    pub(crate) fn call_off(&self) {
+        self.is_called_off.set(true);
+    }
+
+    /// Closes the session once none of its client's POSTs is under way; two at once are an error to Engine.IO.
+    pub(crate) async fn close(self: Rc<Self>, sid: Box<[u8]>) -> (Box<[u8]>, Closed) {
+        let contact = loop {
+            match self.registry.begin_close(&sid) {
+                Closing::Now(contact) => break contact,
+                Closing::Never => return (sid, Closed::ByItself),
+                Closing::Busy if Instant::now() >= self.until || self.is_called_off.get() => {
+                    self.registry.unschedule(&sid);
+                    return (sid, Closed::NotYet);
+                }
+                Closing::Busy => sleep(BUSY_PAUSE).await,
+            }
+        };
+        let closed = if self.hangs.get() { Closed::Failed } else { self.tell(&sid, &contact).await };
+        self.registry.closed_there(&sid);
+        (sid, closed)
+    }
+
+    async fn tell(&self, sid: &[u8], contact: &Contact) -> Closed {
+        let mut telling = std::pin::pin!(self.post(sid, contact));
+        let told = match timeout(SILENCE_MAX, &mut telling).await {
+            Ok(told) => told,
+            Err(_) => {
+                // The client need not wait for a node that is busy, or hangs. The node is told all the same.
+                self.hangs.set(true);
+                self.registry.poll_is_overdue(sid);
+                let patience = self.until.saturating_duration_since(Instant::now());
+                match timeout(patience, telling).await {
+                    Ok(told) => told,
+                    Err(_) => return Closed::Failed,
+                }
+            }
+        };
+        self.hangs.set(false);
+        match told {
+            Ok(Answer { status: 200..=299, .. }) => Closed::Politely,
+            Ok(_) | Err(_) => Closed::Failed,
         }
-    };
-    // A node that is busy has until the deadline, like everything else that a drain waits for.
-    let patience = until.saturating_duration_since(Instant::now()).max(PATIENCE_MIN);
-    match timeout(patience, post_close(&sid, &node, &address)).await {
-        Ok(Ok(200)) => {
-            registry.closed_there(&sid);
-            Closed::Politely
+    }
+
+    async fn post(&self, sid: &[u8], contact: &Contact) -> Result<Answer, NoAnswer> {
+        let request = self.request(sid, contact);
+        let idle = self.idle.borrow_mut().pop();
+        if let Some(mut connection) = idle {
+            // One that the node has closed meanwhile says nothing of the session.
+            if let Ok(answer) = connection.ask(&request, ANSWER_BYTES_MAX).await {
+                self.keep(connection);
+                return Ok(answer);
+            }
         }
-        Ok(Ok(_) | Err(_)) | Err(_) => {
-            registry.close(&sid);
-            Closed::Failed
+        let mut connection = Connection::open(self.node.address()).await?;
+        let answer = connection.ask(&request, ANSWER_BYTES_MAX).await?;
+        self.keep(connection);
+        Ok(answer)
+    }
+
+    fn keep(&self, connection: Connection) {
+        if connection.is_reusable() {
+            self.idle.borrow_mut().push(connection);
+        }
+    }
+
+    fn request(&self, sid: &[u8], contact: &Contact) -> Vec<u8> {
+        let mut out = Vec::with_capacity(REQUEST_BYTES);
+        let Some(address) = &contact.address else { return out };
+        out.extend_from_slice(b"POST ");
+        out.extend_from_slice(&address.path);
+        out.extend_from_slice(match address.revision {
+            Revision::V3 => b"?EIO=3",
+            Revision::V4 => b"?EIO=4",
+        });
+        out.extend_from_slice(if address.jsonp {
+            b"&transport=polling&j=0&sid="
+        } else {
+            b"&transport=polling&sid="
+        });
+        escape(sid, &mut out);
+        out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
+        let (plan, label) = (self.node.plan(), self.node.label());
+        match plan.as_ref().and_then(|plan| plan.host.as_deref()) {
+            Some(host) => out.extend_from_slice(host.as_bytes()),
+            None => out.extend_from_slice(address.host.as_deref().unwrap_or(label.written.as_bytes())),
+        }
+        out.extend_from_slice(b"\r\nUser-Agent: tidelock\r\nX-Forwarded-For: ");
+        print_ip(contact.client, &mut out);
+        out.extend_from_slice(b"\r\nX-Real-IP: ");
+        print_ip(contact.client, &mut out);
+        out.extend_from_slice(b"\r\nX-Forwarded-Proto: ");
+        out.extend_from_slice(if contact.is_https { b"https" } else { b"http" });
+        let packet = reply::close_packet(address.revision);
+        let (content_type, content) = match address.jsonp {
+            true => ("application/x-www-form-urlencoded", format!("d={}", packet.replace(':', "%3A"))),
+            false => ("text/plain;charset=UTF-8", packet.to_owned()),
+        };
+        let length = content.len();
+        let rest = format!("\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n{content}");
+        out.extend_from_slice(rest.as_bytes());
+        out
+    }
+}
+
+/// An id as a query has it.
+pub(crate) fn escape(sid: &[u8], out: &mut Vec<u8>) {
+    for &byte in sid {
+        match byte {
+            b'-' | b'_' | b'.' | b'~' => out.push(byte),
+            _ if byte.is_ascii_alphanumeric() => out.push(byte),
+            _ => out.extend_from_slice(format!("%{byte:02X}").as_bytes()),
         }
     }
 }
 
-/// Returns the status of the node's answer.
-async fn post_close(sid: &[u8], node: &Node, address: &Address) -> io::Result<u16> {
-    let revision: &[u8] = match address.revision {
-        Revision::V3 => b"3",
-        Revision::V4 => b"4",
-    };
-    let packet = reply::close_packet(address.revision);
-    let length = packet.len().to_string();
-    let request = [
-        b"POST ",
-        &*address.path,
-        b"?EIO=",
-        revision,
-        b"&transport=polling&sid=",
-        sid,
-        b" HTTP/1.1\r\nHost: ",
-        &*address.host,
-        b"\r\nContent-Type: text/plain;charset=UTF-8\r\nConnection: close\r\nContent-Length: ",
-        length.as_bytes(),
-        b"\r\n\r\n",
-        packet.as_bytes(),
-    ];
-    let mut stream = connect::open(node.address()).await?;
-    stream.write_all(&request.concat()).await?;
-    let mut answer = Vec::new();
-    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).await?;
-    let status = answer
-        .strip_prefix(b"HTTP/1.1 ")
-        .and_then(|rest| std::str::from_utf8(rest.get(..3)?).ok()?.parse().ok());
-    status.ok_or_else(|| io::ErrorKind::InvalidData.into())
-}
-
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
-/// For those whose turn comes at the deadline.
-const PATIENCE_MIN: Duration = Duration::from_secs(3);
-const ANSWER_BYTES_MAX: u64 = 4096;
+/// A node that takes a close answers within milliseconds.
+const SILENCE_MAX: Duration = Duration::from_secs(2);
+const ANSWER_BYTES_MAX: usize = 4096;
+const REQUEST_BYTES: usize = 512;

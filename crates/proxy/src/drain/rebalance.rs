@@ -9,10 +9,11 @@ use std::time::Duration;
 use config::plan::Rebalance;
 use fastrand::Rng;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::bell::{Order, Reason};
-use crate::drain::polling;
+use crate::drain::node::POLL_ENDS_WITHIN;
+use crate::drain::polling::{Closed, Closer};
 use crate::shared::Shared;
 use crate::upstream::Upstream;
 use crate::upstream::member::Member;
@@ -198,14 +199,14 @@ impl Pool {
         Carried {
             weight: if entry.backup { 0 } else { entry.weight },
             sessions: node.sessions(),
-            told: closing + node.tunnels.count().saturating_sub(node.tunnels.unrung()),
+            told: closing + node.tunnels.going(),
             max: entry.bounds.sessions_max.unwrap_or(usize::MAX),
         }
     }
 
     /// Tells so many of a node's sessions to go, tunnels and polling ones in the proportion in which there are.
     fn move_oldest(&mut self, upstream: &Upstream, node: &Arc<Node>, count: usize, order: Order) {
-        let tunnels = node.tunnels.unrung();
+        let tunnels = node.tunnels.count().saturating_sub(node.tunnels.going());
         let all = node.sessions().max(1);
         let polling = (count * all.saturating_sub(tunnels)).div_ceil(all);
         let closed = upstream.registry.schedule_oldest_polling(node, polling.min(CLOSING_MAX));
@@ -214,7 +215,11 @@ impl Pool {
             let (node, registry) = (node.clone(), upstream.registry.clone());
             *self.closing_at.entry(Arc::as_ptr(&node)).or_default() += 1;
             self.closing.spawn_local(async move {
-                polling::close(sid, node.clone(), registry, order.until).await;
+                let (sid, closed) = Closer::new(node.clone(), registry.clone(), order.until).close(sid).await;
+                if matches!(closed, Closed::Politely | Closed::Failed) {
+                    sleep(POLL_ENDS_WITHIN).await;
+                    registry.poll_is_overdue(&sid);
+                }
                 Arc::as_ptr(&node)
             });
         }

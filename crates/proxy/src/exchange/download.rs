@@ -3,6 +3,8 @@
 
 use std::future::poll_fn;
 use std::io::IoSlice;
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -11,7 +13,7 @@ use config::plan::Balance;
 use tokio::time::Instant;
 use wire::answer::{AnswerBody, AnswerHead, Asked};
 use wire::body::BodyWalk;
-use wire::engineio::{CloseScan, Revision, Sid};
+use wire::engineio::{CloseScan, EngineIo, Revision, Sid};
 use wire::forward::{self, ForClient, Reframed};
 use wire::scan::{HeadScan, Side};
 use wire::{HeadBounds, Malformed};
@@ -24,7 +26,7 @@ use crate::fault::{ClientFault, Fault, OriginFault};
 use crate::handshake;
 use crate::pour::Stopped;
 use crate::record::Record;
-use crate::registry::Use;
+use crate::registry::{AddressedAs, Contact, Use};
 use crate::reply;
 use crate::shared::head_bounds;
 use crate::sticky::cookie;
@@ -49,7 +51,7 @@ pub(super) struct OriginKeeps {
 pub(super) struct Origin<'a> {
     pub(super) io: &'a Io,
     pub(super) inbound: &'a mut BytesMut,
-    pub(super) node: &'a Node,
+    pub(super) node: &'a Arc<Node>,
     pub(super) reused: bool,
 }
 
@@ -68,8 +70,12 @@ pub(super) struct Download<'a> {
 impl Download<'_> {
     /// Brings the whole answer back, or, after a 101, the word that a tunnel is open.
     pub(super) async fn run(&mut self) -> Result<Answered, Fault> {
-        let head = self.final_head().await?;
+        let Some(head) = self.final_head().await? else {
+            // The node should have ended this poll, and has not.
+            return self.goodbye().await;
+        };
         self.progress.answered.set(true);
+        self.learn_session(head.status());
         self.record.status = head.status();
         self.record.answered_after = Some(self.reply().alarm.now().duration_since(self.record.begun));
         self.learn_latency();
@@ -100,7 +106,8 @@ impl Download<'_> {
         session: InSession,
     ) -> Result<Answered, Fault> {
         let Request { head: asked, upstream, .. } = *self.request;
-        let told = handshake::Told { head, tags, upstream, path: asked.path_bytes() };
+        let contact = self.contact();
+        let told = handshake::Told { head, tags, upstream, path: asked.path_bytes(), contact: &contact };
         match told.read(self.origin.io, self.origin.inbound, self.patience.body, self.request.worker).await? {
             handshake::Read::Session { body, open } => {
                 let body = told.register(body, open, session, self.reply().alarm.now());
@@ -111,17 +118,17 @@ impl Download<'_> {
         }
     }
 
-    /// The head of the final answer; interim ones are passed on as they come.
-    async fn final_head(&mut self) -> Result<AnswerHead, Fault> {
+    /// The head of the final answer; interim ones are passed on as they come. `None` for a poll that is answered here.
+    async fn final_head(&mut self) -> Result<Option<AnswerHead>, Fault> {
         let bounds = head_bounds(&self.request.snapshot.plan.limits);
         let asked = Asked::by(self.request.head);
         for interim in 0..INTERIM_MAX {
-            let length = self.head_end(&bounds, interim > 0).await?;
+            let Some(length) = self.head_end(&bounds, interim > 0).await? else { return Ok(None) };
             let head = AnswerHead::parse(&self.origin.inbound[..length], &bounds, &asked);
             consume(self.origin.inbound, length);
             let head = head.map_err(OriginFault::Malformed)?;
             if !head.is_interim() {
-                return Ok(head);
+                return Ok(Some(head));
             }
             // HTTP/1.0 knows no interim answers (RFC 9110 section 15.2).
             if self.reply().is_http_11() {
@@ -133,20 +140,40 @@ impl Download<'_> {
         Err(OriginFault::Malformed(Malformed::TooManyInterim).into())
     }
 
-    async fn head_end(&mut self, bounds: &HeadBounds, after_interim: bool) -> Result<usize, Fault> {
+    async fn head_end(&mut self, bounds: &HeadBounds, after_interim: bool) -> Result<Option<usize>, Fault> {
         let mut scan = HeadScan::new(Side::Answer);
+        let Self { origin, purpose, request, .. } = self;
+        let Origin { io, inbound, node, reused } = origin;
         loop {
-            if let Some(length) = scan.advance(self.origin.inbound, bounds).map_err(OriginFault::Malformed)? {
-                return Ok(length);
+            if let Some(length) = scan.advance(inbound, bounds).map_err(OriginFault::Malformed)? {
+                return Ok(Some(length));
             }
-            match self.origin.io.read(self.origin.inbound, &self.request.worker.buffers).await {
-                Ok(0) | Err(_) if self.origin.inbound.is_empty() && !after_interim => {
-                    return Err(OriginFault::ClosedUnanswered { reused: self.origin.reused }.into());
+            let reading = poll_fn(|cx| match io.poll_read(cx, inbound, &request.worker.buffers) {
+                Poll::Pending if node.has_overdue() && purpose.is_overdue_poll() => Poll::Ready(None),
+                read => read.map(Some),
+            });
+            let Some(read) = reading.await else { return Ok(None) };
+            match read {
+                Ok(0) | Err(_) if inbound.is_empty() && !after_interim => {
+                    return Err(OriginFault::ClosedUnanswered { reused: *reused }.into());
                 }
                 Ok(0) | Err(_) => return Err(OriginFault::CutShort.into()),
                 Ok(_) => {}
             }
         }
+    }
+
+    /// A session that was not known comes in by the answer of its node.
+    fn learn_session(&mut self, status: u16) {
+        let now = self.reply().alarm.now();
+        let contact = || contact_of(self.request, self.record.client);
+        if let Purpose::Session(session) = &mut self.purpose {
+            session.registered.answered(status, self.origin.node, contact, now);
+        }
+    }
+
+    fn contact(&self) -> Contact {
+        contact_of(self.request, self.record.client)
     }
 
     /// Told only where it decides something: workers that write one word fight over it.
@@ -282,9 +309,9 @@ impl Download<'_> {
     /// Whether this is a poll of a session that is being closed by a drain.
     fn is_leaving(&self) -> bool {
         match &self.purpose {
-            Purpose::Session(Session { registered, .. }) => {
-                registered.how == Use::Poll && registered.registry.is_leaving(&registered.sid)
-            }
+            Purpose::Session(Session { registered, .. }) => registered
+                .in_use()
+                .is_some_and(|in_use| in_use.how == Use::Poll && in_use.registry.is_leaving(&in_use.sid)),
             Purpose::Plain { .. } | Purpose::Handshake { .. } => false,
         }
     }
@@ -295,6 +322,8 @@ impl Download<'_> {
         let keep_alive = self.for_client(None).keep_alive;
         let (status, bytes) = reply::goodbye(self.request.head, Use::Poll, keep_alive);
         self.record.status = status;
+        // Before the client hears of it: its next handshake may come in on another worker at once.
+        self.close_session();
         self.request.reply.send_whole(&bytes, self.patience.body).await?;
         Ok(Answered::Whole { keep_alive, origin_keeps: None })
     }
@@ -354,8 +383,10 @@ impl Download<'_> {
     /// The session is over: its client, its node, or a drain has said so. Told to the registry before the client
     /// hears of it, where that can be: the client's next handshake may come in on another worker at once.
     fn close_session(&self) {
-        if let Purpose::Session(session) = &self.purpose {
-            session.registered.registry.close(&session.registered.sid);
+        if let Purpose::Session(session) = &self.purpose
+            && let Some(in_use) = session.registered.in_use()
+        {
+            in_use.registry.close(&in_use.sid);
         }
     }
 
@@ -366,6 +397,19 @@ impl Download<'_> {
             keeps.then(|| OriginKeeps { timeout: head.keep_alive_timeout_s().map(Duration::from_secs) });
         Answered::Whole { keep_alive, origin_keeps }
     }
+}
+
+/// Who the client is and how its requests are addressed, for whoever has to speak in its place.
+fn contact_of(request: &Request<'_>, client: IpAddr) -> Contact {
+    let Request { head, upstream, reply, .. } = *request;
+    let addressed = |engine_io: &EngineIo| AddressedAs {
+        path: head.path_bytes(),
+        host: head.host_bytes(),
+        revision: engine_io.revision,
+        jsonp: engine_io.jsonp,
+    };
+    let address = head.engine_io().and_then(|engine_io| upstream.registry.addressed(addressed(engine_io)));
+    Contact { address, client, is_https: reply.client_end.is_https(head) }
 }
 
 /// Content as one chunk; none where there is none, for an empty chunk is the last.

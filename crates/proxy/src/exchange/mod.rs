@@ -14,6 +14,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use tokio::time::Instant;
 use wire::forward::{self, ForOrigin};
 
 use crate::attempt::{Request, answer_patience};
@@ -24,7 +25,7 @@ use crate::exchange::download::{Answered, Download, Origin};
 use crate::fault::{ClientFault, Fault, OriginFault};
 use crate::pour::Stopped;
 use crate::record::Record;
-use crate::registry::SessionUse;
+use crate::registry::{Contact, Entering, Registry, SessionUse, Use};
 use crate::stream::{Io, Stream, join};
 use crate::upstream::node::{InSession, Node};
 use crate::upstream::pool::Lease;
@@ -40,13 +41,55 @@ pub(crate) enum Purpose {
     Session(Session),
 }
 
+impl Purpose {
+    /// Whether it is a poll that is answered here, because its node does not end it.
+    fn is_overdue_poll(&self) -> bool {
+        let Self::Session(Session { registered, .. }) = self else { return false };
+        let poll = registered.in_use().filter(|in_use| in_use.how == Use::Poll);
+        poll.is_some_and(|in_use| in_use.registry.is_overdue(&in_use.sid))
+    }
+}
+
 /// The session that a request belongs to.
 #[derive(Debug)]
 pub(crate) struct Session {
-    pub(crate) registered: SessionUse,
+    pub(crate) registered: Registered,
     pub(crate) is_tagged: bool,
     /// `pingInterval + pingTimeout`.
     pub(crate) silence: Option<Duration>,
+}
+
+/// Whether the registry knows a session.
+#[derive(Debug)]
+pub(crate) enum Registered {
+    Known(SessionUse),
+    /// Another tidelock may have opened it. It comes in once its node has answered it, and not before.
+    NotYet {
+        registry: Arc<Registry>,
+        sid: Box<[u8]>,
+        how: Use,
+    },
+}
+
+impl Registered {
+    /// What is under way, if it is known.
+    pub(crate) fn in_use(&self) -> Option<&SessionUse> {
+        match self {
+            Self::Known(in_use) => Some(in_use),
+            Self::NotYet { .. } => None,
+        }
+    }
+
+    /// Its node has answered with `status`, which shows whether there is such a session.
+    fn answered(&mut self, status: u16, node: &Arc<Node>, contact: impl FnOnce() -> Contact, now: Instant) {
+        let Self::NotYet { registry, sid, how } = self else { return };
+        if !matches!(status, 101 | 200..=299) {
+            return;
+        }
+        let silence = node.silence_ms().map(Duration::from_millis);
+        registry.enter(Entering { sid, silence, contact: contact() }, node, *how, now);
+        *self = Self::Known(SessionUse { registry: registry.clone(), sid: std::mem::take(sid), how: *how });
+    }
 }
 
 /// What a tunnel keeps of its session.
@@ -161,7 +204,12 @@ fn origin_end(lease: Lease, purpose: Purpose, patience: Patience, client: IpAddr
     let (session, silence) = match purpose {
         Purpose::Plain { session } => (session, None),
         Purpose::Session(Session { registered, silence, .. }) => {
-            (Some(TunnelSession::Registered { _counted: registered }), silence)
+            // After a 101 it is known.
+            let counted = match registered {
+                Registered::Known(in_use) => Some(TunnelSession::Registered { _counted: in_use }),
+                Registered::NotYet { .. } => None,
+            };
+            (counted, silence)
         }
         Purpose::Handshake { .. } => (None, None),
     };

@@ -352,9 +352,13 @@ impl Direction {
 /// What an Engine.IO open packet tells, when it is the first frame, uncompressed and here as a whole.
 fn silence_in(first: &[u8]) -> Option<u32> {
     const UNCOMPRESSED_TEXT: u8 = 0x81;
-    let (&opcode, rest) = first.split_first()?;
-    let open = read_open_packet(rest).filter(|_| opcode == UNCOMPRESSED_TEXT)?;
-    Some(u32::try_from(open.silence_ms()).unwrap_or(u32::MAX))
+    // A node's frames are not masked (RFC 6455 section 5.2); a longer one than 64 KiB opens no session.
+    let packet = match first {
+        [UNCOMPRESSED_TEXT, 126, _, _, packet @ ..] => packet,
+        [UNCOMPRESSED_TEXT, ..126, packet @ ..] => packet,
+        _ => return None,
+    };
+    read_open_packet(packet)?.silence_ms
 }
 
 /// The first edge in `bytes` at which to stop, and where it is. Behind it the edges are not followed any more.

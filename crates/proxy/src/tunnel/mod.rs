@@ -122,9 +122,16 @@ impl Rate {
 enum Stage {
     Open,
     /// It goes when its slot comes. Boxed, because that is for the last minutes of a tunnel's hours.
-    Told(Box<Order>),
+    Told(Box<Told>),
     /// Goodbye was said, or waits for a message to end.
     Closing(Box<Closing>),
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Told {
+    order: Order,
+    /// What it was told before, of its age, which counts again if the order is called off.
+    age: Option<Order>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -132,6 +139,13 @@ struct Closing {
     reason: Reason,
     /// From then on nothing is waited for any longer.
     until: Instant,
+}
+
+impl Stage {
+    /// Nothing but its age ends it.
+    fn aging(order: Order) -> Self {
+        Self::Told(Box::new(Told { order, age: None }))
+    }
 }
 
 impl Tunnel {
@@ -160,7 +174,7 @@ impl Tunnel {
                 .towards_client()
                 .awaiting_open(awaits_open)
                 .after(origin.early.into()),
-            stage: limits.tunnel_age_max.map_or(Stage::Open, |age| grow_old(now, age)),
+            stage: limits.tunnel_age_max.map_or(Stage::Open, |age| Stage::aging(grow_old(now, age))),
             bell: Listening::to(origin.node),
             _session: origin.session,
             client_address: origin.client,
@@ -296,8 +310,15 @@ impl Tunnel {
 
     /// A drain's order, unless the tunnel is on its way already.
     fn obey(&mut self, order: Order) {
-        if let Stage::Open | Stage::Told(_) = self.stage {
-            self.stage = Stage::Told(Box::new(order));
+        match &mut self.stage {
+            Stage::Open => self.stage = Stage::Told(Box::new(Told { order, age: None })),
+            Stage::Told(told) => {
+                if told.order.reason == Reason::TooOld {
+                    told.age = Some(told.order);
+                }
+                told.order = order;
+            }
+            Stage::Closing(_) => {}
         }
     }
 
@@ -343,7 +364,7 @@ impl Tunnel {
         let idle = self.last_moved + patience;
         match &self.stage {
             Stage::Open => idle,
-            Stage::Told(order) => idle.min(order.at),
+            Stage::Told(told) => idle.min(told.order.at),
             Stage::Closing(closing) => idle.min(closing.until),
         }
     }
@@ -351,11 +372,11 @@ impl Tunnel {
     /// Does what is due. Says who ended the tunnel, if its time is up.
     fn time_has_come(&mut self, now: Instant) -> Option<EndedBy> {
         match &self.stage {
-            Stage::Told(order) if now >= order.at => {
-                let order = **order;
+            Stage::Told(told) if now >= told.order.at => {
+                let Told { order, age } = **told;
                 if order.reason == Reason::Restart && !self.bell.node().is_draining() {
-                    self.stage = Stage::Open;
-                    self.bell.listen_again();
+                    self.stage = age.map_or(Stage::Open, Stage::aging);
+                    self.bell.stays();
                 } else {
                     self.say_goodbye(order);
                 }
@@ -398,9 +419,9 @@ fn in_ms(time: Duration) -> u32 {
 
 /// A tunnel ends between nine tenths of its greatest age and that age: those that were opened together do not come
 /// back together.
-fn grow_old(now: Instant, age: Duration) -> Stage {
+fn grow_old(now: Instant, age: Duration) -> Order {
     let at = now + age.mul_f64(1.0 - 0.1 * fastrand::f64());
-    Stage::Told(Box::new(Order { at, until: at + CLOSE_PATIENCE, reason: Reason::TooOld }))
+    Order { at, until: at + CLOSE_PATIENCE, reason: Reason::TooOld }
 }
 
 /// The network's share of a silence.

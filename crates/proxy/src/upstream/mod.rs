@@ -1,6 +1,5 @@
 //! A pool of nodes as it is now: the plan's upstream with the nodes that its names resolved to.
 
-use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,21 +7,26 @@ use std::time::Duration;
 use config::plan;
 use config::roster::{InstanceId, Roster, RosterNode};
 use tokio::time::Instant;
-use wire::tag::{Hint, Key, Pin, Seal, Tag};
+use wire::tag::{Key, Pin, Tag};
 
 use crate::balance::{self, Ask, Cursor, Load, Policy, Turns, Unpicked};
 use crate::gate::{Claim, Gate, Overrun, Patience};
 use crate::registry::Registry;
 use crate::sticky::Wish;
 use crate::upstream::budget::Budget;
-use crate::upstream::member::{Begins, Member, place_of};
+use crate::upstream::member::{Begins, Member};
 use crate::upstream::node::{InSession, Node, Observed, Ward};
+use crate::upstream::oddities::Oddities;
+use crate::upstream::seals::Seals;
 
 pub(crate) mod budget;
+pub(crate) mod client;
 pub(crate) mod connect;
 pub(crate) mod health;
 pub(crate) mod member;
 pub(crate) mod node;
+mod oddities;
+mod seals;
 pub(crate) mod pool;
 
 /// An upstream in a snapshot. A new roster or plan makes a new one that shares nodes, registry and cursor with the
@@ -35,7 +39,7 @@ pub(crate) struct Upstream {
     /// Nodes that no member uses any more, and that still have sessions.
     pub(crate) removed: Vec<Removed>,
     /// What every key makes for every node, the removed ones too: sessions outlive their node's place in the file.
-    seals: Arc<HashMap<Hint, Vec<Sealed>>>,
+    seals: Arc<Seals>,
     pub(crate) registry: Arc<Registry>,
     /// The name of the cookie that names a node, where the plan has one.
     pub(crate) cookie: Option<Arc<str>>,
@@ -51,6 +55,7 @@ pub(crate) struct Upstream {
     ward: Arc<Ward>,
     /// How many requests may be tried a second time.
     pub(crate) budget: Arc<Budget>,
+    pub(crate) oddities: Arc<Oddities>,
 }
 
 /// A node that was taken out, and what was said of it last.
@@ -58,13 +63,6 @@ pub(crate) struct Upstream {
 pub(crate) struct Removed {
     pub(crate) node: Arc<Node>,
     pub(crate) entry: RosterNode,
-}
-
-/// What one key makes for one node.
-#[derive(Debug)]
-struct Sealed {
-    node: Arc<Node>,
-    seal: Seal,
 }
 
 /// A turn of a node that takes so many sessions a second.
@@ -98,6 +96,7 @@ impl Upstream {
             gate: Arc::default(),
             ward: Arc::default(),
             budget: Arc::default(),
+            oddities: Arc::default(),
         }
     }
 
@@ -129,7 +128,9 @@ impl Upstream {
             .filter(|(node, _)| has_left(node))
             .map(|(node, entry)| Removed { node: node.clone(), entry: entry.clone() })
             .collect();
-        let seals = Arc::new(seals_of(&members, &removed, keys));
+        let leaving = removed.iter().map(|Removed { node, entry }| (node, entry));
+        let entries = members.iter().map(|Member { node, entry, .. }| (node, entry)).chain(leaving);
+        let seals = Arc::new(Seals::new(entries, keys));
         let turns =
             if self.turns.are_of(&members) { self.turns.clone() } else { Arc::new(Turns::new(&members)) };
         Self { members, removed, seals, turns, ..self.clone() }
@@ -182,15 +183,13 @@ impl Upstream {
 
     /// The node that the session `sid` is on, if `tag` proves it; it is in the pool, or was until lately.
     pub(crate) fn by_tag(&self, sid: &[u8], tag: &Tag) -> Option<&Arc<Node>> {
-        let candidates = self.seals.get(&tag.hint())?;
-        candidates.iter().find(|candidate| candidate.seal.proves(sid, tag)).map(|found| &found.node)
+        self.seals.find(tag.hint(), |seal| seal.proves(sid, tag))
     }
 
     /// The index of the member that `pin` names, if it proves that.
     pub(crate) fn by_pin(&self, pin: &Pin) -> Option<usize> {
-        let candidates = self.seals.get(&pin.hint())?;
-        let found = candidates.iter().find(|candidate| candidate.seal.holds(pin))?;
-        self.members.iter().position(|member| Arc::ptr_eq(&member.node, &found.node))
+        let found = self.seals.find(pin.hint(), |seal| seal.holds(pin))?;
+        self.members.iter().position(|member| Arc::ptr_eq(&member.node, found))
     }
 
     /// Whether a node is up besides `index` and those that were tried.
@@ -298,16 +297,4 @@ fn cookie_name(plan: &plan::Upstream) -> Option<Arc<str>> {
         | plan::Sticky::Key(_)
         | plan::Sticky::None => None,
     }
-}
-
-fn seals_of(members: &[Member], removed: &[Removed], keys: &[Key]) -> HashMap<Hint, Vec<Sealed>> {
-    let mut seals: HashMap<Hint, Vec<Sealed>> = HashMap::new();
-    let entries = members.iter().map(|Member { node, entry, .. }| (node, entry));
-    for (node, entry) in entries.chain(removed.iter().map(|Removed { node, entry }| (node, entry))) {
-        let place = place_of(entry);
-        for seal in keys.iter().map(|key| key.seal(&place)) {
-            seals.entry(seal.hint()).or_default().push(Sealed { node: node.clone(), seal });
-        }
-    }
-    seals
 }

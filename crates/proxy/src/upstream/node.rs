@@ -23,6 +23,7 @@ use crate::upstream::health::vitals::{Change, Rules, SHARE_FULL, Spare, Vitals};
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) upstream: String,
+    pub(crate) number: NodeNumber,
     address: NodeAddress,
     /// The process that it is, if tidelock runs it.
     pub(crate) instance: Option<AppInstance>,
@@ -38,6 +39,10 @@ pub(crate) struct Node {
     pub(crate) pace: Mutex<Pace>,
     /// The tunnels to it, each of which can be told to close.
     pub(crate) tunnels: Bells,
+    /// Sessions that have come, or begin to poll again, while it leaves.
+    newcomers: Mutex<Option<Newcomers>>,
+    /// Polls that it should have ended and has not.
+    overdue: AtomicUsize,
     /// `pingInterval + pingTimeout` that its last handshake told, in milliseconds; 0 before the first.
     silence_ms: AtomicU64,
     /// Where it was first asked for a session.
@@ -45,6 +50,17 @@ pub(crate) struct Node {
     /// How long it takes to answer.
     pub(crate) latency: Latency,
 }
+
+/// Polling sessions that have come since somebody last looked.
+#[derive(Debug)]
+struct Newcomers {
+    follower: u64,
+    sids: Vec<Box<[u8]>>,
+}
+
+/// Which node, among all that ever were in this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct NodeNumber(u64);
 
 /// What people call a node.
 #[derive(Debug)]
@@ -101,6 +117,7 @@ impl Ward {
 impl Node {
     /// The node at the place that `entry` names. What else it says of the node is a member's.
     pub(crate) fn new(upstream: &str, entry: &RosterNode) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         let vitals = Vitals::new(Instant::now());
         let glance = Glance {
             state: AtomicU32::new(word_of(&vitals)),
@@ -111,6 +128,9 @@ impl Node {
         let chart = Chart { vitals, rules: Rules::default(), plan: None, ward: Arc::default() };
         Self {
             upstream: upstream.to_owned(),
+            number: NodeNumber(NEXT.fetch_add(1, Relaxed)),
+            newcomers: Mutex::default(),
+            overdue: AtomicUsize::new(0),
             address: entry.address.clone(),
             instance: entry.instance.clone(),
             label: ArcSwap::from_pointee(Label::new(&entry.written)),
@@ -333,6 +353,48 @@ impl Node {
         self.glance.share.store(share.clamp(1, SHARE_FULL), Relaxed);
     }
 
+    /// From now on polling sessions that come are told to whoever has the number that this returns, and to nobody else.
+    pub(crate) fn follow_newcomers(&self) -> u64 {
+        let mut newcomers = self.newcomers();
+        let follower = newcomers.as_ref().map_or(0, |before| before.follower + 1);
+        *newcomers = Some(Newcomers { follower, sids: Vec::new() });
+        follower
+    }
+
+    /// A polling session that a drain does not know of. While nobody follows, nobody wants to know.
+    pub(crate) fn has_newcomer(&self, sid: &[u8]) {
+        if let Some(newcomers) = &mut *self.newcomers() {
+            newcomers.sids.push(sid.into());
+        }
+    }
+
+    /// Those that have come since the last time.
+    pub(crate) fn take_newcomers(&self, follower: u64) -> Vec<Box<[u8]>> {
+        let mut newcomers = self.newcomers();
+        let own = newcomers.as_mut().filter(|newcomers| newcomers.follower == follower);
+        own.map(|newcomers| std::mem::take(&mut newcomers.sids)).unwrap_or_default()
+    }
+
+    /// They are followed no more, unless somebody else does by now.
+    pub(crate) fn unfollow_newcomers(&self, follower: u64) {
+        self.newcomers().take_if(|newcomers| newcomers.follower == follower);
+    }
+
+    fn newcomers(&self) -> MutexGuard<'_, Option<Newcomers>> {
+        self.newcomers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One of its polls is overdue, for as long as this lives.
+    pub(crate) fn overdue(self: &Arc<Self>) -> Overdue {
+        self.overdue.fetch_add(1, Relaxed);
+        Overdue(self.clone())
+    }
+
+    /// Whether a poll to it is overdue, so that each looks whether it is the one.
+    pub(crate) fn has_overdue(&self) -> bool {
+        self.overdue.load(Relaxed) > 0
+    }
+
     /// Remembers what a handshake told; sessions that are first met by their tag are given the same patience.
     pub(crate) fn learn_silence(&self, silence_ms: u64) {
         self.silence_ms.store(silence_ms, Relaxed);
@@ -370,6 +432,16 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.glance.in_flight.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A poll that its node should have ended.
+#[derive(Debug)]
+pub(crate) struct Overdue(Arc<Node>);
+
+impl Drop for Overdue {
+    fn drop(&mut self) {
+        self.0.overdue.fetch_sub(1, Relaxed);
     }
 }
 

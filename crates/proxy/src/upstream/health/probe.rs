@@ -3,18 +3,13 @@
 use std::io;
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
 use config::plan;
 use config::roster::NodeAddress;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
-use wire::HeadBounds;
-use wire::answer::{AnswerHead, Asked};
-use wire::body::BodyWalk;
 use wire::engineio::read_open_packet;
-use wire::scan::{HeadScan, Side};
 
-use crate::stream::Stream;
+use crate::drain::polling;
+use crate::upstream::client::{Answer, Connection, NoAnswer};
 use crate::upstream::connect::{is_out_of_files, open, says_refused};
 use crate::upstream::health::vitals::Observed;
 use crate::upstream::node::Node;
@@ -68,9 +63,13 @@ struct To<'a> {
     host: &'a str,
 }
 
-struct Answer {
-    status: u16,
-    body: Vec<u8>,
+impl From<NoAnswer> for Miss {
+    fn from(none: NoAnswer) -> Self {
+        match none {
+            NoAnswer::Wire(error) => Self::Wire(error),
+            NoAnswer::Malformed => Self::Answer("a probe got no HTTP"),
+        }
+    }
 }
 
 impl To<'_> {
@@ -106,11 +105,13 @@ impl To<'_> {
         let answer = self.get(&query, BODY_BYTES_MAX).await?;
         let opened = (answer.status == 200).then(|| read_open_packet(&answer.body)).flatten();
         let Some(open) = opened else { return Err(Miss::Answer("a probe got no session")) };
+        let mut sid = Vec::new();
+        polling::escape(&open.sid, &mut sid);
         let request = [
             b"POST ",
             &*query,
             b"&sid=",
-            open.sid.of_bytes(&answer.body),
+            &*sid,
             b" HTTP/1.1\r\nHost: ",
             self.host.as_bytes(),
             b"\r\nUser-Agent: tidelock\r\nConnection: close\r\nContent-Type: text/plain;charset=UTF-8\r\nContent-Length: 1\r\n\r\n1",
@@ -134,46 +135,8 @@ impl To<'_> {
 
     /// Sends `request` and reads the answer, and of its body so many bytes at most.
     async fn ask(&self, request: &[u8], body_bytes: usize) -> Result<Answer, Miss> {
-        let mut stream = open(self.address).await.map_err(Miss::Wire)?;
-        stream.write_all(request).await.map_err(Miss::Wire)?;
-        let mut inbound = BytesMut::new();
-        let head = loop {
-            let head = read_head(&mut stream, &mut inbound).await?;
-            if !head.is_interim() {
-                break head;
-            }
-        };
-        let mut answer = Answer { status: head.status(), body: Vec::new() };
-        let mut walk = BodyWalk::of_answer(head.body(), false);
-        while answer.body.len() < body_bytes && !walk.is_at_end() {
-            let walked = walk.walk(&mut inbound).map_err(|_| NO_HTTP)?;
-            answer.body.extend_from_slice(&inbound[..walked.kept]);
-            inbound.advance(walked.taken);
-            if walked.is_end {
-                break;
-            }
-            match stream.read_buf(&mut inbound).await.map_err(Miss::Wire)? {
-                0 if walk.ends_at_close() => break,
-                0 => return Err(Miss::Wire(io::ErrorKind::UnexpectedEof.into())),
-                _ => {}
-            }
-        }
-        Ok(answer)
-    }
-}
-
-async fn read_head(stream: &mut Stream, inbound: &mut BytesMut) -> Result<AnswerHead, Miss> {
-    let bounds =
-        HeadBounds { target_bytes_max: 0, head_bytes_max: HEAD_BYTES_MAX, lines_max: HeadBounds::LINES_MAX };
-    let mut scan = HeadScan::new(Side::Answer);
-    loop {
-        if let Some(length) = scan.advance(inbound, &bounds).map_err(|_| NO_HTTP)? {
-            let asked = Asked { is_head: false, accept: None };
-            return AnswerHead::parse(&inbound.split_to(length), &bounds, &asked).map_err(|_| NO_HTTP);
-        }
-        if stream.read_buf(inbound).await.map_err(Miss::Wire)? == 0 {
-            return Err(Miss::Wire(io::ErrorKind::UnexpectedEof.into()));
-        }
+        let mut connection = Connection::open(self.address).await?;
+        Ok(connection.ask(request, body_bytes).await?)
     }
 }
 
@@ -183,6 +146,4 @@ fn holds(body: &[u8], wanted: &[u8]) -> bool {
 
 /// Where Socket.IO serves Engine.IO unless it is told otherwise.
 const ENGINE_IO_PATH: &str = "/socket.io/";
-const NO_HTTP: Miss = Miss::Answer("a probe got no HTTP");
-const HEAD_BYTES_MAX: usize = 64 * 1024;
 const BODY_BYTES_MAX: usize = 64 * 1024;

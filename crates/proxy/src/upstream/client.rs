@@ -1,0 +1,100 @@
+//! A client of our own: asks a node one thing and reads the answer, for probes and for closing sessions. Heads and bodies
+//! are `wire`'s; an answer ends where its framing says, not where the connection does.
+
+use std::io;
+
+use bytes::{Buf, BytesMut};
+use config::roster::NodeAddress;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use wire::HeadBounds;
+use wire::answer::{AnswerHead, Asked};
+use wire::body::BodyWalk;
+use wire::scan::{HeadScan, Side};
+
+use crate::stream::Stream;
+use crate::upstream::connect::open;
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(crate) enum NoAnswer {
+    Wire(io::Error),
+    /// What came is no HTTP.
+    Malformed,
+}
+
+/// What a node has said.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    /// As much of it as was wanted.
+    pub(crate) body: Vec<u8>,
+}
+
+/// A connection to a node, for one request after the other.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    stream: Stream,
+    inbound: BytesMut,
+    is_reusable: bool,
+}
+
+impl Connection {
+    /// Cancel-safe.
+    pub(crate) async fn open(address: &NodeAddress) -> Result<Self, NoAnswer> {
+        let stream = open(address).await.map_err(NoAnswer::Wire)?;
+        Ok(Self { stream, inbound: BytesMut::new(), is_reusable: true })
+    }
+
+    /// Whether the last answer was read to its end, and the node keeps the connection.
+    pub(crate) fn is_reusable(&self) -> bool {
+        self.is_reusable
+    }
+
+    /// Sends `request` and reads the answer, and of its body so many bytes at most. Waits for as long as the caller does.
+    /// Not cancel-safe: the connection is of no use afterwards.
+    pub(crate) async fn ask(&mut self, request: &[u8], body_bytes: usize) -> Result<Answer, NoAnswer> {
+        self.is_reusable = false;
+        self.stream.write_all(request).await.map_err(NoAnswer::Wire)?;
+        let head = loop {
+            let head = self.head().await?;
+            if !head.is_interim() {
+                break head;
+            }
+        };
+        let mut answer = Answer { status: head.status(), body: Vec::new() };
+        let mut walk = BodyWalk::of_answer(head.body(), false);
+        while answer.body.len() < body_bytes && !walk.is_at_end() {
+            let walked = walk.walk(&mut self.inbound).map_err(|_| NoAnswer::Malformed)?;
+            answer.body.extend_from_slice(&self.inbound[..walked.kept]);
+            self.inbound.advance(walked.taken);
+            if walked.is_end {
+                break;
+            }
+            match self.stream.read_buf(&mut self.inbound).await.map_err(NoAnswer::Wire)? {
+                0 if walk.ends_at_close() => return Ok(answer),
+                0 => return Err(NoAnswer::Wire(io::ErrorKind::UnexpectedEof.into())),
+                _ => {}
+            }
+        }
+        self.is_reusable = walk.is_at_end() && head.keep_alive() && self.inbound.is_empty();
+        Ok(answer)
+    }
+
+    async fn head(&mut self) -> Result<AnswerHead, NoAnswer> {
+        let Self { stream, inbound, .. } = self;
+        let mut scan = HeadScan::new(Side::Answer);
+        loop {
+            if let Some(length) = scan.advance(inbound, &BOUNDS).map_err(|_| NoAnswer::Malformed)? {
+                let asked = Asked { is_head: false, accept: None };
+                let head = AnswerHead::parse(&inbound.split_to(length), &BOUNDS, &asked);
+                return head.map_err(|_| NoAnswer::Malformed);
+            }
+            if stream.read_buf(inbound).await.map_err(NoAnswer::Wire)? == 0 {
+                return Err(NoAnswer::Wire(io::ErrorKind::UnexpectedEof.into()));
+            }
+        }
+    }
+}
+
+const BOUNDS: HeadBounds =
+    HeadBounds { target_bytes_max: 0, head_bytes_max: 64 * 1024, lines_max: HeadBounds::LINES_MAX };

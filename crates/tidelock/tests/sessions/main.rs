@@ -1,0 +1,7 @@
+//! What tidelock knows of sessions: it cannot be forged, a reload does not lose it, and a drain says the truth about it.
+
+mod close;
+mod forged;
+mod identity;
+mod odd_ids;
+mod stand;

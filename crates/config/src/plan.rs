@@ -178,22 +178,30 @@ pub enum NodeHost {
     Service(String),
 }
 
-/// What keeps a session on its node.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// What keeps a client on its node. An Engine.IO session stays on its node in every mode but [`Sticky::None`]; these say
+/// what decides where there is no such session.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sticky {
-    /// The Engine.IO session id carries a tag that names the node. Needs no memory and no cookie.
-    #[default]
+    /// A cookie of ours names the node, set when the app sets one of its own, so that logins which the app keeps in its
+    /// process hold; the node never sees it. Its name, or `None` for one made of the upstream's name.
+    Auto(Option<String>),
+    /// Nothing but the Engine.IO session id, which carries a tag that names the node.
     EngineIo,
-    /// The Engine.IO session id is learned from the handshake and left as it is.
+    /// The same, and the id is learned from the handshake and left as it is.
     EngineIoLearned,
-    /// A cookie of ours names the node; the node never sees it. Its name, or `None` for `tidelock-` and the name of the
-    /// upstream.
+    /// As [`Sticky::Auto`], with the first answer that no shared cache may keep.
     Cookie(Option<String>),
     /// The node follows from what the request says, by rendezvous hashing. A request that does not say it goes where
     /// the balance says.
     Key(HashKey),
     /// Each request goes where the balance says.
     None,
+}
+
+impl Default for Sticky {
+    fn default() -> Self {
+        Self::Auto(None)
+    }
 }
 
 /// Who gets the next session or request. All of them respect weights, backups, bounds, health and drains.
@@ -240,6 +248,8 @@ pub enum HashKey {
     Cookie(String),
     /// The value of the first key of this name in the query, as it is sent.
     Query(String),
+    /// A segment of the path, from 1, as it is sent: in `/echo/000/abcdef/xhr` the third is `abcdef`.
+    Path(usize),
 }
 
 /// The secrets that keys are made of: the first one signs, all of them are believed. Printed as nothing, so that no log

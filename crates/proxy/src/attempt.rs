@@ -229,8 +229,8 @@ async fn at_its_node(
     record.sticky = if place.is_tagged { record::Sticky::Tag } else { record::Sticky::Learned };
     let registry = &request.upstream.registry;
     let how = use_of(request.head);
-    let (first_use, silence) = match begin_use(request, &place, how).await {
-        Begun::Open { silence } => (registered(request, &place, how), silence),
+    let (first_use, silence, is_pinned) = match begin_use(request, &place, how).await {
+        Begun::Open { silence, is_pinned } => (registered(request, &place, how), silence, is_pinned),
         Begun::Leaving => {
             // Counted until it has been told.
             let _in_use = registered(request, &place, how);
@@ -241,13 +241,14 @@ async fn at_its_node(
             return told;
         }
         Begun::Unknown => {
-            (admit_unknown(request, &place, how)?, place.node.silence_ms().map(Duration::from_millis))
+            let silence = place.node.silence_ms().map(Duration::from_millis);
+            (admit_unknown(request, &place, how)?, silence, false)
         }
     };
     if let (Use::Poll | Use::Post, Some(engine_io)) = (how, request.head.engine_io()) {
         body.watch_for_close_packet(CloseScan::new(engine_io.revision, engine_io.jsonp));
     }
-    let session = |registered| Session { registered, is_tagged: place.is_tagged, silence };
+    let session = |registered| Session { registered, is_tagged: place.is_tagged, silence, is_pinned };
     let to = |fresh| To { node: &place.node, fresh };
     let first = one(request, to(false), Purpose::Session(session(first_use)), body, record).await;
     let exchanged = match first {

@@ -77,6 +77,7 @@ pub(crate) struct Bells {
 struct Bell {
     /// Its place among those of its node.
     number: u64,
+    is_pinned: bool,
     inside: Mutex<Inside>,
     /// There is an order that the tunnel has not heard. A tunnel that was never told anything looks at this one word.
     is_rung: AtomicBool,
@@ -106,10 +107,10 @@ impl Bells {
         if from == self.next.load(Ordering::Relaxed) { 0 } else { lock(&self.hung).range(from..).count() }
     }
 
-    /// Tells so many of the oldest tunnels that are not going yet, and says how many they were.
+    /// Tells so many of the oldest tunnels that are not going yet, and whose clients would not come back, and says how many they were.
     pub(crate) fn ring_oldest(&self, count: usize, mut order: impl FnMut() -> Order) -> usize {
         let hung = lock(&self.hung);
-        let staying = hung.values().filter(|bell| !bell.is_going.load(Ordering::Acquire));
+        let staying = hung.values().filter(|bell| !bell.is_pinned && !bell.is_going.load(Ordering::Acquire));
         staying.take(count).map(|bell| bell.ring(order())).count()
     }
 
@@ -146,12 +147,13 @@ pub(crate) struct Listening {
 }
 
 impl Listening {
-    pub(crate) fn to(node: Arc<Node>) -> Self {
+    /// `is_pinned` if the client would come back to this node.
+    pub(crate) fn to(node: Arc<Node>, is_pinned: bool) -> Self {
         let bell = {
             // Numbered under the lock: whoever rings from a number on has told all below it.
             let mut hung = lock(&node.tunnels.hung);
             let number = node.tunnels.next.fetch_add(1, Ordering::Relaxed);
-            let bell = Arc::new(Bell { number, ..Bell::default() });
+            let bell = Arc::new(Bell { number, is_pinned, ..Bell::default() });
             hung.insert(number, bell.clone());
             bell
         };

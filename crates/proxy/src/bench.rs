@@ -73,7 +73,7 @@ impl Site {
         let now = Instant::now();
         for number in numbers {
             let node = self.member(number).node.clone();
-            let contact = Contact { address: None, client: CLIENT, is_https: false };
+            let contact = Contact { address: None, client: CLIENT, is_https: false, is_pinned: false };
             let entering = Entering { sid: &sid(number), silence: Some(Duration::from_secs(45)), contact };
             self.upstream().registry.open(entering, InSession::new(node), now);
         }

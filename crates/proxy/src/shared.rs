@@ -18,6 +18,7 @@ use crate::fault::OurFault;
 use crate::instances;
 use crate::record::Counters;
 use crate::route::Routes;
+use crate::sticky::cookie;
 use crate::tls::ServerTls;
 use crate::upstream::Upstream;
 use crate::upstream::health::Fallen;
@@ -83,14 +84,16 @@ impl Shared {
 impl Snapshot {
     /// A snapshot whose upstreams have no nodes yet.
     pub(crate) fn new(plan: Arc<Plan>, listens: Vec<ListenNow>) -> Self {
+        let keys = keys_of(&plan);
         let new = |(number, upstream): (usize, &Arc<_>)| {
-            Upstream::new(Arc::clone(upstream), number, plan.limits.sessions_max)
+            let cookies = cookie::names(&plan, number, &keys);
+            Upstream::new(Arc::clone(upstream), number, plan.limits.sessions_max).pinning_by(cookies)
         };
         let upstreams = plan.upstreams.iter().enumerate().map(new);
         Self {
             routes: Arc::new(Routes::new(&plan.routes)),
             upstreams: upstreams.collect(),
-            keys: keys_of(&plan),
+            keys,
             listens: Arc::new(listens),
             plan,
         }

@@ -33,8 +33,12 @@ pub(crate) enum Place {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wish {
     None,
-    /// The node that a cookie names, by its index.
-    Node(usize),
+    /// The node that a cookie names, by its index. What lasts, a handshake or a stream of events, does not wait until that
+    /// node has drained.
+    Node {
+        index: usize,
+        leaves_at_once: bool,
+    },
     /// Whichever fits the key best; because the client belongs there, or because the balance spreads by it.
     Key {
         key: u64,
@@ -64,13 +68,13 @@ pub(crate) struct InPlace {
 impl Wish {
     /// Whether the client belongs there.
     pub(crate) fn is_sticky(self) -> bool {
-        matches!(self, Self::Node(_) | Self::Key { is_sticky: true, .. })
+        matches!(self, Self::Node { .. } | Self::Key { is_sticky: true, .. })
     }
 
     /// What to record if this has decided for the node with the index `chosen`.
     pub(crate) fn decided(self, chosen: usize) -> Option<record::Sticky> {
         match self {
-            Self::Node(index) => (index == chosen).then_some(record::Sticky::Cookie),
+            Self::Node { index, .. } => (index == chosen).then_some(record::Sticky::Cookie),
             Self::Key { is_sticky, .. } => is_sticky.then_some(record::Sticky::Key),
             Self::None => None,
         }
@@ -114,7 +118,8 @@ pub(crate) fn place(head: &RequestHead, upstream: &Upstream, client: IpAddr) -> 
 /// What belongs to the client decides first, then what the balance spreads by.
 fn wish(head: &RequestHead, upstream: &Upstream, client: IpAddr) -> Wish {
     let sticky = match &upstream.plan.sticky {
-        plan::Sticky::Cookie(_) => cookie::node(head, upstream).map(Wish::Node),
+        plan::Sticky::Auto(_) | plan::Sticky::Cookie(_) => cookie::pinned(head, upstream)
+            .map(|index| Wish::Node { index, leaves_at_once: head.asks_for_events() }),
         plan::Sticky::Key(of) => hash::key(of, head, client).map(|key| Wish::Key { key, is_sticky: true }),
         plan::Sticky::EngineIo | plan::Sticky::EngineIoLearned | plan::Sticky::None => None,
     };

@@ -30,6 +30,12 @@ impl NodePlan {
         Self { arguments: vec![script("node.mjs")], ..Self::binary(name, "node") }
     }
 
+    /// `js/login.mjs`: an app whose logins live in its process, with express-session.
+    #[must_use]
+    pub fn login(name: &str) -> Self {
+        Self { arguments: vec![script("login.mjs")], ..Self::binary(name, "node") }
+    }
+
     /// The chat example, a node in Rust. It is another package's binary, so Cargo does not say where it is; `beside`
     /// is a binary of the package under test, and all of a workspace's binaries lie in one directory.
     ///

@@ -36,6 +36,11 @@ pub(crate) struct What {
     #[arg(long, value_name = "PORT", help_heading = FOREGROUND)]
     port: Option<String>,
 
+    /// What keeps a client on its process, as `sticky` in a file: auto, engineio, cookie, ip, header:NAME, path:N, none
+    /// [default: auto].
+    #[arg(long, value_name = "MODE", help_heading = FOREGROUND)]
+    sticky: Option<String>,
+
     /// Sets a variable in the app's environment; may be given more than once.
     #[arg(short, long, value_name = "NAME=VALUE", help_heading = FOREGROUND)]
     env: Vec<String>,
@@ -88,7 +93,13 @@ impl What {
     }
 
     fn has_options(&self) -> bool {
-        let said = [self.instances.is_some(), self.name.is_some(), self.port.is_some(), self.cwd.is_some()];
+        let said = [
+            self.sticky.is_some(),
+            self.instances.is_some(),
+            self.name.is_some(),
+            self.port.is_some(),
+            self.cwd.is_some(),
+        ];
         said.contains(&true)
             || self.watch
             || !(self.listen.is_empty() && self.env.is_empty() && self.args.is_empty())
@@ -115,7 +126,11 @@ impl What {
             let _ = writeln!(text, "[[listen]]\naddress = {}", quoted(listen));
         }
         let name = quoted(&name);
-        let _ = writeln!(text, "[[route]]\nupstream = {name}\n[upstream.{name}]\napp = {name}\n[app.{name}]");
+        let _ = writeln!(text, "[[route]]\nupstream = {name}\n[upstream.{name}]\napp = {name}");
+        if let Some(sticky) = &self.sticky {
+            let _ = writeln!(text, "sticky = {}", quoted(sticky));
+        }
+        let _ = writeln!(text, "[app.{name}]");
         let command: Vec<String> = command.iter().map(|word| quoted(word)).collect();
         let _ = writeln!(
             text,

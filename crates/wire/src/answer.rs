@@ -95,6 +95,29 @@ impl AnswerHead {
         Ok(Self { bytes: bytes.into(), lines, status_and_reason, status, body, keep_alive })
     }
 
+    /// The cookies that it sets, as they are written.
+    pub fn set_cookies(&self) -> impl Iterator<Item = &[u8]> {
+        let cookies = self.lines.iter().filter(|line| line.known == Name::SetCookie);
+        cookies.map(|line| line.value.of_bytes(&self.bytes))
+    }
+
+    /// Whether a cache that others use may keep it (RFC 9111 section 3): then it must tell nothing about one client. A 304
+    /// renews what such a cache has.
+    pub fn may_be_shared(&self) -> bool {
+        let caching = self.lines.iter().filter(|line| {
+            line.known == Name::Other
+                && line.name.of_bytes(&self.bytes).eq_ignore_ascii_case(b"cache-control")
+        });
+        let mut directives = caching.flat_map(|line| lines::list(line.value.of_bytes(&self.bytes)));
+        self.status == 304
+            || directives.any(|directive| {
+                let name = directive.split(|&byte| byte == b'=').next().unwrap_or_default().trim_ascii();
+                [&b"public"[..], b"s-maxage", b"immutable"]
+                    .iter()
+                    .any(|known| name.eq_ignore_ascii_case(known))
+            })
+    }
+
     /// The status code, 100 to 599.
     pub fn status(&self) -> u16 {
         self.status

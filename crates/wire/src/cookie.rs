@@ -1,5 +1,5 @@
-//! Cookies in a request, as far as a proxy reads them (RFC 6265 section 5.4): the value of one, and the line without
-//! it. Names and values are compared as they are sent.
+//! Cookies, as far as a proxy reads them: in a request (RFC 6265 section 5.4) the value of one, and the line without it;
+//! in an answer (section 4.1) for how long a cookie is set, and for whom. Names and values are compared as they are sent.
 
 use crate::request::RequestHead;
 
@@ -8,15 +8,28 @@ pub fn find<'a>(head: &'a RequestHead, name: &[u8]) -> Option<&'a [u8]> {
     lines(head).flat_map(pairs).find_map(|pair| value_of(pair, name))
 }
 
-/// Whether a request has a cookie of this name.
-pub fn has(head: &RequestHead, name: &[u8]) -> bool {
-    find(head, name).is_some()
+/// Every cookie of a request whose name begins with `prefix`, with the rest of its name and its value.
+pub fn all<'a>(head: &'a RequestHead, prefix: &'a [u8]) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+    lines(head).flat_map(pairs).filter_map(move |pair| {
+        let rest = pair.strip_prefix(prefix)?;
+        let name_end = rest.iter().position(|&byte| byte == b'=')?;
+        Some((&rest[..name_end], unquoted(&rest[name_end + 1..])))
+    })
 }
 
-/// A Cookie line's value without the cookies of this name; empty if nothing else was in it.
-pub(crate) fn print_without(value: &[u8], name: &[u8], out: &mut Vec<u8>) {
+/// Whether a Cookie line's value has a cookie of one of these names.
+pub(crate) fn has_any<N: AsRef<str>>(value: &[u8], names: &[N]) -> bool {
+    names.iter().any(|name| {
+        memchr::memmem::find(value, name.as_ref().as_bytes()).is_some()
+            && pairs(value).any(|pair| value_of(pair, name.as_ref().as_bytes()).is_some())
+    })
+}
+
+/// A Cookie line's value without the cookies of these names; empty if nothing else was in it.
+pub(crate) fn print_without<N: AsRef<str>>(value: &[u8], names: &[N], out: &mut Vec<u8>) {
     let before = out.len();
-    for pair in pairs(value).filter(|pair| !pair.is_empty() && value_of(pair, name).is_none()) {
+    let is_ours = |pair: &[u8]| names.iter().any(|name| value_of(pair, name.as_ref().as_bytes()).is_some());
+    for pair in pairs(value).filter(|pair| !pair.is_empty() && !is_ours(pair)) {
         if out.len() > before {
             out.extend_from_slice(b"; ");
         }
@@ -26,7 +39,7 @@ pub(crate) fn print_without(value: &[u8], name: &[u8], out: &mut Vec<u8>) {
 
 /// The values of the Cookie lines: one, says the RFC; any number, says HTTP/2 to whoever stands in front of us.
 fn lines(head: &RequestHead) -> impl Iterator<Item = &[u8]> {
-    head.header_values("cookie")
+    head.cookies()
 }
 
 fn pairs(value: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -34,9 +47,107 @@ fn pairs(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 fn value_of<'a>(pair: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    let value = pair.strip_prefix(name)?.strip_prefix(b"=")?;
-    // Quotes are allowed around a value and are no part of it.
-    Some(value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value))
+    Some(unquoted(pair.strip_prefix(name)?.strip_prefix(b"=")?))
+}
+
+/// Quotes are allowed around a value and are no part of it.
+fn unquoted(value: &[u8]) -> &[u8] {
+    value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value)
+}
+
+/// A cookie that an answer sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SetCookie<'a> {
+    /// Its name.
+    pub name: &'a [u8],
+    /// Its value.
+    pub value: &'a [u8],
+    /// For how long.
+    pub lifetime: Lifetime<'a>,
+    /// For which hosts, without the dot in front; `None` for the one that was asked alone.
+    pub domain: Option<&'a [u8]>,
+    /// Over HTTPS alone.
+    pub is_secure: bool,
+    /// Hidden from scripts.
+    pub is_http_only: bool,
+    /// Kept apart for each site that embeds the page.
+    pub is_partitioned: bool,
+    /// With which requests of other sites it goes.
+    pub same_site: SameSite,
+}
+
+/// How long a cookie lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lifetime<'a> {
+    /// As long as the browser does.
+    Session,
+    /// So many seconds; 0 or less deletes it.
+    Seconds(i64),
+    /// Until a date, as it is written.
+    Until(&'a [u8]),
+}
+
+/// With which requests of other sites a cookie goes, the strictest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SameSite {
+    /// None.
+    Strict,
+    /// Links that are followed; what browsers take for granted where nothing is said.
+    Lax,
+    /// All.
+    None,
+}
+
+impl<'a> SetCookie<'a> {
+    /// Reads the value of a Set-Cookie line as browsers do (RFC 6265 section 5.2): what is not understood is passed over.
+    /// `None` if it has no name.
+    pub fn read(line: &'a [u8]) -> Option<Self> {
+        let mut parts = line.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
+        let first = parts.next()?;
+        let name_end = first.iter().position(|&byte| byte == b'=')?;
+        let mut cookie = Self {
+            name: first[..name_end].trim_ascii(),
+            value: unquoted(first[name_end + 1..].trim_ascii()),
+            lifetime: Lifetime::Session,
+            domain: None,
+            is_secure: false,
+            is_http_only: false,
+            is_partitioned: false,
+            same_site: SameSite::Lax,
+        };
+        for part in parts {
+            let key_end = part.iter().position(|&byte| byte == b'=').unwrap_or(part.len());
+            let value = part.get(key_end + 1..).unwrap_or_default().trim_ascii();
+            cookie.note(part[..key_end].trim_ascii(), value);
+        }
+        (!cookie.name.is_empty()).then_some(cookie)
+    }
+
+    fn note(&mut self, key: &[u8], value: &'a [u8]) {
+        let is = |known: &str| key.eq_ignore_ascii_case(known.as_bytes());
+        let says = |known: &str| value.eq_ignore_ascii_case(known.as_bytes());
+        match key.len() {
+            6 if is("secure") => self.is_secure = true,
+            8 if is("httponly") => self.is_http_only = true,
+            11 if is("partitioned") => self.is_partitioned = true,
+            6 if is("domain") => {
+                let domain = value.strip_prefix(b".").unwrap_or(value);
+                self.domain = Some(domain).filter(|domain| !domain.is_empty());
+            }
+            7 if is("max-age") => {
+                if let Some(seconds) = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()) {
+                    self.lifetime = Lifetime::Seconds(seconds);
+                }
+            }
+            // Max-Age says it better, in whichever order they come.
+            7 if is("expires") && !matches!(self.lifetime, Lifetime::Seconds(_)) => {
+                self.lifetime = Lifetime::Until(value);
+            }
+            8 if is("samesite") && says("none") => self.same_site = SameSite::None,
+            8 if is("samesite") && says("strict") => self.same_site = SameSite::Strict,
+            _ => {}
+        }
+    }
 }
 
 #[cfg(test)]
@@ -81,8 +192,47 @@ mod tests {
         ];
         for (value, without) in cases {
             let mut out = b"Cookie: ".to_vec();
-            print_without(value.as_bytes(), b"a", &mut out);
+            print_without(value.as_bytes(), &["a"], &mut out);
             assert_eq!(out, [b"Cookie: ", without.as_bytes()].concat(), "{value}");
         }
+    }
+
+    #[test]
+    fn what_an_answer_sets() {
+        let read = |line: &'static str| SetCookie::read(line.as_bytes());
+        let plain = SetCookie {
+            name: b"sid",
+            value: b"x=y",
+            lifetime: Lifetime::Session,
+            domain: None,
+            is_secure: false,
+            is_http_only: false,
+            is_partitioned: false,
+            same_site: SameSite::Lax,
+        };
+        assert_eq!(read("sid=x=y"), Some(plain));
+        assert_eq!(read(" sid = \"x=y\" ;"), Some(plain));
+        let all = SetCookie {
+            lifetime: Lifetime::Seconds(60),
+            domain: Some(b"example.com"),
+            is_secure: true,
+            is_http_only: true,
+            is_partitioned: true,
+            same_site: SameSite::None,
+            ..plain
+        };
+        let written = "sid=x=y; Path=/; expires=Wed, 21 Oct 2026 07:28:00 GMT; MAX-AGE=60; Domain=.example.com; Secure; \
+                       HttpOnly;SameSite=none; Partitioned; Priority=High";
+        assert_eq!(read(written), Some(all));
+        assert_eq!(
+            read("sid=x=y; Max-Age=60; Expires=x").map(|cookie| cookie.lifetime),
+            Some(Lifetime::Seconds(60))
+        );
+        assert_eq!(
+            read("sid=x=y; Expires=x; Max-Age=y").map(|cookie| cookie.lifetime),
+            Some(Lifetime::Until(b"x"))
+        );
+        assert_eq!(read("sid=x; SameSite=Strict").map(|cookie| cookie.same_site), Some(SameSite::Strict));
+        assert_eq!((read("sid"), read("=x"), read("")), (None, None, None));
     }
 }

@@ -4,6 +4,7 @@
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use crate::answer::{AnswerBody, AnswerHead};
 use crate::lines::{Line, Name};
@@ -111,8 +112,8 @@ pub struct ForOrigin<'a> {
     pub strips_tag: bool,
     /// Leave out Accept-Encoding, so that the answer can be read.
     pub wants_plain: bool,
-    /// Leave out the cookies of this name: they are ours.
-    pub strips_cookie: Option<&'a str>,
+    /// Leave out the cookies of these names: they are ours.
+    pub strips_cookies: &'a [Arc<str>],
 }
 
 /// Prints `head` for an origin.
@@ -144,13 +145,13 @@ pub fn print_request(head: &RequestHead, how: &ForOrigin<'_>, out: &mut Vec<u8>)
             Name::XForwardedProto | Name::XForwardedHost | Name::XForwardedPort | Name::Forwarded
                 if !is_trusted => {}
             Name::Forwarded => print_forwarded(&head.bytes, line, how.client_end, out),
-            Name::Other => match how.strips_cookie {
-                Some(cookie) if line.name.of_bytes(&head.bytes).eq_ignore_ascii_case(b"cookie") => {
-                    print_cookies(&head.bytes, line, cookie, out);
-                }
-                Some(_) | None => copy_line(&head.bytes, line, out),
-            },
-            Name::ContentLength
+            Name::Cookie if cookie::has_any(line.value.of_bytes(&head.bytes), how.strips_cookies) => {
+                print_cookies(&head.bytes, line, how.strips_cookies, out);
+            }
+            Name::Other
+            | Name::Cookie
+            | Name::SetCookie
+            | Name::ContentLength
             | Name::Expect
             | Name::AcceptEncoding
             | Name::ContentEncoding
@@ -180,12 +181,12 @@ pub fn print_request(head: &RequestHead, how: &ForOrigin<'_>, out: &mut Vec<u8>)
 }
 
 /// A Cookie line without the cookies that are ours; nothing if there is no other.
-fn print_cookies(bytes: &[u8], line: &Line, ours: &str, out: &mut Vec<u8>) {
+fn print_cookies(bytes: &[u8], line: &Line, ours: &[Arc<str>], out: &mut Vec<u8>) {
     let before = out.len();
     out.extend_from_slice(line.name.of_bytes(bytes));
     out.extend_from_slice(b": ");
     let value_at = out.len();
-    cookie::print_without(line.value.of_bytes(bytes), ours.as_bytes(), out);
+    cookie::print_without(line.value.of_bytes(bytes), ours, out);
     if out.len() == value_at {
         out.truncate(before);
     } else {

@@ -238,12 +238,24 @@ impl RequestHead {
             .map(|line| line.value.of_bytes(&self.bytes))
     }
 
-    /// The values of every line with this name, in their order. Compared without case.
-    pub(crate) fn header_values(&self, name: &'static str) -> impl Iterator<Item = &[u8]> {
-        self.lines
-            .iter()
-            .filter(|line| line.name.of_bytes(&self.bytes).eq_ignore_ascii_case(name.as_bytes()))
-            .map(|line| line.value.of_bytes(&self.bytes))
+    /// The values of the Cookie lines, in their order.
+    pub(crate) fn cookies(&self) -> impl Iterator<Item = &[u8]> {
+        let cookies = self.lines.iter().filter(|line| line.known == Name::Cookie);
+        cookies.map(|line| line.value.of_bytes(&self.bytes))
+    }
+
+    /// A segment of the path as it is sent, from 1; `None` if the path has no such segment, or if it is empty.
+    pub fn path_segment(&self, number: usize) -> Option<&[u8]> {
+        let segment = self.path_bytes().split(|&byte| byte == b'/').nth(number)?;
+        Some(segment).filter(|segment| !segment.is_empty())
+    }
+
+    /// Whether it asks for a stream of events, as EventSource does.
+    pub fn asks_for_events(&self) -> bool {
+        self.method == Method::Get
+            && self.header("accept").is_some_and(|accept| {
+                lines::list(accept).any(|kind| kind.eq_ignore_ascii_case(b"text/event-stream"))
+            })
     }
 
     /// The value of the first key of this name in the query, both as they are sent; empty if it has none.

@@ -28,7 +28,7 @@ fn print_request(head: &RequestHead, is_trusted: bool, strips_tag: bool) -> Stri
         client_end: &end,
         client_address: end.client_address(head, |address| address == PEER),
         strips_tag,
-        strips_cookie: None,
+        strips_cookies: &[],
         wants_plain: strips_tag,
     };
     let mut out = Vec::new();

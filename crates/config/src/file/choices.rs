@@ -19,12 +19,14 @@ impl Kind for StickyChoice {
     type Read = Sticky;
 
     fn read(&self, given: Given<'_>) -> Option<Sticky> {
-        let text = given.text("a word", || quote("engineio"))?;
+        let text = given.text("a word", || quote("auto"))?;
         if let Some((_, sticky)) = STICKY_WORDS.iter().find(|(word, _)| *word == text) {
             return Some(sticky.clone());
         }
         match text.split_once(':') {
+            Some(("auto", name)) => token(given, name).map(|name| Sticky::Auto(Some(name))),
             Some(("cookie", name)) => token(given, name).map(|name| Sticky::Cookie(Some(name))),
+            Some(("path", number)) => segment(given, number).map(|number| Sticky::Key(HashKey::Path(number))),
             Some(("header", name)) => token(given, name).map(|name| Sticky::Key(header(&name))),
             Some(("query", name)) => query_key(given, name).map(|name| Sticky::Key(HashKey::Query(name))),
             Some(_) | None => unknown(given, text, &sticky_forms()),
@@ -32,16 +34,24 @@ impl Kind for StickyChoice {
     }
 
     fn schema(&self) -> Map<String, Json> {
-        choice(&STICKY_WORDS.map(|(word, _)| word), "^(cookie|header|query):[^\\s]+$")
+        choice(
+            &STICKY_WORDS.map(|(word, _)| word),
+            "^((auto|cookie|header|query):[^\\s]+|path:([1-9]|1[0-6]))$",
+        )
     }
 }
 
 impl Written for StickyChoice {
     fn written(&self, value: &Sticky) -> Json {
         match value {
-            Sticky::EngineIo | Sticky::EngineIoLearned | Sticky::Cookie(None) | Sticky::None => {
+            Sticky::Auto(None)
+            | Sticky::EngineIo
+            | Sticky::EngineIoLearned
+            | Sticky::Cookie(None)
+            | Sticky::None => {
                 json!(STICKY_WORDS.iter().find(|(_, means)| means == value).map(|(word, _)| word))
             }
+            Sticky::Auto(Some(name)) => json!(format!("auto:{name}")),
             Sticky::Cookie(Some(name)) => json!(format!("cookie:{name}")),
             Sticky::Key(key) => json!(key_as_written(key)),
         }
@@ -107,6 +117,18 @@ fn query_key(given: Given<'_>, name: &str) -> Option<String> {
     )
 }
 
+fn segment(given: Given<'_>, number: &str) -> Option<usize> {
+    match number.parse() {
+        Ok(number) if (1..=SEGMENTS_MAX).contains(&number) => Some(number),
+        _ => given.refuse(
+            format!("\"path:{number}\" names no segment of a path"),
+            Some(format!(
+                "write \"path:1\" to \"path:{SEGMENTS_MAX}\": in /echo/000/abcdef the third is abcdef"
+            )),
+        ),
+    }
+}
+
 fn unknown<T>(given: Given<'_>, text: &str, forms: &[String]) -> Option<T> {
     let quoted: Vec<String> = forms.iter().map(|form| quote(form)).collect();
     let hint = nearest(text, forms.iter().map(String::as_str)).map_or_else(
@@ -117,7 +139,7 @@ fn unknown<T>(given: Given<'_>, text: &str, forms: &[String]) -> Option<T> {
 }
 
 fn sticky_forms() -> Vec<String> {
-    let named = ["cookie:NAME", "header:NAME", "query:NAME"];
+    let named = ["auto:NAME", "cookie:NAME", "header:NAME", "query:NAME", "path:N"];
     STICKY_WORDS.iter().map(|(word, _)| *word).chain(named).map(str::to_owned).collect()
 }
 
@@ -136,10 +158,12 @@ fn key_as_written(key: &HashKey) -> String {
         HashKey::Header(name) => format!("header:{name}"),
         HashKey::Cookie(name) => format!("cookie:{name}"),
         HashKey::Query(name) => format!("query:{name}"),
+        HashKey::Path(number) => format!("path:{number}"),
     }
 }
 
-const STICKY_WORDS: [(&str, Sticky); 5] = [
+const STICKY_WORDS: [(&str, Sticky); 6] = [
+    ("auto", Sticky::Auto(None)),
     ("engineio", Sticky::EngineIo),
     ("engineio-learned", Sticky::EngineIoLearned),
     ("cookie", Sticky::Cookie(None)),
@@ -156,3 +180,4 @@ const BALANCE_WORDS: [(&str, Balance); 6] = [
 ];
 /// Longest name of a header, a cookie or a query key.
 const NAME_BYTES_MAX: usize = 128;
+const SEGMENTS_MAX: usize = 16;

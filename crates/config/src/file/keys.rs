@@ -190,11 +190,14 @@ pub(crate) static NODES: Key<NodeList, Optional> = Key {
 pub(crate) static STICKY: Key<StickyChoice, Or<Sticky>> = Key {
     name: "sticky",
     kind: StickyChoice,
-    absent: Or(Sticky::EngineIo),
-    doc: "What keeps a session on its node. \"engineio\": a tag behind the Engine.IO session id. \
-          \"engineio-learned\": the id itself, learned from the handshake, for apps that compare ids. \"cookie\" or \
-          \"cookie:NAME\": a cookie of ours, which the nodes do not see. \"ip\", \"header:NAME\" or \"query:NAME\": \
-          what the request says, hashed. \"none\": nothing.",
+    absent: Or(Sticky::Auto(None)),
+    doc: "What keeps a client on its node. A session of Engine.IO stays on its node by a tag behind its id, whatever this \
+          says but \"none\". \"auto\" or \"auto:NAME\": a cookie of ours as well, which the nodes do not see, set when the \
+          app sets one of its own, so that logins kept in its process hold. \"cookie\" or \"cookie:NAME\": the same with \
+          the first answer, for apps whose state has no cookie. \"ip\", \"header:NAME\", \"query:NAME\" or \"path:N\", the \
+          N-th segment of the path: what the request says, hashed. \"engineio\": the tag alone, for apps whose sessions \
+          are in a shared store. \"engineio-learned\": the same without a tag, the id itself being learned from the \
+          handshake, for apps that compare ids. \"none\": nothing.",
 };
 pub(crate) static BALANCE: Key<BalanceChoice, Or<Balance>> = Key {
     name: "balance",

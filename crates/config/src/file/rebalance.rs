@@ -47,7 +47,7 @@ pub(crate) fn read(fields: &Fields<'_>, sticky: &Sticky, balance: &Balance) -> R
         every: own.or_default(&EVERY),
         settle: own.or_default(&SETTLE),
     };
-    let moves = matches!(sticky, Sticky::EngineIo | Sticky::EngineIoLearned | Sticky::None);
+    let moves = matches!(sticky, Sticky::Auto(_) | Sticky::EngineIo | Sticky::EngineIoLearned | Sticky::None);
     if rebalance.percent > 0 && !(moves && *balance == Balance::LeastSessions) {
         let at_fault = if moves { keys::BALANCE.name } else { keys::STICKY.name };
         let problem = Problem::error(own.span, "sessions that are moved here would come back to their node");
@@ -56,8 +56,8 @@ pub(crate) fn read(fields: &Fields<'_>, sticky: &Sticky, balance: &Balance) -> R
             None => problem,
         };
         fields.push(problem.hint(
-            "`rebalance` goes with `balance = \"least-sessions\"` and `sticky = \"engineio\"`, \"engineio-learned\" or \
-             \"none\"",
+            "`rebalance` goes with `balance = \"least-sessions\"` and `sticky = \"auto\"`, \"engineio\", \
+             \"engineio-learned\" or \"none\"",
         ));
     }
     rebalance

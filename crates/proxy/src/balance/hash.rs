@@ -18,6 +18,7 @@ pub(crate) fn key(of: &HashKey, head: &RequestHead, client: IpAddr) -> Option<u6
         HashKey::Header(name) => head.header(name),
         HashKey::Cookie(name) => cookie::find(head, name.as_bytes()),
         HashKey::Query(name) => head.query_value(name.as_bytes()),
+        HashKey::Path(number) => head.path_segment(*number),
     };
     value.filter(|value| !value.is_empty()).map(rendezvous::key)
 }

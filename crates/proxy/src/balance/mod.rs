@@ -119,9 +119,20 @@ impl Load {
 }
 
 impl Ask<'_> {
-    /// Whether a node that was chosen by something else than a policy can have this.
-    pub(crate) fn admits(&self, index: usize) -> bool {
-        matches!(self.fit(index), Fit::Ready | Fit::Second | Fit::Backup)
+    /// Whether a client that is pinned to a node is let through to it. A node that drains keeps its clients' plain requests
+    /// for a while, or a page would lose its login between two clicks; what goes on for long leaves at once. A backup keeps
+    /// them while it serves.
+    pub(crate) fn admits_pinned(&self, index: usize, leaves_at_once: bool, now: Instant) -> bool {
+        match self.fit(index) {
+            Fit::Ready | Fit::Second => true,
+            Fit::Backup => self.level(0) == Ok(Fit::Backup),
+            Fit::Out => {
+                let node = &self.members[index].node;
+                let is_page = self.begins == Begins::Request && !leaves_at_once;
+                is_page && !self.tried.contains(&index) && node.is_up() && node.keeps_pinned(now)
+            }
+            Fit::Full | Fit::Down => false,
+        }
     }
 
     fn fit(&self, index: usize) -> Fit {

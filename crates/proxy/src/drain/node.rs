@@ -92,6 +92,7 @@ impl Emptying {
     fn new(node: Arc<Node>, registry: Arc<Registry>, pace: Pace) -> Self {
         let begun = Instant::now();
         let until = begun + pace.deadline;
+        node.keep_pinned(begun + pace.window);
         Self {
             closer: Closer::new(node.clone(), registry.clone(), until),
             schedule: Schedule::new(begun, pace.window, Rng::new()),

@@ -3,7 +3,6 @@
 
 use std::future::poll_fn;
 use std::io::IoSlice;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -25,7 +24,7 @@ use crate::exchange::{Patience, Progress, Purpose, Session};
 use crate::fault::{ClientFault, Fault, OriginFault};
 use crate::handshake;
 use crate::pour::Stopped;
-use crate::record::Record;
+use crate::record::{Record, Sticky};
 use crate::registry::{AddressedAs, Contact, Use};
 use crate::reply;
 use crate::shared::head_bounds;
@@ -81,7 +80,7 @@ impl Download<'_> {
         self.learn_latency();
         if head.status() == 101 {
             let mut out = self.buffers().take_for_head();
-            self.print_final(&head, &self.for_client(None), &mut out);
+            self.print_final(&head, &self.for_client(None), b"", &mut out);
             self.begin(out, b"", false).await?;
             return Ok(Answered::Upgraded);
         }
@@ -110,10 +109,11 @@ impl Download<'_> {
         let told = handshake::Told { head, tags, upstream, path: asked.path_bytes(), contact: &contact };
         match told.read(self.origin.io, self.origin.inbound, self.patience.body, self.request.worker).await? {
             handshake::Read::Session { body, open } => {
+                let sid = open.sid.clone();
                 let body = told.register(body, open, session, self.reply().alarm.now());
-                self.send_changed(head, &body).await
+                self.send_changed(head, &body, &sid).await
             }
-            handshake::Read::Other { body } => self.send_changed(head, &body).await,
+            handshake::Read::Other { body } => self.send_changed(head, &body, b"").await,
             handshake::Read::Unread => self.relay(head).await,
         }
     }
@@ -166,14 +166,14 @@ impl Download<'_> {
     /// A session that was not known comes in by the answer of its node.
     fn learn_session(&mut self, status: u16) {
         let now = self.reply().alarm.now();
-        let contact = || contact_of(self.request, self.record.client);
+        let contact = || contact_of(self.request, self.record);
         if let Purpose::Session(session) = &mut self.purpose {
             session.registered.answered(status, self.origin.node, contact, now);
         }
     }
 
     fn contact(&self) -> Contact {
-        contact_of(self.request, self.record.client)
+        contact_of(self.request, self.record)
     }
 
     /// Told only where it decides something: workers that write one word fight over it.
@@ -187,11 +187,14 @@ impl Download<'_> {
         }
     }
 
-    /// The head of the answer, with the cookie that names its node.
-    fn print_final(&self, head: &AnswerHead, how: &ForClient, out: &mut Vec<u8>) {
-        forward::print_answer(head, how, out);
-        let Request { head, upstream, reply, .. } = self.request;
-        if let Some(cookie) = cookie::issue(head, reply.client_end, upstream, self.origin.node) {
+    /// The head of the answer, with the cookie that pins its client to its node. `sid` is the session that it opens, if it
+    /// does.
+    fn print_final(&self, answer: &AnswerHead, how: &ForClient, sid: &[u8], out: &mut Vec<u8>) {
+        forward::print_answer(answer, how, out);
+        let Request { head: asked, upstream, reply, .. } = self.request;
+        let answered =
+            cookie::Answered { asked, answer, client: reply.client_end, node: self.origin.node, sid };
+        if let Some(cookie) = answered.pin(upstream) {
             forward::add_line(out, "Set-Cookie", &cookie);
         }
     }
@@ -225,10 +228,10 @@ impl Download<'_> {
     }
 
     /// Sends an answer whose whole body is here, with a length of its own.
-    async fn send_changed(&mut self, head: &AnswerHead, body: &[u8]) -> Result<Answered, Fault> {
+    async fn send_changed(&mut self, head: &AnswerHead, body: &[u8], sid: &[u8]) -> Result<Answered, Fault> {
         let how = self.for_client(Some(body.len() as u64));
         let mut out = self.buffers().take_for_head();
-        self.print_final(head, &how, &mut out);
+        self.print_final(head, &how, sid, &mut out);
         self.begin(out, body, false).await?;
         Ok(self.whole(head, how.keep_alive))
     }
@@ -255,7 +258,7 @@ impl Download<'_> {
             walk.watch_for_close_packet(CloseScan::new(engine_io.revision, false));
         }
         let mut out = self.buffers().take_for_head();
-        self.print_final(head, &how, &mut out);
+        self.print_final(head, &how, b"", &mut out);
         let walked = walk.walk(self.origin.inbound).map_err(OriginFault::Malformed)?;
         let content = &self.origin.inbound[..walked.kept];
         let is_unknown = head.status() == 400 && content.starts_with(b"{\"code\":1,");
@@ -400,7 +403,7 @@ impl Download<'_> {
 }
 
 /// Who the client is and how its requests are addressed, for whoever has to speak in its place.
-fn contact_of(request: &Request<'_>, client: IpAddr) -> Contact {
+fn contact_of(request: &Request<'_>, record: &Record) -> Contact {
     let Request { head, upstream, reply, .. } = *request;
     let addressed = |engine_io: &EngineIo| AddressedAs {
         path: head.path_bytes(),
@@ -409,7 +412,12 @@ fn contact_of(request: &Request<'_>, client: IpAddr) -> Contact {
         jsonp: engine_io.jsonp,
     };
     let address = head.engine_io().and_then(|engine_io| upstream.registry.addressed(addressed(engine_io)));
-    Contact { address, client, is_https: reply.client_end.is_https(head) }
+    Contact {
+        address,
+        client: record.client,
+        is_https: reply.client_end.is_https(head),
+        is_pinned: record.sticky == Sticky::Cookie,
+    }
 }
 
 /// Content as one chunk; none where there is none, for an empty chunk is the last.

@@ -24,7 +24,7 @@ use crate::ends::BodySource;
 use crate::exchange::download::{Answered, Download, Origin};
 use crate::fault::{ClientFault, Fault, OriginFault};
 use crate::pour::Stopped;
-use crate::record::Record;
+use crate::record::{Record, Sticky};
 use crate::registry::{Contact, Entering, Registry, SessionUse, Use};
 use crate::stream::{Io, Stream, join};
 use crate::upstream::node::{InSession, Node};
@@ -57,6 +57,8 @@ pub(crate) struct Session {
     pub(crate) is_tagged: bool,
     /// `pingInterval + pingTimeout`.
     pub(crate) silence: Option<Duration>,
+    /// Its client is pinned to the node.
+    pub(crate) is_pinned: bool,
 }
 
 /// Whether the registry knows a session.
@@ -114,6 +116,8 @@ pub(crate) struct OriginEnd {
     /// Nothing moves for so long: it has been left.
     pub(crate) idle: Duration,
     pub(crate) client: IpAddr,
+    /// The client is pinned to the node, and would come back to it.
+    pub(crate) is_pinned: bool,
 }
 
 /// Sends the request on `lease` and brings back what the node answers.
@@ -159,9 +163,7 @@ pub(crate) async fn run(
             }
             if keep_alive && body.is_done() { Exchanged::KeepAlive } else { Exchanged::Close }
         }
-        Answered::Upgraded => {
-            Exchanged::Upgraded(Box::new(origin_end(lease, purpose, patience, record.client)))
-        }
+        Answered::Upgraded => Exchanged::Upgraded(Box::new(origin_end(lease, purpose, patience, record))),
     })
 }
 
@@ -183,7 +185,7 @@ async fn send_head(
         client_address: record.client,
         strips_tag: matches!(purpose, Purpose::Session(Session { is_tagged: true, .. })),
         wants_plain: matches!(purpose, Purpose::Handshake { .. }),
-        strips_cookie: request.upstream.cookie.as_deref(),
+        strips_cookies: &request.upstream.cookies,
     };
     let buffers = &request.worker.buffers;
     let mut head = buffers.take_for_head();
@@ -200,10 +202,12 @@ async fn send_head(
     }
 }
 
-fn origin_end(lease: Lease, purpose: Purpose, patience: Patience, client: IpAddr) -> OriginEnd {
+fn origin_end(lease: Lease, purpose: Purpose, patience: Patience, record: &Record) -> OriginEnd {
+    let mut is_pinned = record.sticky == Sticky::Cookie;
     let (session, silence) = match purpose {
         Purpose::Plain { session } => (session, None),
-        Purpose::Session(Session { registered, silence, .. }) => {
+        Purpose::Session(Session { registered, silence, is_pinned: session_is_pinned, .. }) => {
+            is_pinned |= session_is_pinned;
             // After a 101 it is known.
             let counted = match registered {
                 Registered::Known(in_use) => Some(TunnelSession::Registered { _counted: in_use }),
@@ -221,7 +225,8 @@ fn origin_end(lease: Lease, purpose: Purpose, patience: Patience, client: IpAddr
         session,
         silence,
         idle: patience.tunnel,
-        client,
+        client: record.client,
+        is_pinned,
     }
 }
 

@@ -53,6 +53,8 @@ pub(crate) enum Begun {
     Open {
         /// `pingInterval + pingTimeout`, once known.
         silence: Option<Duration>,
+        /// See [`Contact::is_pinned`].
+        is_pinned: bool,
     },
     /// It is closed on its node. The client must be told, not the node.
     Leaving,
@@ -226,7 +228,7 @@ impl Registry {
         is_scheduled == Some(true)
     }
 
-    /// The same for so many of them at most, those that were met first.
+    /// The same for so many of them at most, those that were met first, and would not come back.
     pub(crate) fn schedule_oldest_polling(&self, node: &Node, count: usize) -> Vec<Box<[u8]>> {
         if count == 0 {
             return Vec::new();
@@ -240,7 +242,7 @@ impl Registry {
                     || oldest
                         .peek()
                         .is_some_and(|(since_us, _): &(u64, Box<[u8]>)| session.since_us < *since_us);
-                if is_older && session.polls_openly() {
+                if is_older && session.polls_openly() && !session.contact.is_pinned {
                     oldest.push((session.since_us, session.sid.clone()));
                     if oldest.len() > count {
                         oldest.pop();

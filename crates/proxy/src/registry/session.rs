@@ -44,6 +44,8 @@ pub(crate) struct Contact {
     pub(crate) address: Option<Arc<Address>>,
     pub(crate) client: IpAddr,
     pub(crate) is_https: bool,
+    /// Its client is pinned to the node, and would come back to it.
+    pub(crate) is_pinned: bool,
 }
 
 /// How far a session is on its way out.
@@ -94,7 +96,9 @@ impl Session {
         self.was_used = true;
         *self.uses(how) += 1;
         match self.stage {
-            Stage::Open | Stage::Scheduled => Begun::Open { silence: self.silence() },
+            Stage::Open | Stage::Scheduled => {
+                Begun::Open { silence: self.silence(), is_pinned: self.contact.is_pinned }
+            }
             Stage::Leaving => Begun::Leaving,
         }
     }

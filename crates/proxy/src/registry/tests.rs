@@ -29,7 +29,7 @@ const AT: AddressedAs<'static> =
 
 fn entering<'a>(registry: &Registry, sid: &'a [u8], at: AddressedAs<'_>) -> Entering<'a> {
     let client = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let contact = Contact { address: registry.addressed(at), client, is_https: false };
+    let contact = Contact { address: registry.addressed(at), client, is_https: false, is_pinned: false };
     Entering { sid, silence: Some(SILENCE), contact }
 }
 
@@ -82,7 +82,7 @@ async fn what_a_client_says_alone_enters_nothing() {
     // Its node has answered it.
     registry.enter(entering(&registry, b"sid", AT), &node, Use::Poll, Instant::now());
     assert_eq!(node.sessions(), 1);
-    assert_eq!(begin(&registry, b"sid", Use::Post), Begun::Open { silence: Some(SILENCE) });
+    assert_eq!(begin(&registry, b"sid", Use::Post), Begun::Open { silence: Some(SILENCE), is_pinned: false });
 }
 
 #[tokio::test(start_paused = true)]

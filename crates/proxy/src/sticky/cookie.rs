@@ -1,34 +1,258 @@
-//! The cookie that names a node: the node's pin and nothing else, so that it tells no address, and nobody without the
-//! secret can make one. A value that names no node of now is no value at all.
+//! The cookie that pins a client to a node: the node's pin and nothing else, so that it tells no address, and nobody
+//! without the secret can make one. A value that names no node of now is no value at all.
 
-use wire::cookie;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use config::plan::{self, Plan, Sticky};
+use wire::answer::AnswerHead;
+use wire::cookie::{self, Lifetime, SameSite, SetCookie};
 use wire::forward::ClientEnd;
 use wire::request::RequestHead;
-use wire::tag::Pin;
+use wire::tag::{Key, Pin};
 
 use crate::upstream::Upstream;
 use crate::upstream::node::Node;
 
-/// The index of the node that the request's cookie names.
-pub(crate) fn node(head: &RequestHead, upstream: &Upstream) -> Option<usize> {
-    let value = cookie::find(head, upstream.cookie.as_deref()?.as_bytes())?;
-    upstream.by_pin(&Pin::read(value)?)
+/// The names of the cookie of the upstream with this number, one for each key. A name tells the key, so that two sites
+/// under one domain do not overwrite each other's; and upstreams with the same nodes share it.
+pub(crate) fn names(plan: &Plan, number: usize, keys: &[Key]) -> Arc<[Arc<str>]> {
+    let upstream = &plan.upstreams[number];
+    let prefix = match &upstream.sticky {
+        Sticky::Auto(Some(name)) | Sticky::Cookie(Some(name)) => return Arc::new([name.as_str().into()]),
+        Sticky::Auto(None) | Sticky::Cookie(None) => prefix(plan, upstream),
+        Sticky::EngineIo | Sticky::EngineIoLearned | Sticky::Key(_) | Sticky::None => return Arc::default(),
+    };
+    let name = |key: &Key| format!("{prefix}{}", String::from_utf8_lossy(&key.name())).into();
+    keys.iter().map(name).collect()
 }
 
-/// The value of the Set-Cookie line of an answer of `node`; `None` where the client has that cookie already, or where
-/// there is none to be had.
-pub(crate) fn issue(
-    head: &RequestHead,
-    client: &ClientEnd,
-    upstream: &Upstream,
-    node: &Node,
-) -> Option<Vec<u8>> {
-    let name = upstream.cookie.as_deref()?;
-    let pin = upstream.member_of(node)?.seal.pin().as_bytes();
-    if cookie::find(head, name.as_bytes()) == Some(pin) {
-        return None;
+/// What stands in front of the key's name.
+fn prefix(plan: &Plan, upstream: &plan::Upstream) -> String {
+    let pool = |upstream: &plan::Upstream| {
+        let mut nodes: Vec<String> = upstream.nodes.iter().map(|node| node.written.clone()).collect();
+        nodes.sort_unstable();
+        (nodes, upstream.app.clone())
+    };
+    let own = pool(upstream);
+    let first = plan.upstreams.iter().find(|other| pool(other) == own);
+    format!("tidelock-{}-", first.map_or(&upstream.name, |first| &first.name))
+}
+
+/// The index of the member that the request's cookie names. Of several cookies the first that proves something counts.
+pub(crate) fn pinned(head: &RequestHead, upstream: &Upstream) -> Option<usize> {
+    upstream.cookies.iter().find_map(|name| {
+        let pins = cookie::all(head, name.as_bytes()).filter(|(rest, _)| rest.is_empty());
+        pins.filter_map(|(_, value)| Pin::read(value)).find_map(|pin| upstream.by_pin(&pin))
+    })
+}
+
+/// What an answer is, as far as a pin goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Answered<'a> {
+    pub(crate) asked: &'a RequestHead,
+    pub(crate) answer: &'a AnswerHead,
+    pub(crate) client: &'a ClientEnd,
+    pub(crate) node: &'a Node,
+    /// The session that it opens, as the node calls it; empty if it opens none.
+    pub(crate) sid: &'a [u8],
+}
+
+impl Answered<'_> {
+    /// The value of the Set-Cookie line that is added to it; `None` where the client needs none, or where there is none to be
+    /// had.
+    pub(crate) fn pin(&self, upstream: &Upstream) -> Option<Vec<u8>> {
+        let name = upstream.cookies.first()?;
+        let scope = match &upstream.plan.sticky {
+            Sticky::Auto(_) => self.scope_of_the_apps_own(upstream)?,
+            _ if self.answer.may_be_shared() => return None,
+            _ => (!self.is_pinned_here(upstream)).then(|| self.scope_by_itself())?,
+        };
+        let pin = upstream.member_of(self.node)?.seal.pin();
+        Some(scope.print(name, pin))
     }
-    // A page of another site may be a client too, which SameSite=None allows, but browsers take that only with Secure.
-    let scope = if client.is_https(head) { "; Secure; SameSite=None" } else { "; SameSite=Lax" };
-    Some([name.as_bytes(), b"=", pin, b"; Path=/; HttpOnly", scope.as_bytes()].concat())
+
+    /// In `"auto"` the pin lives as long as what the app keeps, for the same hosts.
+    fn scope_of_the_apps_own(&self, upstream: &Upstream) -> Option<Scope> {
+        let now = SystemTime::now;
+        let own = self.answer.set_cookies().filter_map(SetCookie::read).filter(|own| self.is_the_apps(own));
+        let mut own = own.filter(|own| !is_deleted(own, now)).peekable();
+        if own.peek().is_none() {
+            return self.is_moved_along(upstream).then(|| self.scope_by_itself());
+        }
+        if upstream.members.len() < 2 {
+            return None;
+        }
+        let own: Vec<SetCookie<'_>> = own.collect();
+        let hidden: Vec<_> = own.iter().filter(|own| own.is_http_only).copied().collect();
+        let scope =
+            Scope::over(if hidden.is_empty() { &own } else { &hidden }, self.asked.host_name(), now());
+        upstream.oddities.sets_cookies(&upstream.plan.name);
+        // A rolling session must not outlive its pin.
+        (scope.lifetime.is_some() || !self.is_pinned_here(upstream)).then_some(scope)
+    }
+
+    /// Whether it is a cookie of the app, and not Engine.IO's own, whose value is the session's id.
+    fn is_the_apps(&self, cookie: &SetCookie<'_>) -> bool {
+        let opens = self.asked.engine_io().is_some() && cookie.name == b"io";
+        !opens && (self.sid.is_empty() || cookie.value != self.sid)
+    }
+
+    fn is_pinned_here(&self, upstream: &Upstream) -> bool {
+        pinned(self.asked, upstream).is_some_and(|index| self.is_here(upstream, index))
+    }
+
+    /// Whether the node that the client is pinned to leaves, so that another one has answered: then the pin goes along. One
+    /// that is down for a moment keeps its clients.
+    fn is_moved_along(&self, upstream: &Upstream) -> bool {
+        pinned(self.asked, upstream)
+            .is_some_and(|index| !self.is_here(upstream, index) && upstream.members[index].node.is_draining())
+    }
+
+    fn is_here(&self, upstream: &Upstream, index: usize) -> bool {
+        std::ptr::eq(Arc::as_ptr(&upstream.members[index].node), self.node)
+    }
+
+    /// A page of another site may be a client too, which SameSite=None allows, but browsers take that only with Secure.
+    fn scope_by_itself(&self) -> Scope {
+        let is_secure = self.client.is_https(self.asked);
+        let same_site = if is_secure { SameSite::None } else { SameSite::Lax };
+        Scope { lifetime: None, domain: None, is_secure, is_partitioned: false, same_site }
+    }
+}
+
+/// For how long a pin is set, and for whom.
+#[derive(Debug, PartialEq, Eq)]
+struct Scope {
+    /// `None` is as long as the browser lives.
+    lifetime: Option<Duration>,
+    domain: Option<Vec<u8>>,
+    is_secure: bool,
+    is_partitioned: bool,
+    same_site: SameSite,
+}
+
+impl Scope {
+    /// Wherever and whenever one of these cookies is sent, and `host` is asked, so is this one.
+    fn over(cookies: &[SetCookie<'_>], host: Option<&[u8]>, now: SystemTime) -> Self {
+        let host = host.unwrap_or_default();
+        let covers = |domain: &&[u8]| {
+            let at = host.len().checked_sub(domain.len());
+            at.is_some_and(|at| host[at..].eq_ignore_ascii_case(domain) && (at == 0 || host[at - 1] == b'.'))
+        };
+        let domain = cookies
+            .iter()
+            .filter_map(|cookie| cookie.domain)
+            .filter(covers)
+            .min_by_key(|domain| domain.len());
+        let is_secure = cookies.iter().all(|cookie| cookie.is_secure);
+        let same_site = cookies.iter().map(|cookie| cookie.same_site).max().unwrap_or(SameSite::Lax);
+        Self {
+            lifetime: cookies.iter().filter_map(|cookie| lifetime(cookie, now)).max(),
+            domain: domain.map(<[u8]>::to_vec),
+            is_secure,
+            is_partitioned: cookies.iter().all(|cookie| cookie.is_partitioned),
+            // Browsers take None only with Secure.
+            same_site: if is_secure { same_site } else { same_site.min(SameSite::Lax) },
+        }
+    }
+
+    fn print(&self, name: &str, pin: &Pin) -> Vec<u8> {
+        let mut out = [name.as_bytes(), b"=", pin.as_bytes(), b"; Path=/; HttpOnly"].concat();
+        if let Some(lifetime) = self.lifetime {
+            out.extend_from_slice(b"; Max-Age=");
+            out.extend_from_slice(itoa::Buffer::new().format(lifetime.as_secs()).as_bytes());
+        }
+        if let Some(domain) = &self.domain {
+            out.extend_from_slice(b"; Domain=");
+            out.extend_from_slice(domain);
+        }
+        if self.is_secure {
+            out.extend_from_slice(b"; Secure");
+        }
+        out.extend_from_slice(match self.same_site {
+            SameSite::Strict => b"; SameSite=Strict",
+            SameSite::Lax => b"; SameSite=Lax".as_slice(),
+            SameSite::None => b"; SameSite=None",
+        });
+        if self.is_partitioned {
+            out.extend_from_slice(b"; Partitioned");
+        }
+        out
+    }
+}
+
+/// How long a cookie lives from now on; `None` if as long as the browser does.
+fn lifetime(cookie: &SetCookie<'_>, now: SystemTime) -> Option<Duration> {
+    match cookie.lifetime {
+        Lifetime::Session => None,
+        Lifetime::Seconds(seconds) => Some(Duration::from_secs(seconds.max(0).unsigned_abs())),
+        Lifetime::Until(date) => {
+            let date = httpdate::parse_http_date(std::str::from_utf8(date).ok()?).ok()?;
+            Some(date.duration_since(now).unwrap_or_default())
+        }
+    }
+}
+
+/// Whether a cookie is taken away, and not set.
+fn is_deleted(cookie: &SetCookie<'_>, now: impl Fn() -> SystemTime) -> bool {
+    match cookie.lifetime {
+        Lifetime::Session => cookie.value.is_empty(),
+        // Some write dates of 1970 in forms that nobody else reads.
+        Lifetime::Until(date) if memchr::memmem::find(date, b"1970").is_some() => true,
+        Lifetime::Seconds(_) | Lifetime::Until(_) => {
+            cookie.value.is_empty() || lifetime(cookie, now()).is_some_and(|left| left.is_zero())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The attributes of the pin beside cookies that the app sets, for chat.example.com.
+    fn check(cookies: &[&str], want: &str) {
+        let read: Vec<_> = cookies.iter().filter_map(|line| SetCookie::read(line.as_bytes())).collect();
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000);
+        let scope = Scope::over(&read, Some(b"chat.example.com"), now);
+        let pin = *Key::new(b"x").seal("y").pin();
+        let printed = String::from_utf8(scope.print("n", &pin)).expect("text");
+        let (_, attributes) = printed.split_once("; Path=/; HttpOnly").expect("always");
+        assert_eq!(attributes, want, "{cookies:?}");
+    }
+
+    #[test]
+    fn a_pin_is_sent_wherever_the_apps_cookie_is() {
+        check(&["connect.sid=x; Path=/; HttpOnly"], "; SameSite=Lax");
+        check(&["a=x; Max-Age=60", "b=x; Max-Age=3600"], "; Max-Age=3600; SameSite=Lax");
+        check(&["a=x; Expires=Mon, 21 Sep 2026 15:13:20 GMT"], "; Max-Age=3600; SameSite=Lax");
+        check(
+            &["a=x; Domain=chat.example.com", "b=x; Domain=.example.com"],
+            "; Domain=example.com; SameSite=Lax",
+        );
+        check(&["a=x; Domain=other.com", "b=x; Domain=ample.com"], "; SameSite=Lax");
+        check(&["a=x; Secure; SameSite=None", "b=x; Secure; SameSite=Strict"], "; Secure; SameSite=None");
+        check(&["a=x; Secure; SameSite=None", "b=x"], "; SameSite=Lax");
+        check(&["a=x; SameSite=Strict"], "; SameSite=Strict");
+        check(&["a=x; Secure; Partitioned; SameSite=None"], "; Secure; SameSite=None; Partitioned");
+    }
+
+    #[test]
+    fn what_takes_a_cookie_away_sets_none() {
+        let now = || SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000);
+        let is_gone = |line: &str| is_deleted(&SetCookie::read(line.as_bytes()).expect("a cookie"), now);
+        for gone in [
+            "a=; Path=/",
+            "a=x; Max-Age=0",
+            "a=x; Max-Age=-1",
+            "a=x; Expires=Thu, 01 Jan 1970 00:00:00 GMT",
+            "a=x; Expires=Thu, 01-Jan-1970 00:00:00 GMT",
+            "a=x; Expires=Wed, 21 Oct 2015 07:28:00 GMT",
+        ] {
+            assert!(is_gone(gone), "{gone}");
+        }
+        for set in ["a=x", "a=x; Max-Age=1", "a=x; Expires=Wed, 21 Oct 2099 07:28:00 GMT"] {
+            assert!(!is_gone(set), "{set}");
+        }
+    }
 }

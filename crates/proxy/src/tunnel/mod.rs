@@ -175,7 +175,7 @@ impl Tunnel {
                 .awaiting_open(awaits_open)
                 .after(origin.early.into()),
             stage: limits.tunnel_age_max.map_or(Stage::Open, |age| Stage::aging(grow_old(now, age))),
-            bell: Listening::to(origin.node),
+            bell: Listening::to(origin.node, origin.is_pinned),
             _session: origin.session,
             client_address: origin.client,
             alarm: Alarm::new(clock.clone()),

@@ -41,8 +41,8 @@ pub(crate) struct Upstream {
     /// What every key makes for every node, the removed ones too: sessions outlive their node's place in the file.
     seals: Arc<Seals>,
     pub(crate) registry: Arc<Registry>,
-    /// The name of the cookie that names a node, where the plan has one.
-    pub(crate) cookie: Option<Arc<str>>,
+    /// The names of the cookie that pins a client to a node, one for each key; the first is set. Empty where there is none.
+    pub(crate) cookies: Arc<[Arc<str>]>,
     /// Its number among the upstreams, by which workers know their cursor in it.
     pub(crate) number: usize,
     turns: Arc<Turns>,
@@ -84,7 +84,7 @@ pub(crate) struct Asked<'a> {
 impl Upstream {
     pub(crate) fn new(plan: Arc<plan::Upstream>, number: usize, sessions_max: usize) -> Self {
         Self {
-            cookie: cookie_name(&plan),
+            cookies: Arc::default(),
             number,
             turns: Arc::default(),
             plan,
@@ -100,10 +100,15 @@ impl Upstream {
         }
     }
 
+    /// The same with these names for its cookie.
+    pub(crate) fn pinning_by(self, cookies: Arc<[Arc<str>]>) -> Self {
+        Self { cookies, ..self }
+    }
+
     /// The same upstream as another plan has it, which `new` was made from.
     pub(crate) fn replanned(&self, new: &Self) -> Self {
-        let Self { plan, number, cookie, .. } = new.clone();
-        Self { plan, number, cookie, ..self.clone() }
+        let Self { plan, number, cookies, .. } = new.clone();
+        Self { plan, number, cookies, ..self.clone() }
     }
 
     /// The same upstream with the nodes of `roster`. Whatever is said of a node that was there before, it stays the one
@@ -260,9 +265,11 @@ impl Upstream {
         let heeds_bounds = begins == Begins::Session || !wish.is_sticky();
         let ask = Ask { members: &self.members, turns: &self.turns, tried, begins, heeds_bounds };
         match wish {
-            Wish::Node(index) if ask.admits(index) => Ok(index),
+            Wish::Node { index, leaves_at_once } if ask.admits_pinned(index, leaves_at_once, now) => {
+                Ok(index)
+            }
             Wish::Key { key, .. } => balance::pick(&ask, Policy::Hash(key), cursor),
-            Wish::Node(_) => {
+            Wish::Node { .. } => {
                 let ask = Ask { heeds_bounds: true, ..ask };
                 balance::pick(&ask, self.policy(begins, now), cursor)
             }
@@ -284,17 +291,5 @@ impl Upstream {
                 Policy::Least(Load::InFlight)
             }
         }
-    }
-}
-
-fn cookie_name(plan: &plan::Upstream) -> Option<Arc<str>> {
-    match &plan.sticky {
-        plan::Sticky::Cookie(Some(name)) => Some(name.as_str().into()),
-        // Upstreams that share a host must not take each other's cookies for their own.
-        plan::Sticky::Cookie(None) => Some(format!("tidelock-{}", plan.name).into()),
-        plan::Sticky::EngineIo
-        | plan::Sticky::EngineIoLearned
-        | plan::Sticky::Key(_)
-        | plan::Sticky::None => None,
     }
 }

@@ -41,6 +41,8 @@ pub(crate) struct Node {
     pub(crate) tunnels: Bells,
     /// Sessions that have come, or begin to poll again, while it leaves.
     newcomers: Mutex<Option<Newcomers>>,
+    /// Until when it keeps the plain requests of clients that are pinned to it, while it leaves.
+    keeps_pinned_until: Mutex<Option<Instant>>,
     /// Polls that it should have ended and has not.
     overdue: AtomicUsize,
     /// `pingInterval + pingTimeout` that its last handshake told, in milliseconds; 0 before the first.
@@ -130,6 +132,7 @@ impl Node {
             upstream: upstream.to_owned(),
             number: NodeNumber(NEXT.fetch_add(1, Relaxed)),
             newcomers: Mutex::default(),
+            keeps_pinned_until: Mutex::default(),
             overdue: AtomicUsize::new(0),
             address: entry.address.clone(),
             instance: entry.instance.clone(),
@@ -351,6 +354,17 @@ impl Node {
     pub(crate) fn set_ramp(&self, ramp: f64) {
         let share = (ramp * f64::from(SHARE_FULL)) as u32;
         self.glance.share.store(share.clamp(1, SHARE_FULL), Relaxed);
+    }
+
+    /// It leaves, and keeps the plain requests of clients that are pinned to it until then.
+    pub(crate) fn keep_pinned(&self, until: Instant) {
+        *self.keeps_pinned_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+    }
+
+    /// Whether it does so still.
+    pub(crate) fn keeps_pinned(&self, now: Instant) -> bool {
+        let until = self.keeps_pinned_until.lock().unwrap_or_else(PoisonError::into_inner);
+        self.is_draining() && until.is_some_and(|until| now < until)
     }
 
     /// From now on polling sessions that come are told to whoever has the number that this returns, and to nobody else.

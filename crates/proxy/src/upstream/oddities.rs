@@ -16,6 +16,7 @@ pub(crate) struct Oddities {
     /// When so many came in one minute that it cannot be chance, in seconds since `born` and one more.
     foreign_at: AtomicU64,
     has_said_too_long: AtomicBool,
+    has_said_cookies: AtomicBool,
 }
 
 impl Default for Oddities {
@@ -26,6 +27,7 @@ impl Default for Oddities {
             minute: AtomicU64::new(0),
             foreign_at: AtomicU64::new(0),
             has_said_too_long: AtomicBool::new(false),
+            has_said_cookies: AtomicBool::new(false),
         }
     }
 }
@@ -55,6 +57,16 @@ impl Oddities {
                 upstream,
                 bytes_max,
                 "a session id is too long to be read; such sessions are not kept on their node"
+            );
+        }
+    }
+
+    /// The app sets cookies of its own, so that its browsers are pinned.
+    pub(crate) fn sets_cookies(&self, upstream: &str) {
+        if !self.has_said_cookies.swap(true, Relaxed) {
+            tracing::info!(
+                upstream,
+                "the app sets cookies; its browsers are kept on their node by a cookie of ours, for logins in memory (`sticky = \"engineio\"` if its sessions are in a shared store)"
             );
         }
     }

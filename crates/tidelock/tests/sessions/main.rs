@@ -3,5 +3,6 @@
 mod close;
 mod forged;
 mod identity;
+mod logins;
 mod odd_ids;
 mod stand;

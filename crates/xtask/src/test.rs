@@ -10,8 +10,8 @@ use crate::{packages, run};
 /// Tests start real programs: Node.js with socket.io and its clients, Chromium, redis-server, and the binaries of this
 /// workspace. What is missing is installed with apt-get and npm; what is there is left alone. Then come the tests, with
 /// cargo-nextest if it is installed and with `cargo test` otherwise, the examples in the documentation, and the count of
-/// instructions: a step of a request that takes 5 % more of them than before, by the same compiler on the same kind of CPU,
-/// is a failure.
+/// instructions: a step of a request that takes 5 % more of them than before, by the same compiler on whatever CPU, is a
+/// failure.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   cargo xtask test                              everything

@@ -126,6 +126,8 @@ pub struct Upstream {
     pub rebalance: Rebalance,
     /// Sent as Host instead of what the client sent.
     pub host: Option<String>,
+    /// In lower case: headers that pass to the nodes though they came from somebody who is not trusted.
+    pub pass_headers: Vec<String>,
     /// The plan's own, with what this upstream says otherwise.
     pub timeouts: Timeouts,
     /// A GET, HEAD or OPTIONS without a session whose node has not begun to answer by then is asked of another node

@@ -13,6 +13,7 @@ pub mod engineio;
 pub mod tag;
 pub mod cookie;
 pub mod rendezvous;
+mod forwarded;
 pub mod forward;
 pub mod body;
 mod chunked;

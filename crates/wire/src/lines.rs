@@ -37,14 +37,24 @@ pub(crate) enum Name {
     XForwardedPort,
     XRealIp,
     Forwarded,
-    /// A name that only gateways which fold `_` into `-` (CGI, WSGI) take for one of those that we set.
-    ForwardedTwin,
+    /// Something else that front doors say about a client, or about what it asked for: [`FRONT_DOOR`], and whatever
+    /// begins with X-Forwarded.
+    FrontDoor,
+    /// A name that only gateways which fold `_` into `-` (CGI, WSGI, PHP) take for one of these.
+    Twin,
     SecWebSocketKey,
     SecWebSocketAccept,
 }
 
 impl Name {
     pub(crate) fn of(name: &[u8]) -> Self {
+        match Self::exactly(name) {
+            Self::Other if is_twin(name) => Self::Twin,
+            known => known,
+        }
+    }
+
+    fn exactly(name: &[u8]) -> Self {
         // The length decides first: most names are told apart from all of ours by it alone.
         let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
         match name.len() {
@@ -71,25 +81,67 @@ impl Name {
             18 if is("proxy-authenticate") => Self::HopByHop,
             19 if is("proxy-authorization") => Self::HopByHop,
             20 if is("sec-websocket-accept") => Self::SecWebSocketAccept,
-            9 | 15..=17 if is_forwarded_twin(name) => Self::ForwardedTwin,
+            // All of them begin with one of these, which hardly any other name does.
+            11.. if matches!(name[0] | 0x20, b'x' | b't' | b'f') && is_front_door(name) => Self::FrontDoor,
+            16 if is("cf-connecting-ip") => Self::FrontDoor,
             _ => Self::Other,
         }
     }
 }
 
-/// `X_Forwarded-For` and its like. Names without an underscore were compared already.
-fn is_forwarded_twin(name: &[u8]) -> bool {
-    const SHADOWED: [&str; 5] =
-        ["x-real-ip", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto"];
-    name.contains(&b'_')
-        && SHADOWED.iter().any(|known| {
-            known.len() == name.len()
-                && name
-                    .iter()
-                    .zip(known.bytes())
-                    .all(|(&have, want)| have.to_ascii_lowercase() == want || (have == b'_' && want == b'-'))
-        })
+/// What front doors tell an app: who the client is, how it asked, and for what. An app that reads one of them believes
+/// it, so that nobody but a trusted proxy may say it.
+const FRONT_DOOR: [&str; 12] = [
+    "true-client-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "fastly-client-ip",
+    "front-end-https",
+    "x-url-scheme",
+    "x-original-url",
+    "x-original-host",
+    "x-original-for",
+    "x-original-proto",
+    "x-original-forwarded-for",
+    "x-rewrite-url",
+];
+
+fn is_front_door(name: &[u8]) -> bool {
+    let begins = |prefix: &[u8]| name.get(..prefix.len()).is_some_and(|it| it.eq_ignore_ascii_case(prefix));
+    match name.get(b"x-forwarded".len()) {
+        None | Some(b'-') if begins(b"x-forwarded") => true,
+        _ => FRONT_DOOR.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes())),
+    }
 }
+
+/// Whether a name is one of ours but for underscores: `X_Forwarded-For`, `Content_Length`.
+fn is_twin(name: &[u8]) -> bool {
+    // What is longer than any of ours can only begin like one of them.
+    let name = &name[..name.len().min(TWIN_BYTES_MAX)];
+    if !has_underscore(name) {
+        return false;
+    }
+    let mut folded = [0; TWIN_BYTES_MAX];
+    let folded = &mut folded[..name.len()];
+    for (to, &byte) in folded.iter_mut().zip(name) {
+        *to = if byte == b'_' { b'-' } else { byte };
+    }
+    Name::exactly(folded) != Name::Other
+}
+
+/// Asked of nearly every line that is none of ours, hence eight bytes at a time. Those of ours that are shorter have
+/// nothing to fold.
+fn has_underscore(name: &[u8]) -> bool {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    let is_in = |eight: &[u8; 8]| {
+        let is_zero_there = u64::from_ne_bytes(*eight) ^ (ONES * b'_' as u64);
+        is_zero_there.wrapping_sub(ONES) & !is_zero_there & (ONES << 7) != 0
+    };
+    name.last_chunk().is_some_and(is_in) || name.as_chunks().0.iter().any(is_in)
+}
+
+/// One more than the longest of ours has.
+const TWIN_BYTES_MAX: usize = 25;
 
 /// Reads what httparse found into lines that own nothing, as offsets into `bytes`.
 pub(crate) fn read(headers: &[httparse::Header<'_>], bytes: &[u8]) -> Vec<Line> {
@@ -120,6 +172,8 @@ pub(crate) struct Hop {
     pub(crate) keep_alive: bool,
     /// Connection names `upgrade`.
     pub(crate) upgrade: bool,
+    /// A line says who the client is, as proxies say it.
+    pub(crate) tells_of_client: bool,
 }
 
 /// Reads framing and Connection, and marks the lines that Connection nominates.
@@ -136,6 +190,7 @@ pub(crate) fn read_hop(lines: &mut [Line], bytes: &[u8], version: Version) -> Re
             Name::TransferEncoding if hop.is_chunked => return Err(Malformed::CodingTwice),
             Name::TransferEncoding if value.eq_ignore_ascii_case(b"chunked") => hop.is_chunked = true,
             Name::TransferEncoding => return Err(Malformed::Coding),
+            Name::XForwardedFor | Name::FrontDoor => hop.tells_of_client = true,
             Name::Connection => {
                 for token in list(value) {
                     tokens += 1;

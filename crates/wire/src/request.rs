@@ -29,6 +29,7 @@ pub struct RequestHead {
     expects_continue: bool,
     opens_websocket: Option<Span>,
     engine_io: Option<EngineIo>,
+    tells_of_client: bool,
 }
 
 /// The methods that a proxy tells apart.
@@ -127,6 +128,7 @@ impl RequestHead {
             expects_continue,
             opens_websocket,
             engine_io: target.query.and_then(|query| engineio::read_query(query, bytes)),
+            tells_of_client: hop.tells_of_client,
             lines,
             bytes: bytes.into(),
         })
@@ -180,9 +182,19 @@ impl RequestHead {
         self.host.map(|host| host.of_bytes(&self.bytes))
     }
 
-    /// The host without its port: what routes are matched against.
+    /// The host without its port and without a dot at its end: what routes are matched against.
     pub fn host_name(&self) -> Option<&[u8]> {
-        self.host_bytes().map(|host| host::split(host).0)
+        self.host_bytes().map(host::name)
+    }
+
+    /// The port in the host, if it says one.
+    pub(crate) fn host_port(&self) -> Option<&[u8]> {
+        self.host_bytes().and_then(host::port)
+    }
+
+    /// Whether a line says who the client is, or was asked for, as proxies say it and strangers may not.
+    pub fn tells_of_client(&self) -> bool {
+        self.tells_of_client
     }
 
     /// How the body is framed.

@@ -6,15 +6,15 @@
 
 use std::time::Duration;
 
-use ipnet::IpNet;
-
 use super::app_keys::{APP, UPSTREAM_APP};
 use super::choices::{BalanceChoice, StickyChoice};
 use super::declared::{Key, Optional, Or, Required, Section, Shape, Sub};
-use super::hosts::{HostHeader, ListenAddress, Nameservers, Networks, NodeAddress, RouteHost, RoutePath};
+use super::hosts::{HostHeader, ListenAddress, Nameservers, NodeAddress, RouteHost, RoutePath};
+use super::kinds::headers::HeaderNames;
 use super::kinds::{
     Count, FilePath, Flag, LogPlace, Name, OrNone, SecretText, Size, SocketPlace, Time, Word,
 };
+use super::proxies::{Trusted, Trusts};
 use super::rebalance::REBALANCE;
 use super::upstream::NodeList;
 use crate::plan::{AccessLog, Balance, LogFormat, Sticky};
@@ -27,6 +27,7 @@ pub(crate) static FILE: Section = Section {
     keys: &[
         &WORKERS,
         &TRUSTED_PROXIES,
+        &PROXY_LISTS,
         &STICKY_SECRET,
         &LISTEN,
         &ROUTE,
@@ -48,11 +49,18 @@ pub(crate) static WORKERS: Key<Count, Optional> = Key {
     absent: Optional("one for each core this process may use"),
     doc: "Worker threads.",
 };
-pub(crate) static TRUSTED_PROXIES: Key<Networks, Or<Vec<IpNet>>> = Key {
+pub(crate) static TRUSTED_PROXIES: Key<Trusted, Or<Vec<Trusts>>> = Key {
     name: "trusted_proxies",
-    kind: Networks,
+    kind: Trusted,
     absent: Or(Vec::new()),
-    doc: "Addresses and networks whose X-Forwarded-For, Forwarded and their kin are believed.",
+    doc: "Addresses, networks and names of lists, \"cloudflare\", \"fastly\", \"private\" or \"loopback\", whose \
+          X-Forwarded-For, Forwarded and their kin are believed.",
+};
+pub(crate) static PROXY_LISTS: Key<FilePath, Optional> = Key {
+    name: "proxy_lists",
+    kind: FilePath,
+    absent: Optional("the lists in configs/lists/proxies.toml, which are part of the binary"),
+    doc: "TOML file of the lists that `trusted_proxies` names. Relative to the folder of this file.",
 };
 pub(crate) static STICKY_SECRET: Key<SecretText, Optional> = Key {
     name: "sticky_secret",
@@ -161,6 +169,7 @@ pub(crate) static UPSTREAM: Sub = Sub {
             &BALANCE,
             &REBALANCE,
             &UPSTREAM_HOST,
+            &PASS_HEADERS,
             &care::TRY_TIMEOUT,
             &care::RETRY_PERCENT,
             &care::HANDSHAKE_RATE,
@@ -207,6 +216,13 @@ pub(crate) static UPSTREAM_HOST: Key<HostHeader, Optional> = Key {
     kind: HostHeader,
     absent: Optional("what the client sent"),
     doc: "Sent to the nodes as Host.",
+};
+pub(crate) static PASS_HEADERS: Key<HeaderNames, Or<Vec<String>>> = Key {
+    name: "pass_headers",
+    kind: HeaderNames,
+    absent: Or(Vec::new()),
+    doc: "Headers that the nodes get though they came from somebody who is no trusted proxy, and that are dropped \
+          otherwise: \"CF-Connecting-IP\".",
 };
 
 /// One node, where it is more than its address.

@@ -139,6 +139,7 @@ async fn send_head(
         strips_tag: matches!(purpose, Purpose::Session(Session { is_tagged: true, .. })),
         wants_plain: matches!(purpose, Purpose::Handshake { .. }),
         strips_cookie: request.upstream.cookie.as_deref(),
+        pass_headers: &plan.pass_headers,
     };
     let buffers = &request.worker.buffers;
     let mut head = buffers.take_for_head();

@@ -88,10 +88,22 @@ pub struct Route {
     /// Compared with the request's host, without its port, in lower case.
     pub host: HostPattern,
     /// A prefix of the path on segment borders: `/chat` takes `/chat` and `/chat/x`, not `/chatter`.
-    /// `/` takes everything.
+    /// `/` takes everything. Compared with the path's normal form.
     pub path: String,
+    /// Which paths it takes.
+    pub paths: PathRule,
     /// Where they go.
     pub upstream: UpstreamId,
+}
+
+/// Which paths a route takes, of those that match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PathRule {
+    /// All.
+    #[default]
+    Lenient,
+    /// Those whose meaning nodes cannot disagree on. Others are refused with 400.
+    Strict,
 }
 
 /// The host part of a route.

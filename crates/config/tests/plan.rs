@@ -10,7 +10,7 @@ use tidelock_config::app::{
 use tidelock_config::limits::Limits;
 use tidelock_config::plan::{
     AccessLog, Admin, AdminSocket, Balance, CertificateFiles, Drain, HashKey, HostPattern, LogFormat,
-    NodeBounds, NodeHost, Plan, Rebalance, Resolver, Scheme, Sticky, Timeouts,
+    NodeBounds, NodeHost, PathRule, Plan, Rebalance, Resolver, Scheme, Sticky, Timeouts,
 };
 use tidelock_config::problem::Severity;
 use tidelock_config::{load, parse};
@@ -31,6 +31,7 @@ redirect = "https"
 [[route]]
 host = "API.example.com"
 path = "/chat/"
+paths = "strict"
 upstream = "chat"
 
 [upstream.chat]
@@ -95,7 +96,7 @@ fn every_key_reaches_the_plan() {
     assert_eq!(plan.listens[0].scheme, Scheme::Tls(vec![files]));
     assert_eq!(plan.listens[1].scheme, Scheme::RedirectToHttps { port: Some(8443) });
     assert_eq!(plan.routes[0].host, HostPattern::Exact("api.example.com".to_owned()));
-    assert_eq!(plan.routes[0].path, "/chat");
+    assert_eq!((&*plan.routes[0].path, plan.routes[0].paths), ("/chat", PathRule::Strict));
     assert_eq!(
         plan.limits,
         Limits {

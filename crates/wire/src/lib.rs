@@ -9,6 +9,7 @@ pub mod scan;
 mod lines;
 mod host;
 pub mod request;
+pub mod path;
 pub mod engineio;
 pub mod tag;
 pub mod cookie;

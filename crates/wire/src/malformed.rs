@@ -14,6 +14,8 @@ pub enum Malformed {
     Target,
     /// The request target is longer than the bound.
     TargetTooLong,
+    /// A path on whose meaning nodes may disagree, on a route that wants none such.
+    Path,
     /// CONNECT: this is no forward proxy.
     Connect,
     /// A line that ends in LF alone (RFC 9112 section 2.2 allows to accept it; accepting it is how requests are smuggled).
@@ -80,6 +82,7 @@ impl Malformed {
             Self::Connect | Self::Coding => 501,
             Self::FirstLine
             | Self::Target
+            | Self::Path
             | Self::BareLf
             | Self::HeaderLine
             | Self::ConnectionTokens
@@ -111,6 +114,7 @@ impl Malformed {
             Self::Version => "HTTP version not supported",
             Self::Target => "malformed request target",
             Self::TargetTooLong => "request target too long",
+            Self::Path => "ambiguous path",
             Self::Connect => "CONNECT is not served here",
             Self::BareLf => "line ends in a bare LF",
             Self::HeaderLine => "malformed header line",

@@ -17,7 +17,7 @@ use super::kinds::{
 use super::proxies::{Trusted, Trusts};
 use super::rebalance::REBALANCE;
 use super::upstream::NodeList;
-use crate::plan::{AccessLog, Balance, LogFormat, Sticky};
+use crate::plan::{AccessLog, Balance, LogFormat, PathRule, Sticky};
 
 pub(crate) mod care;
 
@@ -133,7 +133,7 @@ pub(crate) static ROUTE: Sub = Sub {
     section: &Section {
         doc: "Which upstream answers which requests. An exact host beats the longest wildcard, which beats none; \
               then the longest path wins. Requests that match no route get 404.",
-        keys: &[&HOST, &PATH, &ROUTE_UPSTREAM],
+        keys: &[&HOST, &PATH, &PATHS, &ROUTE_UPSTREAM],
         later: &[],
     },
 };
@@ -148,7 +148,15 @@ pub(crate) static PATH: Key<RoutePath, Optional> = Key {
     kind: RoutePath,
     absent: Optional("\"/\", every path"),
     doc: "Prefix of the path on segment borders: \"/chat\" takes \"/chat\" and \"/chat/x\", not \"/chatter\". A \
-          slash at its end makes no difference.",
+          slash at its end makes no difference. Compared with the path of the request in its normal form: escapes \
+          decoded, but for those of slash, backslash, NUL and percent sign, slashes merged and dot segments resolved.",
+};
+pub(crate) static PATHS: Key<Word<PathRule>, Or<PathRule>> = Key {
+    name: "paths",
+    kind: Word(&[("lenient", PathRule::Lenient), ("strict", PathRule::Strict)]),
+    absent: Or(PathRule::Lenient),
+    doc: "\"strict\" answers 400 to paths on whose meaning nodes may disagree: a slash, a backslash or a NUL in an \
+          escape, a backslash, an escape that is none, dot segments that lead above the root or have a parameter.",
 };
 pub(crate) static ROUTE_UPSTREAM: Key<Name, Required> = Key {
     name: "upstream",

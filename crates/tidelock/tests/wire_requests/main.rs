@@ -6,6 +6,7 @@
 
 mod pass;
 mod refuse;
+mod routes;
 mod trusted;
 
 use testkit::origin::{ScriptedOrigin, Step};

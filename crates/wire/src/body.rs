@@ -6,6 +6,11 @@ use crate::answer::AnswerBody;
 use crate::chunked::{Chunked, Piece};
 use crate::engineio::CloseScan;
 use crate::request::RequestBody;
+use crate::scan::Side;
+
+/// The most that a length or a chunk may say, 1 EiB. No content is so long, and what nodes and we add to a length, or sum
+/// up of a few, stays far below what 64 bits hold, signed or not.
+pub(crate) const LENGTH_MAX: u64 = 1 << 60;
 
 /// A body that is going by.
 #[derive(Debug)]
@@ -45,7 +50,7 @@ impl BodyWalk {
             RequestBody::None => Framing::Length(0),
             RequestBody::Length(length) if length > left_max => return Err(Malformed::BodyTooLong),
             RequestBody::Length(length) => Framing::Length(length),
-            RequestBody::Chunked => Framing::Chunked(Chunked::new()),
+            RequestBody::Chunked => Framing::Chunked(Chunked::of(Side::Request)),
         };
         Ok(Self { framing, keeps_coding: true, left_max, close_scan: None })
     }
@@ -55,7 +60,7 @@ impl BodyWalk {
         let framing = match body {
             AnswerBody::None => Framing::Length(0),
             AnswerBody::Length(length) => Framing::Length(length),
-            AnswerBody::Chunked => Framing::Chunked(Chunked::new()),
+            AnswerBody::Chunked => Framing::Chunked(Chunked::of(Side::Answer)),
             AnswerBody::UntilClose => Framing::UntilClose,
         };
         Self { framing, keeps_coding, left_max: u64::MAX, close_scan: None }
@@ -217,7 +222,21 @@ mod tests {
 
     #[test]
     fn what_could_be_read_two_ways_is_refused() {
-        for size in ["", " 3", "+3", "0x3", "g", "3 ", "-1", "3 ;a", "11111111111111111"] {
+        for size in [
+            "",
+            " 3",
+            "+3",
+            "0x3",
+            "g",
+            "3 ",
+            "-1",
+            "3 ;a",
+            "3\t",
+            "11111111111111111",
+            "ffffffffffffffff",
+            "8000000000000000",
+            "1000000000000001",
+        ] {
             check(&format!("{size}\r\nabc\r\n0\r\n\r\n"), Err(Malformed::ChunkSize));
         }
         check("3\nabc\r\n0\r\n\r\n", Err(Malformed::BareLf));
@@ -228,6 +247,42 @@ mod tests {
         check("0\r\n A: b\r\n\r\n", Err(Malformed::Trailer));
         check("0\r\nA: b\n\r\n", Err(Malformed::BareLf));
         check("0\r\nGET / HTTP/1.1\r\n\r\n", Err(Malformed::Trailer));
+    }
+
+    #[test]
+    fn blanks_behind_a_size_are_taken_from_nodes() {
+        let answer = || BodyWalk::of_answer(AnswerBody::Chunked, true);
+        for size in ["3 ", "3\t \t", "3 ;a=b", "3; a", "003 "] {
+            let input = format!("{size}\r\nabc\r\n0 \r\n\r\n");
+            let digits = size.trim_end_matches([' ', '\t', ';', 'a', '=', 'b']);
+            let want = (format!("{digits}\r\nabc\r\n0\r\n\r\n").into_bytes(), input.len());
+            for cut in 0..=input.len() {
+                assert_eq!(
+                    walk(answer(), input.as_bytes(), &[cut, input.len()]),
+                    Ok(want.clone()),
+                    "{size:?}"
+                );
+            }
+        }
+        for size in ["", " ", " 3", "3 3", "3 x", "3 \x01"] {
+            let input = format!("{size}\r\nabc\r\n0\r\n\r\n");
+            assert_eq!(walk(answer(), input.as_bytes(), &[4]), Err(Malformed::ChunkSize), "{size:?}");
+        }
+    }
+
+    #[test]
+    fn the_longest_chunk_that_may_be_said_is_one_of_an_exbibyte() {
+        for body in [
+            BodyWalk::of_request(RequestBody::Chunked, None).unwrap(),
+            BodyWalk::of_answer(AnswerBody::Chunked, false),
+        ] {
+            assert!(walk(body, b"1000000000000000\r\nabc", &[64]).is_ok());
+        }
+        for size in ["1000000000000001", "ffffffffffffffff"] {
+            let input = format!("{size}\r\nabc\r\n");
+            let body = BodyWalk::of_answer(AnswerBody::Chunked, true);
+            assert_eq!(walk(body, input.as_bytes(), &[64]), Err(Malformed::ChunkSize));
+        }
     }
 
     #[test]

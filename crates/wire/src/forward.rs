@@ -164,7 +164,7 @@ pub fn print_request(head: &RequestHead, how: &ForOrigin<'_>, out: &mut Vec<u8>)
             | Name::Upgrade
             | Name::HopByHop
             | Name::Nominated
-            | Name::ForwardedTwin
+            | Name::Again
             | Name::XForwardedFor
             | Name::XRealIp => {}
             Name::AcceptEncoding if how.wants_plain => {}
@@ -350,7 +350,7 @@ pub fn print_answer(head: &AnswerHead, how: &ForClient, out: &mut Vec<u8>) {
     let reframed = how.reframed(head.body());
     for line in &head.lines {
         match line.known {
-            Name::Connection | Name::KeepAlive | Name::HopByHop | Name::Nominated => {}
+            Name::Connection | Name::KeepAlive | Name::HopByHop | Name::Nominated | Name::Again => {}
             Name::Upgrade if head.status() != 101 => {}
             Name::ContentLength if !may_frame => {}
             Name::TransferEncoding if !may_frame || how.version == Version::Http10 => {}

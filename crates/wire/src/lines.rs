@@ -1,6 +1,8 @@
 //! Header lines: which names mean something to a proxy, and the two rules that hold for both directions, framing
 //! (RFC 9112 section 6) and the hop-by-hop lines that Connection names (RFC 9110 section 7.6.1).
 
+use crate::body::LENGTH_MAX;
+use crate::scan::Side;
 use crate::{Malformed, Span, Version};
 
 /// One header line of a head.
@@ -28,6 +30,8 @@ pub(crate) enum Name {
     HopByHop,
     /// Named by Connection, so hop-by-hop in this message.
     Nominated,
+    /// Says what another line has said. Left out, so that whoever is behind us need not compare.
+    Again,
     AcceptEncoding,
     ContentEncoding,
     ContentType,
@@ -176,16 +180,27 @@ pub(crate) struct Hop {
     pub(crate) tells_of_client: bool,
 }
 
-/// Reads framing and Connection, and marks the lines that Connection nominates.
-pub(crate) fn read_hop(lines: &mut [Line], bytes: &[u8], version: Version) -> Result<Hop, Malformed> {
+/// Reads framing and Connection, and marks the lines that Connection nominates and those that say nothing new.
+pub(crate) fn read_hop(
+    lines: &mut [Line],
+    bytes: &[u8],
+    (side, version): (Side, Version),
+) -> Result<Hop, Malformed> {
     let mut hop = Hop::default();
     let mut tokens = 0;
     let mut nominates = false;
-    for line in lines.iter() {
+    for line in lines.iter_mut() {
         let value = line.value.of_bytes(bytes);
         match line.known {
-            Name::ContentLength if hop.content_length.is_some() => return Err(Malformed::ContentLengthTwice),
-            Name::ContentLength => hop.content_length = Some(read_length(value)?),
+            Name::ContentLength => {
+                let length = Some(read_length(value)?);
+                match (hop.content_length, side) {
+                    (None, _) => hop.content_length = length,
+                    // RFC 9112 section 6.3 lets one take it, and nobody is behind a node who might not.
+                    (before, Side::Answer) if before == length => line.known = Name::Again,
+                    (Some(_), _) => return Err(Malformed::ContentLengthTwice),
+                }
+            }
             Name::TransferEncoding if version == Version::Http10 => return Err(Malformed::CodingInHttp10),
             Name::TransferEncoding if hop.is_chunked => return Err(Malformed::CodingTwice),
             Name::TransferEncoding if value.eq_ignore_ascii_case(b"chunked") => hop.is_chunked = true,
@@ -244,7 +259,7 @@ pub(crate) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(trim).filter(|token| !token.is_empty())
 }
 
-/// One or more digits and nothing else (RFC 9110 section 8.6): no sign, no list, no overflow.
+/// One or more digits and nothing else (RFC 9110 section 8.6): no sign, no list, and nothing that is no length.
 fn read_length(value: &[u8]) -> Result<u64, Malformed> {
     if value.is_empty() {
         return Err(Malformed::ContentLength);
@@ -255,6 +270,7 @@ fn read_length(value: &[u8]) -> Result<u64, Malformed> {
             let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
             length.checked_mul(10)?.checked_add(digit)
         })
+        .filter(|&length| length <= LENGTH_MAX)
         .ok_or(Malformed::ContentLength)
 }
 

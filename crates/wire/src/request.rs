@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 
 use crate::engineio::{self, EngineIo};
 use crate::lines::{self, Line, Name};
-use crate::scan::is_token_byte;
+use crate::scan::{Side, is_token_byte};
 use crate::{HeadBounds, Malformed, Span, Version, host, websocket};
 
 /// A request's head. Exists only if the whole head holds. It owns a copy of its bytes: a head lives as long as its
@@ -94,7 +94,7 @@ impl RequestHead {
     fn assemble(first: First, mut lines: Vec<Line>, bytes: &[u8]) -> Result<Self, Malformed> {
         let version = first.version;
         let method = read_method(first.method.of_bytes(bytes))?;
-        let hop = lines::read_hop(&mut lines, bytes, version)?;
+        let hop = lines::read_hop(&mut lines, bytes, (Side::Request, version))?;
         let host = lines::only(&lines, Name::Host, Malformed::HostTwice)?;
         match host {
             Some(host) => host::check(host.of_bytes(bytes))?,

@@ -352,6 +352,8 @@ fn requests_that_could_be_read_two_ways_are_refused() {
         ("Content-Length:\r\n", M::ContentLength),
         ("Content-Length: 1 1\r\n", M::ContentLength),
         ("Content-Length: 18446744073709551616\r\n", M::ContentLength),
+        ("Content-Length: 18446744073709551615\r\n", M::ContentLength),
+        ("Content-Length: 1152921504606846977\r\n", M::ContentLength),
         ("Content-Length: 1\r\nTransfer-Encoding: chunked\r\n", M::LengthAndCoding),
         ("Transfer-Encoding: chunked\r\nContent-Length: 0\r\n", M::LengthAndCoding),
         ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", M::CodingTwice),
@@ -458,10 +460,45 @@ fn answers_reach_the_client_as_they_came() {
 }
 
 #[test]
+fn what_nodes_get_wrong_and_everybody_understands_is_put_right() {
+    use Version::Http11;
+    check_answer(
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nA: b\r\ncontent-length: 2\r\nContent-Length: 02\r\n\r\n",
+        Http11,
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nA: b\r\n\r\n",
+    );
+    for text in [
+        "HTTP/1.1 200 OK\nA: b\nEmpty:\nContent-Length: 2\n\n",
+        "HTTP/1.1 200 OK\r\nA: b\nEmpty: \r\nContent-Length: 2\n\r\n",
+        "HTTP/1.1 200 OK\nA: b\r\nEmpty:\t\nContent-Length: 2\r\n\n",
+    ] {
+        check_answer(text, Http11, "HTTP/1.1 200 OK\r\nA: b\r\nEmpty: \r\nContent-Length: 2\r\n\r\n");
+    }
+    for status in ["600", "999 Odd", "777 "] {
+        check_answer(
+            &format!("HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\n"),
+            Http11,
+            &format!(
+                "HTTP/1.1 {}\r\nContent-Length: 2\r\n\r\n",
+                if status == "600" { "600 " } else { status }
+            ),
+        );
+    }
+}
+
+#[test]
 fn answers_that_could_be_read_two_ways_are_refused() {
     use Malformed as M;
     for (text, want) in [
-        ("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n", M::ContentLengthTwice),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n", M::ContentLengthTwice),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\nContent-Length: 2\r\n",
+            M::ContentLengthTwice,
+        ),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 1152921504606846977\r\n", M::ContentLength),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 1\nTransfer-Encoding: chunked\r\n", M::LengthAndCoding),
+        ("HTTP/1.1 200 OK\nA: b\n c\n", M::HeaderLine),
+        ("HTTP/1.1 200 OK\nA: b\rc\n", M::HeaderLine),
         ("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n", M::LengthAndCoding),
         ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n", M::Coding),
         ("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n", M::CodingInHttp10),
@@ -470,7 +507,7 @@ fn answers_that_could_be_read_two_ways_are_refused() {
         ("HTTP/1.1 200 OK\r\nA: b\r\n c\r\n", M::HeaderLine),
         ("HTTP/1.1 20 OK\r\n", M::Status),
         ("HTTP/1.1 099 OK\r\n", M::Status),
-        ("HTTP/1.1 600 OK\r\n", M::Status),
+        ("HTTP/1.1 1000 OK\r\n", M::Status),
         ("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n", M::Unasked101),
         ("HTTP/2.0 200 OK\r\n", M::Version),
         ("ICY 200 OK\r\n", M::FirstLine),

@@ -211,7 +211,7 @@ impl Download<'_> {
         let body = head.body();
         let farewell = self.farewell(head);
         let length = match (farewell, body) {
-            (Some(farewell), AnswerBody::Length(length)) => Some(length + farewell.len() as u64),
+            (Some(farewell), AnswerBody::Length(length)) => length.checked_add(farewell.len() as u64),
             (Some(_) | None, _) => None,
         };
         let how = self.for_client(length);

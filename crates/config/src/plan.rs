@@ -281,7 +281,7 @@ pub struct Timeouts {
     pub head: Duration,
     /// No byte moves in a body, either way (default 60 s, 100 ms to 1 h).
     pub body: Duration,
-    /// From the whole request to the head of the node's answer (default 60 s, 100 ms to 24 h). 504 beyond it.
+    /// From the whole request to the head of the node's answer (default 75 s, 100 ms to 24 h). 504 beyond it.
     /// A request with an Engine.IO `sid` waits at least its session's `pingInterval + pingTimeout`.
     pub answer: Duration,
     /// A client's connection between two requests (default 75 s, 100 ms to 1 h).

@@ -413,7 +413,7 @@ pub(crate) static BODY: Key<Time, Or<Duration>> = Key {
 pub(crate) static ANSWER: Key<Time, Or<Duration>> = Key {
     name: "answer",
     kind: Time { least: Duration::from_millis(100), most: Duration::from_hours(24) },
-    absent: Or(Duration::from_secs(60)),
+    absent: Or(Duration::from_secs(75)),
     doc: "From the whole request to the head of the node's answer; beyond it the client gets 504. A request of an \
           Engine.IO session waits at least its ping interval and timeout.",
 };

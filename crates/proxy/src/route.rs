@@ -1,7 +1,6 @@
 //! Which upstream answers a request. Pure, and read from an index that is made once for each plan. What a request costs
 //! does not grow with the number of routes.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 
 use config::plan::{HostPattern, PathRule, Route, UpstreamId};
@@ -68,8 +67,14 @@ impl Routes {
 
     /// An exact host beats the longest wildcard, which beats none; then the longest path wins.
     pub(crate) fn find(&self, host: Option<&[u8]>, path: &[u8]) -> Option<Found> {
-        let path = if self.has_prefixes { path::normal(path) } else { Cow::Borrowed(path) };
-        let path = &*path;
+        let normal;
+        let path = match !self.has_prefixes || path::is_plain(path) {
+            true => path,
+            false => {
+                normal = path::normal(path);
+                &*normal
+            }
+        };
         let mut lower = [0; HOST_BYTES_MAX];
         let host = host.and_then(|host| {
             let lower = lower.get_mut(..host.len())?;

@@ -74,7 +74,7 @@ impl AnswerHead {
             return Err(Malformed::Status);
         }
         let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
-        let mut lines = lines::read(parsed.headers, bytes);
+        let mut lines = lines::read(parsed.headers, bytes, Side::Answer);
         // httparse leaves the reason out when it holds obs-text; the line itself holds it all.
         let line_end = memchr::memchr2(b'\r', b'\n', bytes).ok_or(Malformed::FirstLine)?;
         let status_and_reason = Span::new("HTTP/1.1 ".len(), line_end);

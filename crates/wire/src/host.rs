@@ -5,8 +5,8 @@ use crate::Malformed;
 
 /// Checks `name[:port]`, where the name is an IPv4 address, an IPv6 address in brackets, or labels of letters,
 /// digits, `-` and `_`, the last with a dot behind it or not. A port may be left out behind its colon (RFC 3986
-/// section 3.2.3). User information, percent-encoding, lists and empty labels are refused.
-pub(crate) fn check(authority: &[u8]) -> Result<(), Malformed> {
+/// section 3.2.3). User information, percent-encoding, lists and empty labels are refused. Gives the port, if it says one.
+pub(crate) fn check(authority: &[u8]) -> Result<Option<&[u8]>, Malformed> {
     let (name, port) = split(authority);
     let name_holds = match name {
         [b'[', inside @ .., b']'] => {
@@ -20,31 +20,40 @@ pub(crate) fn check(authority: &[u8]) -> Result<(), Malformed> {
             && port.iter().all(u8::is_ascii_digit)
             && port.iter().fold(0_u32, |sum, digit| sum * 10 + u32::from(digit - b'0')) <= u32::from(u16::MAX)
     });
-    if name_holds && port_holds { Ok(()) } else { Err(Malformed::Host) }
+    match name_holds && port_holds {
+        true => Ok(port.filter(|port| !port.is_empty())),
+        false => Err(Malformed::Host),
+    }
 }
 
 fn are_labels(name: &[u8]) -> bool {
-    let mut is_label_empty = true;
+    // In front of the first label there might as well be a dot.
+    let mut before = DOT;
     let all_hold = name.iter().all(|&byte| {
-        let is_dot = byte == b'.';
-        let holds = IS_NAME_BYTE[usize::from(byte)] && !(is_dot && is_label_empty);
-        is_label_empty = is_dot;
+        let class = NAME_BYTES[usize::from(byte)];
+        let holds = class != 0 && class & before != DOT;
+        before = class;
         holds
     });
     all_hold && !name.is_empty()
 }
 
 /// A table, because this is asked for each byte of each request's host.
-const IS_NAME_BYTE: [bool; 256] = {
-    let mut table = [false; 256];
+const NAME_BYTES: [u8; 256] = {
+    let mut table = [0; 256];
     let mut byte = 0;
     while byte < table.len() {
         let letter = byte as u8;
-        table[byte] = letter.is_ascii_alphanumeric() || matches!(letter, b'-' | b'.' | b'_');
+        if letter.is_ascii_alphanumeric() || matches!(letter, b'-' | b'_') {
+            table[byte] = OF_A_LABEL;
+        }
         byte += 1;
     }
+    table[b'.' as usize] = DOT;
     table
 };
+const OF_A_LABEL: u8 = 1;
+const DOT: u8 = 2;
 
 /// The name and the port of an authority; the colons inside brackets belong to the name.
 pub(crate) fn split(authority: &[u8]) -> (&[u8], Option<&[u8]>) {
@@ -86,7 +95,7 @@ mod tests {
         for good in
             ["a", "example.com", "EXAMPLE.com:80", "127.0.0.1:8080", "[::1]", "[::1]:443", "my_host:1", "a:"]
         {
-            assert_eq!(check(good.as_bytes()), Ok(()), "{good}");
+            assert!(check(good.as_bytes()).is_ok(), "{good}");
         }
     }
 
@@ -100,7 +109,7 @@ mod tests {
             ("127.0.0.1:1", ("127.0.0.1", Some("1"))),
         ] {
             let authority = authority.as_bytes();
-            assert_eq!(check(authority), Ok(()), "{authority:?}");
+            assert_eq!(check(authority), Ok(want.1.map(str::as_bytes)), "{authority:?}");
             let got = (name(authority), port(authority));
             assert_eq!(got, (want.0.as_bytes(), want.1.map(str::as_bytes)), "{authority:?}");
         }

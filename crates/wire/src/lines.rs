@@ -41,8 +41,8 @@ pub(crate) enum Name {
     XForwardedPort,
     XRealIp,
     Forwarded,
-    /// Something else that front doors say about a client, or about what it asked for: [`FRONT_DOOR`], and whatever
-    /// begins with X-Forwarded.
+    /// Something else that front doors say about a client, or about what it asked for: whatever begins with X-Forwarded,
+    /// and what vendors have made up.
     FrontDoor,
     /// A name that only gateways which fold `_` into `-` (CGI, WSGI, PHP) take for one of these.
     Twin,
@@ -51,6 +51,7 @@ pub(crate) enum Name {
 }
 
 impl Name {
+    /// A name in a request, or in trailers.
     pub(crate) fn of(name: &[u8]) -> Self {
         match Self::exactly(name) {
             Self::Other if is_twin(name) => Self::Twin,
@@ -85,9 +86,11 @@ impl Name {
             18 if is("proxy-authenticate") => Self::HopByHop,
             19 if is("proxy-authorization") => Self::HopByHop,
             20 if is("sec-websocket-accept") => Self::SecWebSocketAccept,
-            // All of them begin with one of these, which hardly any other name does.
-            11.. if matches!(name[0] | 0x20, b'x' | b't' | b'f') && is_front_door(name) => Self::FrontDoor,
-            16 if is("cf-connecting-ip") => Self::FrontDoor,
+            // Nearly all begin with one letter, which few other names do.
+            11.. if name[0] | 0x20 == b'x' && is_front_door(name) => Self::FrontDoor,
+            14 if is("true-client-ip") => Self::FrontDoor,
+            15 if is("front-end-https") => Self::FrontDoor,
+            16 if is("cf-connecting-ip") || is("fastly-client-ip") => Self::FrontDoor,
             _ => Self::Other,
         }
     }
@@ -95,36 +98,32 @@ impl Name {
 
 /// What front doors tell an app: who the client is, how it asked, and for what. An app that reads one of them believes
 /// it, so that nobody but a trusted proxy may say it.
-const FRONT_DOOR: [&str; 12] = [
-    "true-client-ip",
-    "x-client-ip",
-    "x-cluster-client-ip",
-    "fastly-client-ip",
-    "front-end-https",
-    "x-url-scheme",
-    "x-original-url",
-    "x-original-host",
-    "x-original-for",
-    "x-original-proto",
-    "x-original-forwarded-for",
-    "x-rewrite-url",
-];
-
 fn is_front_door(name: &[u8]) -> bool {
-    let begins = |prefix: &[u8]| name.get(..prefix.len()).is_some_and(|it| it.eq_ignore_ascii_case(prefix));
-    match name.get(b"x-forwarded".len()) {
-        None | Some(b'-') if begins(b"x-forwarded") => true,
-        _ => FRONT_DOOR.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes())),
+    let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+    let begins = |prefix: &str| name[..prefix.len()].eq_ignore_ascii_case(prefix.as_bytes());
+    match name.len() {
+        _ if matches!(name.get(11), None | Some(b'-')) && begins("x-forwarded") => true,
+        11 => is("x-client-ip"),
+        12 => is("x-url-scheme"),
+        13 => is("x-rewrite-url"),
+        14 => is("x-original-url") || is("x-original-for"),
+        15 => is("x-original-host"),
+        16 => is("x-original-proto"),
+        19 => is("x-cluster-client-ip"),
+        24 => is("x-original-forwarded-for"),
+        _ => false,
     }
 }
 
 /// Whether a name is one of ours but for underscores: `X_Forwarded-For`, `Content_Length`.
 fn is_twin(name: &[u8]) -> bool {
+    has_underscore(name) && is_folded_ours(name)
+}
+
+#[cold]
+fn is_folded_ours(name: &[u8]) -> bool {
     // What is longer than any of ours can only begin like one of them.
     let name = &name[..name.len().min(TWIN_BYTES_MAX)];
-    if !has_underscore(name) {
-        return false;
-    }
     let mut folded = [0; TWIN_BYTES_MAX];
     let folded = &mut folded[..name.len()];
     for (to, &byte) in folded.iter_mut().zip(name) {
@@ -141,20 +140,28 @@ fn has_underscore(name: &[u8]) -> bool {
         let is_zero_there = u64::from_ne_bytes(*eight) ^ (ONES * b'_' as u64);
         is_zero_there.wrapping_sub(ONES) & !is_zero_there & (ONES << 7) != 0
     };
-    name.last_chunk().is_some_and(is_in) || name.as_chunks().0.iter().any(is_in)
+    match (name.first_chunk(), name.last_chunk()) {
+        (Some(first), Some(last)) if name.len() <= 16 => is_in(first) | is_in(last),
+        (Some(_), Some(last)) => is_in(last) || name.as_chunks().0.iter().any(is_in),
+        _ => false,
+    }
 }
 
 /// One more than the longest of ours has.
 const TWIN_BYTES_MAX: usize = 25;
 
 /// Reads what httparse found into lines that own nothing, as offsets into `bytes`.
-pub(crate) fn read(headers: &[httparse::Header<'_>], bytes: &[u8]) -> Vec<Line> {
+pub(crate) fn read(headers: &[httparse::Header<'_>], bytes: &[u8], side: Side) -> Vec<Line> {
     headers
         .iter()
         .map(|header| Line {
             name: Span::of(header.name.as_bytes(), bytes),
             value: Span::of(trim(header.value), bytes),
-            known: Name::of(header.name.as_bytes()),
+            // Whoever folds underscores is a gateway in front of an app, never a client.
+            known: match side {
+                Side::Request => Name::of(header.name.as_bytes()),
+                Side::Answer => Name::exactly(header.name.as_bytes()),
+            },
         })
         .collect()
 }

@@ -23,6 +23,8 @@ pub struct RequestHead {
     query: Option<Span>,
     version: Version,
     host: Option<Span>,
+    /// Of the host, if it says one.
+    host_port: Option<Span>,
     body: RequestBody,
     /// Whether the client means to send another request on this connection.
     keep_alive: bool,
@@ -84,7 +86,7 @@ impl RequestHead {
         let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
         let method_span = Span::of(method.as_bytes(), bytes);
         let target_span = Span::of(target.as_bytes(), bytes);
-        let lines = lines::read(parsed.headers, bytes);
+        let lines = lines::read(parsed.headers, bytes, Side::Request);
         if target.len() > bounds.target_bytes_max {
             return Err(Malformed::TargetTooLong);
         }
@@ -96,12 +98,17 @@ impl RequestHead {
         let method = read_method(first.method.of_bytes(bytes))?;
         let hop = lines::read_hop(&mut lines, bytes, (Side::Request, version))?;
         let host = lines::only(&lines, Name::Host, Malformed::HostTwice)?;
-        match host {
+        let port = match host {
             Some(host) => host::check(host.of_bytes(bytes))?,
             None if version == Version::Http11 => return Err(Malformed::HostMissing),
-            None => {}
-        }
+            None => None,
+        };
         let target = read_target(first.target.of_bytes(bytes), method, bytes)?;
+        // Where both are there they agree, and Host is what the client said.
+        let port = match (host, target.authority) {
+            (None, Some((authority, _))) => host::port(authority.of_bytes(bytes)),
+            (Some(_), _) | (None, None) => port,
+        };
         let host = agreed_host(target.authority, host, bytes)?;
         let body = match (hop.is_chunked, hop.content_length) {
             (true, _) => RequestBody::Chunked,
@@ -123,6 +130,7 @@ impl RequestHead {
             query: target.query,
             version,
             host,
+            host_port: port.map(|port| Span::of(port, bytes)),
             body,
             keep_alive: !hop.close && (version == Version::Http11 || hop.keep_alive),
             expects_continue,
@@ -189,7 +197,7 @@ impl RequestHead {
 
     /// The port in the host, if it says one.
     pub(crate) fn host_port(&self) -> Option<&[u8]> {
-        self.host_bytes().and_then(host::port)
+        self.host_port.map(|port| port.of_bytes(&self.bytes))
     }
 
     /// Whether a line says who the client is, or was asked for, as proxies say it and strangers may not.

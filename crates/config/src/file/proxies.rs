@@ -34,8 +34,10 @@ struct Lists(BTreeMap<String, Vec<IpNet>>);
 
 /// The networks that the file trusts.
 pub(crate) fn read(root: &Fields<'_>, folder: &Path, named: &mut Vec<NamedFile>, disk: Disk) -> Vec<IpNet> {
+    let trusts = root.or_default(&keys::TRUSTED_PROXIES);
+    let names_lists = trusts.iter().any(|trusts| matches!(trusts, Trusts::List(..)));
     let lists = match root.optional(&keys::PROXY_LISTS) {
-        None => Some(Lists::shipped()),
+        None => names_lists.then(Lists::shipped),
         Some(path) => {
             let path = folder.join(path);
             let span = root.span_of(keys::PROXY_LISTS.name);
@@ -43,8 +45,7 @@ pub(crate) fn read(root: &Fields<'_>, folder: &Path, named: &mut Vec<NamedFile>,
             replaced(root, &path, span, disk)
         }
     };
-    let trusts = root.or_default(&keys::TRUSTED_PROXIES).into_iter();
-    let networks = trusts.flat_map(|trusts| match (trusts, &lists) {
+    let networks = trusts.into_iter().flat_map(|trusts| match (trusts, &lists) {
         (Trusts::Network(network), _) => vec![network],
         (Trusts::List(name, span), Some(lists)) => lists.0.get(&name).cloned().unwrap_or_else(|| {
             root.push(lists.unknown(&name, span));

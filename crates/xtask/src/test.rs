@@ -3,14 +3,14 @@
 use anyhow::Result;
 
 use crate::run::{aloud, command, exists};
-use crate::{packages, run};
+use crate::{fuzz, packages, run};
 
 /// Run all tests, and install first what they need.
 ///
 /// Tests start real programs: Node.js with socket.io and its clients, Chromium, redis-server, and the binaries of this
 /// workspace. What is missing is installed with apt-get and npm; what is there is left alone. Then come the tests, with
-/// cargo-nextest if it is installed and with `cargo test` otherwise, the examples in the documentation, and the count of
-/// instructions: a step of a request that takes 5 % more of them than before, by the same compiler on whatever CPU, is a
+/// cargo-nextest if it is installed and with `cargo test` otherwise, the examples in the documentation, a moment of fuzzing
+/// for each parser, and the count of instructions: a step of a request that takes 5 % more of them than before, by the same compiler on whatever CPU, is a
 /// failure.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -23,7 +23,7 @@ pub(crate) struct Test {
     #[arg(long)]
     offline: bool,
 
-    /// For the test runner, as it is; doc tests and the count run only when there is nothing here.
+    /// For the test runner, as it is; doc tests, fuzzing and the count run only when there is nothing here.
     #[arg(last = true)]
     arguments: Vec<String>,
 }
@@ -39,6 +39,7 @@ impl Test {
         self.tests()?;
         if self.arguments.is_empty() {
             aloud("testing the documentation", command(".", "cargo", &["test", "--doc", "--workspace"]))?;
+            fuzz::smoke()?;
             let count =
                 ["bench", "--package", "tidelock-benches", "--bench", "instructions", "--", "--check"];
             aloud("counting instructions beside the baseline", command(".", "cargo", &count))?;

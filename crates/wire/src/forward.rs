@@ -6,7 +6,7 @@ use std::io::Write;
 use std::net::IpAddr;
 
 use crate::answer::{AnswerBody, AnswerHead};
-use crate::forwarded::{self, Hop, read_address};
+use crate::forwarded::{self, HOPS_MAX, Hop, read_address};
 use crate::lines::{Line, Name};
 use crate::request::{Method, RequestHead};
 use crate::tag::Tag;
@@ -81,7 +81,7 @@ impl ClientEnd {
                 break;
             }
         }
-        for hop in forwarded::alone(head).iter().rev().take(HOPS_MAX) {
+        for hop in forwarded::alone(head).iter().rev() {
             if !believe(hop.address) {
                 break;
             }
@@ -175,7 +175,9 @@ pub fn print_request(head: &RequestHead, how: &ForOrigin<'_>, out: &mut Vec<u8>)
             Name::Forwarded | Name::FrontDoor if !is_trusted && !how.passes(&head.bytes, line) => {}
             // Dropped from a trusted proxy, too: it sets the names that it knows, and passes on what its client sent.
             Name::Twin if !how.passes(&head.bytes, line) => {}
-            Name::Forwarded if is_trusted => print_forwarded(&head.bytes, line, how.client_end, out),
+            Name::Forwarded if is_trusted && is_last(head, line) => {
+                print_forwarded(&head.bytes, line, how.client_end, out);
+            }
             Name::Other => match how.strips_cookie {
                 Some(cookie) if line.name.of_bytes(&head.bytes).eq_ignore_ascii_case(b"cookie") => {
                     print_cookies(&head.bytes, line, cookie, out);
@@ -290,6 +292,12 @@ fn print_trusted_lines(head: &RequestHead, how: &ForOrigin<'_>, out: &mut Vec<u8
         let port = host.filter(|host| host::check(host).is_ok()).and_then(host::port);
         print_line(out, "X-Forwarded-Port", port.unwrap_or(default_port(is_https)));
     }
+}
+
+/// Whether no line of the same name stands behind this one.
+fn is_last(head: &RequestHead, line: &Line) -> bool {
+    let last = head.lines.iter().rfind(|other| other.known == line.known);
+    last.is_some_and(|last| last.name == line.name)
 }
 
 /// A trusted Forwarded with our own element behind it (RFC 7239 section 5.2).
@@ -437,5 +445,3 @@ const OUR_LINES_BYTES: usize = 256;
 const STATUS_BYTES: usize = 3;
 /// What these lines take at most, so that none of them moves the others.
 const PLAIN_LINES_BYTES_MAX: usize = 192;
-/// More proxies than stand in any row.
-const HOPS_MAX: usize = 64;

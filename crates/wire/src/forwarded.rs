@@ -18,7 +18,7 @@ pub(crate) struct Hop<'a> {
 }
 
 /// What Forwarded says, where nothing else does: a proxy that says X-Forwarded-For may pass on any Forwarded of its
-/// client's. The last hop is that of the proxy that we are connected to.
+/// client's. The last hop is that of the proxy that we are connected to; of more than stand in any row the last are told.
 pub(crate) fn alone(head: &RequestHead) -> Vec<Hop<'_>> {
     let is_told_otherwise = head.lines.iter().any(|line| {
         matches!(
@@ -30,7 +30,12 @@ pub(crate) fn alone(head: &RequestHead) -> Vec<Hop<'_>> {
         return Vec::new();
     }
     let values = head.lines.iter().filter(|line| line.known == Name::Forwarded);
-    values.flat_map(|line| split(line.value.of_bytes(&head.bytes), b',')).map(read_hop).collect()
+    let elements = values.flat_map(|line| split(line.value.of_bytes(&head.bytes), b','));
+    // An element without anything is none (RFC 9110 section 5.6.1).
+    let mut hops: Vec<_> =
+        elements.filter(|element| !element.trim_ascii().is_empty()).map(read_hop).collect();
+    hops.drain(..hops.len().saturating_sub(HOPS_MAX));
+    hops
 }
 
 /// An address, with a port or in brackets as some proxies write it.
@@ -78,6 +83,9 @@ fn split(text: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
         false
     })
 }
+
+/// More proxies than stand in any row.
+pub(crate) const HOPS_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests {

@@ -236,6 +236,22 @@ fn a_trusted_forwarded_is_believed_where_it_is_alone() {
     );
 }
 
+/// Each comma would otherwise be a hop of nine bytes, and each line a place for ours.
+#[test]
+fn what_a_proxy_passes_on_of_forwarded_does_not_grow() {
+    let commas = ",".repeat(200);
+    let hops = "for=1.2.3.4, ".repeat(100);
+    let text = format!(
+        "GET / HTTP/1.1\r\nHost: x\r\nForwarded: {commas}\r\nForwarded: {hops}\r\nForwarded: for=192.0.2.7\r\n\r\n"
+    );
+    let head = read_request(text.as_bytes()).expect("a good head");
+    let printed = print_request(&head, true, false);
+    assert_eq!(printed.matches("for=192.0.2.7;proto=http").count(), 1, "{printed}");
+    let chain = printed.lines().find_map(|line| line.strip_prefix("X-Forwarded-For: ")).expect("a chain");
+    assert_eq!(chain.matches(", ").count(), 64, "{chain}");
+    assert!(chain.ends_with("1.2.3.4, 192.0.2.7, 192.0.2.7") && !chain.contains("unknown"), "{chain}");
+}
+
 #[test]
 fn the_port_is_the_one_that_the_client_asked() {
     let rest = |proto: &str, host: &str, port: &str| {

@@ -63,6 +63,7 @@ fn print_for_origin(_: Size) -> Step {
             client_address: end.peer(),
             strips_tag: true,
             strips_cookies: &[],
+            pass_headers: &[],
             wants_plain: false,
         };
         out.clear();

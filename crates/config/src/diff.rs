@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::app::App;
-use crate::plan::{Admin, HostPattern, Listen, NodeSpec, Plan, Upstream, UpstreamId};
+use crate::plan::{Admin, HostPattern, Listen, NodeSpec, PathRule, Plan, Upstream, UpstreamId};
 
 mod say;
 
@@ -293,6 +293,7 @@ impl UpstreamChange {
             balance,
             rebalance,
             host,
+            pass_headers,
             timeouts,
             try_timeout,
             health,
@@ -305,6 +306,7 @@ impl UpstreamChange {
             ("balance", *balance != new.balance),
             ("rebalance", *rebalance != new.rebalance),
             ("host", *host != new.host),
+            ("pass_headers", *pass_headers != new.pass_headers),
             ("timeouts", *timeouts != new.timeouts),
             ("try_timeout", *try_timeout != new.try_timeout),
             ("health", *health != new.health),
@@ -355,13 +357,13 @@ fn are_routes_alike(old: &Plan, new: &Plan) -> bool {
     old.routes.len() == new.routes.len() && resolved(new).all(|route| before.contains(&route))
 }
 
-/// The host, the path and the name of the upstream.
-type Resolved<'p> = (&'p HostPattern, &'p str, Option<&'p str>);
+/// The host, the path, which paths it takes, and the name of the upstream.
+type Resolved<'p> = (&'p HostPattern, &'p str, PathRule, Option<&'p str>);
 
 /// The routes of a plan, with names in the place of ids, which mean something else in every plan.
 fn resolved(plan: &Plan) -> impl Iterator<Item = Resolved<'_>> {
     let name = |UpstreamId(index): UpstreamId| plan.upstreams.get(index).map(|upstream| &*upstream.name);
-    plan.routes.iter().map(move |route| (&route.host, &*route.path, name(route.upstream)))
+    plan.routes.iter().map(move |route| (&route.host, &*route.path, route.paths, name(route.upstream)))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! From the text of the file to a [`Plan`], or to everything that is wrong with it. Knows the file as a whole; its
-//! sections are read next door. The only module that touches the disk: it opens that one file, and looks whether
-//! those it names are there.
+//! sections are read next door. Only this and the lists of proxies touch the disk: it opens that one file, and looks
+//! whether those it names are there.
 
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -25,6 +25,7 @@ mod hosts;
 pub(crate) mod keys;
 mod kinds;
 mod listen;
+mod proxies;
 mod rebalance;
 mod route;
 mod units;
@@ -59,12 +60,7 @@ pub fn load(path: &Path) -> Result<Loaded, Report> {
         let shown = String::from_utf8_lossy(error.as_bytes());
         Report::new(path, &shown, vec![Problem::error(span, "the file is not UTF-8 here")])
     })?;
-    read(&text, path, |named| {
-        // One that may not be looked at may still be there, for the user that tidelock runs as.
-        let is_missing = matches!(named.path.try_exists(), Ok(false));
-        is_missing
-            .then(|| Problem::error(named.span.clone(), format!("there is no file {}", named.path.display())))
-    })
+    read(&text, path, Disk::Read)
 }
 
 /// A duration as the file writes it, such as `30s`.
@@ -78,15 +74,26 @@ pub fn duration(text: &str) -> Option<Duration> {
 /// # Errors
 /// Everything that is wrong with it, warnings among it.
 pub fn parse(text: &str, origin: &Path) -> Result<Loaded, Report> {
-    read(text, origin, |_| None)
+    read(text, origin, Disk::Untouched)
 }
 
-/// Reads a file, and lets `inspect` judge each file that it names.
-fn read(
-    text: &str,
-    origin: &Path,
-    inspect: impl Fn(&NamedFile) -> Option<Problem>,
-) -> Result<Loaded, Report> {
+/// Whether the files that a file names are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Disk {
+    Read,
+    Untouched,
+}
+
+impl Disk {
+    fn inspect(self, named: &NamedFile) -> Option<Problem> {
+        // One that may not be looked at may still be there, for the user that tidelock runs as.
+        let is_missing = self == Self::Read && matches!(named.path.try_exists(), Ok(false));
+        is_missing
+            .then(|| Problem::error(named.span.clone(), format!("there is no file {}", named.path.display())))
+    }
+}
+
+fn read(text: &str, origin: &Path, disk: Disk) -> Result<Loaded, Report> {
     let (table, syntax) = DeTable::parse_recoverable(text);
     let shown = without_secret(text, table.get_ref());
     if !syntax.is_empty() {
@@ -96,16 +103,16 @@ fn read(
     let problems = Problems::default();
     let root = Fields::root(&keys::FILE, table.get_ref(), &problems);
     let mut named = Vec::new();
-    let plan = plan(&root, origin.parent().unwrap_or(Path::new("")), &mut named);
+    let plan = plan(&root, origin.parent().unwrap_or(Path::new("")), &mut named, disk);
     let mut problems = problems.into_vec();
-    problems.extend(named.iter().filter_map(inspect));
+    problems.extend(named.iter().filter_map(|named| disk.inspect(named)));
     let is_wrong = problems.iter().any(|problem| problem.severity == Severity::Error);
     let report = Report::new(origin, &shown, problems);
     if is_wrong { Err(report) } else { Ok(Loaded { plan, warnings: report }) }
 }
 
 /// What the file says. Holds together only if no error has been told.
-fn plan(root: &Fields<'_>, folder: &Path, named: &mut Vec<NamedFile>) -> Plan {
+fn plan(root: &Fields<'_>, folder: &Path, named: &mut Vec<NamedFile>, disk: Disk) -> Plan {
     let timeouts = timeouts(&root.one(&keys::TIMEOUTS));
     let tables = root.many(&keys::UPSTREAM);
     let upstreams: Vec<_> = tables.iter().filter_map(|table| upstream::read(table, &timeouts)).collect();
@@ -120,7 +127,7 @@ fn plan(root: &Fields<'_>, folder: &Path, named: &mut Vec<NamedFile>) -> Plan {
         routes,
         upstreams: upstreams.into_iter().map(Into::into).collect(),
         apps: apps.into_iter().map(Into::into).collect(),
-        trusted_proxies: root.or_default(&keys::TRUSTED_PROXIES),
+        trusted_proxies: proxies::read(root, folder, named, disk),
         sticky_secrets: Secrets::new(root.optional(&keys::STICKY_SECRET).unwrap_or_default()),
         limits: limits(&root.one(&keys::LIMITS)),
         timeouts,

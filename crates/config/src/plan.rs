@@ -88,10 +88,22 @@ pub struct Route {
     /// Compared with the request's host, without its port, in lower case.
     pub host: HostPattern,
     /// A prefix of the path on segment borders: `/chat` takes `/chat` and `/chat/x`, not `/chatter`.
-    /// `/` takes everything.
+    /// `/` takes everything. Compared with the path's normal form.
     pub path: String,
+    /// Which paths it takes.
+    pub paths: PathRule,
     /// Where they go.
     pub upstream: UpstreamId,
+}
+
+/// Which paths a route takes, of those that match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PathRule {
+    /// All.
+    #[default]
+    Lenient,
+    /// Those whose meaning nodes cannot disagree on. Others are refused with 400.
+    Strict,
 }
 
 /// The host part of a route.
@@ -126,6 +138,8 @@ pub struct Upstream {
     pub rebalance: Rebalance,
     /// Sent as Host instead of what the client sent.
     pub host: Option<String>,
+    /// In lower case: headers that pass to the nodes though they came from somebody who is not trusted.
+    pub pass_headers: Vec<String>,
     /// The plan's own, with what this upstream says otherwise.
     pub timeouts: Timeouts,
     /// A GET, HEAD or OPTIONS without a session whose node has not begun to answer by then is asked of another node
@@ -290,7 +304,7 @@ pub struct Timeouts {
     pub head: Duration,
     /// No byte moves in a body, either way (default 60 s, 100 ms to 1 h).
     pub body: Duration,
-    /// From the whole request to the head of the node's answer (default 60 s, 100 ms to 24 h). 504 beyond it.
+    /// From the whole request to the head of the node's answer (default 75 s, 100 ms to 24 h). 504 beyond it.
     /// A request with an Engine.IO `sid` waits at least its session's `pingInterval + pingTimeout`.
     pub answer: Duration,
     /// A client's connection between two requests (default 75 s, 100 ms to 1 h).

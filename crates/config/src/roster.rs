@@ -2,7 +2,7 @@
 //! The control thread writes it, the data plane reads it.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::plan::NodeBounds;
@@ -29,8 +29,27 @@ pub struct RosterNode {
 pub enum NodeAddress {
     /// Anywhere, on a port.
     Tcp(SocketAddr),
+    /// On this machine, on a port of 127.0.0.1 or of ::1: a name means both, and the app listens on one of them.
+    Loopback(u16),
     /// On this machine, on a Unix socket (`socket = "unix"` of an app).
     Unix(PathBuf),
+}
+
+impl NodeAddress {
+    /// Whether two are the same place.
+    pub fn is_where(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Loopback(port), Self::Tcp(address)) | (Self::Tcp(address), Self::Loopback(port)) => {
+                Self::loopbacks(*port).contains(address)
+            }
+            _ => self == other,
+        }
+    }
+
+    /// What [`Self::Loopback`] stands for, in the order in which they are asked.
+    pub fn loopbacks(port: u16) -> [SocketAddr; 2] {
+        [(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]
+    }
 }
 
 impl From<SocketAddr> for NodeAddress {
@@ -43,6 +62,7 @@ impl fmt::Display for NodeAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),
+            Self::Loopback(port) => write!(f, "localhost:{port}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -85,5 +105,26 @@ pub struct Instance {
     pub is_current: bool,
 }
 
-/// Where an instance listens: on loopback, or on a Unix socket.
-pub type InstanceAddress = NodeAddress;
+/// Where an instance listens.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum InstanceAddress {
+    /// On a port of loopback.
+    Tcp(SocketAddr),
+    /// On a Unix socket (`socket = "unix"`).
+    Unix(PathBuf),
+}
+
+impl From<InstanceAddress> for NodeAddress {
+    fn from(address: InstanceAddress) -> Self {
+        match address {
+            InstanceAddress::Tcp(address) => Self::Tcp(address),
+            InstanceAddress::Unix(path) => Self::Unix(path),
+        }
+    }
+}
+
+impl fmt::Display for InstanceAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        NodeAddress::from(self.clone()).fmt(f)
+    }
+}

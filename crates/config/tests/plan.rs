@@ -10,14 +10,14 @@ use tidelock_config::app::{
 use tidelock_config::limits::Limits;
 use tidelock_config::plan::{
     AccessLog, Admin, AdminSocket, Balance, CertificateFiles, Drain, HashKey, HostPattern, LogFormat,
-    NodeBounds, NodeHost, Plan, Rebalance, Resolver, Scheme, Sticky, Timeouts,
+    NodeBounds, NodeHost, PathRule, Plan, Rebalance, Resolver, Scheme, Sticky, Timeouts,
 };
 use tidelock_config::{load, parse};
 
 /// Every key that has a default, with another value.
 const NOTHING_BY_DEFAULT: &str = r#"
 workers = 3
-trusted_proxies = ["10.1.2.3/8", "::1"]
+trusted_proxies = ["10.1.2.3/8", "::1", "loopback"]
 sticky_secret = "0123456789abcdef0123456789abcdef"
 
 [[listen]]
@@ -30,6 +30,7 @@ redirect = "https"
 [[route]]
 host = "API.example.com"
 path = "/chat/"
+paths = "strict"
 upstream = "chat"
 
 [upstream.chat]
@@ -38,6 +39,7 @@ sticky = "engineio-learned"
 balance = "least-requests"
 rebalance = { every = "43s", settle = "44s" }
 host = "app.internal:81"
+pass_headers = ["CF-Connecting-IP", "x_client_ip"]
 timeouts = { connect = "11ms", body = "12s", answer = "13m", tunnel = "14h" }
 
 [limits]
@@ -84,7 +86,7 @@ fn every_key_reaches_the_plan() {
     let plan = plan_of(NOTHING_BY_DEFAULT);
     assert_eq!(plan.workers, NonZeroUsize::new(3));
     let networks: Vec<String> = plan.trusted_proxies.iter().map(ToString::to_string).collect();
-    assert_eq!(networks, ["10.0.0.0/8", "::1/128"]);
+    assert_eq!(networks, ["10.0.0.0/8", "::1/128", "127.0.0.0/8"]);
     assert_eq!(plan.sticky_secrets.iter().collect::<Vec<_>>(), [b"0123456789abcdef0123456789abcdef"]);
     assert_eq!(plan.listens[0].address.to_string(), "0.0.0.0:8443");
     let files =
@@ -92,7 +94,7 @@ fn every_key_reaches_the_plan() {
     assert_eq!(plan.listens[0].scheme, Scheme::Tls(vec![files]));
     assert_eq!(plan.listens[1].scheme, Scheme::RedirectToHttps { port: Some(8443) });
     assert_eq!(plan.routes[0].host, HostPattern::Exact("api.example.com".to_owned()));
-    assert_eq!(plan.routes[0].path, "/chat");
+    assert_eq!((&*plan.routes[0].path, plan.routes[0].paths), ("/chat", PathRule::Strict));
     assert_eq!(
         plan.limits,
         Limits {
@@ -138,6 +140,7 @@ fn every_key_of_an_upstream_reaches_the_plan() {
     let rebalance = Rebalance { percent: 0, every: Duration::from_secs(43), settle: Duration::from_secs(44) };
     assert_eq!(upstream.rebalance, rebalance);
     assert_eq!(upstream.host.as_deref(), Some("app.internal:81"));
+    assert_eq!(upstream.pass_headers, ["cf-connecting-ip", "x_client_ip"]);
     let timeouts = Timeouts {
         connect: Duration::from_millis(11),
         body: Duration::from_secs(12),
@@ -427,3 +430,31 @@ fn plan_of(text: &str) -> Plan {
 
 const LISTEN_AND_UPSTREAM: &str =
     "[[listen]]\naddress = \":80\"\n[upstream.nodes]\nnodes = [\"127.0.0.1:3000\"]\n";
+
+#[test]
+fn lists_of_proxies_may_be_another_files() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let load_with = |lists: &str, top: &str| {
+        std::fs::write(folder.path().join("lists.toml"), lists).expect("a writable folder");
+        let file = format!(
+            "proxy_lists = \"lists.toml\"\n{top}\n[[listen]]\naddress = \":80\"\n[[route]]\nupstream = \"nodes\"\n\
+             [upstream.nodes]\nnodes = [\"127.0.0.1:3000\"]\n"
+        );
+        let path = folder.path().join("upstreams.toml");
+        std::fs::write(&path, file).expect("a writable folder");
+        load(&path).map(|loaded| loaded.plan.trusted_proxies).map_err(|report| report.to_string())
+    };
+    let networks = load_with(
+        "[office]\nnetworks = [\"192.0.2.1\", \"2001:db8::1/32\"]",
+        "trusted_proxies = [\"office\"]",
+    );
+    let networks: Vec<String> = networks.expect("a good file").iter().map(ToString::to_string).collect();
+    assert_eq!(networks, ["192.0.2.1/32", "2001:db8::/32"]);
+    let report =
+        load_with("[office]\nnetworks = []", "trusted_proxies = [\"cloudflare\"]").expect_err("not there");
+    assert!(report.contains("there is no list of proxies named \"cloudflare\""), "{report}");
+    let report =
+        load_with("[office]\nnetworks = [\"x\"]", "trusted_proxies = [\"office\"]").expect_err("no list");
+    assert!(report.contains("\"office\" has something that is no network"), "{report}");
+    assert!(!report.contains("there is no list"), "one mistake is told once: {report}");
+}

@@ -22,6 +22,7 @@ use crate::drain::Live;
 use crate::ends::{BodySource, ReplySink};
 use crate::exchange::OriginEnd;
 use crate::fault::{ClientFault, Fault, OriginFault, OurFault};
+use crate::front_door;
 use crate::instances;
 use crate::park::{PARKS_AFTER, PARKS_AGAIN_AFTER, Resting};
 use crate::record::{Record, Sticky};
@@ -107,6 +108,9 @@ async fn one_request(client: &mut Client, worker: &Worker) -> Option<Ended> {
         Ok(None) => return Some(client.ended_mutually()),
         Err(fault) => return Some(client.refuse(fault, worker).await),
     };
+    if head.tells_of_client() && !client.end.is_trusted() {
+        front_door::hint(&head, client.end.peer());
+    }
     let mut record = Record::new(client.client_address(&head, worker), client.begun());
     let (mut body, reply) = client.exchange_ends(&head, worker);
     let exchanged = match answer(&head, &mut body, &reply, worker, &mut record).await {

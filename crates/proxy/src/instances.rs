@@ -112,7 +112,7 @@ pub(crate) fn fill_in(rosters: &mut [Roster], upstreams: &[Arc<plan::Upstream>],
 fn node_of(app: &str, instance: &Instance) -> RosterNode {
     RosterNode {
         written: format!("{app}/{}", instance.id.slot),
-        address: instance.address.clone(),
+        address: instance.address.clone().into(),
         bounds: NodeBounds::default(),
         instance: Some(AppInstance { app: app.to_owned(), id: instance.id }),
         weight: 1,

@@ -12,6 +12,7 @@ mod shared;
 mod conversation;
 mod park;
 mod ends;
+mod front_door;
 mod route;
 mod sticky;
 mod registry;

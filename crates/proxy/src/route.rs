@@ -3,7 +3,8 @@
 
 use std::collections::HashMap;
 
-use config::plan::{HostPattern, Route, UpstreamId};
+use config::plan::{HostPattern, PathRule, Route, UpstreamId};
+use wire::path;
 
 /// The routes of a plan, by host.
 #[derive(Debug, Default)]
@@ -12,14 +13,23 @@ pub(crate) struct Routes {
     /// By what follows the star, which begins with a dot.
     wildcards: ByLength<Paths>,
     any: Paths,
+    /// Whether any route has a path: otherwise nobody looks at that of a request.
+    has_prefixes: bool,
 }
 
-/// The routes of one host, by their path without the slash at its end.
+/// Where a request goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) upstream: UpstreamId,
+    pub(crate) paths: PathRule,
+}
+
+/// The routes of one host, by the normal form of their path without the slash at its end.
 #[derive(Debug, Default)]
 struct Paths {
-    prefixes: ByLength<UpstreamId>,
+    prefixes: ByLength<Found>,
     /// What takes every path. Most hosts have nothing else, and it needs no looking up.
-    root: Option<UpstreamId>,
+    root: Option<Found>,
 }
 
 /// What is known by the begin or the end of something longer. A plan has few lengths, however many routes it has; one
@@ -41,16 +51,30 @@ impl Routes {
                 HostPattern::Exact(host) => index.exact.entry(host.as_bytes().into()).or_default(),
                 HostPattern::Wildcard(suffix) => index.wildcards.entry(suffix.as_bytes(), Paths::default),
             };
-            match route.path.trim_end_matches('/').as_bytes() {
-                [] => _ = paths.root.get_or_insert(route.upstream),
-                prefix => _ = paths.prefixes.entry(prefix, || route.upstream),
+            let found = Found { upstream: route.upstream, paths: route.paths };
+            // As a request's is.
+            let path = path::normal(route.path.as_bytes());
+            match path.strip_suffix(b"/").unwrap_or(&path) {
+                [] => _ = paths.root.get_or_insert(found),
+                prefix => {
+                    paths.prefixes.entry(prefix, || found);
+                    index.has_prefixes = true;
+                }
             }
         }
         index
     }
 
     /// An exact host beats the longest wildcard, which beats none; then the longest path wins.
-    pub(crate) fn find(&self, host: Option<&[u8]>, path: &[u8]) -> Option<UpstreamId> {
+    pub(crate) fn find(&self, host: Option<&[u8]>, path: &[u8]) -> Option<Found> {
+        let normal;
+        let path = match !self.has_prefixes || path::is_plain(path) {
+            true => path,
+            false => {
+                normal = path::normal(path);
+                &*normal
+            }
+        };
         let mut lower = [0; HOST_BYTES_MAX];
         let host = host.and_then(|host| {
             let lower = lower.get_mut(..host.len())?;
@@ -64,7 +88,7 @@ impl Routes {
         by_host.or_else(|| self.any.find(path))
     }
 
-    fn by_wildcard(&self, host: &[u8], path: &[u8]) -> Option<UpstreamId> {
+    fn by_wildcard(&self, host: &[u8], path: &[u8]) -> Option<Found> {
         self.wildcards.find(|entries, length| {
             // The star stands for a name, which is not empty.
             let at = host.len().checked_sub(length).filter(|&at| at > 0 && host[at] == b'.')?;
@@ -74,7 +98,7 @@ impl Routes {
 }
 
 impl Paths {
-    fn find(&self, path: &[u8]) -> Option<UpstreamId> {
+    fn find(&self, path: &[u8]) -> Option<Found> {
         let by_prefix = self.prefixes.find(|entries, length| {
             let prefix = path.get(..length).filter(|_| matches!(path[length..], [] | [b'/', ..]))?;
             entries.get(prefix).copied()
@@ -114,7 +138,7 @@ mod tests {
     use super::*;
 
     fn route(host: HostPattern, path: &str, upstream: usize) -> Route {
-        Route { host, path: path.into(), upstream: UpstreamId(upstream) }
+        Route { host, path: path.into(), paths: PathRule::Lenient, upstream: UpstreamId(upstream) }
     }
 
     fn check(host: &str, path: &str, want: Option<usize>) {
@@ -126,8 +150,43 @@ mod tests {
             route(HostPattern::Wildcard(".example.com".into()), "/", 4),
             route(HostPattern::Any, "/any", 5),
         ]);
-        let got = routes.find(Some(host.as_bytes()), path.as_bytes()).map(|upstream| upstream.0);
+        let got = routes.find(Some(host.as_bytes()), path.as_bytes()).map(|found| found.upstream.0);
         assert_eq!(got, want, "{host}{path}");
+    }
+
+    #[test]
+    fn every_spelling_of_a_path_takes_its_route() {
+        for path in [
+            "/%63hat",
+            "//chat",
+            "/x/../chat",
+            "/x/%2e%2e/%63hat/x",
+            "/chat/.",
+            "/./chat",
+            "/../chat",
+            "//only/..//chat",
+        ] {
+            check("a.example.com", path, Some(0));
+        }
+        // What nodes disagree on is what it says.
+        for path in
+            ["/x/..%2fchat", "/chat%2fx", "/%2fchat", "/chat%00", "/%2563hat", "/chat/..", "/chat/../x"]
+        {
+            check("a.example.com", path, Some(1));
+        }
+        // As the file may have written it.
+        let routes = Routes::new(&[
+            route(HostPattern::Any, "/%7euser", 0),
+            route(HostPattern::Any, "/caf%c3%a9", 1),
+            route(HostPattern::Any, "/a%2fb", 2),
+            route(HostPattern::Any, "//a//c", 3),
+        ]);
+        for (path, want) in
+            [("/~user/x", 0), ("/%7Euser", 0), ("/caf%C3%A9", 1), ("/a%2Fb", 2), ("/a/c/d", 3)]
+        {
+            let got = routes.find(None, path.as_bytes()).map(|found| found.upstream.0);
+            assert_eq!(got, Some(want), "{path}");
+        }
     }
 
     #[test]
@@ -154,10 +213,11 @@ mod tests {
             HostPattern::Exact(name) => name == host,
             HostPattern::Wildcard(suffix) => host.len() > suffix.len() && host.ends_with(suffix),
         };
+        let path = path::normal(path.as_bytes());
         let takes_path = |written: &str| {
             let prefix = written.trim_end_matches('/');
-            let rest = path.strip_prefix(prefix);
-            rest.is_some_and(|rest| prefix.is_empty() || rest.is_empty() || rest.starts_with('/'))
+            let rest = path.strip_prefix(prefix.as_bytes());
+            rest.is_some_and(|rest| prefix.is_empty() || rest.is_empty() || rest.starts_with(b"/"))
         };
         let first = routes.iter().find(|route| takes_host(&route.host) && takes_path(&route.path));
         first.map(|route| route.upstream.0)
@@ -173,7 +233,7 @@ mod tests {
                     (0..dice.usize(1..5)).map(|_| ["a", "bb", "c"][dice.usize(..3)]).collect();
                 labels.join(".")
             };
-            let path = |dice: &mut fastrand::Rng| {
+            let sent = |dice: &mut fastrand::Rng| {
                 let segments = (0..dice.usize(..4)).map(|_| ["/x", "/yy", "/x-", "/"][dice.usize(..4)]);
                 segments.collect::<String>()
             };
@@ -184,8 +244,9 @@ mod tests {
                         1 => HostPattern::Exact(name(&mut dice)),
                         _ => HostPattern::Wildcard(format!(".{}", name(&mut dice))),
                     };
-                    // As the file's paths are read.
-                    let path = path(&mut dice);
+                    // As the file's paths are read, and compared.
+                    let path = sent(&mut dice);
+                    let path = String::from_utf8_lossy(&path::normal(path.as_bytes())).into_owned();
                     let trimmed = path.trim_end_matches('/');
                     route(host, if trimmed.is_empty() { "/" } else { trimmed }, number)
                 })
@@ -200,8 +261,8 @@ mod tests {
             });
             let index = Routes::new(&routes);
             for _ in 0..20 {
-                let (host, path) = (name(&mut dice), path(&mut dice));
-                let got = index.find(Some(host.as_bytes()), path.as_bytes()).map(|upstream| upstream.0);
+                let (host, path) = (name(&mut dice), sent(&mut dice));
+                let got = index.find(Some(host.as_bytes()), path.as_bytes()).map(|found| found.upstream.0);
                 assert_eq!(got, first_that_takes(&routes, &host, &path), "{host}{path} of {routes:#?}");
             }
         }

@@ -6,18 +6,18 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use config::limits::Limits;
-use config::plan::{Plan, Scheme, UpstreamId};
+use config::plan::{PathRule, Plan, Scheme, UpstreamId};
 use config::roster::{Instance, Roster};
-use wire::HeadBounds;
 use wire::request::RequestHead;
 use wire::tag::Key;
+use wire::{HeadBounds, Malformed};
 
 use crate::access::Sink;
 use crate::drain::Drain;
-use crate::fault::OurFault;
+use crate::fault::{ClientFault, Fault, OurFault};
 use crate::instances;
 use crate::record::Counters;
-use crate::route::Routes;
+use crate::route::{Found, Routes};
 use crate::sticky::cookie;
 use crate::tls::ServerTls;
 use crate::upstream::Upstream;
@@ -131,9 +131,13 @@ impl Snapshot {
     }
 
     /// The upstream that answers `head`.
-    pub(crate) fn route(&self, head: &RequestHead) -> Result<&Upstream, OurFault> {
-        let UpstreamId(index) =
-            self.routes.find(head.host_name(), head.path_bytes()).ok_or(OurFault::NoRoute)?;
+    pub(crate) fn route(&self, head: &RequestHead) -> Result<&Upstream, Fault> {
+        let path = head.path_bytes();
+        let Found { upstream: UpstreamId(index), paths } =
+            self.routes.find(head.host_name(), path).ok_or(OurFault::NoRoute)?;
+        if paths == PathRule::Strict && wire::path::is_ambiguous(path) {
+            return Err(ClientFault::Malformed(Malformed::Path).into());
+        }
         Ok(&self.upstreams[index])
     }
 

@@ -11,6 +11,7 @@
 // `server.address()` tells where the server really listens.
 'use strict';
 
+const { errorMonitor } = require('node:events');
 const { isMainThread } = require('node:worker_threads');
 const net = require('node:net');
 
@@ -47,12 +48,12 @@ function standInFront() {
     // Fastify gives the port that it got to the servers for the other addresses of `localhost`.
     if (String(wish.port) === told) return listen.apply(this, args);
     if (Number(slot) > 0) {
-      this.once('listening', () => moved(this, wish.port, 'belongs to the first instance'));
+      tellMoved(this, wish.port, 'belongs to the first instance');
       return go(free);
     }
     // While the first instance is being replaced, the old one still has the port.
     ifInUse(this, () => {
-      this.once('listening', () => moved(this, wish.port, 'is in use'));
+      tellMoved(this, wish.port, 'is in use');
       listen.call(this, { ...withoutAddress(options), ...free });
     });
     return listen.apply(this, args);
@@ -159,9 +160,26 @@ function ifInUse(server, otherwise) {
   };
 }
 
-function moved(server, port, why) {
-  const at = server.address();
-  const line = `tidelock: port ${port} ${why}; this instance listens on ${at?.address}:${at?.port} instead of it\n`;
+// Says where a listen went, once it has. One that fails, or that is closed before it is told of, went nowhere, and what
+// the server listens on after it is no business of this.
+function tellMoved(server, port, why) {
+  const listening = () => {
+    forget();
+    const at = server.address();
+    if (typeof at === 'object' && at !== null) moved(`${at.address}:${at.port}`, port, why);
+  };
+  // Whoever listens to `error` itself would keep Node.js from ending an app that does not.
+  const ends = [errorMonitor, 'close'];
+  const forget = () => {
+    server.off('listening', listening);
+    for (const end of ends) server.off(end, forget);
+  };
+  server.once('listening', listening);
+  for (const end of ends) server.once(end, forget);
+}
+
+function moved(to, port, why) {
+  const line = `tidelock: port ${port} ${why}; this instance listens on ${to} instead of it\n`;
   // Whoever reads the log has to know, and a log that cannot be written is no reason to stop an app.
   try { require('node:fs').writeSync(2, line); } catch { /* See above. */ }
 }

@@ -26,6 +26,22 @@ impl Origin {
         Self { listener: TcpListener::bind(("127.0.0.1", 0)).await.expect("127.0.0.1 has a free port") }
     }
 
+    /// Starts to listen on a free port of ::1 that is free on 127.0.0.1 too, and stays so for as long as the other half
+    /// lives: a connection to it there is refused.
+    ///
+    /// # Panics
+    /// If no port is free on both.
+    pub async fn bind_v6() -> (Self, Absent) {
+        for _ in 0..100 {
+            let absent = Absent::bind();
+            let address = (std::net::Ipv6Addr::LOCALHOST, absent.address().port());
+            if let Ok(listener) = TcpListener::bind(address).await {
+                return (Self { listener }, absent);
+            }
+        }
+        panic!("no port is free on 127.0.0.1 and ::1")
+    }
+
     /// Starts to listen on the same free port of each of these addresses, as the nodes of one name do.
     ///
     /// # Panics

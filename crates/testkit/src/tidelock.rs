@@ -124,6 +124,11 @@ impl Tidelock {
         found.unwrap_or_else(|_| panic!("there are not {count} parked connections: {seen:#}"))
     }
 
+    /// What `tidelock status --json` says now. Asks the socket of the verbs, as [`Self::until_parked`] does.
+    pub async fn status(&self) -> Value {
+        status(&self.directory().join("tidelock/admin.sock")).await
+    }
+
     /// Its process, to signal it or to wait for a line of its log.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process

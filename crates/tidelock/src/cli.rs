@@ -329,6 +329,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 /// Runs a file here, or an app there.
 fn start(what: What, paths: &[PathBuf]) -> ExitCode {
+    let remarks = what.remarks();
     match what.meant() {
         Ok(Meant::App(app)) => {
             let ended = verbs::ask(paths, &Ask::Start(told(app.clone())));
@@ -338,6 +339,9 @@ fn start(what: What, paths: &[PathBuf]) -> ExitCode {
             ended
         }
         Ok(Meant::Foreground(text)) => {
+            for remark in remarks {
+                eprintln!("{remark}");
+            }
             let colour = std::io::stderr().is_terminal();
             serve(config::parse(&text, Path::new("what `tidelock start` was told")), Source::none(), colour)
         }

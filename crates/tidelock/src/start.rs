@@ -45,7 +45,7 @@ pub(crate) struct What {
     #[arg(short, long, value_name = "NAME=VALUE", help_heading = FOREGROUND)]
     env: Vec<String>,
 
-    /// The folder that the app runs in [default: the current one].
+    /// The folder that the app runs in, and that the file is looked for in first [default: the current one].
     #[arg(long, value_name = "FOLDER", help_heading = FOREGROUND)]
     cwd: Option<PathBuf>,
 
@@ -53,7 +53,7 @@ pub(crate) struct What {
     #[arg(long, help_heading = FOREGROUND)]
     watch: bool,
 
-    /// Arguments of the app.
+    /// Arguments of the app, as they are.
     #[arg(last = true, value_name = "ARGS", help_heading = FOREGROUND)]
     args: Vec<String>,
 }
@@ -72,12 +72,13 @@ pub(crate) enum Meant {
 impl What {
     /// Decides what is meant. `Err` is why nothing can be started, in words.
     pub(crate) fn meant(self) -> Result<Meant, String> {
-        let path = Path::new(&self.target);
-        let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+        let extension = Path::new(&self.target).extension().and_then(|extension| extension.to_str());
+        let extension = extension.unwrap_or_default();
         let is_path = self.target.contains('/') || is_known(extension);
         if !is_path && !self.has_options() {
             return Ok(Meant::App(self.target));
         }
+        let path = &self.path();
         let command = match (path.metadata(), is_path) {
             (Ok(file), _) if file.is_file() => command(path, extension, &file.permissions())?,
             (Ok(_), true) => {
@@ -90,6 +91,35 @@ impl What {
             }
         };
         self.file(path, command).map(Meant::Foreground)
+    }
+
+    /// Where the file is: in the folder that the app runs in, as PM2 looks for it, or else in the current one.
+    fn path(&self) -> PathBuf {
+        let here = PathBuf::from(&self.target);
+        let there = self.cwd.as_ref().map(|cwd| cwd.join(&here));
+        there.filter(|there| there.exists() || !here.exists()).unwrap_or(here)
+    }
+
+    /// What is worth knowing of what goes to the app and not to us: that it does, and what was meant for us by mistake.
+    pub(crate) fn remarks(&self) -> Vec<String> {
+        if self.args.is_empty() {
+            return Vec::new();
+        }
+        let said = format!("behind `--`, for the app: {}", self.args.join(" "));
+        let ours = Self::augment_args(clap::Command::new("start"));
+        let is_ours = |word: &&String| {
+            let word = word.split('=').next().unwrap_or_default();
+            ours.get_arguments().any(|option| {
+                option.get_long().is_some_and(|long| word.strip_prefix("--") == Some(long))
+                    || option
+                        .get_short()
+                        .is_some_and(|short| word.strip_prefix('-') == Some(&*short.to_string()))
+            })
+        };
+        let mistaken = self.args.iter().filter(is_ours).map(|word| {
+            format!("warning: `{word}` is an option of tidelock too, and goes to the app; for tidelock it stands before the `--`")
+        });
+        std::iter::once(said).chain(mistaken).collect()
     }
 
     fn has_options(&self) -> bool {
@@ -286,6 +316,48 @@ mod tests {
             let said = meant(words).expect_err("nothing can be started");
             assert!(said.contains(why), "{words:?}: {said}");
         }
+    }
+
+    #[test]
+    fn a_file_is_looked_for_where_it_is_run() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let cwd = folder.path().to_str().expect("UTF-8");
+        let command = |target: &str| match meant(&[target, "--cwd", cwd]) {
+            Ok(Meant::Foreground(text)) => {
+                let plan = config::parse(&text, Path::new("start")).expect("it is right").plan;
+                plan.apps[0].command[0].clone()
+            }
+            other => panic!("{other:?}"),
+        };
+        let file = |path: &Path| {
+            std::fs::write(path, "").expect("a file");
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("its mode");
+        };
+        file(&folder.path().join("run.sh"));
+        assert_eq!(command("./run.sh"), format!("{cwd}/run.sh"));
+        // Where it is not there it is looked for here, and what is not anywhere is missed there.
+        let here = tempfile::NamedTempFile::new_in(".").expect("a file");
+        file(here.path());
+        let name = here.path().file_name().and_then(|name| name.to_str()).expect("UTF-8");
+        assert!(
+            command(&format!("./{name}")).ends_with(name) && !command(&format!("./{name}")).starts_with(cwd)
+        );
+        let said = meant(&["./none.sh", "--cwd", cwd]).expect_err("nothing can be started");
+        assert!(said.contains(&format!("{cwd}/./none.sh cannot be run")), "{said}");
+    }
+
+    #[test]
+    fn what_goes_to_the_app_is_said_and_what_may_be_a_mistake() {
+        let remarks = |words: &[&str]| {
+            let words = [&["start", "sh", "-i", "2"], words].concat();
+            Line::try_parse_from(words).expect("words that clap takes").what.remarks()
+        };
+        assert_eq!(remarks(&[]), [""; 0]);
+        assert_eq!(remarks(&["--", "-c", "x y"]), ["behind `--`, for the app: -c x y"]);
+        let said = remarks(&["--", "--port=81", "-e", "--other", "instances"]);
+        assert_eq!(said.len(), 3, "{said:#?}");
+        assert!(said[1].contains("`--port=81` is an option of tidelock too"), "{said:#?}");
+        assert!(said[2].contains("`-e` is an option of tidelock too"), "{said:#?}");
     }
 
     #[test]

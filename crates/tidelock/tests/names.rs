@@ -49,6 +49,25 @@ async fn nodes_come_and_go_with_their_addresses() {
 }
 
 #[tokio::test]
+async fn a_name_of_this_machine_is_one_node_wherever_it_listens() {
+    let dns = Dns::start(&Zone::default(), &[("both.test", "127.0.0.1"), ("both.test", "::1")]).await;
+    // Node.js listens on one of the two for `listen(3000, "localhost")`, by its version.
+    for name in ["localhost", "both.test"] {
+        let (origin, refuses_v4) = Origin::bind_v6().await;
+        let port = origin.address().port();
+        let answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+        let node = ScriptedOrigin::start_on(origin, |_| vec![Step::send(answer)]);
+        let proxy =
+            start(&[&format!("{name}:{port}"), &format!("127.0.0.1:{port}")], dns.address(), "").await;
+        for _ in 0..4 {
+            assert_eq!(get(proxy.address(), "/").await.status(), 200, "{name}");
+        }
+        assert_eq!(node.requests().len(), 4, "{name}");
+        drop(refuses_v4);
+    }
+}
+
+#[tokio::test]
 async fn a_resolver_that_fails_changes_nothing() {
     let [first, second] = nodes([[127, 0, 0, 2], [127, 0, 0, 3]]).await;
     let mut dns = Dns::start(&Zone::default(), &[("app.test", "127.0.0.2")]).await;

@@ -1,10 +1,12 @@
-//! The head of an answer, read as strictly as a request's: what a node sends reaches the client whole and valid, or
-//! becomes our own 502.
+//! The head of an answer: what a node sends reaches the client whole and valid, or becomes our own 502. It is read nearly as
+//! strictly as a request's. What many servers get wrong and everybody understands is taken, and put right on its way: lines
+//! that end in LF alone, and a length that is said twice.
 
 use std::mem::MaybeUninit;
 
 use crate::lines::{self, Line, Name};
 use crate::request::{Method, RequestHead};
+use crate::scan::Side;
 use crate::{HeadBounds, Malformed, Span, Version, websocket};
 
 /// An answer's head. Exists only if the whole head holds and fits the request it answers. Owns a copy of its
@@ -67,15 +69,16 @@ impl AnswerHead {
         if complete != httparse::Status::Complete(bytes.len()) {
             return Err(Malformed::HeaderLine);
         }
-        if !(100..=599).contains(&status) {
+        // Beyond 599 it is no status that anybody has defined, but clients take it for a 5xx (RFC 9110 section 15).
+        if !(100..=999).contains(&status) {
             return Err(Malformed::Status);
         }
         let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
-        let mut lines = lines::read(parsed.headers, bytes);
+        let mut lines = lines::read(parsed.headers, bytes, Side::Answer);
         // httparse leaves the reason out when it holds obs-text; the line itself holds it all.
-        let line_end = memchr::memchr(b'\r', bytes).ok_or(Malformed::FirstLine)?;
+        let line_end = memchr::memchr2(b'\r', b'\n', bytes).ok_or(Malformed::FirstLine)?;
         let status_and_reason = Span::new("HTTP/1.1 ".len(), line_end);
-        let hop = lines::read_hop(&mut lines, bytes, version)?;
+        let hop = lines::read_hop(&mut lines, bytes, (Side::Answer, version))?;
         let body = match status {
             100..200 | 204 | 304 => AnswerBody::None,
             _ if asked.is_head => AnswerBody::None,
@@ -118,7 +121,7 @@ impl AnswerHead {
             })
     }
 
-    /// The status code, 100 to 599.
+    /// The status code, 100 to 999.
     pub fn status(&self) -> u16 {
         self.status
     }

@@ -6,6 +6,11 @@ use crate::answer::AnswerBody;
 use crate::chunked::{Chunked, Piece};
 use crate::engineio::CloseScan;
 use crate::request::RequestBody;
+use crate::scan::Side;
+
+/// The most that a length or a chunk may say, 1 EiB. No content is so long, and what nodes and we add to a length, or sum
+/// up of a few, stays far below what 64 bits hold, signed or not.
+pub(crate) const LENGTH_MAX: u64 = 1 << 60;
 
 /// A body that is going by.
 #[derive(Debug)]
@@ -16,6 +21,17 @@ pub struct BodyWalk {
     /// Content that may still come before the body is too long.
     left_max: u64,
     close_scan: Option<CloseScan>,
+    beginning: Beginning,
+}
+
+/// Whether the content begins as somebody wants to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Beginning {
+    /// As far as it has come; this is still to follow.
+    Open(&'static [u8]),
+    AsAsked,
+    /// It does not, or nobody has asked.
+    Other,
 }
 
 #[derive(Debug)]
@@ -45,9 +61,9 @@ impl BodyWalk {
             RequestBody::None => Framing::Length(0),
             RequestBody::Length(length) if length > left_max => return Err(Malformed::BodyTooLong),
             RequestBody::Length(length) => Framing::Length(length),
-            RequestBody::Chunked => Framing::Chunked(Chunked::new()),
+            RequestBody::Chunked => Framing::Chunked(Chunked::of(Side::Request)),
         };
-        Ok(Self { framing, keeps_coding: true, left_max, close_scan: None })
+        Ok(Self { framing, keeps_coding: true, left_max, close_scan: None, beginning: Beginning::Other })
     }
 
     /// An answer's body.
@@ -55,10 +71,10 @@ impl BodyWalk {
         let framing = match body {
             AnswerBody::None => Framing::Length(0),
             AnswerBody::Length(length) => Framing::Length(length),
-            AnswerBody::Chunked => Framing::Chunked(Chunked::new()),
+            AnswerBody::Chunked => Framing::Chunked(Chunked::of(Side::Answer)),
             AnswerBody::UntilClose => Framing::UntilClose,
         };
-        Self { framing, keeps_coding, left_max: u64::MAX, close_scan: None }
+        Self { framing, keeps_coding, left_max: u64::MAX, close_scan: None, beginning: Beginning::Other }
     }
 
     /// Watches the content for an Engine.IO close packet.
@@ -69,6 +85,16 @@ impl BodyWalk {
     /// Whether the content, now whole, held an Engine.IO close packet.
     pub fn held_close_packet(&self) -> bool {
         self.close_scan.is_some_and(|scan| scan.is_closed())
+    }
+
+    /// Looks whether the content begins with `asked`, however it is framed and cut.
+    pub fn watch_beginning(&mut self, asked: &'static [u8]) {
+        self.beginning = Beginning::Open(asked);
+    }
+
+    /// Whether the content, as far as it has come, begins as [`Self::watch_beginning`] asked.
+    pub fn begins_as_asked(&self) -> bool {
+        self.beginning == Beginning::AsAsked
     }
 
     /// Whether nothing is left to come.
@@ -85,7 +111,7 @@ impl BodyWalk {
     /// length, unless something is looked for in it.
     pub fn unseen(&self) -> u64 {
         match self.framing {
-            Framing::Length(left) if self.close_scan.is_none() => left,
+            Framing::Length(left) if self.close_scan.is_none() && !self.beginning.is_open() => left,
             Framing::Length(_) | Framing::Chunked(_) | Framing::UntilClose => 0,
         }
     }
@@ -146,6 +172,23 @@ impl BodyWalk {
         if let Some(scan) = &mut self.close_scan {
             scan.feed(content);
         }
+        self.beginning.feed(content);
+    }
+}
+
+impl Beginning {
+    fn is_open(self) -> bool {
+        matches!(self, Self::Open(_))
+    }
+
+    fn feed(&mut self, content: &[u8]) {
+        let Self::Open(asked) = *self else { return };
+        let here = asked.len().min(content.len());
+        *self = match asked.split_at(here) {
+            (begun, _) if content[..here] != *begun => Self::Other,
+            (_, []) => Self::AsAsked,
+            (_, rest) => Self::Open(rest),
+        };
     }
 }
 
@@ -217,7 +260,21 @@ mod tests {
 
     #[test]
     fn what_could_be_read_two_ways_is_refused() {
-        for size in ["", " 3", "+3", "0x3", "g", "3 ", "-1", "3 ;a", "11111111111111111"] {
+        for size in [
+            "",
+            " 3",
+            "+3",
+            "0x3",
+            "g",
+            "3 ",
+            "-1",
+            "3 ;a",
+            "3\t",
+            "11111111111111111",
+            "ffffffffffffffff",
+            "8000000000000000",
+            "1000000000000001",
+        ] {
             check(&format!("{size}\r\nabc\r\n0\r\n\r\n"), Err(Malformed::ChunkSize));
         }
         check("3\nabc\r\n0\r\n\r\n", Err(Malformed::BareLf));
@@ -228,6 +285,42 @@ mod tests {
         check("0\r\n A: b\r\n\r\n", Err(Malformed::Trailer));
         check("0\r\nA: b\n\r\n", Err(Malformed::BareLf));
         check("0\r\nGET / HTTP/1.1\r\n\r\n", Err(Malformed::Trailer));
+    }
+
+    #[test]
+    fn blanks_behind_a_size_are_taken_from_nodes() {
+        let answer = || BodyWalk::of_answer(AnswerBody::Chunked, true);
+        for size in ["3 ", "3\t \t", "3 ;a=b", "3; a", "003 "] {
+            let input = format!("{size}\r\nabc\r\n0 \r\n\r\n");
+            let digits = size.trim_end_matches([' ', '\t', ';', 'a', '=', 'b']);
+            let want = (format!("{digits}\r\nabc\r\n0\r\n\r\n").into_bytes(), input.len());
+            for cut in 0..=input.len() {
+                assert_eq!(
+                    walk(answer(), input.as_bytes(), &[cut, input.len()]),
+                    Ok(want.clone()),
+                    "{size:?}"
+                );
+            }
+        }
+        for size in ["", " ", " 3", "3 3", "3 x", "3 \x01"] {
+            let input = format!("{size}\r\nabc\r\n0\r\n\r\n");
+            assert_eq!(walk(answer(), input.as_bytes(), &[4]), Err(Malformed::ChunkSize), "{size:?}");
+        }
+    }
+
+    #[test]
+    fn the_longest_chunk_that_may_be_said_is_one_of_an_exbibyte() {
+        for body in [
+            BodyWalk::of_request(RequestBody::Chunked, None).unwrap(),
+            BodyWalk::of_answer(AnswerBody::Chunked, false),
+        ] {
+            assert!(walk(body, b"1000000000000000\r\nabc", &[64]).is_ok());
+        }
+        for size in ["1000000000000001", "ffffffffffffffff"] {
+            let input = format!("{size}\r\nabc\r\n");
+            let body = BodyWalk::of_answer(AnswerBody::Chunked, true);
+            assert_eq!(walk(body, input.as_bytes(), &[64]), Err(Malformed::ChunkSize));
+        }
     }
 
     #[test]
@@ -261,6 +354,31 @@ mod tests {
         let mut watched = BodyWalk::of_request(RequestBody::Length(10), None).unwrap();
         watched.watch_for_close_packet(CloseScan::new(crate::engineio::Revision::V4, false));
         assert_eq!(watched.unseen(), 0);
+    }
+
+    #[test]
+    fn a_beginning_is_recognised_however_it_is_framed_and_cut() {
+        for (input, body, want) in [
+            ("{\"code\":1,}", AnswerBody::Length(11), true),
+            ("{\"code\":2,}", AnswerBody::Length(11), false),
+            ("2\r\n{\"\r\n9;x\r\ncode\":1,}\r\n0\r\n\r\n", AnswerBody::Chunked, true),
+            ("2\r\n{\"\r\n9;x\r\ncode\":2,}\r\n0\r\n\r\n", AnswerBody::Chunked, false),
+            ("{\"code\":1,}", AnswerBody::UntilClose, true),
+            ("{\"code", AnswerBody::Length(6), false),
+        ] {
+            for piece in 1..=input.len() {
+                let mut walk = BodyWalk::of_answer(body, true);
+                walk.watch_beginning(b"{\"code\":1,");
+                assert_eq!(walk.unseen(), 0, "it has to be seen");
+                let mut buffer = Vec::new();
+                for bytes in input.as_bytes().chunks(piece) {
+                    buffer.extend_from_slice(bytes);
+                    let walked = walk.walk(&mut buffer).expect("a good body");
+                    buffer.drain(..walked.taken);
+                }
+                assert_eq!(walk.begins_as_asked(), want, "{input:?} in pieces of {piece}");
+            }
+        }
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! The chunked coding (RFC 9112 section 7.1), walked strictly and passed on as it came: the same chunks, without
-//! their extensions, and with the trailers that may travel.
+//! their extensions and what nodes pad their sizes with, and with the trailers that may travel.
 
 use memchr::memchr;
 
 use crate::Malformed;
+use crate::body::LENGTH_MAX;
 use crate::lines::Name;
-use crate::scan::is_token_byte;
+use crate::scan::{Side, is_token_byte};
 
 /// Where in a chunked body the walk is.
 #[derive(Debug)]
@@ -14,6 +15,7 @@ pub(crate) struct Chunked {
     /// Extensions cost us work and the origin nothing; all of a body's together are bounded.
     extension_bytes: usize,
     trailer_bytes: usize,
+    side: Side,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,8 +45,9 @@ pub(crate) enum Piece {
 }
 
 impl Chunked {
-    pub(crate) fn new() -> Self {
-        Self { state: State::Size, extension_bytes: 0, trailer_bytes: 0 }
+    /// At the first chunk of a request or an answer.
+    pub(crate) fn of(side: Side) -> Self {
+        Self { state: State::Size, extension_bytes: 0, trailer_bytes: 0, side }
     }
 
     /// Reads the next piece.
@@ -76,7 +79,12 @@ impl Chunked {
         };
         let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
         let extension = &line[digits..];
-        if digits == 0 || digits > SIZE_DIGITS_MAX || !(extension.is_empty() || extension[0] == b';') {
+        // Some servers pad sizes. What they mean is plain, and the blanks go no further; a client has no reason to.
+        let blanks = match self.side {
+            Side::Request => 0,
+            Side::Answer => extension.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count(),
+        };
+        if digits == 0 || digits > SIZE_DIGITS_MAX || !matches!(extension[blanks..], [] | [b';', ..]) {
             return Err(Malformed::ChunkSize);
         }
         if extension.iter().any(|&byte| is_control(byte)) {
@@ -89,7 +97,11 @@ impl Chunked {
         let size = line[..digits].iter().fold(0_u64, |size, &digit| {
             size << 4 | u64::from(char::from(digit).to_digit(16).unwrap_or_default())
         });
-        self.state = if size == 0 { State::Trailer } else { State::Data(size) };
+        self.state = match size {
+            0 => State::Trailer,
+            1..=LENGTH_MAX => State::Data(size),
+            _ => return Err(Malformed::ChunkSize),
+        };
         Ok(Piece::Frame { kept: digits, dropped: extension.len(), tail: 2 })
     }
 

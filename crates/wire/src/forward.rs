@@ -3,13 +3,14 @@
 //! away what we say (RFC 9110 section 7.6.1).
 
 use std::io::Write;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::answer::{AnswerBody, AnswerHead};
+use crate::forwarded::{self, HOPS_MAX, Hop, read_address};
 use crate::lines::{Line, Name};
 use crate::request::{Method, RequestHead};
-use crate::{Version, cookie, engineio};
+use crate::{Version, cookie, engineio, host};
 
 /// What is true of a client's connection. Made once for each; most of what we say about it never changes.
 #[derive(Debug)]
@@ -19,8 +20,10 @@ pub struct ClientEnd {
     is_trusted: bool,
     scheme: &'static str,
     port: u16,
-    /// X-Forwarded-For, X-Real-IP, -Proto and -Port for a peer that is not believed.
+    /// X-Forwarded-For, X-Real-IP and -Proto for a peer that is not believed, and -Port where Host says none.
     plain_lines: Box<[u8]>,
+    /// Where that last line begins.
+    port_line_at: usize,
 }
 
 impl ClientEnd {
@@ -37,9 +40,11 @@ impl ClientEnd {
         lines.extend_from_within(address);
         lines.extend_from_slice(b"\r\n");
         print_line(&mut lines, "X-Forwarded-Proto", scheme.as_bytes());
-        print_line(&mut lines, "X-Forwarded-Port", itoa::Buffer::new().format(port).as_bytes());
+        let port_line_at = lines.len();
+        // Not where we listen: a client may have asked a port that something in front of us maps to ours.
+        print_line(&mut lines, "X-Forwarded-Port", default_port(scheme == "https"));
         // Copied, because the allocator takes longer to shrink a piece of memory than to give another.
-        Self { peer, is_trusted, scheme, port, plain_lines: lines.as_slice().into() }
+        Self { peer, is_trusted, scheme, port, plain_lines: lines.as_slice().into(), port_line_at }
     }
 
     /// The other end of the connection.
@@ -58,18 +63,26 @@ impl ClientEnd {
     }
 
     /// The address of the client: the peer's, unless it is trusted; then the first one, walking X-Forwarded-For
-    /// from the right, that is not.
+    /// from the right, that is not. Where no such line is there, Forwarded says the same.
     pub fn client_address(&self, head: &RequestHead, is_trusted: impl Fn(IpAddr) -> bool) -> IpAddr {
         if !self.is_trusted {
             return self.peer;
         }
         let mut client = self.peer;
+        let mut believe = |hop: Option<IpAddr>| {
+            // What cannot be read cannot be believed, and neither can what stands left of it.
+            let Some(address) = hop else { return false };
+            client = address;
+            is_trusted(address)
+        };
         let hops = head.forwarded_for().rev().flat_map(|value| value.rsplit(|&byte| byte == b','));
         for hop in hops.take(HOPS_MAX) {
-            // What cannot be read cannot be believed, and neither can what stands left of it.
-            let Some(address) = read_address(hop) else { break };
-            client = address;
-            if !is_trusted(address) {
+            if !believe(read_address(hop)) {
+                break;
+            }
+        }
+        for hop in forwarded::alone(head).iter().rev() {
+            if !believe(hop.address) {
                 break;
             }
         }
@@ -78,23 +91,30 @@ impl ClientEnd {
 
     /// Whether the client itself speaks HTTPS, as far as a trusted proxy says or the connection shows.
     pub fn is_https(&self, head: &RequestHead) -> bool {
-        let told = head.lines.iter().find(|line| self.is_trusted && line.known == Name::XForwardedProto);
-        match told.map(|line| line.value.of_bytes(&head.bytes)) {
-            // The first is the client's own, where several proxies have said something.
-            Some(said) => said
-                .split(|&byte| byte == b',')
-                .next()
-                .is_some_and(|scheme| scheme.trim_ascii().eq_ignore_ascii_case(b"https")),
-            None => self.scheme == "https",
+        if !self.is_trusted {
+            return self.scheme == "https";
         }
+        // The first is the client's own, where several proxies have said something.
+        let told = told_scheme(head);
+        let told = told.or_else(|| forwarded::alone(head).first()?.proto.map(str::as_bytes));
+        told.unwrap_or(self.scheme.as_bytes()).eq_ignore_ascii_case(b"https")
     }
 }
 
-/// An element of X-Forwarded-For: an address, with a port as some balancers write it.
-fn read_address(text: &[u8]) -> Option<IpAddr> {
-    let text = std::str::from_utf8(text).ok()?.trim_matches([' ', '\t']);
-    let address = text.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|socket| socket.ip()));
-    address.map(|address: IpAddr| address.to_canonical())
+/// The first scheme in X-Forwarded-Proto.
+fn told_scheme(head: &RequestHead) -> Option<&[u8]> {
+    Some(first_of(head, Name::XForwardedProto)?.trim_ascii())
+}
+
+/// The first element of the first line of this name.
+fn first_of(head: &RequestHead, name: Name) -> Option<&[u8]> {
+    let line = head.lines.iter().find(|line| line.known == name)?;
+    line.value.of_bytes(&head.bytes).split(|&byte| byte == b',').next()
+}
+
+/// The port that a scheme means by itself.
+fn default_port(is_https: bool) -> &'static [u8] {
+    if is_https { b"443" } else { b"80" }
 }
 
 /// What a request is printed with.
@@ -114,6 +134,15 @@ pub struct ForOrigin<'a> {
     pub wants_plain: bool,
     /// Leave out the cookies of these names: they are ours.
     pub strips_cookies: &'a [Arc<str>],
+    /// Lines of these names pass though a stranger says them, or with an underscore. Compared without case.
+    pub pass_headers: &'a [String],
+}
+
+impl ForOrigin<'_> {
+    fn passes(&self, bytes: &[u8], line: &Line) -> bool {
+        let name = line.name.of_bytes(bytes);
+        self.pass_headers.iter().any(|passes| name.eq_ignore_ascii_case(passes.as_bytes()))
+    }
 }
 
 /// Prints `head` for an origin.
@@ -135,16 +164,20 @@ pub fn print_request(head: &RequestHead, how: &ForOrigin<'_>, out: &mut Vec<u8>)
             | Name::Upgrade
             | Name::HopByHop
             | Name::Nominated
-            | Name::ForwardedTwin
+            | Name::Again
             | Name::XForwardedFor
             | Name::XRealIp => {}
             Name::AcceptEncoding if how.wants_plain => {}
             Name::TransferEncoding => print_line(out, "Transfer-Encoding", b"chunked"),
             // An HTTP/1.0 client cannot be sent a 100 (RFC 9110 section 10.1.1).
             Name::Expect if head.version() == Version::Http10 => {}
-            Name::XForwardedProto | Name::XForwardedHost | Name::XForwardedPort | Name::Forwarded
-                if !is_trusted => {}
-            Name::Forwarded => print_forwarded(&head.bytes, line, how.client_end, out),
+            Name::XForwardedProto | Name::XForwardedHost | Name::XForwardedPort if !is_trusted => {}
+            Name::Forwarded | Name::FrontDoor if !is_trusted && !how.passes(&head.bytes, line) => {}
+            // Dropped from a trusted proxy, too: it sets the names that it knows, and passes on what its client sent.
+            Name::Twin if !how.passes(&head.bytes, line) => {}
+            Name::Forwarded if is_trusted && is_last(head, line) => {
+                print_forwarded(&head.bytes, line, how.client_end, out);
+            }
             Name::Cookie if cookie::has_any(line.value.of_bytes(&head.bytes), how.strips_cookies) => {
                 print_cookies(&head.bytes, line, how.strips_cookies, out);
             }
@@ -159,6 +192,9 @@ pub fn print_request(head: &RequestHead, how: &ForOrigin<'_>, out: &mut Vec<u8>)
             | Name::XForwardedProto
             | Name::XForwardedHost
             | Name::XForwardedPort
+            | Name::Forwarded
+            | Name::FrontDoor
+            | Name::Twin
             | Name::SecWebSocketKey
             | Name::SecWebSocketAccept => copy_line(&head.bytes, line, out),
         }
@@ -174,10 +210,22 @@ pub fn print_request(head: &RequestHead, how: &ForOrigin<'_>, out: &mut Vec<u8>)
     if is_trusted {
         print_trusted_lines(head, how, out);
     } else {
-        out.extend_from_slice(&how.client_end.plain_lines);
-        print_line(out, "X-Forwarded-Host", head.host_bytes().unwrap_or(how.host_default.as_bytes()));
+        print_plain_lines(head, how, out);
     }
     out.extend_from_slice(b"\r\n");
+}
+
+/// What we know of a client, whatever it says.
+fn print_plain_lines(head: &RequestHead, how: &ForOrigin<'_>, out: &mut Vec<u8>) {
+    let ClientEnd { plain_lines, port_line_at, .. } = how.client_end;
+    match head.host_port() {
+        None => out.extend_from_slice(plain_lines),
+        Some(port) => {
+            out.extend_from_slice(&plain_lines[..*port_line_at]);
+            print_line(out, "X-Forwarded-Port", port);
+        }
+    }
+    print_line(out, "X-Forwarded-Host", head.host_bytes().unwrap_or(how.host_default.as_bytes()));
 }
 
 /// A Cookie line without the cookies that are ours; nothing if there is no other.
@@ -213,23 +261,46 @@ fn print_target(head: &RequestHead, strips_tag: bool, out: &mut Vec<u8>) {
 
 /// What a trusted proxy said is kept, and what we know is added to it.
 fn print_trusted_lines(head: &RequestHead, how: &ForOrigin<'_>, out: &mut Vec<u8>) {
-    let has = |name: Name| head.lines.iter().any(|line| line.known == name);
     let end = how.client_end;
+    let hops = forwarded::alone(head);
     out.extend_from_slice(b"X-Forwarded-For: ");
     for value in head.forwarded_for() {
         out.extend_from_slice(value);
         out.extend_from_slice(b", ");
     }
+    for hop in &hops {
+        match hop.address {
+            Some(address) => print_ip(address, out),
+            None => out.extend_from_slice(b"unknown"),
+        }
+        out.extend_from_slice(b", ");
+    }
     print_display(out, format_args!("{}\r\nX-Real-IP: {}\r\n", end.peer, how.client_address));
-    if !has(Name::XForwardedProto) {
-        print_line(out, "X-Forwarded-Proto", end.scheme.as_bytes());
+    // Of several proxies the one that our client asked says how it asked.
+    let is_of_client = |hop: &&Hop<'_>| hop.address == Some(how.client_address);
+    let hop = hops.iter().rev().find(is_of_client).copied().unwrap_or_default();
+    let told_scheme = told_scheme(head);
+    let scheme = hop.proto.unwrap_or(end.scheme);
+    if told_scheme.is_none() {
+        print_line(out, "X-Forwarded-Proto", scheme.as_bytes());
     }
-    if !has(Name::XForwardedHost) {
-        print_line(out, "X-Forwarded-Host", head.host_bytes().unwrap_or(how.host_default.as_bytes()));
+    let told_host = first_of(head, Name::XForwardedHost).map(<[u8]>::trim_ascii);
+    let host = hop.host.or_else(|| head.host_bytes()).unwrap_or(how.host_default.as_bytes());
+    if told_host.is_none() {
+        print_line(out, "X-Forwarded-Host", host);
     }
-    if !has(Name::XForwardedPort) {
-        print_display(out, format_args!("X-Forwarded-Port: {}\r\n", end.port));
+    if head.lines.iter().all(|line| line.known != Name::XForwardedPort) {
+        let is_https = told_scheme.map_or(scheme == "https", |told| told.eq_ignore_ascii_case(b"https"));
+        let host = told_host.or(hop.host).or_else(|| head.host_bytes());
+        let port = host.filter(|host| host::check(host).is_ok()).and_then(host::port);
+        print_line(out, "X-Forwarded-Port", port.unwrap_or(default_port(is_https)));
     }
+}
+
+/// Whether no line of the same name stands behind this one.
+fn is_last(head: &RequestHead, line: &Line) -> bool {
+    let last = head.lines.iter().rfind(|other| other.known == line.known);
+    last.is_some_and(|last| last.name == line.name)
 }
 
 /// A trusted Forwarded with our own element behind it (RFC 7239 section 5.2).
@@ -290,7 +361,7 @@ pub fn print_answer(head: &AnswerHead, how: &ForClient, out: &mut Vec<u8>) {
     let reframed = how.reframed(head.body());
     for line in &head.lines {
         match line.known {
-            Name::Connection | Name::KeepAlive | Name::HopByHop | Name::Nominated => {}
+            Name::Connection | Name::KeepAlive | Name::HopByHop | Name::Nominated | Name::Again => {}
             Name::Upgrade if head.status() != 101 => {}
             Name::ContentLength if !may_frame => {}
             Name::TransferEncoding if !may_frame || how.version == Version::Http10 => {}
@@ -377,5 +448,3 @@ const OUR_LINES_BYTES: usize = 256;
 const STATUS_BYTES: usize = 3;
 /// What these lines take at most, so that none of them moves the others.
 const PLAIN_LINES_BYTES_MAX: usize = 192;
-/// More proxies than stand in any row.
-const HOPS_MAX: usize = 64;

@@ -1,6 +1,8 @@
 //! Header lines: which names mean something to a proxy, and the two rules that hold for both directions, framing
 //! (RFC 9112 section 6) and the hop-by-hop lines that Connection names (RFC 9110 section 7.6.1).
 
+use crate::body::LENGTH_MAX;
+use crate::scan::Side;
 use crate::{Malformed, Span, Version};
 
 /// One header line of a head.
@@ -28,6 +30,8 @@ pub(crate) enum Name {
     HopByHop,
     /// Named by Connection, so hop-by-hop in this message.
     Nominated,
+    /// Says what another line has said. Left out, so that whoever is behind us need not compare.
+    Again,
     AcceptEncoding,
     ContentEncoding,
     ContentType,
@@ -39,14 +43,25 @@ pub(crate) enum Name {
     XForwardedPort,
     XRealIp,
     Forwarded,
-    /// A name that only gateways which fold `_` into `-` (CGI, WSGI) take for one of those that we set.
-    ForwardedTwin,
+    /// Something else that front doors say about a client, or about what it asked for: whatever begins with X-Forwarded,
+    /// and what vendors have made up.
+    FrontDoor,
+    /// A name that only gateways which fold `_` into `-` (CGI, WSGI, PHP) take for one of these.
+    Twin,
     SecWebSocketKey,
     SecWebSocketAccept,
 }
 
 impl Name {
+    /// A name in a request, or in trailers.
     pub(crate) fn of(name: &[u8]) -> Self {
+        match Self::exactly(name) {
+            Self::Other if is_twin(name) => Self::Twin,
+            known => known,
+        }
+    }
+
+    fn exactly(name: &[u8]) -> Self {
         // The length decides first: most names are told apart from all of ours by it alone.
         let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
         match name.len() {
@@ -75,34 +90,82 @@ impl Name {
             18 if is("proxy-authenticate") => Self::HopByHop,
             19 if is("proxy-authorization") => Self::HopByHop,
             20 if is("sec-websocket-accept") => Self::SecWebSocketAccept,
-            9 | 15..=17 if is_forwarded_twin(name) => Self::ForwardedTwin,
+            // Nearly all begin with one letter, which few other names do.
+            11.. if name[0] | 0x20 == b'x' && is_front_door(name) => Self::FrontDoor,
+            14 if is("true-client-ip") => Self::FrontDoor,
+            15 if is("front-end-https") => Self::FrontDoor,
+            16 if is("cf-connecting-ip") || is("fastly-client-ip") => Self::FrontDoor,
             _ => Self::Other,
         }
     }
 }
 
-/// `X_Forwarded-For` and its like. Names without an underscore were compared already.
-fn is_forwarded_twin(name: &[u8]) -> bool {
-    const SHADOWED: [&str; 5] =
-        ["x-real-ip", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto"];
-    name.contains(&b'_')
-        && SHADOWED.iter().any(|known| {
-            known.len() == name.len()
-                && name
-                    .iter()
-                    .zip(known.bytes())
-                    .all(|(&have, want)| have.to_ascii_lowercase() == want || (have == b'_' && want == b'-'))
-        })
+/// What front doors tell an app: who the client is, how it asked, and for what. An app that reads one of them believes
+/// it, so that nobody but a trusted proxy may say it.
+fn is_front_door(name: &[u8]) -> bool {
+    let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+    let begins = |prefix: &str| name[..prefix.len()].eq_ignore_ascii_case(prefix.as_bytes());
+    match name.len() {
+        _ if matches!(name.get(11), None | Some(b'-')) && begins("x-forwarded") => true,
+        11 => is("x-client-ip"),
+        12 => is("x-url-scheme"),
+        13 => is("x-rewrite-url"),
+        14 => is("x-original-url") || is("x-original-for"),
+        15 => is("x-original-host"),
+        16 => is("x-original-proto"),
+        19 => is("x-cluster-client-ip"),
+        24 => is("x-original-forwarded-for"),
+        _ => false,
+    }
 }
 
+/// Whether a name is one of ours but for underscores: `X_Forwarded-For`, `Content_Length`.
+fn is_twin(name: &[u8]) -> bool {
+    has_underscore(name) && is_folded_ours(name)
+}
+
+#[cold]
+fn is_folded_ours(name: &[u8]) -> bool {
+    // What is longer than any of ours can only begin like one of them.
+    let name = &name[..name.len().min(TWIN_BYTES_MAX)];
+    let mut folded = [0; TWIN_BYTES_MAX];
+    let folded = &mut folded[..name.len()];
+    for (to, &byte) in folded.iter_mut().zip(name) {
+        *to = if byte == b'_' { b'-' } else { byte };
+    }
+    Name::exactly(folded) != Name::Other
+}
+
+/// Asked of nearly every line that is none of ours, hence eight bytes at a time. Those of ours that are shorter have
+/// nothing to fold.
+fn has_underscore(name: &[u8]) -> bool {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    let is_in = |eight: &[u8; 8]| {
+        let is_zero_there = u64::from_ne_bytes(*eight) ^ (ONES * b'_' as u64);
+        is_zero_there.wrapping_sub(ONES) & !is_zero_there & (ONES << 7) != 0
+    };
+    match (name.first_chunk(), name.last_chunk()) {
+        (Some(first), Some(last)) if name.len() <= 16 => is_in(first) | is_in(last),
+        (Some(_), Some(last)) => is_in(last) || name.as_chunks().0.iter().any(is_in),
+        _ => false,
+    }
+}
+
+/// One more than the longest of ours has.
+const TWIN_BYTES_MAX: usize = 25;
+
 /// Reads what httparse found into lines that own nothing, as offsets into `bytes`.
-pub(crate) fn read(headers: &[httparse::Header<'_>], bytes: &[u8]) -> Vec<Line> {
+pub(crate) fn read(headers: &[httparse::Header<'_>], bytes: &[u8], side: Side) -> Vec<Line> {
     headers
         .iter()
         .map(|header| Line {
             name: Span::of(header.name.as_bytes(), bytes),
             value: Span::of(trim(header.value), bytes),
-            known: Name::of(header.name.as_bytes()),
+            // Whoever folds underscores is a gateway in front of an app, never a client.
+            known: match side {
+                Side::Request => Name::of(header.name.as_bytes()),
+                Side::Answer => Name::exactly(header.name.as_bytes()),
+            },
         })
         .collect()
 }
@@ -124,22 +187,36 @@ pub(crate) struct Hop {
     pub(crate) keep_alive: bool,
     /// Connection names `upgrade`.
     pub(crate) upgrade: bool,
+    /// A line says who the client is, as proxies say it.
+    pub(crate) tells_of_client: bool,
 }
 
-/// Reads framing and Connection, and marks the lines that Connection nominates.
-pub(crate) fn read_hop(lines: &mut [Line], bytes: &[u8], version: Version) -> Result<Hop, Malformed> {
+/// Reads framing and Connection, and marks the lines that Connection nominates and those that say nothing new.
+pub(crate) fn read_hop(
+    lines: &mut [Line],
+    bytes: &[u8],
+    (side, version): (Side, Version),
+) -> Result<Hop, Malformed> {
     let mut hop = Hop::default();
     let mut tokens = 0;
     let mut nominates = false;
-    for line in lines.iter() {
+    for line in lines.iter_mut() {
         let value = line.value.of_bytes(bytes);
         match line.known {
-            Name::ContentLength if hop.content_length.is_some() => return Err(Malformed::ContentLengthTwice),
-            Name::ContentLength => hop.content_length = Some(read_length(value)?),
+            Name::ContentLength => {
+                let length = Some(read_length(value)?);
+                match (hop.content_length, side) {
+                    (None, _) => hop.content_length = length,
+                    // RFC 9112 section 6.3 lets one take it, and nobody is behind a node who might not.
+                    (before, Side::Answer) if before == length => line.known = Name::Again,
+                    (Some(_), _) => return Err(Malformed::ContentLengthTwice),
+                }
+            }
             Name::TransferEncoding if version == Version::Http10 => return Err(Malformed::CodingInHttp10),
             Name::TransferEncoding if hop.is_chunked => return Err(Malformed::CodingTwice),
             Name::TransferEncoding if value.eq_ignore_ascii_case(b"chunked") => hop.is_chunked = true,
             Name::TransferEncoding => return Err(Malformed::Coding),
+            Name::XForwardedFor | Name::FrontDoor => hop.tells_of_client = true,
             Name::Connection => {
                 for token in list(value) {
                     tokens += 1;
@@ -175,7 +252,13 @@ fn mark_nominated(lines: &mut [Line], bytes: &[u8]) {
     for line in lines.iter_mut() {
         let removable = matches!(
             line.known,
-            Name::Other | Name::AcceptEncoding | Name::ContentEncoding | Name::ContentType | Name::Expect
+            Name::Other
+                | Name::AcceptEncoding
+                | Name::ContentEncoding
+                | Name::ContentType
+                | Name::Cookie
+                | Name::Expect
+                | Name::SetCookie
         );
         let name = line.name.of_bytes(bytes);
         if removable
@@ -193,7 +276,7 @@ pub(crate) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(trim).filter(|token| !token.is_empty())
 }
 
-/// One or more digits and nothing else (RFC 9110 section 8.6): no sign, no list, no overflow.
+/// One or more digits and nothing else (RFC 9110 section 8.6): no sign, no list, and nothing that is no length.
 fn read_length(value: &[u8]) -> Result<u64, Malformed> {
     if value.is_empty() {
         return Err(Malformed::ContentLength);
@@ -204,6 +287,7 @@ fn read_length(value: &[u8]) -> Result<u64, Malformed> {
             let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
             length.checked_mul(10)?.checked_add(digit)
         })
+        .filter(|&length| length <= LENGTH_MAX)
         .ok_or(Malformed::ContentLength)
 }
 

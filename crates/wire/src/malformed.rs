@@ -14,9 +14,12 @@ pub enum Malformed {
     Target,
     /// The request target is longer than the bound.
     TargetTooLong,
+    /// A path on whose meaning nodes may disagree, on a route that wants none such.
+    Path,
     /// CONNECT: this is no forward proxy.
     Connect,
-    /// A line that ends in LF alone (RFC 9112 section 2.2 allows to accept it; accepting it is how requests are smuggled).
+    /// A line of a request, or of a body, that ends in LF alone (RFC 9112 section 2.2 allows to accept it; accepting it
+    /// is how requests are smuggled).
     BareLf,
     /// A header line that is not `name: value` with a token and without control bytes, is folded (RFC 9112 section
     /// 5.2), or has white space before its colon (section 5.1).
@@ -35,9 +38,9 @@ pub enum Malformed {
     Host,
     /// An absolute-form target whose authority is not that of Host.
     HostContradicted,
-    /// Content-Length that is not one number.
+    /// Content-Length that is not one number, or more than 2^60.
     ContentLength,
-    /// More than one Content-Length, the same or not.
+    /// More than one Content-Length, the same or not; in an answer, not the same.
     ContentLengthTwice,
     /// Content-Length beside Transfer-Encoding (RFC 9112 section 6.1).
     LengthAndCoding,
@@ -53,7 +56,7 @@ pub enum Malformed {
     WebSocketKey,
     /// A body longer than the bound.
     BodyTooLong,
-    /// A chunk size that is no hexadecimal number, or overflows.
+    /// A chunk size that is no hexadecimal number, or more than 2^60.
     ChunkSize,
     /// Chunk extensions beyond the bound, or with control bytes.
     ChunkExtension,
@@ -61,7 +64,7 @@ pub enum Malformed {
     ChunkEnd,
     /// A trailer line that is no header line, or trailers beyond the bound.
     Trailer,
-    /// A status that is no number from 100 to 599.
+    /// A status that is no number from 100 to 999.
     Status,
     /// A 101 that nobody asked for, or that does not answer the handshake (RFC 6455 section 4.2.2).
     Unasked101,
@@ -80,6 +83,7 @@ impl Malformed {
             Self::Connect | Self::Coding => 501,
             Self::FirstLine
             | Self::Target
+            | Self::Path
             | Self::BareLf
             | Self::HeaderLine
             | Self::ConnectionTokens
@@ -111,6 +115,7 @@ impl Malformed {
             Self::Version => "HTTP version not supported",
             Self::Target => "malformed request target",
             Self::TargetTooLong => "request target too long",
+            Self::Path => "ambiguous path",
             Self::Connect => "CONNECT is not served here",
             Self::BareLf => "line ends in a bare LF",
             Self::HeaderLine => "malformed header line",

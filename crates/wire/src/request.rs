@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 
 use crate::engineio::{self, EngineIo};
 use crate::lines::{self, Line, Name};
-use crate::scan::is_token_byte;
+use crate::scan::{Side, is_token_byte};
 use crate::{HeadBounds, Malformed, Span, Version, host, websocket};
 
 /// A request's head. Exists only if the whole head holds. It owns a copy of its bytes: a head lives as long as its
@@ -24,12 +24,15 @@ pub struct RequestHead {
     query: Option<Span>,
     version: Version,
     host: Option<Span>,
+    /// Of the host, if it says one.
+    host_port: Option<Span>,
     body: RequestBody,
     /// Whether the client means to send another request on this connection.
     keep_alive: bool,
     expects_continue: bool,
     opens_websocket: Option<Span>,
     engine_io: Option<EngineIo>,
+    tells_of_client: bool,
 }
 
 /// The methods that a proxy tells apart.
@@ -84,7 +87,7 @@ impl RequestHead {
         let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
         let method_span = Span::of(method.as_bytes(), bytes);
         let target_span = Span::of(target.as_bytes(), bytes);
-        let lines = lines::read(parsed.headers, bytes);
+        let lines = lines::read(parsed.headers, bytes, Side::Request);
         if target.len() > bounds.target_bytes_max {
             return Err(Malformed::TargetTooLong);
         }
@@ -94,14 +97,19 @@ impl RequestHead {
     fn assemble(first: First, mut lines: Vec<Line>, bytes: &[u8]) -> Result<Self, Malformed> {
         let version = first.version;
         let method = read_method(first.method.of_bytes(bytes))?;
-        let hop = lines::read_hop(&mut lines, bytes, version)?;
+        let hop = lines::read_hop(&mut lines, bytes, (Side::Request, version))?;
         let host = lines::only(&lines, Name::Host, Malformed::HostTwice)?;
-        match host {
+        let port = match host {
             Some(host) => host::check(host.of_bytes(bytes))?,
             None if version == Version::Http11 => return Err(Malformed::HostMissing),
-            None => {}
-        }
+            None => None,
+        };
         let target = read_target(first.target.of_bytes(bytes), method, bytes)?;
+        // Where both are there they agree, and Host is what the client said.
+        let port = match (host, target.authority) {
+            (None, Some((authority, _))) => host::port(authority.of_bytes(bytes)),
+            (Some(_), _) | (None, None) => port,
+        };
         let host = agreed_host(target.authority, host, bytes)?;
         let body = match (hop.is_chunked, hop.content_length) {
             (true, _) => RequestBody::Chunked,
@@ -123,11 +131,13 @@ impl RequestHead {
             query: target.query,
             version,
             host,
+            host_port: port.map(|port| Span::of(port, bytes)),
             body,
             keep_alive: !hop.close && (version == Version::Http11 || hop.keep_alive),
             expects_continue,
             opens_websocket,
             engine_io: target.query.and_then(|query| engineio::read_query(query, bytes)),
+            tells_of_client: hop.tells_of_client,
             lines,
             bytes: bytes.into(),
         })
@@ -181,9 +191,19 @@ impl RequestHead {
         self.host.map(|host| host.of_bytes(&self.bytes))
     }
 
-    /// The host without its port: what routes are matched against.
+    /// The host without its port and without a dot at its end: what routes are matched against.
     pub fn host_name(&self) -> Option<&[u8]> {
-        self.host_bytes().map(|host| host::split(host).0)
+        self.host_bytes().map(host::name)
+    }
+
+    /// The port in the host, if it says one.
+    pub(crate) fn host_port(&self) -> Option<&[u8]> {
+        self.host_port.map(|port| port.of_bytes(&self.bytes))
+    }
+
+    /// Whether a line says who the client is, or was asked for, as proxies say it and strangers may not.
+    pub fn tells_of_client(&self) -> bool {
+        self.tells_of_client
     }
 
     /// How the body is framed.

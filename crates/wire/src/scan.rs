@@ -1,6 +1,6 @@
 //! Finds the end of a head in bytes that arrive in any pieces. Each byte is looked at once, and what can never
 //! become a head is refused before its end has come: a client that speaks TLS to a plain port, or ends its lines
-//! in LF alone, gets its answer at once instead of after the head timeout.
+//! in LF alone, gets its answer at once instead of after the head timeout. A node may end its lines in LF alone.
 
 use memchr::memchr;
 
@@ -43,10 +43,13 @@ impl HeadScan {
         while let Some(offset) = memchr(b'\n', &bytes[self.scanned..]) {
             let lf = self.scanned + offset;
             self.scanned = lf + 1;
-            if lf == self.line_start || bytes[lf - 1] != b'\r' {
-                return Err(Malformed::BareLf);
-            }
-            let line = &bytes[self.line_start..lf - 1];
+            let line = &bytes[self.line_start..lf];
+            let line = match (line.strip_suffix(b"\r"), self.side) {
+                (Some(line), _) => line,
+                // Nobody is behind a node who could read another end into it, and the client gets CRLF.
+                (None, Side::Answer) => line,
+                (None, Side::Request) => return Err(Malformed::BareLf),
+            };
             let is_first = self.line_start == self.leading;
             self.line_start = lf + 1;
             match (line.is_empty(), is_first) {
@@ -158,6 +161,9 @@ mod tests {
         check(Side::Request, b"\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n", Ok(Some(29)));
         check(Side::Request, b"GET / HTTP/1.1\r\nHost: x\r\n", Ok(None));
         check(Side::Answer, b"HTTP/1.1 200 OK\r\n\r\n", Ok(Some(19)));
+        check(Side::Answer, b"HTTP/1.1 200 OK\n\nrest", Ok(Some(17)));
+        check(Side::Answer, b"HTTP/1.1 200 OK\nA: b\r\n\nrest", Ok(Some(23)));
+        check(Side::Answer, b"HTTP/1.1 200 OK\r\nA: b\n\r\nrest", Ok(Some(24)));
     }
 
     #[test]

@@ -21,7 +21,12 @@ fn read_request(text: &[u8]) -> Result<RequestHead, Malformed> {
 }
 
 fn print_request(head: &RequestHead, is_trusted: bool, strips_tag: bool) -> String {
-    let end = ClientEnd::new(PEER, "http", 80, is_trusted);
+    print_for(head, (is_trusted, strips_tag), &[])
+}
+
+fn print_for(head: &RequestHead, (is_trusted, strips_tag): (bool, bool), passes: &[&str]) -> String {
+    // A port that nobody asked for: something in front of us maps another one to it.
+    let end = ClientEnd::new(PEER, "http", 8080, is_trusted);
     let how = ForOrigin {
         host_override: None,
         host_default: "node:3000",
@@ -30,6 +35,7 @@ fn print_request(head: &RequestHead, is_trusted: bool, strips_tag: bool) -> Stri
         strips_tag,
         strips_cookies: &[],
         wants_plain: strips_tag,
+        pass_headers: &passes.iter().map(|&name| name.to_owned()).collect::<Vec<_>>(),
     };
     let mut out = Vec::new();
     forward::print_request(head, &how, &mut out);
@@ -105,6 +111,190 @@ fn what_a_client_says_about_itself_is_not_believed() {
     );
 }
 
+/// Of what a stranger or a trusted proxy says, what a node sees, our own lines left out.
+fn sees(lines: &str, is_trusted: bool, passes: &[&str]) -> String {
+    let text = format!("GET / HTTP/1.1\r\nHost: x\r\n{lines}\r\n");
+    let head = read_request(text.as_bytes()).expect("a good head");
+    let printed = print_for(&head, (is_trusted, false), passes);
+    let printed = printed.strip_prefix("GET / HTTP/1.1\r\nHost: x\r\n").expect("its first lines");
+    printed.split("X-Forwarded-For").next().expect("a first part").to_owned()
+}
+
+#[test]
+fn only_a_trusted_proxy_may_say_what_front_doors_say() {
+    for name in [
+        "True-Client-IP",
+        "CF-Connecting-IP",
+        "X-Client-IP",
+        "X-Cluster-Client-IP",
+        "Fastly-Client-IP",
+        "Front-End-Https",
+        "X-Url-Scheme",
+        "X-Original-URL",
+        "X-Original-Host",
+        "X-Original-For",
+        "X-Original-Proto",
+        "X-Original-Forwarded-For",
+        "X-Rewrite-URL",
+        "X-Forwarded",
+        "X-Forwarded-Prefix",
+        "X-Forwarded-Server",
+        "X-FORWARDED-SSL",
+        "x-forwarded-",
+        "X-Forwarded-Something-Of-Somebody's-Own",
+    ] {
+        let line = format!("{name}: evil\r\n");
+        assert_eq!(sees(&line, false, &[]), "", "{name}");
+        assert_eq!(sees(&line, true, &[]), line, "{name}");
+        assert_eq!(sees(&line, false, &[name]), line, "{name}");
+        let twin = line.replacen('-', "_", 1);
+        assert_eq!(sees(&twin, true, &[]), "", "{twin}");
+    }
+    let forwarded = "Forwarded: for=1.2.3.4\r\n";
+    assert_eq!(sees(forwarded, false, &[]), "");
+    assert_eq!(sees(forwarded, false, &["forwarded"]), forwarded);
+}
+
+#[test]
+fn names_that_gateways_take_for_ours_are_dropped() {
+    for twin in [
+        "Transfer_Encoding",
+        "Content_Length",
+        "CONTENT_TYPE",
+        "Accept_Encoding",
+        "Keep_Alive",
+        "Proxy_Authorization",
+        "Sec_WebSocket_Key",
+        "Sec-WebSocket_Accept",
+        "X_Forwarded_For",
+        "X-Forwarded_Proto",
+        "X_Forwarded-Host",
+        "X_FORWARDED_PREFIX",
+        "X-Original-Forwarded_For",
+        "X_Forwarded_Something_Of_Somebodys_Own",
+        "X_Real-IP",
+        "CF_Connecting_IP",
+    ] {
+        let line = format!("{twin}: 1\r\n");
+        assert_eq!(sees(&line, false, &[]), "", "{twin}");
+        assert_eq!(sees(&line, false, &["other", &twin.to_lowercase()]), line, "{twin}");
+    }
+    for other in [
+        "X_Other",
+        "My_App-Token",
+        "User_Agent",
+        "a_b",
+        "__________________________________________",
+        "X_Forwardedness",
+        "X-Original-Forwarded_For_Long",
+        "X_Real_IPs",
+    ] {
+        let line = format!("{other}: 1\r\n");
+        assert_eq!(sees(&line, false, &[]), line, "{other}");
+    }
+}
+
+/// The lines that a node gets for `lines` of a trusted proxy that speaks HTTP to us.
+fn believes(host: &str, lines: &str, want: &str) {
+    let text = format!("GET / HTTP/1.1\r\nHost: {host}\r\n{lines}\r\n");
+    let head = read_request(text.as_bytes()).expect("a good head");
+    let printed = print_request(&head, true, false);
+    let ours: Vec<_> = printed.lines().filter(|line| line.starts_with("X-")).collect();
+    assert_eq!(ours.join("\n"), want, "{host} {lines}");
+}
+
+#[test]
+fn a_trusted_forwarded_is_believed_where_it_is_alone() {
+    believes(
+        "app.internal:8080",
+        "Forwarded: for=6.6.6.6;proto=http;host=evil, for=\"[2001:db8::7]:4711\";proto=https;host=a.example\r\n\
+         Forwarded: for=192.0.2.7;proto=http\r\n",
+        "X-Forwarded-For: 6.6.6.6, 2001:db8::7, 192.0.2.7, 192.0.2.7\n\
+         X-Real-IP: 2001:db8::7\n\
+         X-Forwarded-Proto: https\n\
+         X-Forwarded-Host: a.example\n\
+         X-Forwarded-Port: 443",
+    );
+    believes(
+        "x",
+        "Forwarded: for=unknown;proto=https\r\n",
+        "X-Forwarded-For: unknown, 192.0.2.7\n\
+         X-Real-IP: 192.0.2.7\n\
+         X-Forwarded-Proto: http\n\
+         X-Forwarded-Host: x\n\
+         X-Forwarded-Port: 80",
+    );
+    // The proxy says X-Forwarded-For, and passes on what its client said.
+    believes(
+        "x",
+        "Forwarded: for=6.6.6.6;proto=https;host=evil\r\nX-Forwarded-For: 1.2.3.4\r\n",
+        "X-Forwarded-For: 1.2.3.4, 192.0.2.7\n\
+         X-Real-IP: 1.2.3.4\n\
+         X-Forwarded-Proto: http\n\
+         X-Forwarded-Host: x\n\
+         X-Forwarded-Port: 80",
+    );
+}
+
+/// Each comma would otherwise be a hop of nine bytes, and each line a place for ours.
+#[test]
+fn what_a_proxy_passes_on_of_forwarded_does_not_grow() {
+    let commas = ",".repeat(200);
+    let hops = "for=1.2.3.4, ".repeat(100);
+    let text = format!(
+        "GET / HTTP/1.1\r\nHost: x\r\nForwarded: {commas}\r\nForwarded: {hops}\r\nForwarded: for=192.0.2.7\r\n\r\n"
+    );
+    let head = read_request(text.as_bytes()).expect("a good head");
+    let printed = print_request(&head, true, false);
+    assert_eq!(printed.matches("for=192.0.2.7;proto=http").count(), 1, "{printed}");
+    let chain = printed.lines().find_map(|line| line.strip_prefix("X-Forwarded-For: ")).expect("a chain");
+    assert_eq!(chain.matches(", ").count(), 64, "{chain}");
+    assert!(chain.ends_with("1.2.3.4, 192.0.2.7, 192.0.2.7") && !chain.contains("unknown"), "{chain}");
+}
+
+#[test]
+fn the_port_is_the_one_that_the_client_asked() {
+    let rest = |proto: &str, host: &str, port: &str| {
+        format!(
+            "X-Forwarded-Proto: {proto}\nX-Forwarded-For: 192.0.2.7\nX-Real-IP: 192.0.2.7\n{}X-Forwarded-Port: {port}",
+            if host.is_empty() { String::new() } else { format!("X-Forwarded-Host: {host}\n") },
+        )
+    };
+    believes("a.example", "X-Forwarded-Proto: https\r\n", &rest("https", "a.example", "443"));
+    believes("a.example:8443", "X-Forwarded-Proto: HTTPS\r\n", &rest("HTTPS", "a.example:8443", "8443"));
+    believes("a.example", "X-Forwarded-Proto: https, http\r\n", &rest("https, http", "a.example", "443"));
+    believes(
+        "app.internal:3000",
+        "X-Forwarded-Proto: https\r\nX-Forwarded-Host: a.example:444, b\r\n",
+        "X-Forwarded-Proto: https\nX-Forwarded-Host: a.example:444, b\n\
+         X-Forwarded-For: 192.0.2.7\nX-Real-IP: 192.0.2.7\nX-Forwarded-Port: 444",
+    );
+    believes(
+        "a.example",
+        "X-Forwarded-Port: 81\r\n",
+        "X-Forwarded-Port: 81\nX-Forwarded-For: 192.0.2.7\nX-Real-IP: 192.0.2.7\n\
+         X-Forwarded-Proto: http\nX-Forwarded-Host: a.example",
+    );
+    let head = read_request(b"GET / HTTP/1.1\r\nHost: a.example:81\r\n\r\n").expect("a good head");
+    assert!(print_request(&head, false, false).contains("\r\nX-Forwarded-Port: 81\r\n"));
+}
+
+#[test]
+fn hosts_that_mean_a_name_are_that_name() {
+    for (host, name) in
+        [("Example.com.", "Example.com"), ("a:", "a"), ("a.:81", "a"), ("[::1]:", "[::1]"), ("a:81", "a")]
+    {
+        let text = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        let head = read_request(text.as_bytes()).expect("a good head");
+        assert_eq!(head.host_name(), Some(name.as_bytes()), "{host}");
+        assert!(print_request(&head, false, false).contains(&format!("\r\nHost: {host}\r\n")));
+    }
+    for host in ["a..b", ".a", ".", ":", "a.."] {
+        refuses(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"), Malformed::Host);
+    }
+    check("GET http://x.:80/ HTTP/1.1\r\nHost: x:\r\n\r\n", "GET / HTTP/1.1\r\nHost: x:\r\n");
+}
+
 #[test]
 fn a_trusted_proxy_is_believed() {
     let text = "GET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 9.9.9.9, 1.2.3.4:5\r\nX-Forwarded-For: 192.0.2.7\r\n\
@@ -114,7 +304,7 @@ fn a_trusted_proxy_is_believed() {
         print_request(&head, true, false),
         "GET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-Proto: https\r\nForwarded: for=1.2.3.4, for=192.0.2.7;proto=http\r\n\
          X-Forwarded-For: 9.9.9.9, 1.2.3.4:5, 192.0.2.7, 192.0.2.7\r\nX-Real-IP: 1.2.3.4\r\n\
-         X-Forwarded-Host: x\r\nX-Forwarded-Port: 80\r\n\r\n",
+         X-Forwarded-Host: x\r\nX-Forwarded-Port: 443\r\n\r\n",
     );
 }
 
@@ -178,6 +368,8 @@ fn requests_that_could_be_read_two_ways_are_refused() {
         ("Content-Length:\r\n", M::ContentLength),
         ("Content-Length: 1 1\r\n", M::ContentLength),
         ("Content-Length: 18446744073709551616\r\n", M::ContentLength),
+        ("Content-Length: 18446744073709551615\r\n", M::ContentLength),
+        ("Content-Length: 1152921504606846977\r\n", M::ContentLength),
         ("Content-Length: 1\r\nTransfer-Encoding: chunked\r\n", M::LengthAndCoding),
         ("Transfer-Encoding: chunked\r\nContent-Length: 0\r\n", M::LengthAndCoding),
         ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", M::CodingTwice),
@@ -284,10 +476,45 @@ fn answers_reach_the_client_as_they_came() {
 }
 
 #[test]
+fn what_nodes_get_wrong_and_everybody_understands_is_put_right() {
+    use Version::Http11;
+    check_answer(
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nA: b\r\ncontent-length: 2\r\nContent-Length: 02\r\n\r\n",
+        Http11,
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nA: b\r\n\r\n",
+    );
+    for text in [
+        "HTTP/1.1 200 OK\nA: b\nEmpty:\nContent-Length: 2\n\n",
+        "HTTP/1.1 200 OK\r\nA: b\nEmpty: \r\nContent-Length: 2\n\r\n",
+        "HTTP/1.1 200 OK\nA: b\r\nEmpty:\t\nContent-Length: 2\r\n\n",
+    ] {
+        check_answer(text, Http11, "HTTP/1.1 200 OK\r\nA: b\r\nEmpty: \r\nContent-Length: 2\r\n\r\n");
+    }
+    for status in ["600", "999 Odd", "777 "] {
+        check_answer(
+            &format!("HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\n"),
+            Http11,
+            &format!(
+                "HTTP/1.1 {}\r\nContent-Length: 2\r\n\r\n",
+                if status == "600" { "600 " } else { status }
+            ),
+        );
+    }
+}
+
+#[test]
 fn answers_that_could_be_read_two_ways_are_refused() {
     use Malformed as M;
     for (text, want) in [
-        ("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n", M::ContentLengthTwice),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n", M::ContentLengthTwice),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\nContent-Length: 2\r\n",
+            M::ContentLengthTwice,
+        ),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 1152921504606846977\r\n", M::ContentLength),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 1\nTransfer-Encoding: chunked\r\n", M::LengthAndCoding),
+        ("HTTP/1.1 200 OK\nA: b\n c\n", M::HeaderLine),
+        ("HTTP/1.1 200 OK\nA: b\rc\n", M::HeaderLine),
         ("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n", M::LengthAndCoding),
         ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n", M::Coding),
         ("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n", M::CodingInHttp10),
@@ -296,7 +523,7 @@ fn answers_that_could_be_read_two_ways_are_refused() {
         ("HTTP/1.1 200 OK\r\nA: b\r\n c\r\n", M::HeaderLine),
         ("HTTP/1.1 20 OK\r\n", M::Status),
         ("HTTP/1.1 099 OK\r\n", M::Status),
-        ("HTTP/1.1 600 OK\r\n", M::Status),
+        ("HTTP/1.1 1000 OK\r\n", M::Status),
         ("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n", M::Unasked101),
         ("HTTP/2.0 200 OK\r\n", M::Version),
         ("ICY 200 OK\r\n", M::FirstLine),

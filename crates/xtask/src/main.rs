@@ -1,6 +1,7 @@
 //! The project's own commands. `cargo xtask --help` lists them; each lives in a file of its name.
 
 mod bench;
+mod fuzz;
 mod packages;
 mod run;
 mod test;
@@ -21,12 +22,14 @@ struct Xtask {
 enum Command {
     Test(test::Test),
     Bench(bench::Bench),
+    Fuzz(fuzz::Fuzz),
 }
 
 fn main() -> ExitCode {
     let done = match Xtask::parse().command {
         Command::Test(test) => test.run(),
         Command::Bench(bench) => bench.run(),
+        Command::Fuzz(fuzz) => fuzz.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

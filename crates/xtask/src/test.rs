@@ -3,15 +3,15 @@
 use anyhow::Result;
 
 use crate::run::{aloud, command, exists};
-use crate::{packages, run};
+use crate::{fuzz, packages, run};
 
 /// Run all tests, and install first what they need.
 ///
 /// Tests start real programs: Node.js with socket.io and its clients, Chromium, redis-server, and the binaries of this
 /// workspace. What is missing is installed with apt-get and npm; what is there is left alone. Then come the tests, with
-/// cargo-nextest if it is installed and with `cargo test` otherwise, the examples in the documentation, and the count of
-/// instructions: a step of a request that takes 5 % more of them than before, by the same compiler on the same kind of CPU,
-/// is a failure.
+/// cargo-nextest if it is installed and with `cargo test` otherwise, the examples in the documentation, a moment of fuzzing
+/// for each parser, and the count of instructions: a step of a request that takes 5 % more of them than before, by the same compiler on whatever CPU, is a
+/// failure.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   cargo xtask test                              everything
@@ -23,7 +23,7 @@ pub(crate) struct Test {
     #[arg(long)]
     offline: bool,
 
-    /// For the test runner, as it is; doc tests and the count run only when there is nothing here.
+    /// For the test runner, as it is; doc tests, fuzzing and the count run only when there is nothing here.
     #[arg(last = true)]
     arguments: Vec<String>,
 }
@@ -39,9 +39,13 @@ impl Test {
         self.tests()?;
         if self.arguments.is_empty() {
             aloud("testing the documentation", command(".", "cargo", &["test", "--doc", "--workspace"]))?;
+            fuzz::smoke()?;
             let count =
                 ["bench", "--package", "tidelock-benches", "--bench", "instructions", "--", "--check"];
-            aloud("counting instructions beside the baseline", command(".", "cargo", &count))?;
+            let mut count = command(".", "cargo", &count);
+            // An incremental build cuts crates into pieces, and a piece inlines nothing of another.
+            count.env("CARGO_INCREMENTAL", "0");
+            aloud("counting instructions beside the baseline", count)?;
         }
         eprintln!("xtask: all tests passed");
         Ok(())

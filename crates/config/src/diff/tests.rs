@@ -71,9 +71,9 @@ fn what_changes_is_said_both_ways() {
         ),
         (
             "nodes = [",
-            "sticky = \"none\"\nhost = \"a.internal\"\ntimeouts = { body = \"1s\" }\nnodes = [",
-            "upstream nodes: other sticky, other host, other timeouts",
-            "upstream nodes: other sticky, other host, other timeouts",
+            "sticky = \"none\"\nhost = \"a.internal\"\npass_headers = [\"Forwarded\"]\ntimeouts = { body = \"1s\" }\nnodes = [",
+            "upstream nodes: other sticky, other host, other pass_headers, other timeouts",
+            "upstream nodes: other sticky, other host, other pass_headers, other timeouts",
         ),
         (
             "[upstream.other]",

@@ -1,12 +1,11 @@
-//! Kinds of values that say where: addresses to listen on, hosts and paths of routes, nodes, networks.
+//! Kinds of values that say where: addresses to listen on, hosts and paths of routes, nodes.
 //! Pure text; no name is looked up.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use ipnet::IpNet;
 use serde_json::{Map, Value as Json, json};
 
-use super::declared::{Kind, Written};
+use super::declared::Kind;
 use super::fields::Given;
 use super::kinds::{quote, schema};
 use crate::plan::{HostPattern, NodeHost};
@@ -22,9 +21,6 @@ pub(crate) struct RoutePath;
 
 /// What is sent as Host.
 pub(crate) struct HostHeader;
-
-/// A list of addresses and networks.
-pub(crate) struct Networks;
 
 /// A list of DNS resolvers.
 pub(crate) struct Nameservers;
@@ -161,38 +157,6 @@ impl Kind for HostHeader {
 
     fn schema(&self) -> Map<String, Json> {
         schema(json!({ "type": "string", "minLength": 1 }))
-    }
-}
-
-impl Kind for Networks {
-    type Read = Vec<IpNet>;
-
-    fn read(&self, given: Given<'_>) -> Option<Vec<IpNet>> {
-        let example = "[\"10.0.0.0/8\"]";
-        let networks = given.elements("a list of addresses and networks", example)?.filter_map(|element| {
-            let text = element.text("addresses and networks", || quote("10.0.0.0/8"))?;
-            let network = match text.parse::<IpAddr>() {
-                Ok(address) => Some(IpNet::from(address)),
-                Err(_) => text.parse::<IpNet>().ok(),
-            };
-            network.map(|network| network.trunc()).or_else(|| {
-                element.refuse(
-                    format!("\"{text}\" is neither an address nor a network"),
-                    Some("write \"192.0.2.7\", \"10.0.0.0/8\" or \"fd00::/8\"".to_owned()),
-                )
-            })
-        });
-        Some(networks.collect())
-    }
-
-    fn schema(&self) -> Map<String, Json> {
-        schema(json!({ "type": "array", "items": { "type": "string" } }))
-    }
-}
-
-impl Written for Networks {
-    fn written(&self, value: &Vec<IpNet>) -> Json {
-        json!(value.iter().map(ToString::to_string).collect::<Vec<_>>())
     }
 }
 

@@ -6,18 +6,18 @@
 
 use std::time::Duration;
 
-use ipnet::IpNet;
-
 use super::app_keys::{APP, UPSTREAM_APP};
 use super::choices::{BalanceChoice, StickyChoice};
 use super::declared::{Key, Optional, Or, Required, Section, Shape, Sub};
-use super::hosts::{HostHeader, ListenAddress, Nameservers, Networks, NodeAddress, RouteHost, RoutePath};
+use super::hosts::{HostHeader, ListenAddress, Nameservers, NodeAddress, RouteHost, RoutePath};
+use super::kinds::headers::HeaderNames;
 use super::kinds::{
     Count, FilePath, Flag, LogPlace, Name, OrNone, SecretTexts, Size, SocketPlace, Time, Word,
 };
+use super::proxies::{Trusted, Trusts};
 use super::rebalance::REBALANCE;
 use super::upstream::NodeList;
-use crate::plan::{AccessLog, Balance, LogFormat, Sticky};
+use crate::plan::{AccessLog, Balance, LogFormat, PathRule, Sticky};
 
 pub(crate) mod care;
 
@@ -27,6 +27,7 @@ pub(crate) static FILE: Section = Section {
     keys: &[
         &WORKERS,
         &TRUSTED_PROXIES,
+        &PROXY_LISTS,
         &STICKY_SECRET,
         &LISTEN,
         &ROUTE,
@@ -48,11 +49,18 @@ pub(crate) static WORKERS: Key<Count, Optional> = Key {
     absent: Optional("one for each core this process may use"),
     doc: "Worker threads.",
 };
-pub(crate) static TRUSTED_PROXIES: Key<Networks, Or<Vec<IpNet>>> = Key {
+pub(crate) static TRUSTED_PROXIES: Key<Trusted, Or<Vec<Trusts>>> = Key {
     name: "trusted_proxies",
-    kind: Networks,
+    kind: Trusted,
     absent: Or(Vec::new()),
-    doc: "Addresses and networks whose X-Forwarded-For, Forwarded and their kin are believed.",
+    doc: "Addresses, networks and names of lists, \"cloudflare\", \"fastly\", \"private\" or \"loopback\", whose \
+          X-Forwarded-For, Forwarded and their kin are believed.",
+};
+pub(crate) static PROXY_LISTS: Key<FilePath, Optional> = Key {
+    name: "proxy_lists",
+    kind: FilePath,
+    absent: Optional("the lists in configs/lists/proxies.toml, which are part of the binary"),
+    doc: "TOML file of the lists that `trusted_proxies` names. Relative to the folder of this file.",
 };
 pub(crate) static STICKY_SECRET: Key<SecretTexts, Optional> = Key {
     name: "sticky_secret",
@@ -129,7 +137,7 @@ pub(crate) static ROUTE: Sub = Sub {
     section: &Section {
         doc: "Which upstream answers which requests. An exact host beats the longest wildcard, which beats none; \
               then the longest path wins. Requests that match no route get 404.",
-        keys: &[&HOST, &PATH, &ROUTE_UPSTREAM],
+        keys: &[&HOST, &PATH, &PATHS, &ROUTE_UPSTREAM],
         later: &[],
     },
 };
@@ -144,7 +152,15 @@ pub(crate) static PATH: Key<RoutePath, Optional> = Key {
     kind: RoutePath,
     absent: Optional("\"/\", every path"),
     doc: "Prefix of the path on segment borders: \"/chat\" takes \"/chat\" and \"/chat/x\", not \"/chatter\". A \
-          slash at its end makes no difference.",
+          slash at its end makes no difference. Compared with the path of the request in its normal form: escapes \
+          decoded, but for those of slash, backslash, NUL and percent sign, slashes merged and dot segments resolved.",
+};
+pub(crate) static PATHS: Key<Word<PathRule>, Or<PathRule>> = Key {
+    name: "paths",
+    kind: Word(&[("lenient", PathRule::Lenient), ("strict", PathRule::Strict)]),
+    absent: Or(PathRule::Lenient),
+    doc: "\"strict\" answers 400 to paths on whose meaning nodes may disagree: a slash, a backslash or a NUL in an \
+          escape, a backslash, an escape that is none, dot segments that lead above the root or have a parameter.",
 };
 pub(crate) static ROUTE_UPSTREAM: Key<Name, Required> = Key {
     name: "upstream",
@@ -165,6 +181,7 @@ pub(crate) static UPSTREAM: Sub = Sub {
             &BALANCE,
             &REBALANCE,
             &UPSTREAM_HOST,
+            &PASS_HEADERS,
             &care::TRY_TIMEOUT,
             &care::RETRY_PERCENT,
             &care::HANDSHAKE_RATE,
@@ -214,6 +231,13 @@ pub(crate) static UPSTREAM_HOST: Key<HostHeader, Optional> = Key {
     kind: HostHeader,
     absent: Optional("what the client sent"),
     doc: "Sent to the nodes as Host.",
+};
+pub(crate) static PASS_HEADERS: Key<HeaderNames, Or<Vec<String>>> = Key {
+    name: "pass_headers",
+    kind: HeaderNames,
+    absent: Or(Vec::new()),
+    doc: "Headers that the nodes get though they came from somebody who is no trusted proxy, and that are dropped \
+          otherwise: \"CF-Connecting-IP\".",
 };
 
 /// One node, where it is more than its address.
@@ -396,7 +420,7 @@ pub(crate) static BODY: Key<Time, Or<Duration>> = Key {
 pub(crate) static ANSWER: Key<Time, Or<Duration>> = Key {
     name: "answer",
     kind: Time { least: Duration::from_millis(100), most: Duration::from_hours(24) },
-    absent: Or(Duration::from_secs(60)),
+    absent: Or(Duration::from_secs(75)),
     doc: "From the whole request to the head of the node's answer; beyond it the client gets 504. A request of an \
           Engine.IO session waits at least its ping interval and timeout.",
 };

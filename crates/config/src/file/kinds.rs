@@ -15,6 +15,7 @@ use crate::plan::{AccessLog, AdminSocket};
 use crate::suggest::nearest;
 
 pub(crate) mod care;
+pub(crate) mod headers;
 
 /// A bare number.
 pub(crate) struct Count {

@@ -36,6 +36,7 @@ pub(crate) fn read(root: &Fields<'_>, upstreams: &Upstreams<'_>) -> Vec<Route> {
         // A host that cannot be read is not every host.
         let host = fields.or_if_absent(&keys::HOST, HostPattern::Any);
         let path = fields.or_if_absent(&keys::PATH, "/".to_owned());
+        let paths = fields.or_default(&keys::PATHS);
         let name = fields.required(&keys::ROUTE_UPSTREAM);
         let upstream = name.as_ref().and_then(|name| find(&fields, name, upstreams));
         used.note(name, upstreams);
@@ -47,7 +48,7 @@ pub(crate) fn read(root: &Fields<'_>, upstreams: &Upstreams<'_>) -> Vec<Route> {
             continue;
         }
         seen.push((host.clone(), path.clone(), fields.span.clone()));
-        routes.extend(upstream.map(|upstream| Route { host, path, upstream }));
+        routes.extend(upstream.map(|upstream| Route { host, path, paths, upstream }));
     }
     used.warn_of_others(upstreams);
     routes.sort_by_key(specificity);

@@ -37,6 +37,7 @@ pub(crate) fn read(fields: &Fields<'_>, timeouts: &Timeouts) -> Option<Upstream>
     let balance = fields.or_default(&keys::BALANCE);
     let rebalance = rebalance::read(fields, &sticky, &balance);
     let host = fields.optional(&keys::UPSTREAM_HOST);
+    let pass_headers = fields.or_default(&keys::PASS_HEADERS);
     let try_timeout = fields.or_default(&keys::care::TRY_TIMEOUT);
     let health = care::health(&fields.one(&keys::care::HEALTH));
     let outliers = care::outliers(&fields.one(&keys::care::OUTLIERS));
@@ -50,6 +51,7 @@ pub(crate) fn read(fields: &Fields<'_>, timeouts: &Timeouts) -> Option<Upstream>
         balance,
         rebalance,
         host,
+        pass_headers,
         timeouts,
         try_timeout,
         health,

@@ -241,7 +241,7 @@ impl Download<'_> {
         let body = head.body();
         let farewell = self.farewell(head);
         let length = match (farewell, body) {
-            (Some(farewell), AnswerBody::Length(length)) => Some(length + farewell.len() as u64),
+            (Some(farewell), AnswerBody::Length(length)) => length.checked_add(farewell.len() as u64),
             (Some(_) | None, _) => None,
         };
         let how = self.for_client(length);
@@ -257,12 +257,17 @@ impl Download<'_> {
         {
             walk.watch_for_close_packet(CloseScan::new(engine_io.revision, false));
         }
+        if head.status() == 400 {
+            walk.watch_beginning(SID_UNKNOWN);
+        }
         let mut out = self.buffers().take_for_head();
         self.print_final(head, &how, b"", &mut out);
         let walked = walk.walk(self.origin.inbound).map_err(OriginFault::Malformed)?;
         let content = &self.origin.inbound[..walked.kept];
-        let is_unknown = head.status() == 400 && content.starts_with(b"{\"code\":1,");
-        if is_unknown || self.progress.said_close.get() || (walked.is_end && walk.held_close_packet()) {
+        if walk.begins_as_asked()
+            || self.progress.said_close.get()
+            || (walked.is_end && walk.held_close_packet())
+        {
             self.close_session();
         }
         if reframed == Reframed::ToChunks {
@@ -362,6 +367,9 @@ impl Download<'_> {
             None => return Err(OriginFault::BodyTimedOut.into()),
         }
         let walked = walk.walk(self.origin.inbound).map_err(OriginFault::Malformed)?;
+        if walk.begins_as_asked() {
+            self.close_session();
+        }
         let content = &self.origin.inbound[..walked.kept];
         if reframed == Reframed::ToChunks {
             let size = format!("{:x}\r\n", content.len());
@@ -429,5 +437,7 @@ fn frame_chunk(content: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// How Engine.IO says that it does not know a session.
+const SID_UNKNOWN: &[u8] = b"{\"code\":1,";
 /// More than any honest node sends before its answer.
 const INTERIM_MAX: usize = 64;

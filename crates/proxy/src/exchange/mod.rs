@@ -10,7 +10,7 @@ use std::io;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use wire::forward::{self, ForOrigin};
 
 use crate::attempt::{Request, answer_patience};
+use crate::buffers::Buffers;
 use crate::clock::Alarm;
 use crate::conversation::Exchanged;
 use crate::ends::BodySource;
@@ -128,10 +129,11 @@ pub(crate) async fn run(
     body: &mut BodySource<'_>,
     record: &mut Record,
 ) -> Result<Exchanged, Fault> {
-    send_head(request, &lease, &purpose, body, record).await?;
+    let head_sent = send_head(request, &mut lease, &purpose, body, record).await?;
     let progress = Progress {
-        request_sent: Cell::new(body.is_done()),
-        said_close: Cell::new(body.held_close_packet()),
+        head_sent,
+        request_sent: Cell::new(head_sent && body.is_done()),
+        said_close: Cell::new(head_sent && body.held_close_packet()),
         answered: Cell::new(false),
     };
     let patience = Patience {
@@ -167,14 +169,15 @@ pub(crate) async fn run(
     })
 }
 
-/// The head, and what is here of the body, in one piece.
+/// Sends the head, and what is here of the body, in one piece. Whether the node has taken it all: one that does not may
+/// have answered already, and said why.
 async fn send_head(
     request: &Request<'_>,
-    lease: &Lease,
+    lease: &mut Lease,
     purpose: &Purpose,
     body: &mut BodySource<'_>,
     record: &Record,
-) -> Result<(), Fault> {
+) -> Result<bool, Fault> {
     let plan = &request.upstream.plan;
     // Nearly every client says a Host.
     let written = request.head.host_bytes().is_none().then(|| lease.in_flight.node().written());
@@ -186,19 +189,56 @@ async fn send_head(
         strips_tag: matches!(purpose, Purpose::Session(Session { is_tagged: true, .. })),
         wants_plain: matches!(purpose, Purpose::Handshake { .. }),
         strips_cookies: &request.upstream.cookies,
+        pass_headers: &plan.pass_headers,
     };
     let buffers = &request.worker.buffers;
     let mut head = buffers.take_for_head();
     forward::print_request(request.head, &how, &mut head);
     let (content, walked) = body.at_hand()?;
     let content = join(&mut head, content);
-    let sent = lease.io.write_all(&head, content, request.reply.alarm, plan.timeouts.body).await;
+    let Lease { io, inbound, .. } = lease;
+    let sent = {
+        let writing = io.write_all(&head, content, request.reply.alarm, plan.timeouts.body);
+        unless_answered(writing, (io, inbound), buffers).await
+    };
     body.pass(walked);
     buffers.give_for_head(head);
     match sent {
-        Ok(()) => Ok(()),
+        Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(OriginFault::AnswerTimedOut.into()),
-        Err(_) => Err(OriginFault::ClosedUnanswered { reused: lease.reused }.into()),
+        Err(_) => Ok(false),
+    }
+}
+
+/// Writes, until a final answer has begun or the node has left: `BrokenPipe` then.
+async fn unless_answered(
+    writing: impl Future<Output = io::Result<()>>,
+    (io, inbound): (&Io, &mut BytesMut),
+    buffers: &Buffers,
+) -> io::Result<()> {
+    let mut writing = pin!(writing);
+    poll_fn(|cx| match writing.as_mut().poll(cx) {
+        Poll::Pending => poll_final_answer(cx, io, inbound, buffers).map(Err),
+        written => written,
+    })
+    .await
+}
+
+/// Ready when a final answer has begun, or the node has left. An interim one says only that the rest is wanted.
+fn poll_final_answer(
+    cx: &mut Context<'_>,
+    io: &Io,
+    inbound: &mut BytesMut,
+    buffers: &Buffers,
+) -> Poll<io::Error> {
+    while inbound.len() < INTERIM.len() {
+        if !matches!(ready!(io.poll_read(cx, inbound, buffers)), Ok(1..)) {
+            return Poll::Ready(io::ErrorKind::BrokenPipe.into());
+        }
+    }
+    match inbound.starts_with(INTERIM) {
+        true => Poll::Pending,
+        false => Poll::Ready(io::ErrorKind::BrokenPipe.into()),
     }
 }
 
@@ -233,6 +273,8 @@ fn origin_end(lease: Lease, purpose: Purpose, patience: Patience, record: &Recor
 /// What the two directions tell each other.
 #[derive(Debug)]
 struct Progress {
+    /// What was sent at once has been taken, and more may follow it.
+    head_sent: bool,
     request_sent: Cell<bool>,
     /// The request's body, now whole, held an Engine.IO close packet.
     said_close: Cell<bool>,
@@ -255,12 +297,14 @@ async fn upload(
     progress: &Progress,
     patience: Patience,
 ) -> Fault {
-    match pass_body(body, (origin, alarm), patience).await {
-        Ok(all) => {
-            progress.request_sent.set(all);
-            progress.said_close.set(body.held_close_packet());
+    if progress.head_sent {
+        match pass_body(body, (origin, alarm), patience).await {
+            Ok(all) => {
+                progress.request_sent.set(all);
+                progress.said_close.set(body.held_close_packet());
+            }
+            Err(fault) => return fault,
         }
-        Err(fault) => return fault,
     }
     let late = match alarm.within(patience.answer, |cx| body.poll_client_gone(cx)).await {
         Some(()) => return ClientFault::Gone.into(),
@@ -302,4 +346,64 @@ async fn pass_body(
         }
     }
     Ok(true)
+}
+
+/// How an interim answer begins; HTTP/1.0 has none.
+const INTERIM: &[u8] = b"HTTP/1.1 1";
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixStream;
+
+    use super::*;
+    use crate::clock::Clock;
+
+    /// What becomes of a head of this length, and what has been read meanwhile, while the node does as `node` says.
+    async fn check<F: Future>(bytes: usize, node: impl FnOnce(UnixStream) -> F) -> (io::Result<()>, Vec<u8>) {
+        let (near, far) = UnixStream::pair().expect("there are files left");
+        let (io, buffers) = (Io::new(Stream::Unix(Box::new(near))), Buffers::new(4096));
+        let (alarm, mut inbound) = (Alarm::new(Rc::new(Clock::new())), BytesMut::new());
+        let head = vec![b'x'; bytes];
+        let writing = io.write_all(&head, b"", &alarm, Duration::from_secs(30));
+        let sending = unless_answered(writing, (&io, &mut inbound), &buffers);
+        let (sent, _kept) = tokio::join!(sending, node(far));
+        (sent, inbound.to_vec())
+    }
+
+    const ANSWER: &[u8] = b"HTTP/1.1 431 Too Long\r\nContent-Length: 0\r\n\r\n";
+
+    #[tokio::test]
+    async fn a_final_answer_ends_the_sending_of_what_nobody_reads() {
+        let answers = async |mut far: UnixStream| {
+            far.write_all(ANSWER).await.expect("the other end is there");
+            far
+        };
+        let (sent, inbound) = check(MORE_THAN_A_SOCKET_TAKES, answers).await;
+        assert_eq!(sent.map_err(|error| error.kind()), Err(io::ErrorKind::BrokenPipe));
+        assert_eq!(inbound, ANSWER);
+        // The same when it closes.
+        let closes = async |far| drop(answers(far).await);
+        let (sent, inbound) = check(MORE_THAN_A_SOCKET_TAKES, closes).await;
+        assert!(sent.is_err());
+        assert!(ANSWER.starts_with(&inbound), "what has not been read yet is still to be read");
+    }
+
+    #[tokio::test]
+    async fn an_interim_answer_does_not() {
+        let interim = b"HTTP/1.1 103 Early Hints\r\n\r\n";
+        let reads = async |mut far: UnixStream| {
+            far.write_all(interim).await.expect("the other end is there");
+            let mut seen = vec![0; MORE_THAN_A_SOCKET_TAKES];
+            far.read_exact(&mut seen).await.expect("all of it comes");
+            far
+        };
+        let (sent, inbound) = check(MORE_THAN_A_SOCKET_TAKES, reads).await;
+        assert!(sent.is_ok());
+        assert_eq!(inbound, interim);
+    }
+
+    const MORE_THAN_A_SOCKET_TAKES: usize = 8 << 20;
 }

@@ -1,7 +1,7 @@
 //! What an answer of DNS means: which nodes it makes, with which share, and when to ask again. Pure: asks nobody.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use config::plan::{NodeHost, NodeSpec};
@@ -37,6 +37,8 @@ impl Question {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place {
     pub(crate) ip: IpAddr,
+    /// It is this machine, by either of its loopback addresses: `ip` is one, and the app may listen on the other.
+    pub(crate) is_either_loopback: bool,
     /// Said by SRV records only.
     pub(crate) port: Option<u16>,
     pub(crate) backup: bool,
@@ -54,8 +56,20 @@ pub(crate) struct Record {
 
 /// The places of a host, in the order of their addresses: resolvers rotate theirs, and that is no news.
 pub(crate) fn places_of_host(addresses: impl IntoIterator<Item = IpAddr>) -> Vec<Place> {
-    let place = |ip| Place { ip, port: None, backup: false, weight: 1 };
-    in_order(addresses.into_iter().map(place).collect())
+    let addresses: Vec<IpAddr> = addresses.into_iter().collect();
+    let place =
+        |(ip, is_either_loopback)| Place { ip, is_either_loopback, port: None, backup: false, weight: 1 };
+    in_order(machines(&addresses).map(place).collect())
+}
+
+/// An address for each machine, and whether it stands for both of this machine's loopback addresses.
+fn machines(addresses: &[IpAddr]) -> impl Iterator<Item = (IpAddr, bool)> {
+    let has_both = LOOPBACKS.iter().all(|loopback| addresses.contains(loopback));
+    let [first, second] = LOOPBACKS;
+    addresses
+        .iter()
+        .filter(move |&&ip| !has_both || ip != second)
+        .map(move |&ip| (ip, has_both && ip == first))
 }
 
 /// The places of a service. Whoever has not the lowest priority of those that have an address is a backup: a client
@@ -69,8 +83,14 @@ pub(crate) fn places_of_service(records: &[Record]) -> Vec<Place> {
             with_address().filter(|record| (record.priority != lowest) == backup).collect();
         let weights = weights(&rank.iter().map(|record| record.weight).collect::<Vec<_>>());
         for (record, weight) in rank.iter().zip(weights) {
-            let place = |&ip| Place { ip, port: Some(record.port), backup, weight };
-            places.extend(record.addresses.iter().map(place));
+            let place = |(ip, is_either_loopback)| Place {
+                ip,
+                is_either_loopback,
+                port: Some(record.port),
+                backup,
+                weight,
+            };
+            places.extend(machines(&record.addresses).map(place));
         }
     }
     in_order(places)
@@ -114,8 +134,12 @@ pub(crate) fn roster(specs: &[NodeSpec], known: &HashMap<Question, Vec<Place>>) 
             (_, question) => question.and_then(|question| known.get(&question)).cloned().unwrap_or_default(),
         };
         for place in places {
-            let address = NodeAddress::Tcp(SocketAddr::new(place.ip, place.port.unwrap_or(spec.port)));
-            if roster.nodes.iter().all(|known| known.address != address) {
+            let port = place.port.unwrap_or(spec.port);
+            let address = match place.is_either_loopback {
+                true => NodeAddress::Loopback(port),
+                false => NodeAddress::Tcp(SocketAddr::new(place.ip, port)),
+            };
+            if roster.nodes.iter().all(|known| !known.address.is_where(&address)) {
                 roster.nodes.push(RosterNode {
                     written: spec.written.clone(),
                     address,
@@ -135,6 +159,8 @@ pub(crate) fn pause(ttl: Duration, ttl_max: Duration) -> Duration {
     ttl.min(ttl_max).max(PAUSE_MIN)
 }
 
+/// Of this machine. Names that mean both mean one machine.
+pub(crate) const LOOPBACKS: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 /// Between an answer and the next question.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 /// See [`NodeSpec::weight`].
@@ -190,7 +216,7 @@ mod tests {
         let check = |records: &[Record], wanted: &[(u8, u16, bool, u32)]| {
             let places: Vec<_> = places_of_service(records)
                 .into_iter()
-                .map(|Place { ip, port, backup, weight }| (ip, port.unwrap(), backup, weight))
+                .map(|Place { ip, port, backup, weight, .. }| (ip, port.unwrap(), backup, weight))
                 .collect();
             let wanted: Vec<_> =
                 wanted.iter().map(|&(last, port, backup, weight)| (ip(last), port, backup, weight)).collect();
@@ -226,12 +252,16 @@ mod tests {
             spec("unknown:80", host("unknown"), 80, false),
             spec("srv:s", NodeHost::Service("s".to_owned()), 0, false),
             spec("a:81", host("a"), 81, true),
+            spec("both:82", host("both"), 82, false),
+            spec("127.0.0.1:82", NodeHost::Address(ip(1)), 82, false),
+            spec("[::1]:82", NodeHost::Address(LOOPBACKS[1]), 82, false),
         ];
         let known = HashMap::from([
             (Question::Host("a".to_owned()), places_of_host([ip(9), ip(2), ip(1), ip(2)])),
+            (Question::Host("both".to_owned()), places_of_host(LOOPBACKS)),
             (
                 Question::Service("s".to_owned()),
-                vec![Place { ip: ip(1), port: Some(7), backup: true, weight: 4 }],
+                vec![Place { ip: ip(1), is_either_loopback: false, port: Some(7), backup: true, weight: 4 }],
             ),
         ]);
         let nodes: Vec<_> = roster(&specs, &known)
@@ -249,6 +279,7 @@ mod tests {
                 "a:81 127.0.0.1:81 1 true",
                 "a:81 127.0.0.2:81 1 true",
                 "a:81 127.0.0.9:81 1 true",
+                "both:82 localhost:82 1 false",
             ]
         );
     }

@@ -15,7 +15,7 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use tokio::time::timeout;
 
-use crate::names::answer::{Place, Question, Record, places_of_host, places_of_service};
+use crate::names::answer::{LOOPBACKS, Place, Question, Record, places_of_host, places_of_service};
 
 /// What DNS said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +72,9 @@ impl Asker {
     }
 
     async fn host(&self, name: &str) -> Result<Answer, NoAnswer> {
+        if is_localhost(name) {
+            return Ok(Answer { places: places_of_host(LOOPBACKS), ttl: Duration::MAX });
+        }
         let (addresses, ttl) = match self.addresses(name).await {
             Err(error) if self.plan.nameservers.is_empty() => system_addresses(name).await.ok_or(error)?,
             asked => asked?,
@@ -105,7 +108,7 @@ impl Asker {
     }
 
     /// The IPv4 addresses of a host, or, of one that has none, its IPv6 addresses: a machine that has both is one
-    /// node, not two. [`NoAnswer::Empty`] is whoever was asked saying that there are none.
+    /// node, not two. If it is this machine, ::1 too, for an app listens on one of both. [`NoAnswer::Empty`] is whoever was asked saying that there are none.
     async fn addresses(&self, host: &str) -> Result<(Vec<IpAddr>, Duration), NoAnswer> {
         if let Ok(address) = host.parse() {
             return Ok((vec![address], Duration::MAX));
@@ -113,8 +116,12 @@ impl Asker {
         for kind in [RecordType::A, RecordType::AAAA] {
             match self.look_up(host, kind).await {
                 Ok(lookup) => {
-                    let addresses: Vec<_> =
-                        lookup.answers().iter().filter_map(|record| record.data.ip_addr()).collect();
+                    let mut addresses = addresses_in(&lookup);
+                    if addresses == [LOOPBACKS[0]] {
+                        let other = self.look_up(host, RecordType::AAAA).await;
+                        let other = other.as_ref().map(addresses_in).unwrap_or_default();
+                        addresses.extend(other.into_iter().filter(|address| *address == LOOPBACKS[1]));
+                    }
                     if !addresses.is_empty() {
                         return Ok((addresses, shortest_ttl(&lookup)));
                     }
@@ -180,8 +187,19 @@ fn with_port(mut connection: ConnectionConfig, port: u16) -> ConnectionConfig {
 async fn system_addresses(name: &str) -> Option<(Vec<IpAddr>, Duration)> {
     let found: Vec<_> = tokio::net::lookup_host((name, 0)).await.ok()?.map(|address| address.ip()).collect();
     let v4: Vec<_> = found.iter().copied().filter(IpAddr::is_ipv4).collect();
-    let addresses = if v4.is_empty() { found } else { v4 };
+    let is_this_machine = found.iter().all(|address| LOOPBACKS.contains(address));
+    let addresses = if v4.is_empty() || is_this_machine { found } else { v4 };
     (!addresses.is_empty()).then_some((addresses, Duration::ZERO))
+}
+
+/// Names that no resolver may answer otherwise (RFC 6761 section 6.3), and some have no answer for.
+fn is_localhost(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    name == "localhost" || name.ends_with(".localhost")
+}
+
+fn addresses_in(lookup: &Lookup) -> Vec<IpAddr> {
+    lookup.answers().iter().filter_map(|record| record.data.ip_addr()).collect()
 }
 
 fn shortest_ttl(lookup: &Lookup) -> Duration {

@@ -1,6 +1,7 @@
 //! Opens a connection to a node, on a port or on a Unix socket.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,14 +29,24 @@ pub(crate) async fn connect(node: &Arc<Node>, patience: Duration) -> Result<Leas
 /// A connection to wherever a node listens. Cancel-safe.
 pub(crate) async fn open(address: &NodeAddress) -> io::Result<Stream> {
     match address {
-        NodeAddress::Tcp(address) => {
-            let tcp = TcpStream::connect(address).await?;
-            // Answers are written whole; holding back their last segment would only delay it.
-            let _ = tcp.set_nodelay(true);
-            Ok(Stream::Plain(tcp))
+        NodeAddress::Tcp(address) => open_tcp(*address).await,
+        NodeAddress::Loopback(port) => {
+            let [first, second] = NodeAddress::loopbacks(*port);
+            match open_tcp(first).await {
+                // Where neither listens, or this machine has no IPv6, it is the first's refusal that counts.
+                Err(error) if says_refused(&error) => open_tcp(second).await.map_err(|_| error),
+                opened => opened,
+            }
         }
         NodeAddress::Unix(path) => UnixStream::connect(path).await.map(|unix| Stream::Unix(Box::new(unix))),
     }
+}
+
+async fn open_tcp(address: SocketAddr) -> io::Result<Stream> {
+    let tcp = TcpStream::connect(address).await?;
+    // Answers are written whole; holding back their last segment would only delay it.
+    let _ = tcp.set_nodelay(true);
+    Ok(Stream::Plain(tcp))
 }
 
 fn fault_of(error: &io::Error) -> Fault {

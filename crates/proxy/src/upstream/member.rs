@@ -90,6 +90,8 @@ pub(crate) fn place_of(entry: &RosterNode) -> String {
             format!("app:{}/{app}/{slot}/{generation}", *MACHINE)
         }
         (None, NodeAddress::Tcp(address)) => format!("tcp:{address}"),
+        // Nearly always, and the file may have called it that before.
+        (None, NodeAddress::Loopback(port)) => format!("tcp:127.0.0.1:{port}"),
         (None, NodeAddress::Unix(path)) => format!("unix:{}", path.display()),
     }
 }

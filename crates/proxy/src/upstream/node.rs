@@ -153,10 +153,23 @@ impl Node {
     /// process that tidelock runs is a node of its own, wherever it listens.
     pub(crate) fn is_at(&self, entry: &RosterNode) -> bool {
         match (&self.instance, &entry.instance) {
-            (None, None) => self.address == entry.address,
+            (None, None) => self.address == entry.address || self.is_respelt(&entry.address),
             (Some(own), Some(other)) => own == other && self.address == entry.address,
             (Some(_), None) | (None, Some(_)) => false,
         }
+    }
+
+    /// Whether `address` is another word for this machine, where this node is known to be reached because something is on
+    /// it. One that never was is looked for anew, wherever the other word says.
+    fn is_respelt(&self, address: &NodeAddress) -> bool {
+        let is_loopback = match (&self.address, address) {
+            (NodeAddress::Tcp(at), NodeAddress::Loopback(port))
+            | (NodeAddress::Loopback(port), NodeAddress::Tcp(at)) => {
+                at.ip().is_loopback() && at.port() == *port
+            }
+            _ => false,
+        };
+        is_loopback && (self.sessions() > 0 || self.connections() > 0)
     }
 
     /// Puts it under the rules of `plan`, in the pool of `ward`, with the name that is written there.

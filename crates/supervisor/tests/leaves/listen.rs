@@ -182,6 +182,32 @@ async fn a_second_port_stays_in_the_first_instance_and_moves_in_others() {
     stand.is_empty().await;
 }
 
+/// Such as detect-port and its like: they try a port and leave it, or find it taken.
+#[tokio::test]
+async fn a_second_port_that_comes_to_nothing_is_not_told_of() {
+    for second in [
+        // Closed as soon as it is open.
+        "b.once('listening', () => b.close(() => console.error('over'))); b.listen(MMM, '127.0.0.1')",
+        // Closed before, and a Unix socket listened on instead.
+        "b.listen(MMM, '127.0.0.1'); b.close();
+         b.listen(process.env.TIDELOCK_FOLDER + '/b', () => console.error('over'))",
+        // Refused, because it listens already.
+        "b.listen(process.env.TIDELOCK_FOLDER + '/b', () => console.error('over'));
+         try { b.listen(MMM, '127.0.0.1') } catch {}",
+    ] {
+        let (written, other) = (Written::taken(), Written::free());
+        let listen =
+            other.put_into(&written.put_into(&format!("a.listen(NNN, () => {{ {second} }})"), "NNN"), "MMM");
+        let stand = Stand::new();
+        // In instance 1 a second port is moved.
+        let process = stand.start_at(redirected(&listen), 1).await.unwrap();
+        let said = stand.lines_until(|line| line.text() == "over").await;
+        assert!(!said.iter().any(|line| line.contains("undefined")), "{second}: {said:#?}");
+        drop(process);
+        stand.is_empty().await;
+    }
+}
+
 #[tokio::test]
 async fn a_helper_is_left_alone_and_a_successor_is_not() {
     let (written, other) = (Written::taken(), Written::free());

@@ -23,8 +23,6 @@ fn status_lines() -> Vec<Row> {
         "HTTP/1.1 20 OK",
         "HTTP/1.1 2000 OK",
         "HTTP/1.1 099 OK",
-        "HTTP/1.1 600 OK",
-        "HTTP/1.1 999 OK",
         "HTTP/1.1 abc OK",
         "HTTP/1.1 -20 OK",
         "HTTP/1.1 200OK",
@@ -52,9 +50,7 @@ fn status_lines() -> Vec<Row> {
         "GET / HTTP/1.1",
     ]
     .map(|line| refused(GET, format!("{line}\r\nContent-Length: 3\r\n\r\nabc")))
-    .into_iter()
-    .chain([refused(GET, "HTTP/1.1 200 OK\nContent-Length: 3\n\nabc")])
-    .collect()
+    .into()
 }
 
 fn header_lines() -> Vec<Row> {
@@ -71,7 +67,9 @@ fn header_lines() -> Vec<Row> {
         "A: b\x7f",
         "A: b\rc",
         "A: b\r\n c",
-        "A: b\nC: d",
+        "A: b\n c",
+        "A: b\n\tc",
+        "A: b\nC : d",
         "A: b\r\r",
         "é: b",
         "Content-Length : 3",
@@ -83,8 +81,9 @@ fn header_lines() -> Vec<Row> {
 /// Every way to make one of two parsers see another end of the answer.
 fn framing() -> Vec<Row> {
     let mut rows: Vec<Row> = [
-        "Content-Length: 3\r\nContent-Length: 3",
         "Content-Length: 3\r\nContent-Length: 4",
+        "Content-Length: 3\r\nContent-Length: 3\r\nContent-Length: 4",
+        "Content-Length: 3\nTransfer-Encoding: chunked",
         "Content-Length: 3, 3",
         "Content-Length: +3",
         "Content-Length: -3",
@@ -92,6 +91,8 @@ fn framing() -> Vec<Row> {
         "Content-Length:",
         "Content-Length: a",
         "Content-Length: 18446744073709551616",
+        "Content-Length: 18446744073709551615",
+        "Content-Length: 1152921504606846977",
         "Content-Length: 3\r\nTransfer-Encoding: chunked",
         "Transfer-Encoding: chunked\r\nContent-Length: 3",
         "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
@@ -206,7 +207,11 @@ fn broken_chunks() -> Vec<Row> {
         "\r\n",
         "x\r\nabc\r\n0\r\n\r\n",
         "3\nabc\r\n0\r\n\r\n",
-        "3 \r\nabc\r\n0\r\n\r\n",
+        "3 \nabc\r\n0\r\n\r\n",
+        " 3\r\nabc\r\n0\r\n\r\n",
+        "3 3\r\nabc\r\n0\r\n\r\n",
+        "1000000000000001\r\nabc\r\n0\r\n\r\n",
+        "ffffffffffffffff\r\nabc\r\n0\r\n\r\n",
         "0x3\r\nabc\r\n0\r\n\r\n",
         "-3\r\nabc\r\n0\r\n\r\n",
         "10000000000000003\r\nabc\r\n0\r\n\r\n",

@@ -82,6 +82,14 @@ impl Row {
         Self { end, ..self }
     }
 
+    /// An interim answer comes before it.
+    fn behind(mut self, interim: &str) -> Self {
+        if let Want::Whole { heads, .. } = &mut self.want {
+            heads.insert(0, interim.to_owned());
+        }
+        self
+    }
+
     fn with_surplus(self, surplus: &'static str) -> Self {
         Self { surplus, ..self }
     }

@@ -92,6 +92,69 @@ async fn an_answer_to_half_an_upload_gets_through() {
     }
 }
 
+/// A node that refuses a request before it has read it is gone before the request is sent, or in the midst of it.
+#[tokio::test]
+async fn an_answer_that_is_there_before_the_request_gets_through() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("127.0.0.1 has a free port");
+    let config = format!("workers = 1\n{}", config_for(&[listener.local_addr().expect("an address")]));
+    let proxy = Tidelock::start(env!("CARGO_BIN_EXE_tidelock"), &config).await;
+    // A thread of its own, because it has to be faster than the proxy.
+    let refusing = std::thread::spawn(move || {
+        for stream in listener.incoming().take(REFUSALS) {
+            let answer = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\n\r\nno";
+            let _ = stream.and_then(|mut stream| std::io::Write::write_all(&mut stream, answer));
+        }
+    });
+    let request =
+        format!("POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n{}", "x".repeat(60_000));
+    for turn in 0..REFUSALS {
+        let mut client = RawConnection::connect(proxy.address()).await;
+        client.send(&request).await;
+        let answer = client.read_message().await;
+        assert_eq!((answer.status(), answer.text().as_str()), (413, "no"), "turn {turn}");
+    }
+    refusing.join().expect("it ends");
+}
+
+/// Some of them meet every moment there is.
+const REFUSALS: usize = 200;
+
+#[tokio::test]
+async fn a_session_that_its_node_does_not_know_is_over_however_the_node_says_so() {
+    let said = r#"{"code":1,"message":"Session ID unknown"}"#;
+    for is_chunked in [false, true] {
+        let (origin, proxy, mut client) = ends().await;
+        client.send("GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        let mut node = origin.accept().await;
+        node.read_head().await;
+        let open =
+            r#"0{"sid":"abcdefghijklmnopqrst","upgrades":[],"pingInterval":25000,"pingTimeout":20000}"#;
+        node.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{open}", open.len())).await;
+        let opened = client.read_message().await.text();
+        let sid = opened.split('"').nth(3).expect("an open packet");
+        assert_eq!(proxy.status().await["upstreams"][0]["nodes"][0]["sessions"], 1);
+        client
+            .send(format!("GET /socket.io/?EIO=4&transport=polling&sid={sid} HTTP/1.1\r\nHost: a\r\n\r\n"))
+            .await;
+        node.read_head().await;
+        let (framing, pieces) = match is_chunked {
+            true => (
+                "Transfer-Encoding: chunked".to_owned(),
+                [&said[..4], &said[4..]].map(|piece| format!("{:x}\r\n{piece}\r\n", piece.len())),
+            ),
+            false => (format!("Content-Length: {}", said.len()), [&said[..4], &said[4..]].map(str::to_owned)),
+        };
+        node.send(format!("HTTP/1.1 400 Bad Request\r\n{framing}\r\n\r\n")).await;
+        assert_eq!(client.read_head().await.status(), 400);
+        // Each piece has been read before the next is sent.
+        for piece in pieces {
+            node.send(&piece).await;
+            assert_eq!(client.read_exactly(piece.len()).await, piece.as_bytes());
+        }
+        assert_eq!(proxy.status().await["upstreams"][0]["nodes"][0]["sessions"], 0, "chunked: {is_chunked}");
+    }
+}
+
 #[tokio::test]
 async fn bodies_flow_both_ways_at_once() {
     let (origin, _proxy, mut client) = ends().await;

@@ -3,10 +3,54 @@
 use crate::{Ending, GET, GET_10, GET_10_KEPT, GET_LAST, HEAD, POST, Row, WEBSOCKET, Want, whole};
 
 pub(crate) fn rows() -> Vec<Row> {
-    [heads(), without_body(), chunks(), until_close(), to_http_10(), from_http_10(), interim(), surplus()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        heads(),
+        put_right(),
+        without_body(),
+        chunks(),
+        until_close(),
+        to_http_10(),
+        from_http_10(),
+        interim(),
+        surplus(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// What nodes get wrong and every other proxy takes: its meaning is single, and the client gets it as it should have been.
+fn put_right() -> Vec<Row> {
+    let ok = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n";
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    vec![
+        whole(GET, "HTTP/1.1 200 OK\nContent-Length: 3\n\nabc", ok, "abc"),
+        whole(GET, "HTTP/1.1 200 OK\r\nContent-Length: 3\n\r\nabc", ok, "abc"),
+        whole(GET, "HTTP/1.1 200 OK\nContent-Length: 3\r\n\nabc", ok, "abc"),
+        whole(
+            GET,
+            "HTTP/1.1 103 Early Hints\nLink: </a>\n\nHTTP/1.1 200 OK\nContent-Length: 3\n\nabc",
+            ok,
+            "abc",
+        )
+        .behind("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"),
+        whole(GET, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\ncontent-length: 3\r\n\r\nabc", ok, "abc"),
+        whole(GET, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 03\r\n\r\nabc", ok, "abc"),
+        whole(GET, format!("{chunked}3 \r\nabc\r\n0\t \r\n\r\n"), chunked, "3\r\nabc\r\n0\r\n\r\n"),
+        whole(GET, format!("{chunked}3 ; a=b\r\nabc\r\n0\r\n\r\n"), chunked, "3\r\nabc\r\n0\r\n\r\n"),
+        whole(
+            GET,
+            "HTTP/1.1 600 Odd\r\nContent-Length: 3\r\n\r\nabc",
+            "HTTP/1.1 600 Odd\r\nContent-Length: 3\r\n\r\n",
+            "abc",
+        ),
+        whole(
+            GET,
+            "HTTP/1.1 999\r\nContent-Length: 0\r\n\r\n",
+            "HTTP/1.1 999 \r\nContent-Length: 0\r\n\r\n",
+            "",
+        ),
+    ]
 }
 
 fn heads() -> Vec<Row> {

@@ -6,6 +6,7 @@
 
 mod pass;
 mod refuse;
+mod routes;
 mod trusted;
 
 use testkit::origin::{ScriptedOrigin, Step};
@@ -136,7 +137,10 @@ impl World {
         let host_at =
             request.to_ascii_lowercase().find("\r\nhost: ").expect("a node is always told a Host") + 8;
         let host = &request[host_at..host_at + request[host_at..].find('\r').expect("a line ends")];
-        let port = self.proxy.address().port();
+        // Host says the port that was asked, unless it is the scheme's own, or the Host is ours.
+        let is_ours = host == self.origin.address().to_string();
+        let port = host.rsplit_once(':').map(|(_, port)| port).filter(|port| !is_ours && !port.is_empty());
+        let port = port.unwrap_or("80");
         let ours = format!(
             "X-Forwarded-For: 127.0.0.1\r\nX-Real-IP: 127.0.0.1\r\nX-Forwarded-Proto: http\r\n\
              X-Forwarded-Port: {port}\r\nX-Forwarded-Host: {host}\r\n\r\n"

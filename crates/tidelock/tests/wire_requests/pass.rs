@@ -46,6 +46,8 @@ fn as_they_came() -> Vec<Row> {
             "GET / HTTP/1.1\r\nHost: my_app.local.:8080\r\n\r\n",
             ["GET / HTTP/1.1\r\nHost: my_app.local.:8080\r\n{ours}"],
         ),
+        // The same name without its dot and its colon, and the node gets what was sent.
+        passes("GET / HTTP/1.1\r\nHost: a.:\r\n\r\n", ["GET / HTTP/1.1\r\nHost: a.:\r\n{ours}"]),
         // What Host says is a name for the node, not a place to go to.
         passes("GET / HTTP/1.1\r\nHost: {decoy}\r\n\r\n", ["GET / HTTP/1.1\r\nHost: {decoy}\r\n{ours}"]),
     ]
@@ -233,6 +235,14 @@ fn forwarded() -> Vec<Row> {
             "GET / HTTP/1.1\r\nHost: a\r\nX_Forwarded_For: 1.1.1.1\r\nX_FORWARDED-FOR: 1.1.1.1\r\nX-Forwarded_For: 1.1.1.1\r\n\
              X_Real_IP: 1.1.1.1\r\nX_Forwarded_Proto: https\r\nX_Forwarded_Host: evil\r\nX_Forwarded_Port: 1\r\n\r\n",
             ["GET / HTTP/1.1\r\nHost: a\r\n{ours}"],
+        ),
+        // Nor does it say what the front doors of others would.
+        passes(
+            "GET / HTTP/1.1\r\nHost: a:8443\r\nTrue-Client-IP: 1.1.1.1\r\nCF-Connecting-IP: 1.1.1.1\r\nX-Client-IP: 1.1.1.1\r\n\
+             X-Cluster-Client-IP: 1.1.1.1\r\nFastly-Client-IP: 1.1.1.1\r\nFront-End-Https: on\r\nX-Url-Scheme: https\r\n\
+             X-Original-URL: /admin\r\nX-Rewrite-URL: /admin\r\nX-Forwarded-Prefix: /a\r\nX-Forwarded-User: root\r\n\
+             X_Forwarded_User: root\r\nTransfer_Encoding: chunked\r\nContent_Length: 3\r\nMy_Token: 1\r\n\r\n",
+            ["GET / HTTP/1.1\r\nHost: a:8443\r\nMy_Token: 1\r\n{ours}"],
         ),
     ]
 }

@@ -91,7 +91,10 @@ fn hosts() -> Vec<Row> {
         "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: http://a\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: user@a\r\n\r\n",
-        "GET / HTTP/1.1\r\nHost: a:\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a..b\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: .a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: .\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: :80\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: a:x\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: a:65536\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: a:80:80\r\n\r\n",
@@ -226,6 +229,9 @@ fn lengths_and_codings() -> Vec<Row> {
         "Content-Length: \x0b3",
         "Content-Length: \"3\"",
         "Content-Length: ٣",
+        "Content-Length: 1152921504606846977",
+        "Content-Length: 9223372036854775808",
+        "Content-Length: 18446744073709551615",
         "Content-Length: 18446744073709551616",
         "Content-Length: 99999999999999999999999",
         "Content-Length: 3\r\n 0",
@@ -250,6 +256,9 @@ fn chunks() -> Vec<Row> {
         "3,3\r\nabc\r\n0\r\n\r\n".into(),
         "g\r\nabc\r\n0\r\n\r\n".into(),
         "10000000000000003\r\nabc\r\n0\r\n\r\n".into(),
+        "1000000000000001\r\nabc\r\n0\r\n\r\n".into(),
+        "7fffffffffffffff\r\nabc\r\n0\r\n\r\n".into(),
+        "ffffffffffffffff\r\nabc\r\n0\r\n\r\n".into(),
         "00000000000000003\r\nabc\r\n0\r\n\r\n".into(),
         "3 ;a\r\nabc\r\n0\r\n\r\n".into(),
         // Ends of lines: TERM.EXT, EXT.TERM, and behind the data.
@@ -317,7 +326,7 @@ fn too_long() -> Vec<Row> {
         ),
         // The head alone is enough, and a client that waits for a 100 is told before it sends anything.
         refused(413, "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1025\r\n\r\n"),
-        refused(413, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 18446744073709551615\r\n\r\n"),
+        refused(413, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1152921504606846976\r\n\r\n"),
         refused(
             413,
             format!(

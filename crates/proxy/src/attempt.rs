@@ -24,6 +24,7 @@ use crate::upstream::connect::connect;
 use crate::upstream::health::vitals::{Change, Observed};
 use crate::upstream::member::Begins;
 use crate::upstream::node::{InSession, Node};
+use crate::upstream::poison::have_died;
 use crate::upstream::pool::Lease;
 use crate::upstream::{Asked, Upstream};
 use crate::worker::{Current, Worker};
@@ -124,6 +125,7 @@ async fn at_any(
     let mut fault = Fault::from(OurFault::NoNode);
     // A connection that died in the pool says nothing of its node, and costs none of the attempts; but not for ever.
     let mut stale = 0;
+    let mut cut_by: Vec<Arc<Node>> = Vec::new();
     while tried.len() < attempts_max && stale < STALE_MAX {
         let (index, in_session) = match choose(request, seeks, &tried, body).await {
             Ok(chosen) => chosen,
@@ -155,6 +157,13 @@ async fn at_any(
         if !may_repeat(request, fault) {
             return Err(fault);
         }
+        if fault.may_be_a_death() {
+            cut_by.push(node.clone());
+            // Boxed, because it is rare.
+            if Box::pin(kills(request, &cut_by)).await {
+                return Err(fault);
+            }
+        }
         if is_stale(fault) {
             stale += 1;
         } else {
@@ -162,6 +171,23 @@ async fn at_any(
         }
     }
     Err(fault)
+}
+
+/// Whether this request is not sent again, because processes die of it: the last two have, or its like has killed two
+/// lately, and now one more.
+async fn kills(request: &Request<'_>, cut_by: &[Arc<Node>]) -> bool {
+    let Request { head, upstream, .. } = *request;
+    let last_two = cut_by.last_chunk::<2>();
+    let now = request.reply.alarm.now();
+    match last_two {
+        Some(nodes) if have_died(nodes).await => {
+            let path = String::from_utf8_lossy(head.path_bytes());
+            tracing::warn!(upstream = upstream.plan.name, %path, "two processes have died of one request; it is not sent to a third");
+            upstream.poison.note(head, now);
+            true
+        }
+        _ => upstream.poison.knows(head, now) && have_died(&cut_by[cut_by.len() - 1..]).await,
+    }
 }
 
 /// A node that was not tried, and the session's place on it if it begins one; that may have to wait for its turn.

@@ -90,6 +90,11 @@ impl Fault {
         }
     }
 
+    /// Whether the process that was asked may have died of it.
+    pub(crate) fn may_be_a_death(self) -> bool {
+        matches!(self, Self::Origin(OriginFault::ClosedUnanswered { .. } | OriginFault::CutShort))
+    }
+
     /// Whether there was just nobody to send the request to: none was found, or none could be reached.
     pub(crate) fn is_want_of_a_node(self) -> bool {
         matches!(self, Self::Ours(OurFault::NoNode | OurFault::AllFull)) || self.retry() == Retry::NothingSent

@@ -191,6 +191,11 @@ impl RawConnection {
     }
 
     /// Waits as long as it takes for a request; `None` when the other end closes instead.
+    /// The next request, or `None` if there is none any more.
+    pub async fn try_next_request(&mut self) -> Option<Message> {
+        self.next_request().await.ok().flatten()
+    }
+
     pub(crate) async fn next_request(&mut self) -> io::Result<Option<Message>> {
         if self.unread.is_empty() && self.stream.read(&mut self.unread).await? == 0 {
             return Ok(None);

@@ -17,6 +17,7 @@ use crate::upstream::budget::Budget;
 use crate::upstream::member::{Begins, Member};
 use crate::upstream::node::{InSession, Node, Observed, Ward};
 use crate::upstream::oddities::Oddities;
+use crate::upstream::poison::Poison;
 use crate::upstream::seals::Seals;
 
 pub(crate) mod budget;
@@ -27,6 +28,7 @@ pub(crate) mod member;
 pub(crate) mod node;
 mod oddities;
 mod seals;
+pub(crate) mod poison;
 pub(crate) mod pool;
 
 /// An upstream in a snapshot. A new roster or plan makes a new one that shares nodes, registry and cursor with the
@@ -56,6 +58,7 @@ pub(crate) struct Upstream {
     /// How many requests may be tried a second time.
     pub(crate) budget: Arc<Budget>,
     pub(crate) oddities: Arc<Oddities>,
+    pub(crate) poison: Arc<Poison>,
 }
 
 /// A node that was taken out, and what was said of it last.
@@ -97,6 +100,7 @@ impl Upstream {
             ward: Arc::default(),
             budget: Arc::default(),
             oddities: Arc::default(),
+            poison: Arc::default(),
         }
     }
 

@@ -9,6 +9,7 @@ mod limits;
 mod log;
 mod nodes;
 mod parked;
+mod poison;
 
 use std::net::SocketAddr;
 

@@ -2,6 +2,7 @@
 //! sections are read next door. The only module that touches the disk: it opens that one file, and looks whether
 //! those it names are there.
 
+use std::io::ErrorKind;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use toml::de::{DeTable, DeValue};
 use crate::limits::Limits;
 use crate::plan::{AccessLog, Admin, AdminSocket, Log, Plan, Resolver, Secret, Timeouts};
 use crate::problem::{Problem, Problems, Report, Severity};
+use crate::regular::{demand_regular, read_regular};
 
 mod app;
 mod app_keys;
@@ -49,7 +51,7 @@ pub struct Loaded {
 /// # Errors
 /// Everything that is wrong with it, warnings among it; also that it cannot be read at all.
 pub fn load(path: &Path) -> Result<Loaded, Report> {
-    let bytes = std::fs::read(path).map_err(|error| {
+    let bytes = read_regular(path).map_err(|error| {
         Report::new(path, "", vec![Problem::error(None, format!("the file cannot be read: {error}"))])
     })?;
     let text = String::from_utf8(bytes).map_err(|error| {
@@ -60,10 +62,17 @@ pub fn load(path: &Path) -> Result<Loaded, Report> {
         Report::new(path, &shown, vec![Problem::error(span, "the file is not UTF-8 here")])
     })?;
     read(&text, path, |named| {
-        // One that may not be looked at may still be there, for the user that tidelock runs as.
-        let is_missing = matches!(named.path.try_exists(), Ok(false));
-        is_missing
-            .then(|| Problem::error(named.span.clone(), format!("there is no file {}", named.path.display())))
+        let wrong = |message: String| Some(Problem::error(named.span.clone(), message));
+        let path = named.path.display();
+        match named.path.metadata() {
+            Ok(file) => {
+                let refused = demand_regular(&file).err()?;
+                wrong(format!("{path} cannot be read: {refused}"))
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => wrong(format!("there is no file {path}")),
+            // One that may not be looked at may still be there, for the user that tidelock runs as.
+            Err(_) => None,
+        }
     })
 }
 

@@ -1,8 +1,7 @@
 //! Reads the file, at the start and again whenever somebody asks or it changes, and applies it: one reload after the
 //! other, and each of them whole or not at all.
 
-use std::fs;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -41,7 +40,7 @@ impl Source {
     pub(crate) fn load(&mut self) -> Result<Loaded, Report> {
         let file = self.file.as_deref().unwrap_or(Path::new(""));
         // Read before it is loaded: what changes between the two is then found to be new, and not lost.
-        self.read = fs::read(file).ok();
+        self.read = config::read_regular(file).ok();
         load(file)
     }
 
@@ -50,7 +49,7 @@ impl Source {
     fn has_changed(&self) -> bool {
         self.file
             .as_ref()
-            .and_then(|file| fs::read(file).ok())
+            .and_then(|file| config::read_regular(file).ok())
             .is_some_and(|now| self.read.as_ref() != Some(&now))
     }
 }

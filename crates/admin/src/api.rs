@@ -113,6 +113,9 @@ pub struct Status {
     pub pid: u32,
     /// It accepts no more, and ends when what runs has ended.
     pub leaving: bool,
+    /// Lines of its own log that are lost since the start, because nobody has read its standard error.
+    #[serde(default)]
+    pub log_lines_lost: u64,
     /// In the file's order.
     pub upstreams: Vec<Upstream>,
     /// What tidelock itself runs, in the order of their names.

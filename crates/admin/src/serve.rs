@@ -41,6 +41,8 @@ pub struct Seen {
     pub plan: watch::Receiver<Arc<Plan>>,
     /// Where the file is applied.
     pub reload: mpsc::Sender<ReloadWanted>,
+    /// How many lines of tidelock's own log are lost, because nobody has read them.
+    pub own_log_lines_lost: fn() -> u64,
 }
 
 /// Somebody wants the file to be read again and applied.
@@ -120,7 +122,7 @@ async fn no_more_to_say(reports: &RefCell<JoinSet<()>>) {
 async fn answer(request: Request<Incoming>, seen: &Seen, reports: &RefCell<JoinSet<()>>) -> Answer {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     match (&method, &*path) {
-        (&Method::GET, STATUS) => json(StatusCode::OK, &verbs::status(&seen.proxy, &seen.supervisor).await),
+        (&Method::GET, STATUS) => json(StatusCode::OK, &verbs::status(seen).await),
         (&Method::POST, RELOAD) => reload(seen, reports).await,
         (&Method::POST, LOGS) => match read(request.into_body(), LOGS_EXAMPLE).await {
             Ok(wanted) => logs(&wanted, seen, reports),

@@ -6,17 +6,16 @@ use bytes::Bytes;
 use http_body_util::channel::Sender;
 use proxy::{Counts, NodeHandle, NodeStatus, Proxy};
 use serde::Serialize;
-use supervisor::Supervisor;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
 use crate::api::{Event, Leaving, Node, Status, Upstream, Which, Worker};
 use crate::apps;
-use crate::serve::{Applied, ReloadWanted};
+use crate::serve::{Applied, ReloadWanted, Seen};
 
-pub(crate) async fn status(proxy: &Proxy, supervisor: &Supervisor) -> Status {
-    let apps = supervisor.status().await;
-    let status = proxy.status();
+pub(crate) async fn status(seen: &Seen) -> Status {
+    let apps = seen.supervisor.status().await;
+    let status = seen.proxy.status();
     let apps = apps.into_iter().map(|app| apps::app(app, &status)).collect();
     let upstreams = status.upstreams.into_iter().map(|upstream| Upstream {
         name: upstream.name,
@@ -26,6 +25,7 @@ pub(crate) async fn status(proxy: &Proxy, supervisor: &Supervisor) -> Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         leaving: status.is_leaving,
+        log_lines_lost: (seen.own_log_lines_lost)(),
         upstreams: upstreams.collect(),
         apps,
         workers: status.workers.into_iter().map(Worker::from).collect(),

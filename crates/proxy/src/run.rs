@@ -206,8 +206,9 @@ impl Proxy {
         let _ = joined.await;
         self.inner.housekeeping.take().shutdown().await;
         self.inner.shared.log.store(Arc::new(access::Writer::nothing()));
-        if let Some(log) = self.inner.log.take() {
-            log.finish();
+        let log = self.inner.log.take();
+        if let Some(log) = log {
+            log.finish(LOG_PATIENCE).await;
         }
     }
 
@@ -331,6 +332,8 @@ const FILES_RESERVED: u64 = 64;
 /// The end of that time belongs to the Closes of those who have not answered theirs.
 const GOODBYE_SHARE: f64 = 0.1;
 const GOODBYE_MAX: Duration = Duration::from_secs(1);
+/// At the end, for the last lines of the access log.
+const LOG_PATIENCE: Duration = Duration::from_secs(2);
 /// While the proxy leaves, tunnels that are opened late are found so soon.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Of the time there is to leave, tunnels' turns take at most so much: the last one must be able to say goodbye.

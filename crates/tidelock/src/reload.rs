@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::grant::follow;
+use crate::log::say;
 use crate::watch::Folder;
 
 /// The file, and what it said when it was last read.
@@ -161,11 +162,6 @@ fn not_applied(aloud: &str, answer: &str) -> String {
     say(aloud);
     tracing::error!("{NOT_APPLIED}");
     format!("{answer}{NOT_APPLIED}")
-}
-
-/// On standard error. Nobody may be there any more to read it, which is no reason to stop.
-fn say(text: &str) {
-    let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
 /// As `check` says it.

@@ -217,6 +217,7 @@ fn every_key_of_an_app_reaches_the_plan() {
         env_file = ".env"
         user = "www"
         group = "web"
+        no_new_privs = true
         instances = 3
         port = 3000
         ports = "4000-4003"
@@ -242,6 +243,7 @@ fn every_key_of_an_app_reaches_the_plan() {
         env_file: Some(here.join(".env")),
         user: Some("www".to_owned()),
         group: Some("web".to_owned()),
+        no_new_privs: true,
         instances: Instances::Count(NonZeroU32::new(3).expect("not 0")),
         port: Port::Redirect(Some(3000)),
         ports: Some(4000..=4003),

@@ -251,10 +251,11 @@ const TOLD_EXAMPLE: &str = "{\"app\": \"chat\"}";
 const LOGS_EXAMPLE: &str = "{\"app\": \"chat\", \"lines\": 10}";
 /// One JSON value a line.
 const LINES: &str = "application/x-ndjson";
-/// At once; more wait to be accepted. Twice as many as may follow logs, so that they cannot keep a verb out.
+/// At once; more wait to be accepted, and those that are silent are not waited for. Twice as many as may follow logs, so that they cannot keep a verb out.
 const CONNECTIONS_MAX: usize = 128;
-/// A whole head, and a whole body.
-const READ_PATIENCE: Duration = Duration::from_secs(5);
+/// A whole head, and a whole body: one who connects has something to say, and says it at once. Others wait for their
+/// place.
+const READ_PATIENCE: Duration = Duration::from_secs(1);
 /// For an answer that nothing more is said in.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);

@@ -96,13 +96,13 @@ pub(crate) async fn report_drain(nodes: Vec<NodeHandle>, deadline: Duration, mut
         let (left, now) = (left(&nodes), Instant::now());
         if let Some(end) = end_of_drain(&nodes, left, now - began, deadline) {
             // If nobody listens any more, nobody has to know.
-            let _ = lines.send_data(line(&end)).await;
+            apps::send(&mut lines, line(&end)).await;
             return;
         }
         if last.is_none_or(|(said, at)| said != left || now - at >= SAY_AGAIN) {
             last = Some((left, now));
             let progress = Event::Progress { left, nodes: nodes.iter().map(Leaving::from).collect() };
-            if lines.send_data(line(&progress)).await.is_err() {
+            if !apps::send(&mut lines, line(&progress)).await {
                 return;
             }
         }
@@ -163,3 +163,20 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const SAY_AGAIN: Duration = Duration::from_secs(5);
 /// At the deadline the proxy itself ends what is left, which takes a moment.
 const SLACK: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::Channel;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// It holds the place of its connection.
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_report_that_nobody_reads_ends() {
+        let (mut lines, _unread) = Channel::<Bytes>::new(1);
+        lines.send_data(Bytes::from_static(b"said")).await.unwrap();
+        let report = report_drain(Vec::new(), Duration::from_secs(1), lines);
+        assert!(timeout(Duration::from_hours(1), report).await.is_ok());
+    }
+}

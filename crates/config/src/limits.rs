@@ -34,7 +34,8 @@ pub struct Limits {
     /// Close 1009 (RFC 6455 section 7.4.1).
     pub message_bytes_max: Option<u64>,
     /// Most messages a client may send in a second through one WebSocket tunnel (default 0, 0 to 1,000,000); 0 is no
-    /// bound. Beyond it the tunnel is closed with 1008.
+    /// bound. A message counts once, however many frames it has; pings and the like may be ten times as many, and 100 at
+    /// least. Beyond it the tunnel is closed with 1008.
     pub messages_per_second_max: u32,
     /// Longest life of a WebSocket tunnel (default none, 1 s to 365 days); `None` is no bound. It is closed with 1012
     /// between 90 % and 100 % of it, so that tunnels that began together do not end together.

@@ -25,6 +25,7 @@ use crate::drain::{Drain, rebalance};
 use crate::instances;
 use crate::listener::{self, Workers};
 use crate::names::Names;
+use crate::pour::{FILES_A_PIPE, pipes_max};
 use crate::record::Counters;
 use crate::reload::readmit;
 use crate::shared::{ListenId, ListenNow, Shared, Snapshot};
@@ -311,10 +312,16 @@ fn raise_file_limit() {
     }
 }
 
+/// How many files this process may open.
+pub(crate) fn files_max() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(1 << 20)
+}
+
 /// Each connection needs a file, and its tunnel or exchange another one; some are left for everything else.
 pub(crate) fn connections_max(limit: usize, workers: usize) -> usize {
-    let files = getrlimit(Resource::Nofile).current.unwrap_or(1 << 20);
-    let reserved = FILES_RESERVED.saturating_add(2 * workers as u64);
+    let files = files_max();
+    let pipes = workers * pipes_max(files, workers) * FILES_A_PIPE;
+    let reserved = FILES_RESERVED.saturating_add(2 * workers as u64).saturating_add(pipes as u64);
     let affordable = usize::try_from(files.saturating_sub(reserved) / 2).unwrap_or(usize::MAX).max(1);
     let connections = if limit == 0 { affordable } else { limit.min(affordable) };
     if limit > affordable {
@@ -326,8 +333,8 @@ pub(crate) fn connections_max(limit: usize, workers: usize) -> usize {
 /// On their way to one worker, nearly all of them connections.
 const ERRANDS_MAX: usize = 1024;
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
-/// Listens, logs, certificates, epolls, and probes. The epolls of parked connections and of tunnels, two a worker, are
-/// counted beside it.
+/// Listens, logs, certificates, epolls, probes, verbs and the file. The epolls of parked connections and of tunnels, two a
+/// worker, and the pipes that bodies are poured through are counted beside it.
 const FILES_RESERVED: u64 = 64;
 /// The end of that time belongs to the Closes of those who have not answered theirs.
 const GOODBYE_SHARE: f64 = 0.1;

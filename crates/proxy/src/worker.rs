@@ -27,9 +27,10 @@ use crate::conversation::{Client, Ended, PLAIN_SCHEME, converse, linger};
 use crate::drain::{Live, Phase};
 use crate::listener::Acceptor;
 use crate::park::{self, Lot, Resting};
-use crate::pour::Pipes;
+use crate::pour::{Pipes, pipes_max};
 use crate::record::Counters;
 use crate::reply::Redirect;
+use crate::run::files_max;
 use crate::shared::{ListenId, Shared, Snapshot};
 use crate::stream::{Quickness, Stream};
 use crate::tls::ServerTls;
@@ -97,7 +98,7 @@ impl Worker {
             slot,
             clock: clock.clone(),
             buffers: Buffers::new(limits.buffer_bytes),
-            pipes: Pipes::default(),
+            pipes: Pipes::new(pipes_max(files_max(), shared.counters.len())),
             lot: Lot::new(counters.clone()).expect(EPOLLS_WERE_THERE),
             reactor: Reactor::new().expect(EPOLLS_WERE_THERE),
             pool: Pool::new(limits.origin_idle_max),

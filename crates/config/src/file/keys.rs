@@ -334,7 +334,8 @@ pub(crate) static MESSAGES_PER_SECOND_MAX: Key<Count, Or<u64>> = Key {
     name: "messages_per_second_max",
     kind: Count { least: 0, most: 1_000_000 },
     absent: Or(0),
-    doc: "Most messages a client may send in a second through one WebSocket tunnel; 0 is no bound. Beyond it the \
+    doc: "Most messages a client may send in a second through one WebSocket tunnel; 0 is no bound. A message counts once, \
+          however many frames it has; pings and the like may be ten times as many, and 100 at least. Beyond it the \
           tunnel is closed with 1008.",
 };
 pub(crate) static TUNNEL_AGE_MAX: Key<OrNone<Time>, Or<Option<Duration>>> = Key {

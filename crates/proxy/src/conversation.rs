@@ -151,7 +151,9 @@ async fn answer(
         let mut number = snapshot.route(head)?.number;
         if snapshot.upstreams[number].awaits_instance() {
             // Boxed, because it is rare.
-            snapshot = Box::pin(instances::awaited(head, worker)).await;
+            let gone = poll_fn(|cx| body.poll_client_gone(cx));
+            let awaited = Box::pin(instances::awaited(head, worker, gone)).await;
+            snapshot = awaited.ok_or(ClientFault::Gone)?;
             number = snapshot.route(head)?.number;
         }
         let upstream = &snapshot.upstreams[number];

@@ -39,7 +39,7 @@ impl Proxy {
         instances::fill_in(&mut rosters, &plan.upstreams, &self.inner.shared.instances());
         let listens = self.listens_now(&plan, &change, tls);
         self.adjust_connections(&before.plan, &plan);
-        let next = before.replanned(plan.clone(), listens.clone(), &rosters);
+        let next = before.replanned(plan.clone(), self.and_those_that_close(&before, &listens), &rosters);
         instances::tell(&next, &self.inner.shared.instances());
         readmit(&before, &next);
         self.inner.shared.snapshot.store(Arc::new(next));
@@ -65,6 +65,15 @@ impl Proxy {
             change.listens.open.iter().map(|old| old.map_or_else(|| self.next_listen(), |old| open[old].id));
         let listens = plan.listens.iter().zip(ids).zip(tls);
         listens.map(|((listen, id), tls)| ListenNow { id, scheme: listen.scheme.clone(), tls }).collect()
+    }
+
+    /// What is closed now has connections on their way: in the kernel's queue, and from one worker to another. They are
+    /// answered as before, so that it is known until the next reload.
+    fn and_those_that_close(&self, before: &Snapshot, listens: &[ListenNow]) -> Vec<ListenNow> {
+        let open = self.inner.listening.borrow();
+        let stays = |id: ListenId| listens.iter().any(|listen| listen.id == id);
+        let closing = open.iter().filter(|open| !stays(open.id)).filter_map(|open| before.listen(open.id));
+        listens.iter().chain(closing).cloned().collect()
     }
 
     pub(crate) fn next_listen(&self) -> ListenId {

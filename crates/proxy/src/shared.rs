@@ -45,6 +45,7 @@ pub(crate) struct Snapshot {
     /// In the plan's order.
     pub(crate) upstreams: Vec<Upstream>,
     tagger: Tagger,
+    /// With those that the last reload has closed.
     listens: Arc<Vec<ListenNow>>,
 }
 
@@ -116,7 +117,7 @@ impl Snapshot {
         Ok(&self.upstreams[index])
     }
 
-    /// How a listen speaks; `None` once it is closed.
+    /// How a listen speaks; `None` a reload after it was closed.
     pub(crate) fn listen(&self, id: ListenId) -> Option<&ListenNow> {
         self.listens.iter().find(|listen| listen.id == id)
     }

@@ -1,7 +1,7 @@
 //! One worker: a thread with a runtime of its own, its connections, its pool of idle origin connections and its
 //! buffers. Nothing here is shared with another worker but what `Shared` holds.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -63,6 +63,8 @@ pub(crate) struct Worker {
     /// Its place among the workers.
     pub(crate) slot: usize,
     newest: RefCell<Newest>,
+    /// So many requests wait for the first instance of an app.
+    pub(crate) await_instances: Cell<usize>,
     leaving: Notify,
     quickness: Quickness,
 }
@@ -106,6 +108,7 @@ impl Worker {
             lines: Lines::new(shared.clone(), counters, clock),
             shared,
             newest: RefCell::new(Newest { cache, current }),
+            await_instances: Cell::new(0),
             leaving: Notify::new(),
             quickness: Quickness::default(),
         }
@@ -177,7 +180,7 @@ async fn run_errands(worker: &Rc<Worker>, mut errands: mpsc::Receiver<Errand>) {
 pub(crate) fn take_in(incoming: Incoming, worker: &Rc<Worker>) {
     let Incoming { tcp, peer, listen, port, live } = incoming;
     let snapshot = worker.snapshot();
-    // Its listen may have been removed by a reload while this waited for its worker.
+    // Unless two reloads went by while this waited for its worker.
     let Some(listen) = snapshot.listen(listen) else { return };
     let redirects = match listen.scheme {
         Scheme::RedirectToHttps { port } => Some(Redirect { port }),

@@ -236,4 +236,12 @@ pub struct Worker {
     pub closes: [u64; 17],
     /// Lines of the access log that were lost because the disk or the reader was too slow.
     pub log_lines_lost: u64,
+    /// Connections closed at once, because of their client's address: it has too many, opens them too fast, or begins TLS
+    /// handshakes too fast.
+    #[serde(default)]
+    pub refused: [u64; 3],
+    /// Connections closed to make room, while all places were taken: they rested between two requests, or had not said a
+    /// byte.
+    #[serde(default)]
+    pub displaced: [u64; 2],
 }

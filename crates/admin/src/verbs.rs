@@ -64,6 +64,8 @@ impl From<Counts> for Worker {
             frames_out: counts.frames_out,
             closes: counts.closes,
             log_lines_lost: counts.log_lines_lost,
+            refused: counts.refused,
+            displaced: counts.displaced,
         }
     }
 }

@@ -143,6 +143,7 @@ fn plan(root: &Fields<'_>, folder: &Path, named: &mut Vec<NamedFile>) -> Plan {
 fn limits(fields: &Fields<'_>) -> Limits {
     let size = |key: &Key<Size, Or<u64>>| whole(fields.or_default(key));
     let count = |key: &Key<Count, Or<u64>>| whole(fields.or_default(key));
+    let rate = |key: &Key<Count, Or<u64>>| u32::try_from(fields.or_default(key)).unwrap_or(u32::MAX);
     Limits {
         target_bytes_max: size(&keys::TARGET_BYTES_MAX),
         head_bytes_max: size(&keys::HEAD_BYTES_MAX),
@@ -150,12 +151,14 @@ fn limits(fields: &Fields<'_>) -> Limits {
         body_bytes_max: fields.or_default(&keys::BODY_BYTES_MAX),
         buffer_bytes: size(&keys::BUFFER_BYTES),
         connections_max: count(&keys::CONNECTIONS_MAX),
+        connections_per_client_max: count(&keys::CONNECTIONS_PER_CLIENT_MAX),
+        client_connections_per_second_max: rate(&keys::CLIENT_CONNECTIONS_PER_SECOND_MAX),
+        client_handshakes_per_second_max: rate(&keys::CLIENT_HANDSHAKES_PER_SECOND_MAX),
         sessions_max: count(&keys::SESSIONS_MAX),
         origin_idle_max: count(&keys::ORIGIN_IDLE_MAX),
         attempts_max: count(&keys::ATTEMPTS_MAX),
         message_bytes_max: fields.or_default(&keys::MESSAGE_BYTES_MAX),
-        messages_per_second_max: u32::try_from(fields.or_default(&keys::MESSAGES_PER_SECOND_MAX))
-            .unwrap_or(u32::MAX),
+        messages_per_second_max: rate(&keys::MESSAGES_PER_SECOND_MAX),
         tunnel_age_max: fields.or_default(&keys::TUNNEL_AGE_MAX),
     }
 }

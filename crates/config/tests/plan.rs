@@ -48,6 +48,9 @@ header_lines_max = 17
 body_bytes_max = "3MiB"
 buffer_bytes = "4KiB"
 connections_max = 5
+connections_per_client_max = 4
+client_connections_per_second_max = 3
+client_handshakes_per_second_max = 2
 sessions_max = 6000
 origin_idle_max = 7
 attempts_max = 8
@@ -104,6 +107,9 @@ fn every_key_reaches_the_plan() {
             body_bytes_max: Some(3 << 20),
             buffer_bytes: 4 << 10,
             connections_max: 5,
+            connections_per_client_max: 4,
+            client_connections_per_second_max: 3,
+            client_handshakes_per_second_max: 2,
             sessions_max: 6000,
             origin_idle_max: 7,
             attempts_max: 8,

@@ -115,20 +115,8 @@ impl Proxy {
     fn adjust_connections(&self, before: &Plan, plan: &Plan) {
         let (before, now) = (before.limits.connections_max, plan.limits.connections_max);
         if before != now {
-            let workers = self.inner.shared.counters.len();
-            let (before, now) = (connections_max(before, workers), connections_max(now, workers));
-            let permits = self.inner.permits.clone();
-            if now > before {
-                permits.add_permits(now - before);
-            } else {
-                // Connections beyond the new bound stay; no new one comes in before they are fewer.
-                let surplus = u32::try_from(before - now).unwrap_or(u32::MAX);
-                self.keep_house(async move {
-                    if let Ok(permits) = permits.acquire_many_owned(surplus).await {
-                        permits.forget();
-                    }
-                });
-            }
+            let all = connections_max(now, self.inner.shared.counters.len());
+            self.keep_house(self.inner.places.clone().resize(all));
         }
     }
 

@@ -25,6 +25,7 @@ use crate::drain::{Drain, rebalance};
 use crate::instances;
 use crate::listener::{self, Workers};
 use crate::names::Names;
+use crate::places::Places;
 use crate::pour::{FILES_A_PIPE, pipes_max};
 use crate::record::Counters;
 use crate::reload::readmit;
@@ -49,8 +50,7 @@ pub(crate) struct Inner {
     pub(crate) next_listen: Cell<u64>,
     /// Sockets on their way to the workers.
     pub(crate) handing_over: RefCell<JoinSet<()>>,
-    /// The bound on client connections.
-    pub(crate) permits: Arc<Semaphore>,
+    pub(crate) places: Arc<Places>,
     /// `None` once the proxy has left: a worker ends when its last connection has, unless more can come in.
     pub(crate) workers: RefCell<Option<Arc<Workers>>>,
     threads: RefCell<Vec<JoinHandle<()>>>,
@@ -137,7 +137,7 @@ impl Proxy {
         let rosters = names.rosters(&plan.upstreams);
         shared.snapshot.store(Arc::new(shared.snapshot.load().with_rosters(&rosters)));
         let (doors, threads) = start_workers(&shared).map_err(StartProblem::Thread)?;
-        let permits = Arc::new(Semaphore::new(connections_max(plan.limits.connections_max, count)));
+        let places = Places::new(connections_max(plan.limits.connections_max, count));
         let proxy = Self {
             inner: Rc::new(Inner {
                 shared,
@@ -145,8 +145,8 @@ impl Proxy {
                 listening: RefCell::default(),
                 next_listen: Cell::new(listens.len() as u64),
                 handing_over: RefCell::default(),
-                permits: permits.clone(),
-                workers: RefCell::new(Some(Workers::new(doors, permits))),
+                places: places.clone(),
+                workers: RefCell::new(Some(Workers::new(doors, places))),
                 threads: RefCell::new(threads),
                 emptying: RefCell::default(),
                 names,
@@ -160,7 +160,7 @@ impl Proxy {
         let listening =
             listens.iter().zip(bound).map(|(listen, bound)| proxy.accept_on(bound, listen.id)).collect();
         proxy.inner.listening.replace(listening);
-        let connections = proxy.inner.permits.available_permits();
+        let connections = proxy.inner.places.all();
         tracing::info!(workers = count, connections_max = connections, "ready");
         Ok(proxy)
     }

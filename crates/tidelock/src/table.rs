@@ -172,6 +172,8 @@ mod tests {
             frames_out: 0,
             closes: [0; 17],
             log_lines_lost: 0,
+            refused: [0; 3],
+            displaced: [0; 2],
         };
         let node = Node {
             node: "10.0.0.1:3000".to_owned(),

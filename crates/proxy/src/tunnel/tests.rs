@@ -9,6 +9,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
+use crate::places::{ClientKey, Places};
 use crate::record::Counters;
 use crate::upstream::node::Node;
 
@@ -42,8 +43,8 @@ async fn tunnel(clock: &Rc<Clock>) -> (Tunnel, TcpStream, TcpStream) {
         client: Ipv4Addr::LOCALHOST.into(),
     };
     let limits = config::parse(FILE, std::path::Path::new("file")).unwrap().plan.limits;
-    let permit = Arc::new(tokio::sync::Semaphore::new(1)).try_acquire_owned().unwrap();
-    let live = Live::new(Arc::<Counters>::default(), permit);
+    let place = Places::new(1).try_take().unwrap().give(ClientKey::NOBODY, &limits).unwrap();
+    let live = Live::new(Arc::<Counters>::default(), place);
     let upgraded = Upgraded { client, client_early: BytesMut::new(), origin, limits, live };
     (Tunnel::new(upgraded, false, clock).unwrap(), far_client, far_origin)
 }

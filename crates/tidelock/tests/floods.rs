@@ -24,9 +24,9 @@ const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const ATTACKER: [u8; 4] = [127, 0, 0, 2];
 
 async fn connect_from(from: [u8; 4], to: SocketAddr) -> TcpStream {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind(SocketAddr::from((Ipv4Addr::from(from), 0))).unwrap();
-    socket.connect(to).await.unwrap()
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind(SocketAddr::from((Ipv4Addr::from(from), 0))).expect("all of 127.0.0.0/8 is here");
+    socket.connect(to).await.expect("the kernel lets it in")
 }
 
 /// Asks, and gives the first bytes of the answer; none if it is closed instead.
@@ -42,16 +42,17 @@ async fn ask(stream: &mut TcpStream) -> String {
 async fn verb(proxy: &Tidelock, words: &[&str]) -> Output {
     let mut verb = Command::new(BINARY);
     verb.args(words).env("XDG_RUNTIME_DIR", proxy.directory()).kill_on_drop(true);
-    timeout(PATIENCE, verb.output()).await.expect("the verb ends").unwrap()
+    timeout(PATIENCE, verb.output()).await.expect("the verb ends").expect("tidelock can be run")
 }
 
 /// The sum over all workers of a count that has several parts.
 async fn count(proxy: &Tidelock, name: &str) -> Vec<u64> {
-    let status: Value = serde_json::from_slice(&verb(proxy, &["status", "--json"]).await.stdout).unwrap();
+    let status: Value =
+        serde_json::from_slice(&verb(proxy, &["status", "--json"]).await.stdout).expect("JSON");
     let workers = status["workers"].as_array().expect("there are workers");
     let of = |worker: &Value| {
         let parts = worker[name].as_array().unwrap_or_else(|| panic!("{name} in {worker:#}"));
-        parts.iter().map(|part| part.as_u64().unwrap()).collect::<Vec<_>>()
+        parts.iter().map(|part| part.as_u64().expect("a number")).collect::<Vec<_>>()
     };
     let sum = |sum: Vec<u64>, next: Vec<u64>| sum.iter().zip(next).map(|(a, b)| a + b).collect();
     workers.iter().map(of).reduce(sum).expect("there are workers")

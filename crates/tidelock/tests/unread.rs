@@ -38,18 +38,19 @@ struct Unread {
 impl Unread {
     async fn start(config: &str) -> Self {
         let directory = directory();
-        std::fs::write(directory.path().join("tidelock.toml"), config).unwrap();
+        std::fs::write(directory.path().join("tidelock.toml"), config)
+            .expect("the directory can be written to");
         let (stderr, stdout) = (pipe_of_one_page(), pipe_of_one_page());
         let child = Command::new(BINARY)
             .arg("tidelock.toml")
             .current_dir(directory.path())
             .env("XDG_RUNTIME_DIR", directory.path())
             .stdin(Stdio::null())
-            .stderr(Stdio::from(stderr.1.try_clone().unwrap()))
-            .stdout(Stdio::from(stdout.1.try_clone().unwrap()))
+            .stderr(Stdio::from(stderr.1.try_clone().expect("a file more")))
+            .stdout(Stdio::from(stdout.1.try_clone().expect("a file more")))
             .kill_on_drop(true)
             .spawn()
-            .unwrap();
+            .expect("tidelock can be run");
         let mut unread =
             Self { child, directory, address: SocketAddr::from(([127, 0, 0, 1], 0)), stderr, stdout };
         let log = unread.read_until("verbs are taken").await;
@@ -62,7 +63,8 @@ impl Unread {
         let mut text = Vec::new();
         let reading = async {
             while !String::from_utf8_lossy(&text).contains(wanted) {
-                assert_ne!(self.stderr.0.read_buf(&mut text).await.unwrap(), 0, "its log ends");
+                let read = self.stderr.0.read_buf(&mut text).await.expect("a pipe can be read");
+                assert_ne!(read, 0, "its log ends");
             }
         };
         let is_there = timeout(PATIENCE, reading).await;
@@ -83,7 +85,7 @@ impl Unread {
         let mut verb = Command::new(BINARY);
         verb.args(words).env("XDG_RUNTIME_DIR", self.directory.path()).kill_on_drop(true);
         let output = timeout(PATIENCE, verb.output()).await;
-        output.unwrap_or_else(|_| panic!("{words:?} is not answered")).unwrap()
+        output.unwrap_or_else(|_| panic!("{words:?} is not answered")).expect("tidelock can be run")
     }
 
     async fn ask(&self) -> Message {
@@ -94,26 +96,30 @@ impl Unread {
 
     fn signal(&self, signal: Signal) {
         let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
-        kill_process(pid.expect("it runs"), signal).unwrap();
+        kill_process(pid.expect("it runs"), signal).expect("it is ours");
     }
 
     async fn exit(&mut self) -> ExitStatus {
         let ended = timeout(PATIENCE, self.child.wait()).await;
-        ended.expect("it does not end").unwrap()
+        ended.expect("it does not end").expect("a child can be waited for")
     }
 }
 
 fn pipe_of_one_page() -> (pipe::Receiver, OwnedFd) {
-    let (reader, writer) = rustix::pipe::pipe().unwrap();
-    rustix::pipe::fcntl_setpipe_size(&writer, 4096).unwrap();
-    (pipe::Receiver::from_owned_fd(reader).unwrap(), writer)
+    let (reader, writer) = rustix::pipe::pipe().expect("two files more");
+    rustix::pipe::fcntl_setpipe_size(&writer, 4096).expect("a page is the least");
+    (pipe::Receiver::from_owned_fd(reader).expect("it is a pipe"), writer)
 }
 
 /// Writes until not a byte fits. Through a file description of its own: the process keeps one that waits.
 fn fill(pipe: &OwnedFd) {
     let path = format!("/proc/self/fd/{}", pipe.as_raw_fd());
-    let nonblocking = OFlags::NONBLOCK.bits().try_into().unwrap();
-    let mut pipe = OpenOptions::new().write(true).custom_flags(nonblocking).open(Path::new(&path)).unwrap();
+    let nonblocking = OFlags::NONBLOCK.bits().try_into().expect("a flag is small");
+    let mut pipe = OpenOptions::new()
+        .write(true)
+        .custom_flags(nonblocking)
+        .open(Path::new(&path))
+        .expect("its own file");
     loop {
         match pipe.write(b"full ") {
             Ok(_) => {}

@@ -113,6 +113,9 @@ pub struct Status {
     pub pid: u32,
     /// It accepts no more, and ends when what runs has ended.
     pub leaving: bool,
+    /// Lines of its own log that are lost since the start, because nobody has read its standard error.
+    #[serde(default)]
+    pub log_lines_lost: u64,
     /// In the file's order.
     pub upstreams: Vec<Upstream>,
     /// What tidelock itself runs, in the order of their names.
@@ -239,4 +242,12 @@ pub struct Worker {
     pub closes: [u64; 17],
     /// Lines of the access log that were lost because the disk or the reader was too slow.
     pub log_lines_lost: u64,
+    /// Connections closed at once, because of their client's address: it has too many, opens them too fast, or begins TLS
+    /// handshakes too fast.
+    #[serde(default)]
+    pub refused: [u64; 3],
+    /// Connections closed to make room, while all places were taken: they rested between two requests, or had not said a
+    /// byte.
+    #[serde(default)]
+    pub displaced: [u64; 2],
 }

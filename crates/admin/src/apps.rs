@@ -101,7 +101,7 @@ pub(crate) async fn send_logs(mut reader: Reader, mut lines: Sender<Bytes>) {
 }
 
 /// `false` once nobody takes anything any more.
-async fn send(lines: &mut Sender<Bytes>, line: Bytes) -> bool {
+pub(crate) async fn send(lines: &mut Sender<Bytes>, line: Bytes) -> bool {
     matches!(timeout(UNREAD_MAX, lines.send_data(line)).await, Ok(Ok(())))
 }
 

@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::api::{Event, LogLine, LogsWanted, Status, Told, Which};
 use crate::serve::{APP, DRAIN, LOGS, RELOAD, STATUS, UNDRAIN};
@@ -65,6 +65,7 @@ fn list(tried: &[(PathBuf, io::Error)]) -> String {
             io::ErrorKind::NotFound => "nothing is there".to_owned(),
             io::ErrorKind::ConnectionRefused => "one that ended has left it".to_owned(),
             io::ErrorKind::PermissionDenied => "it is another user's".to_owned(),
+            io::ErrorKind::WouldBlock => "too many others wait there to be let in; try again".to_owned(),
             _ => error.to_string(),
         };
         format!("{} ({why})", path.display())
@@ -239,8 +240,7 @@ fn next_line(unread: &mut Vec<u8>) -> Option<Vec<u8>> {
 async fn first_that_answers(paths: &[PathBuf]) -> Result<(UnixStream, &Path), AskProblem> {
     let mut tried = Vec::new();
     for path in paths {
-        // Connecting to a Unix socket never waits: it works, or says at once why it does not.
-        match UnixStream::connect(path).await {
+        match connect(path).await {
             Ok(stream) => return Ok((stream, path)),
             Err(error) => tried.push((path.clone(), error)),
         }
@@ -248,6 +248,23 @@ async fn first_that_answers(paths: &[PathBuf]) -> Result<(UnixStream, &Path), As
     Err(AskProblem::Nobody(tried))
 }
 
+/// Connecting to a Unix socket never waits: it works, or says at once why it does not. EAGAIN is no fault but a full queue
+/// of others who wait, and those who say nothing soon have to go.
+async fn connect(path: &Path) -> io::Result<UnixStream> {
+    let deadline = Instant::now() + BUSY_PATIENCE;
+    loop {
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < deadline => {
+                sleep(BUSY_AGAIN).await;
+            }
+            connected => return connected,
+        }
+    }
+}
+
+/// For a place in the queue of a socket: twice as long as it takes to send a queue of silent ones away.
+const BUSY_PATIENCE: Duration = Duration::from_secs(4);
+const BUSY_AGAIN: Duration = Duration::from_millis(20);
 /// A drain says every few seconds how far it is, and a reload waits at most for names to be looked up.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 const SILENT: &str = "is silent; is it stopped?";

@@ -41,6 +41,8 @@ pub struct Seen {
     pub plan: watch::Receiver<Arc<Plan>>,
     /// Where the file is applied.
     pub reload: mpsc::Sender<ReloadWanted>,
+    /// How many lines of tidelock's own log are lost, because nobody has read them.
+    pub own_log_lines_lost: fn() -> u64,
 }
 
 /// Somebody wants the file to be read again and applied.
@@ -120,7 +122,7 @@ async fn no_more_to_say(reports: &RefCell<JoinSet<()>>) {
 async fn answer(request: Request<Incoming>, seen: &Seen, reports: &RefCell<JoinSet<()>>) -> Answer {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     match (&method, &*path) {
-        (&Method::GET, STATUS) => json(StatusCode::OK, &verbs::status(&seen.proxy, &seen.supervisor).await),
+        (&Method::GET, STATUS) => json(StatusCode::OK, &verbs::status(seen).await),
         (&Method::POST, RELOAD) => reload(seen, reports).await,
         (&Method::POST, LOGS) => match read(request.into_body(), LOGS_EXAMPLE).await {
             Ok(wanted) => logs(&wanted, seen, reports),
@@ -249,10 +251,11 @@ const TOLD_EXAMPLE: &str = "{\"app\": \"chat\"}";
 const LOGS_EXAMPLE: &str = "{\"app\": \"chat\", \"lines\": 10}";
 /// One JSON value a line.
 const LINES: &str = "application/x-ndjson";
-/// At once; more wait to be accepted. Twice as many as may follow logs, so that they cannot keep a verb out.
+/// At once; more wait to be accepted, and those that are silent are not waited for. Twice as many as may follow logs, so that they cannot keep a verb out.
 const CONNECTIONS_MAX: usize = 128;
-/// A whole head, and a whole body.
-const READ_PATIENCE: Duration = Duration::from_secs(5);
+/// A whole head, and a whole body: one who connects has something to say, and says it at once. Others wait for their
+/// place.
+const READ_PATIENCE: Duration = Duration::from_secs(1);
 /// For an answer that nothing more is said in.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);

@@ -6,17 +6,16 @@ use bytes::Bytes;
 use http_body_util::channel::Sender;
 use proxy::{Counts, Left, NodeHandle, NodeStatus, Proxy};
 use serde::Serialize;
-use supervisor::Supervisor;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
 use crate::api::{Event, Leaving, Node, Status, Upstream, Which, Worker};
 use crate::apps;
-use crate::serve::{Applied, ReloadWanted};
+use crate::serve::{Applied, ReloadWanted, Seen};
 
-pub(crate) async fn status(proxy: &Proxy, supervisor: &Supervisor) -> Status {
-    let apps = supervisor.status().await;
-    let status = proxy.status();
+pub(crate) async fn status(seen: &Seen) -> Status {
+    let apps = seen.supervisor.status().await;
+    let status = seen.proxy.status();
     let apps = apps.into_iter().map(|app| apps::app(app, &status)).collect();
     let upstreams = status.upstreams.into_iter().map(|upstream| Upstream {
         name: upstream.name,
@@ -28,6 +27,7 @@ pub(crate) async fn status(proxy: &Proxy, supervisor: &Supervisor) -> Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         leaving: status.is_leaving,
+        log_lines_lost: (seen.own_log_lines_lost)(),
         upstreams: upstreams.collect(),
         apps,
         workers: status.workers.into_iter().map(Worker::from).collect(),
@@ -66,6 +66,8 @@ impl From<Counts> for Worker {
             frames_out: counts.frames_out,
             closes: counts.closes,
             log_lines_lost: counts.log_lines_lost,
+            refused: counts.refused,
+            displaced: counts.displaced,
         }
     }
 }
@@ -99,13 +101,13 @@ pub(crate) async fn report_drain(nodes: Vec<NodeHandle>, deadline: Duration, mut
         let sum = left.sum();
         if let Some(end) = end_of_drain(&nodes, left, now - began, deadline) {
             // If nobody listens any more, nobody has to know.
-            let _ = lines.send_data(line(&end)).await;
+            apps::send(&mut lines, line(&end)).await;
             return;
         }
         if last.is_none_or(|(said, at)| said != sum || now - at >= SAY_AGAIN) {
             last = Some((sum, now));
             let progress = Event::Progress { left: sum, nodes: nodes.iter().map(Leaving::from).collect() };
-            if lines.send_data(line(&progress)).await.is_err() {
+            if !apps::send(&mut lines, line(&progress)).await {
                 return;
             }
         }
@@ -166,3 +168,20 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const SAY_AGAIN: Duration = Duration::from_secs(5);
 /// At the deadline the proxy itself ends what is left, which takes a moment.
 const SLACK: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::Channel;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// It holds the place of its connection.
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_report_that_nobody_reads_ends() {
+        let (mut lines, _unread) = Channel::<Bytes>::new(1);
+        lines.send_data(Bytes::from_static(b"said")).await.unwrap();
+        let report = report_drain(Vec::new(), Duration::from_secs(1), lines);
+        assert!(timeout(Duration::from_hours(1), report).await.is_ok());
+    }
+}

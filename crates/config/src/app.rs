@@ -23,6 +23,8 @@ pub struct App {
     pub user: Option<String>,
     /// Its group (default: the user's own).
     pub group: Option<String>,
+    /// Whether it can gain no rights by what it executes (PR_SET_NO_NEW_PRIVS): `sudo` and `ping` do not work in it then.
+    pub no_new_privs: bool,
     /// How many processes (default one).
     pub instances: Instances,
     /// How a process learns where to listen.

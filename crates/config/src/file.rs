@@ -2,6 +2,7 @@
 //! sections are read next door. Only this and the lists of proxies touch the disk: it opens that one file, and looks
 //! whether those it names are there.
 
+use std::io::ErrorKind;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use toml::de::{DeTable, DeValue};
 use crate::limits::Limits;
 use crate::plan::{AccessLog, Admin, AdminSocket, Log, Plan, Resolver, Secrets, Timeouts};
 use crate::problem::{Problem, Problems, Report, Severity};
+use crate::regular::{demand_regular, read_regular};
 
 mod app;
 mod app_keys;
@@ -50,7 +52,7 @@ pub struct Loaded {
 /// # Errors
 /// Everything that is wrong with it, warnings among it; also that it cannot be read at all.
 pub fn load(path: &Path) -> Result<Loaded, Report> {
-    let bytes = std::fs::read(path).map_err(|error| {
+    let bytes = read_regular(path).map_err(|error| {
         Report::new(path, "", vec![Problem::error(None, format!("the file cannot be read: {error}"))])
     })?;
     let text = String::from_utf8(bytes).map_err(|error| {
@@ -86,10 +88,20 @@ enum Disk {
 
 impl Disk {
     fn inspect(self, named: &NamedFile) -> Option<Problem> {
-        // One that may not be looked at may still be there, for the user that tidelock runs as.
-        let is_missing = self == Self::Read && matches!(named.path.try_exists(), Ok(false));
-        is_missing
-            .then(|| Problem::error(named.span.clone(), format!("there is no file {}", named.path.display())))
+        if self == Self::Untouched {
+            return None;
+        }
+        let wrong = |message: String| Some(Problem::error(named.span.clone(), message));
+        let path = named.path.display();
+        match named.path.metadata() {
+            Ok(file) => {
+                let refused = demand_regular(&file).err()?;
+                wrong(format!("{path} cannot be read: {refused}"))
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => wrong(format!("there is no file {path}")),
+            // One that may not be looked at may still be there, for the user that tidelock runs as.
+            Err(_) => None,
+        }
     }
 }
 
@@ -141,6 +153,7 @@ fn plan(root: &Fields<'_>, folder: &Path, named: &mut Vec<NamedFile>, disk: Disk
 fn limits(fields: &Fields<'_>) -> Limits {
     let size = |key: &Key<Size, Or<u64>>| whole(fields.or_default(key));
     let count = |key: &Key<Count, Or<u64>>| whole(fields.or_default(key));
+    let rate = |key: &Key<Count, Or<u64>>| u32::try_from(fields.or_default(key)).unwrap_or(u32::MAX);
     Limits {
         target_bytes_max: size(&keys::TARGET_BYTES_MAX),
         head_bytes_max: size(&keys::HEAD_BYTES_MAX),
@@ -148,12 +161,14 @@ fn limits(fields: &Fields<'_>) -> Limits {
         body_bytes_max: fields.or_default(&keys::BODY_BYTES_MAX),
         buffer_bytes: size(&keys::BUFFER_BYTES),
         connections_max: count(&keys::CONNECTIONS_MAX),
+        connections_per_client_max: count(&keys::CONNECTIONS_PER_CLIENT_MAX),
+        client_connections_per_second_max: rate(&keys::CLIENT_CONNECTIONS_PER_SECOND_MAX),
+        client_handshakes_per_second_max: rate(&keys::CLIENT_HANDSHAKES_PER_SECOND_MAX),
         sessions_max: count(&keys::SESSIONS_MAX),
         origin_idle_max: count(&keys::ORIGIN_IDLE_MAX),
         attempts_max: count(&keys::ATTEMPTS_MAX),
         message_bytes_max: fields.or_default(&keys::MESSAGE_BYTES_MAX),
-        messages_per_second_max: u32::try_from(fields.or_default(&keys::MESSAGES_PER_SECOND_MAX))
-            .unwrap_or(u32::MAX),
+        messages_per_second_max: rate(&keys::MESSAGES_PER_SECOND_MAX),
         tunnel_age_max: fields.or_default(&keys::TUNNEL_AGE_MAX),
     }
 }

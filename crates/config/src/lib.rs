@@ -8,8 +8,10 @@ mod file;
 pub mod limits;
 pub mod plan;
 pub mod problem;
+mod regular;
 pub mod roster;
 pub mod schema;
 mod suggest;
 
 pub use file::{Loaded, duration, load, parse};
+pub use regular::read_regular;

@@ -22,6 +22,16 @@ pub struct Limits {
     /// Most client connections at once (default 0, 0 to 10,000,000); 0 is as many as the open-file limit allows, two
     /// files a connection.
     pub connections_max: usize,
+    /// Most connections of one client at once (default 0, 0 to 10,000,000): of an IPv4 address, or of the /64 of an IPv6
+    /// address. 0 is an eighth of all, and at least 64, while more than half of all places are taken, and else no bound.
+    /// Beyond it they are closed at once. Peers in `trusted_proxies` are not bounded.
+    pub connections_per_client_max: usize,
+    /// Most new connections of one client in a second (default 0, 0 to 1,000,000); 0 is 100 while more than half of all
+    /// places are taken, and else no bound.
+    pub client_connections_per_second_max: u32,
+    /// Most TLS handshakes of one client in a second (default 0, 0 to 1,000,000); 0 is 50 while more than half of all
+    /// places are taken, and else no bound.
+    pub client_handshakes_per_second_max: u32,
     /// Most Engine.IO sessions remembered for an upstream (default 1,000,000, 1,000 to 100,000,000). Beyond it new
     /// sessions are served but not counted.
     pub sessions_max: usize,
@@ -34,7 +44,8 @@ pub struct Limits {
     /// Close 1009 (RFC 6455 section 7.4.1).
     pub message_bytes_max: Option<u64>,
     /// Most messages a client may send in a second through one WebSocket tunnel (default 0, 0 to 1,000,000); 0 is no
-    /// bound. Beyond it the tunnel is closed with 1008.
+    /// bound. A message counts once, however many frames it has; pings and the like may be ten times as many, and 100 at
+    /// least. Beyond it the tunnel is closed with 1008.
     pub messages_per_second_max: u32,
     /// Longest life of a WebSocket tunnel (default none, 1 s to 365 days); `None` is no bound. It is closed with 1012
     /// between 90 % and 100 % of it, so that tunnels that began together do not end together.

@@ -299,8 +299,8 @@ impl fmt::Debug for Secrets {
 pub struct Timeouts {
     /// TCP connect to a node (default 1 s, 10 ms to 60 s).
     pub connect: Duration,
-    /// A client's whole request head, from its first byte; also its whole TLS handshake
-    /// (default 10 s, 100 ms to 5 min). 408 beyond it.
+    /// A client's whole request head, from its first byte; also its whole TLS handshake, and how long a new connection may
+    /// say nothing (default 10 s, 100 ms to 5 min). 408 beyond it.
     pub head: Duration,
     /// No byte moves in a body, either way (default 60 s, 100 ms to 1 h).
     pub body: Duration,

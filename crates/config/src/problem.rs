@@ -60,12 +60,36 @@ impl Report {
     }
 
     /// Each problem with its file, line, column, source line, caret and hint, a blank line between two of them;
-    /// with ANSI colours if asked. Ends with a line feed unless it is empty.
+    /// with ANSI colours if asked. Beyond the first hundred, errors before others, there is only their number. Ends with
+    /// a line feed unless it is empty.
     pub fn render(&self, colour: bool) -> String {
         let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
-        let rendered: Vec<String> =
-            self.problems.iter().map(|problem| renderer.render(&[self.snippet(problem)]) + "\n").collect();
+        let (shown, more) = self.shown();
+        let mut rendered: Vec<String> =
+            shown.into_iter().map(|problem| renderer.render(&[self.snippet(problem)]) + "\n").collect();
+        if more > 0 {
+            rendered.push(format!("and {more} more; correct these first\n"));
+        }
         rendered.join("\n")
+    }
+
+    /// Those that are shown, in the order of the file, and how many are not. To show one costs as much as the text is
+    /// long, and nobody reads thousands.
+    fn shown(&self) -> (Vec<&Problem>, usize) {
+        let more = self.problems.len().saturating_sub(SHOWN_MAX);
+        if more == 0 {
+            return (self.problems.iter().collect(), 0);
+        }
+        let is_error = |problem: &&Problem| problem.severity == Severity::Error;
+        let errors = self.problems.iter().filter(is_error).count().min(SHOWN_MAX);
+        let (mut errors, mut others) = (errors, SHOWN_MAX - errors);
+        let mut fits = |problem: &&Problem| {
+            let room = if is_error(problem) { &mut errors } else { &mut others };
+            let fits = *room > 0;
+            *room -= usize::from(fits);
+            fits
+        };
+        (self.problems.iter().filter(|problem| fits(problem)).collect(), more)
     }
 
     fn snippet<'r>(&'r self, problem: &'r Problem) -> Group<'r> {
@@ -146,5 +170,28 @@ impl Problems {
 
     pub(crate) fn into_vec(self) -> Vec<Problem> {
         self.0.into_inner()
+    }
+}
+
+/// More are counted.
+const SHOWN_MAX: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hundred_are_shown_and_the_rest_is_counted() {
+        let text = "a = 1\n".repeat(1000);
+        let at = |line: usize| line * 6..line * 6 + 1;
+        let mut problems: Vec<_> = (0..500).map(|line| Problem::warning(at(line), "odd")).collect();
+        problems.extend((500..540).map(|line| Problem::error(at(line), "wrong")));
+        let said = Report::new(Path::new("file"), &text, problems).render(false);
+        let count = |what: &str| said.matches(what).count();
+        assert_eq!((count("error: wrong"), count("warning: odd")), (40, 60));
+        assert!(said.ends_with("\n\nand 440 more; correct these first\n"), "{said}");
+        let hundred = (0..100).map(|line| Problem::error(at(line), "wrong")).collect();
+        let said = Report::new(Path::new("file"), &text, hundred).render(false);
+        assert_eq!((said.matches("error: wrong").count(), said.contains(" more")), (100, false));
     }
 }

@@ -49,6 +49,9 @@ header_lines_max = 17
 body_bytes_max = "3MiB"
 buffer_bytes = "4KiB"
 connections_max = 5
+connections_per_client_max = 4
+client_connections_per_second_max = 3
+client_handshakes_per_second_max = 2
 sessions_max = 6000
 origin_idle_max = 7
 attempts_max = 8
@@ -104,6 +107,9 @@ fn every_key_reaches_the_plan() {
             body_bytes_max: Some(3 << 20),
             buffer_bytes: 4 << 10,
             connections_max: 5,
+            connections_per_client_max: 4,
+            client_connections_per_second_max: 3,
+            client_handshakes_per_second_max: 2,
             sessions_max: 6000,
             origin_idle_max: 7,
             attempts_max: 8,
@@ -218,6 +224,7 @@ fn every_key_of_an_app_reaches_the_plan() {
         env_file = ".env"
         user = "www"
         group = "web"
+        no_new_privs = true
         instances = 3
         port = 3000
         ports = "4000-4003"
@@ -243,6 +250,7 @@ fn every_key_of_an_app_reaches_the_plan() {
         env_file: Some(here.join(".env")),
         user: Some("www".to_owned()),
         group: Some("web".to_owned()),
+        no_new_privs: true,
         instances: Instances::Count(NonZeroU32::new(3).expect("not 0")),
         port: Port::Redirect(Some(3000)),
         ports: Some(4000..=4003),

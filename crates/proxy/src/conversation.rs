@@ -27,6 +27,7 @@ use crate::instances;
 use crate::park::{PARKS_AFTER, PARKS_AGAIN_AFTER, Resting};
 use crate::record::{Record, Sticky};
 use crate::reply::{self, Redirect};
+use crate::seats::Seated;
 use crate::shared::head_bounds;
 use crate::sticky::{self, Place};
 use crate::stream::{Io, Stream};
@@ -41,7 +42,7 @@ pub(crate) struct Client {
     pub(crate) end: ClientEnd,
     redirects: Option<Redirect>,
     alarm: Alarm,
-    /// Of the first byte of the request that is being read.
+    /// Of the first byte of the request that is being read, or of the wait for it.
     begun: Option<Instant>,
     /// It waits for its next request until then.
     idle_until: Instant,
@@ -53,10 +54,36 @@ pub(crate) struct Client {
 /// Whether it was parked before.
 #[derive(Debug, Clone, Copy)]
 enum Parked {
+    /// Nor has it said anything.
+    Silent,
     Never,
     /// In the midst of the wait that goes on now.
     JustNow,
     Earlier,
+}
+
+impl Parked {
+    fn is_parked(self) -> bool {
+        matches!(self, Self::JustNow)
+    }
+
+    /// After so long it is parked, if it is.
+    fn parks_after(self) -> Option<Duration> {
+        match self {
+            Self::Silent | Self::Never => Some(PARKS_AFTER),
+            // Once a wait is enough. Who was woken without a word may well be so again.
+            Self::JustNow => None,
+            Self::Earlier => Some(PARKS_AGAIN_AFTER),
+        }
+    }
+
+    /// What it is for whoever wants its place.
+    fn seated(self) -> Seated {
+        match self {
+            Self::Silent => Seated::Silent,
+            Self::Never | Self::JustNow | Self::Earlier => Seated::Resting,
+        }
+    }
 }
 
 /// How a conversation ended.
@@ -155,7 +182,9 @@ async fn answer(
         let mut number = snapshot.route(head)?.number;
         if snapshot.upstreams[number].awaits_instance() {
             // Boxed, because it is rare.
-            snapshot = Box::pin(instances::awaited(head, worker)).await;
+            let gone = poll_fn(|cx| body.poll_client_gone(cx));
+            let awaited = Box::pin(instances::awaited(head, worker, gone)).await;
+            snapshot = awaited.ok_or(ClientFault::Gone)?;
             number = snapshot.route(head)?.number;
         }
         let upstream = &snapshot.upstreams[number];
@@ -216,14 +245,14 @@ impl Client {
             alarm,
             begun: None,
             idle_until,
-            parked: Parked::Never,
+            parked: Parked::Silent,
             hears_leaving: false,
         }
     }
 
     /// One that was parked, and whose wait ends at `until`.
     pub(crate) fn back(resting: Resting, until: Instant, worker: &Worker) -> Option<(Self, Live)> {
-        let Resting { tcp, peer, is_trusted, port, redirects, live } = resting;
+        let Resting { tcp, peer, is_trusted, is_silent: _, port, redirects, live } = resting;
         let stream = Stream::Plain(TcpStream::from_std(tcp).ok()?);
         let end = ClientEnd::new(peer, PLAIN_SCHEME, port, is_trusted);
         let client = Self::new(stream, end, redirects, worker);
@@ -232,10 +261,11 @@ impl Client {
 
     /// What of a plain connection cannot be made again, and how long it waits. `None` if it has broken.
     pub(crate) fn into_resting(self, live: Live) -> Option<(Resting, Instant)> {
-        let Self { io, end, redirects, idle_until, .. } = self;
+        let Self { io, end, redirects, idle_until, parked, .. } = self;
+        let is_silent = matches!(parked, Parked::Silent);
         let (peer, is_trusted, port) = (end.peer(), end.is_trusted(), end.port());
         let tcp = io.into_tcp()?;
-        Some((Resting { tcp, peer, is_trusted, port, redirects, live }, idle_until))
+        Some((Resting { tcp, peer, is_trusted, is_silent, port, redirects, live }, idle_until))
     }
 
     /// The next request's head; `None` when the client has closed.
@@ -273,24 +303,26 @@ impl Client {
     /// or rests. While the proxy leaves, too long is soon; but not at once, for a request may be on its way. Small, for
     /// many connections are here most of the time; and no snapshot is held meanwhile, so that a plan that was replaced
     /// can go.
-    fn wait_for_request(
-        &mut self,
-        worker: &Worker,
-        mut leaving: Pin<&mut Notified<'_>>,
+    fn wait_for_request<'w>(
+        &'w mut self,
+        worker: &'w Worker,
+        mut leaving: Pin<&'w mut Notified<'_>>,
     ) -> impl Future<Output = Option<Ended>> {
         let begun = self.alarm.now();
-        let parks_after = match self.parked {
-            Parked::Never => Some(PARKS_AFTER),
-            // Once a wait is enough. Who was woken without a word may well be so again.
-            Parked::JustNow => None,
-            Parked::Earlier => Some(PARKS_AGAIN_AFTER),
-        };
-        if parks_after.is_some() {
-            self.idle_until = begun + worker.snapshot().plan.timeouts.idle;
-        } else {
+        self.begun = Some(begun);
+        let was = self.parked;
+        if was.is_parked() {
             self.parked = Parked::Earlier;
+        } else {
+            let timeouts = &worker.snapshot().plan.timeouts;
+            self.idle_until = begun
+                + match was.seated() {
+                    Seated::Silent => timeouts.head,
+                    Seated::Resting => timeouts.idle,
+                };
         }
-        let mut parks_at = parks_after.filter(|_| self.io.is_plain_tcp()).map(|after| begun + after);
+        let mut may_park = self.io.is_plain_tcp();
+        let mut seat = None;
         poll_fn(move |cx| {
             match self.io.poll_read(cx, &mut self.inbound, &worker.buffers) {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Some(self.ended_mutually())),
@@ -303,18 +335,33 @@ impl Client {
             }
             if worker.is_leaving() {
                 self.idle_until = self.idle_until.min(self.alarm.now() + IDLE_WHILE_LEAVING);
-                parks_at = None;
+                may_park = false;
             }
-            match parks_at.filter(|parks_at| *parks_at < self.idle_until) {
-                Some(parks_at) => self.alarm.poll_until(cx, parks_at).map(|()| Some(Ended::Rests)),
-                None => self.alarm.poll_until(cx, self.idle_until).map(|()| Some(Ended::Politely)),
+            let begun = self.begun();
+            let parks_at = was.parks_after().filter(|_| may_park).map(|after| begun + after);
+            let parks_at = parks_at.filter(|parks_at| *parks_at < self.idle_until);
+            let until = parks_at.unwrap_or(self.idle_until);
+            // Who waits for longer than a moment could go if its place is wanted.
+            let seated_at = begun + PARKS_AFTER;
+            if seat.is_none() && seated_at < until {
+                ready!(self.alarm.poll_until(cx, seated_at));
+                seat = Some(Box::new(worker.seats.take(was.seated())));
             }
+            if seat.as_ref().is_some_and(|seat| seat.poll_wanted(cx).is_ready()) {
+                return Poll::Ready(Some(Ended::Abruptly));
+            }
+            let ended = if parks_at.is_some() { Ended::Rests } else { Ended::Politely };
+            ready!(self.alarm.poll_until(cx, until));
+            Poll::Ready(Some(ended))
         })
     }
 
     /// Holds nothing while idle.
     fn rest(&mut self, worker: &Worker) {
         self.begun = None;
+        if let Parked::Silent = self.parked {
+            self.parked = Parked::Never;
+        }
         worker.buffers.give_back_if_empty(&mut self.inbound);
     }
 

@@ -1,6 +1,7 @@
 //! The data plane: one request from listener to tunnel. The modules stand in the order in which a request meets
 //! them.
 
+mod places;
 mod listener;
 mod worker;
 mod clock;
@@ -10,6 +11,7 @@ mod buffers;
 mod pour;
 mod shared;
 mod conversation;
+mod seats;
 mod park;
 mod ends;
 mod front_door;

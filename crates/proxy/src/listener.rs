@@ -12,13 +12,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use config::plan::{Listen, Scheme};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::yield_now;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::drain::Live;
+use crate::places::{ClientKey, Places, Vacancy};
 use crate::record::Counters;
 use crate::shared::ListenId;
 use crate::upstream::connect::is_out_of_files;
@@ -75,19 +77,16 @@ pub(crate) fn bind(listen: &Listen, workers: usize) -> io::Result<Bound> {
 #[derive(Debug)]
 pub(crate) struct Workers {
     doors: Vec<(mpsc::Sender<Errand>, Arc<Counters>)>,
-    /// The bound on client connections; beyond it they wait in the kernel's queue.
-    permits: Arc<Semaphore>,
+    /// Who finds none waits in the kernel's queue until somebody has made room.
+    places: Arc<Places>,
     about_being_full: Complaint,
     about_failing: Complaint,
 }
 
 impl Workers {
-    pub(crate) fn new(
-        doors: Vec<(mpsc::Sender<Errand>, Arc<Counters>)>,
-        permits: Arc<Semaphore>,
-    ) -> Arc<Self> {
+    pub(crate) fn new(doors: Vec<(mpsc::Sender<Errand>, Arc<Counters>)>, places: Arc<Places>) -> Arc<Self> {
         let (about_being_full, about_failing) = Default::default();
-        Arc::new(Self { doors, permits, about_being_full, about_failing })
+        Arc::new(Self { doors, places, about_being_full, about_failing })
     }
 
     /// Has each of them accept on its socket of `bound`, until it is told to stop.
@@ -140,7 +139,7 @@ impl Acceptor {
         };
         let accepting = Accepting { queue, place: &place, workers: &workers, worker };
         accepting.until(pin!(async { drop(stop.wait_for(|&stop| stop).await) })).await;
-        accepting.the_rest();
+        accepting.the_rest().await;
         drop(accepting);
         if Arc::into_inner(place).is_some() {
             tracing::info!(%address, "listens no more");
@@ -174,10 +173,13 @@ impl Accepting<'_> {
     async fn some(&self) -> io::Result<()> {
         let mut ready = self.queue.readable().await?;
         for _ in 0..AT_ONCE_MAX {
-            // Not before there is a connection: a permit that waits with one worker would be missed by the others.
-            let permit = self.permit().await;
+            // Not before there is a connection: a place that waits with one worker would be missed by the others.
+            let Some(vacancy) = self.vacancy().await else {
+                ready.clear_ready();
+                return Ok(());
+            };
             match ready.try_io(|queue| accept_one(queue.get_ref())) {
-                Ok(accepted) => self.give(accepted?, permit),
+                Ok(accepted) => self.give(accepted?, vacancy),
                 Err(_is_empty) => return Ok(()),
             }
         }
@@ -186,31 +188,84 @@ impl Accepting<'_> {
         Ok(())
     }
 
-    async fn permit(&self) -> OwnedSemaphorePermit {
-        let permits = &self.workers.permits;
-        if let Ok(permit) = permits.clone().try_acquire_owned() {
-            return permit;
+    /// A place for a connection. Where there is none, somebody has to go who would hardly notice, if anybody is in the queue;
+    /// `None` if nobody is.
+    async fn vacancy(&self) -> Option<Vacancy> {
+        let places = &self.workers.places;
+        if let Some(vacancy) = places.try_take() {
+            return Some(vacancy);
+        }
+        if !is_anybody_in(self.queue.get_ref()) {
+            return None;
         }
         self.workers.about_being_full.say(|| {
-            tracing::warn!("connections_max is reached; clients wait in the system's queue");
+            let connections_max = places.all();
+            tracing::warn!(
+                connections_max,
+                "all places are taken: connections that rest, or have said nothing, are closed for new ones"
+            );
         });
-        permits.clone().acquire_owned().await.expect("open: nobody closes it")
-    }
-
-    /// Everything that is in the queue.
-    fn the_rest(&self) {
-        while let Ok(permit) = self.workers.permits.clone().try_acquire_owned()
-            && let Ok(accepted) = accept_one(self.queue.get_ref())
-        {
-            self.give(accepted, permit);
+        let mut free = pin!(places.take());
+        loop {
+            self.make_room();
+            tokio::select! {
+                biased;
+                vacancy = free.as_mut() => return Some(vacancy),
+                () = sleep(MAKE_ROOM_EVERY) => {}
+            }
         }
     }
 
-    /// To this worker, or to another one that has fewer connections, if it has room for one on its way.
-    fn give(&self, (tcp, peer): (std::net::TcpStream, SocketAddr), permit: OwnedSemaphorePermit) {
+    /// Closes a connection of this worker, or has the others close one of theirs.
+    fn make_room(&self) {
+        if self.worker.make_room() {
+            return;
+        }
+        let others = (0..).zip(&self.workers.doors).filter(|(slot, _)| *slot != self.worker.slot);
+        for (_, (door, _)) in others {
+            // Who has much to do hears of it the next time.
+            let _ = door.try_send(Errand::MakeRoom);
+        }
+    }
+
+    /// Everything that is in the queue. One that has gone wrong is no reason to send away those behind it, and where there
+    /// is no place at this moment there may be one soon.
+    async fn the_rest(&self) {
+        let until = Instant::now() + THE_REST_WITHIN;
+        while let Ok(Some(vacancy)) = timeout_at(until, self.vacancy()).await {
+            match accept_one(self.queue.get_ref()) {
+                Ok(accepted) => self.give(accepted, vacancy),
+                Err(error) if is_one_clients(&error) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => {
+                    drop(vacancy);
+                    self.workers.about_failing.about(&error).await;
+                    if Instant::now() >= until {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// To this worker, or to another one that has fewer connections, if it has room for one on its way; or to nobody, if
+    /// its client has had its share.
+    fn give(&self, (tcp, peer): (std::net::TcpStream, SocketAddr), vacancy: Vacancy) {
         let Self { place, workers, worker, .. } = self;
+        let snapshot = worker.snapshot();
+        let client = match snapshot.is_trusted(peer.ip()) {
+            true => ClientKey::NOBODY,
+            false => ClientKey::of(peer.ip()),
+        };
+        let taken = match vacancy.give(client, &snapshot.plan.limits) {
+            Ok(taken) => taken,
+            Err(refused) => {
+                tracing::debug!(%peer, ?refused, "a connection is closed at once");
+                return workers.doors[worker.slot].1.count_refused(refused);
+            }
+        };
         let incoming = |slot: usize| {
-            let live = Live::new(workers.doors[slot].1.clone(), permit);
+            let live = Live::new(workers.doors[slot].1.clone(), taken);
             Incoming { tcp, peer, listen: place.id, port: place.address.port(), live }
         };
         let other = workers.other_than(worker.slot);
@@ -219,6 +274,14 @@ impl Accepting<'_> {
             None => take_in(incoming(worker.slot), worker),
         }
     }
+}
+
+/// Whether a connection waits to be accepted.
+fn is_anybody_in(queue: &OwnedFd) -> bool {
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut asked = [PollFd::new(queue, PollFlags::IN)];
+    // If that cannot be asked, accept tells.
+    poll(&mut asked, Some(&at_once)).is_ok_and(|ready| ready > 0)
 }
 
 /// Not tokio's own listener: it would register each connection with this worker, also
@@ -235,6 +298,23 @@ fn accept_one(listener: &OwnedFd) -> io::Result<(std::net::TcpStream, SocketAddr
     // A connection that was reset while it waited in the queue has no peer to speak of.
     let peer = peer.ok_or(io::ErrorKind::ConnectionAborted)?;
     Ok((std::net::TcpStream::from(socket), peer))
+}
+
+/// Whether it is one client's bad luck, and not ours: it says nothing about the next. An error of the network that waits on
+/// the new connection is given by accept(2), too.
+fn is_one_clients(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        ConnectionAborted, ConnectionReset, HostUnreachable, Interrupted, NetworkDown, NetworkUnreachable,
+    };
+    matches!(
+        error.kind(),
+        ConnectionAborted
+            | ConnectionReset
+            | HostUnreachable
+            | Interrupted
+            | NetworkDown
+            | NetworkUnreachable
+    ) || error.raw_os_error() == Some(rustix::io::Errno::PROTO.raw_os_error())
 }
 
 /// Says once a while what hinders the acceptors.
@@ -255,8 +335,7 @@ impl Complaint {
 
     /// Slows an acceptor down, too, that fails.
     async fn about(&self, error: &io::Error) {
-        // One client's bad luck, not ours.
-        if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) {
+        if is_one_clients(error) {
             return;
         }
         self.say(|| {
@@ -272,6 +351,10 @@ const BACKLOG: i32 = 4096;
 /// The queue stays readable while files are short: without a pause this would spin.
 const BACK_OFF: Duration = Duration::from_millis(50);
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
+/// While all places are taken, one more is asked to go so often.
+const MAKE_ROOM_EVERY: Duration = Duration::from_millis(20);
+/// For those in the queue of a listen that is closed. Who waits for that waits a little longer.
+const THE_REST_WITHIN: Duration = Duration::from_secs(1);
 /// Taken before what they bring is looked at.
 const AT_ONCE_MAX: usize = 16;
 /// A worker may have more connections than another by one in so many.

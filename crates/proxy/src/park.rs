@@ -30,6 +30,7 @@ use crate::conversation::IDLE_WHILE_LEAVING;
 use crate::drain::Live;
 use crate::record::Counters;
 use crate::reply::Redirect;
+use crate::seats::Seated;
 use crate::worker::{Worker, take_back};
 
 /// A connection between two requests, without what can be made again. Always plain TCP: what TLS keeps is more than all
@@ -39,6 +40,8 @@ pub(crate) struct Resting {
     pub(crate) tcp: TcpStream,
     pub(crate) peer: IpAddr,
     pub(crate) is_trusted: bool,
+    /// It has not said a byte yet.
+    pub(crate) is_silent: bool,
     /// Of the listen it came in on.
     pub(crate) port: u16,
     pub(crate) redirects: Option<Redirect>,
@@ -51,7 +54,7 @@ pub(crate) struct Lot {
     epoll: OwnedFd,
     /// In the order in which they have to leave. Not a slab with a list through it: this is a few tens of bytes more for
     /// each and nothing of it is ours.
-    parked: RefCell<BTreeMap<Ticket, Resting>>,
+    parked: RefCell<Parked>,
     /// From which tickets count.
     start: Instant,
     /// Set once the proxy leaves.
@@ -60,6 +63,36 @@ pub(crate) struct Lot {
     /// Rung when another one than before is the first that has to leave.
     first_changed: Notify,
     counters: Arc<Counters>,
+}
+
+/// Apart, because those that rest go first when their places are wanted.
+#[derive(Debug, Default)]
+struct Parked {
+    resting: BTreeMap<Ticket, Resting>,
+    silent: BTreeMap<Ticket, Resting>,
+}
+
+impl Parked {
+    fn insert(&mut self, ticket: Ticket, resting: Resting) {
+        match resting.is_silent {
+            true => self.silent.insert(ticket, resting),
+            false => self.resting.insert(ticket, resting),
+        };
+    }
+
+    fn remove(&mut self, ticket: Ticket) -> Option<Resting> {
+        self.resting.remove(&ticket).or_else(|| self.silent.remove(&ticket))
+    }
+
+    /// The first that has to leave.
+    fn first(&self) -> Option<Ticket> {
+        let firsts = [&self.resting, &self.silent].map(|parked| Some(*parked.first_key_value()?.0));
+        firsts.into_iter().flatten().min()
+    }
+
+    fn len(&self) -> usize {
+        self.resting.len() + self.silent.len()
+    }
 }
 
 /// What epoll knows a connection by: when it has to leave, in milliseconds, and the number of its file, which is nobody
@@ -109,7 +142,7 @@ impl Lot {
         let mut parked = self.parked.borrow_mut();
         parked.insert(ticket, resting);
         self.count(&parked);
-        if parked.first_key_value().is_some_and(|(first, _)| *first == ticket) {
+        if parked.first() == Some(ticket) {
             self.first_changed.notify_one();
         }
         Ok(())
@@ -117,7 +150,7 @@ impl Lot {
 
     fn take(&self, ticket: Ticket) -> Option<Resting> {
         let mut parked = self.parked.borrow_mut();
-        let resting = parked.remove(&ticket)?;
+        let resting = parked.remove(ticket)?;
         self.count(&parked);
         // The runtime watches it from now on. Closing it would not do here: a child on its way to its program holds
         // all our files for a moment, and epoll would go on telling of what nobody knows any more.
@@ -125,16 +158,29 @@ impl Lot {
         Some(resting)
     }
 
+    /// Closes the one that has been here longest, by the deadlines of its kind. Whether there was one.
+    pub(crate) fn clear_one(&self, who: Seated) -> bool {
+        let first = {
+            let parked = self.parked.borrow();
+            let parked = match who {
+                Seated::Resting => &parked.resting,
+                Seated::Silent => &parked.silent,
+            };
+            parked.first_key_value().map(|(ticket, _)| *ticket)
+        };
+        first.and_then(|ticket| self.take(ticket)).is_some()
+    }
+
     /// When the first has to leave.
     fn first_due(&self) -> Option<Instant> {
-        let until = self.parked.borrow().first_key_value()?.0.until(self.start);
+        let until = self.parked.borrow().first()?.until(self.start);
         Some(self.all_leave_at.get().map_or(until, |all| all.min(until)))
     }
 
     /// The first, if it has to leave by now, and when it had to.
     fn take_due(&self, now: Instant) -> Option<(Resting, Instant)> {
         let due = self.first_due().filter(|due| *due <= now)?;
-        let first = *self.parked.borrow().first_key_value()?.0;
+        let first = self.parked.borrow().first()?;
         Some((self.take(first)?, due))
     }
 
@@ -159,7 +205,7 @@ impl Lot {
         Ok(is_full)
     }
 
-    fn count(&self, parked: &BTreeMap<Ticket, Resting>) {
+    fn count(&self, parked: &Parked) {
         self.counters.set_parked(parked.len() as u64);
     }
 }

@@ -2,20 +2,23 @@
 //! them (splice(2)). Whatever has to be looked at goes through a buffer instead.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::task::Poll;
 use std::time::Duration;
 
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 
 use crate::clock::Alarm;
-use crate::stream::Io;
+use crate::stream::{Io, spend};
 
 /// A worker's pipes. Whoever waits for bytes holds none.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Pipes {
     free: RefCell<Vec<Pipe>>,
     lent: Cell<usize>,
+    lent_max: usize,
 }
 
 /// An empty one, when it is not lent.
@@ -54,7 +57,22 @@ pub(crate) enum Stopped {
     SinkLate,
 }
 
+/// How many pipes each of so many workers may have, where all of them together may open so many files: a sixteenth of those
+/// is for pipes, at most.
+pub(crate) fn pipes_max(files: u64, workers: usize) -> usize {
+    let files = usize::try_from(files).unwrap_or(usize::MAX);
+    (files / FILES_SHARE / FILES_A_PIPE / workers.max(1)).min(PIPES_MAX)
+}
+
+/// Each of them has so many files.
+pub(crate) const FILES_A_PIPE: usize = 2;
+
 impl Pipes {
+    /// So many of them, lent and free ones together.
+    pub(crate) fn new(pipes_max: usize) -> Self {
+        Self { free: RefCell::default(), lent: Cell::new(0), lent_max: pipes_max }
+    }
+
     /// Waits until the source has something and pours what it has, at most `bytes`, into the sink. `None` if these
     /// bytes are better copied, or no pipe is to be had. Not cancel-safe: what is in the pipe is lost.
     pub(crate) async fn pour(
@@ -90,6 +108,7 @@ impl Pipes {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Some(poured),
             Err(_) => return Some(poured.and(Stopped::SourceEnded)),
         }
+        let taken = pipe.holds;
         while pipe.holds > 0 {
             match alarm.within(patience, |cx| sink.poll_put(cx, |socket| pipe.empty(socket))).await {
                 Some(Ok(put @ 1..)) => {
@@ -100,12 +119,18 @@ impl Pipes {
                 None => return Some(poured.and(Stopped::SinkLate)),
             }
         }
+        // The kernel has less to do for them than for bytes that are copied, but others have their turn, too.
+        poll_fn(|cx| {
+            spend(cx, taken / CHEAPER);
+            Poll::Ready(())
+        })
+        .await;
         Some(poured)
     }
 
     /// None if there are enough of them, or the system gives none.
     fn lend(&self) -> Option<Lent<'_>> {
-        if self.lent.get() >= LENT_MAX {
+        if self.lent.get() >= self.lent_max {
             return None;
         }
         let free = self.free.borrow_mut().pop();
@@ -143,7 +168,8 @@ impl Drop for Lent<'_> {
     fn drop(&mut self) {
         self.pipes.lent.set(self.pipes.lent.get() - 1);
         let mut free = self.pipes.free.borrow_mut();
-        if self.holds == 0 && free.len() < FREE_MAX {
+        let has_room = free.len() < FREE_MAX && free.len() + self.pipes.lent.get() < self.pipes.lent_max;
+        if self.holds == 0 && has_room {
             free.extend(self.pipe.take());
         }
     }
@@ -161,7 +187,11 @@ const WORTH_BYTES: u64 = 64 << 10;
 const PIPE_BYTES: usize = 256 << 10;
 /// A user without privileges may have 64 MiB in pipes (pipe(7), `pipe-user-pages-soft`), and clients that take their
 /// answer slowly hold one each. Bodies beyond are copied.
-const LENT_MAX: usize = 32;
+const PIPES_MAX: usize = 32;
+/// Of all files.
+const FILES_SHARE: usize = 16;
+/// A poured byte costs so much less than a copied one, about: a turn is what goes through a pipe at once.
+const CHEAPER: usize = 4;
 /// Enough for what is under way at one moment.
 const FREE_MAX: usize = 8;
 
@@ -194,7 +224,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_pipe_that_was_not_emptied_is_never_lent_again() {
         by_test_clock(async |alarm| {
-            let pipes = Pipes::default();
+            let pipes = Pipes::new(PIPES_MAX);
             let (source, mut node) = ends().await;
             let (sink, client) = ends().await;
             let writing =
@@ -218,7 +248,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn it_says_who_stopped() {
         by_test_clock(async |alarm| {
-            let pipes = Pipes::default();
+            let pipes = Pipes::new(PIPES_MAX);
             let (source, mut node) = ends().await;
             let (sink, client) = ends().await;
             // A socket may seem readable once, before it was asked.
@@ -253,15 +283,24 @@ mod tests {
         .await;
     }
 
+    #[test]
+    fn pipes_are_a_small_part_of_all_files() {
+        for (files, workers, pipes) in
+            [(1 << 20, 8, 32), (1024, 1, 32), (1024, 2, 16), (200, 2, 3), (200, 16, 0), (u64::MAX, 1, 32)]
+        {
+            assert_eq!(pipes_max(files, workers), pipes, "{files} files, {workers} workers");
+        }
+    }
+
     #[tokio::test]
     async fn short_bodies_and_those_beyond_the_last_pipe_are_copied() {
         by_test_clock(async |alarm| {
-            let pipes = Pipes::default();
+            let pipes = Pipes::new(PIPES_MAX);
             let (source, mut node) = ends().await;
             let (sink, _client) = ends().await;
             node.write_all(b"abc").await.unwrap();
             assert_eq!(pipes.pour((&source, &sink), WORTH_BYTES - 1, (&alarm, PATIENCE)).await, None);
-            let lent: Vec<_> = (0..LENT_MAX).map(|_| pipes.lend().unwrap()).collect();
+            let lent: Vec<_> = (0..PIPES_MAX).map(|_| pipes.lend().unwrap()).collect();
             assert_eq!(pipes.pour((&source, &sink), WORTH_BYTES, (&alarm, PATIENCE)).await, None);
             drop(lent);
             assert_eq!(pipes.free.borrow().len(), FREE_MAX);

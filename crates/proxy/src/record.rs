@@ -14,6 +14,8 @@ use wire::request::RequestHead;
 
 use crate::bell::Reason;
 use crate::fault::Fault;
+use crate::places::Refused;
+use crate::seats::Seated;
 use crate::upstream::node::Node;
 
 /// One exchange.
@@ -156,6 +158,8 @@ pub(crate) struct Counters {
     /// By the code of the Close, 1000 to 1015; the last one counts all others, and those without a Close.
     closes: [AtomicU64; 17],
     log_lines_lost: AtomicU64,
+    refused: [AtomicU64; 3],
+    displaced: [AtomicU64; 2],
     /// Rung whenever a connection ends.
     pub(crate) ended: Notify,
 }
@@ -180,6 +184,28 @@ impl Counters {
 
     pub(crate) fn set_parked(&self, connections: u64) {
         self.parked.store(connections, Relaxed);
+    }
+
+    pub(crate) fn count_refused(&self, why: Refused) {
+        add(
+            &self.refused[match why {
+                Refused::TooMany => 0,
+                Refused::TooFast => 1,
+                Refused::HandshakesTooFast => 2,
+            }],
+            1,
+        );
+    }
+
+    /// A connection had to go so that another one could come.
+    pub(crate) fn count_displaced(&self, who: Seated) {
+        add(
+            &self.displaced[match who {
+                Seated::Resting => 0,
+                Seated::Silent => 1,
+            }],
+            1,
+        );
     }
 
     pub(crate) fn count_lost_lines(&self, lines: u64) {
@@ -219,6 +245,12 @@ pub struct Counts {
     pub closes: [u64; 17],
     /// Lines of the access log that were lost because the disk or the reader was too slow.
     pub log_lines_lost: u64,
+    /// Connections closed at once, because of their client's address: it has too many, opens them too fast, or begins TLS
+    /// handshakes too fast.
+    pub refused: [u64; 3],
+    /// Connections closed to make room, while all places were taken: they rested between two requests, or had not said a
+    /// byte.
+    pub displaced: [u64; 2],
 }
 
 impl Counters {
@@ -236,6 +268,8 @@ impl Counters {
             frames_out: self.frames_out.load(Relaxed),
             closes: std::array::from_fn(|code| self.closes[code].load(Relaxed)),
             log_lines_lost: self.log_lines_lost.load(Relaxed),
+            refused: std::array::from_fn(|why| self.refused[why].load(Relaxed)),
+            displaced: std::array::from_fn(|who| self.displaced[who].load(Relaxed)),
         }
     }
 }

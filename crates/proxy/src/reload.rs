@@ -39,7 +39,8 @@ impl Proxy {
         instances::fill_in(&mut rosters, &plan.upstreams, &self.inner.shared.instances());
         let listens = self.listens_now(&plan, &change, tls);
         self.adjust_connections(&before.plan, &plan);
-        let next = before.replanned(plan.clone(), listens.clone(), &rosters);
+        let closing = self.and_those_that_close(&before, &listens);
+        let next = before.replanned(plan.clone(), closing, &rosters);
         let before = self.inner.shared.publish(next);
         if let Some(log) = log {
             self.inner.shared.log.store(Arc::new(log.sink()));
@@ -63,6 +64,15 @@ impl Proxy {
             change.listens.open.iter().map(|old| old.map_or_else(|| self.next_listen(), |old| open[old].id));
         let listens = plan.listens.iter().zip(ids).zip(tls);
         listens.map(|((listen, id), tls)| ListenNow { id, scheme: listen.scheme.clone(), tls }).collect()
+    }
+
+    /// What is closed now has connections on their way: in the kernel's queue, and from one worker to another. They are
+    /// answered as before, so that it is known until the next reload.
+    fn and_those_that_close(&self, before: &Snapshot, listens: &[ListenNow]) -> Vec<ListenNow> {
+        let open = self.inner.listening.borrow();
+        let stays = |id: ListenId| listens.iter().any(|listen| listen.id == id);
+        let closing = open.iter().filter(|open| !stays(open.id)).filter_map(|open| before.listen(open.id));
+        listens.iter().chain(closing).cloned().collect()
     }
 
     pub(crate) fn next_listen(&self) -> ListenId {
@@ -104,20 +114,8 @@ impl Proxy {
     fn adjust_connections(&self, before: &Plan, plan: &Plan) {
         let (before, now) = (before.limits.connections_max, plan.limits.connections_max);
         if before != now {
-            let workers = self.inner.shared.counters.len();
-            let (before, now) = (connections_max(before, workers), connections_max(now, workers));
-            let permits = self.inner.permits.clone();
-            if now > before {
-                permits.add_permits(now - before);
-            } else {
-                // Connections beyond the new bound stay; no new one comes in before they are fewer.
-                let surplus = u32::try_from(before - now).unwrap_or(u32::MAX);
-                self.keep_house(async move {
-                    if let Ok(permits) = permits.acquire_many_owned(surplus).await {
-                        permits.forget();
-                    }
-                });
-            }
+            let all = connections_max(now, self.inner.shared.counters.len());
+            self.keep_house(self.inner.places.clone().resize(all));
         }
     }
 

@@ -28,6 +28,8 @@ use crate::drain::{Drain, rebalance};
 use crate::instances;
 use crate::listener::{self, Workers};
 use crate::names::Names;
+use crate::places::Places;
+use crate::pour::{FILES_A_PIPE, pipes_max};
 use crate::record::Counters;
 use crate::shared::{ListenId, ListenNow, Shared, Snapshot};
 use crate::tls::TlsProblem;
@@ -52,8 +54,7 @@ pub(crate) struct Inner {
     pub(crate) next_listen: Cell<u64>,
     /// Sockets on their way to the workers.
     pub(crate) handing_over: RefCell<JoinSet<()>>,
-    /// The bound on client connections.
-    pub(crate) permits: Arc<Semaphore>,
+    pub(crate) places: Arc<Places>,
     /// `None` once the proxy has left: a worker ends when its last connection has, unless more can come in.
     pub(crate) workers: RefCell<Option<Arc<Workers>>>,
     threads: RefCell<Vec<JoinHandle<()>>>,
@@ -141,7 +142,7 @@ impl Proxy {
         let first = shared.snapshot.load().with_rosters(&rosters);
         shared.publish(first);
         let (doors, threads) = start_workers(&shared).map_err(StartProblem::Thread)?;
-        let permits = Arc::new(Semaphore::new(connections_max(plan.limits.connections_max, count)));
+        let places = Places::new(connections_max(plan.limits.connections_max, count));
         let proxy = Self {
             inner: Rc::new(Inner {
                 shared,
@@ -149,8 +150,8 @@ impl Proxy {
                 listening: RefCell::default(),
                 next_listen: Cell::new(listens.len() as u64),
                 handing_over: RefCell::default(),
-                permits: permits.clone(),
-                workers: RefCell::new(Some(Workers::new(doors, permits))),
+                places: places.clone(),
+                workers: RefCell::new(Some(Workers::new(doors, places))),
                 threads: RefCell::new(threads),
                 emptying: RefCell::default(),
                 names,
@@ -164,7 +165,7 @@ impl Proxy {
         let listening =
             listens.iter().zip(bound).map(|(listen, bound)| proxy.accept_on(bound, listen.id)).collect();
         proxy.inner.listening.replace(listening);
-        let connections = proxy.inner.permits.available_permits();
+        let connections = proxy.inner.places.all();
         tracing::info!(workers = count, connections_max = connections, "ready");
         Ok(proxy)
     }
@@ -224,8 +225,9 @@ impl Proxy {
         let _ = joined.await;
         self.inner.housekeeping.take().shutdown().await;
         self.inner.shared.log.store(Arc::new(access::Writer::nothing()));
-        if let Some(log) = self.inner.log.take() {
-            log.finish();
+        let log = self.inner.log.take();
+        if let Some(log) = log {
+            log.finish(LOG_PATIENCE).await;
         }
     }
 
@@ -331,10 +333,16 @@ fn raise_file_limit() {
     }
 }
 
+/// How many files this process may open.
+pub(crate) fn files_max() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(1 << 20)
+}
+
 /// Each connection needs a file, and its tunnel or exchange another one; some are left for everything else.
 pub(crate) fn connections_max(limit: usize, workers: usize) -> usize {
-    let files = getrlimit(Resource::Nofile).current.unwrap_or(1 << 20);
-    let reserved = FILES_RESERVED.saturating_add(2 * workers as u64);
+    let files = files_max();
+    let pipes = workers * pipes_max(files, workers) * FILES_A_PIPE;
+    let reserved = FILES_RESERVED.saturating_add(2 * workers as u64).saturating_add(pipes as u64);
     let affordable = usize::try_from(files.saturating_sub(reserved) / 2).unwrap_or(usize::MAX).max(1);
     let connections = if limit == 0 { affordable } else { limit.min(affordable) };
     if limit > affordable {
@@ -346,12 +354,14 @@ pub(crate) fn connections_max(limit: usize, workers: usize) -> usize {
 /// On their way to one worker, nearly all of them connections.
 const ERRANDS_MAX: usize = 1024;
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
-/// Listens, logs, certificates, epolls, and probes. The epolls of parked connections and of tunnels, two a worker, are
-/// counted beside it.
+/// Listens, logs, certificates, epolls, probes, verbs and the file. The epolls of parked connections and of tunnels, two a
+/// worker, and the pipes that bodies are poured through are counted beside it.
 const FILES_RESERVED: u64 = 64;
 /// The end of that time belongs to the Closes of those who have not answered theirs.
 const GOODBYE_SHARE: f64 = 0.1;
 const GOODBYE_MAX: Duration = Duration::from_secs(1);
+/// At the end, for the last lines of the access log.
+const LOG_PATIENCE: Duration = Duration::from_secs(2);
 /// While the proxy leaves, tunnels that are opened late are found so soon.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Of the time there is to leave, tunnels' turns take at most so much: the last one must be able to say goodbye.

@@ -48,6 +48,7 @@ pub(crate) struct Snapshot {
     pub(crate) upstreams: Vec<Upstream>,
     /// What tags and pins are made and proved with; never empty. The first one signs.
     keys: Arc<[Key]>,
+    /// With those that the last reload has closed.
     listens: Arc<Vec<ListenNow>>,
 }
 
@@ -141,7 +142,7 @@ impl Snapshot {
         Ok(&self.upstreams[index])
     }
 
-    /// How a listen speaks; `None` once it is closed.
+    /// How a listen speaks; `None` a reload after it was closed.
     pub(crate) fn listen(&self, id: ListenId) -> Option<&ListenNow> {
         self.listens.iter().find(|listen| listen.id == id)
     }

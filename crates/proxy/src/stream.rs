@@ -10,12 +10,12 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
 use rustls::ServerConnection;
-use tokio::io::{AsyncReadExt, AsyncWrite, Interest};
+use tokio::io::{AsyncReadExt, AsyncWrite, Interest, Ready};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::coop::{has_budget_remaining, poll_proceed};
 use tokio_rustls::server::TlsStream;
@@ -129,9 +129,7 @@ impl Stream {
                 Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Some(received) => {
                     *is_watched = false;
-                    if let Poll::Ready(budget) = poll_proceed(cx) {
-                        budget.made_progress();
-                    }
+                    spend(cx, received.as_ref().copied().unwrap_or_default());
                     return Poll::Ready(received);
                 }
                 None if *is_watched => return Poll::Pending,
@@ -179,6 +177,24 @@ impl Stream {
     }
 }
 
+impl Stream {
+    /// Whether the other end has sent its end, or the connection is broken, as far as the runtime has been told. What it
+    /// has said before need not have been read.
+    pub(crate) fn has_ended(&self) -> bool {
+        let is_closed = |ready: Pin<&mut dyn Future<Output = io::Result<Ready>>>| {
+            let looked = ready.poll(&mut Context::from_waker(Waker::noop()));
+            matches!(looked, Poll::Ready(Ok(ready)) if ready.is_read_closed())
+                || matches!(looked, Poll::Ready(Err(_)))
+        };
+        match self {
+            Self::Plain(tcp) => is_closed(pin!(tcp.ready(Interest::READABLE))),
+            Self::Tls(tls) => is_closed(pin!(tls.get_ref().0.ready(Interest::READABLE))),
+            Self::Unix(unix) => is_closed(pin!(unix.ready(Interest::READABLE))),
+            Self::Fresh(_) => false,
+        }
+    }
+}
+
 fn poll_decrypted(
     tls: &mut TlsStream<TcpStream>,
     cx: &mut Context<'_>,
@@ -188,7 +204,23 @@ fn poll_decrypted(
     buffer.make_room(buffers);
     let read = pin!(tls.read_buf(buffer)).poll(cx);
     buffer.give_back_if_empty(buffers);
+    if let Poll::Ready(Ok(received)) = read {
+        spend(cx, received);
+    }
     read
+}
+
+/// Takes what moving so many bytes is worth from what this task may do before others have their turn: tokio counts steps,
+/// 128 of them, however long each takes.
+pub(crate) fn spend(cx: &mut Context<'_>, bytes: usize) {
+    for _ in 0..=bytes / STEP_BYTES {
+        if !has_budget_remaining() {
+            return;
+        }
+        if let Poll::Ready(budget) = poll_proceed(cx) {
+            budget.made_progress();
+        }
+    }
 }
 
 /// Whether there are neither decrypted bytes nor the end behind a socket that has nothing more.
@@ -401,6 +433,8 @@ fn has_nothing_to_read(socket: BorrowedFd<'_>) -> bool {
     rustix::net::recv(socket, &mut [0_u8; 1], flags) == Err(rustix::io::Errno::AGAIN)
 }
 
+/// One of tokio's steps: a turn is 64 KiB.
+const STEP_BYTES: usize = 512;
 /// So much is copied in less time than a second piece takes.
 const JOINED_BYTES_MAX: usize = 2048;
 

@@ -1,7 +1,8 @@
 //! One worker: a thread with a runtime of its own, its connections, its pool of idle origin connections and its
 //! buffers. Nothing here is shared with another worker but what `Shared` holds.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -27,9 +28,11 @@ use crate::conversation::{Client, Ended, PLAIN_SCHEME, converse, linger};
 use crate::drain::{Live, Phase};
 use crate::listener::Acceptor;
 use crate::park::{self, Lot, Resting};
-use crate::pour::Pipes;
+use crate::pour::{Pipes, pipes_max};
 use crate::record::Counters;
 use crate::reply::Redirect;
+use crate::run::files_max;
+use crate::seats::{Seated, Seats};
 use crate::shared::{ListenId, Shared, Snapshot};
 use crate::stream::{Quickness, Stream};
 use crate::tls::ServerTls;
@@ -58,10 +61,14 @@ pub(crate) struct Worker {
     pub(crate) cursors: Cursors,
     pub(crate) lines: Lines,
     pub(crate) lot: Lot,
+    pub(crate) seats: Seats,
+    counters: Arc<Counters>,
     pub(crate) reactor: Reactor,
     /// Its place among the workers.
     pub(crate) slot: usize,
     newest: RefCell<Newest>,
+    /// So many requests wait for the first instance of an app.
+    pub(crate) await_instances: Cell<usize>,
     leaving: Notify,
     quickness: Quickness,
 }
@@ -73,6 +80,8 @@ pub(crate) enum Errand {
     Accept(Acceptor),
     /// Serve a connection that another worker has accepted.
     Serve(Incoming),
+    /// All places are taken, and the worker that needs one has nobody who could go.
+    MakeRoom,
 }
 
 /// A connection that was just accepted.
@@ -97,14 +106,17 @@ impl Worker {
             slot,
             clock: clock.clone(),
             buffers: Buffers::new(limits.buffer_bytes),
-            pipes: Pipes::default(),
+            pipes: Pipes::new(pipes_max(files_max(), shared.counters.len())),
             lot: Lot::new(counters.clone()).expect(EPOLLS_WERE_THERE),
+            seats: Seats::default(),
+            counters: counters.clone(),
             reactor: Reactor::new().expect(EPOLLS_WERE_THERE),
             pool: Pool::new(limits.origin_idle_max),
             cursors: Cursors::default(),
             lines: Lines::new(shared.clone(), counters, clock),
             shared,
             newest: RefCell::new(Newest { cache, current }),
+            await_instances: Cell::new(0),
             leaving: Notify::new(),
             quickness: Quickness::default(),
         }
@@ -129,6 +141,18 @@ impl Worker {
     /// Ready, and its task woken, when the proxy begins to leave.
     pub(crate) fn leaving(&self) -> Notified<'_> {
         self.leaving.notified()
+    }
+
+    /// Has somebody go whose place is wanted: who rests longest, or else who has not said a byte for longest. Whether there
+    /// was anybody.
+    pub(crate) fn make_room(&self) -> bool {
+        let gone = [Seated::Resting, Seated::Silent]
+            .into_iter()
+            .find(|&who| self.lot.clear_one(who) || self.seats.clear_one(who));
+        if let Some(who) = gone {
+            self.counters.count_displaced(who);
+        }
+        gone.is_some()
     }
 
     /// How long an answer of ours may take to be taken.
@@ -168,6 +192,7 @@ async fn run_errands(worker: &Rc<Worker>, mut errands: mpsc::Receiver<Errand>) {
         match errand {
             Errand::Accept(acceptor) => drop(spawn_local(acceptor.run(worker.clone()))),
             Errand::Serve(incoming) => take_in(incoming, worker),
+            Errand::MakeRoom => drop(worker.make_room()),
         }
     }
 }
@@ -176,7 +201,7 @@ async fn run_errands(worker: &Rc<Worker>, mut errands: mpsc::Receiver<Errand>) {
 pub(crate) fn take_in(incoming: Incoming, worker: &Rc<Worker>) {
     let Incoming { tcp, peer, listen, port, live } = incoming;
     let snapshot = worker.snapshot();
-    // Its listen may have been removed by a reload while this waited for its worker.
+    // Unless two reloads went by while this waited for its worker.
     let Some(listen) = snapshot.listen(listen) else { return };
     let redirects = match listen.scheme {
         Scheme::RedirectToHttps { port } => Some(Redirect { port }),
@@ -192,12 +217,23 @@ pub(crate) fn take_in(incoming: Incoming, worker: &Rc<Worker>) {
         client.inbound = said;
         return begin((client, live), worker);
     };
+    let (place, limits) = (live.place(), &snapshot.plan.limits);
+    if let Err(refused) = place.places().may_shake_hands(place.client(), limits) {
+        return worker.counters.count_refused(refused);
+    }
     let Ok(tcp) = TcpStream::from_std(tcp) else { return };
     let handshake = handshake(tcp, tls.clone(), peer.ip(), snapshot.plan.timeouts.head);
     // A task of its own, because a TLS handshake is big and short.
     let (worker, clock) = (worker.clone(), worker.clock.clone());
     let handshake = Box::pin(async move {
-        if let Some(stream) = handshake.await {
+        let seat = worker.seats.take(Seated::Silent);
+        let shaken = tokio::select! {
+            biased;
+            shaken = handshake => shaken,
+            () = poll_fn(|cx| seat.poll_wanted(cx)) => None,
+        };
+        drop(seat);
+        if let Some(stream) = shaken {
             begin((client_on(stream, "https", &worker), live), &worker);
         }
     });

@@ -1,9 +1,14 @@
-//! Whom an app runs as. Read from /etc/passwd and /etc/group at every start; numbers are taken as they are.
+//! Whom an app runs as. Looked up at every start by getpwnam_r(3) and its like, which also know users of LDAP, sssd and
+//! systemd; numbers are taken as they are.
 
-use std::fs;
+use std::io;
 use std::path::PathBuf;
 
 use config::app::App;
+use nix::errno::Errno;
+use nix::unistd::{Group, User};
+use rustix::fs::{Gid, Uid};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use crate::process::StartProblem;
 
@@ -18,15 +23,22 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    /// Whom `app` runs as, if not as tidelock does.
+    /// Whom `app` runs as, if not as tidelock does. May wait for a directory service.
     pub(crate) fn of(app: &App) -> Result<Option<Self>, StartProblem> {
-        let files = Files {
-            passwd: fs::read_to_string("/etc/passwd").unwrap_or_default(),
-            group: fs::read_to_string("/etc/group").unwrap_or_default(),
-        };
         let own =
             Own { user: rustix::process::geteuid().as_raw(), group: rustix::process::getegid().as_raw() };
-        files.account(app.user.as_deref(), app.group.as_deref(), own)
+        account(app.user.as_deref(), app.group.as_deref(), own)
+    }
+
+    /// From now on this thread opens files with the rights of this user, and there is no way back: whoever calls this ends
+    /// the thread when it is done. In Linux each thread has its own rights; only the effective ones are changed, since
+    /// whoever has the same real user may send signals to a thread, and SIGKILL ends all of the process.
+    pub(crate) fn become_on_this_thread(&self) -> io::Result<()> {
+        let (user, group) = (Uid::from_raw(self.user), Gid::from_raw(self.group));
+        set_thread_groups(&[])?;
+        set_thread_res_gid(None, group, None)?;
+        set_thread_res_uid(None, user, None)?;
+        Ok(())
     }
 }
 
@@ -37,64 +49,48 @@ struct Own {
     group: u32,
 }
 
-#[derive(Debug)]
-struct Files {
-    passwd: String,
-    group: String,
+fn account(user: Option<&str>, group: Option<&str>, own: Own) -> Result<Option<Account>, StartProblem> {
+    if user.is_none() && group.is_none() {
+        return Ok(None);
+    }
+    let mut account = match user {
+        None => Account { user: own.user, group: own.group, name: None, home: None },
+        Some(user) => find_user(user)?.ok_or_else(|| StartProblem::NoUser(user.to_owned()))?,
+    };
+    if let Some(group) = group {
+        account.group = find_group(group)?.ok_or_else(|| StartProblem::NoGroup(group.to_owned()))?;
+    }
+    if (account.user, account.group) == (own.user, own.group) {
+        return Ok(None);
+    }
+    if own.user != 0 {
+        let wanted = [user, group].into_iter().flatten().collect::<Vec<_>>().join(":");
+        return Err(StartProblem::NotRoot(wanted));
+    }
+    Ok(Some(account))
 }
 
-impl Files {
-    fn account(
-        &self,
-        user: Option<&str>,
-        group: Option<&str>,
-        own: Own,
-    ) -> Result<Option<Account>, StartProblem> {
-        if user.is_none() && group.is_none() {
-            return Ok(None);
-        }
-        let mut account = match user {
-            None => Account { user: own.user, group: own.group, name: None, home: None },
-            Some(user) => self.user(user).ok_or_else(|| StartProblem::NoUser(user.to_owned()))?,
-        };
-        if let Some(group) = group {
-            account.group = self.group(group).ok_or_else(|| StartProblem::NoGroup(group.to_owned()))?;
-        }
-        if (account.user, account.group) == (own.user, own.group) {
-            return Ok(None);
-        }
-        if own.user != 0 {
-            let wanted = [user, group].into_iter().flatten().collect::<Vec<_>>().join(":");
-            return Err(StartProblem::NotRoot(wanted));
-        }
-        Ok(Some(account))
-    }
+fn find_user(wanted: &str) -> Result<Option<Account>, StartProblem> {
+    let problem = |error: Errno| StartProblem::Account { name: wanted.to_owned(), error: error.into() };
+    let number = wanted.parse::<u32>().ok();
+    let found = match (User::from_name(wanted).map_err(problem)?, number) {
+        (None, Some(number)) => User::from_uid(number.into()).map_err(problem)?,
+        (found, _) => found,
+    };
+    let known = found.map(|user| Account {
+        user: user.uid.as_raw(),
+        group: user.gid.as_raw(),
+        name: Some(user.name),
+        home: Some(user.dir).filter(|home| !home.as_os_str().is_empty()),
+    });
+    let bare = || number.map(|user| Account { user, group: user, name: None, home: None });
+    Ok(known.or_else(bare))
+}
 
-    /// `name:password:uid:gid:comment:home:shell` (passwd(5)).
-    fn user(&self, wanted: &str) -> Option<Account> {
-        let entry = |line: &str| {
-            let fields: Vec<&str> = line.split(':').collect();
-            let (name, user, group) =
-                (*fields.first()?, fields.get(2)?.parse().ok()?, fields.get(3)?.parse().ok()?);
-            let home = fields.get(5).filter(|home| !home.is_empty()).map(PathBuf::from);
-            Some(Account { user, group, name: Some(name.to_owned()), home })
-        };
-        let number = wanted.parse::<u32>().ok();
-        let is_it =
-            |account: &Account| account.name.as_deref() == Some(wanted) || Some(account.user) == number;
-        let bare = || number.map(|user| Account { user, group: user, name: None, home: None });
-        self.passwd.lines().filter_map(entry).find(is_it).or_else(bare)
-    }
-
-    /// `name:password:gid:members` (group(5)).
-    fn group(&self, wanted: &str) -> Option<u32> {
-        let entry = |line: &str| {
-            let mut fields = line.split(':');
-            Some((fields.next()?.to_owned(), fields.nth(1)?.parse().ok()?))
-        };
-        let named = self.group.lines().filter_map(entry).find(|(name, _)| name == wanted);
-        named.map(|(_, group)| group).or_else(|| wanted.parse().ok())
-    }
+fn find_group(wanted: &str) -> Result<Option<u32>, StartProblem> {
+    let problem = |error: Errno| StartProblem::Account { name: wanted.to_owned(), error: error.into() };
+    let named = Group::from_name(wanted).map_err(problem)?;
+    Ok(named.map(|group| group.gid.as_raw()).or_else(|| wanted.parse().ok()))
 }
 
 #[cfg(test)]
@@ -102,40 +98,42 @@ mod tests {
     use super::*;
 
     fn check(user: Option<&str>, group: Option<&str>, own_user: u32) -> String {
-        let files = Files {
-            passwd: "root:x:0:0::/root:/bin/sh\nbroken\nwww:x:33:34:,,,:/var/www:/bin/false\n".to_owned(),
-            group: "root:x:0:\nwww:x:34:\nssl:x:99:www,x\n".to_owned(),
-        };
-        match files.account(user, group, Own { user: own_user, group: own_user }) {
+        match account(user, group, Own { user: own_user, group: own_user }) {
             Ok(None) => "as tidelock".to_owned(),
-            Ok(Some(account)) => {
-                format!(
-                    "{}:{} {:?} {:?}",
-                    account.user,
-                    account.group,
-                    account.name.unwrap_or_default(),
-                    account.home.unwrap_or_default()
-                )
+            Ok(Some(Account { user, group, name, home })) => {
+                format!("{user}:{group} {} {}", name.unwrap_or_default(), home.unwrap_or_default().display())
             }
             Err(problem) => problem.to_string(),
         }
     }
 
+    /// What the system itself says, wherever it knows it from: `name:password:uid:gid:comment:home:shell`.
     #[test]
-    fn accounts_are_found_by_name_and_number() {
+    fn accounts_are_those_that_the_system_knows() {
+        let listed = std::process::Command::new("getent").arg("passwd").output().expect("libc has it");
+        let listed = String::from_utf8(listed.stdout).expect("text");
+        for line in listed.lines().filter(|line| !line.starts_with("root:")).take(5) {
+            let fields: Vec<&str> = line.split(':').collect();
+            let [name, _, user, group, _, home, ..] = fields[..] else { panic!("{line}") };
+            let expected = format!("{user}:{group} {name} {home}");
+            assert_eq!(check(Some(name), None, 0), expected);
+            assert_eq!(check(Some(user), None, 0), expected);
+        }
+    }
+
+    #[test]
+    fn numbers_need_no_name() {
         assert_eq!(check(None, None, 0), "as tidelock");
-        assert_eq!(check(Some("www"), None, 0), r#"33:34 "www" "/var/www""#);
-        assert_eq!(check(Some("33"), Some("ssl"), 0), r#"33:99 "www" "/var/www""#);
-        assert_eq!(check(Some("5000"), None, 0), r#"5000:5000 "" """#);
-        assert_eq!(check(None, Some("34"), 0), r#"0:34 "" """#);
+        assert_eq!(check(Some("4000111222"), None, 0), "4000111222:4000111222  ");
+        assert_eq!(check(None, Some("4000111222"), 0), "0:4000111222  ");
         assert_eq!(check(Some("root"), None, 0), "as tidelock");
-        assert_eq!(check(Some("33"), Some("33"), 33), "as tidelock");
+        assert_eq!(check(Some("4000111222"), Some("4000111222"), 4_000_111_222), "as tidelock");
     }
 
     #[test]
     fn what_cannot_be_is_said() {
-        assert!(check(Some("wwww"), None, 0).contains("no user `wwww`"));
-        assert!(check(Some("www"), Some("sll"), 0).contains("no group `sll`"));
-        assert!(check(Some("www"), None, 1000).contains("root"));
+        assert!(check(Some("no-such-user"), None, 0).contains("no user `no-such-user`"));
+        assert!(check(Some("root"), Some("no-such-group"), 0).contains("no group `no-such-group`"));
+        assert!(check(Some("root"), None, 1000).contains("root"));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::path::Path;
 
 use config::app::{App, Port};
@@ -10,6 +11,7 @@ use config::roster::{InstanceAddress, InstanceId};
 use crate::account::Account;
 use crate::preload;
 use crate::process::StartProblem;
+use crate::trust;
 
 pub(crate) type Environment = BTreeMap<OsString, OsString>;
 
@@ -40,8 +42,11 @@ pub(crate) fn environment(own: Environment, told: &Told<'_>) -> Result<Environme
         set_account(&mut all, account);
     }
     if let Some(path) = &told.app.env_file {
-        let text =
-            std::fs::read_to_string(path).map_err(|error| StartProblem::EnvFile(path.clone(), error))?;
+        let text = trust::read(path, told.account).and_then(|bytes| {
+            String::from_utf8(bytes)
+                .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
+        });
+        let text = text.map_err(|error| StartProblem::EnvFile(path.clone(), error))?;
         let lines = parse(&text).map_err(|Misread { line, why }| StartProblem::EnvFileLine {
             path: path.clone(),
             line,

@@ -107,6 +107,10 @@ fn start(order: &Order, channel: Option<&OwnedFd>) -> io::Result<Pid> {
         command.env("NODE_CHANNEL_FD", channel.as_raw_fd().to_string());
         command.env("NODE_CHANNEL_SERIALIZATION_MODE", "json");
     }
+    if order.no_new_privs {
+        // Inherited by the child. The keeper itself executes nothing else.
+        rustix::thread::set_no_new_privs(true)?;
+    }
     // Dropping a `Child` neither kills it nor waits for it: whoever ends is waited for below.
     let child = command.spawn()?;
     Ok(Pid::from_child(&child))

@@ -40,6 +40,7 @@ mod status;
 mod shell;
 mod crew;
 mod triggers;
+mod trust;
 mod usage;
 mod attend;
 pub mod wish;

@@ -6,6 +6,7 @@
 
 mod echo;
 mod files;
+mod folder;
 mod lines;
 mod queue;
 mod readers;
@@ -15,6 +16,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use crate::account::Account;
 use crate::process::Launch;
 
 pub use echo::Echo;
@@ -39,9 +41,9 @@ impl Logs {
         Ok(Self { keeping: Arc::new(readers::Keeping::start(echo)?) })
     }
 
-    /// Reads the output of a process from now to its end.
-    pub(crate) fn follow(&self, launch: &Launch, output: Output) {
-        self.keeping.follow(launch, output);
+    /// Reads the output of a process from now to its end; `account` is whom it runs as, if not as tidelock does.
+    pub(crate) fn follow(&self, launch: &Launch, account: Option<Account>, output: Output) {
+        self.keeping.follow(launch, account, output);
     }
 
     /// The last `lines` lines of those that are meant, oldest first, and then, if `follow`, each line as it is

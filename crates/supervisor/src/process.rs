@@ -37,7 +37,7 @@ pub struct Process {
     address: InstanceAddress,
     pid: i32,
     keeper: i32,
-    commands: mpsc::UnboundedSender<Command>,
+    commands: mpsc::Sender<Command>,
     ending: watch::Receiver<Option<Ending>>,
     pub(crate) channel: Option<Channel>,
 }
@@ -79,11 +79,19 @@ pub enum StartProblem {
         why: &'static str,
     },
     /// No such user.
-    #[error("there is no user `{0}` in /etc/passwd")]
+    #[error("there is no user `{0}`; `getent passwd` lists those that this system knows")]
     NoUser(String),
     /// No such group.
-    #[error("there is no group `{0}` in /etc/group")]
+    #[error("there is no group `{0}`; `getent group` lists those that this system knows")]
     NoGroup(String),
+    /// The system cannot say whether there is such a user or group: a directory service does not answer.
+    #[error("the system cannot look up `{name}`: {error}")]
+    Account {
+        /// Who.
+        name: String,
+        /// The system's reason.
+        error: io::Error,
+    },
     /// Only root may become somebody else.
     #[error("it cannot run as {0}: only root may become another user, and tidelock does not run as root")]
     NotRoot(String),
@@ -160,12 +168,16 @@ impl Process {
     /// Sends a signal to its process group, once it is stopped on purpose: from now on descendants may outlive its own
     /// process.
     pub fn signal(&self, signal: i32) {
-        let _ = self.commands.send(Command::Signal(signal));
+        // The last place is for a kill; a keeper that does not even take so many signals is not helped by one more.
+        if self.commands.capacity() > 1 {
+            let _ = self.commands.try_send(Command::Signal(signal));
+        }
     }
 
     /// Kills (SIGKILL) it and everything that came of it.
     pub fn kill(&self) {
-        let _ = self.commands.send(Command::Kill);
+        // If there is no place there is a kill among those that wait.
+        let _ = self.commands.try_send(Command::Kill);
     }
 
     /// Waits until it and everything that came of it is gone. Cancel-safe; may be asked again.

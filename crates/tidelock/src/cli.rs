@@ -13,7 +13,7 @@ use config::problem::Report;
 
 use crate::reload::Source;
 use crate::start::{Meant, What};
-use crate::{import, run, verbs};
+use crate::{import, log, run, verbs};
 
 /// Keeps every Socket.IO session on its node, in front of any number of them, without cookies.
 #[derive(Debug, Parser)]
@@ -229,6 +229,8 @@ impl At {
     }
 }
 
+/// At the end, for the last lines of the log.
+const LOG_PATIENCE: Duration = Duration::from_secs(1);
 const START_EXAMPLES: &str = "Examples:
   tidelock start index.js                         one process, behind the port that it has always had
   tidelock start index.js -i max -l :80           one on each core
@@ -367,13 +369,18 @@ fn serve(loaded: Result<Loaded, Report>, source: Source, colour: bool) -> ExitCo
             return ExitCode::FAILURE;
         }
     };
-    run::start_log(colour);
-    eprint!("{}", loaded.warnings.render(colour));
-    match run::until_told(loaded.plan, source) {
+    if let Err(error) = log::start(colour) {
+        eprintln!("cannot start a thread for the log: {error}");
+        return ExitCode::FAILURE;
+    }
+    log::say(&loaded.warnings.render(colour));
+    let code = match run::until_told(loaded.plan, source) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
             tracing::error!("{problem}");
             ExitCode::FAILURE
         }
-    }
+    };
+    log::finish(LOG_PATIENCE);
+    code
 }

@@ -32,7 +32,9 @@ pub(crate) fn import(file: &Path, run_node: bool, env: Option<&str>) -> ExitCode
 fn read(file: &Path, run_node: bool) -> Result<Value, String> {
     let is_program = file.extension().is_some_and(|extension| extension != "json");
     let text = match (is_program, run_node) {
-        (false, _) => std::fs::read(file).map_err(|error| format!("the file cannot be read: {error}"))?,
+        (false, _) => {
+            config::read_regular(file).map_err(|error| format!("the file cannot be read: {error}"))?
+        }
         (true, false) => {
             return Err("it is a program; --run-node lets `node` run it, to see what it exports".to_owned());
         }

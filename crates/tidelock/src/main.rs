@@ -3,6 +3,7 @@
 
 mod cli;
 mod start;
+mod log;
 mod run;
 mod secret;
 mod grant;

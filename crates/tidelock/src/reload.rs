@@ -1,8 +1,7 @@
 //! Reads the file, at the start and again whenever somebody asks or it changes, and applies it: one reload after the
 //! other, and each of them whole or not at all.
 
-use std::fs;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::grant::follow;
+use crate::log::say;
 use crate::secret;
 use crate::watch::Folder;
 
@@ -42,7 +42,7 @@ impl Source {
     pub(crate) fn load(&mut self) -> Result<Loaded, Report> {
         let file = self.file.as_deref().unwrap_or(Path::new(""));
         // Read before it is loaded: what changes between the two is then found to be new, and not lost.
-        self.read = fs::read(file).ok();
+        self.read = config::read_regular(file).ok();
         load(file)
     }
 
@@ -51,7 +51,7 @@ impl Source {
     fn has_changed(&self) -> bool {
         self.file
             .as_ref()
-            .and_then(|file| fs::read(file).ok())
+            .and_then(|file| config::read_regular(file).ok())
             .is_some_and(|now| self.read.as_ref() != Some(&now))
     }
 }
@@ -164,11 +164,6 @@ fn not_applied(aloud: &str, answer: &str) -> String {
     say(aloud);
     tracing::error!("{NOT_APPLIED}");
     format!("{answer}{NOT_APPLIED}")
-}
-
-/// On standard error. Nobody may be there any more to read it, which is no reason to stop.
-fn say(text: &str) {
-    let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
 /// As `check` says it.

@@ -12,9 +12,9 @@ use supervisor::{Options, Supervisor};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
-use tracing_subscriber::EnvFilter;
 
 use crate::grant::grant;
+use crate::log;
 use crate::reload::{Reloader, Source};
 use crate::secret;
 use crate::signals::{Signal, Signals};
@@ -30,17 +30,6 @@ pub(crate) fn summary(plan: &Plan) -> String {
         count(plan.upstreams.len(), "upstream"),
         count(nodes, "node"),
     ) + &if plan.apps.is_empty() { String::new() } else { format!(", {}", count(plan.apps.len(), "app")) }
-}
-
-/// The log of the program itself, on standard error; the access log is another.
-pub(crate) fn start_log(colour: bool) {
-    let filter = EnvFilter::try_from_env("TIDELOCK_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(colour)
-        .with_target(false)
-        .with_writer(std::io::stderr)
-        .init();
 }
 
 /// Why nothing is served.
@@ -63,7 +52,10 @@ pub(crate) fn until_told(mut plan: Plan, source: Source) -> Result<(), ServeProb
         .enable_all()
         .build_local(tokio::runtime::LocalOptions::default())?;
     secret::fill_in(&mut plan);
-    runtime.block_on(serve(Arc::new(plan), source))
+    let served = runtime.block_on(serve(Arc::new(plan), source));
+    // What still runs beside it, if anything does, is not worth waiting for.
+    runtime.shutdown_background();
+    served
 }
 
 async fn serve(plan: Arc<Plan>, source: Source) -> Result<(), ServeProblem> {
@@ -85,6 +77,7 @@ async fn serve(plan: Arc<Plan>, source: Source) -> Result<(), ServeProblem> {
         supervisor: supervisor.clone(),
         plan: in_force.clone(),
         reload: reload.clone(),
+        own_log_lines_lost: log::lost,
     };
     let mut answering = JoinSet::new();
     answering.spawn_local(entrance.answer(seen));

@@ -1,8 +1,12 @@
-//! The signals that mean something to us.
+//! The signals that mean something to us. A thread of its own waits for them, so that the second request to end is heard
+//! whatever the control thread does.
 
 use std::io;
+use std::thread;
+use std::time::Duration;
 
-use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
+use tokio::sync::watch;
 
 /// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,35 +19,81 @@ pub(crate) enum Signal {
     Reopen,
 }
 
-/// The signals as they come. From its creation on, none of them ends the process by itself.
+/// The signals as they come. From its creation on, only the second request to end ends the process by itself.
 #[derive(Debug)]
 pub(crate) struct Signals {
-    terminate: Stream,
-    interrupt: Stream,
-    quit: Stream,
-    hangup: Stream,
-    user_1: Stream,
+    told: watch::Receiver<Told>,
+    seen: Told,
+}
+
+/// How many of each have come. Any number of the same kind may be taken for one, as the kernel itself does it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Told {
+    leave: u64,
+    reload: u64,
+    reopen: u64,
 }
 
 impl Signals {
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            quit: signal(SignalKind::quit())?,
-            hangup: signal(SignalKind::hangup())?,
-            user_1: signal(SignalKind::user_defined1())?,
-        })
+        let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1])?;
+        let (tell, told) = watch::channel(Told::default());
+        thread::Builder::new().name("signals".into()).spawn(move || {
+            for signal in signals.forever() {
+                let mut leave = 0;
+                tell.send_modify(|told| {
+                    match signal {
+                        SIGHUP => told.reload += 1,
+                        SIGUSR1 => told.reopen += 1,
+                        _ => told.leave += 1,
+                    }
+                    leave = told.leave;
+                });
+                if leave == 2 {
+                    demand_the_end();
+                }
+            }
+        })?;
+        Ok(Self { told, seen: Told::default() })
     }
 
     /// The next one. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Signal {
-        tokio::select! {
-            _ = self.terminate.recv() => Signal::Leave,
-            _ = self.interrupt.recv() => Signal::Leave,
-            _ = self.quit.recv() => Signal::Leave,
-            _ = self.hangup.recv() => Signal::Reload,
-            _ = self.user_1.recv() => Signal::Reopen,
+        loop {
+            let told = *self.told.borrow_and_update();
+            let seen = &mut self.seen;
+            // Each second request to leave counts by itself: it asks for something else than the first.
+            if told.leave > seen.leave {
+                seen.leave += 1;
+                return Signal::Leave;
+            }
+            if told.reload > seen.reload {
+                seen.reload = told.reload;
+                return Signal::Reload;
+            }
+            if told.reopen > seen.reopen {
+                seen.reopen = told.reopen;
+                return Signal::Reopen;
+            }
+            if self.told.changed().await.is_err() {
+                // The thread never ends by itself; without it no signal comes.
+                std::future::pending::<()>().await;
+            }
         }
     }
 }
+
+/// Gives what is under way a moment to end in order, and then ends the process, whatever it waits for. The apps' keepers
+/// see that tidelock is gone and kill what they keep.
+fn demand_the_end() {
+    let ending = || {
+        thread::sleep(LAST_MOMENT);
+        signal_hook::low_level::exit(1);
+    };
+    if thread::Builder::new().name("end".into()).spawn(ending).is_err() {
+        signal_hook::low_level::exit(1);
+    }
+}
+
+/// From the second request to the end.
+const LAST_MOMENT: Duration = Duration::from_secs(2);

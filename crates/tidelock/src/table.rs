@@ -179,6 +179,8 @@ mod tests {
             frames_out: 0,
             closes: [0; 17],
             log_lines_lost: 0,
+            refused: [0; 3],
+            displaced: [0; 2],
         };
         let node = Node {
             node: "10.0.0.1:3000".to_owned(),
@@ -212,6 +214,7 @@ mod tests {
             version: "1.2.3".to_owned(),
             pid: 4711,
             leaving: true,
+            log_lines_lost: 0,
             upstreams: vec![upstream],
             apps: vec![],
             workers: vec![worker.clone(), worker],
@@ -277,6 +280,7 @@ nodes     server2:3000 (10.0.0.2:3000)  down, draining  refused      3d00h      
             version: "1.2.3".to_owned(),
             pid: 4711,
             leaving: false,
+            log_lines_lost: 0,
             upstreams: vec![],
             apps: vec![chat, idle],
             workers: vec![],

@@ -552,3 +552,96 @@ async fn whoever_speaks_http_can_ask() {
         assert!(said.starts_with(body), "{request}: {answer}");
     }
 }
+
+/// However many connect and say nothing, who says something gets its turn.
+#[tokio::test]
+async fn silent_connections_do_not_shut_verbs_out() {
+    let absent = Absent::bind();
+    let proxy = Tidelock::start(TIDELOCK, &file(&[absent.address()], ADMIN)).await;
+    let mut silent = Vec::new();
+    // As many as it serves at once, and as many as its queue holds.
+    while silent.len() < 128 + 65 {
+        match UnixStream::connect(socket_of(&proxy)).await {
+            Ok(stream) => silent.push(stream),
+            Err(error) => {
+                assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock, "after {}", silent.len());
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+    let status = verb(&proxy, &["status"]).await;
+    assert_eq!((status.code, status.stderr.as_str()), (0, ""));
+}
+
+/// A socket that takes nobody is told from one that another program has left.
+#[tokio::test]
+async fn a_socket_that_is_too_busy_is_told_as_what_it_is() {
+    let folder = directory();
+    let path = folder.path().join("admin.sock");
+    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&socket2::SockAddr::unix(&path).unwrap()).unwrap();
+    socket.listen(0).unwrap();
+    let _first = UnixStream::connect(&path).await.unwrap();
+    let path = path.display().to_string();
+    let said_no = run(&["status", "--socket", &path], folder.path()).await;
+    assert_eq!(said_no.code, 1);
+    let expected = format!("{path} (too many others wait there to be let in; try again)");
+    assert!(said_no.stderr.contains(&expected), "{said_no:?}");
+}
+
+/// What would wait for a writer, or never end, is refused before it is read.
+#[tokio::test]
+async fn check_reads_regular_files_only() {
+    let folder = directory();
+    let fifo = folder.path().join("fifo");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RUSR).unwrap();
+    let path = fifo.display().to_string();
+    for (path, what) in [(path.as_str(), "a FIFO"), ("/dev/zero", "a device")] {
+        let said_no = run(&["check", path], folder.path()).await;
+        let expected = format!("the file cannot be read: it is {what}, and no regular file");
+        assert!(said_no.code == 1 && said_no.stdout.contains(&expected), "{said_no:?}");
+    }
+    let with_fifo = format!("{LISTEN}tls = {{ certificate = \"fifo\", key = \"fifo\" }}\n");
+    let config = file(&[Absent::bind().address()], "").replace(LISTEN, &with_fifo);
+    let path = folder.path().join("tidelock.toml");
+    fs::write(&path, config).unwrap();
+    let said_no = run(&["check", &path.display().to_string()], folder.path()).await;
+    assert!(said_no.code == 1 && said_no.stdout.contains("is a FIFO, and no regular file"), "{said_no:?}");
+}
+
+/// The kernel had let them in when the listen was still there. A stopped process accepts nothing, and meets the changed
+/// file and its full queues at once when it goes on.
+#[tokio::test]
+async fn who_waits_at_a_listen_that_is_removed_is_answered() {
+    for workers in [1, 4] {
+        let origin = origin_that_says("a").await;
+        let two = format!("{LISTEN}{LISTEN}");
+        let config = |listens: &str| {
+            let config = file(&[origin.address()], ADMIN).replace(LISTEN, listens);
+            format!("workers = {workers}\n{config}")
+        };
+        let mut proxy = Tidelock::start(TIDELOCK, &config(&two)).await;
+        let (stays, goes) = (proxy.addresses()[0], proxy.addresses()[1]);
+        proxy.rewrite(&config(LISTEN));
+        proxy.process().signal(Signal::STOP);
+        let mut clients = Vec::new();
+        for number in 0..40 {
+            let mut client = RawConnection::connect(goes).await;
+            // Whoever has given up meanwhile is no reason to send away the others.
+            if number % 8 == 0 {
+                client.reset();
+                continue;
+            }
+            client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+            clients.push(client);
+        }
+        proxy.process().signal(Signal::HUP);
+        proxy.process().signal(Signal::CONT);
+        for mut client in clients {
+            assert_eq!(client.read_message().await.text(), "a");
+        }
+        proxy.process().wait_for_line(|line| line.contains("listens no more")).await;
+        assert!(RawConnection::try_connect(goes).await.is_err());
+        assert_eq!(get(stays, "/").await.text(), "a");
+    }
+}

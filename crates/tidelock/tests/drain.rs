@@ -232,6 +232,20 @@ async fn messages_that_come_too_fast_close_both_ends() {
     assert_eq!(tunnel.client.read_exactly(goodbye.len()).await, goodbye);
 }
 
+/// A library that sends a message in parts, and one that pings, say no more by that.
+#[tokio::test]
+async fn parts_of_a_message_and_pings_are_no_messages() {
+    let mut tunnel = Tunnel::open("[limits]\nmessages_per_second_max = 5\n").await;
+    let parts: Vec<Vec<u8>> =
+        [0x01].into_iter().chain([0x00; 30]).chain([0x80]).map(|first| masked(first, b"part")).collect();
+    tunnel.say_to_origin(&parts.concat()).await;
+    tunnel.say_to_origin(&masked(0x89, b"ping").repeat(50)).await;
+    // Beyond any sense they are a flood all the same.
+    tunnel.client.send(masked(0x89, b"").repeat(200)).await;
+    let goodbye = close(1008, "too many messages");
+    assert_eq!(tunnel.client.read_exactly(goodbye.len()).await, goodbye);
+}
+
 #[tokio::test]
 async fn a_tunnel_of_great_age_is_asked_to_come_back() {
     let mut tunnel = Tunnel::open("[limits]\ntunnel_age_max = \"1s\"\n").await;

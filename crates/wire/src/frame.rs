@@ -12,7 +12,21 @@ pub struct FrameEdges {
     message_bytes: u64,
     /// Frames that have ended.
     frames: u64,
+    /// Of these, those that ended a message, and those of control. They wrap around.
+    messages: u32,
+    controls: u32,
     close: CloseCode,
+}
+
+/// What has gone by, by kind. The numbers wrap around: differences count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Kinds {
+    /// Messages that have ended, however many frames they had.
+    pub messages: u32,
+    /// Frames of messages but the last of each.
+    pub fragments: u32,
+    /// Pings, pongs and Closes.
+    pub controls: u32,
 }
 
 /// The code in a Close frame, while its two bytes go by.
@@ -81,6 +95,8 @@ impl FrameEdges {
             in_message: false,
             message_bytes: 0,
             frames: 0,
+            messages: 0,
+            controls: 0,
             close: CloseCode::default(),
         }
     }
@@ -150,10 +166,13 @@ impl FrameEdges {
     fn end(&mut self, frame: Frame) -> Edge {
         self.state = State::default();
         self.frames += 1;
-        if !frame.is_control() {
+        if frame.is_control() {
+            self.controls = self.controls.wrapping_add(1);
+        } else {
             self.in_message = !frame.is_final;
             if frame.is_final {
                 self.message_bytes = 0;
+                self.messages = self.messages.wrapping_add(1);
             }
         }
         match (frame.opcode, self.in_message) {
@@ -186,6 +205,14 @@ impl FrameEdges {
     /// Frames that have ended.
     pub fn frames(&self) -> u64 {
         self.frames
+    }
+
+    /// The same by kind.
+    pub fn kinds(&self) -> Kinds {
+        let Self { messages, controls, .. } = *self;
+        // What is cut off here wraps around as the others do.
+        let fragments = (self.frames as u32).wrapping_sub(messages).wrapping_sub(controls);
+        Kinds { messages, fragments, controls }
     }
 }
 
@@ -310,6 +337,15 @@ mod tests {
         for cut in 0..bytes.len().min(600) {
             assert_eq!(walk(&[&bytes[..cut], &bytes[cut..]]), want, "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn a_message_is_one_however_many_frames_it_has() {
+        let mut edges = FrameEdges::default();
+        edges.feed(&[frame(0x01, 3, true), frame(0x89, 1, true), frame(0x00, 3, true)].concat());
+        assert_eq!(edges.kinds(), Kinds { messages: 0, fragments: 2, controls: 1 });
+        edges.feed(&[frame(0x80, 3, true), frame(0x82, 0, true), frame(0x88, 0, true)].concat());
+        assert_eq!(edges.kinds(), Kinds { messages: 2, fragments: 2, controls: 2 });
     }
 
     #[test]

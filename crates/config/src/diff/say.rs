@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Changed, Diff, UpstreamChange, app_parts};
 use crate::app::{App, Instances};
-use crate::plan::{Listen, NodeSpec, Scheme, Upstream};
+use crate::plan::{Listen, NodeBounds, NodeSpec, Scheme, Upstream};
 
 impl fmt::Display for Diff {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -93,7 +93,15 @@ fn changed_node(Changed { old, new }: &Changed<NodeSpec>) -> String {
     let weight = (old.weight != new.weight).then(|| format!("weight {} to {}", old.weight, new.weight));
     let backup = (old.backup != new.backup)
         .then(|| (if new.backup { "now a backup" } else { "no backup any more" }).to_owned());
-    let said: Vec<String> = weight.into_iter().chain(backup).collect();
+    let bound = |name: &str, old: Option<usize>, new: Option<usize>| {
+        let number =
+            |bound: Option<usize>| bound.map_or_else(|| "none".to_owned(), |bound| bound.to_string());
+        (old != new).then(|| format!("{name} {} to {}", number(old), number(new)))
+    };
+    let NodeBounds { connections_max, sessions_max } = old.bounds;
+    let connections = bound("max_connections", connections_max, new.bounds.connections_max);
+    let sessions = bound("max_sessions", sessions_max, new.bounds.sessions_max);
+    let said: Vec<String> = weight.into_iter().chain(backup).chain(connections).chain(sessions).collect();
     format!("~ {} ({})", new.written, said.join(", "))
 }
 

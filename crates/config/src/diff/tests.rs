@@ -70,6 +70,12 @@ fn what_changes_is_said_both_ways() {
             "upstream nodes: ~ 10.0.0.1:3000 (weight 2 to 1, no backup any more)",
         ),
         (
+            "\"10.0.0.1:3000\"",
+            "{ address = \"10.0.0.1:3000\", max_connections = 10, max_sessions = 7 }",
+            "upstream nodes: ~ 10.0.0.1:3000 (max_connections none to 10, max_sessions none to 7)",
+            "upstream nodes: ~ 10.0.0.1:3000 (max_connections 10 to none, max_sessions 7 to none)",
+        ),
+        (
             "nodes = [",
             "sticky = \"none\"\nhost = \"a.internal\"\npass_headers = [\"Forwarded\"]\ntimeouts = { body = \"1s\" }\nnodes = [",
             "upstream nodes: other sticky, other host, other pass_headers, other timeouts",

@@ -75,6 +75,7 @@ fn one(fields: &Fields<'_>, is_used: bool, folder: &Path, named: &mut Vec<NamedF
         env_file,
         user: fields.optional(&keys::USER),
         group: fields.optional(&keys::GROUP),
+        no_new_privs: fields.or_default(&keys::NO_NEW_PRIVS),
         instances,
         port: fields.or_default(&keys::PORT),
         ports,

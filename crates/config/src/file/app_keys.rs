@@ -27,6 +27,7 @@ pub(crate) static APP: Sub = Sub {
             &ENV_FILE,
             &USER,
             &GROUP,
+            &NO_NEW_PRIVS,
             &INSTANCES,
             &PORT,
             &PORTS,
@@ -79,7 +80,8 @@ pub(crate) static ENV_FILE: Key<FilePath, Optional> = Key {
     name: "env_file",
     kind: FilePath,
     absent: Optional("none is read"),
-    doc: "A file of lines `NAME=value`, read at every start of a process. Relative to the folder of this file.",
+    doc: "A file of lines `NAME=value`, read at every start of a process: with the rights of `user` if others than root \
+          may write to a folder on its way. Relative to the folder of this file.",
 };
 pub(crate) static USER: Key<Person, Optional> = Key {
     name: "user",
@@ -92,6 +94,13 @@ pub(crate) static GROUP: Key<Person, Optional> = Key {
     kind: Person,
     absent: Optional("the user's own"),
     doc: "The group that it runs as.",
+};
+pub(crate) static NO_NEW_PRIVS: Key<Flag, Or<bool>> = Key {
+    name: "no_new_privs",
+    kind: Flag,
+    absent: Or(false),
+    doc: "Whether it can gain no rights by the programs that it runs: set-user-ID bits and file capabilities then count \
+          for nothing, so that `sudo` and `ping` do not work in it.",
 };
 pub(crate) static INSTANCES: Key<InstanceCount, Or<Instances>> = Key {
     name: "instances",
@@ -304,7 +313,9 @@ pub(crate) static LOGS_FOLDER: Key<FolderOrOff, Optional> = Key {
     name: "folder",
     kind: FolderOrOff,
     absent: Optional("`logs` in the folder of this file"),
-    doc: "The folder of its files, or \"off\" to keep lines in memory only. Relative to the folder of this file.",
+    doc: "The folder of its files, or \"off\" to keep lines in memory only. They are written with the rights of `user` if \
+          others than root may write to a folder on the way, and links are never followed. Relative to the folder of \
+          this file.",
 };
 pub(crate) static LOGS_FILE_BYTES_MAX: Key<Size, Or<u64>> = Key {
     name: "file_bytes_max",

@@ -290,6 +290,9 @@ pub(crate) static LIMITS: Sub = Sub {
             &BODY_BYTES_MAX,
             &BUFFER_BYTES,
             &CONNECTIONS_MAX,
+            &CONNECTIONS_PER_CLIENT_MAX,
+            &CLIENT_CONNECTIONS_PER_SECOND_MAX,
+            &CLIENT_HANDSHAKES_PER_SECOND_MAX,
             &SESSIONS_MAX,
             &ORIGIN_IDLE_MAX,
             &ATTEMPTS_MAX,
@@ -334,7 +337,31 @@ pub(crate) static CONNECTIONS_MAX: Key<Count, Or<u64>> = Key {
     name: "connections_max",
     kind: Count { least: 0, most: 10_000_000 },
     absent: Or(0),
-    doc: "Most client connections at once; 0 is as many as the open-file limit allows.",
+    doc: "Most client connections at once; 0 is as many as the open-file limit allows. Beyond it the connection that has \
+          rested longest between two requests is closed for a new one, or else one that has not said a byte; where all \
+          are busy, new ones wait.",
+};
+pub(crate) static CONNECTIONS_PER_CLIENT_MAX: Key<Count, Or<u64>> = Key {
+    name: "connections_per_client_max",
+    kind: Count { least: 0, most: 10_000_000 },
+    absent: Or(0),
+    doc: "Most connections of one client at once: of an IPv4 address, or of the /64 of an IPv6 address. 0 is an eighth of \
+          `connections_max`, and 64 at least, while more than half of all places are taken, and else no bound. Beyond \
+          it they are closed at once. Peers in `trusted_proxies` are not bounded.",
+};
+pub(crate) static CLIENT_CONNECTIONS_PER_SECOND_MAX: Key<Count, Or<u64>> = Key {
+    name: "client_connections_per_second_max",
+    kind: Count { least: 0, most: 1_000_000 },
+    absent: Or(0),
+    doc: "Most new connections of one client in a second; a second's worth may come at once. 0 is 100 while more than half \
+          of all places are taken, and else no bound.",
+};
+pub(crate) static CLIENT_HANDSHAKES_PER_SECOND_MAX: Key<Count, Or<u64>> = Key {
+    name: "client_handshakes_per_second_max",
+    kind: Count { least: 0, most: 1_000_000 },
+    absent: Or(0),
+    doc: "Most TLS handshakes of one client in a second; a second's worth may come at once. 0 is 50 while more than half of \
+          all places are taken, and else no bound.",
 };
 pub(crate) static SESSIONS_MAX: Key<Count, Or<u64>> = Key {
     name: "sessions_max",
@@ -365,7 +392,8 @@ pub(crate) static MESSAGES_PER_SECOND_MAX: Key<Count, Or<u64>> = Key {
     name: "messages_per_second_max",
     kind: Count { least: 0, most: 1_000_000 },
     absent: Or(0),
-    doc: "Most messages a client may send in a second through one WebSocket tunnel; 0 is no bound. Beyond it the \
+    doc: "Most messages a client may send in a second through one WebSocket tunnel; 0 is no bound. A message counts once, \
+          however many frames it has; pings and the like may be ten times as many, and 100 at least. Beyond it the \
           tunnel is closed with 1008.",
 };
 pub(crate) static TUNNEL_AGE_MAX: Key<OrNone<Time>, Or<Option<Duration>>> = Key {
@@ -409,7 +437,7 @@ pub(crate) static HEAD: Key<Time, Or<Duration>> = Key {
     kind: Time { least: Duration::from_millis(100), most: Duration::from_mins(5) },
     absent: Or(Duration::from_secs(10)),
     doc: "A client's whole request head, from its first byte, and its whole TLS handshake; beyond it the client \
-          gets 408.",
+          gets 408. Also how long a new connection may say nothing.",
 };
 pub(crate) static BODY: Key<Time, Or<Duration>> = Key {
     name: "body",

@@ -16,6 +16,7 @@ use super::kinds::{quote, schema};
 use super::listen::NamedFile;
 use super::{Disk, keys};
 use crate::problem::Problem;
+use crate::regular::read_regular;
 use crate::suggest::nearest;
 
 /// A list of addresses, networks and names of lists.
@@ -64,7 +65,9 @@ pub(crate) fn read(root: &Fields<'_>, folder: &Path, named: &mut Vec<NamedFile>,
 fn replaced(root: &Fields<'_>, path: &Path, span: Option<Range<usize>>, disk: Disk) -> Option<Lists> {
     let read = match disk {
         Disk::Untouched => return None,
-        Disk::Read => std::fs::read_to_string(path),
+        Disk::Read => read_regular(path).and_then(|bytes| {
+            String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+        }),
     };
     let lists = match read {
         Ok(text) => Lists::read(&text),

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use config::plan::{self, AccessLog, LogFormat};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use crate::access::{BATCH_BYTES, FLUSH_EVERY};
 
@@ -64,7 +65,8 @@ impl Written {
 pub(crate) struct Writer {
     sink: Sink,
     reopen: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    /// Resolves when the thread has ended; `None` if there is none.
+    ended: Option<oneshot::Receiver<()>>,
 }
 
 impl Writer {
@@ -73,7 +75,7 @@ impl Writer {
         let reopen = Arc::new(AtomicBool::new(false));
         let out = match &log.access {
             AccessLog::Off => {
-                return Ok(Self { sink: Sink::off(log.format), reopen, thread: None });
+                return Ok(Self { sink: Sink::off(log.format), reopen, ended: None });
             }
             AccessLog::Stdout => Out::Stdout,
             AccessLog::File(path) => Out::File { file: open(path)?, path: path.clone() },
@@ -81,10 +83,13 @@ impl Writer {
         let (to_writer, batches) = sync_channel(BATCHES_MAX);
         let sink = Sink { format: log.format, to_writer: Some(to_writer), written: Arc::default() };
         let (asked, written) = (reopen.clone(), sink.written.clone());
-        let thread = std::thread::Builder::new()
-            .name("access-log".into())
-            .spawn(move || write_all(out, &batches, &written, &asked))?;
-        Ok(Self { sink, reopen, thread: Some(thread) })
+        let (ends, ended) = oneshot::channel();
+        std::thread::Builder::new().name("access-log".into()).spawn(move || {
+            write_all(out, &batches, &written, &asked);
+            // If nobody waits for it, that is as well.
+            let _ = ends.send(());
+        })?;
+        Ok(Self { sink, reopen, ended: Some(ended) })
     }
 
     /// What the workers write to.
@@ -102,12 +107,14 @@ impl Writer {
         Sink::off(LogFormat::Json)
     }
 
-    /// Writes what the workers have handed over. Their sinks must be gone, or this waits for ever.
-    pub(crate) fn finish(mut self) {
+    /// Waits until what the workers have handed over is written, but not for a reader that has stopped: after `patience`
+    /// the rest is lost. The workers' sinks must be gone.
+    pub(crate) async fn finish(mut self, patience: Duration) {
         self.sink.to_writer = None;
-        if let Some(thread) = self.thread.take() {
-            // A panic there has been reported by itself.
-            let _ = thread.join();
+        if let Some(ended) = self.ended.take()
+            && timeout(patience, ended).await.is_err()
+        {
+            tracing::warn!("the last lines of the access log are lost: nobody takes them");
         }
     }
 }

@@ -9,9 +9,10 @@ pub(crate) mod rebalance;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::places::Place;
 use crate::record::Counters;
 
 /// Where the process is on its way.
@@ -56,16 +57,20 @@ impl Drain {
 #[derive(Debug)]
 pub(crate) struct Live {
     counters: Arc<Counters>,
-    /// Of the bound on connections.
-    _permit: OwnedSemaphorePermit,
+    place: Place,
 }
 
 impl Live {
     /// Counted for the worker whose counters these are, from the moment it is chosen.
-    pub(crate) fn new(counters: Arc<Counters>, permit: OwnedSemaphorePermit) -> Self {
+    pub(crate) fn new(counters: Arc<Counters>, place: Place) -> Self {
         counters.connections.fetch_add(1, Relaxed);
         counters.live.fetch_add(1, Relaxed);
-        Self { counters, _permit: permit }
+        Self { counters, place }
+    }
+
+    /// The place that it has.
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::net::UnixStream;
 use tokio::runtime::{Builder, Runtime};
 
 use super::direction::Direction;
-use super::end::End;
+use super::end::{End, Turn};
 use crate::buffers::Buffers;
 use crate::stream::Stream;
 
@@ -49,7 +49,8 @@ impl Passing {
         let Self { runtime, client, ends: (source, sink), node, direction, buffers, read } = self;
         runtime.block_on(async {
             client.write_all(frames).await?;
-            let passing = poll_fn(|cx| direction.poll(cx, (source, sink), buffers).map(|_| ()));
+            let passing =
+                poll_fn(|cx| direction.poll(cx, (source, sink), (buffers, &mut Turn::new())).map(|_| ()));
             let coming_out = async {
                 let mut left = frames.len();
                 while left > 0 {

@@ -5,19 +5,19 @@ use std::io;
 use std::num::NonZeroU32;
 use std::task::{Context, Poll, ready};
 
+use tokio::time::Instant;
 use wire::engineio::read_open_packet;
-use wire::frame::{self, Edge, FrameEdges};
+use wire::frame::{self, Edge, FrameEdges, Kinds};
 
 use crate::bell::Reason;
 use crate::buffers::Buffers;
-use crate::tunnel::end::End;
+use crate::tunnel::end::{End, Turn};
 
 /// One direction, from a source to a sink.
 #[derive(Debug)]
 pub(super) struct Direction {
     /// Read and not yet written; `None` whenever the sink keeps up. Boxed for that, and never empty.
-    #[expect(clippy::box_collection, reason = "two words less in each tunnel")]
-    pending: Option<Box<Vec<u8>>>,
+    pending: Option<Box<Pending>>,
     /// Of what was read.
     edges: FrameEdges,
     flow: Flow,
@@ -43,6 +43,20 @@ pub(super) struct Direction {
     /// The sink has got the end, or is broken.
     sink_ended: bool,
     bytes: u64,
+}
+
+/// What a sink has not taken yet.
+#[derive(Debug, Default)]
+struct Pending {
+    bytes: Vec<u8>,
+    /// The sink has taken nothing of it since then, as far as somebody has looked.
+    since: Option<Instant>,
+}
+
+impl Pending {
+    fn new(bytes: Vec<u8>) -> Box<Self> {
+        Box::new(Self { bytes, since: None })
+    }
 }
 
 /// What passes.
@@ -100,7 +114,7 @@ impl Direction {
     /// Its source has said something already.
     pub(super) fn after(mut self, mut early: Vec<u8>) -> Self {
         self.admit(&mut early);
-        self.pending = (!early.is_empty()).then(|| Box::new(early));
+        self.pending = (!early.is_empty()).then(|| Pending::new(early));
         self
     }
 
@@ -117,6 +131,21 @@ impl Direction {
     /// Frames that the source has sent whole.
     pub(super) fn frames(&self) -> u64 {
         self.edges.frames()
+    }
+
+    /// The same by kind.
+    pub(super) fn kinds(&self) -> Kinds {
+        self.edges.kinds()
+    }
+
+    /// Whether something waits for a sink that takes nothing more. Nothing is read meanwhile.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.pending.is_some()
+    }
+
+    /// Since when that is so, without the sink taking anything; `now` at the first look.
+    pub(super) fn stuck_since(&mut self, now: Instant) -> Option<Instant> {
+        self.pending.as_mut().map(|pending| *pending.since.get_or_insert(now))
     }
 
     /// The code of the source's Close, if it has said one.
@@ -149,7 +178,7 @@ impl Direction {
         };
         if is_at_edge {
             let farewell = self.farewell(reason);
-            self.pending.get_or_insert_default().extend_from_slice(&farewell);
+            self.pending.get_or_insert_default().bytes.extend_from_slice(&farewell);
             self.flow = Flow::Nothing;
         } else {
             self.flow = Flow::UntilEdge { may_split_message, reason };
@@ -191,16 +220,23 @@ impl Direction {
         self.source_ended = true;
     }
 
-    /// Moves what can be moved. Ready when the source has ended and the sink knows it, or the owner must be asked.
+    /// Moves what can be moved in this turn. Ready when the source has ended and the sink knows it, or the owner must be
+    /// asked.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         (source, sink): (&mut End, &mut End),
-        buffers: &Buffers,
+        (buffers, turn): (&Buffers, &mut Turn),
     ) -> Poll<Result<(), Broken>> {
         if let Some(mut pending) = self.pending.take() {
-            let passed = self.poll_pass(cx, &mut pending, sink);
-            self.keep(*pending, buffers);
+            let length = pending.bytes.len();
+            let passed = self.poll_pass(cx, &mut pending.bytes, sink);
+            if pending.bytes.is_empty() {
+                buffers.give_for_frames(pending.bytes);
+            } else {
+                pending.since = pending.since.filter(|_| pending.bytes.len() == length);
+                self.pending = Some(pending);
+            }
             ready!(passed).map_err(|_| Broken::Sink)?;
         }
         ready!(self.poll_end_of_sink(cx, sink)).map_err(|_| Broken::Sink)?;
@@ -212,25 +248,32 @@ impl Direction {
             return Poll::Pending;
         }
         let mut read = buffers.take_for_frames();
-        let polled = self.poll_through(cx, &mut read, (source, sink), buffers);
+        let polled = self.poll_through(cx, &mut read, (source, sink), (buffers, turn));
         self.keep(read, buffers);
         polled
     }
 
-    /// Reads into `read` and writes from it, until there is nothing to read or to write to.
+    /// Reads into `read` and writes from it, until there is nothing to read or to write to, or its turn is over.
     fn poll_through(
         &mut self,
         cx: &mut Context<'_>,
         read: &mut Vec<u8>,
         (source, sink): (&mut End, &mut End),
-        buffers: &Buffers,
+        (buffers, turn): (&Buffers, &mut Turn),
     ) -> Poll<Result<(), Broken>> {
         loop {
+            if turn.is_over() {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             let received = source.poll_receive(cx, (read, buffers), &mut self.source_is_watched);
-            if ready!(received).map_err(|_| Broken::Source)? == 0 {
+            let received = ready!(received).map_err(|_| Broken::Source)?;
+            if received == 0 {
                 self.source_ended = true;
             } else {
+                let frames = self.frames();
                 self.admit(read);
+                turn.spend(received, self.frames() - frames);
                 ready!(self.poll_pass(cx, read, sink)).map_err(|_| Broken::Sink)?;
             }
             ready!(self.poll_end_of_sink(cx, sink)).map_err(|_| Broken::Sink)?;
@@ -265,7 +308,7 @@ impl Direction {
     fn keep(&mut self, bytes: Vec<u8>, buffers: &Buffers) {
         match bytes.is_empty() {
             true => buffers.give_for_frames(bytes),
-            false => self.pending = Some(Box::new(bytes)),
+            false => self.pending = Some(Pending::new(bytes)),
         }
     }
 
@@ -372,4 +415,64 @@ fn find_edge(edges: &mut FrameEdges, bytes: &[u8], stops: impl Fn(Edge) -> bool)
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    use std::task::{Wake, Waker};
+
+    use rustix::event::epoll::EventFlags;
+
+    use super::*;
+    use crate::tunnel::end::Bare;
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    fn end() -> (End, UnixStream) {
+        let (near, far) = UnixStream::pair().unwrap();
+        let mut end = End::Bare(Bare::new(near.into()));
+        end.note(EventFlags::IN | EventFlags::OUT);
+        (end, far)
+    }
+
+    /// However it is said, nobody says so much at once that others have to wait for it.
+    #[test]
+    fn a_turn_of_a_direction_is_bounded() {
+        let empty_frames = [0x81, 0x80, 0, 0, 0, 0].repeat(20_000);
+        let long_message = [&[0x82, 0xff, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0][..], &[b'x'; 131_072]].concat();
+        for (said, bytes_a_turn) in [(empty_frames, 32 << 10), (long_message, 64 << 10)] {
+            let ((mut source, mut client), (mut sink, mut node)) = (end(), end());
+            let (buffers, woken) = (Buffers::new(8 << 10), Arc::new(Woken::default()));
+            let (waker, mut direction) = (Waker::from(woken.clone()), Direction::new(u64::MAX));
+            let mut cx = Context::from_waker(&waker);
+            let writing = std::thread::spawn(move || client.write_all(&said).map(|()| said.len()));
+            let (mut passed, mut taken) = (0, vec![0; 1 << 20]);
+            while direction.bytes() < 100_000 {
+                source.note(EventFlags::IN);
+                sink.note(EventFlags::OUT);
+                let polled = direction.poll(&mut cx, (&mut source, &mut sink), (&buffers, &mut Turn::new()));
+                assert!(polled.is_pending());
+                let now = direction.bytes() - passed;
+                assert!(now <= bytes_a_turn, "{now} bytes in one turn");
+                passed += now;
+                node.set_nonblocking(true).unwrap();
+                while matches!(node.read(&mut taken), Ok(1..)) {}
+            }
+            // Who has used up a turn is given another one.
+            assert!(woken.0.load(Relaxed) > 0);
+            drop(source);
+            let _ = writing.join().unwrap();
+        }
+    }
 }

@@ -38,13 +38,6 @@ impl End {
         }
     }
 
-    /// It may be read from for another turn.
-    pub(super) fn begin_turn(&mut self) {
-        if let Self::Bare(bare) = self {
-            bare.reads_left = READS_MAX;
-        }
-    }
-
     /// Reads once into `frames`. 0 is the end. `is_watched` is the memory of the task that reads here: whether it will be
     /// woken when there is more.
     pub(super) fn poll_receive(
@@ -55,7 +48,7 @@ impl End {
     ) -> Poll<io::Result<usize>> {
         match self {
             Self::Bare(bare) => {
-                let received = bare.poll_receive(cx, frames, buffers);
+                let received = bare.poll_receive(frames, buffers);
                 *is_watched = received.is_pending();
                 received
             }
@@ -95,6 +88,20 @@ impl End {
         }
     }
 
+    /// Whether the other end has sent its end, or the connection is broken. It may have said something before that nobody
+    /// has read.
+    pub(super) fn has_ended(&self) -> bool {
+        match self {
+            Self::Bare(bare) => bare.has_ended,
+            Self::InRuntime(stream) => stream.has_ended(),
+        }
+    }
+
+    /// Whether nobody tells when it has ended as long as it is not read from.
+    pub(super) fn ends_untold(&self) -> bool {
+        matches!(self, Self::InRuntime(_))
+    }
+
     /// The socket itself, for options.
     pub(super) fn socket(&self) -> Option<BorrowedFd<'_>> {
         match self {
@@ -114,14 +121,12 @@ pub(super) struct Bare {
     /// The other end has closed, or the connection is broken: there is something to read, and no edge tells of it.
     has_ended: bool,
     may_write: bool,
-    /// Of this turn.
-    reads_left: u8,
 }
 
 impl Bare {
     /// One of which nothing is known but that it takes bytes.
     pub(super) fn new(socket: OwnedFd) -> Self {
-        Self { socket, may_read: false, has_ended: false, may_write: true, reads_left: READS_MAX }
+        Self { socket, may_read: false, has_ended: false, may_write: true }
     }
 
     /// Takes note of what epoll has told of it.
@@ -132,21 +137,11 @@ impl Bare {
         self.may_write |= told.intersects(EventFlags::OUT | end);
     }
 
-    /// Reads once. At the end of its turn it asks for another one.
-    fn poll_receive(
-        &mut self,
-        cx: &mut Context<'_>,
-        frames: &mut Vec<u8>,
-        buffers: &Buffers,
-    ) -> Poll<io::Result<usize>> {
+    /// Reads once.
+    fn poll_receive(&mut self, frames: &mut Vec<u8>, buffers: &Buffers) -> Poll<io::Result<usize>> {
         if !self.may_read {
             return Poll::Pending;
         }
-        let Some(reads_left) = self.reads_left.checked_sub(1) else {
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        };
-        self.reads_left = reads_left;
         frames.make_room(buffers);
         match rustix::net::recv(&self.socket, spare_capacity(frames), RecvFlags::DONTWAIT) {
             Err(Errno::AGAIN) => {
@@ -186,27 +181,42 @@ impl Bare {
     }
 }
 
-/// A turn: so much is moved of one tunnel before others have theirs.
-const READS_MAX: u8 = 16;
+/// What one direction of a tunnel may still do before others have their turn. It is counted by what it takes, so that
+/// neither long messages nor a great many empty ones make anybody wait.
+#[derive(Debug)]
+pub(super) struct Turn {
+    left: usize,
+}
+
+impl Turn {
+    pub(super) fn new() -> Self {
+        Self { left: WORK_MAX }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.left == 0
+    }
+
+    /// One read has brought so many bytes, with so many ends of frames in them.
+    pub(super) fn spend(&mut self, bytes: usize, frames: u64) {
+        let frames = usize::try_from(frames).unwrap_or(WORK_MAX).saturating_mul(FRAME_WORK);
+        self.left = self.left.saturating_sub(bytes.max(frames).max(READ_WORK));
+    }
+}
+
+/// Of one turn, in bytes moved.
+const WORK_MAX: usize = 64 << 10;
+/// What a read takes at least, and a frame, as if they were so many bytes: 16 reads, or 4,096 frames.
+const READ_WORK: usize = 4 << 10;
+const FRAME_WORK: usize = 16;
 
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-    use std::task::{Wake, Waker};
+    use std::task::Waker;
 
     use super::*;
-
-    #[derive(Default)]
-    struct Woken(AtomicUsize);
-
-    impl Wake for Woken {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Relaxed);
-        }
-    }
 
     /// A bare end of which epoll has told what `told` says, and the far end of its socket.
     fn pair(told: EventFlags) -> (End, UnixStream) {
@@ -231,18 +241,16 @@ mod tests {
     }
 
     #[test]
-    fn who_has_much_to_say_asks_for_another_turn() {
-        let (buffers, woken) = (Buffers::new(1024), Arc::new(Woken::default()));
-        let waker = Waker::from(woken.clone());
-        let (mut end, mut far) = pair(EventFlags::IN);
-        let turn = usize::from(READS_MAX) * 1024;
-        far.write_all(&vec![b'x'; turn + 100]).unwrap();
-        assert_eq!(read_on(&mut end, &waker, &buffers), (turn, READS_MAX.into(), false));
-        assert_eq!(woken.0.load(Relaxed), 1);
-        end.begin_turn();
-        assert_eq!(read_on(&mut end, &waker, &buffers), (100, 1, false));
-        assert_eq!(woken.0.load(Relaxed), 1);
-        assert!(end.is_quiet());
+    fn a_turn_ends_by_bytes_reads_or_frames() {
+        for (bytes, frames, steps) in [(64 << 10, 1, 1), (16 << 10, 0, 4), (1, 1, 16), (8 << 10, 4096, 1)] {
+            let mut turn = Turn::new();
+            let mut taken = 0;
+            while !turn.is_over() {
+                turn.spend(bytes, frames);
+                taken += 1;
+            }
+            assert_eq!(taken, steps, "{bytes} bytes and {frames} frames a read");
+        }
     }
 
     #[test]

@@ -27,6 +27,7 @@ use config::limits::Limits;
 use rustix::event::epoll::EventFlags;
 use tokio::task::spawn_local;
 use tokio::time::Instant;
+use wire::frame::Kinds;
 
 use crate::bell::{Listening, Order, Reason};
 use crate::buffers::Buffers;
@@ -36,7 +37,7 @@ use crate::exchange::{OriginEnd, TunnelSession};
 use crate::record::{EndedBy, TunnelRecord};
 use crate::stream::Stream;
 use crate::tunnel::direction::{Broken, Direction};
-use crate::tunnel::end::End;
+use crate::tunnel::end::{End, Turn};
 use crate::tunnel::reactor::Side;
 #[cfg(test)]
 pub(crate) use crate::tunnel::reactor::Slot;
@@ -101,20 +102,31 @@ pub(crate) struct Tunnel {
 /// How fast the client may speak.
 #[derive(Debug)]
 struct Rate {
-    /// Frames a second.
+    /// Messages a second.
     max: u32,
     second_begun: Instant,
-    frames_before: u64,
+    before: Kinds,
 }
 
 impl Rate {
-    /// Whether `frames`, all there ever were, are too many for the second that this moment is in.
-    fn is_exceeded(&mut self, frames: u64, now: Instant) -> bool {
+    /// Whether `said`, all there ever was, is too much for the second that this moment is in. A message counts once,
+    /// however many frames it has. What is no message has bounds of its own, far above what any library sends.
+    fn is_exceeded(&mut self, said: Kinds, now: Instant) -> bool {
         if now.duration_since(self.second_begun) >= Duration::from_secs(1) {
-            (self.second_begun, self.frames_before) = (now, frames);
+            (self.second_begun, self.before) = (now, said);
         }
-        frames - self.frames_before > u64::from(self.max)
+        let since = |now: u32, before: u32| now.wrapping_sub(before);
+        since(said.messages, self.before.messages) > self.max
+            || since(said.controls, self.before.controls) > self.max.saturating_mul(10).max(CONTROLS_MIN)
+            || since(said.fragments, self.before.fragments) > self.max.saturating_mul(100).max(FRAGMENTS_MIN)
     }
+}
+
+/// What its two directions may still do in this turn.
+#[derive(Debug)]
+struct Turns {
+    to_origin: Turn,
+    to_client: Turn,
 }
 
 /// How far the tunnel is on its way out.
@@ -185,7 +197,7 @@ impl Tunnel {
             half_closed_by: None,
             rate: Some(limits.messages_per_second_max)
                 .filter(|&max| max > 0)
-                .map(|max| Box::new(Rate { max, second_begun: now, frames_before: 0 })),
+                .map(|max| Box::new(Rate { max, second_begun: now, before: Kinds::default() })),
             _live: live,
         })
     }
@@ -197,12 +209,6 @@ impl Tunnel {
             Side::Origin => &mut self.origin,
         };
         end.note(told);
-    }
-
-    /// Both ends may be read from for another turn.
-    fn begin_turn(&mut self) {
-        self.client.begin_turn();
-        self.origin.begin_turn();
     }
 
     fn record(&self, ended_by: EndedBy) -> TunnelRecord {
@@ -219,17 +225,20 @@ impl Tunnel {
         }
     }
 
+    /// One turn: each direction moves so much at most.
     fn poll(&mut self, cx: &mut Context<'_>, buffers: &Buffers) -> Poll<EndedBy> {
+        let mut turns = Turns { to_origin: Turn::new(), to_client: Turn::new() };
         loop {
             if let Some(order) = self.bell.poll_order(cx) {
                 self.obey(order);
                 // A turn that is there already is taken before another message passes.
                 self.time_has_come(self.alarm.now());
             }
-            if let Some(ended_by) = self.poll_moving(cx, buffers) {
+            if let Some(ended_by) = self.poll_moving(cx, buffers, &mut turns) {
                 return Poll::Ready(ended_by);
             }
-            ready!(self.alarm.poll_until(cx, self.wakes_at()));
+            let wakes_at = self.wakes_at();
+            ready!(self.alarm.poll_until(cx, wakes_at));
             if let Some(ended_by) = self.time_has_come(self.alarm.now()) {
                 self.flush_at_last(cx, buffers);
                 return Poll::Ready(ended_by);
@@ -238,21 +247,26 @@ impl Tunnel {
     }
 
     /// Moves what can be moved, in both directions. Says who ended the tunnel, if it has ended.
-    fn poll_moving(&mut self, cx: &mut Context<'_>, buffers: &Buffers) -> Option<EndedBy> {
+    fn poll_moving(&mut self, cx: &mut Context<'_>, buffers: &Buffers, turns: &mut Turns) -> Option<EndedBy> {
+        let Turns { to_origin: turn_out, to_client: turn_back } = turns;
         let before = (self.to_origin.bytes(), self.to_client.bytes());
-        let mut to_origin = self.to_origin.poll(cx, (&mut self.client, &mut self.origin), buffers);
+        let mut to_origin =
+            self.to_origin.poll(cx, (&mut self.client, &mut self.origin), (buffers, &mut *turn_out));
         if to_origin == Poll::Ready(Err(Broken::Sink)) {
             // Whether the node is lost shows when its last words have been read.
             self.to_origin.forget_sink();
-            to_origin = self.to_origin.poll(cx, (&mut self.client, &mut self.origin), buffers);
+            to_origin =
+                self.to_origin.poll(cx, (&mut self.client, &mut self.origin), (buffers, &mut *turn_out));
         }
         if to_origin == Poll::Ready(Err(Broken::Source)) {
             return Some(EndedBy::Client);
         }
-        let mut to_client = self.to_client.poll(cx, (&mut self.origin, &mut self.client), buffers);
+        let mut to_client =
+            self.to_client.poll(cx, (&mut self.origin, &mut self.client), (buffers, &mut *turn_back));
         if matches!(to_client, Poll::Ready(Ok(()) | Err(Broken::Source))) {
             self.end_of_origin();
-            to_client = self.to_client.poll(cx, (&mut self.origin, &mut self.client), buffers);
+            to_client =
+                self.to_client.poll(cx, (&mut self.origin, &mut self.client), (buffers, &mut *turn_back));
         }
         if to_client == Poll::Ready(Err(Broken::Sink)) {
             return Some(EndedBy::Client);
@@ -264,8 +278,8 @@ impl Tunnel {
         }
         if (self.to_origin.bytes(), self.to_client.bytes()) != before {
             self.last_moved = self.alarm.now();
-            let frames = self.to_origin.frames();
-            if self.rate.as_mut().is_some_and(|rate| rate.is_exceeded(frames, self.last_moved)) {
+            let said = self.to_origin.kinds();
+            if self.rate.as_mut().is_some_and(|rate| rate.is_exceeded(said, self.last_moved)) {
                 self.throw_out(Reason::TooFast);
             }
         }
@@ -278,6 +292,13 @@ impl Tunnel {
             (true, false) => self.half_close(EndedBy::Client),
             (false, true) => self.half_close(EndedBy::Origin),
             (false, false) => {}
+        }
+        // An end from which nothing is read, because the other one takes nothing, may have left all the same.
+        if self.to_origin.is_stuck() && self.client.has_ended() {
+            self.half_close(EndedBy::Client);
+        }
+        if self.to_client.is_stuck() && self.origin.has_ended() {
+            self.half_close(EndedBy::Origin);
         }
         None
     }
@@ -292,7 +313,13 @@ impl Tunnel {
             self.to_client.say_farewell(reason, true);
             self.to_client.pass_nothing();
             self.to_origin.forget_sink();
-            self.close_until(reason, self.alarm.now() + CLOSE_PATIENCE);
+            // This comes by at each wake, and a drain may have set a time already: the first one stands.
+            let soon = self.alarm.now() + CLOSE_PATIENCE;
+            let until = match &self.stage {
+                Stage::Closing(closing) => closing.until.min(soon),
+                Stage::Open | Stage::Told(_) => soon,
+            };
+            self.close_until(reason, until);
         }
         self.to_client.forget_source();
         self.to_client.finish();
@@ -358,10 +385,11 @@ impl Tunnel {
     }
 
     /// When there is something to do even if nothing moves.
-    fn wakes_at(&self) -> Instant {
-        let idle = Duration::from_millis(self.idle_ms.into());
-        let patience = if self.half_closed_by.is_some() { idle.min(HALF_CLOSED) } else { idle };
-        let idle = self.last_moved + patience;
+    fn wakes_at(&mut self) -> Instant {
+        let idle = match self.is_to_look() {
+            true => self.idle_at().min(self.alarm.now() + LOOK_AGAIN),
+            false => self.idle_at(),
+        };
         match &self.stage {
             Stage::Open => idle,
             Stage::Told(told) => idle.min(told.order.at),
@@ -369,8 +397,31 @@ impl Tunnel {
         }
     }
 
+    /// When it has been left, or one end has taken nothing of what there is for it for too long.
+    fn idle_at(&mut self) -> Instant {
+        let now = self.alarm.now();
+        let stuck = [self.to_origin.stuck_since(now), self.to_client.stuck_since(now)];
+        let stuck = stuck.into_iter().flatten().min();
+        let idle = Duration::from_millis(self.idle_ms.into());
+        let left = self.last_moved
+            + match self.half_closed_by {
+                None => idle,
+                Some(_) if stuck.is_some() => idle.min(STUCK_ALONE),
+                Some(_) => idle.min(HALF_CLOSED),
+            };
+        stuck.map_or(left, |since| left.min(since + STUCK))
+    }
+
+    /// Whether an end has to be asked now and then if it has left, since nobody tells.
+    fn is_to_look(&self) -> bool {
+        self.half_closed_by.is_none()
+            && ((self.to_origin.is_stuck() && self.client.ends_untold())
+                || (self.to_client.is_stuck() && self.origin.ends_untold()))
+    }
+
     /// Does what is due. Says who ended the tunnel, if its time is up.
     fn time_has_come(&mut self, now: Instant) -> Option<EndedBy> {
+        let idle_at = self.idle_at();
         match &self.stage {
             Stage::Told(told) if now >= told.order.at => {
                 let Told { order, age } = **told;
@@ -389,7 +440,7 @@ impl Tunnel {
                 self.to_origin.say_farewell(reason, true);
                 Some(EndedBy::Us(reason))
             }
-            Stage::Open | Stage::Told(_) | Stage::Closing(_) if now >= self.wakes_at() => Some(EndedBy::Idle),
+            Stage::Open | Stage::Told(_) | Stage::Closing(_) if now >= idle_at => Some(EndedBy::Idle),
             Stage::Open | Stage::Told(_) | Stage::Closing(_) => None,
         }
     }
@@ -407,8 +458,8 @@ impl Tunnel {
 
     /// Writes what the sockets take at this moment; there is no other.
     fn flush_at_last(&mut self, cx: &mut Context<'_>, buffers: &Buffers) {
-        let _ = self.to_client.poll(cx, (&mut self.origin, &mut self.client), buffers);
-        let _ = self.to_origin.poll(cx, (&mut self.client, &mut self.origin), buffers);
+        let _ = self.to_client.poll(cx, (&mut self.origin, &mut self.client), (buffers, &mut Turn::new()));
+        let _ = self.to_origin.poll(cx, (&mut self.client, &mut self.origin), (buffers, &mut Turn::new()));
     }
 }
 
@@ -428,7 +479,20 @@ fn grow_old(now: Instant, age: Duration) -> Order {
 const SLACK: Duration = Duration::from_secs(5);
 /// How long one end may go on alone after the other has closed.
 const HALF_CLOSED: Duration = Duration::from_secs(30);
+/// The same if the other takes nothing of what there is for it: nobody waits for it any more.
+const STUCK_ALONE: Duration = Duration::from_secs(10);
+/// How long an end may take nothing of what there is for it. An end that has left behind much that was not read cannot say
+/// so: its FIN waits behind that. nginx has the same 60 s (`proxy_send_timeout`, `send_timeout`).
+const STUCK: Duration = Duration::from_secs(60);
+/// How often an end is asked whether it has left, while nothing is read from it.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// What may come in a second beside messages, whatever the limit on those is: pings and pongs, and parts of messages.
+const CONTROLS_MIN: u32 = 100;
+const FRAGMENTS_MIN: u32 = 10_000;
 /// How long a client may take to answer a Close that no drain has set a deadline for.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 const KEEPALIVE_TIME: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+
+#[cfg(test)]
+mod tests;

@@ -146,7 +146,6 @@ impl Reactor {
         let Some(slot) = slots.get_mut(key) else { return };
         let Slot { tunnel, waker } = &mut **slot;
         tell(tunnel);
-        tunnel.begin_turn();
         // As in a task of its own, a panic ends one tunnel and not the others.
         let polled =
             catch_unwind(AssertUnwindSafe(|| tunnel.poll(&mut Context::from_waker(waker), &worker.buffers)));

@@ -79,6 +79,7 @@ fn starts_otherwise(old: &App, new: &App) -> bool {
             env_file,
             user,
             group,
+            no_new_privs,
             instances: _,
             port,
             ports,
@@ -93,7 +94,7 @@ fn starts_otherwise(old: &App, new: &App) -> bool {
         } = app.clone();
         // Whether there is a channel of PM2's kind is decided at the start.
         let is_told = ready.when == config::app::ReadyWhen::Told || stop.tell;
-        (command, cwd, env, env_file, (user, group), port, ports, socket, is_told)
+        (command, cwd, env, env_file, (user, group, no_new_privs), port, ports, socket, is_told)
     };
     of(old) != of(new)
 }

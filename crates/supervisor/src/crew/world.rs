@@ -32,6 +32,7 @@ pub(super) fn app(instances: u32) -> App {
         env_file: None,
         user: None,
         group: None,
+        no_new_privs: false,
         instances: NonZeroU32::new(instances).map_or(Instances::Max, Instances::Count),
         port: Port::Env,
         ports: None,

@@ -18,6 +18,8 @@ pub(crate) struct Order {
     pub(crate) account: Option<(u32, u32)>,
     /// Whether a socket comes with the order that becomes the app's NODE_CHANNEL_FD.
     pub(crate) has_channel: bool,
+    /// Whether nothing that it starts may gain rights by what it executes.
+    pub(crate) no_new_privs: bool,
 }
 
 /// What tidelock may ask of a keeper later; the end of the socket means the same as [`Command::Kill`].
@@ -50,6 +52,7 @@ impl Order {
             number(user).into_bytes(),
             number(group).into_bytes(),
             vec![if self.has_channel { b'c' } else { b'-' }],
+            vec![if self.no_new_privs { b'n' } else { b'-' }],
             self.cwd.as_os_str().as_bytes().to_vec(),
             self.command.len().to_string().into_bytes(),
         ];
@@ -84,6 +87,7 @@ impl Order {
         let mut number = || std::str::from_utf8(&parts.next()?).ok().map(|text| text.parse::<u32>().ok());
         let account = number()?.zip(number()?);
         let has_channel = parts.next()? == b"c";
+        let no_new_privs = parts.next()? == b"n";
         let cwd = PathBuf::from(OsString::from_vec(parts.next()?));
         let count: usize = std::str::from_utf8(&parts.next()?).ok()?.parse().ok()?;
         let command: Vec<_> = parts.by_ref().take(count).map(OsString::from_vec).collect();
@@ -95,7 +99,14 @@ impl Order {
             Some((OsString::from_vec(part), OsString::from_vec(value)))
         });
         let environment = environment.collect::<Option<_>>()?;
-        (!command.is_empty()).then_some(Self { command, environment, cwd, account, has_channel })
+        (!command.is_empty()).then_some(Self {
+            command,
+            environment,
+            cwd,
+            account,
+            has_channel,
+            no_new_privs,
+        })
     }
 }
 
@@ -153,6 +164,7 @@ mod tests {
             cwd: "/srv/chat app".into(),
             account: Some((1000, 0)),
             has_channel: true,
+            no_new_privs: true,
         };
         assert_eq!(Order::read(&mut order.encode().as_slice()).ok(), Some(order));
         let smallest = Order { command: vec!["x".into()], cwd: "/".into(), ..Order::default() };

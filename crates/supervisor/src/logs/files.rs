@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -16,14 +16,16 @@ use std::time::Duration;
 use config::app::{App, Logs as Settings};
 use tokio::time::Instant;
 
+use super::folder::{LogFolder, Opened};
 use super::lines::Line;
 use super::queue::{Piece, Pieces, Queue, queue};
+use crate::account::Account;
 
-/// Starts the thread that writes `app`'s files into `folder`.
-pub(super) fn start(folder: &Path, app: &App) -> Option<Queue> {
+/// Starts the thread that writes `app`'s files into `folder`; `account` is whom the app runs as, if not as tidelock does.
+pub(super) fn start(folder: &Path, app: &App, account: Option<Account>) -> Option<Queue> {
     let (queue, pieces) = queue();
     let files = Files {
-        folder: folder.to_owned(),
+        folder: LogFolder::new(folder.to_owned(), account),
         app: app.name.clone(),
         settings: app.logs.clone(),
         open: BTreeMap::new(),
@@ -40,7 +42,7 @@ pub(super) fn start(folder: &Path, app: &App) -> Option<Queue> {
 
 #[derive(Debug)]
 struct Files {
-    folder: PathBuf,
+    folder: LogFolder,
     app: String,
     settings: Settings,
     open: BTreeMap<u32, Series>,
@@ -49,6 +51,8 @@ struct Files {
 /// The files of one slot.
 #[derive(Debug)]
 struct Series {
+    name: String,
+    /// The same with its folder, to look whether it is still there.
     path: PathBuf,
     current: Option<Current>,
     lost: u64,
@@ -59,7 +63,9 @@ struct Series {
 #[derive(Debug)]
 struct Current {
     file: File,
-    inode: u64,
+    folder: Opened,
+    /// Device and inode.
+    identity: (u64, u64),
     size: u64,
 }
 
@@ -72,7 +78,7 @@ impl Files {
                     let lost = pieces.lost(slot);
                     let mut series = self.open.remove(&slot).unwrap_or_else(|| self.series(slot));
                     series.lost += lost;
-                    series.append(lines, &self.settings, Instant::now());
+                    series.append(lines, &mut self.folder, &self.settings, Instant::now());
                     self.open.insert(slot, series);
                 }
             }
@@ -83,32 +89,33 @@ impl Files {
 
     fn series(&self, slot: u32) -> Series {
         // What is a name in the file is a name on the disk, and no path.
-        let path = self.folder.join(format!("{}-{slot}.log", self.app.replace('/', "_")));
-        Series { path, current: None, lost: 0, refused_until: None }
+        let name = format!("{}-{slot}.log", self.app.replace('/', "_"));
+        Series { path: self.folder.path.join(&name), name, current: None, lost: 0, refused_until: None }
     }
 
     fn flush(&mut self, slot: u32) {
         let series = self.open.remove(&slot).unwrap_or_else(|| self.series(slot));
-        if let Err(error) = series.clear() {
+        if let Err(error) = series.clear(&mut self.folder) {
             tracing::warn!(app = self.app, path = %series.path.display(), %error, "its log is not emptied");
         }
     }
 }
 
 impl Series {
-    fn append(&mut self, lines: &[Arc<Line>], settings: &Settings, now: Instant) {
+    fn append(&mut self, lines: &[Arc<Line>], folder: &mut LogFolder, settings: &Settings, now: Instant) {
         if self.refused_until.is_some_and(|until| now < until) {
             self.lost += lines.len() as u64;
             return;
         }
         let was_refused = self.refused_until.take().is_some();
         let mut rest = lines;
-        match self.try_append(&mut rest, settings) {
+        match self.try_append(&mut rest, folder, settings) {
             Ok(()) if was_refused => {
                 tracing::info!(path = %self.path.display(), "a log can be written again");
             }
             Ok(()) => {}
             Err(error) => {
+                let error = folder.explain(error);
                 if !was_refused {
                     tracing::error!(path = %self.path.display(), %error, "a log cannot be written: its lines are lost until it can");
                 }
@@ -120,9 +127,14 @@ impl Series {
     }
 
     /// `rest` is what was not written yet.
-    fn try_append(&mut self, rest: &mut &[Arc<Line>], settings: &Settings) -> io::Result<()> {
+    fn try_append(
+        &mut self,
+        rest: &mut &[Arc<Line>],
+        folder: &mut LogFolder,
+        settings: &Settings,
+    ) -> io::Result<()> {
         while !rest.is_empty() {
-            let size = self.open(settings)?;
+            let size = self.open(folder, settings)?;
             let room = settings.file_bytes_max.saturating_sub(size);
             let (text, count) = self.what_fits(rest, room, settings);
             if count > 0 {
@@ -158,25 +170,24 @@ impl Series {
     }
 
     /// The size of the current file, which is opened if need be.
-    fn open(&mut self, settings: &Settings) -> io::Result<u64> {
+    fn open(&mut self, folder: &mut LogFolder, settings: &Settings) -> io::Result<u64> {
         if let Some(current) = &self.current {
             // Somebody may have moved or removed it; what is written to it then would count nowhere.
-            let is_there = fs::metadata(&self.path).is_ok_and(|there| there.ino() == current.inode);
+            let is_there =
+                fs::symlink_metadata(&self.path).is_ok_and(|there| identity(&there) == current.identity);
             if is_there {
                 return Ok(current.size);
             }
         }
         self.current = None;
-        if let Some(folder) = self.path.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        let file = File::options().append(true).create(true).mode(0o640).open(&self.path)?;
+        let folder = folder.open()?;
+        let file = folder.append(&self.name)?;
         let there = file.metadata()?;
-        self.current = Some(Current { file, inode: there.ino(), size: there.len() });
         // There may be more than may be now.
         (settings.files_max.max(1)..)
-            .map_while(|number| fs::remove_file(self.older(number)).ok())
+            .map_while(|number| folder.remove(&self.older(number)).ok())
             .for_each(drop);
+        self.current = Some(Current { file, folder, identity: identity(&there), size: there.len() });
         Ok(there.len())
     }
 
@@ -199,25 +210,28 @@ impl Series {
             current.size = 0;
             return Ok(());
         }
-        self.current = None;
-        gone(fs::remove_file(self.older(settings.files_max - 1)))?;
+        let Some(Current { folder, .. }) = self.current.take() else { return Ok(()) };
+        gone(folder.remove(&self.older(settings.files_max - 1)))?;
         for number in (1..settings.files_max - 1).rev() {
-            gone(fs::rename(self.older(number), self.older(number + 1)))?;
+            gone(folder.rename(&self.older(number), &self.older(number + 1)))?;
         }
-        gone(fs::rename(&self.path, self.older(1)))
+        gone(folder.rename(&self.name, &self.older(1)))
     }
 
-    fn clear(&self) -> io::Result<()> {
-        (1..).map_while(|number| fs::remove_file(self.older(number)).ok()).for_each(drop);
+    fn clear(&self, folder: &mut LogFolder) -> io::Result<()> {
+        let folder = folder.open()?;
+        (1..).map_while(|number| folder.remove(&self.older(number)).ok()).for_each(drop);
         // Only emptied: somebody may be following it.
-        gone(File::options().write(true).open(&self.path).and_then(|file| file.set_len(0)))
+        gone(folder.truncate(&self.name))
     }
 
-    fn older(&self, number: u32) -> PathBuf {
-        let mut path = self.path.clone().into_os_string();
-        path.push(format!(".{number}"));
-        path.into()
+    fn older(&self, number: u32) -> String {
+        format!("{}.{number}", self.name)
     }
+}
+
+fn identity(file: &fs::Metadata) -> (u64, u64) {
+    (file.dev(), file.ino())
 }
 
 /// What is not there need not be moved.

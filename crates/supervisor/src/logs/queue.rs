@@ -38,6 +38,7 @@ pub(crate) struct Pieces {
 #[derive(Debug, Default)]
 struct Load {
     bytes: AtomicUsize,
+    flushes: AtomicUsize,
     is_stuck: AtomicBool,
     room: Notify,
     /// By slot.
@@ -73,6 +74,11 @@ impl Queue {
     }
 
     pub(crate) fn flush(&self, slot: Option<u32>) {
+        // So many wait only for a disk that is stuck, and then more of the same would do no more.
+        if self.load.flushes.fetch_add(1, Ordering::AcqRel) >= FLUSHES_MAX {
+            self.load.flushes.fetch_sub(1, Ordering::AcqRel);
+            return;
+        }
         let _ = self.sender.send(Piece::Flush(slot));
     }
 }
@@ -82,9 +88,10 @@ impl Pieces {
     pub(crate) fn next(&self, write: impl FnOnce(&Piece)) -> bool {
         let Ok(piece) = self.receiver.recv() else { return false };
         write(&piece);
-        if let Piece::Lines(lines) = piece {
-            self.load.bytes.fetch_sub(weight(&lines), Ordering::AcqRel);
-        }
+        match piece {
+            Piece::Lines(lines) => self.load.bytes.fetch_sub(weight(&lines), Ordering::AcqRel),
+            Piece::Flush(_) => self.load.flushes.fetch_sub(1, Ordering::AcqRel),
+        };
         self.load.is_stuck.store(false, Ordering::Release);
         self.load.room.notify_waiters();
         true
@@ -102,5 +109,6 @@ fn weight(lines: &[Arc<Line>]) -> usize {
 
 /// Lines that wait to be written; one more read of a pipe may come on top.
 const QUEUE_BYTES_MAX: usize = 4 << 20;
+const FLUSHES_MAX: usize = 1024;
 /// A writer that has not written anything for so long is not waited for.
 const STUCK_AFTER: Duration = Duration::from_millis(200);

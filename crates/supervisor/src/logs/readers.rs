@@ -19,6 +19,7 @@ use super::lines::{Line, Splitter, Stream};
 use super::queue::Queue;
 use super::ring::Ring;
 use super::{Output, READERS_MAX};
+use crate::account::Account;
 use crate::process::Launch;
 
 /// Whose lines.
@@ -43,7 +44,7 @@ pub enum Said {
 #[derive(Debug)]
 pub struct Reader {
     past: VecDeque<Arc<Line>>,
-    follows: Option<(mpsc::UnboundedReceiver<Said>, Arc<Behind>)>,
+    follows: Option<(mpsc::Receiver<Said>, Arc<Behind>)>,
 }
 
 /// The thread that reads, and what it has read.
@@ -66,6 +67,8 @@ struct State {
 #[derive(Debug)]
 struct AppLines {
     settings: Settings,
+    /// Whom the app runs as, if not as tidelock does.
+    account: Option<Account>,
     rings: BTreeMap<u32, Ring>,
     files: Option<Queue>,
 }
@@ -74,7 +77,7 @@ struct AppLines {
 #[derive(Debug)]
 struct Follower {
     which: Which,
-    sender: mpsc::UnboundedSender<Said>,
+    sender: mpsc::Sender<Said>,
     behind: Arc<Behind>,
 }
 
@@ -96,16 +99,19 @@ impl Keeping {
         Ok(Self { state: Arc::default(), echo, reading, _ends: ends })
     }
 
-    pub(crate) fn follow(&self, launch: &Launch, output: Output) {
+    pub(crate) fn follow(&self, launch: &Launch, account: Option<Account>, output: Output) {
         let app = &launch.app;
         let mut state = lock(&self.state);
-        let is_same = state.apps.get(app.name.as_str()).is_some_and(|lines| lines.settings == app.logs);
+        let is_same = state
+            .apps
+            .get(app.name.as_str())
+            .is_some_and(|lines| lines.settings == app.logs && lines.account == account);
         if !is_same {
             let rings = state.apps.remove(app.name.as_str()).map(|lines| lines.rings).unwrap_or_default();
-            let files = app.logs.folder.as_ref().and_then(|folder| files::start(folder, app));
-            state
-                .apps
-                .insert(app.name.as_str().into(), AppLines { settings: app.logs.clone(), rings, files });
+            let files =
+                app.logs.folder.as_ref().and_then(|folder| files::start(folder, app, account.clone()));
+            let lines = AppLines { settings: app.logs.clone(), account, rings, files };
+            state.apps.insert(app.name.as_str().into(), lines);
         }
         drop(state);
         for (pipe, stream) in [(output.stdout, Stream::Stdout), (output.stderr, Stream::Stderr)] {
@@ -135,7 +141,7 @@ impl Keeping {
         past.drain(..past.len().saturating_sub(lines));
         // Under the same lock, so that no line is missed between the two, or given twice.
         let follows = follow.then(|| {
-            let (sender, receiver) = mpsc::unbounded_channel();
+            let (sender, receiver) = mpsc::channel(READER_LINES_MAX);
             let behind = Arc::new(Behind::default());
             state.followers.push(Follower { which: which.clone(), sender, behind: behind.clone() });
             (receiver, behind)
@@ -198,16 +204,20 @@ impl Follower {
         if !self.which.is(line) {
             return !self.sender.is_closed();
         }
-        if self.behind.bytes.load(Ordering::Acquire) >= READER_BYTES_MAX {
+        // Two places: one to say what was lost before it.
+        let has_room =
+            self.behind.bytes.load(Ordering::Acquire) < READER_BYTES_MAX && self.sender.capacity() >= 2;
+        if !has_room {
             self.behind.lost.fetch_add(1, Ordering::AcqRel);
             return !self.sender.is_closed();
         }
         let lost = self.behind.lost.swap(0, Ordering::AcqRel);
         if lost > 0 {
-            let _ = self.sender.send(Said::Lost(lost));
+            // There is room for it: nobody else sends.
+            let _ = self.sender.try_send(Said::Lost(lost));
         }
         self.behind.bytes.fetch_add(line.weight(), Ordering::AcqRel);
-        self.sender.send(Said::Line(line.clone())).is_ok()
+        self.sender.try_send(Said::Line(line.clone())).is_ok()
     }
 }
 
@@ -300,5 +310,6 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 
 /// Read at once.
 const READ_BYTES: usize = 16 << 10;
-/// Lines that wait for a reader.
+/// Lines that wait for a reader, and how long they are together.
+const READER_LINES_MAX: usize = 16 << 10;
 const READER_BYTES_MAX: usize = 1 << 20;

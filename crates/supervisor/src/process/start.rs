@@ -42,7 +42,7 @@ pub(super) async fn start(ground: &Ground, launch: Launch) -> Result<Process, St
             .await
             .map_err(|error| StartProblem::Keeper(error.into()))??
     };
-    let Begun { child, tidelock, output, channel, place, program, mark } = begun;
+    let Begun { child, tidelock, output, channel, place, program, mark, account } = begun;
     let keeper = child.id().and_then(|id| i32::try_from(id).ok()).unwrap_or_default();
     let (reports, orders) = UnixStream::from_std(tidelock).map_err(StartProblem::Keeper)?.into_split();
     let mut reports = BufReader::new(reports).lines();
@@ -57,9 +57,9 @@ pub(super) async fn start(ground: &Ground, launch: Launch) -> Result<Process, St
         }
         Err(_) => return Err(StartProblem::Keeper(io::ErrorKind::TimedOut.into())),
     };
-    ground.logs().follow(&launch, output);
+    ground.logs().follow(&launch, account, output);
     let channel = channel.map(Channel::open).transpose().map_err(StartProblem::Keeper)?;
-    let (commands, asked) = mpsc::unbounded_channel();
+    let (commands, asked) = mpsc::channel(COMMANDS_MAX);
     let (says, ending) = watch::channel(None);
     let address = place.address.clone();
     let attended = Attended { child, reports, orders, pid, mark, _place: place };
@@ -77,6 +77,7 @@ struct Begun {
     place: Place,
     program: PathBuf,
     mark: String,
+    account: Option<Account>,
 }
 
 /// Where it listens, and what goes with that; all of it is free again when this is dropped.
@@ -112,11 +113,13 @@ fn begin(ground: &Ground, launch: &Launch) -> Result<Begun, StartProblem> {
         command,
         environment: environment.into_iter().collect(),
         cwd: app.cwd.clone(),
-        account: account.map(|account| (account.user, account.group)),
+        account: account.as_ref().map(|account| (account.user, account.group)),
         has_channel,
+        no_new_privs: app.no_new_privs,
     };
-    let begun = keeper(ground, launch, &order, &mark).map_err(StartProblem::Keeper)?;
-    Ok(Begun { child: begun.0, tidelock: begun.1, output: begun.2, channel: begun.3, place, program, mark })
+    let (child, tidelock, output, channel) =
+        keeper(ground, launch, &order, &mark).map_err(StartProblem::Keeper)?;
+    Ok(Begun { child, tidelock, output, channel, place, program, mark, account })
 }
 
 fn place(ground: &Ground, launch: &Launch, account: Option<&Account>) -> Result<Place, StartProblem> {
@@ -191,7 +194,7 @@ struct Attended {
 
 impl Attended {
     /// Passes on what is asked until everything of it is gone, and its keeper too.
-    async fn until_gone(mut self, mut asked: mpsc::UnboundedReceiver<Command>) -> Ending {
+    async fn until_gone(mut self, mut asked: mpsc::Receiver<Command>) -> Ending {
         let mut is_wanted = true;
         let reported = loop {
             tokio::select! {
@@ -271,6 +274,9 @@ fn why_not_executable(file: &Path) -> Option<Option<&'static str>> {
 
 /// A keeper has its answer in a few milliseconds; a machine that swaps may need more.
 const KEEPER_PATIENCE: Duration = Duration::from_secs(10);
+/// A keeper takes each at once. When so many wait it does not run, and the kill that comes with the end of its socket
+/// ends what it keeps.
+const COMMANDS_MAX: usize = 64;
 /// `sun_path` has 108 bytes, the last of them NUL (unix(7)).
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// What execvp(3) takes without PATH.

@@ -107,3 +107,44 @@ async fn no_two_instances_are_told_the_same_port() {
     drop((first, second));
     stand.is_empty().await;
 }
+
+/// An app may not have root read what it cannot read itself.
+#[tokio::test]
+async fn an_env_file_is_read_with_the_rights_of_the_app() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let place = tempfile::tempdir_in("/run").unwrap();
+    let at = |name: &str| place.path().join(name);
+    for folder in ["ours", "open"] {
+        fs::create_dir(at(folder)).unwrap();
+    }
+    for (folder, mode) in [(place.path().to_owned(), 0o755), (at("open"), 0o777)] {
+        fs::set_permissions(folder, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    fs::write(at("ours/secret"), "A=secret\n").unwrap();
+    fs::set_permissions(at("ours/secret"), fs::Permissions::from_mode(0o600)).unwrap();
+    std::os::unix::fs::symlink(at("ours/secret"), at("open/env")).unwrap();
+    let stand = Stand::new();
+    let with =
+        |file: &str| App { user: Some("65534".into()), env_file: Some(at(file)), ..sh("echo A is $A") };
+    let problem = stand.start_at(with("open/env"), 0).await.expect_err("it cannot be read").to_string();
+    assert!(problem.contains("Permission denied") && problem.contains("read as the user 65534"), "{problem}");
+    // What only root can have put there is read by root, as by any service manager.
+    let process = stand.start(with("ours/secret")).await;
+    assert_eq!(process.ended().await, Ending::Code(0));
+    stand.line_with("A is secret").await;
+    stand.is_empty().await;
+}
+
+#[tokio::test]
+async fn an_app_may_be_kept_from_gaining_rights() {
+    for no_new_privs in [false, true] {
+        let stand = Stand::new();
+        let app = App { no_new_privs, ..sh("grep NoNewPrivs /proc/self/status") };
+        let process = stand.start(app).await;
+        assert_eq!(process.ended().await, Ending::Code(0));
+        assert_eq!(stand.lines(1).await, [format!("NoNewPrivs:\t{}", u8::from(no_new_privs))]);
+        stand.is_empty().await;
+    }
+}

@@ -177,6 +177,7 @@ pub(crate) fn app(command: &[&str]) -> App {
         env_file: None,
         user: None,
         group: None,
+        no_new_privs: false,
         instances: Instances::Count(NonZeroU32::MIN),
         port: Port::Env,
         ports: None,

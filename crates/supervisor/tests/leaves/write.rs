@@ -1,7 +1,7 @@
 //! What apps write: where it comes to, and that nothing about it stops an app or fills a disk.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use config::app::{App, Logs};
@@ -97,7 +97,7 @@ async fn files_are_rotated_without_losing_a_line() {
 }
 
 #[tokio::test]
-async fn a_full_disk_stops_no_app_and_is_told_later() {
+async fn a_file_that_cannot_be_written_stops_no_app_and_is_told_later() {
     let stand = Stand::new();
     let folder = stand.folder.path().join("logs");
     fs::create_dir(&folder).unwrap();
@@ -107,7 +107,7 @@ async fn a_full_disk_stops_no_app_and_is_told_later() {
     app.logs.file_bytes_max = 1 << 20;
     let process = stand.start(app).await;
     // A reader may miss any one line of a torrent, so this waits for what comes again and again. Less than the whole
-    // torrent can be under way to the file then: the first of it has met the full disk.
+    // torrent can be under way to the file then: the first of it has been refused.
     stand.line_with("more").await;
     assert_eq!(fs::read_link(&log).unwrap(), Path::new("/dev/full"));
     fs::remove_file(&log).unwrap();
@@ -205,5 +205,74 @@ async fn what_is_flushed_is_gone() {
     process.signal(1);
     until_file(&log, |text| text.ends_with("after\n") && !text.contains("last")).await;
     drop(process);
+    stand.is_empty().await;
+}
+
+/// What an app puts in the place of its log, tidelock does not write to.
+#[tokio::test]
+async fn no_log_goes_through_a_link() {
+    for (link, why) in [("symbolic", "a symbolic link"), ("hard", "a hard link"), ("fifo", "no regular file")]
+    {
+        let stand = Stand::new();
+        let folder = stand.folder.path().join("logs");
+        fs::create_dir(&folder).unwrap();
+        let (precious, log) = (stand.folder.path().join("precious"), folder.join("chat-0.log"));
+        fs::write(&precious, "dear diary\n").unwrap();
+        match link {
+            "symbolic" => symlink(&precious, &log).unwrap(),
+            "hard" => fs::hard_link(&precious, &log).unwrap(),
+            _ => rustix::fs::mkfifoat(rustix::fs::CWD, &log, rustix::fs::Mode::RWXU).unwrap(),
+        }
+        let app = into_files(&folder, "while :; do echo more; sleep 0.05; done");
+        let process = stand.start(app).await;
+        stand.lines(3).await;
+        // It is made anew as soon as the link is gone, and so what came before was refused.
+        stand.ground.logs().flush(&Which::default());
+        fs::remove_file(&log).unwrap();
+        until_file(&log, |text| text.contains("more\n")).await;
+        assert_eq!(fs::read_to_string(&precious).unwrap(), "dear diary\n", "{link}: {why}");
+        process.kill();
+        patient("its end", process.ended()).await;
+        stand.is_empty().await;
+    }
+}
+
+/// Where somebody else than root may write, with the rights of the app's user and no others.
+#[tokio::test]
+async fn logs_are_written_with_the_rights_of_whoever_owns_the_place() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    const NOBODY: u32 = 65534;
+    let place = tempfile::tempdir_in("/run").unwrap();
+    fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let stand = Stand::new();
+    let open = place.path().join("open");
+    fs::create_dir(&open).unwrap();
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
+    let others = place.path().join("others");
+    fs::create_dir(&others).unwrap();
+    // What the app makes in its own folder leads into one that is root's.
+    symlink(&others, open.join("stolen")).unwrap();
+    for (folder, owner) in
+        [(place.path().join("ours"), Some(0)), (open.join("logs"), Some(NOBODY)), (open.join("stolen"), None)]
+    {
+        let script = "while :; do echo more; sleep 0.05; done";
+        let app = App { user: Some(NOBODY.to_string()), ..into_files(&folder, script) };
+        let process = stand.start(app).await;
+        match owner {
+            Some(owner) => {
+                let log = folder.join("chat-0.log");
+                until_file(&log, |text| text.contains("more\n")).await;
+                assert_eq!(fs::metadata(&log).unwrap().uid(), owner, "{folder:?}");
+            }
+            None => {
+                stand.lines(3).await;
+                assert_eq!(fs::read_dir(&others).unwrap().count(), 0);
+            }
+        }
+        process.kill();
+        patient("its end", process.ended()).await;
+    }
     stand.is_empty().await;
 }

@@ -237,6 +237,7 @@ fn app(name: &str, instances: u32, command: &[&str]) -> App {
         env_file: None,
         user: None,
         group: None,
+        no_new_privs: false,
         instances: Instances::Count(NonZeroU32::new(instances).expect("at least one")),
         port: Port::Env,
         ports: None,

@@ -137,3 +137,12 @@ async fn an_idle_client_is_let_go() {
     assert_eq!(used.read_message().await.status(), 200);
     assert_eq!(used.read_to_end().await, (Vec::new(), End::Closed));
 }
+
+/// Whoever connects and says nothing has as long as for a head, however long a connection may rest that has asked.
+#[tokio::test]
+async fn a_client_that_says_nothing_is_let_go() {
+    let origin = answering().await;
+    let proxy = start(&[origin.address()], "[timeouts]\nhead = \"200ms\"\nidle = \"1h\"\n").await;
+    let mut silent = RawConnection::connect(proxy.address()).await;
+    assert_eq!(silent.read_to_end().await, (Vec::new(), End::Closed));
+}

@@ -22,7 +22,9 @@ fuzz_target!(|data: &[u8]| {
     let is_known = revision == Revision::V3 && bytes.iter().any(|&byte| byte <= 1);
     assert!(is_known || whole == in_pieces);
     if let Some(open) = read_open_packet(bytes) {
-        let _ = (open.silence_ms(), format!("{open:?}"));
+        assert!(!open.sid.is_empty() && open.silence_ms.is_none_or(|silence| silence > 0));
+        // A tag stands in front of the quote that ends the id.
+        assert!(open.tag_at.is_none_or(|at| bytes[at] == b'"'));
     }
     if let Some(head) = read_target(b"a", &[b"/socket.io/?", bytes].concat()) {
         let _ = (head.engine_io(), head.sid());

@@ -1,18 +1,22 @@
-//! A tag behind a session id: whatever it is cut from, the two parts are the whole.
+//! A tag behind a session id, and a pin alone: whatever it is cut from, the two parts are the whole; what a key makes, it
+//! proves, and nothing that is a letter off.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use wire::tag::{Tag, Tagger};
+use wire::tag::{Key, Pin, Tag};
 
 fuzz_target!(|data: &[u8]| {
+    let text = String::from_utf8_lossy(data);
+    let seal = Key::new(data).seal(&text);
     if let Some((sid, tag)) = Tag::split(data) {
         assert_eq!([sid, tag.as_bytes()].concat(), data);
-        assert_eq!(Tag::read(tag.as_bytes()), Some(tag));
+        assert_eq!(seal.proves(sid, &tag), seal.tag(sid) == tag);
     }
-    let text = String::from_utf8_lossy(data);
-    let tag = Tagger::new(data).tag(&text, &text, &text);
-    assert_eq!(
-        Tag::split(&[data, tag.as_bytes()].concat()).map(|(_, tag)| tag),
-        Some(tag).filter(|_| !data.is_empty())
-    );
+    let tag = seal.tag(data);
+    assert!(seal.proves(data, &tag) && tag.hint() == seal.hint());
+    let tagged = [data, tag.as_bytes()].concat();
+    assert_eq!(Tag::split(&tagged).is_some(), !data.is_empty());
+    if let Some(pin) = Pin::read(data) {
+        assert_eq!(seal.holds(&pin), *seal.pin() == pin);
+    }
 });

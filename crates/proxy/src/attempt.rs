@@ -157,7 +157,8 @@ async fn at_any(
         if !may_repeat(request, fault) {
             return Err(fault);
         }
-        if fault.may_be_a_death() {
+        // Several connections of one process end with it, and are one death.
+        if fault.may_be_a_death() && !cut_by.iter().any(|known| Arc::ptr_eq(known, node)) {
             cut_by.push(node.clone());
             // Boxed, because it is rare.
             if Box::pin(kills(request, &cut_by)).await {

@@ -28,7 +28,8 @@ pub(crate) enum Reason {
     Moved,
     /// The proxy itself goes away.
     GoingAway,
-    /// The node is gone without a word.
+    /// The node is gone without a word. 1014 would say it better, but is a protocol error to some libraries; and 1011 is
+    /// fatal to others.
     NodeLost,
     /// A message was longer than it may be.
     TooBig,
@@ -41,9 +42,8 @@ pub(crate) enum Reason {
 impl Reason {
     pub(crate) fn code(self) -> u16 {
         match self {
-            Self::Restart | Self::Moved | Self::TooOld => 1012,
+            Self::Restart | Self::Moved | Self::TooOld | Self::NodeLost => 1012,
             Self::GoingAway => 1001,
-            Self::NodeLost => 1014,
             Self::TooBig => 1009,
             Self::TooFast => 1008,
         }
@@ -54,7 +54,7 @@ impl Reason {
             Self::Restart => "service restart",
             Self::Moved => "moved to another node",
             Self::GoingAway => "going away",
-            Self::NodeLost => "bad gateway",
+            Self::NodeLost => "node lost",
             Self::TooBig => "message too big",
             Self::TooFast => "too many messages",
             Self::TooOld => "connection age",

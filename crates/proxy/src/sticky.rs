@@ -60,7 +60,7 @@ pub(crate) enum Opening {
 pub(crate) struct InPlace {
     pub(crate) node: Arc<Node>,
     /// The id as the node knows it.
-    pub(crate) sid: Box<[u8]>,
+    pub(crate) sid: Arc<[u8]>,
     /// Whether the id in the query carries a tag, which the node must not see.
     pub(crate) is_tagged: bool,
 }

@@ -183,10 +183,11 @@ async fn a_close_that_is_under_way_is_left_alone() {
 
 #[tokio::test]
 async fn a_node_that_is_lost_is_told_to_its_client_at_once() {
+    // What it listened on is closed since the tunnel stands.
     let mut tunnel = Tunnel::open("").await;
     tunnel.origin.reset();
     let (at_client, end) = tunnel.client.read_to_end().await;
-    assert_eq!((at_client, end), (close(1014, "bad gateway"), End::Closed));
+    assert_eq!((at_client, end), (close(1012, "node lost"), End::Closed));
 }
 
 #[tokio::test]
@@ -194,7 +195,7 @@ async fn a_node_that_is_lost_between_two_fragments_is_told_as_well() {
     let mut tunnel = Tunnel::open("").await;
     tunnel.say_to_client(b"\x01\x03one").await;
     tunnel.origin.half_close().await;
-    assert_eq!(tunnel.client.read_to_end().await, (close(1014, "bad gateway"), End::Closed));
+    assert_eq!(tunnel.client.read_to_end().await, (close(1012, "node lost"), End::Closed));
 }
 
 #[tokio::test]

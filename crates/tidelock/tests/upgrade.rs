@@ -136,25 +136,41 @@ async fn either_end_may_close_first_and_the_other_goes_on() {
 
 /// Between two frames a client is told that its node is gone, so that it comes back at once. Inside of one nothing can
 /// be said, and the end says it.
+/// It is there, so that it wanted this end: `ws.terminate()` is no Close, and a client may take it for what it is.
 #[tokio::test]
-async fn a_node_that_ends_without_a_word_is_spoken_for() {
+async fn a_node_that_lives_ends_without_a_word_as_it_means_to() {
     let origin = Origin::bind().await;
     let proxy = proxy(&origin, "").await;
-    const BAD_GATEWAY: &[u8] = b"\x88\x0d\x03\xf6bad gateway";
-    for (says, want) in [
-        (b"".as_slice(), BAD_GATEWAY.to_vec()),
-        (b"\x81\x05Hello", [b"\x81\x05Hello", BAD_GATEWAY].concat()),
-        (b"\x81\x05Hel", b"\x81\x05Hel".to_vec()),
-        (b"\x81", b"\x81".to_vec()),
-    ] {
+    for says in [b"".as_slice(), b"\x81\x05Hello", b"\x81\x05Hel", b"\x81"] {
         let (mut client, mut node) = tunnel(&origin, &proxy).await;
         node.send(says).await;
         drop(node);
-        assert_eq!(client.read_to_end().await.0, want, "{}", says.escape_ascii());
+        // The question whether it lives is a connection.
+        let (seen, _asked) = tokio::join!(client.read_to_end(), async {
+            if says.is_empty() { Some(origin.accept().await) } else { None }
+        });
+        assert_eq!(seen.0, says, "{}", says.escape_ascii());
     }
-    let (mut client, node) = tunnel(&origin, &proxy).await;
-    node.reset();
-    assert_eq!(client.read_to_end().await.0, BAD_GATEWAY);
+}
+
+#[tokio::test]
+async fn a_node_that_is_dead_is_spoken_for() {
+    const NODE_LOST: &[u8] = b"\x88\x0b\x03\xf4node lost";
+    for (says, want) in [
+        (b"".as_slice(), NODE_LOST.to_vec()),
+        (b"\x81\x05Hello", [b"\x81\x05Hello", NODE_LOST].concat()),
+        (b"\x81\x05Hel", b"\x81\x05Hel".to_vec()),
+        (b"\x81", b"\x81".to_vec()),
+    ] {
+        let origin = Origin::bind().await;
+        let proxy = proxy(&origin, "").await;
+        let (mut client, mut node) = tunnel(&origin, &proxy).await;
+        let (mut other, other_node) = tunnel(&origin, &proxy).await;
+        node.send(says).await;
+        drop((node, other_node, origin));
+        assert_eq!(client.read_to_end().await.0, want, "{}", says.escape_ascii());
+        assert_eq!(other.read_to_end().await.0, NODE_LOST);
+    }
 }
 
 #[tokio::test]

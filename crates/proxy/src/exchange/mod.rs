@@ -69,7 +69,7 @@ pub(crate) enum Registered {
     /// Another tidelock may have opened it. It comes in once its node has answered it, and not before.
     NotYet {
         registry: Arc<Registry>,
-        sid: Box<[u8]>,
+        sid: Arc<[u8]>,
         how: Use,
     },
 }
@@ -91,7 +91,7 @@ impl Registered {
         }
         let silence = node.silence_ms().map(Duration::from_millis);
         registry.enter(Entering { sid, silence, contact: contact() }, node, *how, now);
-        *self = Self::Known(SessionUse { registry: registry.clone(), sid: std::mem::take(sid), how: *how });
+        *self = Self::Known(SessionUse { registry: registry.clone(), sid: sid.clone(), how: *how });
     }
 }
 

@@ -370,7 +370,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[derive(Debug)]
 pub(crate) struct SessionUse {
     pub(crate) registry: Arc<Registry>,
-    pub(crate) sid: Box<[u8]>,
+    pub(crate) sid: Arc<[u8]>,
     pub(crate) how: Use,
 }
 

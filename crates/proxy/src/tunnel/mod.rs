@@ -264,7 +264,9 @@ impl Tunnel {
         let mut to_client =
             self.to_client.poll(cx, (&mut self.origin, &mut self.client), (buffers, &mut *turn_back));
         if matches!(to_client, Poll::Ready(Ok(()) | Err(Broken::Source))) {
-            self.end_of_origin();
+            if self.end_of_origin(cx).is_pending() {
+                return None;
+            }
             to_client =
                 self.to_client.poll(cx, (&mut self.origin, &mut self.client), (buffers, &mut *turn_back));
         }
@@ -303,12 +305,14 @@ impl Tunnel {
         None
     }
 
-    /// The node's connection has ended. If neither end had said Close, its process is gone, or has thrown this out:
-    /// then the client is told at once, so that it comes back without waiting for a ping that never comes. Inside a
-    /// frame there is no way to tell it but the end.
-    fn end_of_origin(&mut self) {
+    /// The node's connection has ended. If neither end had said Close, its process may be gone: then the client is told at
+    /// once, so that it comes back without waiting for a ping that never comes. A node that lives has ended this because it
+    /// wanted to, and that is passed on as it is. Inside a frame there is no way to tell anything but the end. Pending until
+    /// it is known which of both it is.
+    fn end_of_origin(&mut self, cx: &Context<'_>) -> Poll<()> {
         let was_agreed = self.to_client.has_said_close() || self.to_origin.has_said_close();
-        if !was_agreed && !self.to_client.is_quiet() {
+        let is_unexplained = !was_agreed && !self.to_client.is_quiet();
+        if is_unexplained && ready!(self.bell.node().poll_dead(cx, self.alarm.now())) {
             let reason = Reason::NodeLost;
             self.to_client.say_farewell(reason, true);
             self.to_client.pass_nothing();
@@ -323,6 +327,7 @@ impl Tunnel {
         }
         self.to_client.forget_source();
         self.to_client.finish();
+        Poll::Ready(())
     }
 
     /// Once both Closes have passed, both ends get the end, and their own is waited for.

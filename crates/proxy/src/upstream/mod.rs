@@ -24,6 +24,7 @@ pub(crate) mod budget;
 pub(crate) mod client;
 pub(crate) mod connect;
 pub(crate) mod health;
+mod inquiry;
 pub(crate) mod member;
 pub(crate) mod node;
 mod oddities;

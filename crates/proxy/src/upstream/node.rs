@@ -18,6 +18,7 @@ use crate::gate::Pace;
 use crate::upstream::health::outlier::Tallies;
 pub(crate) use crate::upstream::health::vitals::Observed;
 use crate::upstream::health::vitals::{Change, Rules, SHARE_FULL, Spare, Vitals};
+use crate::upstream::inquiry::Inquiry;
 
 /// A running backend of an upstream.
 #[derive(Debug)]
@@ -41,6 +42,8 @@ pub(crate) struct Node {
     pub(crate) tunnels: Bells,
     /// Sessions that have come, or begin to poll again, while it leaves.
     newcomers: Mutex<Option<Newcomers>>,
+    /// Whether it is dead, while somebody wants to know.
+    pub(crate) inquiry: Inquiry,
     /// Until when it keeps the plain requests of clients that are pinned to it, while it leaves.
     keeps_pinned_until: Mutex<Option<Instant>>,
     /// Polls that it should have ended and has not.
@@ -133,6 +136,7 @@ impl Node {
             number: NodeNumber(NEXT.fetch_add(1, Relaxed)),
             newcomers: Mutex::default(),
             keeps_pinned_until: Mutex::default(),
+            inquiry: Inquiry::default(),
             overdue: AtomicUsize::new(0),
             address: entry.address.clone(),
             instance: entry.instance.clone(),

@@ -39,7 +39,7 @@ async fn a_process_that_is_killed_costs_no_plain_request_and_comes_back() {
     clients.until_connects(40).await;
     let report = clients.report().await;
     assert_eq!((report.connected, report.connect_errors.len()), (30, 0), "{report:#?}");
-    assert_eq!(report.close_codes, [1014; 10]);
+    assert_eq!(report.close_codes, [1012; 10]);
 }
 
 /// The allocator's thread is for tidelock. A keeper that starts its app beside another thread could give it files that are

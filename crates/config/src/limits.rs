@@ -26,10 +26,10 @@ pub struct Limits {
     /// address. 0 is an eighth of all, and at least 64, while more than half of all places are taken, and else no bound.
     /// Beyond it they are closed at once. Peers in `trusted_proxies` are not bounded.
     pub connections_per_client_max: usize,
-    /// Most new connections of one client in a second (default 0, 0 to 1,000,000); 0 is 100 while more than half of all
+    /// Most new connections of one client in a second (default 0, 0 to 1,000,000); 0 is 1,000 while more than half of all
     /// places are taken, and else no bound.
     pub client_connections_per_second_max: u32,
-    /// Most TLS handshakes of one client in a second (default 0, 0 to 1,000,000); 0 is 50 while more than half of all
+    /// Most TLS handshakes of one client in a second (default 0, 0 to 1,000,000); 0 is 200 while more than half of all
     /// places are taken, and else no bound.
     pub client_handshakes_per_second_max: u32,
     /// Most Engine.IO sessions remembered for an upstream (default 1,000,000, 1,000 to 100,000,000). Beyond it new

@@ -283,9 +283,10 @@ const SECOND: u64 = Duration::from_secs(1).as_micros() as u64;
 /// browser's few connections for each of a few people.
 const SHARE: usize = 8;
 const CONNECTIONS_LEAST: usize = 64;
-/// The same for what it may do in a second.
-const CONNECTIONS_PER_SECOND: usize = 100;
-const HANDSHAKES_PER_SECOND: u32 = 50;
+/// The same for what it may do in a second: far more than the people behind one address, and a small part of what a worker
+/// can do.
+const CONNECTIONS_PER_SECOND: usize = 1000;
+const HANDSHAKES_PER_SECOND: u32 = 200;
 /// Of which something is known at once. Beyond it new ones are let in and not counted.
 const CLIENTS_MAX: usize = 1 << 20;
 /// So that workers seldom wait for each other.

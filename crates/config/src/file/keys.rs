@@ -353,14 +353,14 @@ pub(crate) static CLIENT_CONNECTIONS_PER_SECOND_MAX: Key<Count, Or<u64>> = Key {
     name: "client_connections_per_second_max",
     kind: Count { least: 0, most: 1_000_000 },
     absent: Or(0),
-    doc: "Most new connections of one client in a second; a second's worth may come at once. 0 is 100 while more than half \
+    doc: "Most new connections of one client in a second; a second's worth may come at once. 0 is 1000 while more than half \
           of all places are taken, and else no bound.",
 };
 pub(crate) static CLIENT_HANDSHAKES_PER_SECOND_MAX: Key<Count, Or<u64>> = Key {
     name: "client_handshakes_per_second_max",
     kind: Count { least: 0, most: 1_000_000 },
     absent: Or(0),
-    doc: "Most TLS handshakes of one client in a second; a second's worth may come at once. 0 is 50 while more than half of \
+    doc: "Most TLS handshakes of one client in a second; a second's worth may come at once. 0 is 200 while more than half of \
           all places are taken, and else no bound.",
 };
 pub(crate) static SESSIONS_MAX: Key<Count, Or<u64>> = Key {

@@ -14,6 +14,7 @@
 pub(crate) mod bench;
 mod direction;
 mod end;
+mod rate;
 mod reactor;
 
 use std::future::poll_fn;
@@ -27,7 +28,6 @@ use config::limits::Limits;
 use rustix::event::epoll::EventFlags;
 use tokio::task::spawn_local;
 use tokio::time::Instant;
-use wire::frame::Kinds;
 
 use crate::bell::{Listening, Order, Reason};
 use crate::buffers::Buffers;
@@ -38,6 +38,7 @@ use crate::record::{EndedBy, TunnelRecord};
 use crate::stream::Stream;
 use crate::tunnel::direction::{Broken, Direction};
 use crate::tunnel::end::{End, Turn};
+use crate::tunnel::rate::Rate;
 use crate::tunnel::reactor::Side;
 #[cfg(test)]
 pub(crate) use crate::tunnel::reactor::Slot;
@@ -97,29 +98,6 @@ pub(crate) struct Tunnel {
     /// Boxed, because most tunnels have none.
     rate: Option<Box<Rate>>,
     _live: Live,
-}
-
-/// How fast the client may speak.
-#[derive(Debug)]
-struct Rate {
-    /// Messages a second.
-    max: u32,
-    second_begun: Instant,
-    before: Kinds,
-}
-
-impl Rate {
-    /// Whether `said`, all there ever was, is too much for the second that this moment is in. A message counts once,
-    /// however many frames it has. What is no message has bounds of its own, far above what any library sends.
-    fn is_exceeded(&mut self, said: Kinds, now: Instant) -> bool {
-        if now.duration_since(self.second_begun) >= Duration::from_secs(1) {
-            (self.second_begun, self.before) = (now, said);
-        }
-        let since = |now: u32, before: u32| now.wrapping_sub(before);
-        since(said.messages, self.before.messages) > self.max
-            || since(said.controls, self.before.controls) > self.max.saturating_mul(10).max(CONTROLS_MIN)
-            || since(said.fragments, self.before.fragments) > self.max.saturating_mul(100).max(FRAGMENTS_MIN)
-    }
 }
 
 /// What its two directions may still do in this turn.
@@ -197,7 +175,7 @@ impl Tunnel {
             half_closed_by: None,
             rate: Some(limits.messages_per_second_max)
                 .filter(|&max| max > 0)
-                .map(|max| Box::new(Rate { max, second_begun: now, before: Kinds::default() })),
+                .map(|max| Box::new(Rate::new(max, now))),
             _live: live,
         })
     }
@@ -491,9 +469,6 @@ const STUCK_ALONE: Duration = Duration::from_secs(10);
 const STUCK: Duration = Duration::from_secs(60);
 /// How often an end is asked whether it has left, while nothing is read from it.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
-/// What may come in a second beside messages, whatever the limit on those is: pings and pongs, and parts of messages.
-const CONTROLS_MIN: u32 = 100;
-const FRAGMENTS_MIN: u32 = 10_000;
 /// How long a client may take to answer a Close that no drain has set a deadline for.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 const KEEPALIVE_TIME: Duration = Duration::from_secs(60);

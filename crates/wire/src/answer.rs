@@ -15,6 +15,7 @@ use crate::{HeadBounds, Malformed, Span, Version, websocket};
 pub struct AnswerHead {
     pub(crate) bytes: Box<[u8]>,
     pub(crate) lines: Vec<Line>,
+    sets_cookies: bool,
     /// What follows the version in the status line: the status and the reason.
     pub(crate) status_and_reason: Span,
     status: u16,
@@ -95,7 +96,20 @@ impl AnswerHead {
         }
         let persists = !hop.close && (version == Version::Http11 || hop.keep_alive);
         let keep_alive = persists && body != AnswerBody::UntilClose;
-        Ok(Self { bytes: bytes.into(), lines, status_and_reason, status, body, keep_alive })
+        Ok(Self {
+            bytes: bytes.into(),
+            lines,
+            status_and_reason,
+            status,
+            body,
+            keep_alive,
+            sets_cookies: hop.has_cookies,
+        })
+    }
+
+    /// Whether it sets any cookie.
+    pub fn sets_cookies(&self) -> bool {
+        self.sets_cookies
     }
 
     /// The cookies that it sets, as they are written.

@@ -189,6 +189,8 @@ pub(crate) struct Hop {
     pub(crate) upgrade: bool,
     /// A line says who the client is, as proxies say it.
     pub(crate) tells_of_client: bool,
+    /// There is a Cookie or a Set-Cookie.
+    pub(crate) has_cookies: bool,
 }
 
 /// Reads framing and Connection, and marks the lines that Connection nominates and those that say nothing new.
@@ -217,6 +219,7 @@ pub(crate) fn read_hop(
             Name::TransferEncoding if value.eq_ignore_ascii_case(b"chunked") => hop.is_chunked = true,
             Name::TransferEncoding => return Err(Malformed::Coding),
             Name::XForwardedFor | Name::FrontDoor => hop.tells_of_client = true,
+            Name::Cookie | Name::SetCookie => hop.has_cookies = true,
             Name::Connection => {
                 for token in list(value) {
                     tokens += 1;

@@ -33,6 +33,7 @@ pub struct RequestHead {
     opens_websocket: Option<Span>,
     engine_io: Option<EngineIo>,
     tells_of_client: bool,
+    has_cookies: bool,
 }
 
 /// The methods that a proxy tells apart.
@@ -138,6 +139,7 @@ impl RequestHead {
             opens_websocket,
             engine_io: target.query.and_then(|query| engineio::read_query(query, bytes)),
             tells_of_client: hop.tells_of_client,
+            has_cookies: hop.has_cookies,
             lines,
             bytes: bytes.into(),
         })
@@ -256,6 +258,11 @@ impl RequestHead {
             .iter()
             .find(|line| line.name.of_bytes(&self.bytes).eq_ignore_ascii_case(name.as_bytes()))
             .map(|line| line.value.of_bytes(&self.bytes))
+    }
+
+    /// Whether it brings any cookie.
+    pub fn has_cookies(&self) -> bool {
+        self.has_cookies
     }
 
     /// The values of the Cookie lines, in their order.

@@ -41,6 +41,9 @@ fn prefix(plan: &Plan, upstream: &plan::Upstream) -> String {
 
 /// The index of the member that the request's cookie names. Of several cookies the first that proves something counts.
 pub(crate) fn pinned(head: &RequestHead, upstream: &Upstream) -> Option<usize> {
+    if !head.has_cookies() {
+        return None;
+    }
     upstream.cookies.iter().find_map(|name| {
         let pins = cookie::all(head, name.as_bytes()).filter(|(rest, _)| rest.is_empty());
         pins.filter_map(|(_, value)| Pin::read(value)).find_map(|pin| upstream.by_pin(&pin))
@@ -64,6 +67,7 @@ impl Answered<'_> {
     pub(crate) fn pin(&self, upstream: &Upstream) -> Option<Vec<u8>> {
         let name = upstream.cookies.first()?;
         let scope = match &upstream.plan.sticky {
+            Sticky::Auto(_) if !self.answer.sets_cookies() && !self.asked.has_cookies() => return None,
             Sticky::Auto(_) => self.scope_of_the_apps_own(upstream)?,
             _ if self.answer.may_be_shared() => return None,
             _ => (!self.is_pinned_here(upstream)).then(|| self.scope_by_itself())?,

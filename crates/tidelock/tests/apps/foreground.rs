@@ -61,3 +61,17 @@ async fn there_is_no_file_to_read_again() {
     let said = verb(&tidelock, &["reload"]).await;
     assert!(!said.success && said.text.contains("was started without a file"), "{}", said.text);
 }
+
+/// Its processes end with tidelock, so that nobody takes their polling sessions over: both ends hear of a close.
+#[tokio::test]
+async fn when_tidelock_leaves_its_apps_polling_sessions_are_closed() {
+    let mut tidelock = the_article().await;
+    ready(&tidelock, 4).await;
+    let plan = ClientPlan { count: 20, mode: Mode::Polling, hold: true, ..ClientPlan::to(tidelock.url()) };
+    let mut clients = Clients::start(&plan).await;
+    assert_eq!(clients.ready().await.connected, 20);
+    tidelock.process().signal(Signal::TERM);
+    clients.until_disconnects(20).await;
+    // "transport error" is what a poll says that was cut.
+    assert_eq!(clients.report().await.disconnects, ["transport close"; 20]);
+}

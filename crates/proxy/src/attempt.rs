@@ -17,7 +17,7 @@ use crate::exchange::{self, Purpose, Registered, Session, TunnelSession};
 use crate::fault::{ClientFault, Fault, OriginFault, OurFault, Retry};
 use crate::gate::Overrun;
 use crate::record::{self, Record};
-use crate::registry::{Begun, SessionUse, Use};
+use crate::registry::{Begun, Hashed, SessionUse, Use};
 use crate::reply;
 use crate::sticky::{InPlace, Opening, Place, Wish};
 use crate::upstream::connect::connect;
@@ -256,11 +256,12 @@ async fn at_its_node(
     record.sticky = if place.is_tagged { record::Sticky::Tag } else { record::Sticky::Learned };
     let registry = &request.upstream.registry;
     let how = use_of(request.head);
-    let (first_use, silence, is_pinned) = match begin_use(request, &place, how).await {
-        Begun::Open { silence, is_pinned } => (registered(request, &place, how), silence, is_pinned),
+    let hash = registry.hashed(&place.sid).hash;
+    let (first_use, silence, is_pinned) = match begin_use(request, &place, hash, how).await {
+        Begun::Open { silence, is_pinned } => (registered(request, &place, hash, how), silence, is_pinned),
         Begun::Leaving => {
             // Counted until it has been told.
-            let _in_use = registered(request, &place, how);
+            let _in_use = registered(request, &place, hash, how);
             let told = goodbye(request, how, body, record).await;
             if how == Use::Poll {
                 registry.close(&place.sid);
@@ -281,8 +282,8 @@ async fn at_its_node(
     let exchanged = match first {
         // An idle connection that died under a poll: the node has not seen it, or has already closed the session.
         Err(Fault::Origin(OriginFault::ClosedUnanswered { reused: true })) if request.is_repeatable() => {
-            let again = match begin_use(request, &place, how).await {
-                Begun::Open { .. } | Begun::Leaving => registered(request, &place, how),
+            let again = match begin_use(request, &place, hash, how).await {
+                Begun::Open { .. } | Begun::Leaving => registered(request, &place, hash, how),
                 Begun::Unknown => admit_unknown(request, &place, how)?,
             };
             one(request, to(true), Purpose::Session(session(again)), body, record).await
@@ -303,19 +304,19 @@ async fn at_its_node(
 }
 
 /// Tells the registry, with the task of a poll, which a drain may have to wake.
-async fn begin_use(request: &Request<'_>, place: &InPlace, how: Use) -> Begun {
+async fn begin_use(request: &Request<'_>, place: &InPlace, hash: u64, how: Use) -> Begun {
     let registry = &request.upstream.registry;
     let now = request.reply.alarm.now();
     poll_fn(|cx| {
         let poller = (how == Use::Poll).then(|| cx.waker());
-        Poll::Ready(registry.begin(&place.sid, how, poller, now))
+        Poll::Ready(registry.begin(Hashed { sid: &place.sid, hash }, how, poller, now))
     })
     .await
 }
 
-fn registered(request: &Request<'_>, place: &InPlace, how: Use) -> Registered {
+fn registered(request: &Request<'_>, place: &InPlace, hash: u64, how: Use) -> Registered {
     let registry = request.upstream.registry.clone();
-    Registered::Known(SessionUse { registry, sid: place.sid.clone(), how })
+    Registered::Known(SessionUse { registry, sid: place.sid.clone(), hash, how })
 }
 
 /// A session that nobody knows here is its node's to judge; but what bounds the node bounds it too.

@@ -86,8 +86,8 @@ impl Site {
         if registry.find(&sid).is_none() {
             return false;
         }
-        let _ = registry.begin(&sid, Use::Poll, None, now);
-        registry.end(&sid, Use::Poll, now);
+        let _ = registry.begin(registry.hashed(&sid), Use::Poll, None, now);
+        registry.end(registry.hashed(&sid), Use::Poll, now);
         true
     }
 

@@ -22,6 +22,8 @@ pub struct EngineIo {
     pub sids: u32,
     /// JSONP polling: the answer is a script, and its quotes are escaped.
     pub jsonp: bool,
+    /// Whether the id means itself, so that it needs no decoding.
+    is_plain: bool,
     /// Which script it is, as the query says.
     script: Option<Span>,
 }
@@ -29,6 +31,10 @@ pub struct EngineIo {
 impl EngineIo {
     pub(crate) fn script(&self) -> Option<Span> {
         self.script
+    }
+
+    pub(crate) fn is_plain(&self) -> bool {
+        self.is_plain
     }
 }
 
@@ -71,6 +77,7 @@ pub(crate) fn read_query(query: Span, bytes: &[u8]) -> Option<EngineIo> {
     let mut transport = None;
     let mut sid = Sid::None;
     let mut sids = 0;
+    let mut is_plain = true;
     let mut jsonp = None;
     for pair in query.of_bytes(bytes).split(|&byte| byte == b'&') {
         let key_end = pair.iter().position(|&byte| byte == b'=').unwrap_or(pair.len());
@@ -78,22 +85,23 @@ pub(crate) fn read_query(query: Span, bytes: &[u8]) -> Option<EngineIo> {
         let key = &pair[..key_end];
         match name_of(key) {
             Some(Known::Revision) => {
-                let said = if &*sid::decode(value) == b"4" { Revision::V4 } else { Revision::V3 };
+                // Nobody escapes it, but somebody might.
+                let is_four = value == b"4" || &*sid::decode(value) == b"4";
+                let said = if is_four { Revision::V4 } else { Revision::V3 };
                 revision = revision.or(Some(said));
             }
             Some(Known::Transport) => {
-                let named = match &*sid::decode(value) {
-                    b"polling" => Some(Transport::Polling),
-                    b"websocket" => Some(Transport::WebSocket),
-                    _ => None,
-                };
-                transport = transport.or(named);
+                transport =
+                    transport.or_else(|| transport_of(value)).or_else(|| transport_of(&sid::decode(value)));
             }
             Some(Known::Sid) => {
                 sids += 1;
                 sid = match value.len() {
                     0 => Sid::None,
-                    1..=SID_BYTES_MAX => Sid::Is(Span::of(value, bytes)),
+                    1..=SID_BYTES_MAX => {
+                        is_plain = sid::is_plain(value);
+                        Sid::Is(Span::of(value, bytes))
+                    }
                     _ => Sid::TooLong,
                 };
             }
@@ -106,9 +114,18 @@ pub(crate) fn read_query(query: Span, bytes: &[u8]) -> Option<EngineIo> {
         transport: transport?,
         sid,
         sids,
+        is_plain,
         jsonp: jsonp.is_some(),
         script: jsonp,
     })
+}
+
+fn transport_of(value: &[u8]) -> Option<Transport> {
+    match value {
+        b"polling" => Some(Transport::Polling),
+        b"websocket" => Some(Transport::WebSocket),
+        _ => None,
+    }
 }
 
 /// The keys that Engine.IO reads.

@@ -247,9 +247,9 @@ fn print_target(head: &RequestHead, strips_tag: bool, out: &mut Vec<u8>) {
     out.extend_from_slice(head.path_bytes());
     let Some(query) = head.query() else { return };
     out.push(b'?');
-    let tag = match head.engine_io().map(|engine_io| engine_io.sid) {
-        Some(engineio::Sid::Is(sid)) if strips_tag => {
-            let tag_at = engineio::sid::tag_at(sid.of_bytes(&head.bytes));
+    let tag = match head.engine_io().map(|engine_io| (engine_io.sid, engine_io.is_plain())) {
+        Some((engineio::Sid::Is(sid), is_plain)) if strips_tag => {
+            let tag_at = engineio::sid::tag_at(sid.of_bytes(&head.bytes), is_plain);
             tag_at.map(|at| sid.start as usize + at..sid.end as usize)
         }
         _ => None,

@@ -235,7 +235,9 @@ impl RequestHead {
 
     /// The Engine.IO session id in the query, as its node reads it.
     pub fn sid(&self) -> Option<Cow<'_, [u8]>> {
-        self.sid_as_spelt().map(engineio::sid::decode)
+        let spelt = self.sid_as_spelt()?;
+        let is_plain = self.engine_io.as_ref().is_some_and(EngineIo::is_plain);
+        Some(if is_plain { Cow::Borrowed(spelt) } else { engineio::sid::decode(spelt) })
     }
 
     /// The same as the client has spelt it, a piece of the target.

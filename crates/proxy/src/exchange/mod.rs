@@ -91,7 +91,12 @@ impl Registered {
         }
         let silence = node.silence_ms().map(Duration::from_millis);
         registry.enter(Entering { sid, silence, contact: contact() }, node, *how, now);
-        *self = Self::Known(SessionUse { registry: registry.clone(), sid: sid.clone(), how: *how });
+        *self = Self::Known(SessionUse {
+            registry: registry.clone(),
+            hash: registry.hashed(sid).hash,
+            sid: sid.clone(),
+            how: *how,
+        });
     }
 }
 

@@ -46,6 +46,13 @@ pub(crate) enum Use {
     Tunnel,
 }
 
+/// A session's id and its hash, which takes longer than all else that is done to find it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Hashed<'s> {
+    pub(crate) sid: &'s [u8],
+    pub(crate) hash: u64,
+}
+
 /// What a request learns of its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Begun {
@@ -163,21 +170,19 @@ impl Registry {
     }
 
     /// A request or a tunnel of a session begins. `poller` is the task of a poll, which may have to be told to end it.
-    pub(crate) fn begin(&self, sid: &[u8], how: Use, poller: Option<&Waker>, now: Instant) -> Begun {
+    pub(crate) fn begin(&self, sid: Hashed<'_>, how: Use, poller: Option<&Waker>, now: Instant) -> Begun {
         let now_us = self.micros(now);
-        let begun = self.with(sid, |session| {
-            if let Some(poller) = poller {
-                session.poller = Some(poller.clone());
-            }
-            session.begin(how, now_us)
-        });
-        begun.unwrap_or(Begun::Unknown)
+        let mut shard = self.shard(sid.hash);
+        let Some(session) = shard.find_mut(sid.hash, sid.sid) else { return Begun::Unknown };
+        if let Some(poller) = poller {
+            session.poller = Some(poller.clone());
+        }
+        session.begin(how, now_us)
     }
 
     /// A request or a tunnel has ended. A session ends with its tunnel, unless it goes on polling beside it: then
     /// the tunnel was a probe that failed.
-    pub(crate) fn end(&self, sid: &[u8], how: Use, now: Instant) {
-        let hash = self.hash(sid);
+    pub(crate) fn end(&self, Hashed { sid, hash }: Hashed<'_>, how: Use, now: Instant) {
         let mut shard = self.shard(hash);
         let Some(place) = shard.find(hash, sid) else { return };
         let session = shard.at_mut(place);
@@ -347,6 +352,11 @@ impl Registry {
         self.shard(hash).find_mut(hash, sid).map(look)
     }
 
+    /// An id with its hash, for those who ask for it more than once.
+    pub(crate) fn hashed<'s>(&self, sid: &'s [u8]) -> Hashed<'s> {
+        Hashed { sid, hash: self.hash(sid) }
+    }
+
     fn hash(&self, sid: &[u8]) -> u64 {
         self.hasher.hash_one(sid)
     }
@@ -371,12 +381,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(crate) struct SessionUse {
     pub(crate) registry: Arc<Registry>,
     pub(crate) sid: Arc<[u8]>,
+    /// Of [`Registry::hashed`].
+    pub(crate) hash: u64,
     pub(crate) how: Use,
 }
 
 impl Drop for SessionUse {
     fn drop(&mut self) {
-        self.registry.end(&self.sid, self.how, Instant::now());
+        let hashed = Hashed { sid: &self.sid, hash: self.hash };
+        self.registry.end(hashed, self.how, Instant::now());
     }
 }
 

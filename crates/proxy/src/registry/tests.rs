@@ -39,7 +39,7 @@ fn open(registry: &Registry, sid: &[u8], node: &Arc<Node>) {
 }
 
 fn begin(registry: &Registry, sid: &[u8], how: Use) -> Begun {
-    registry.begin(sid, how, None, Instant::now())
+    registry.begin(registry.hashed(sid), how, None, Instant::now())
 }
 
 fn scheduled(registry: &Registry, node: &Node) -> usize {
@@ -61,7 +61,7 @@ async fn a_session_counts_from_its_handshake_until_it_falls_silent() {
     tokio::time::advance(SILENCE * 9).await;
     sweep_all(&registry);
     assert_eq!(node.sessions(), 1, "a pending poll is no silence");
-    registry.end(b"sid", Use::Poll, Instant::now());
+    registry.end(registry.hashed(b"sid"), Use::Poll, Instant::now());
     tokio::time::advance(SILENCE).await;
     sweep_all(&registry);
     assert_eq!(node.sessions(), 1, "the slack holds");
@@ -76,7 +76,7 @@ async fn what_a_client_says_alone_enters_nothing() {
     let (registry, node) = (Registry::new(10), node());
     for number in 0..100_u8 {
         assert_eq!(begin(&registry, &[number], Use::Poll), Begun::Unknown);
-        registry.end(&[number], Use::Poll, Instant::now());
+        registry.end(registry.hashed(&[number]), Use::Poll, Instant::now());
     }
     assert_eq!(node.sessions(), 0);
     // Its node has answered it.
@@ -91,7 +91,7 @@ async fn a_session_and_its_tunnel_count_once_and_end_together() {
     open(&registry, b"sid", &node);
     begin(&registry, b"sid", Use::Tunnel);
     assert_eq!(node.sessions(), 1);
-    registry.end(b"sid", Use::Tunnel, Instant::now());
+    registry.end(registry.hashed(b"sid"), Use::Tunnel, Instant::now());
     assert_eq!(node.sessions(), 0);
 }
 
@@ -105,7 +105,7 @@ async fn a_failed_probe_leaves_a_polling_session() {
     let follower = node.follow_newcomers();
     node.observe(crate::upstream::node::Observed::ToldToDrain);
     assert_eq!(scheduled(&registry, &node), 0);
-    registry.end(b"sid", Use::Tunnel, Instant::now());
+    registry.end(registry.hashed(b"sid"), Use::Tunnel, Instant::now());
     assert!(registry.find(b"sid").is_some());
     assert_eq!(node.take_newcomers(follower), [(*b"sid").into()]);
     assert!(registry.schedule(b"sid"));
@@ -119,7 +119,7 @@ async fn a_session_is_closed_between_two_posts_and_told_by_its_polls() {
     assert_eq!(scheduled(&registry, &node), 1);
     assert_eq!(scheduled(&registry, &node), 0, "one slot each");
     assert!(matches!(registry.begin_close(b"sid"), Closing::Busy));
-    registry.end(b"sid", Use::Post, Instant::now());
+    registry.end(registry.hashed(b"sid"), Use::Post, Instant::now());
     begin(&registry, b"sid", Use::Poll);
     let Closing::Now(contact) = registry.begin_close(b"sid") else { panic!("it can be closed") };
     assert_eq!(contact.address, registry.addressed(AT));
@@ -143,7 +143,7 @@ async fn a_poll_is_overdue_until_it_has_ended() {
     assert!(matches!(registry.begin_close(b"sid"), Closing::Now(_)));
     registry.poll_is_overdue(b"sid");
     assert!(node.has_overdue() && registry.is_overdue(b"sid"));
-    registry.end(b"sid", Use::Poll, Instant::now());
+    registry.end(registry.hashed(b"sid"), Use::Poll, Instant::now());
     assert!(!node.has_overdue());
 }
 
@@ -152,9 +152,9 @@ async fn only_where_sessions_are_opened_is_one_closed() {
     let (registry, node) = (Registry::new(10), node());
     let evil = AddressedAs { path: b"/evil/delete-everything", ..AT };
     registry.enter(entering(&registry, b"evil", evil), &node, Use::Post, Instant::now());
-    registry.end(b"evil", Use::Post, Instant::now());
+    registry.end(registry.hashed(b"evil"), Use::Post, Instant::now());
     registry.enter(entering(&registry, b"good", AT), &node, Use::Post, Instant::now());
-    registry.end(b"good", Use::Post, Instant::now());
+    registry.end(registry.hashed(b"good"), Use::Post, Instant::now());
     assert_eq!(scheduled(&registry, &node), 2);
     assert!(
         matches!(registry.begin_close(b"good"), Closing::Never),

@@ -19,9 +19,9 @@ pub(crate) fn decode(raw: &[u8]) -> Cow<'_, [u8]> {
 }
 
 /// Where in `raw` the characters begin that mean a tag; `None` if there is nothing in front of them. Clients may escape
-/// more than they have to, and the node gets the rest as it came.
-pub(crate) fn tag_at(raw: &[u8]) -> Option<usize> {
-    if is_plain(raw) {
+/// more than they have to, and the node gets the rest as it came. `is_plain` is what [`is_plain`] says of it.
+pub(crate) fn tag_at(raw: &[u8], is_plain: bool) -> Option<usize> {
+    if is_plain {
         return raw.len().checked_sub(Tag::BYTES).filter(|&at| at > 0);
     }
     let starts: Vec<usize> = units(raw).map(|unit| unit.at).collect();
@@ -35,7 +35,7 @@ pub(crate) fn means(raw: &[u8], name: &[u8]) -> bool {
 }
 
 /// Whether it is what it means. What is not ASCII is not, or it would have to be looked at whether it is UTF-8.
-fn is_plain(raw: &[u8]) -> bool {
+pub(crate) fn is_plain(raw: &[u8]) -> bool {
     raw.is_ascii() && memchr::memchr2(b'%', b'+', raw).is_none()
 }
 
@@ -107,7 +107,7 @@ mod tests {
             ("%41BCDEFGH", None),
             ("", None),
         ] {
-            assert_eq!(tag_at(raw.as_bytes()).map(|at| &raw[..at]), rest, "{raw}");
+            assert_eq!(tag_at(raw.as_bytes(), is_plain(raw.as_bytes())).map(|at| &raw[..at]), rest, "{raw}");
         }
     }
 

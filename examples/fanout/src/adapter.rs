@@ -26,7 +26,7 @@ use crate::{
     error::Error,
     fanout::Fanout,
     local,
-    message::{Flags, Request, Target},
+    message::{Flags, Request, Rooms, Target},
     node::Node,
     payload::Payload,
 };
@@ -63,22 +63,23 @@ impl<E: SocketEmitter> RedisAdapter<E> {
         if options.is_local(self.local.server_id()) {
             return None;
         }
-        let mut target = Target {
-            rooms: options.rooms.iter().map(|room| room.clone().into_owned()).collect(),
-            except: options.except.iter().map(|room| room.clone().into_owned()).collect(),
-        };
+        let mut target = Target::everyone();
+        options.rooms.iter().for_each(|room| target.rooms.push(room.clone().into_owned()));
+        target.except.extend(options.except.iter().map(|room| room.clone().into_owned()));
         match options.sid {
             Some(sender) if options.has_flag(BroadcastFlags::Broadcast) => {
                 target.except.push(sender.to_string());
             }
             // One socket, on whichever node it is: every socket is the room of its id.
-            Some(sid) if target.rooms.is_empty() => {
+            Some(sid) if target.rooms == Rooms::All => {
                 if local::is_connected(&self.local, sid) {
                     return None;
                 }
                 target.rooms.push(sid.to_string());
             }
-            None if target.rooms.is_empty() && !options.has_flag(BroadcastFlags::Broadcast) => return None,
+            None if target.rooms == Rooms::All && !options.has_flag(BroadcastFlags::Broadcast) => {
+                return None;
+            }
             _ => {}
         }
         Some(target)

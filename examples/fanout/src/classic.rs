@@ -162,7 +162,7 @@ impl Classic {
         // Adapters before 6 name one socket and one room instead of a target and rooms. A request with
         // neither must not be read as one for everyone.
         let addressed = match (wire.opts, wire.sid) {
-            (Some(target), _) => Some((target, wire.rooms.clone())),
+            (Some(target), _) => Some((target, wire.rooms.names().to_vec())),
             (None, Some(sid)) => Some((Target::room(sid), wire.room.and_then(name).into_iter().collect())),
             (None, None) => None,
         };
@@ -225,7 +225,7 @@ impl Classic {
         target: &Target,
         flags: Flags,
     ) -> Result<Outgoing, Malformed> {
-        let channel = match target.rooms.as_slice() {
+        let channel = match target.rooms.names() {
             [room] => format!("{}{room}#", self.broadcasts),
             _ => self.broadcasts.clone(),
         };
@@ -288,7 +288,7 @@ pub(crate) fn put_packet(out: &mut Vec<u8>, payload: &Payload, namespace: &str) 
 
 pub(crate) fn put_options(out: &mut Vec<u8>, target: &Target, flags: Flags) {
     msgpack::put_map(out, 3);
-    for (key, rooms) in [("rooms", &target.rooms), ("except", &target.except)] {
+    for (key, rooms) in [("rooms", target.rooms.names()), ("except", &target.except)] {
         msgpack::put_str(out, key);
         msgpack::put_array(out, rooms.len());
         rooms.iter().for_each(|room| msgpack::put_str(out, room));

@@ -49,7 +49,8 @@
 //!   that room by itself the first time that someone does.
 //! - Acknowledgements of other nodes' clients do not say whose they are: they come with the id `Sid::ZERO`.
 //! - `disconnectSockets(true)` closes the connection of a Node.js socket, but only leaves the namespace here.
-//! - Rooms that are numbers in Node.js are their decimal text here.
+//! - Rooms that are numbers in Node.js are the text that JavaScript prints for them here. Other values that are no text,
+//!   `undefined` above all, name no room: they select nobody and except nobody, as in Node.js.
 //! - Events of socketioxide's MessagePack parser have no form that the others could read, and stay on their node.
 //! - Node.js nodes must use the adapter's own parser, notepack.io, which is its default.
 //!

@@ -13,7 +13,7 @@ use socketioxide_core::{
 };
 
 use crate::{
-    message::{Flags, Target},
+    message::{Flags, Rooms, Target},
     payload::Payload,
 };
 
@@ -114,14 +114,17 @@ pub(crate) fn options<E: SocketEmitter>(
     target: &Target,
     flags: Flags,
 ) -> BroadcastOptions {
-    for room in target.rooms.iter().chain(&target.except) {
+    for room in target.rooms.names().iter().chain(&target.except) {
         enter_own_room(local, room);
     }
     let mut options = BroadcastOptions::default();
-    options.rooms.extend(target.rooms.iter().cloned().map(Cow::Owned));
+    options.rooms.extend(target.rooms.names().iter().cloned().map(Cow::Owned));
     options.except.extend(target.except.iter().cloned().map(Cow::Owned));
-    // Without rooms socketioxide means nobody unless told otherwise; the other nodes mean everybody.
-    options.add_flag(BroadcastFlags::Broadcast);
+    // Without rooms socketioxide means nobody unless told otherwise, which is right for a target whose rooms all
+    // turned out to be no names; without any rooms the other nodes mean everybody.
+    if target.rooms == Rooms::All || !options.rooms.is_empty() {
+        options.add_flag(BroadcastFlags::Broadcast);
+    }
     if flags.volatile {
         options.add_flag(BroadcastFlags::Volatile);
     }

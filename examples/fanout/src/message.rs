@@ -1,6 +1,6 @@
 //! What nodes say to each other, in neither dialect: `classic` and `sharded` translate it to bytes.
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value as Json;
 
 use crate::{
@@ -18,9 +18,8 @@ use crate::{
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
-    /// A socket is meant if it is in any of these; if there are none, every socket is.
-    #[serde(default, deserialize_with = "names")]
-    pub(crate) rooms: Vec<String>,
+    #[serde(default)]
+    pub(crate) rooms: Rooms,
     /// Unless it is in any of these.
     #[serde(default, deserialize_with = "names")]
     pub(crate) except: Vec<String>,
@@ -49,6 +48,88 @@ impl Target {
     pub fn except(mut self, room: impl Into<String>) -> Self {
         self.except.push(room.into());
         self
+    }
+}
+
+/// The rooms of a target. An empty list on the wire means everybody, and a list of values that name no room means
+/// nobody: two things that must never become one, or `io.to(undefined)` would reach every client.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum Rooms {
+    #[default]
+    All,
+    /// A socket is meant if it is in any of these.
+    In(Vec<String>),
+}
+
+impl Rooms {
+    pub(crate) fn names(&self) -> &[String] {
+        match self {
+            Self::All => &[],
+            Self::In(names) => names,
+        }
+    }
+
+    pub(crate) fn push(&mut self, room: String) {
+        match self {
+            Self::All => *self = Self::In(vec![room]),
+            Self::In(names) => names.push(room),
+        }
+    }
+
+    fn read(listed: Listed) -> Self {
+        match listed.length {
+            0 => Self::All,
+            _ => Self::In(listed.names),
+        }
+    }
+}
+
+impl Serialize for Rooms {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.names().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Rooms {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Listed::deserialize(deserializer).map(Self::read)
+    }
+}
+
+/// A list as it came: how long it was, and what of it can be the name of a room.
+#[derive(Default)]
+struct Listed {
+    length: usize,
+    names: Vec<String>,
+}
+
+impl<'de> Deserialize<'de> for Listed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let values = Option::<Vec<Json>>::deserialize(deserializer)?.unwrap_or_default();
+        Ok(Self { length: values.len(), names: values.into_iter().filter_map(name).collect() })
+    }
+}
+
+impl Listed {
+    /// The same from MessagePack.
+    fn from_msgpack(mut reader: Reader<'_>) -> Result<Self, Malformed> {
+        let length = match reader.token()? {
+            Token::Array(length) => length,
+            Token::Nil => 0,
+            _ => return Err(Malformed("rooms that are no array")),
+        };
+        let mut names = Vec::new();
+        for _ in 0..length {
+            // Stepped over whole: what is no name may be a container.
+            match Reader::new(reader.value()?).token()? {
+                Token::Str(name) => names.push(String::from_utf8_lossy(name).into_owned()),
+                Token::Uint(number) => names.push(number.to_string()),
+                Token::Int(number) => names.push(number.to_string()),
+                Token::Float(number) => names.extend(number_name(number)),
+                _ => {}
+            }
+        }
+        Ok(Self { length, names })
     }
 }
 
@@ -152,38 +233,30 @@ pub(crate) struct Outgoing {
 }
 
 /// Room names. In JavaScript a room may be a number, `socket.join(42)`; here it is the text that
-/// JavaScript would print.
+/// JavaScript would print. Other values name no room.
 pub(crate) fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    let names = Option::<Vec<Json>>::deserialize(deserializer)?.unwrap_or_default();
-    Ok(names.into_iter().filter_map(name).collect())
+    Listed::deserialize(deserializer).map(|listed| listed.names)
 }
 
 pub(crate) fn name(json: Json) -> Option<String> {
     match json {
         Json::String(name) => Some(name),
+        Json::Number(number) if number.is_f64() => number.as_f64().and_then(number_name),
         Json::Number(number) => Some(number.to_string()),
         _ => None,
     }
 }
 
-/// As [`names`], from MessagePack.
-pub(crate) fn read_names(mut reader: Reader<'_>) -> Result<Vec<String>, Malformed> {
-    let length = match reader.token()? {
-        Token::Array(length) => length,
-        Token::Nil => 0,
-        _ => return Err(Malformed("rooms that are no array")),
-    };
-    let mut names = Vec::new();
-    for _ in 0..length {
-        match reader.token()? {
-            Token::Str(name) => names.push(String::from_utf8_lossy(name).into_owned()),
-            Token::Uint(number) => names.push(number.to_string()),
-            Token::Int(number) => names.push(number.to_string()),
-            Token::Float(number) => names.push(number.to_string()),
-            _ => return Err(Malformed("a room that is no string")),
-        }
+/// ECMA-262 section 6.1.6.1.20, `Number::toString`. NaN and the infinities become null in JSON, and name no room there.
+fn number_name(number: f64) -> Option<String> {
+    let size = number.abs();
+    match () {
+        () if !number.is_finite() => None,
+        () if size == 0.0 => Some("0".to_owned()),
+        () if (1e-6..1e21).contains(&size) => Some(number.to_string()),
+        () if size < 1.0 => Some(format!("{number:e}")),
+        () => Some(format!("{number:e}").replace('e', "e+")),
     }
-    Ok(names)
 }
 
 /// `{rooms, except, flags}`, which both dialects write the same way.
@@ -191,8 +264,8 @@ pub(crate) fn read_options(mut reader: Reader<'_>) -> Result<(Target, Flags), Ma
     let (mut target, mut flags) = (Target::everyone(), Flags::default());
     reader.fields(|key, mut value| {
         match key {
-            "rooms" => target.rooms = read_names(value)?,
-            "except" => target.except = read_names(value)?,
+            "rooms" => target.rooms = Rooms::read(Listed::from_msgpack(value)?),
+            "except" => target.except = Listed::from_msgpack(value)?.names,
             "flags" if value.clone().token()? != Token::Nil => value.fields(|key, mut value| {
                 match (key, value.token()?) {
                     ("volatile", Token::Bool(volatile)) => flags.volatile = volatile,
@@ -211,20 +284,70 @@ pub(crate) fn read_options(mut reader: Reader<'_>) -> Result<(Target, Flags), Ma
 
 #[cfg(test)]
 mod tests {
-    use super::{Flags, Target, read_options};
+    use super::{Flags, Rooms, Target, read_options};
     use crate::msgpack::Reader;
-    use serde_json::json;
+    use proptest::prelude::{Just, Strategy, any, prop, prop_oneof, proptest};
+    use serde_json::{Value as Json, json};
+
+    /// What both encodings of `options` read as, which must be the same.
+    fn read(options: &Json) -> (Target, Flags) {
+        let mut bytes = Vec::new();
+        crate::payload::Payload::from_json(options.to_string()).put_msgpack(&mut bytes).unwrap();
+        let (target, flags) = read_options(Reader::new(&bytes)).unwrap();
+        assert_eq!(serde_json::from_value::<Target>(options.clone()).unwrap(), target, "{options}");
+        (target, flags)
+    }
 
     #[test]
     fn numeric_rooms_are_what_javascript_prints() {
-        let options = json!({ "rooms": [1, "a", -2, 1.5], "except": null, "flags": { "timeout": 900, "volatile": true } });
-        let expected = Target { rooms: ["1", "a", "-2", "1.5"].map(String::from).to_vec(), except: vec![] };
-        let target: Target = serde_json::from_value(options.clone()).unwrap();
-        assert_eq!(target, expected);
+        let options = json!({ "rooms": [1, "a", -2, 1.5, 1e21, 1e-7, 1e20, -0.0], "except": null, "flags": { "timeout": 900, "volatile": true } });
+        let rooms = ["1", "a", "-2", "1.5", "1e+21", "1e-7", "100000000000000000000", "0"];
+        let target = Target { rooms: Rooms::In(rooms.map(String::from).to_vec()), except: vec![] };
+        assert_eq!(read(&options), (target, Flags { volatile: true, timeout_ms: Some(900) }));
+    }
 
-        let mut bytes = Vec::new();
-        crate::payload::Payload::from_json(options.to_string()).put_msgpack(&mut bytes).unwrap();
-        let flags = Flags { volatile: true, timeout_ms: Some(900) };
-        assert_eq!(read_options(Reader::new(&bytes)), Ok((expected, flags)));
+    #[test]
+    fn a_list_of_what_names_no_room_is_nobody_and_only_an_empty_one_is_everybody() {
+        for (rooms, expected) in [
+            (json!([]), Rooms::All),
+            (json!(null), Rooms::All),
+            (json!([null]), Rooms::In(vec![])),
+            (json!([true, {}, []]), Rooms::In(vec![])),
+            (json!([null, ["b"], "a"]), Rooms::In(vec!["a".to_owned()])),
+        ] {
+            let target = Target { rooms: expected, except: vec![] };
+            assert_eq!(
+                read(&json!({ "rooms": rooms, "except": [null, { "a": ["a"] }] })).0,
+                target,
+                "{rooms}"
+            );
+        }
+    }
+
+    fn value() -> impl Strategy<Value = Json> {
+        let leaf = prop_oneof![
+            Just(Json::Null),
+            any::<bool>().prop_map(Json::from),
+            any::<i64>().prop_map(Json::from),
+            any::<f64>().prop_map(Json::from),
+            "[a-c]{0,2}".prop_map(Json::from),
+        ];
+        leaf.prop_recursive(2, 8, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Json::from),
+                prop::collection::hash_map("[a-c]", inner, 0..4)
+                    .prop_map(|fields| fields.into_iter().collect::<Json>()),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn no_value_widens_a_target(rooms in prop::collection::vec(value(), 1..5), except in prop::collection::vec(value(), 0..5)) {
+            let (target, _) = read(&json!({ "rooms": rooms, "except": except }));
+            assert_ne!(target.rooms, Rooms::All);
+            let texts = rooms.iter().filter(|room| room.is_string() || room.is_number()).count();
+            assert_eq!(target.rooms.names().len(), texts);
+        }
     }
 }

@@ -165,7 +165,7 @@ fn numeric_rooms_and_missing_fields_are_read() {
         "socket.io-request#/chat#",
         r#"{"type":2,"opts":{"rooms":[1,"a"],"except":[2.5]},"rooms":[7]}"#,
     );
-    let target = Target { rooms: vec!["1".to_owned(), "a".to_owned()], except: vec!["2.5".to_owned()] };
+    let target = Target::room("1").or_room("a").except("2.5");
     assert_eq!(emitter, request((None, None), Request::Join { target, rooms: vec!["7".to_owned()] }));
 }
 

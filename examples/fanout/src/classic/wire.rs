@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use crate::message::{RemoteSocket, Target, names};
+use crate::message::{RemoteSocket, Rooms, Target};
 
 #[derive(Deserialize)]
 pub(super) struct WireRequest {
@@ -13,8 +13,9 @@ pub(super) struct WireRequest {
     #[serde(rename = "requestId")]
     pub(super) request_id: Option<String>,
     pub(super) opts: Option<Target>,
-    #[serde(default, deserialize_with = "names")]
-    pub(super) rooms: Vec<String>,
+    /// A target for SOCKETS, and otherwise what to join or leave.
+    #[serde(default)]
+    pub(super) rooms: Rooms,
     pub(super) sid: Option<String>,
     pub(super) room: Option<Json>,
     #[serde(default)]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::message::{Flags, RemoteSocket, Target, names};
+use crate::message::{Flags, RemoteSocket, Rooms, Target, names};
 
 #[derive(Deserialize)]
 pub(super) struct Envelope<'a> {
@@ -32,8 +32,7 @@ pub(super) struct Data<'a> {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Opts {
-    #[serde(deserialize_with = "names")]
-    pub(super) rooms: Vec<String>,
+    pub(super) rooms: Rooms,
     #[serde(deserialize_with = "names")]
     pub(super) except: Vec<String>,
     pub(super) flags: Option<OptFlags>,
@@ -90,7 +89,8 @@ pub(super) struct OutData<'a> {
 
 impl<'a> OutData<'a> {
     pub(super) fn opts(target: &'a Target) -> Self {
-        let opts = OutOpts { rooms: &target.rooms, except: &target.except, flags: OutFlags::default() };
+        let opts =
+            OutOpts { rooms: target.rooms.names(), except: &target.except, flags: OutFlags::default() };
         Self { opts: Some(opts), ..Self::default() }
     }
 

@@ -18,6 +18,7 @@ mod broadcasts;
 mod broker;
 mod emitter;
 mod mixed;
+mod names;
 mod outages;
 mod requests;
 mod sharded;

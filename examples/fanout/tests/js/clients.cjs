@@ -4,7 +4,7 @@ const { serve } = require("./rpc.cjs");
 
 const clients = new Map();
 
-serve({
+const ops = {
   connect({ name, url, ns = "/", answer, mute }) {
     const socket = io(url + ns, { transports: ["websocket"], forceNew: true, auth: { name } });
     const client = { socket, log: [], waiting: [] };
@@ -37,6 +37,18 @@ serve({
       };
       look() || clients.get(name).waiting.push(look);
     }),
+  // Fresh clients in the place of those of the same names, each in its rooms.
+  async crew({ url, rooms }) {
+    const connected = Object.entries(rooms).map(async ([name, rooms]) => {
+      clients.get(name)?.socket.removeAllListeners().close();
+      const id = await ops.connect({ name, url });
+      await ops.join({ name, rooms });
+      return [name, id];
+    });
+    return Object.fromEntries(await Promise.all(connected));
+  },
   forget: () => clients.forEach((client) => client.log.splice(0)),
   close: ({ name }) => void clients.get(name).socket.close(),
-});
+};
+
+serve(ops);

@@ -3,7 +3,8 @@ const { Emitter } = require("@socket.io/redis-emitter");
 const { connect } = require("./redis.cjs");
 const { serve } = require("./rpc.cjs");
 
-let emitter;
+const AsyncFunction = (async () => {}).constructor;
+let client, emitter;
 
 const select = ({ ns = "/", rooms = [], except = [], volatile }) => {
   let operator = emitter.of(ns);
@@ -14,8 +15,14 @@ const select = ({ ns = "/", rooms = [], except = [], volatile }) => {
 };
 
 serve({
-  async start({ redis }) {
-    emitter = new Emitter(await connect(redis));
+  async start({ redis, options }) {
+    client = await connect(redis);
+    emitter = new Emitter(client, options);
+  },
+  // JavaScript of the test's own. Redis answers in order, so that all of it is published when this returns.
+  async run({ code }) {
+    await new AsyncFunction("io", code)(emitter);
+    await client.ping();
   },
   emit: ({ event, args = [], ...where }) => void select(where).emit(event, ...args),
   socketsJoin: ({ join, ...where }) => void select(where).socketsJoin(join),

@@ -5,6 +5,7 @@ const { createAdapter, createShardedAdapter } = require("@socket.io/redis-adapte
 const { connect } = require("./redis.cjs");
 const { serve } = require("./rpc.cjs");
 
+const AsyncFunction = (async () => {}).constructor;
 let io;
 const heard = [];
 
@@ -61,6 +62,8 @@ serve({
   disconnectSockets: ({ close, ...where }) => void select(where).disconnectSockets(close),
   serverSideEmit: ({ ns = "/", args }) => void io.of(ns).serverSideEmit(...args),
   serverSideEmitWithAck: ({ ns = "/", args }) => io.of(ns).serverSideEmitWithAck(...args),
+  // JavaScript of the test's own, for what JSON cannot say: `undefined`, symbols, holes.
+  run: ({ code }) => new AsyncFunction("io", code)(io),
   heard: ({ count }) => until(() => heard.length >= count && heard),
   // What adapters before version 6 would have published.
   legacy: ({ ns = "/", request, type }) =>

@@ -52,13 +52,12 @@ const VALUES: [&str; 35] = [
 ];
 
 /// `V` is the value, `E` the row's own event.
-const BROADCASTS: [&str; 6] = [
+const BROADCASTS: [&str; 5] = [
     "io.to(V).emit(E, 1)",
     "io.to(V).emit(E, Buffer.from('bytes'))",
     "io.to('a').to(V).emit(E)",
     "io.except(V).emit(E)",
     "io.to('a').except(V).emit(E, Buffer.from('bytes'))",
-    "io.to(V).volatile.emit(E)",
 ];
 const ACKNOWLEDGED: &str = "io.to(V).timeout(60000).emit(E, () => {})";
 const CHANGES: [&str; 7] = [

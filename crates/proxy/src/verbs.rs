@@ -74,10 +74,11 @@ impl Proxy {
     pub(crate) fn empty_at(&self, node: &Arc<Node>, registry: &Arc<Registry>, pace: Pace) {
         node.observe(Observed::ToldToDrain);
         let (owner, called_off) = oneshot::channel();
-        let mut emptying = self.inner.emptying.borrow_mut();
-        emptying.retain(|emptied| !Arc::ptr_eq(&emptied.node, node) && !emptied.owner.is_closed());
-        emptying.push(Emptying { node: node.clone(), owner });
-        self.keep_house(drop_result(empty(node.clone(), registry.clone(), pace, called_off)));
+        let mut drains = self.inner.emptying.borrow_mut();
+        drains.retain(|emptied| !Arc::ptr_eq(&emptied.node, node) && !emptied.owner.is_closed());
+        drains.push(Emptying { node: node.clone(), owner });
+        drop(drains);
+        self.keep_house(empty(node.clone(), registry.clone(), pace, called_off));
     }
 
     /// Ends the drains of nodes that take part again.
@@ -108,10 +109,6 @@ impl Proxy {
         }
         if found.is_empty() { Err(UnknownNode { asked: what.to_owned(), known }) } else { Ok(found) }
     }
-}
-
-async fn drop_result<T>(task: impl Future<Output = T>) {
-    task.await;
 }
 
 fn nodes_of(upstream: &Upstream) -> Vec<NodeStatus> {

@@ -48,14 +48,14 @@ struct Emptying {
     follower: u64,
 }
 
-/// Empties `node`, which takes nothing new any more, until its owner lets go of it. Returns how many sessions and
-/// requests were left at the deadline; `None` if it was called off.
+/// Empties `node`, which takes nothing new any more, until its owner lets go of it or its deadline has come. What
+/// is left then is in the log.
 pub(crate) async fn empty(
     node: Arc<Node>,
     registry: Arc<Registry>,
     pace: Pace,
     mut owner: oneshot::Receiver<Infallible>,
-) -> Option<usize> {
+) {
     let mut emptying = Emptying::new(node, registry, pace);
     emptying.tell_all().await;
     let left = loop {
@@ -85,7 +85,6 @@ pub(crate) async fn empty(
         );
     }
     emptying.end().await;
-    left
 }
 
 impl Emptying {

@@ -16,13 +16,13 @@ use config::plan::Plan;
 use config::roster::Roster;
 use fastrand::Rng;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep};
 
 use crate::access;
 use crate::bell::{Order, Reason};
-use crate::drain::node::Pace;
+use crate::drain::node::{Pace, empty};
 use crate::drain::schedule::Schedule;
 use crate::drain::{Drain, rebalance};
 use crate::instances;
@@ -197,13 +197,20 @@ impl Proxy {
     }
 
     /// The polling sessions of our own apps end with us, unlike those of other nodes, which whoever takes over finds by
-    /// their tags: they are closed at their turns.
+    /// their tags: they are closed at their turns. The apps answer whoever is here until the end, so that they are not told
+    /// to drain.
     fn close_sessions_of_apps(&self, window: Duration, until: Instant) {
         let snapshot = self.inner.shared.snapshot.load_full();
         let deadline = until.saturating_duration_since(Instant::now());
         for upstream in &snapshot.upstreams {
             for node in upstream.nodes().filter(|node| node.instance.is_some()) {
-                self.empty_at(node, &upstream.registry, Pace { window, deadline, reason: Reason::GoingAway });
+                let (node, registry) = (node.clone(), upstream.registry.clone());
+                let pace = Pace { window, deadline, reason: Reason::GoingAway };
+                self.keep_house(async move {
+                    // Nothing calls it off.
+                    let (_owner, called_off) = oneshot::channel();
+                    empty(node, registry, pace, called_off).await;
+                });
             }
         }
     }

@@ -141,9 +141,7 @@ impl Registry {
             }
             shard.insert(hash, session, |sid| self.hash(sid));
         }
-        if node.is_draining() {
-            node.has_newcomer(sid);
-        }
+        node.has_newcomer(sid);
     }
 
     /// At the bound a session goes that was never used, or else the one that has been silent longest, of those that are
@@ -199,7 +197,7 @@ impl Registry {
         if session.is_unused() {
             shard.remove(hash, place);
             self.count.fetch_sub(1, Relaxed);
-        } else if session.node.is_draining() && session.polls_openly() {
+        } else if session.polls_openly() {
             session.node.has_newcomer(sid);
         }
     }

@@ -2,6 +2,7 @@
 
 use testkit::clients::{ClientPlan, Clients, Mode};
 use testkit::process::Signal;
+use testkit::raw::RawConnection;
 use testkit::tidelock::Tidelock;
 
 use crate::{TIDELOCK, ready, repository, until_nothing_is_left_of, verb};
@@ -74,4 +75,18 @@ async fn when_tidelock_leaves_its_apps_polling_sessions_are_closed() {
     clients.until_disconnects(20).await;
     // "transport error" is what a poll says that was cut.
     assert_eq!(clients.report().await.disconnects, ["transport close"; 20]);
+}
+
+/// Who is connected already has another answer, from the app, until the end.
+#[tokio::test]
+async fn while_tidelock_leaves_its_app_answers() {
+    let mut tidelock = the_article().await;
+    ready(&tidelock, 4).await;
+    let mut connection = RawConnection::connect(tidelock.address()).await;
+    let page = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let before = connection.try_ask(page).await.expect("an answer");
+    tidelock.process().signal(Signal::TERM);
+    tidelock.process().wait_for_line(|line| line.contains("leaving: no new connections")).await;
+    let after = connection.try_ask(page).await.expect("an answer");
+    assert_eq!((after.status(), after.body), (before.status(), before.body));
 }

@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
+use config::app;
 use config::limits::Limits;
-use config::plan::{PathRule, Plan, Scheme, UpstreamId};
+use config::plan::{self, PathRule, Plan, Scheme, UpstreamId};
 use config::roster::{Instance, Roster};
 use wire::request::RequestHead;
 use wire::tag::Key;
@@ -86,9 +88,14 @@ impl Snapshot {
     /// A snapshot whose upstreams have no nodes yet.
     pub(crate) fn new(plan: Arc<Plan>, listens: Vec<ListenNow>) -> Self {
         let keys = keys_of(&plan);
-        let new = |(number, upstream): (usize, &Arc<_>)| {
+        let new = |(number, upstream): (usize, &Arc<plan::Upstream>)| {
             let cookies = cookie::names(&plan, number, &keys);
-            Upstream::new(Arc::clone(upstream), number, plan.limits.sessions_max).pinning_by(cookies)
+            let is_fleet = plan.apps.iter().any(|app| {
+                upstream.app.as_ref() == Some(&app.name)
+                    && app.instances != app::Instances::Count(NonZeroU32::MIN)
+            });
+            Upstream::new(Arc::clone(upstream), number, plan.limits.sessions_max)
+                .pinning_by(cookies, is_fleet)
         };
         let upstreams = plan.upstreams.iter().enumerate().map(new);
         Self {

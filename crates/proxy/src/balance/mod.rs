@@ -234,6 +234,12 @@ impl Cursor {
         at
     }
 
+    /// Goes on with anybody's turn among `count` nodes. Clients that all ask in one rhythm, a page and then its login, would
+    /// else log in at every second node, or every third.
+    pub(crate) fn scatter(&self, count: usize) {
+        self.at.set(self.at.get().wrapping_add(self.below(count.max(1))));
+    }
+
     fn below(&self, bound: usize) -> usize {
         self.dice.borrow_mut().usize(..bound)
     }

@@ -195,6 +195,7 @@ impl Download<'_> {
         let answered =
             cookie::Answered { asked, answer, client: reply.client_end, node: self.origin.node, sid };
         if let Some(cookie) = answered.pin(upstream) {
+            self.request.worker.cursors.of(upstream.number).scatter(upstream.members.len());
             forward::add_line(out, "Set-Cookie", &cookie);
         }
     }

@@ -84,7 +84,7 @@ impl Answered<'_> {
         if own.peek().is_none() {
             return self.is_moved_along(upstream).then(|| self.scope_by_itself());
         }
-        if upstream.members.len() < 2 {
+        if !upstream.has_several() {
             return None;
         }
         let own: Vec<SetCookie<'_>> = own.collect();

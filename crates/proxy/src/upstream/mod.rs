@@ -46,6 +46,8 @@ pub(crate) struct Upstream {
     pub(crate) registry: Arc<Registry>,
     /// The names of the cookie that pins a client to a node, one for each key; the first is set. Empty where there is none.
     pub(crate) cookies: Arc<[Arc<str>]>,
+    /// Its app has several instances, whether or not they are all there at this moment.
+    is_fleet: bool,
     /// Its number among the upstreams, by which workers know their cursor in it.
     pub(crate) number: usize,
     turns: Arc<Turns>,
@@ -89,6 +91,7 @@ impl Upstream {
     pub(crate) fn new(plan: Arc<plan::Upstream>, number: usize, sessions_max: usize) -> Self {
         Self {
             cookies: Arc::default(),
+            is_fleet: false,
             number,
             turns: Arc::default(),
             plan,
@@ -105,15 +108,20 @@ impl Upstream {
         }
     }
 
-    /// The same with these names for its cookie.
-    pub(crate) fn pinning_by(self, cookies: Arc<[Arc<str>]>) -> Self {
-        Self { cookies, ..self }
+    /// The same with these names for its cookie. `is_fleet` if its app has several instances.
+    pub(crate) fn pinning_by(self, cookies: Arc<[Arc<str>]>, is_fleet: bool) -> Self {
+        Self { cookies, is_fleet, ..self }
+    }
+
+    /// Whether a client can come to another node than the one that it was on.
+    pub(crate) fn has_several(&self) -> bool {
+        self.is_fleet || self.members.len() > 1
     }
 
     /// The same upstream as another plan has it, which `new` was made from.
     pub(crate) fn replanned(&self, new: &Self) -> Self {
-        let Self { plan, number, cookies, .. } = new.clone();
-        Self { plan, number, cookies, ..self.clone() }
+        let Self { plan, number, cookies, is_fleet, .. } = new.clone();
+        Self { plan, number, cookies, is_fleet, ..self.clone() }
     }
 
     /// The same upstream with the nodes of `roster`. Whatever is said of a node that was there before, it stays the one

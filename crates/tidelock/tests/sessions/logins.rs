@@ -84,7 +84,8 @@ async fn logins_in_memory_hold_with_the_default_file() {
             }
             on_a += usize::from(login["node"] == "a");
         }
-        assert!((5..=15).contains(&on_a), "spread: {on_a} of 20 on one node");
+        // Each goes anywhere: fewer than two of twenty on a node is one case in 25,000.
+        assert!((2..=18).contains(&on_a), "spread: {on_a} of 20 on one node");
     }
 }
 
@@ -173,6 +174,21 @@ async fn a_drain_takes_users_along_and_ends() {
     assert_eq!(verb(proxy.directory(), &["undrain", &address]).await.0, 0);
     for _ in 0..4 {
         assert_eq!(jar.json(&proxy, "GET /me").await["node"], there);
+    }
+}
+
+/// The first login may come when one process is ready and the other is not.
+#[tokio::test]
+async fn logins_hold_under_start_without_a_file() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../testkit/js/login.mjs");
+    let proxy = Tidelock::start_app(TIDELOCK, &[script, "-i", "2", "--listen", "127.0.0.1:0"]).await;
+    for number in 0..10 {
+        let mut jar = Jar::default();
+        let login = jar.json(&proxy, &format!("POST /login?user=user-{number}")).await;
+        for _ in 0..3 {
+            let (page, socket) = jar.user(&proxy).await;
+            assert_eq!((&page, &socket), (&login, &login), "user {number} holds everywhere");
+        }
     }
 }
 

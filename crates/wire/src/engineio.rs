@@ -5,6 +5,7 @@ mod open;
 pub(crate) mod sid;
 
 pub use open::{OpenPacket, SILENCE_MS_MAX, read_open_packet};
+pub use sid::SID_BYTES_MAX;
 
 use crate::Span;
 
@@ -66,10 +67,6 @@ pub enum Sid {
     /// Too long to be looked at: [`SID_BYTES_MAX`].
     TooLong,
 }
-
-/// Longest session id that is looked at, tag included and as it is spelt; Engine.IO's own have 20 characters,
-/// socketioxide's 16, and apps make their own.
-pub const SID_BYTES_MAX: usize = 1024;
 
 /// Reads a query, `None` if it is not one of Engine.IO's.
 pub(crate) fn read_query(query: Span, bytes: &[u8]) -> Option<EngineIo> {

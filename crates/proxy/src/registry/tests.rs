@@ -262,7 +262,7 @@ async fn at_the_bound_those_go_that_were_never_used_and_then_the_silent() {
     }
 }
 
-/// A million sessions from a million addresses at a thousand hosts.
+/// A thousand hosts are more than are remembered, and each session has an address all the same.
 #[tokio::test(start_paused = true)]
 async fn what_is_kept_of_a_session_is_bounded() {
     let (registry, node) = (Registry::new(1000), node());

@@ -6,6 +6,8 @@ use serde::Deserialize;
 use serde_json::Deserializer;
 use serde_json::value::RawValue;
 
+use super::sid::SID_BYTES_MAX;
+
 /// What a handshake's answer told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenPacket {
@@ -55,7 +57,7 @@ fn read_payload(payload: &[u8]) -> Option<OpenPacket> {
         Err(_) if serde_json::from_str::<f64>(raw).is_ok() => (raw.as_bytes().to_vec(), None),
         Err(_) => return None,
     };
-    if sid.is_empty() || sid.len() > super::SID_BYTES_MAX {
+    if sid.is_empty() || sid.len() > SID_BYTES_MAX {
         return None;
     }
     let silence_ms = packet.interval().zip(packet.timeout()).map(|(interval, timeout)| interval + timeout);

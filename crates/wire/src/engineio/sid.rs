@@ -5,6 +5,10 @@ use std::borrow::Cow;
 
 use crate::tag::Tag;
 
+/// Longest session id that is looked at, tag included and as it is spelt; Engine.IO's own have 20 characters,
+/// socketioxide's 16, and apps make their own.
+pub const SID_BYTES_MAX: usize = 1024;
+
 /// What `raw` means: `+` is a blank, `%41` an A, and what is no UTF-8 afterwards becomes U+FFFD. A `%` without two digits
 /// behind it is itself.
 pub(crate) fn decode(raw: &[u8]) -> Cow<'_, [u8]> {

@@ -164,7 +164,7 @@ impl Node {
     }
 
     /// Whether `address` is another word for this machine, where this node is known to be reached because something is on
-    /// it. One that never was is looked for anew, wherever the other word says.
+    /// it, or was told to leave. One that never was is looked for anew, wherever the other word says.
     fn is_respelt(&self, address: &NodeAddress) -> bool {
         let is_loopback = match (&self.address, address) {
             (NodeAddress::Tcp(at), NodeAddress::Loopback(port))
@@ -173,7 +173,7 @@ impl Node {
             }
             _ => false,
         };
-        is_loopback && (self.sessions() > 0 || self.connections() > 0)
+        is_loopback && (self.sessions() > 0 || self.connections() > 0 || self.is_draining())
     }
 
     /// Puts it under the rules of `plan`, in the pool of `ward`, with the name that is written there.

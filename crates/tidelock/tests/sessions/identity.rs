@@ -124,3 +124,19 @@ async fn a_drain_that_follows_an_undrain_at_once_counts() {
     assert_eq!(code, 0, "{said}");
     assert_eq!(stand.status_of(&stand.a).await["draining"], true);
 }
+
+/// Nothing is on it, and it takes nothing new all the same.
+#[tokio::test]
+async fn a_node_that_was_drained_stays_so_whatever_is_said_of_it() {
+    for change in CHANGES {
+        let stand = Stand::new("").await;
+        let (code, said) = stand.verb(&["drain", &stand.a.address().to_string()]).await;
+        assert!(code == 0 && said.contains("empty"), "{}: {said}", change.0);
+        stand.change(change, "").await;
+        assert_eq!(stand.status_of(&stand.a).await["draining"], true, "{}", change.0);
+        for _ in 0..2 * EACH {
+            let session = PollingSession::open(stand.proxy.address(), "EIO=4").await;
+            assert_eq!(session.handshake.header("x-node"), Some("b"), "{}", change.0);
+        }
+    }
+}

@@ -7,6 +7,7 @@ mod drain;
 mod faults;
 mod page;
 mod roll;
+mod sessions;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -24,6 +25,7 @@ enum Which {
     Drain(drain::Drain),
     Faults(faults::Faults),
     Roll(roll::Roll),
+    Sessions(sessions::Sessions),
 }
 
 impl Bench {
@@ -33,6 +35,7 @@ impl Bench {
             Which::Drain(drain) => drain.run(),
             Which::Faults(faults) => faults.run(),
             Which::Roll(roll) => roll.run(),
+            Which::Sessions(sessions) => sessions.run(),
         }
     }
 }

@@ -326,7 +326,9 @@ impl Tunnel {
                 if told.order.reason == Reason::TooOld {
                     told.age = Some(told.order);
                 }
-                told.order = order;
+                // Its own time does not wait for a turn, which may never come.
+                let at = told.age.map_or(order.at, |age| age.at.min(order.at));
+                told.order = Order { at, ..order };
             }
             Stage::Closing(_) => {}
         }

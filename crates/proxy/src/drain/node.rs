@@ -60,7 +60,7 @@ pub(crate) async fn empty(
     emptying.tell_all().await;
     let left = loop {
         let now = Instant::now();
-        emptying.tell_newcomers(now);
+        emptying.tell_newcomers(now).await;
         emptying.step(now);
         let left = emptying.node.sessions() + emptying.node.in_flight();
         if left == 0 || now >= emptying.until {
@@ -116,20 +116,25 @@ impl Emptying {
             polling.extend(some);
             yield_now().await;
         }
-        self.tell(polling, Instant::now());
+        self.tell(polling, Instant::now()).await;
     }
 
-    fn tell_newcomers(&mut self, now: Instant) {
+    async fn tell_newcomers(&mut self, now: Instant) {
         let mut polling = self.node.take_newcomers(self.follower);
         polling.retain(|sid| self.registry.schedule(sid));
-        self.tell(polling, now);
+        self.tell(polling, now).await;
     }
 
     /// One turn each, for these sessions and for the tunnels that have not been told.
-    fn tell(&mut self, polling: Vec<Box<[u8]>>, now: Instant) {
+    async fn tell(&mut self, polling: Vec<Box<[u8]>>, now: Instant) {
         let tunnels = self.node.tunnels.count_from(self.next_tunnel);
         let mut turns = self.schedule.turns(polling.len() + tunnels, now).into_iter();
-        self.turns.extend(polling.into_iter().zip(&mut turns).map(|(sid, turn)| Reverse((turn, sid))));
+        let mut polling = polling.into_iter();
+        while polling.len() > 0 {
+            let some = polling.by_ref().take(AT_ONCE).zip(&mut turns);
+            self.turns.extend(some.map(|(sid, turn)| Reverse((turn, sid))));
+            yield_now().await;
+        }
         // A tunnel that has come since they were counted has no turn of its own.
         self.next_tunnel = self.node.tunnels.ring_from(self.next_tunnel, || Order {
             at: turns.next().unwrap_or(now),
@@ -175,8 +180,11 @@ impl Emptying {
     async fn end(mut self) {
         self.closer.call_off();
         self.node.unfollow_newcomers(self.follower);
-        for Reverse((_, sid)) in std::mem::take(&mut self.turns) {
-            self.registry.unschedule(&sid);
+        for some in std::mem::take(&mut self.turns).into_vec().chunks(AT_ONCE) {
+            for Reverse((_, sid)) in some {
+                self.registry.unschedule(sid);
+            }
+            yield_now().await;
         }
         while let Some(closed) = self.closing.join_next().await {
             if let Ok((sid, closed)) = closed {
@@ -195,6 +203,8 @@ const CLOSING_MAX: usize = 64;
 /// A node that has taken the close ends the session's poll at once. python-engineio's asyncio server never does: nothing is
 /// lost with that poll, whose queue is empty.
 pub(crate) const POLL_ENDS_WITHIN: Duration = Duration::from_millis(500);
+/// Sessions that are looked at before something else on this thread has its turn: a matter of a few milliseconds.
+const AT_ONCE: usize = 4096;
 /// What is left on the node is looked at so often.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(5);

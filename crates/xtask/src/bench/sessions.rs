@@ -70,7 +70,8 @@ impl Sessions {
         let before = on_node(&proxy.status().await).context("a count of sessions")?;
         println!("verbs before: {}", verbs.slowest(&[&["status"]], 5).await?);
         let node = nodes[0].to_string();
-        let mut took = vec![verbs.time(&["drain", "--no-wait", &node]).await?];
+        let first_drain = verbs.time(&["drain", "--no-wait", &node]).await?;
+        let mut took = Vec::new();
         let (first, begun) = (control_ns(id)?, Instant::now());
         while begun.elapsed() < Duration::from_secs(self.seconds) {
             took.push(verbs.time(&["status"]).await?);
@@ -83,9 +84,13 @@ impl Sessions {
             "drain: {closed} of {before} closed in {} s, {percent:.1} % of a core with their POSTs",
             self.seconds
         );
-        took.push(verbs.time(&["undrain", &node]).await?);
-        took.push(verbs.time(&["drain", "--no-wait", &node]).await?);
-        println!("verbs meanwhile: {}", slowest(&took));
+        println!("status meanwhile: {}", slowest(&took));
+        let undrain = verbs.time(&["undrain", &node]).await?;
+        let after_undrain = verbs.time(&["status"]).await?;
+        let drain = verbs.time(&["drain", "--no-wait", &node]).await?;
+        let after_drain = verbs.time(&["status"]).await?;
+        let others = [first_drain, undrain, after_undrain, drain, after_drain].map(|took| took.as_millis());
+        println!("drain, undrain, status, drain again, status took {others:?} ms");
         ensure!(closed > 0, "nothing was closed");
         Ok(())
     }

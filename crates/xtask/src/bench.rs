@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: comparisons with other programs. What is measured within ours is in `benches/`.
 
+mod attacks;
 mod compare;
 mod contender;
 mod crowd;
@@ -21,6 +22,7 @@ pub(crate) struct Bench {
 
 #[derive(Debug, Subcommand)]
 enum Which {
+    Attacks(attacks::Attacks),
     Compare(compare::Compare),
     Drain(drain::Drain),
     Faults(faults::Faults),
@@ -31,6 +33,7 @@ enum Which {
 impl Bench {
     pub(crate) fn run(&self) -> Result<()> {
         match &self.bench {
+            Which::Attacks(attacks) => attacks.run(),
             Which::Compare(compare) => compare.run(),
             Which::Drain(drain) => drain.run(),
             Which::Faults(faults) => faults.run(),

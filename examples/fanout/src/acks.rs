@@ -17,14 +17,14 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use crate::{message::Answer, pending::Ticket};
+use crate::{delivery::LocalAcks, message::Answer, pending::Ticket};
 
 /// What a broadcast with acknowledgements yields, until all clients of all nodes have answered or the time is up.
 ///
 /// Other nodes do not say which client an acknowledgement is from: those come with [`Sid::ZERO`]. Clients of other
 /// nodes that have not answered when the time is up come as a timeout each, as local ones do.
 pub struct AckStream<E: SocketEmitter> {
-    local: Option<Pin<Box<E::AckStream>>>,
+    local: Option<LocalAcks<E>>,
     remote: Option<Remote>,
     /// Of other nodes' clients, to be yielded as timeouts.
     missing: u64,
@@ -42,12 +42,12 @@ struct Remote {
 }
 
 impl<E: SocketEmitter> AckStream<E> {
-    pub(crate) fn local(local: E::AckStream) -> Self {
-        Self { local: Some(Box::pin(local)), remote: None, missing: 0 }
+    pub(crate) fn local(local: LocalAcks<E>) -> Self {
+        Self { local: Some(local), remote: None, missing: 0 }
     }
 
     pub(crate) fn with_remote(
-        local: E::AckStream,
+        local: LocalAcks<E>,
         ticket: Ticket,
         acks: mpsc::Receiver<Answer>,
         nodes: usize,

@@ -16,13 +16,15 @@ use socketioxide_core::{
     Sid, Uid,
     adapter::{
         BroadcastFlags, BroadcastOptions, CoreAdapter, CoreLocalAdapter, DefinedAdapter, RemoteSocketData,
-        Room, RoomParam, SocketEmitter, Spawnable, errors::BroadcastError,
+        Room, RoomParam, SocketEmitter, Spawnable,
+        errors::{BroadcastError, SocketError},
     },
     packet::{Packet, PacketData},
 };
 
 use crate::{
     acks::AckStream,
+    delivery::Delivery,
     error::Error,
     fanout::Fanout,
     local,
@@ -36,7 +38,7 @@ use crate::{
 /// One is made for each namespace; [`Fanout`] is what they share. See the [crate documentation](crate) for
 /// what socketioxide's own methods do across nodes.
 pub struct RedisAdapter<E: SocketEmitter> {
-    local: Arc<CoreLocalAdapter<E>>,
+    local: Arc<Delivery<E>>,
     node: Arc<Node>,
     fanout: Fanout,
 }
@@ -46,7 +48,7 @@ impl<E: SocketEmitter> RedisAdapter<E> {
     fn here_and_there<T>(
         &self,
         options: BroadcastOptions,
-        here: impl FnOnce(&CoreLocalAdapter<E>, BroadcastOptions) -> T,
+        here: impl FnOnce(&Delivery<E>, BroadcastOptions) -> T,
         there: impl FnOnce(Target) -> Option<Request>,
     ) -> T {
         let remote = self.remote_target(&options);
@@ -60,7 +62,7 @@ impl<E: SocketEmitter> RedisAdapter<E> {
 
     /// What `options` mean on the other nodes; `None` if they mean no one there.
     fn remote_target(&self, options: &BroadcastOptions) -> Option<Target> {
-        if options.is_local(self.local.server_id()) {
+        if options.is_local(self.local.core.server_id()) {
             return None;
         }
         let mut target = Target::everyone();
@@ -72,7 +74,7 @@ impl<E: SocketEmitter> RedisAdapter<E> {
             }
             // One socket, on whichever node it is: every socket is the room of its id.
             Some(sid) if target.rooms == Rooms::All => {
-                if local::is_connected(&self.local, sid) {
+                if local::is_connected(&self.local.core, sid) {
                     return None;
                 }
                 target.rooms.push(sid.to_string());
@@ -88,7 +90,7 @@ impl<E: SocketEmitter> RedisAdapter<E> {
     /// Lets the local adapter see the rooms of socket ids that `options` name.
     fn enter_own_rooms(&self, options: &BroadcastOptions) {
         for room in options.rooms.iter().chain(&options.except) {
-            local::enter_own_room(&self.local, room);
+            local::enter_own_room(&self.local.core, room);
         }
     }
 }
@@ -100,7 +102,7 @@ impl<E: SocketEmitter> CoreAdapter<E> for RedisAdapter<E> {
     type InitRes = Started;
 
     fn new(state: &Fanout, local: CoreLocalAdapter<E>) -> Self {
-        let local = Arc::new(local);
+        let local = Delivery::new(local, state.shared.clone());
         let node = Arc::new(Node::new(state.shared.clone(), local.clone()));
         Self { local, node, fanout: state.clone() }
     }
@@ -112,7 +114,10 @@ impl<E: SocketEmitter> CoreAdapter<E> for RedisAdapter<E> {
             let mut subscribed = self.node.subscribed.subscribe();
             let confirmed = subscribed.wait_for(|subscribed| *subscribed);
             if tokio::time::timeout(self.fanout.shared.options.startup_wait, confirmed).await.is_err() {
-                tracing::warn!(namespace = &**self.local.path(), "serving without the other nodes for now");
+                tracing::warn!(
+                    namespace = &**self.local.core.path(),
+                    "serving without the other nodes for now"
+                );
             }
             on_success();
         }))
@@ -120,7 +125,7 @@ impl<E: SocketEmitter> CoreAdapter<E> for RedisAdapter<E> {
 
     async fn close(&self) -> Result<(), Error> {
         self.fanout.shared.leave(&self.node);
-        self.local.close();
+        self.local.core.close();
         Ok(())
     }
 
@@ -130,14 +135,15 @@ impl<E: SocketEmitter> CoreAdapter<E> for RedisAdapter<E> {
 
     async fn broadcast(&self, packet: Packet, options: BroadcastOptions) -> Result<(), BroadcastError> {
         let flags = Flags { volatile: options.has_flag(BroadcastFlags::Volatile), timeout_ms: None };
-        // A cheap handle on the same bytes, since the local delivery consumes the packet.
-        let kept = packet.clone();
-        self.here_and_there(
+        let missed = self.here_and_there(
             options,
-            |local, options| local.broadcast(packet, options),
-            |target| event(&kept).map(|payload| Request::Broadcast { payload, target, flags }),
-        )?;
-        Ok(())
+            |local, options| local.event(&packet, options),
+            |target| event(&packet).map(|payload| Request::Broadcast { payload, target, flags }),
+        );
+        match missed {
+            0 => Ok(()),
+            _ => Err(BroadcastError::Socket(vec![SocketError::InternalChannelFull; missed])),
+        }
     }
 
     async fn broadcast_with_ack(
@@ -146,10 +152,10 @@ impl<E: SocketEmitter> CoreAdapter<E> for RedisAdapter<E> {
         options: BroadcastOptions,
         timeout: Option<Duration>,
     ) -> Result<AckStream<E>, Error> {
-        let timeout = timeout.unwrap_or_else(|| self.local.ack_timeout());
+        let timeout = timeout.unwrap_or_else(|| self.local.core.ack_timeout());
         let remote = self.remote_target(&options).zip(event(&packet));
         self.enter_own_rooms(&options);
-        let (local, _) = self.local.broadcast_with_ack(packet, options, Some(timeout));
+        let (local, _) = self.local.ask(&packet, options, timeout);
         let Some((target, payload)) = remote else { return Ok(AckStream::local(local)) };
 
         let flags = Flags { volatile: false, timeout_ms: u64::try_from(timeout.as_millis()).ok() };
@@ -173,7 +179,7 @@ impl<E: SocketEmitter> CoreAdapter<E> for RedisAdapter<E> {
         let names = owned(&rooms);
         self.here_and_there(
             options,
-            |local, options| local.add_sockets(options, rooms),
+            |local, options| local.core.add_sockets(options, rooms),
             |target| Some(Request::Join { target, rooms: names }),
         );
         Ok(())
@@ -184,7 +190,7 @@ impl<E: SocketEmitter> CoreAdapter<E> for RedisAdapter<E> {
         let names = owned(&rooms);
         self.here_and_there(
             options,
-            |local, options| local.del_sockets(options, rooms),
+            |local, options| local.core.del_sockets(options, rooms),
             |target| Some(Request::Leave { target, rooms: names }),
         );
         Ok(())
@@ -193,18 +199,18 @@ impl<E: SocketEmitter> CoreAdapter<E> for RedisAdapter<E> {
     async fn disconnect_socket(&self, options: BroadcastOptions) -> Result<(), BroadcastError> {
         self.here_and_there(
             options,
-            |local, options| local.disconnect_socket(options),
+            |local, options| local.disconnect(options),
             |target| Some(Request::Disconnect { target, close: false }),
-        )
-        .map_err(BroadcastError::Socket)
+        );
+        Ok(())
     }
 
     /// The rooms of the matching sockets on all nodes, those of their own ids included.
     async fn rooms(&self, options: BroadcastOptions) -> Result<Vec<Room>, Error> {
         self.enter_own_rooms(&options);
         let target = self.remote_target(&options);
-        let mut rooms: HashSet<Room> = self.local.rooms(options.clone());
-        rooms.extend(self.local.sockets(options).into_iter().map(|sid| Cow::Owned(sid.to_string())));
+        let mut rooms: HashSet<Room> = self.local.core.rooms(options.clone());
+        rooms.extend(self.local.core.sockets(options).into_iter().map(|sid| Cow::Owned(sid.to_string())));
         if let Some(target) = target {
             rooms.extend(self.node.remote_rooms(target).await?.into_iter().map(Cow::Owned));
         }
@@ -216,22 +222,21 @@ impl<E: SocketEmitter> CoreAdapter<E> for RedisAdapter<E> {
     async fn fetch_sockets(&self, options: BroadcastOptions) -> Result<Vec<RemoteSocketData>, Error> {
         self.enter_own_rooms(&options);
         let target = self.remote_target(&options);
-        let mut sockets = self.local.fetch_sockets(options);
+        let mut sockets = self.local.core.fetch_sockets(options);
         if let Some(target) = target {
             let remote = self.node.remote_sockets(target).await?;
             // No node's id is known here; it is not needed either, since one socket is always reached by its room.
             sockets.extend(
-                remote
-                    .iter()
-                    .filter_map(|socket| Sid::from_str(&socket.id).ok())
-                    .map(|id| RemoteSocketData { id, server_id: Uid::ZERO, ns: self.local.path().clone() }),
+                remote.iter().filter_map(|socket| Sid::from_str(&socket.id).ok()).map(|id| {
+                    RemoteSocketData { id, server_id: Uid::ZERO, ns: self.local.core.path().clone() }
+                }),
             );
         }
         Ok(sockets)
     }
 
     fn get_local(&self) -> &CoreLocalAdapter<E> {
-        &self.local
+        &self.local.core
     }
 }
 
@@ -245,7 +250,10 @@ impl<E: SocketEmitter> Drop for RedisAdapter<E> {
 
 impl<E: SocketEmitter> fmt::Debug for RedisAdapter<E> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("RedisAdapter").field("namespace", self.local.path()).finish_non_exhaustive()
+        formatter
+            .debug_struct("RedisAdapter")
+            .field("namespace", self.local.core.path())
+            .finish_non_exhaustive()
     }
 }
 

@@ -69,6 +69,13 @@
 //! - Questions (`fetch_sockets`, `rooms`, `server_count`) fail with [`Error::Disconnected`]; what is local can
 //!   be had with `io.local()`.
 //!
+//! # Clients that are slower than the events
+//!
+//! socketioxide keeps 128 packets for each client and refuses the next one. With this adapter what a burst brings beyond
+//! them waits in a line of the client's own ([`Options::client_backlog_max`]), broadcasts of this node and of others, with and
+//! without acknowledgements, in their order. What does not fit is counted in [`Stats::clients_missed`]. Events that the app
+//! emits to one of its own sockets directly do not pass the adapter: they may overtake a line, and fail if the queue is full.
+//!
 //! # More than one Redis can carry
 //!
 //! [`Mode::Sharded`] is `createShardedAdapter` in its `static` mode, for a Redis Cluster ([`connect_cluster`]) or a single
@@ -89,6 +96,7 @@ mod stats;
 
 // One namespace on this node.
 mod acks;
+mod delivery;
 mod local;
 mod node;
 mod pending;

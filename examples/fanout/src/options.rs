@@ -41,6 +41,10 @@ pub struct Options {
     pub publish_bytes_max: usize,
     /// Acknowledgements that may wait to be read from one stream (default 4,096). At the bound the newest is dropped.
     pub acks_max: usize,
+    /// Bytes that may wait for clients which read more slowly than events come, all clients together (default 64 MiB).
+    /// socketioxide keeps 128 packets for each client; what a burst brings beyond them waits here, and no single
+    /// client may take more than a quarter. At the bound the client misses the newest event, which is counted.
+    pub client_backlog_max: usize,
     /// How long a command may take before the connection is given up (default 2 s). Also bounds each
     /// attempt to connect.
     pub command_timeout: Duration,
@@ -68,6 +72,7 @@ impl Default for Options {
             publish_queue_max: 8192,
             publish_bytes_max: 64 << 20,
             acks_max: 4096,
+            client_backlog_max: 64 << 20,
             command_timeout: Duration::from_secs(2),
             probe_interval: Duration::from_secs(1),
             retry_max: Duration::from_secs(1),

@@ -77,6 +77,16 @@ impl Payload {
     }
 }
 
+/// What it takes in memory, about.
+pub(crate) fn size(value: &Value) -> usize {
+    match value {
+        Value::Str(json, attachments) => {
+            json.len() + attachments.iter().flatten().map(Bytes::len).sum::<usize>()
+        }
+        Value::Bytes(bytes) => bytes.len(),
+    }
+}
+
 /// Writes what a JSON parser sees as MessagePack.
 struct ToMsgpack<'a> {
     out: &'a mut Vec<u8>,

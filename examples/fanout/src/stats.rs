@@ -65,6 +65,12 @@ pub enum Event {
         /// Why.
         reason: DropReason,
     },
+    /// Clients of this node missed events, because they read so slowly that
+    /// [`client_backlog_max`](crate::Options::client_backlog_max) was reached.
+    ClientsMissed {
+        /// How many since the last such event. An event that two clients missed counts twice.
+        count: u64,
+    },
 }
 
 /// Counters since the start. A snapshot: the fields are read one after another.
@@ -89,6 +95,8 @@ pub struct Stats {
     pub malformed: u64,
     /// Acknowledgements dropped because nobody read their stream in time.
     pub acks_dropped: u64,
+    /// Events that clients of this node missed because they read too slowly. One that two clients missed counts twice.
+    pub clients_missed: u64,
     /// Attempts to connect, both sides together.
     pub connects: u64,
     /// Times that the subscription was lost.
@@ -122,6 +130,8 @@ pub(crate) struct Counters {
     pub(crate) connects: AtomicU64,
     dropped: [AtomicU64; 4],
     told: [AtomicU64; 4],
+    clients_missed: AtomicU64,
+    clients_told: AtomicU64,
     gaps: Mutex<Gaps>,
     on_event: Option<OnEvent>,
 }
@@ -147,6 +157,7 @@ impl Counters {
             received: self.received.load(Relaxed),
             malformed: self.malformed.load(Relaxed),
             acks_dropped: self.acks_dropped.load(Relaxed),
+            clients_missed: self.clients_missed.load(Relaxed),
             connects: self.connects.load(Relaxed),
             gaps: gaps.count,
             gap_time: gaps.closed + open,
@@ -159,6 +170,13 @@ impl Counters {
         self.dropped[reason as usize].fetch_add(count as u64, Relaxed);
     }
 
+    /// Only counts, as [`Self::drop_messages`].
+    pub(crate) fn miss(&self, clients: usize) {
+        if clients > 0 {
+            self.clients_missed.fetch_add(clients as u64, Relaxed);
+        }
+    }
+
     /// Tells what was dropped since the last call. Called by the publisher a few times a second at most.
     pub(crate) fn tell_drops(&self) {
         for reason in REASONS {
@@ -167,6 +185,11 @@ impl Counters {
             if count > 0 {
                 self.tell(&Event::Dropped { count, reason });
             }
+        }
+        let total = self.clients_missed.load(Relaxed);
+        let count = total - self.clients_told.swap(total, Relaxed);
+        if count > 0 {
+            self.tell(&Event::ClientsMissed { count });
         }
     }
 
@@ -202,6 +225,9 @@ impl Counters {
             }
             Event::Dropped { count, reason } => {
                 tracing::warn!(count, ?reason, "messages to other nodes were dropped");
+            }
+            Event::ClientsMissed { count } => {
+                tracing::warn!(count, "clients that read too slowly missed events");
             }
         }
         if let Some(on_event) = &self.on_event {

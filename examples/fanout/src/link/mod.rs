@@ -13,6 +13,7 @@ use std::{
 
 use redis::RedisResult;
 use tokio::{
+    runtime::Handle,
     sync::Notify,
     task::{AbortHandle, JoinHandle},
 };
@@ -20,6 +21,7 @@ use tokio::{
 use self::connection::Connection;
 pub(crate) use self::{connection::Connector, publisher::Queue};
 use crate::{
+    delivery::Budget,
     dialect::{Kind, Subscription},
     error::Error,
     hooks::Hooks,
@@ -34,6 +36,9 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
     pub(crate) hooks: Hooks,
     pub(crate) queue: Queue,
+    /// What may wait for this node's clients.
+    pub(crate) backlog: Arc<Budget>,
+    pub(crate) runtime: Handle,
     /// Every wanted subscription and whose it is.
     wanted: RwLock<HashMap<Subscription, Arc<Node>>>,
     wanted_changed: Notify,
@@ -102,10 +107,13 @@ pub(crate) async fn start(connector: Connector, options: Options) -> RedisResult
     let (queue, waiting) = Queue::new(options.publish_queue_max, options.publish_bytes_max);
     let counters = Counters::new(options.on_event.clone());
     let startup_wait = options.startup_wait;
+    let backlog = Budget::new(options.client_backlog_max);
     let shared = Arc::new(Shared {
         options,
         counters,
         queue,
+        backlog,
+        runtime: Handle::current(),
         hooks: Hooks::default(),
         wanted: RwLock::default(),
         wanted_changed: Notify::new(),

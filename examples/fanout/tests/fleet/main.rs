@@ -16,6 +16,7 @@ mod support;
 
 mod broadcasts;
 mod broker;
+mod bursts;
 mod emitter;
 mod mixed;
 mod names;

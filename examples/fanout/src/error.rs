@@ -34,6 +34,9 @@ pub enum Error {
     /// [`Options::requests_max`](crate::Options::requests_max) questions are waiting already.
     #[error("too many requests to other nodes at once")]
     Busy,
+    /// Redis does not answer within [`Options::command_timeout`](crate::Options::command_timeout).
+    #[error("Redis does not answer")]
+    Stalled,
     /// Redis answered with an error.
     #[error("Redis: {0}")]
     Redis(#[from] redis::RedisError),

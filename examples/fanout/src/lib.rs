@@ -62,8 +62,10 @@
 //!   goes on. What cannot be queued or is not confirmed by Redis is dropped and counted, by [`DropReason`]. Nothing is kept
 //!   for Redis' return: publish/subscribe has no memory, and the others' subscriptions end with the same outage, so a late
 //!   message would reach some nodes and not others.
+//! - A Redis that stalls is waited for: a connection whose TCP lives is not ended before [`Options::stall_max`], what is
+//!   said meanwhile is queued, and nothing is lost. [`Event::Stalled`] tells.
 //! - Lost connections are replaced after a pause that grows to a second at most, with jitter. A subscription
-//!   that was lost is a gap: opened, closed and measured. A node that reads more slowly than the fleet writes is cut off by
+//!   that was lost is a gap: opened, closed and measured, from the last sign of life of Redis. A node that reads more slowly than the fleet writes is cut off by
 //!   Redis (`client-output-buffer-limit pubsub`), which is a gap as well.
 //! - [`Fanout::stats`] has the counters, [`Options::on_event`] is told of every change, and so is the log (`tracing`).
 //! - Questions (`fetch_sockets`, `rooms`, `server_count`) fail with [`Error::Disconnected`]; what is local can

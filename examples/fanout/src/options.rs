@@ -45,9 +45,11 @@ pub struct Options {
     /// socketioxide keeps 128 packets for each client; what a burst brings beyond them waits here, and no single
     /// client may take more than a quarter. At the bound the client misses the newest event, which is counted.
     pub client_backlog_max: usize,
-    /// How long a command may take before the connection is given up (default 2 s). Also bounds each
-    /// attempt to connect.
+    /// How long an attempt to connect and a question to Redis itself may take (default 2 s).
     pub command_timeout: Duration,
+    /// How long Redis may be silent before a connection to it is given up (default 30 s). Meanwhile its TCP lives, nothing
+    /// is lost, and messages wait in the bounded queue. Also how long TCP may go unacknowledged (`TCP_USER_TIMEOUT`).
+    pub stall_max: Duration,
     /// How often each connection is asked whether it is alive (default 1 s).
     pub probe_interval: Duration,
     /// The longest pause between two attempts to reconnect (default and at most 1 s). The first pause is
@@ -74,6 +76,7 @@ impl Default for Options {
             acks_max: 4096,
             client_backlog_max: 64 << 20,
             command_timeout: Duration::from_secs(2),
+            stall_max: Duration::from_secs(30),
             probe_interval: Duration::from_secs(1),
             retry_max: Duration::from_secs(1),
             startup_wait: Duration::from_secs(1),

@@ -51,6 +51,15 @@ pub enum Event {
         /// What Redis or the system said.
         error: String,
     },
+    /// Redis has not answered for [`probe_interval`](crate::Options::probe_interval), and its TCP lives: what is said waits.
+    Stalled(Side),
+    /// It answers again, and nothing was lost by it.
+    Resumed {
+        /// Which connection.
+        side: Side,
+        /// How long it was silent.
+        duration: Duration,
+    },
     /// From now on this node misses what others publish.
     GapOpened,
     /// The subscription is confirmed again; everything published meanwhile was missed.
@@ -101,7 +110,7 @@ pub struct Stats {
     pub connects: u64,
     /// Times that the subscription was lost.
     pub gaps: u64,
-    /// Their length together, a gap that is still open included.
+    /// Their length together, each from the last sign of life of Redis. A gap that is still open is included.
     pub gap_time: Duration,
     /// Whether a gap is open.
     pub in_gap: bool,
@@ -219,6 +228,8 @@ impl Counters {
             Event::Disconnected { side, error } => {
                 tracing::warn!(?side, error, "no connection to Redis, trying on");
             }
+            Event::Stalled(side) => tracing::warn!(?side, "Redis does not answer, waiting"),
+            Event::Resumed { side, duration } => tracing::warn!(?side, ?duration, "Redis answers again"),
             Event::GapOpened => tracing::warn!("messages from other nodes are being missed"),
             Event::GapClosed { duration } => {
                 tracing::warn!(?duration, "messages from other nodes were missed");

@@ -11,6 +11,7 @@ use redis::{
     cluster::ClusterClient,
     cluster_async::ClusterConnection,
     cluster_routing::{MultipleNodeRoutingInfo, Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr},
+    io::tcp::{TcpSettings, socket2::TcpKeepalive},
 };
 
 use crate::{
@@ -26,6 +27,7 @@ pub(crate) struct Connector {
     cluster: bool,
     tls: Option<TlsCertificates>,
     command_timeout: Duration,
+    stall_max: Duration,
 }
 
 const ALL_MASTERS: RoutingInfo = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
@@ -38,7 +40,8 @@ pub(crate) enum Connection {
 
 impl Connector {
     pub(crate) fn new(urls: &[&str], cluster: bool, options: &Options) -> RedisResult<Self> {
-        let addresses = urls.iter().map(|url| address(url)).collect::<RedisResult<Vec<_>>>()?;
+        let addresses =
+            urls.iter().map(|url| address(url, options.stall_max)).collect::<RedisResult<Vec<_>>>()?;
         let tls = options
             .tls_roots_pem
             .clone()
@@ -47,7 +50,13 @@ impl Connector {
             // redis-rs asks rustls for the process' provider, which panics if an app enables two and chooses none.
             let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         }
-        let connector = Self { addresses, cluster, tls, command_timeout: options.command_timeout };
+        let connector = Self {
+            addresses,
+            cluster,
+            tls,
+            command_timeout: options.command_timeout,
+            stall_max: options.stall_max,
+        };
         // Bad addresses and certificates are an error now, not a line in the log every second.
         if cluster {
             connector.cluster_client(None).map(drop)?;
@@ -69,7 +78,8 @@ impl Connector {
         let mut builder = ClusterClient::builder(self.addresses.clone())
             .use_protocol(ProtocolVersion::RESP3)
             .connection_timeout(self.command_timeout)
-            .response_timeout(self.command_timeout)
+            .response_timeout(self.stall_max)
+            .tcp_settings(tcp(self.stall_max))
             // A retried publish could be delivered twice.
             .retries(0);
         if let Some(tls) = &self.tls {
@@ -91,7 +101,8 @@ impl Connector {
         }
         let mut config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.command_timeout))
-            .set_response_timeout(Some(self.command_timeout));
+            // Its keeper decides how long to wait.
+            .set_response_timeout(None);
         if let Some(receive) = receive {
             config = config.set_push_sender(receive);
         }
@@ -246,11 +257,20 @@ fn masters(slots: &Value) -> usize {
     masters.len()
 }
 
-fn address(url: &str) -> RedisResult<ConnectionInfo> {
+/// How a peer is noticed that is gone without a word. One that is only slow acknowledges what TCP sends.
+fn tcp(silence_max: Duration) -> TcpSettings {
+    // The kernel counts keepalive in whole seconds and refuses none.
+    let silence_max = silence_max.max(Duration::from_secs(6));
+    let keepalive =
+        TcpKeepalive::new().with_time(silence_max / 3).with_interval(silence_max / 6).with_retries(3);
+    TcpSettings::default().set_nodelay(true).set_keepalive(keepalive).set_user_timeout(silence_max)
+}
+
+fn address(url: &str, silence_max: Duration) -> RedisResult<ConnectionInfo> {
     let address = url.into_connection_info()?;
     // Redis 6 and later. Only there are messages and replies told apart on one connection.
     let settings = address.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-    Ok(address.set_redis_settings(settings))
+    Ok(address.set_redis_settings(settings).set_tcp_settings(tcp(silence_max)))
 }
 
 fn no_address() -> redis::RedisError {

@@ -8,7 +8,13 @@ mod subscriber;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    future::Future,
+    pin::pin,
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 use redis::RedisResult;
@@ -16,6 +22,7 @@ use tokio::{
     runtime::Handle,
     sync::Notify,
     task::{AbortHandle, JoinHandle},
+    time::{Instant, interval_at, sleep_until, timeout},
 };
 
 use self::connection::Connection;
@@ -27,7 +34,7 @@ use crate::{
     hooks::Hooks,
     node::Node,
     options::{Mode, Options},
-    stats::Counters,
+    stats::{Counters, Event, Side},
 };
 
 /// What the two tasks and the namespaces share.
@@ -39,6 +46,7 @@ pub(crate) struct Shared {
     /// What may wait for this node's clients.
     pub(crate) backlog: Arc<Budget>,
     pub(crate) runtime: Handle,
+    life: Life,
     /// Every wanted subscription and whose it is.
     wanted: RwLock<HashMap<Subscription, Arc<Node>>>,
     wanted_changed: Notify,
@@ -84,11 +92,67 @@ impl Shared {
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut connection = current.ok_or(Error::Disconnected)?;
         let sharded = self.options.mode == Mode::Sharded;
-        Ok(connection.count(sharded, channel).await?)
+        match timeout(self.options.command_timeout, connection.count(sharded, channel)).await {
+            Ok(count) => Ok(count?),
+            Err(_) => Err(Error::Stalled),
+        }
     }
 
     fn set_current(&self, connection: Option<Connection>) {
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = connection;
+    }
+}
+
+/// When the subscriber's connection last gave a sign of life.
+struct Life {
+    start: Instant,
+    last_us: AtomicU64,
+}
+
+impl Life {
+    fn new() -> Self {
+        Self { start: Instant::now(), last_us: AtomicU64::new(0) }
+    }
+
+    fn sign(&self) {
+        let us = u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.last_us.fetch_max(us, Relaxed);
+    }
+
+    fn last(&self) -> Instant {
+        self.start + Duration::from_micros(self.last_us.load(Relaxed))
+    }
+}
+
+/// Waits for Redis as long as its TCP lives, within [`Options::stall_max`](crate::Options::stall_max), and tells if it
+/// takes long. What was dropped meanwhile is told as well.
+async fn patiently<T>(
+    shared: &Shared,
+    side: Side,
+    answer: impl Future<Output = RedisResult<T>>,
+) -> Result<T, String> {
+    let asked = Instant::now();
+    let mut tick = interval_at(asked + shared.options.probe_interval, shared.options.probe_interval);
+    let (mut answer, mut stalled) = (pin!(answer), false);
+    let give_up = sleep_until(asked + shared.options.stall_max);
+    let mut give_up = pin!(give_up);
+    loop {
+        tokio::select! {
+            answer = &mut answer => {
+                if stalled {
+                    shared.counters.tell(&Event::Resumed { side, duration: asked.elapsed() });
+                }
+                return answer.map_err(|error| error.to_string());
+            }
+            () = &mut give_up => return Err(format!("Redis was silent for {:?}", shared.options.stall_max)),
+            _ = tick.tick() => {
+                if !stalled {
+                    shared.counters.tell(&Event::Stalled(side));
+                }
+                stalled = true;
+                shared.counters.tell_drops();
+            }
+        }
     }
 }
 
@@ -114,6 +178,7 @@ pub(crate) async fn start(connector: Connector, options: Options) -> RedisResult
         queue,
         backlog,
         runtime: Handle::current(),
+        life: Life::new(),
         hooks: Hooks::default(),
         wanted: RwLock::default(),
         wanted_changed: Notify::new(),

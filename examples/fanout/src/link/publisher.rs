@@ -17,6 +17,7 @@ use super::{
     Shared,
     backoff::Backoff,
     connection::{Connection, Connector},
+    patiently,
 };
 use crate::{
     message::Outgoing,
@@ -74,7 +75,7 @@ pub(super) async fn keep(
     loop {
         shared.counters.connects.fetch_add(1, Relaxed);
         let error = match connector.connect(None).await {
-            Err(error) => error,
+            Err(error) => error.to_string(),
             Ok(connection) => {
                 backoff.reset();
                 last_error.clear();
@@ -90,7 +91,6 @@ pub(super) async fn keep(
         };
         drop_waiting(&shared, &mut waiting);
         shared.counters.tell_drops();
-        let error = error.to_string();
         // The same refusal every second is told once.
         if error != last_error {
             shared.counters.tell(&Event::Disconnected { side: Side::Publisher, error: error.clone() });
@@ -105,7 +105,7 @@ async fn publish_until_lost(
     shared: &Shared,
     mut connection: Connection,
     waiting: &mut mpsc::Receiver<Outgoing>,
-) -> redis::RedisError {
+) -> String {
     let mut batch = Vec::with_capacity(BATCH_MAX);
     let mut probe = interval(shared.options.probe_interval);
     probe.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -113,13 +113,14 @@ async fn publish_until_lost(
     loop {
         tokio::select! {
             _ = probe.tick() => {
-                if let Err(error) = connection.ping().await {
+                if let Err(error) = patiently(shared, Side::Publisher, connection.ping()).await {
                     return error;
                 }
             }
             _ = waiting.recv_many(&mut batch, BATCH_MAX) => {
                 let sent = batch.len();
-                let outcome = connection.publish(shared.options.mode, &batch).await;
+                let publish = connection.publish(shared.options.mode, &batch);
+                let outcome = patiently(shared, Side::Publisher, publish).await;
                 shared.queue.settle(&mut batch);
                 match outcome {
                     Ok(refused) => {

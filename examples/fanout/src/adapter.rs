@@ -17,7 +17,7 @@ use socketioxide_core::{
     adapter::{
         BroadcastFlags, BroadcastOptions, CoreAdapter, CoreLocalAdapter, DefinedAdapter, RemoteSocketData,
         Room, RoomParam, SocketEmitter, Spawnable,
-        errors::{BroadcastError, SocketError},
+        errors::{AdapterError, BroadcastError, SocketError},
     },
     packet::{Packet, PacketData},
 };
@@ -31,6 +31,7 @@ use crate::{
     message::{Flags, Request, Rooms, Target},
     node::Node,
     payload::Payload,
+    stats::DropReason,
 };
 
 /// A socketioxide adapter that shares rooms with every node of the fleet, in Rust or in Node.js.
@@ -45,19 +46,23 @@ pub struct RedisAdapter<E: SocketEmitter> {
 
 impl<E: SocketEmitter> RedisAdapter<E> {
     /// Acts on this node's sockets, then has the other nodes do the same unless only this one is meant.
-    fn here_and_there<T>(
+    async fn here_and_there<T>(
         &self,
         options: BroadcastOptions,
         here: impl FnOnce(&Delivery<E>, BroadcastOptions) -> T,
         there: impl FnOnce(Target) -> Option<Request>,
-    ) -> T {
+    ) -> (T, Result<(), Error>) {
         let remote = self.remote_target(&options);
         self.enter_own_rooms(&options);
         let done = here(&self.local, options);
-        if let Some(request) = remote.and_then(there) {
-            self.node.tell(&request);
+        let told = match remote.and_then(there) {
+            Some(request) => self.node.tell(&request).await,
+            None => Ok(()),
+        };
+        match told {
+            Err(DropReason::QueueFull) => (done, Err(Error::QueueFull)),
+            _ => (done, Ok(())),
         }
-        done
     }
 
     /// What `options` mean on the other nodes; `None` if they mean no one there.
@@ -135,14 +140,14 @@ impl<E: SocketEmitter> CoreAdapter<E> for RedisAdapter<E> {
 
     async fn broadcast(&self, packet: Packet, options: BroadcastOptions) -> Result<(), BroadcastError> {
         let flags = Flags { volatile: options.has_flag(BroadcastFlags::Volatile), timeout_ms: None };
-        let missed = self.here_and_there(
+        let sent = self.here_and_there(
             options,
             |local, options| local.event(&packet, options),
             |target| event(&packet).map(|payload| Request::Broadcast { payload, target, flags }),
         );
-        match missed {
-            0 => Ok(()),
-            _ => Err(BroadcastError::Socket(vec![SocketError::InternalChannelFull; missed])),
+        match sent.await {
+            (0, told) => Ok(told.map_err(AdapterError::from)?),
+            (missed, _) => Err(BroadcastError::Socket(vec![SocketError::InternalChannelFull; missed])),
         }
     }
 
@@ -159,17 +164,20 @@ impl<E: SocketEmitter> CoreAdapter<E> for RedisAdapter<E> {
         let Some((target, payload)) = remote else { return Ok(AckStream::local(local)) };
 
         let flags = Flags { volatile: false, timeout_ms: u64::try_from(timeout.as_millis()).ok() };
-        let request = Request::BroadcastWithAck { payload, target, flags };
-        let (ticket, acks) = match self.node.pending.acks(self.fanout.shared.options.acks_max) {
-            Ok(entered) => entered,
-            Err(_) => return Ok(AckStream::local(local)),
+        let Ok((ticket, acks)) = self.node.pending.acks(self.fanout.shared.options.acks_max) else {
+            // Too many wait already. The others' clients hear the event all the same, and nobody waits for them.
+            let _ = self.node.tell(&Request::Broadcast { payload, target, flags: Flags::default() }).await;
+            return Ok(AckStream::unasked(local, self.node.others().await.unwrap_or(1)));
         };
+        let request = Request::BroadcastWithAck { payload, target, flags };
         // Local clients have the event by now. If no other node can be asked, theirs are all the
         // acknowledgements there will be; the loss is counted where it happened.
-        match (self.node.send(&ticket, &request), self.node.others().await) {
+        match (self.node.send_asking(&ticket, &request).await, self.node.others().await) {
             (Ok(()), Ok(nodes)) if nodes > 0 => {
                 Ok(AckStream::with_remote(local, ticket, acks, nodes, timeout))
             }
+            (Err(Error::QueueFull), Ok(nodes)) => Ok(AckStream::unasked(local, nodes)),
+            (_, Err(Error::Stalled)) => Ok(AckStream::unasked(local, 1)),
             _ => Ok(AckStream::local(local)),
         }
     }
@@ -181,8 +189,9 @@ impl<E: SocketEmitter> CoreAdapter<E> for RedisAdapter<E> {
             options,
             |local, options| local.core.add_sockets(options, rooms),
             |target| Some(Request::Join { target, rooms: names }),
-        );
-        Ok(())
+        )
+        .await
+        .1
     }
 
     async fn del_sockets(&self, options: BroadcastOptions, rooms: impl RoomParam) -> Result<(), Error> {
@@ -192,8 +201,9 @@ impl<E: SocketEmitter> CoreAdapter<E> for RedisAdapter<E> {
             options,
             |local, options| local.core.del_sockets(options, rooms),
             |target| Some(Request::Leave { target, rooms: names }),
-        );
-        Ok(())
+        )
+        .await
+        .1
     }
 
     async fn disconnect_socket(&self, options: BroadcastOptions) -> Result<(), BroadcastError> {
@@ -201,8 +211,10 @@ impl<E: SocketEmitter> CoreAdapter<E> for RedisAdapter<E> {
             options,
             |local, options| local.disconnect(options),
             |target| Some(Request::Disconnect { target, close: false }),
-        );
-        Ok(())
+        )
+        .await
+        .1
+        .map_err(|error| AdapterError::from(error).into())
     }
 
     /// The rooms of the matching sockets on all nodes, those of their own ids included.

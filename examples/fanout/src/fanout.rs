@@ -146,7 +146,7 @@ impl Namespace {
     /// Emits to the other nodes' `io.on(event, …)`, or their [`Fanout::on_server_side_emit`]. Never waits;
     /// what cannot be sent is dropped and counted.
     pub fn server_side_emit(&self, event: &str, arguments: impl IntoIterator<Item = Json>) {
-        self.node.tell(&server_side(event, arguments));
+        self.node.tell_now(&server_side(event, arguments));
     }
 
     /// As [`server_side_emit`](Self::server_side_emit), and waits for the answer of each node, in the order in which they come.

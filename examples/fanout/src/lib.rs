@@ -58,8 +58,10 @@
 //!
 //! Local delivery never waits for Redis. Each node holds one connection to publish and one to receive:
 //!
-//! - Emitting offers a message to a bounded queue ([`Options::publish_queue_max`], [`Options::publish_bytes_max`]) and
-//!   goes on. What cannot be queued or is not confirmed by Redis is dropped and counted, by [`DropReason`]. Nothing is kept
+//! - Emitting delivers locally and then puts the message into a bounded queue ([`Options::publish_queue_max`],
+//!   [`Options::publish_bytes_max`]). While that is full and Redis is there an emit waits for room, for
+//!   [`Options::emit_wait_max`], and fails after that. What cannot be queued or is not confirmed by Redis is
+//!   dropped and counted, by [`DropReason`]. Nothing is kept
 //!   for Redis' return: publish/subscribe has no memory, and the others' subscriptions end with the same outage, so a late
 //!   message would reach some nodes and not others.
 //! - A Redis that stalls is waited for: a connection whose TCP lives is not ended before [`Options::stall_max`], what is

@@ -102,7 +102,8 @@ pub struct Stats {
     pub received: u64,
     /// Of these, not understood and ignored.
     pub malformed: u64,
-    /// Acknowledgements dropped because nobody read their stream in time.
+    /// Acknowledgements dropped because nobody read their stream in time, or because of
+    /// [`forwards_max`](crate::Options::forwards_max).
     pub acks_dropped: u64,
     /// Events that clients of this node missed because they read too slowly. One that two clients missed counts twice.
     pub clients_missed: u64,

@@ -140,7 +140,11 @@ impl Connection {
 
     /// Publishes all and says how many Redis refused. An error means that any of them may or may not have
     /// been published. Order is kept, but for the sharded mode on a cluster, where it is kept per channel.
-    pub(crate) async fn publish(&mut self, mode: Mode, batch: &[Outgoing]) -> RedisResult<usize> {
+    pub(crate) async fn publish<'a>(
+        &mut self,
+        mode: Mode,
+        batch: impl ExactSizeIterator<Item = &'a Outgoing>,
+    ) -> RedisResult<usize> {
         match (self, mode) {
             (Self::One(one), mode) => {
                 let replies: Vec<Value> = pipeline(mode, batch).query_async(one).await?;
@@ -149,7 +153,8 @@ impl Connection {
             (Self::Cluster(cluster), Mode::Classic) => {
                 // Every node passes such messages on to all others; only through the same one do they keep their order.
                 let any_one = SingleNodeRoutingInfo::SpecificNode(Route::new(0, SlotAddr::Master));
-                let replies = cluster.route_pipeline(pipeline(mode, batch), 0, batch.len(), any_one).await?;
+                let count = batch.len();
+                let replies = cluster.route_pipeline(pipeline(mode, batch), 0, count, any_one).await?;
                 Ok(refused(&replies))
             }
             (Self::Cluster(cluster), Mode::Sharded) => {

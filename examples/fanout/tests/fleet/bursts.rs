@@ -65,6 +65,57 @@ async fn a_loop_of_emits_in_rust_reaches_the_clients_of_every_node() {
 }
 
 #[tokio::test]
+async fn a_loop_over_ten_thousand_rooms_reaches_each_of_them() {
+    const ROOMS: usize = 10_000;
+    let fleet = Fleet::classic().await;
+    // It hears every room: the pattern subscription of its node does, and it stands in all of them.
+    let rooms: Vec<String> = (0..ROOMS).map(|room| format!("room-{room}")).collect();
+    let rooms: Vec<&str> = rooms.iter().map(String::as_str).collect();
+    fleet.client(OnJs("js"), &rooms).await;
+    for (number, room) in rooms.iter().enumerate() {
+        fleet.rust.io.to((*room).to_owned()).emit("said", &number).await.unwrap();
+    }
+    assert_eq!(heard(&fleet, "js", "said", ROOMS).await, numbers(ROOMS));
+    assert_eq!(fleet.rust.fleet.stats().dropped(), 0);
+}
+
+#[tokio::test]
+async fn an_emit_that_finds_no_room_in_time_says_so() {
+    let redis = RedisServer::start().await;
+    let options = Options { publish_queue_max: 10, emit_wait_max: std::time::Duration::ZERO, ..patient() };
+    let node = RustNode::start(&redis.url(), options).await;
+    redis.signal("STOP").await;
+    let mut failed = 0;
+    for number in 0..1000 {
+        match node.io.emit("said", &number).await {
+            Ok(()) => {}
+            Err(error) => {
+                assert!(error.to_string().contains("full"), "{error}");
+                failed += 1;
+            }
+        }
+    }
+    assert!(failed > 0);
+    assert_eq!(node.fleet.stats().dropped_queue_full, failed);
+    redis.signal("CONT").await;
+    crate::until("the others are published", async || node.fleet.stats().published == 1000 - failed).await;
+}
+
+#[tokio::test]
+async fn large_messages_do_not_get_a_node_cut_off() {
+    const LARGE: usize = 200;
+    let fleet = Fleet::classic().await;
+    fleet.client(OnJs("js"), &[]).await;
+    let text = "x".repeat(1_000_000);
+    for number in 0..LARGE {
+        fleet.rust.io.emit("said", &(number, &text)).await.unwrap();
+    }
+    assert_eq!(heard(&fleet, "js", "said", LARGE).await, numbers(LARGE));
+    let stats = fleet.rust.fleet.stats();
+    assert_eq!((stats.dropped(), stats.gaps), (0, 0), "{stats:?}");
+}
+
+#[tokio::test]
 async fn what_is_said_before_a_disconnect_is_heard_before_it() {
     let fleet = Fleet::classic().await;
     fleet.client(OnRust("rust"), &["room"]).await;

@@ -14,6 +14,7 @@ mod redis_server;
 mod rust_node;
 mod support;
 
+mod asking;
 mod broadcasts;
 mod broker;
 mod bursts;

@@ -7,7 +7,10 @@ use std::{
     future::Future,
     pin::Pin,
     str::FromStr,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -113,7 +116,8 @@ impl<E: SocketEmitter> CoreAdapter<E> for RedisAdapter<E> {
     }
 
     fn init(self: Arc<Self>, on_success: impl FnOnce() + Send + 'static) -> Started {
-        Started(Box::pin(async move {
+        let node = self.node.clone();
+        let starting = Box::pin(async move {
             self.fanout.shared.enter(&self.node);
             // Clients are let in when the subscription is confirmed, or when Redis has had its chance.
             let mut subscribed = self.node.subscribed.subscribe();
@@ -125,7 +129,8 @@ impl<E: SocketEmitter> CoreAdapter<E> for RedisAdapter<E> {
                 );
             }
             on_success();
-        }))
+        });
+        Started { starting, node }
     }
 
     async fn close(&self) -> Result<(), Error> {
@@ -248,6 +253,10 @@ impl<E: SocketEmitter> CoreAdapter<E> for RedisAdapter<E> {
     }
 
     fn get_local(&self) -> &CoreLocalAdapter<E> {
+        // A socket that joins or leaves a room comes by here.
+        if self.node.resting.load(Relaxed) {
+            self.fanout.shared.enter(&self.node);
+        }
         &self.local.core
     }
 }
@@ -271,10 +280,12 @@ impl<E: SocketEmitter> fmt::Debug for RedisAdapter<E> {
 
 /// The event in a packet, if other nodes can read it.
 fn event(packet: &Packet) -> Option<Payload> {
+    // Once, since it is true of every message.
+    static TOLD: AtomicBool = AtomicBool::new(false);
     match &packet.inner {
         PacketData::Event(value, _) | PacketData::BinaryEvent(value, _) => {
             let payload = Payload::from_value(value.clone());
-            if payload.is_none() {
+            if payload.is_none() && !TOLD.swap(true, Relaxed) {
                 tracing::warn!("events of the MessagePack parser stay on this node; use the common parser");
             }
             payload
@@ -290,20 +301,28 @@ fn owned(rooms: &[Room]) -> Vec<String> {
 /// What `io.ns(…)` returns: await it. It is done when the namespace serves clients, which
 /// [`Options::startup_wait`](crate::Options::startup_wait) bounds and Redis cannot prevent.
 #[must_use = "a namespace serves no clients before this is awaited"]
-pub struct Started(Pin<Box<dyn Future<Output = ()> + Send>>);
+pub struct Started {
+    starting: Pin<Box<dyn Future<Output = ()> + Send>>,
+    node: Arc<Node>,
+}
 
 impl Future for Started {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        self.0.as_mut().poll(context)
+        self.starting.as_mut().poll(context)
     }
 }
 
 impl Spawnable for Started {
     fn spawn(self) {
         // socketioxide calls this for namespaces that clients open; it ends by itself within the startup wait.
-        tokio::spawn(self);
+        tokio::spawn(async move {
+            let node = self.node.clone();
+            self.await;
+            // Not before the client is in, or it would be let go for being empty.
+            node.fleeting.store(true, Relaxed);
+        });
     }
 }
 

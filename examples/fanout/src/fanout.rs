@@ -167,6 +167,12 @@ impl Namespace {
         Ok(data.collect())
     }
 
+    /// The name under which this node's messages are known to the others, in this namespace: `uid` in Node.js. It is new
+    /// with each start.
+    pub fn id(&self) -> &str {
+        self.node.dialect.uid()
+    }
+
     /// How many nodes serve this namespace, with this one.
     ///
     /// # Errors
@@ -179,7 +185,11 @@ impl Namespace {
 
 impl fmt::Debug for Namespace {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Namespace").field("namespace", &self.node.local.namespace()).finish()
+        formatter
+            .debug_struct("Namespace")
+            .field("namespace", &self.node.local.namespace())
+            .field("id", &self.id())
+            .finish()
     }
 }
 

@@ -52,6 +52,13 @@
 //! - Rooms that are numbers in Node.js are the text that JavaScript prints for them here. Other values that are no text,
 //!   `undefined` above all, name no room: they select nobody and except nobody, as in Node.js.
 //! - Events of socketioxide's MessagePack parser have no form that the others could read, and stay on their node.
+//! - An event that is nested deeper than 127 levels stays on its node and is counted as [`DropReason::Refused`]. Node.js has
+//!   no such bound but its stack.
+//! - Namespaces that clients make (`io.dyn_ns`) give up their subscriptions while nobody is in them. socketioxide does not
+//!   tell when somebody is there again, so that a client which joins no room may miss what others say in its first
+//!   [`Options::probe_interval`].
+//! - Two faults are socketioxide's: Engine.IO 3 clients that poll without XHR2 get binary events in a form that they cannot
+//!   read, and bytes inside an `Option` of an event's type are sent as an array of numbers.
 //! - Node.js nodes must use the adapter's own parser, notepack.io, which is its default.
 //!
 //! # When Redis is away
@@ -85,6 +92,14 @@
 //! [`Mode::Sharded`] is `createShardedAdapter` in its `static` mode, for a Redis Cluster ([`connect_cluster`]) or a single
 //! Redis 7. All nodes of a fleet must be in the same mode, and Node.js nodes must set `subscriptionMode: "static"`: in the
 //! other modes they publish to channels per room, and socketioxide does not tell its adapter when rooms come and go.
+//! The default there is `"dynamic"`. Nodes that do not match work, each on its own, without an error; this crate looks for
+//! them and tells ([`Event::ModesDiffer`]).
+//!
+//! | these nodes | and those | set |
+//! |---|---|---|
+//! | `createAdapter` | [`Mode::Classic`] | nothing: it is the default of both |
+//! | `createShardedAdapter` | [`Mode::Sharded`] | `subscriptionMode: "static"` there |
+//! | `createAdapter` | `createShardedAdapter`, or [`Mode::Sharded`] | one or the other, on all nodes; never both on one prefix |
 //!
 //! # With nothing installed
 //!
@@ -129,5 +144,5 @@ pub use crate::{
     hooks::{Description, Responder, ServerSideEmit},
     message::{RemoteSocket, Target},
     options::{Mode, OnEvent, Options},
-    stats::{DropReason, Event, Side, Stats},
+    stats::{DropReason, Event, OtherMode, Side, Stats},
 };

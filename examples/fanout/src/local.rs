@@ -24,6 +24,8 @@ pub(crate) type Acks = Pin<Box<dyn Stream<Item = Option<Payload>> + Send>>;
 pub(crate) trait Local: Send + Sync + 'static {
     fn namespace(&self) -> &str;
     fn has_room(&self, room: &str) -> bool;
+    /// Whether no socket is there.
+    fn is_empty(&self) -> bool;
     fn sids(&self, target: &Target) -> Vec<Sid>;
     /// With the room of its own id.
     fn rooms_of(&self, sid: Sid) -> Vec<String>;
@@ -46,6 +48,10 @@ impl<E: SocketEmitter> Local for Delivery<E> {
 
     fn has_room(&self, room: &str) -> bool {
         !self.sids(&Target::room(room)).is_empty()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.sids(&Target::everyone()).is_empty()
     }
 
     fn sids(&self, target: &Target) -> Vec<Sid> {

@@ -1,7 +1,10 @@
 //! One namespace on this node: answers what other nodes ask, and asks them.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU8, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -30,6 +33,13 @@ pub(crate) struct Node {
     /// Whether all subscriptions are confirmed.
     pub(crate) subscribed: watch::Sender<bool>,
     forwards: Mutex<JoinSet<()>>,
+    /// Made because a client asked for it, not by the app.
+    pub(crate) fleeting: AtomicBool,
+    /// Of that kind, and let go since nobody was in it.
+    pub(crate) resting: AtomicBool,
+    /// What was last seen of nodes in another mode, and what was told: 0 or the mode's number and one.
+    pub(crate) other_mode: AtomicU8,
+    pub(crate) other_mode_told: AtomicU8,
 }
 
 impl Node {
@@ -41,6 +51,10 @@ impl Node {
             shared,
             subscribed: watch::Sender::new(false),
             forwards: Mutex::default(),
+            fleeting: AtomicBool::new(false),
+            resting: AtomicBool::new(false),
+            other_mode: AtomicU8::new(0),
+            other_mode_told: AtomicU8::new(0),
         }
     }
 

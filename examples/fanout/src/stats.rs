@@ -60,6 +60,14 @@ pub enum Event {
         /// How long it was silent.
         duration: Duration,
     },
+    /// Other nodes use the same prefix on the same Redis in another way. They and this node hear nothing of each other, or
+    /// not all of it.
+    ModesDiffer {
+        /// Where they were seen.
+        namespace: String,
+        /// What they use.
+        mode: OtherMode,
+    },
     /// From now on this node misses what others publish.
     GapOpened,
     /// The subscription is confirmed again; everything published meanwhile was missed.
@@ -80,6 +88,38 @@ pub enum Event {
         /// How many since the last such event. An event that two clients missed counts twice.
         count: u64,
     },
+}
+
+/// How nodes speak that this node does not understand. See [`Event::ModesDiffer`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OtherMode {
+    /// `createAdapter`, while this node is in [`Mode::Sharded`](crate::Mode).
+    Classic,
+    /// `createShardedAdapter`, while this node is in [`Mode::Classic`](crate::Mode).
+    Sharded,
+    /// `createShardedAdapter` without `subscriptionMode: "static"`, whose messages to one room this node cannot hear.
+    Dynamic,
+}
+
+impl OtherMode {
+    /// What to set, and where.
+    pub fn advice(self) -> &'static str {
+        match self {
+            Self::Classic => {
+                "nodes with createAdapter and sharded ones do not hear each other: set Mode::Classic here, or use \
+                 createShardedAdapter with subscriptionMode \"static\" there"
+            }
+            Self::Sharded => {
+                "nodes with createShardedAdapter and classic ones do not hear each other: set Mode::Sharded here and \
+                 subscriptionMode \"static\" there, or use createAdapter there"
+            }
+            Self::Dynamic => {
+                "nodes with createShardedAdapter in a dynamic mode are not heard when they emit to one room: set \
+                 subscriptionMode \"static\" there"
+            }
+        }
+    }
 }
 
 /// Counters since the start. A snapshot: the fields are read one after another.
@@ -231,6 +271,7 @@ impl Counters {
             }
             Event::Stalled(side) => tracing::warn!(?side, "Redis does not answer, waiting"),
             Event::Resumed { side, duration } => tracing::warn!(?side, ?duration, "Redis answers again"),
+            Event::ModesDiffer { namespace, mode } => tracing::warn!(namespace, "{}", mode.advice()),
             Event::GapOpened => tracing::warn!("messages from other nodes are being missed"),
             Event::GapClosed { duration } => {
                 tracing::warn!(?duration, "messages from other nodes were missed");

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, PushInfo,
-    RedisResult, TlsCertificates, Value,
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion,
+    PushInfo, RedisResult, TlsCertificates, Value,
     aio::MultiplexedConnection,
     cluster::ClusterClient,
     cluster_async::ClusterConnection,
@@ -46,6 +46,15 @@ impl Connector {
             .tls_roots_pem
             .clone()
             .map(|roots| TlsCertificates { client_tls: None, root_cert: Some(roots) });
+        if let Some(roots) = &options.tls_roots_pem
+            && !contains(roots, b"-----BEGIN CERTIFICATE-----")
+        {
+            return Err(invalid("Options::tls_roots_pem holds no certificate in PEM"));
+        }
+        if tls.is_some() && !urls.iter().all(|url| url.starts_with("rediss:") || url.starts_with("valkeys:"))
+        {
+            return Err(invalid("Options::tls_roots_pem is of no use without TLS: write rediss://"));
+        }
         if urls.iter().any(|url| url.starts_with("rediss:")) {
             // redis-rs asks rustls for the process' provider, which panics if an app enables two and chooses none.
             let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -200,6 +209,17 @@ impl Connection {
         }
     }
 
+    /// How many sharded channels of that pattern have subscribers.
+    pub(crate) async fn shard_channels(&mut self, pattern: &str) -> RedisResult<usize> {
+        let mut channels = redis::cmd("PUBSUB");
+        channels.arg("SHARDCHANNELS").arg(pattern);
+        let reply: Value = match self {
+            Self::One(one) => channels.query_async(one).await?,
+            Self::Cluster(cluster) => cluster.route_command(channels, ALL_MASTERS).await?,
+        };
+        Ok(strings(&reply))
+    }
+
     pub(crate) async fn count(&mut self, sharded: bool, channel: &str) -> RedisResult<usize> {
         let mut numsub = redis::cmd("PUBSUB");
         numsub.arg(if sharded { "SHARDNUMSUB" } else { "NUMSUB" }).arg(channel);
@@ -209,6 +229,10 @@ impl Connection {
         };
         Ok(sum(&reply))
     }
+}
+
+fn invalid(what: &'static str) -> redis::RedisError {
+    (redis::ErrorKind::InvalidClientConfig, what).into()
 }
 
 fn pipeline<'a>(mode: Mode, batch: impl IntoIterator<Item = &'a Outgoing>) -> redis::Pipeline {
@@ -233,6 +257,16 @@ fn sum(reply: &Value) -> usize {
         Value::Int(count) => usize::try_from(*count).unwrap_or(0),
         Value::Array(items) => items.iter().map(sum).sum(),
         Value::Map(pairs) => pairs.iter().map(|(_, value)| sum(value)).sum(),
+        _ => 0,
+    }
+}
+
+/// The strings in a reply, which is an array, one by node, or both nested.
+fn strings(reply: &Value) -> usize {
+    match reply {
+        Value::BulkString(_) | Value::SimpleString(_) => 1,
+        Value::Array(items) => items.iter().map(strings).sum(),
+        Value::Map(pairs) => pairs.iter().map(|(_, value)| strings(value)).sum(),
         _ => 0,
     }
 }
@@ -273,9 +307,24 @@ fn tcp(silence_max: Duration) -> TcpSettings {
 
 fn address(url: &str, silence_max: Duration) -> RedisResult<ConnectionInfo> {
     let address = url.into_connection_info()?;
+    match address.addr() {
+        ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. }
+            if host.is_empty() || *port == 0 =>
+        {
+            return Err(invalid("an address needs a host and a port other than 0"));
+        }
+        ConnectionAddr::Unix(path) if path.as_os_str().is_empty() => {
+            return Err(invalid("unix:// needs the path of a socket"));
+        }
+        _ => {}
+    }
     // Redis 6 and later. Only there are messages and replies told apart on one connection.
     let settings = address.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
     Ok(address.set_redis_settings(settings).set_tcp_settings(tcp(silence_max)))
+}
+
+fn contains(text: &[u8], wanted: &[u8]) -> bool {
+    memchr::memmem::find(text, wanted).is_some()
 }
 
 fn no_address() -> redis::RedisError {

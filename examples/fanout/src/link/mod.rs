@@ -3,6 +3,7 @@
 
 mod backoff;
 mod connection;
+mod modes;
 mod publisher;
 mod subscriber;
 
@@ -11,7 +12,7 @@ use std::{
     future::Future,
     pin::pin,
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
+        Arc, Mutex, PoisonError, RwLock, Weak,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -50,12 +51,14 @@ pub(crate) struct Shared {
     /// Every wanted subscription and whose it is.
     wanted: RwLock<HashMap<Subscription, Arc<Node>>>,
     wanted_changed: Notify,
+    resting: Mutex<Vec<Weak<Node>>>,
     /// The publisher's connection while it is up, for questions to Redis itself.
     current: Mutex<Option<Connection>>,
 }
 
 impl Shared {
     pub(crate) fn enter(&self, node: &Arc<Node>) {
+        node.resting.store(false, Relaxed);
         let mut wanted = self.wanted.write().unwrap_or_else(PoisonError::into_inner);
         wanted.extend(
             node.dialect.subscriptions().into_iter().map(|subscription| (subscription, node.clone())),
@@ -71,6 +74,40 @@ impl Shared {
         drop(wanted);
         node.subscribed.send_replace(false);
         self.wanted_changed.notify_one();
+    }
+
+    /// Gives up the subscriptions of namespaces that clients made and have left, and takes them again when somebody is
+    /// there: socketioxide keeps such a namespace, and does not tell when it is used again.
+    fn sweep(&self) {
+        for node in self.nodes().into_iter().filter(|node| node.fleeting.load(Relaxed)) {
+            if node.local.is_empty() {
+                node.resting.store(true, Relaxed);
+                self.leave(&node);
+                self.resting.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&node));
+            }
+        }
+        let mut awake = Vec::new();
+        self.resting.lock().unwrap_or_else(PoisonError::into_inner).retain(|node| {
+            let Some(node) = node.upgrade() else { return false };
+            let rests = node.resting.load(Relaxed) && node.local.is_empty();
+            if !rests {
+                awake.push(node);
+            }
+            rests
+        });
+        awake.iter().for_each(|node| self.enter(node));
+    }
+
+    /// One for each namespace.
+    fn nodes(&self) -> Vec<Arc<Node>> {
+        let wanted = self.wanted.read().unwrap_or_else(PoisonError::into_inner);
+        let roll_calls =
+            wanted.iter().filter(|(subscription, node)| subscription.name == node.dialect.roll_call());
+        roll_calls.map(|(_, node)| node.clone()).collect()
+    }
+
+    fn current(&self) -> Option<Connection> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn node(&self, namespace: &str) -> Option<Arc<Node>> {
@@ -89,8 +126,7 @@ impl Shared {
 
     /// The subscribers of a channel, on all of a cluster's nodes.
     pub(crate) async fn count(&self, channel: &str) -> Result<usize, Error> {
-        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut connection = current.ok_or(Error::Disconnected)?;
+        let mut connection = self.current().ok_or(Error::Disconnected)?;
         let sharded = self.options.mode == Mode::Sharded;
         match timeout(self.options.command_timeout, connection.count(sharded, channel)).await {
             Ok(count) => Ok(count?),
@@ -182,6 +218,7 @@ pub(crate) async fn start(connector: Connector, options: Options) -> RedisResult
         hooks: Hooks::default(),
         wanted: RwLock::default(),
         wanted_changed: Notify::new(),
+        resting: Mutex::default(),
         current: Mutex::default(),
     });
     let tried = [Arc::new(Notify::new()), Arc::new(Notify::new())];

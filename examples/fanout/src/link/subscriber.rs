@@ -16,7 +16,7 @@ use super::{
     Shared,
     backoff::Backoff,
     connection::{Connection, Connector, Receive},
-    patiently,
+    modes, patiently,
 };
 use crate::{
     dialect::{Kind, Subscription},
@@ -38,7 +38,6 @@ pub(super) async fn keep(shared: Arc<Shared>, connector: Connector, tried: Arc<N
                     backoff.reset();
                     last_error.clear();
                     shared.counters.close_gap(Instant::now());
-                    shared.counters.tell(&Event::Connected(Side::Subscriber));
                     tried.notify_one();
                     attend(&shared, connection, &mut confirmed, &ended).await
                 }
@@ -66,12 +65,24 @@ async fn attend(
 ) -> String {
     let mut probe = interval(shared.options.probe_interval);
     probe.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut told, mut probes) = (false, 0_u32);
     loop {
+        // Before an app has a namespace there is nothing to hear.
+        if !told && !confirmed.is_empty() {
+            shared.counters.tell(&Event::Connected(Side::Subscriber));
+            told = true;
+        }
         let work = async {
             tokio::select! {
                 () = shared.wanted_changed.notified() => follow(shared, &mut connection, confirmed).await,
                 _ = probe.tick() => {
                     let answered = patiently(shared, Side::Subscriber, connection.ping()).await;
+                    shared.sweep();
+                    // Twice in a row, and again a little later.
+                    if probes % 10 < 2 {
+                        modes::look(shared).await;
+                    }
+                    probes = probes.wrapping_add(1);
                     answered.inspect(|()| shared.life.sign())
                 }
             }

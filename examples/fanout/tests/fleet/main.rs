@@ -23,6 +23,7 @@ mod mixed;
 mod names;
 mod outages;
 mod requests;
+mod settings;
 mod sharded;
 
 pub use support::{Client, Fleet, connection, patient, soon, until};

@@ -232,7 +232,7 @@ pub struct Worker {
     pub bytes_in: u64,
     /// Bytes of answers and tunnels, towards the clients.
     pub bytes_out: u64,
-    /// Tunnels ended: by the client, by the node, because nothing moved, by tidelock.
+    /// Tunnels ended: by the client, by the node, because one of them was silent, by tidelock.
     pub tunnels: [u64; 4],
     /// WebSocket frames towards the nodes.
     pub frames_in: u64,

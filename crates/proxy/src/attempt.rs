@@ -471,7 +471,8 @@ fn observation(fault: Fault) -> Option<Observed> {
             OriginFault::Unreachable
             | OriginFault::ConnectTimedOut
             | OriginFault::ClosedUnanswered { reused: false }
-            | OriginFault::AnswerTimedOut,
+            | OriginFault::AnswerTimedOut
+            | OriginFault::RequestUntaken,
         ) => Some(Observed::Failed(fault.reason())),
         // It answered, if badly: that is its app's business, and another node's app is the same.
         Fault::Origin(OriginFault::Malformed(_) | OriginFault::CutShort | OriginFault::BodyTimedOut) => {

@@ -357,7 +357,7 @@ impl Download<'_> {
                 Some(Stopped::SourceEnded) => Err(OriginFault::CutShort.into()),
                 Some(Stopped::SourceLate) => Err(OriginFault::BodyTimedOut.into()),
                 Some(Stopped::SinkEnded) => Err(ClientFault::Gone.into()),
-                Some(Stopped::SinkLate) => Err(ClientFault::BodyTimedOut.into()),
+                Some(Stopped::SinkLate) => Err(ClientFault::AnswerUntaken.into()),
             };
         }
         let Origin { io, inbound, .. } = &mut self.origin;

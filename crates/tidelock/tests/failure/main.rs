@@ -3,6 +3,7 @@
 //! binary with deadlines short enough to be waited for. No test says how long anything takes.
 
 mod deadlines;
+mod ends;
 mod gone;
 mod leaving;
 mod limits;

@@ -213,6 +213,9 @@ pub struct Node {
     pub tunnels: usize,
     /// Requests under way.
     pub in_flight: usize,
+    /// How often it has sent bytes behind an answer, so that its connections were not used again for a minute.
+    #[serde(default)]
+    pub surplus: u64,
 }
 
 /// What one worker has counted since the start, unless said otherwise.

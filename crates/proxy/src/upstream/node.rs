@@ -19,6 +19,7 @@ use crate::upstream::health::outlier::Tallies;
 pub(crate) use crate::upstream::health::vitals::Observed;
 use crate::upstream::health::vitals::{Change, Rules, SHARE_FULL, Spare, Vitals};
 use crate::upstream::inquiry::Inquiry;
+use crate::upstream::surplus::Surplus;
 
 /// A running backend of an upstream.
 #[derive(Debug)]
@@ -44,6 +45,8 @@ pub(crate) struct Node {
     newcomers: Mutex<Option<Newcomers>>,
     /// Whether it is dead, while somebody wants to know.
     pub(crate) inquiry: Inquiry,
+    /// What it has sent behind its answers.
+    pub(crate) surplus: Surplus,
     /// Until when it keeps the plain requests of clients that are pinned to it, while it leaves.
     keeps_pinned_until: Mutex<Option<Instant>>,
     /// Polls that it should have ended and has not.
@@ -137,6 +140,7 @@ impl Node {
             newcomers: Mutex::default(),
             keeps_pinned_until: Mutex::default(),
             inquiry: Inquiry::default(),
+            surplus: Surplus::default(),
             overdue: AtomicUsize::new(0),
             address: entry.address.clone(),
             instance: entry.instance.clone(),

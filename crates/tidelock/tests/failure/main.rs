@@ -11,6 +11,7 @@ mod log;
 mod nodes;
 mod parked;
 mod poison;
+mod surplus;
 
 use std::net::SocketAddr;
 

@@ -90,6 +90,8 @@ struct Glance {
     share: AtomicU32,
     in_flight: AtomicUsize,
     sessions: AtomicUsize,
+    /// It has answered a request or a probe since it is known.
+    has_answered: AtomicBool,
 }
 
 /// What only those read who change something.
@@ -132,6 +134,7 @@ impl Node {
             share: AtomicU32::new(SHARE_FULL),
             in_flight: AtomicUsize::new(0),
             sessions: AtomicUsize::new(0),
+            has_answered: AtomicBool::new(false),
         };
         let chart = Chart { vitals, rules: Rules::default(), plan: None, ward: Arc::default() };
         Self {
@@ -224,6 +227,11 @@ impl Node {
         self.glance.state.load(Relaxed) & WORD_DOWN == 0
     }
 
+    /// Whether it is known to be there: it is up, and has answered.
+    pub(crate) fn is_proven(&self) -> bool {
+        self.is_up() && self.glance.has_answered.load(Relaxed)
+    }
+
     pub(crate) fn is_draining(&self) -> bool {
         self.glance.state.load(Relaxed) & WORD_DRAINING != 0
     }
@@ -257,6 +265,11 @@ impl Node {
 
     /// The one place where a node goes down, comes back, or begins to leave.
     pub(crate) fn observe(&self, observed: Observed) -> Change {
+        if matches!(observed, Observed::Answered | Observed::Reached)
+            && !self.glance.has_answered.load(Relaxed)
+        {
+            self.glance.has_answered.store(true, Relaxed);
+        }
         // Nearly every exchange ends here, and must not write to what the other workers read.
         if observed == Observed::Answered && self.glance.state.load(Relaxed) & (WORD_DOWN | WORD_UNCLEAR) == 0
         {

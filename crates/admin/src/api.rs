@@ -213,6 +213,9 @@ pub struct Node {
     pub tunnels: usize,
     /// Requests under way.
     pub in_flight: usize,
+    /// How often it has sent bytes behind an answer, so that its connections were not used again for a minute.
+    #[serde(default)]
+    pub surplus: u64,
 }
 
 /// What one worker has counted since the start, unless said otherwise.
@@ -232,7 +235,7 @@ pub struct Worker {
     pub bytes_in: u64,
     /// Bytes of answers and tunnels, towards the clients.
     pub bytes_out: u64,
-    /// Tunnels ended: by the client, by the node, because nothing moved, by tidelock.
+    /// Tunnels ended: by the client, by the node, because one of them was silent, by tidelock.
     pub tunnels: [u64; 4],
     /// WebSocket frames towards the nodes.
     pub frames_in: u64,

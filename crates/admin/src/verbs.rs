@@ -47,6 +47,7 @@ impl From<NodeStatus> for Node {
             sessions: node.sessions,
             tunnels: node.tunnels,
             in_flight: node.in_flight,
+            surplus: node.surplus,
         }
     }
 }

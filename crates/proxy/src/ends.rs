@@ -233,7 +233,7 @@ impl<'c> ReplySink<'c> {
                 self.bytes.set(self.bytes.get() + length as u64);
                 Ok(())
             }
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(ClientFault::BodyTimedOut.into()),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(ClientFault::AnswerUntaken.into()),
             Err(_) => Err(ClientFault::Gone.into()),
         }
     }

@@ -21,8 +21,10 @@ pub(crate) enum ClientFault {
     Malformed(Malformed),
     /// The head did not come in time.
     HeadTimedOut,
-    /// The body made no progress, or the answer was not taken.
+    /// The body made no progress.
     BodyTimedOut,
+    /// It took nothing of its answer for too long.
+    AnswerUntaken,
     /// It closed, or its connection broke.
     Gone,
 }
@@ -45,6 +47,8 @@ pub(crate) enum OriginFault {
     CutShort,
     /// The body of the answer made no progress.
     BodyTimedOut,
+    /// It took nothing of the request for too long.
+    RequestUntaken,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +88,9 @@ impl Fault {
             Self::Origin(
                 OriginFault::ClosedUnanswered { .. } | OriginFault::AnswerTimedOut | OriginFault::CutShort,
             ) => Retry::IfSafe,
-            Self::Origin(OriginFault::Malformed(_) | OriginFault::BodyTimedOut)
+            Self::Origin(
+                OriginFault::Malformed(_) | OriginFault::BodyTimedOut | OriginFault::RequestUntaken,
+            )
             | Self::Client(_)
             | Self::Ours(_) => Retry::Never,
         }
@@ -105,8 +111,10 @@ impl Fault {
         match self {
             Self::Client(ClientFault::Malformed(malformed)) => Some(malformed.status()),
             Self::Client(ClientFault::HeadTimedOut | ClientFault::BodyTimedOut) => Some(408),
-            Self::Client(ClientFault::Gone) => None,
-            Self::Origin(OriginFault::ConnectTimedOut | OriginFault::AnswerTimedOut) => Some(504),
+            Self::Client(ClientFault::Gone | ClientFault::AnswerUntaken) => None,
+            Self::Origin(
+                OriginFault::ConnectTimedOut | OriginFault::AnswerTimedOut | OriginFault::RequestUntaken,
+            ) => Some(504),
             // No node can be reached: that is soon over, and nothing was done.
             Self::Origin(OriginFault::Refused | OriginFault::Unreachable) => Some(503),
             Self::Origin(
@@ -133,6 +141,7 @@ impl Fault {
             Self::Client(ClientFault::Malformed(malformed)) => malformed.reason(),
             Self::Client(ClientFault::HeadTimedOut) => "request head timed out",
             Self::Client(ClientFault::BodyTimedOut) => "request body timed out",
+            Self::Client(ClientFault::AnswerUntaken) => "client did not take the answer",
             Self::Client(ClientFault::Gone) => "client closed",
             Self::Origin(OriginFault::Refused) => "node refused the connection",
             Self::Origin(OriginFault::Unreachable) => "node unreachable",
@@ -142,6 +151,7 @@ impl Fault {
             Self::Origin(OriginFault::Malformed(_)) => "node sent a malformed answer",
             Self::Origin(OriginFault::CutShort) => "node cut its answer short",
             Self::Origin(OriginFault::BodyTimedOut) => "node stopped in its answer",
+            Self::Origin(OriginFault::RequestUntaken) => "node did not take the request",
             Self::Ours(OurFault::NoRoute) => "no route for this host and path",
             Self::Ours(OurFault::NoNode) => "no node is known yet",
             Self::Ours(OurFault::AllFull) => "every node is full",

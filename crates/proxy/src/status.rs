@@ -58,6 +58,8 @@ pub struct NodeStatus {
     pub tunnels: usize,
     /// Requests under way.
     pub in_flight: usize,
+    /// How often it has sent bytes behind an answer, so that its connections were not used again for a minute.
+    pub surplus: u64,
 }
 
 impl NodeStatus {
@@ -75,6 +77,7 @@ impl NodeStatus {
             sessions: node.sessions(),
             tunnels: node.tunnels.count(),
             in_flight: node.in_flight(),
+            surplus: node.surplus_count(),
         }
     }
 }

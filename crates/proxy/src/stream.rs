@@ -418,6 +418,12 @@ impl Io {
         stream.socket().is_some_and(has_nothing_to_read)
     }
 
+    /// Whether the kernel has bytes that nobody has read, and not just the end.
+    pub(crate) fn has_unread(&self) -> bool {
+        let stream = self.stream.borrow();
+        stream.socket().is_some_and(|socket| matches!(peek(socket), Ok(1..)))
+    }
+
     /// Makes the coming close a reset: the only way to tell a client that a body without a frame is cut.
     pub(crate) fn reset_on_close(&self) {
         let stream = self.stream.borrow();
@@ -429,8 +435,13 @@ impl Io {
 
 /// Whether the kernel has neither bytes nor the end.
 fn has_nothing_to_read(socket: BorrowedFd<'_>) -> bool {
+    peek(socket) == Err(rustix::io::Errno::AGAIN)
+}
+
+/// How many of one byte there are to read, leaving it there.
+fn peek(socket: BorrowedFd<'_>) -> rustix::io::Result<usize> {
     let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
-    rustix::net::recv(socket, &mut [0_u8; 1], flags) == Err(rustix::io::Errno::AGAIN)
+    rustix::net::recv(socket, &mut [0_u8; 1], flags).map(|(received, _)| received)
 }
 
 /// One of tokio's steps: a turn is 64 KiB.

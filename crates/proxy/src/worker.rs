@@ -69,6 +69,8 @@ pub(crate) struct Worker {
     newest: RefCell<Newest>,
     /// So many requests wait for the first instance of an app.
     pub(crate) await_instances: Cell<usize>,
+    /// So many wait for a node that can be reached.
+    pub(crate) await_nodes: Cell<u32>,
     leaving: Notify,
     quickness: Quickness,
 }
@@ -117,6 +119,7 @@ impl Worker {
             shared,
             newest: RefCell::new(Newest { cache, current }),
             await_instances: Cell::new(0),
+            await_nodes: Cell::new(0),
             leaving: Notify::new(),
             quickness: Quickness::default(),
         }

@@ -19,6 +19,15 @@ pub(crate) fn of(status: &Status) -> String {
             upstream.name, upstream.unverifiable
         );
     }
+    for upstream in &status.upstreams {
+        for node in upstream.nodes.iter().filter(|node| node.surplus > 0) {
+            text += &format!(
+                "\n{}: {} sent bytes behind its answers, {} times since the start; its connections are used once for a \
+                 minute after each\n",
+                upstream.name, node.node, node.surplus
+            );
+        }
+    }
     if !status.apps.is_empty() {
         let mut rows = vec![APP_HEADINGS.map(str::to_owned)];
         rows.extend(status.apps.iter().flat_map(app_rows));
@@ -193,6 +202,7 @@ mod tests {
             sessions: 12,
             tunnels: 10,
             in_flight: 3,
+            surplus: 0,
         };
         let named = Node {
             node: "server2:3000".to_owned(),
@@ -202,6 +212,7 @@ mod tests {
             cause: "refused".to_owned(),
             since_ms: 86_400_000 * 3,
             sessions: 0,
+            surplus: 2,
             ..node
         };
         let upstream = Upstream {
@@ -225,6 +236,9 @@ tidelock 1.2.3, process 4711, leaving: 6 connections and tunnels open; 80 connec
 UPSTREAM  NODE                          STATE           CAUSE        SINCE  SESSIONS  SOCKETS  IN FLIGHT
 nodes     10.0.0.1:3000                 up              never asked  3m12s        12       10          3
 nodes     server2:3000 (10.0.0.2:3000)  down, draining  refused      3d00h         0       10          3
+
+nodes: server2:3000 sent bytes behind its answers, 2 times since the start; its connections are used once for a minute \
+after each
 ";
         assert_eq!(of(&status), expected);
     }

@@ -69,7 +69,14 @@ pub(super) struct Download<'a> {
 impl Download<'_> {
     /// Brings the whole answer back, or, after a 101, the word that a tunnel is open.
     pub(super) async fn run(&mut self) -> Result<Answered, Fault> {
-        let Some(head) = self.final_head().await? else {
+        let head = self.final_head().await;
+        if let Err(Fault::Origin(OriginFault::Malformed(_))) = head
+            && self.origin.reused
+        {
+            // Most likely what was behind the answer before.
+            self.origin.node.sent_surplus(self.reply().alarm.now());
+        }
+        let Some(head) = head? else {
             // The node should have ended this poll, and has not.
             return self.goodbye().await;
         };
@@ -357,7 +364,7 @@ impl Download<'_> {
                 Some(Stopped::SourceEnded) => Err(OriginFault::CutShort.into()),
                 Some(Stopped::SourceLate) => Err(OriginFault::BodyTimedOut.into()),
                 Some(Stopped::SinkEnded) => Err(ClientFault::Gone.into()),
-                Some(Stopped::SinkLate) => Err(ClientFault::BodyTimedOut.into()),
+                Some(Stopped::SinkLate) => Err(ClientFault::AnswerUntaken.into()),
             };
         }
         let Origin { io, inbound, .. } = &mut self.origin;
@@ -403,8 +410,13 @@ impl Download<'_> {
     }
 
     fn whole(&self, head: &AnswerHead, keep_alive: bool) -> Answered {
-        // Bytes behind the answer belong to no request of ours.
-        let keeps = head.keep_alive() && self.origin.inbound.is_empty();
+        let has_surplus = !self.origin.inbound.is_empty();
+        if has_surplus && head.keep_alive() {
+            // They belong to no request of ours, and others may have come on its idle connections.
+            self.origin.node.sent_surplus(self.reply().alarm.now());
+            self.request.worker.pool.forget(self.origin.node);
+        }
+        let keeps = head.keep_alive() && !has_surplus;
         let origin_keeps =
             keeps.then(|| OriginKeeps { timeout: head.keep_alive_timeout_s().map(Duration::from_secs) });
         Answered::Whole { keep_alive, origin_keeps }

@@ -335,7 +335,7 @@ async fn pass_body(
                 Some(Stopped::SourceEnded) => return Err(ClientFault::Gone.into()),
                 Some(Stopped::SourceLate) => return Err(ClientFault::BodyTimedOut.into()),
                 Some(Stopped::SinkEnded) => return Ok(false),
-                Some(Stopped::SinkLate) => return Err(OriginFault::BodyTimedOut.into()),
+                Some(Stopped::SinkLate) => return Err(OriginFault::RequestUntaken.into()),
             }
         }
         body.fill(patience.body).await?;
@@ -345,7 +345,7 @@ async fn pass_body(
         match sent {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                return Err(OriginFault::BodyTimedOut.into());
+                return Err(OriginFault::RequestUntaken.into());
             }
             Err(_) => return Ok(false),
         }

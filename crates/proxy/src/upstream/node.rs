@@ -19,6 +19,7 @@ use crate::upstream::health::outlier::Tallies;
 pub(crate) use crate::upstream::health::vitals::Observed;
 use crate::upstream::health::vitals::{Change, Rules, SHARE_FULL, Spare, Vitals};
 use crate::upstream::inquiry::Inquiry;
+use crate::upstream::surplus::Surplus;
 
 /// A running backend of an upstream.
 #[derive(Debug)]
@@ -44,6 +45,8 @@ pub(crate) struct Node {
     newcomers: Mutex<Option<Newcomers>>,
     /// Whether it is dead, while somebody wants to know.
     pub(crate) inquiry: Inquiry,
+    /// What it has sent behind its answers.
+    pub(crate) surplus: Surplus,
     /// Until when it keeps the plain requests of clients that are pinned to it, while it leaves.
     keeps_pinned_until: Mutex<Option<Instant>>,
     /// Polls that it should have ended and has not.
@@ -87,6 +90,8 @@ struct Glance {
     share: AtomicU32,
     in_flight: AtomicUsize,
     sessions: AtomicUsize,
+    /// It has answered a request or a probe since it is known.
+    has_answered: AtomicBool,
 }
 
 /// What only those read who change something.
@@ -129,6 +134,7 @@ impl Node {
             share: AtomicU32::new(SHARE_FULL),
             in_flight: AtomicUsize::new(0),
             sessions: AtomicUsize::new(0),
+            has_answered: AtomicBool::new(false),
         };
         let chart = Chart { vitals, rules: Rules::default(), plan: None, ward: Arc::default() };
         Self {
@@ -137,6 +143,7 @@ impl Node {
             newcomers: Mutex::default(),
             keeps_pinned_until: Mutex::default(),
             inquiry: Inquiry::default(),
+            surplus: Surplus::default(),
             overdue: AtomicUsize::new(0),
             address: entry.address.clone(),
             instance: entry.instance.clone(),
@@ -220,6 +227,11 @@ impl Node {
         self.glance.state.load(Relaxed) & WORD_DOWN == 0
     }
 
+    /// Whether it is known to be there: it is up, and has answered.
+    pub(crate) fn is_proven(&self) -> bool {
+        self.is_up() && self.glance.has_answered.load(Relaxed)
+    }
+
     pub(crate) fn is_draining(&self) -> bool {
         self.glance.state.load(Relaxed) & WORD_DRAINING != 0
     }
@@ -253,6 +265,11 @@ impl Node {
 
     /// The one place where a node goes down, comes back, or begins to leave.
     pub(crate) fn observe(&self, observed: Observed) -> Change {
+        if matches!(observed, Observed::Answered | Observed::Reached)
+            && !self.glance.has_answered.load(Relaxed)
+        {
+            self.glance.has_answered.store(true, Relaxed);
+        }
         // Nearly every exchange ends here, and must not write to what the other workers read.
         if observed == Observed::Answered && self.glance.state.load(Relaxed) & (WORD_DOWN | WORD_UNCLEAR) == 0
         {

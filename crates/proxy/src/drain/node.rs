@@ -18,6 +18,7 @@ use crate::bell::{Order, Reason};
 use crate::drain::polling::{Closed, Closer};
 use crate::drain::schedule::Schedule;
 use crate::registry::Registry;
+use crate::status::Remains;
 use crate::upstream::node::Node;
 
 /// How a node is emptied.
@@ -27,6 +28,8 @@ pub(crate) struct Pace {
     pub(crate) deadline: Duration,
     /// What its tunnels are told.
     pub(crate) reason: Reason,
+    /// Whether it is stopped at the deadline, so that what it still answers is cut then.
+    pub(crate) is_stopped: bool,
 }
 
 /// A node that is being emptied.
@@ -37,6 +40,7 @@ struct Emptying {
     schedule: Schedule,
     until: Instant,
     reason: Reason,
+    is_stopped: bool,
     /// Polling sessions that have a turn.
     turns: BinaryHeap<Reverse<(Instant, Box<[u8]>)>>,
     closing: JoinSet<(Box<[u8]>, Closed)>,
@@ -44,6 +48,8 @@ struct Emptying {
     closed: VecDeque<(Instant, Box<[u8]>)>,
     /// Tunnels from this number on have not been told yet.
     next_tunnel: u64,
+    /// The same of the streams of EventSources.
+    next_stream: u64,
     /// By which it follows the sessions that come.
     follower: u64,
 }
@@ -62,9 +68,8 @@ pub(crate) async fn empty(
         let now = Instant::now();
         emptying.tell_newcomers(now).await;
         emptying.step(now);
-        let left = emptying.node.sessions() + emptying.node.in_flight();
-        if left == 0 || now >= emptying.until {
-            break Some(left);
+        if emptying.node.is_empty() || now >= emptying.until {
+            break Some(Remains::on([&*emptying.node]));
         }
         tokio::select! {
             _ = &mut owner => break None,
@@ -77,12 +82,10 @@ pub(crate) async fn empty(
         }
     };
     if let Some(left) = left {
-        tracing::info!(
-            upstream = emptying.node.upstream,
-            node = emptying.node.written(),
-            left,
-            "node drained"
-        );
+        emptying.say(&left);
+        if emptying.is_stopped {
+            emptying.node.cut_answers(Instant::now());
+        }
     }
     emptying.end().await;
 }
@@ -92,15 +95,18 @@ impl Emptying {
         let begun = Instant::now();
         let until = begun + pace.deadline;
         node.keep_pinned(begun + pace.window);
+        node.lets_answers_end();
         Self {
             closer: Closer::new(node.clone(), registry.clone(), until),
             schedule: Schedule::new(begun, pace.window, Rng::new()),
             until,
             reason: pace.reason,
+            is_stopped: pace.is_stopped,
             turns: BinaryHeap::new(),
             closing: JoinSet::new(),
             closed: VecDeque::new(),
             next_tunnel: 0,
+            next_stream: 0,
             // Who comes from now on is a newcomer.
             follower: node.follow_newcomers(),
             node,
@@ -125,10 +131,13 @@ impl Emptying {
         self.tell(polling, now).await;
     }
 
-    /// One turn each, for these sessions and for the tunnels that have not been told.
+    /// One turn each, for these sessions and for the tunnels and streams that have not been told.
     async fn tell(&mut self, polling: Vec<Box<[u8]>>, now: Instant) {
         let tunnels = self.node.tunnels.count_from(self.next_tunnel);
-        let mut turns = self.schedule.turns(polling.len() + tunnels, now).into_iter();
+        let streams = self.node.event_streams.count_from(self.next_stream);
+        let mut turns = self.schedule.turns(polling.len() + tunnels + streams, now);
+        let streams_turns = turns.split_off(turns.len() - streams);
+        let mut turns = turns.into_iter();
         let mut polling = polling.into_iter();
         while polling.len() > 0 {
             let some = polling.by_ref().take(AT_ONCE).zip(&mut turns);
@@ -141,6 +150,22 @@ impl Emptying {
             until: self.until,
             reason: self.reason,
         });
+        self.next_stream = ring_streams(&self.node, self.next_stream, streams_turns, |at| Order {
+            at: at.unwrap_or(now),
+            until: self.until,
+            reason: self.reason,
+        });
+    }
+
+    /// How it has ended.
+    fn say(&self, remains: &Remains) {
+        let (upstream, node, left) = (&self.node.upstream, self.node.written(), remains.left.sum());
+        if left == 0 {
+            tracing::info!(upstream, node, left, "node drained");
+        } else {
+            let next = if self.is_stopped { "cut now" } else { "waited for until the node is stopped" };
+            tracing::warn!(upstream, node, left, still = %remains, next, "node drained");
+        }
     }
 
     /// Does what is due.
@@ -196,6 +221,19 @@ impl Emptying {
             self.registry.poll_is_overdue(&sid);
         }
     }
+}
+
+/// Tells the event streams from number `from` on, the oldest first: the youngest may have come from a node that was emptied
+/// just now. Returns the number of the next one to come.
+pub(crate) fn ring_streams(
+    node: &Node,
+    from: u64,
+    mut turns: Vec<Instant>,
+    order: impl Fn(Option<Instant>) -> Order,
+) -> u64 {
+    turns.sort_unstable();
+    let mut turns = turns.into_iter();
+    node.event_streams.ring_from(from, || order(turns.next()))
 }
 
 /// Requests to the node under way to close polling sessions.

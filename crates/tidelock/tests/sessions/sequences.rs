@@ -220,7 +220,12 @@ impl World {
 
     async fn change_names(&mut self) {
         let before = self.resolves;
-        self.resolves = [[true, false], [false, true], [true, true]][self.dice.usize(..3)];
+        let resolves = [[true, false], [false, true], [true, true]][self.dice.usize(..3)];
+        // What a name meant before stays while nothing that it means now answers.
+        if !(0..2).any(|node| resolves[node] && self.nodes[2 + node].is_alive()) {
+            return;
+        }
+        self.resolves = resolves;
         eprintln!("the name resolves to {:?}", self.resolves);
         let hosts = [("app.test", "127.0.0.2"), ("app.test", "127.0.0.3")];
         let hosts: Vec<_> =

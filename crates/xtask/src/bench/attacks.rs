@@ -121,11 +121,12 @@ impl Attacks {
     async fn play(&self, attack: Attack, which: Contender, tidelock: &Path, core: usize) -> Result<Seen> {
         let (_origin, node) = origin(&tidelock.with_file_name("tidelock-load")).await?;
         let proxy = which.start(tidelock, node, core).await?;
-        let processes = Processes::of(&[proxy.pid()]);
         let attacking = attack.begin(proxy.address(), proxy.tls_address(), self.seconds)?;
         // Where an attack needs a moment to stand, it is not measured.
         let begun = Instant::now() + SETTLE;
         sleep_until(begun).await;
+        // By now each has the children that it wants.
+        let processes = Processes::of(&[proxy.pid()]);
         let first = processes.cpu_ns()?;
         let honest = honest::Crowd::begin(proxy.address());
         sleep_until(begun + Duration::from_secs(self.seconds)).await;

@@ -92,7 +92,7 @@ impl Attack {
             Self::Silent => "3,500 connections that say nothing",
             Self::SlowHeads => "`slowhttptest -H`: 3,500 heads, a line every 3 s",
             Self::SlowBodies => "`slowhttptest -B`: 3,500 bodies, some bytes every 3 s",
-            Self::SlowReads => "`slowhttptest -X`: 3,500 answers, read byte by byte",
+            Self::SlowReads => "`slowhttptest -X`: 3,500 answers of 1 MB, read byte by byte",
             Self::Ranges => "`slowhttptest -R`: 1,000 requests for overlapping ranges",
             Self::TlsSilent => "3,500 connections to the TLS port that say nothing",
             Self::ClientHellos => "ClientHellos, eight at a time, and then gone",
@@ -110,20 +110,21 @@ impl Attack {
     /// Begins it, for so many seconds at most and a few more.
     pub(crate) fn begin(self, plain: SocketAddr, tls: SocketAddr, seconds: u64) -> Result<Attacking> {
         let (goes_on, going) = watch::channel(true);
-        let slow = |arguments: &[&str]| {
+        let slow = |bytes: usize, arguments: &[&str]| {
             let mut command = Command::new("slowhttptest");
             let length = (seconds + 10).to_string();
             command.args(arguments).args(["-r", "3500", "-l", &length, "-p", "3", "-u"]);
-            command.arg(format!("http://{plain}/bytes/16000000"));
+            command.arg(format!("http://{plain}/bytes/{bytes}"));
             Process::spawn("slowhttptest", command)
         };
         let program = match self {
-            Self::SlowHeads => Some(slow(&["-H", "-c", "3500", "-i", "3", "-x", "24"])),
-            Self::SlowBodies => Some(slow(&["-B", "-c", "3500", "-i", "3", "-s", "8192", "-x", "10"])),
-            Self::SlowReads => {
-                Some(slow(&["-X", "-c", "3500", "-w", "1", "-y", "8", "-n", "3", "-z", "1", "-k", "1"]))
-            }
-            Self::Ranges => Some(slow(&["-R", "-c", "1000", "-a", "1", "-b", "3000", "-t", "GET"])),
+            Self::SlowHeads => Some(slow(128, &["-H", "-c", "3500", "-i", "3", "-x", "24"])),
+            Self::SlowBodies => Some(slow(128, &["-B", "-c", "3500", "-i", "3", "-s", "8192", "-x", "10"])),
+            Self::SlowReads => Some(slow(
+                1_000_000,
+                &["-X", "-c", "3500", "-w", "1", "-y", "8", "-n", "3", "-z", "1", "-k", "1"],
+            )),
+            Self::Ranges => Some(slow(128, &["-R", "-c", "1000", "-a", "1", "-b", "3000", "-t", "GET"])),
             _ => None,
         };
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;

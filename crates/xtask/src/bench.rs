@@ -6,9 +6,11 @@ mod contender;
 mod crowd;
 mod drain;
 mod faults;
-mod page;
+pub(crate) mod page;
 mod roll;
 mod sessions;
+
+pub(crate) use self::drain::tidelock;
 
 use anyhow::Result;
 use clap::Subcommand;

@@ -10,8 +10,6 @@ pub(crate) mod page;
 mod roll;
 mod sessions;
 
-pub(crate) use self::drain::tidelock;
-
 use anyhow::Result;
 use clap::Subcommand;
 

@@ -148,6 +148,7 @@ async fn one_request(client: &mut Client, worker: &Worker) -> Option<Ended> {
     };
     record.bytes_in = body.bytes();
     record.bytes_out = reply.bytes();
+    drop(reply);
     worker.lines.exchange(&record, &head);
     match exchanged {
         Exchanged::KeepAlive => {
@@ -216,7 +217,6 @@ async fn tell(
 ) -> Exchanged {
     record.fault = Some(fault);
     if reply.has_begun() {
-        reply.show_cut();
         return Exchanged::Cut;
     }
     // Where a client or a node broke the rules, nothing of the connection is trusted any further.

@@ -177,7 +177,7 @@ pub(crate) struct ReplySink<'c> {
     pub(crate) client_end: &'c ClientEnd,
     pub(crate) redirects: Option<Redirect>,
     has_begun: Cell<bool>,
-    /// The body has no frame of its own: its end is the connection's.
+    /// The body has no frame of its own, so that its end is the connection's, and it has not all gone out.
     is_unframed: Cell<bool>,
     bytes: Cell<u64>,
     pace: Pace,
@@ -292,8 +292,16 @@ impl<'c> ReplySink<'c> {
         }
     }
 
-    /// A body that is cut must not look complete. One with a frame shows it by itself; one without needs a reset.
-    pub(crate) fn show_cut(&self) {
+    /// All of the answer has gone out.
+    pub(crate) fn finish(&self) {
+        self.is_unframed.set(false);
+    }
+}
+
+impl Drop for ReplySink<'_> {
+    /// A body that is cut must not look complete, whoever cuts it. One with a frame shows it by itself; one without needs a
+    /// reset.
+    fn drop(&mut self) {
         if self.is_unframed.get() {
             self.io.reset_on_close();
         }

@@ -64,6 +64,10 @@ pub(crate) enum OurFault {
     Leaving,
     /// The open-file limit is reached.
     NoFiles,
+    /// The stream of an EventSource has had its turn in a drain, between two events.
+    StreamMoved,
+    /// The node is stopped, and the answer had not come to its end by then.
+    AnswerCut,
     /// The session's node is not in the pool, or no tidelock has heard of the session.
     SessionUnknown,
 }
@@ -129,6 +133,8 @@ impl Fault {
                 | OurFault::AllFull
                 | OurFault::Overrun
                 | OurFault::Leaving
+                | OurFault::StreamMoved
+                | OurFault::AnswerCut
                 | OurFault::NoFiles,
             ) => Some(503),
             Self::Ours(OurFault::SessionUnknown) => Some(400),
@@ -157,6 +163,8 @@ impl Fault {
             Self::Ours(OurFault::AllFull) => "every node is full",
             Self::Ours(OurFault::Overrun) => "too many sessions begin at once",
             Self::Ours(OurFault::Leaving) => "tidelock is leaving",
+            Self::Ours(OurFault::StreamMoved) => "event stream ended between two events, to go on elsewhere",
+            Self::Ours(OurFault::AnswerCut) => "answer cut, its node is stopped",
             Self::Ours(OurFault::NoFiles) => "out of open files",
             Self::Ours(OurFault::SessionUnknown) => "Session ID unknown",
         }

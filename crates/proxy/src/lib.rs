@@ -43,7 +43,7 @@ pub mod bench;
 
 pub use record::Counts;
 pub use run::{Proxy, StartProblem, check_certificates};
-pub use status::{Left, NodeHandle, NodeStatus, Status, UnknownNode, UpstreamStatus};
+pub use status::{Left, NodeHandle, NodeStatus, Remains, Status, UnknownNode, UpstreamStatus};
 pub use tls::TlsProblem;
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use tokio::time::{Instant, interval, sleep, timeout};
 
 use crate::access;
 use crate::bell::{Order, Reason};
-use crate::drain::node::{Pace, empty};
+use crate::drain::node::{Pace, empty, ring_streams};
 use crate::drain::schedule::Schedule;
 use crate::drain::{Drain, rebalance};
 use crate::instances;
@@ -205,7 +205,7 @@ impl Proxy {
         for upstream in &snapshot.upstreams {
             for node in upstream.nodes().filter(|node| node.instance.is_some()) {
                 let (node, registry) = (node.clone(), upstream.registry.clone());
-                let pace = Pace { window, deadline, reason: Reason::GoingAway };
+                let pace = Pace { window, deadline, reason: Reason::GoingAway, is_stopped: false };
                 self.keep_house(async move {
                     // Nothing calls it off.
                     let (_owner, called_off) = oneshot::channel();
@@ -300,10 +300,11 @@ fn start_workers(shared: &Arc<Shared>) -> io::Result<(Doors, Vec<JoinHandle<()>>
     Ok((doors, threads))
 }
 
-/// Tells every tunnel its turn, also those that are opened by what still runs.
+/// Tells every tunnel and every event stream its turn, also those that are opened by what still runs.
 async fn send_tunnels_away(shared: Arc<Shared>, window: Duration, until: Instant) {
     let mut schedule = Schedule::new(Instant::now(), window, Rng::new());
     let mut next: HashMap<NodeNumber, u64> = HashMap::new();
+    let mut next_streams: HashMap<NodeNumber, u64> = HashMap::new();
     loop {
         let now = Instant::now();
         let snapshot = shared.snapshot.load_full();
@@ -318,6 +319,13 @@ async fn send_tunnels_away(shared: Arc<Shared>, window: Duration, until: Instant
                 Order { at: turns.next().unwrap_or(now), until, reason: Reason::GoingAway }
             };
             next.insert(node.number, node.tunnels.ring_from(from(node, &next), order));
+        }
+        for node in nodes() {
+            let from = from(node, &next_streams);
+            let turns = schedule.turns(node.event_streams.count_from(from), now);
+            let order =
+                |at: Option<Instant>| Order { at: at.unwrap_or(now), until, reason: Reason::GoingAway };
+            next_streams.insert(node.number, ring_streams(node, from, turns, order));
         }
         if told > 0 {
             tracing::info!(tunnels = told, ?window, "told tunnels when to go");

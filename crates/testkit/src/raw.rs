@@ -209,6 +209,11 @@ impl RawConnection {
     }
 
     /// Waits until the other end closes. What it sends before that stays to be read. Cancel-safe.
+    /// Waits, for as long as it takes, until something is there to read: `false` at the end.
+    pub async fn has_more(&mut self) -> bool {
+        !self.unread.is_empty() || self.stream.read(&mut self.unread).await.is_ok_and(|count| count > 0)
+    }
+
     pub(crate) async fn ended(&mut self) -> io::Result<()> {
         while self.stream.read(&mut self.unread).await? > 0 {}
         Ok(())

@@ -40,6 +40,10 @@ pub(crate) const FOR_FAULTS: [Program; 3] = [
     program("haproxy", "-v", "haproxy", "a proxy to compare with"),
 ];
 
+/// What is attacked, and one attacker.
+pub(crate) const FOR_ATTACKS: [Program; 3] =
+    [NGINX, HAPROXY, program("slowhttptest", "-h", "slowhttptest", "slow heads, bodies and reads")];
+
 /// What a roll is compared with.
 pub(crate) const FOR_ROLL: [Program; 2] = [NODE, NPM];
 

@@ -196,7 +196,7 @@ impl Download<'_> {
 
     /// The head of the answer, with the cookie that pins its client to its node. `sid` is the session that it opens, if it
     /// does.
-    fn print_final(&self, answer: &AnswerHead, how: &ForClient, sid: &[u8], out: &mut Vec<u8>) {
+    pub(super) fn print_final(&self, answer: &AnswerHead, how: &ForClient, sid: &[u8], out: &mut Vec<u8>) {
         forward::print_answer(answer, how, out);
         let Request { head: asked, upstream, reply, .. } = self.request;
         let answered =
@@ -208,21 +208,21 @@ impl Download<'_> {
     }
 
     /// Sends the head of the final answer and what is here of its body.
-    async fn begin(&self, mut head: Vec<u8>, body: &[u8], is_unframed: bool) -> Result<(), Fault> {
+    pub(super) async fn begin(&self, mut head: Vec<u8>, body: &[u8], is_unframed: bool) -> Result<(), Fault> {
         self.reply().begin(&mut head, body, is_unframed, self.patience.body).await?;
         self.buffers().give_for_head(head);
         Ok(())
     }
 
-    fn reply(&self) -> &ReplySink<'_> {
+    pub(super) fn reply(&self) -> &ReplySink<'_> {
         self.request.reply
     }
 
-    fn buffers(&self) -> &Buffers {
+    pub(super) fn buffers(&self) -> &Buffers {
         &self.request.worker.buffers
     }
 
-    fn for_client(&self, content_length: Option<u64>) -> ForClient {
+    pub(super) fn for_client(&self, content_length: Option<u64>) -> ForClient {
         let reply = self.reply();
         ForClient {
             version: reply.version,
@@ -246,6 +246,11 @@ impl Download<'_> {
 
     /// Passes the body on as it comes.
     async fn relay(&mut self, head: &AnswerHead) -> Result<Answered, Fault> {
+        let is_events = head.is_event_stream();
+        if is_events && self.is_for_event_source(head) {
+            // Boxed, because few requests are EventSource's.
+            return Box::pin(self.relay_events(head)).await;
+        }
         let body = head.body();
         let farewell = self.farewell(head);
         let length = match (farewell, body) {
@@ -287,7 +292,10 @@ impl Download<'_> {
         }
         consume(self.origin.inbound, walked.taken);
         let mut is_end = walked.is_end;
-        let patience = if head.is_event_stream() { self.patience.tunnel } else { self.patience.body };
+        let patience = if is_events { self.patience.tunnel } else { self.patience.body };
+        if !is_end {
+            self.progress.lasting.begin(self.reply().alarm.now());
+        }
         while !is_end {
             is_end = self.relay_more(&mut walk, reframed, patience).await?;
         }
@@ -369,7 +377,7 @@ impl Download<'_> {
         }
         let Origin { io, inbound, .. } = &mut self.origin;
         match self.request.reply.alarm.within(patience, |cx| io.poll_read(cx, inbound, buffers)).await {
-            Some(Ok(0)) if walk.ends_at_close() => return Ok(true),
+            Some(Ok(0)) if walk.ends_at_close() && !self.origin.node.cuts_answers() => return Ok(true),
             Some(Ok(0) | Err(_)) => return Err(OriginFault::CutShort.into()),
             Some(Ok(_)) => {}
             None => return Err(OriginFault::BodyTimedOut.into()),
@@ -409,7 +417,8 @@ impl Download<'_> {
         }
     }
 
-    fn whole(&self, head: &AnswerHead, keep_alive: bool) -> Answered {
+    pub(super) fn whole(&self, head: &AnswerHead, keep_alive: bool) -> Answered {
+        self.reply().finish();
         let has_surplus = !self.origin.inbound.is_empty();
         if has_surplus && head.keep_alive() {
             // They belong to no request of ours, and others may have come on its idle connections.
@@ -442,7 +451,7 @@ fn contact_of(request: &Request<'_>, record: &Record) -> Contact {
 }
 
 /// Content as one chunk; none where there is none, for an empty chunk is the last.
-fn frame_chunk(content: &[u8], out: &mut Vec<u8>) {
+pub(super) fn frame_chunk(content: &[u8], out: &mut Vec<u8>) {
     if !content.is_empty() {
         out.extend_from_slice(format!("{:x}\r\n", content.len()).as_bytes());
         out.extend_from_slice(content);

@@ -29,7 +29,7 @@ use rustix::event::epoll::EventFlags;
 use tokio::task::spawn_local;
 use tokio::time::Instant;
 
-use crate::bell::{Listening, Order, Reason};
+use crate::bell::{self, Listening, Order, Reason};
 use crate::buffers::Buffers;
 use crate::clock::{Alarm, Clock, by_clock};
 use crate::drain::Live;
@@ -84,7 +84,7 @@ pub(crate) struct Tunnel {
     to_origin: Direction,
     to_client: Direction,
     stage: Stage,
-    bell: Listening,
+    bell: Listening<bell::Tunnel>,
     /// Counts the session, and ends it with the tunnel.
     _session: Option<TunnelSession>,
     client_address: IpAddr,
@@ -171,7 +171,7 @@ impl Tunnel {
                 .awaiting_open(awaits_open)
                 .after(origin.early.into()),
             stage: limits.tunnel_age_max.map_or(Stage::Open, |age| Stage::aging(grow_old(now, age))),
-            bell: Listening::to(origin.node, origin.is_pinned),
+            bell: Listening::to(origin.node, bell::Tunnel { is_pinned: origin.is_pinned }),
             _session: origin.session,
             client_address: origin.client,
             alarm: Alarm::new(clock.clone()),
@@ -345,7 +345,9 @@ impl Tunnel {
                 if told.order.reason == Reason::TooOld {
                     told.age = Some(told.order);
                 }
-                told.order = order;
+                // Its own time does not wait for a turn, which may never come.
+                let at = told.age.map_or(order.at, |age| age.at.min(order.at));
+                told.order = Order { at, ..order };
             }
             Stage::Closing(_) => {}
         }

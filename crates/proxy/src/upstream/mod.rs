@@ -21,7 +21,6 @@ use crate::upstream::poison::Poison;
 use crate::upstream::seals::Seals;
 
 pub(crate) mod budget;
-pub(crate) mod client;
 pub(crate) mod connect;
 pub(crate) mod health;
 mod inquiry;

@@ -13,7 +13,7 @@ use config::roster::{AppInstance, NodeAddress, RosterNode};
 use tokio::time::Instant;
 
 use crate::balance::Latency;
-use crate::bell::Bells;
+use crate::bell::{Bells, EventStream, LongAnswer, Order, Reason, Tunnel};
 use crate::gate::Pace;
 use crate::upstream::health::outlier::Tallies;
 pub(crate) use crate::upstream::health::vitals::Observed;
@@ -40,7 +40,13 @@ pub(crate) struct Node {
     /// When it takes its next new session, where there is a rate.
     pub(crate) pace: Mutex<Pace>,
     /// The tunnels to it, each of which can be told to close.
-    pub(crate) tunnels: Bells,
+    pub(crate) tunnels: Bells<Tunnel>,
+    /// The streams of EventSources from it, each of which can be told to end.
+    pub(crate) event_streams: Bells<EventStream>,
+    /// Its other answers that last.
+    pub(crate) long_answers: Bells<LongAnswer>,
+    /// Whoever empties it has waited for long enough, and its process is stopped.
+    cuts_answers: AtomicBool,
     /// Sessions that have come, or begin to poll again, while it leaves.
     newcomers: Mutex<Option<Newcomers>>,
     /// Whether it is dead, while somebody wants to know.
@@ -155,6 +161,9 @@ impl Node {
             pace: Mutex::default(),
             latency: Latency::new(Instant::now()),
             tunnels: Bells::default(),
+            event_streams: Bells::default(),
+            long_answers: Bells::default(),
+            cuts_answers: AtomicBool::new(false),
             silence_ms: AtomicU64::new(0),
             engine_io_path: OnceLock::new(),
         }
@@ -171,7 +180,7 @@ impl Node {
     }
 
     /// Whether `address` is another word for this machine, where this node is known to be reached because something is on
-    /// it. One that never was is looked for anew, wherever the other word says.
+    /// it, or was told to leave. One that never was is looked for anew, wherever the other word says.
     fn is_respelt(&self, address: &NodeAddress) -> bool {
         let is_loopback = match (&self.address, address) {
             (NodeAddress::Tcp(at), NodeAddress::Loopback(port))
@@ -180,7 +189,7 @@ impl Node {
             }
             _ => false,
         };
-        is_loopback && (self.sessions() > 0 || self.connections() > 0)
+        is_loopback && (self.sessions() > 0 || self.connections() > 0 || self.is_draining())
     }
 
     /// Puts it under the rules of `plan`, in the pool of `ward`, with the name that is written there.
@@ -373,6 +382,11 @@ impl Node {
         self.in_flight() + self.tunnels.count()
     }
 
+    /// Whether nothing is on it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sessions() == 0 && self.in_flight() == 0
+    }
+
     /// Its share of what it would get, in thousandths.
     pub(crate) fn share(&self) -> u32 {
         self.glance.share.load(Relaxed)
@@ -399,6 +413,24 @@ impl Node {
     pub(crate) fn keeps_pinned(&self, now: Instant) -> bool {
         let until = self.keeps_pinned_until.lock().unwrap_or_else(PoisonError::into_inner);
         self.is_draining() && until.is_some_and(|until| now < until)
+    }
+
+    /// It is emptied anew, and what it answers is waited for.
+    pub(crate) fn lets_answers_end(&self) {
+        self.cuts_answers.store(false, Relaxed);
+    }
+
+    /// Its process is about to be stopped: what it answers is cut, so that nobody takes it for whole.
+    pub(crate) fn cut_answers(&self, now: Instant) {
+        self.cuts_answers.store(true, Relaxed);
+        let order = || Order { at: now, until: now, reason: Reason::Stopped };
+        self.event_streams.ring_from(0, order);
+        self.long_answers.ring_from(0, order);
+    }
+
+    /// Whether an end of its connections may be that of its process, and not of an answer.
+    pub(crate) fn cuts_answers(&self) -> bool {
+        self.cuts_answers.load(Relaxed)
     }
 
     /// From now on polling sessions that come are told to whoever has the number that this returns, and to nobody else.

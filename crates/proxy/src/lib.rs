@@ -9,6 +9,7 @@ mod tls;
 mod stream;
 mod buffers;
 mod pour;
+mod pace;
 mod shared;
 mod conversation;
 mod seats;

@@ -123,6 +123,11 @@ impl RawConnection {
         self.take_exactly(count).await.unwrap_or_else(|missing| panic!("{missing}"))
     }
 
+    /// The same; the error says what came instead.
+    pub async fn try_read_exactly(&mut self, count: usize) -> Result<Vec<u8>, String> {
+        self.take_exactly(count).await
+    }
+
     /// Whether nothing has come that was not read yet, as far as the kernel knows by now. Waits for nothing.
     #[must_use]
     pub fn is_quiet(&self) -> bool {

@@ -312,7 +312,7 @@ async fn upload(
     patience: Patience,
 ) -> Fault {
     if progress.head_sent {
-        match pass_body(body, (origin, alarm), patience).await {
+        match pass_body(body, (origin, alarm), progress, patience).await {
             Ok(all) => {
                 progress.request_sent.set(all);
                 progress.said_close.set(body.held_close_packet());
@@ -335,9 +335,13 @@ async fn upload(
 async fn pass_body(
     body: &mut BodySource<'_>,
     (origin, alarm): (&Io, &Alarm),
+    progress: &Progress,
     patience: Patience,
 ) -> Result<bool, Fault> {
     while !body.is_done() {
+        if progress.answered.get() {
+            body.is_answered();
+        }
         if let Some(poured) = body.pour(origin, patience.body).await {
             match poured.stopped {
                 None => continue,

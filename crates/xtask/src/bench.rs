@@ -4,6 +4,7 @@ mod compare;
 mod contender;
 mod crowd;
 mod drain;
+mod fanout;
 mod faults;
 mod page;
 mod roll;
@@ -22,6 +23,7 @@ pub(crate) struct Bench {
 enum Which {
     Compare(compare::Compare),
     Drain(drain::Drain),
+    Fanout(fanout::Fanout),
     Faults(faults::Faults),
     Roll(roll::Roll),
 }
@@ -31,6 +33,7 @@ impl Bench {
         match &self.bench {
             Which::Compare(compare) => compare.run(),
             Which::Drain(drain) => drain.run(),
+            Which::Fanout(fanout) => fanout.run(),
             Which::Faults(faults) => faults.run(),
             Which::Roll(roll) => roll.run(),
         }

@@ -57,8 +57,8 @@
 //! - Namespaces that clients make (`io.dyn_ns`) give up their subscriptions while nobody is in them. socketioxide does not
 //!   tell when somebody is there again, so that a client which joins no room may miss what others say in its first
 //!   [`Options::probe_interval`].
-//! - Two faults are socketioxide's: Engine.IO 3 clients that poll without XHR2 get binary events in a form that they cannot
-//!   read, and bytes inside an `Option` of an event's type are sent as an array of numbers.
+//! - Two faults are upstream's, and tests here show them: engineioxide 0.17.9 leaves the packet type out of binary answers to
+//!   polls of Engine.IO 3 (`bAAEC` for `b4AAEC`), and socketioxide sends `Bytes` inside an `Option` as an array of numbers.
 //! - Node.js nodes must use the adapter's own parser, notepack.io, which is its default.
 //!
 //! # When Redis is away

@@ -102,6 +102,12 @@ pub struct Leaving {
     pub address: String,
     /// Sessions and requests under way on it.
     pub left: usize,
+    /// Among them streams of EventSources.
+    #[serde(default)]
+    pub event_streams: usize,
+    /// Among them other answers that have lasted for a while.
+    #[serde(default)]
+    pub long_answers: usize,
 }
 
 /// Everything there is to see, at one moment.
@@ -171,8 +177,14 @@ pub struct Instance {
     pub sessions: usize,
     /// Tunnels, those of sessions included.
     pub tunnels: usize,
-    /// Requests under way.
+    /// Requests under way, the answers that follow among them.
     pub in_flight: usize,
+    /// Streams of EventSources (`text/event-stream`), each of which is moved in a drain.
+    #[serde(default)]
+    pub event_streams: usize,
+    /// Other answers that have lasted for a second or more. A drain waits for them.
+    #[serde(default)]
+    pub long_answers: usize,
 }
 
 /// A pool of nodes.
@@ -211,8 +223,17 @@ pub struct Node {
     pub sessions: usize,
     /// Tunnels, those of sessions included.
     pub tunnels: usize,
-    /// Requests under way.
+    /// Requests under way, the answers that follow among them.
     pub in_flight: usize,
+    /// How often it has sent bytes behind an answer, so that its connections were not used again for a minute.
+    #[serde(default)]
+    pub surplus: u64,
+    /// Streams of EventSources (`text/event-stream`), each of which is moved in a drain.
+    #[serde(default)]
+    pub event_streams: usize,
+    /// Other answers that have lasted for a second or more. A drain waits for them.
+    #[serde(default)]
+    pub long_answers: usize,
 }
 
 /// What one worker has counted since the start, unless said otherwise.
@@ -232,7 +253,7 @@ pub struct Worker {
     pub bytes_in: u64,
     /// Bytes of answers and tunnels, towards the clients.
     pub bytes_out: u64,
-    /// Tunnels ended: by the client, by the node, because nothing moved, by tidelock.
+    /// Tunnels ended: by the client, by the node, because one of them was silent, by tidelock.
     pub tunnels: [u64; 4],
     /// WebSocket frames towards the nodes.
     pub frames_in: u64,

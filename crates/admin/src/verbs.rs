@@ -47,6 +47,9 @@ impl From<NodeStatus> for Node {
             sessions: node.sessions,
             tunnels: node.tunnels,
             in_flight: node.in_flight,
+            surplus: node.surplus,
+            event_streams: node.event_streams,
+            long_answers: node.long_answers,
         }
     }
 }
@@ -119,15 +122,31 @@ pub(crate) async fn report_drain(nodes: Vec<NodeHandle>, deadline: Duration, mut
 fn end_of_drain(nodes: &[NodeHandle], left: Left, lasted: Duration, deadline: Duration) -> Option<Event> {
     let names = names(nodes);
     if nodes.iter().any(|node| !node.is_draining()) {
-        return Some(Event::Error { message: format!("{names}: told to take part again, {left} left") });
+        return Some(Event::Error {
+            message: format!("{names}: told to take part again, {} left", NodeHandle::remains(nodes)),
+        });
     }
     if left == Left::default() {
         let message = format!("{names}: empty, with nothing new until `tidelock undrain`");
         return Some(Event::Done { message });
     }
-    (lasted >= deadline + SLACK).then(|| Event::Error {
-        message: format!("{names}: {left} left after {deadline:?}, the drain.deadline; nothing new comes"),
-    })
+    (lasted >= deadline + SLACK).then(|| Event::Error { message: left_behind(nodes, deadline) })
+}
+
+/// What a drain has not been able to end in time, and what to do.
+fn left_behind(nodes: &[NodeHandle], deadline: Duration) -> String {
+    let remains = NodeHandle::remains(nodes);
+    let again: Vec<String> = nodes
+        .iter()
+        .filter(|node| node.left().sum() > 0)
+        .map(|node| format!("`tidelock drain {}/{}`", node.upstream(), node.node()))
+        .collect();
+    format!(
+        "{}: {remains} left after {deadline:?}, the drain.deadline; nothing new comes. To wait on, say {} again; what still \
+         runs when the node is stopped is cut",
+        names(nodes),
+        again.join(" and ")
+    )
 }
 
 impl From<&NodeHandle> for Leaving {
@@ -137,6 +156,8 @@ impl From<&NodeHandle> for Leaving {
             node: node.node(),
             address: node.address().to_string(),
             left: node.left().sum(),
+            event_streams: node.left().event_streams,
+            long_answers: node.left().long_answers,
         }
     }
 }

@@ -109,7 +109,11 @@ pub(crate) struct TunnelRecord {
 pub(crate) enum EndedBy {
     Client,
     Origin,
-    /// Nothing moved for too long.
+    /// It has gone without a word, as its silence shows: it answers no ping, or takes nothing of what there is for it.
+    ClientSilent,
+    /// The same of the node.
+    OriginSilent,
+    /// Nothing moved for too long, and nothing had to.
     Idle,
     /// We did, with a Close frame.
     Us(Reason),
@@ -119,8 +123,8 @@ impl EndedBy {
     fn index(self) -> usize {
         match self {
             Self::Client => 0,
-            Self::Origin => 1,
-            Self::Idle => 2,
+            Self::Origin | Self::Us(Reason::NodeLost) => 1,
+            Self::ClientSilent | Self::OriginSilent | Self::Idle => 2,
             Self::Us(_) => 3,
         }
     }
@@ -129,6 +133,8 @@ impl EndedBy {
         match self {
             Self::Client => "client",
             Self::Origin => "origin",
+            Self::ClientSilent => "client silent",
+            Self::OriginSilent => "origin silent",
             Self::Idle => "idle",
             Self::Us(reason) => reason.words(),
         }
@@ -151,7 +157,7 @@ pub(crate) struct Counters {
     by_class: [AtomicU64; 6],
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
-    /// By who ended them: client, node, nobody for too long, us.
+    /// By who ended them: client, node, one of both by its silence, us.
     tunnels: [AtomicU64; 4],
     frames_in: AtomicU64,
     frames_out: AtomicU64,
@@ -235,7 +241,7 @@ pub struct Counts {
     pub bytes_in: u64,
     /// Bytes of answers and tunnels, towards the clients.
     pub bytes_out: u64,
-    /// Tunnels ended: by the client, by the node, because nothing moved, by us.
+    /// Tunnels ended: by the client, by the node, because one of them was silent, by us.
     pub tunnels: [u64; 4],
     /// WebSocket frames towards the nodes.
     pub frames_in: u64,

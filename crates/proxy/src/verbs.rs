@@ -66,7 +66,7 @@ impl Proxy {
     /// Begins to empty a node at the plan's own pace.
     pub(crate) fn empty(&self, node: &Arc<Node>, registry: &Arc<Registry>) {
         let plan::Drain { window, deadline } = self.inner.shared.snapshot.load().plan.drain;
-        self.empty_at(node, registry, Pace { window, deadline, reason: Reason::Restart });
+        self.empty_at(node, registry, Pace { window, deadline, reason: Reason::Restart, is_stopped: false });
     }
 
     /// The same at a pace of its own. Of two words about a node the later one counts: a drain that is under way ends, and

@@ -19,6 +19,15 @@ pub(crate) fn of(status: &Status) -> String {
             upstream.name, upstream.unverifiable
         );
     }
+    for upstream in &status.upstreams {
+        for node in upstream.nodes.iter().filter(|node| node.surplus > 0) {
+            text += &format!(
+                "\n{}: {} sent bytes behind its answers, {} times since the start; its connections are used once for a \
+                 minute after each\n",
+                upstream.name, node.node, node.surplus
+            );
+        }
+    }
     if !status.apps.is_empty() {
         let mut rows = vec![APP_HEADINGS.map(str::to_owned)];
         rows.extend(status.apps.iter().flat_map(app_rows));
@@ -69,6 +78,8 @@ fn row(upstream: &str, node: &Node) -> [String; COLUMNS] {
         node.sessions.to_string(),
         node.tunnels.to_string(),
         node.in_flight.to_string(),
+        node.event_streams.to_string(),
+        node.long_answers.to_string(),
     ]
 }
 
@@ -104,6 +115,8 @@ fn app_row(app: &App, instance: &Instance) -> [String; APP_COLUMNS] {
         instance.sessions.to_string(),
         instance.tunnels.to_string(),
         instance.in_flight.to_string(),
+        instance.event_streams.to_string(),
+        instance.long_answers.to_string(),
         notes.join(", "),
     ]
 }
@@ -137,12 +150,22 @@ fn ago(lasted: Duration) -> String {
     }
 }
 
-const COLUMNS: usize = 8;
-const HEADINGS: [&str; COLUMNS] =
-    ["UPSTREAM", "NODE", "STATE", "CAUSE", "SINCE", "SESSIONS", "SOCKETS", "IN FLIGHT"];
+const COLUMNS: usize = 10;
+const HEADINGS: [&str; COLUMNS] = [
+    "UPSTREAM",
+    "NODE",
+    "STATE",
+    "CAUSE",
+    "SINCE",
+    "SESSIONS",
+    "SOCKETS",
+    "IN FLIGHT",
+    "EVENT STREAMS",
+    "LONG ANSWERS",
+];
 /// From here on columns are numbers, and times, which stand at the right.
 const FIRST_NUMBER: usize = 4;
-const APP_COLUMNS: usize = 11;
+const APP_COLUMNS: usize = 13;
 const APP_HEADINGS: [&str; APP_COLUMNS] = [
     "APP",
     "STATE",
@@ -154,9 +177,11 @@ const APP_HEADINGS: [&str; APP_COLUMNS] = [
     "SESSIONS",
     "SOCKETS",
     "IN FLIGHT",
+    "EVENT STREAMS",
+    "LONG ANSWERS",
     "NOTES",
 ];
-const APP_NUMBERS: Range<usize> = 2..10;
+const APP_NUMBERS: Range<usize> = 2..12;
 
 #[cfg(test)]
 mod tests {
@@ -193,6 +218,9 @@ mod tests {
             sessions: 12,
             tunnels: 10,
             in_flight: 3,
+            surplus: 0,
+            event_streams: 2,
+            long_answers: 1,
         };
         let named = Node {
             node: "server2:3000".to_owned(),
@@ -202,6 +230,7 @@ mod tests {
             cause: "refused".to_owned(),
             since_ms: 86_400_000 * 3,
             sessions: 0,
+            surplus: 2,
             ..node
         };
         let upstream = Upstream {
@@ -222,9 +251,12 @@ mod tests {
         let expected = "\
 tidelock 1.2.3, process 4711, leaving: 6 connections and tunnels open; 80 connections, 1000 exchanges since the start
 
-UPSTREAM  NODE                          STATE           CAUSE        SINCE  SESSIONS  SOCKETS  IN FLIGHT
-nodes     10.0.0.1:3000                 up              never asked  3m12s        12       10          3
-nodes     server2:3000 (10.0.0.2:3000)  down, draining  refused      3d00h         0       10          3
+UPSTREAM  NODE                          STATE           CAUSE        SINCE  SESSIONS  SOCKETS  IN FLIGHT  EVENT STREAMS  LONG ANSWERS
+nodes     10.0.0.1:3000                 up              never asked  3m12s        12       10          3              2             1
+nodes     server2:3000 (10.0.0.2:3000)  down, draining  refused      3d00h         0       10          3              2             1
+
+nodes: server2:3000 sent bytes behind its answers, 2 times since the start; its connections are used once for a minute \
+after each
 ";
         assert_eq!(of(&status), expected);
     }
@@ -247,6 +279,8 @@ nodes     server2:3000 (10.0.0.2:3000)  down, draining  refused      3d00h      
             sessions: 12,
             tunnels: 11,
             in_flight: 1,
+            event_streams: 1,
+            long_answers: 0,
         };
         let crashing = Instance {
             slot: 1,
@@ -259,6 +293,7 @@ nodes     server2:3000 (10.0.0.2:3000)  down, draining  refused      3d00h      
             sessions: 0,
             tunnels: 0,
             in_flight: 0,
+            event_streams: 0,
             ..ready.clone()
         };
         let old = Instance { slot: 2, current: false, state: "emptying".to_owned(), ..ready.clone() };
@@ -286,16 +321,16 @@ nodes     server2:3000 (10.0.0.2:3000)  down, draining  refused      3d00h      
             workers: vec![],
         };
         let expected = "
-APP     STATE        PID  UPTIME  RESTARTS   CPU    MEMORY  SESSIONS  SOCKETS  IN FLIGHT  NOTES
-chat/0  ready       4712   1m01s         2  3.2%  80.0 MiB        12       11          1
-chat/1  crash loop     -       -         2     -         -         0        0          0  it ended with code 1, next start in 14s
-chat/2  emptying    4712   1m01s         2  3.2%  80.0 MiB        12       11          1  old version
-mails   stopped        -       -         -     -         -         -        -          -
+APP     STATE        PID  UPTIME  RESTARTS   CPU    MEMORY  SESSIONS  SOCKETS  IN FLIGHT  EVENT STREAMS  LONG ANSWERS  NOTES
+chat/0  ready       4712   1m01s         2  3.2%  80.0 MiB        12       11          1              1             0
+chat/1  crash loop     -       -         2     -         -         0        0          0              0             0  it ended with code 1, next start in 14s
+chat/2  emptying    4712   1m01s         2  3.2%  80.0 MiB        12       11          1              1             0  old version
+mails   stopped        -       -         -     -         -         -        -          -              -             -
 
 chat: chat/0 did not get ready within 30s
 ";
         let shown = of(&status);
-        let apps = shown.split_once("IN FLIGHT\n").map(|(_, apps)| apps);
+        let apps = shown.split_once("LONG ANSWERS\n").map(|(_, apps)| apps);
         assert_eq!(apps, Some(expected), "{shown}");
     }
 

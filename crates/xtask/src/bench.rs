@@ -1,13 +1,15 @@
 //! `cargo xtask bench`: comparisons with other programs. What is measured within ours is in `benches/`.
 
+mod attacks;
 mod compare;
 mod contender;
 mod crowd;
 mod drain;
 mod fanout;
 mod faults;
-mod page;
+pub(crate) mod page;
 mod roll;
+mod sessions;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -21,21 +23,25 @@ pub(crate) struct Bench {
 
 #[derive(Debug, Subcommand)]
 enum Which {
+    Attacks(attacks::Attacks),
     Compare(compare::Compare),
     Drain(drain::Drain),
     Fanout(fanout::Fanout),
     Faults(faults::Faults),
     Roll(roll::Roll),
+    Sessions(sessions::Sessions),
 }
 
 impl Bench {
     pub(crate) fn run(&self) -> Result<()> {
         match &self.bench {
+            Which::Attacks(attacks) => attacks.run(),
             Which::Compare(compare) => compare.run(),
             Which::Drain(drain) => drain.run(),
             Which::Fanout(fanout) => fanout.run(),
             Which::Faults(faults) => faults.run(),
             Which::Roll(roll) => roll.run(),
+            Which::Sessions(sessions) => sessions.run(),
         }
     }
 }

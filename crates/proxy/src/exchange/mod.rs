@@ -3,6 +3,8 @@
 //! something final to say ends both.
 
 mod download;
+mod events;
+mod lasting;
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -23,6 +25,7 @@ use crate::clock::Alarm;
 use crate::conversation::Exchanged;
 use crate::ends::BodySource;
 use crate::exchange::download::{Answered, Download, Origin};
+use crate::exchange::lasting::Lasting;
 use crate::fault::{ClientFault, Fault, OriginFault};
 use crate::pour::Stopped;
 use crate::record::{Record, Sticky};
@@ -140,6 +143,7 @@ pub(crate) async fn run(
         request_sent: Cell::new(head_sent && body.is_done()),
         said_close: Cell::new(head_sent && body.held_close_packet()),
         answered: Cell::new(false),
+        lasting: Lasting::default(),
     };
     let patience = Patience {
         body: request.upstream.plan.timeouts.body,
@@ -149,6 +153,7 @@ pub(crate) async fn run(
     let Lease { io, inbound, reused, in_flight } = &mut lease;
     let origin = Origin { io, inbound, node: in_flight.node(), reused: *reused };
     let sent = request.reply.alarm.now();
+    let (node, client) = (in_flight.node(), record.client);
     let mut download = Download { request, origin, purpose, progress: &progress, patience, sent, record };
     let answered = {
         let alarm = request.reply.alarm;
@@ -156,7 +161,10 @@ pub(crate) async fn run(
         let mut answered = pin!(download.run());
         poll_fn(|cx| match answered.as_mut().poll(cx) {
             Poll::Ready(answered) => Poll::Ready(answered),
-            Poll::Pending => upload.as_mut().poll(cx).map(Err),
+            Poll::Pending => match upload.as_mut().poll(cx) {
+                Poll::Ready(fault) => Poll::Ready(Err(fault)),
+                Poll::Pending => progress.lasting.poll(cx, (node, client), alarm).map(Err),
+            },
         })
         .await?
     };
@@ -284,6 +292,7 @@ struct Progress {
     /// The request's body, now whole, held an Engine.IO close packet.
     said_close: Cell<bool>,
     answered: Cell<bool>,
+    lasting: Lasting,
 }
 
 /// How long this exchange waits for what.
@@ -303,7 +312,7 @@ async fn upload(
     patience: Patience,
 ) -> Fault {
     if progress.head_sent {
-        match pass_body(body, (origin, alarm), patience).await {
+        match pass_body(body, (origin, alarm), progress, patience).await {
             Ok(all) => {
                 progress.request_sent.set(all);
                 progress.said_close.set(body.held_close_packet());
@@ -326,16 +335,20 @@ async fn upload(
 async fn pass_body(
     body: &mut BodySource<'_>,
     (origin, alarm): (&Io, &Alarm),
+    progress: &Progress,
     patience: Patience,
 ) -> Result<bool, Fault> {
     while !body.is_done() {
+        if progress.answered.get() {
+            body.is_answered();
+        }
         if let Some(poured) = body.pour(origin, patience.body).await {
             match poured.stopped {
                 None => continue,
                 Some(Stopped::SourceEnded) => return Err(ClientFault::Gone.into()),
                 Some(Stopped::SourceLate) => return Err(ClientFault::BodyTimedOut.into()),
                 Some(Stopped::SinkEnded) => return Ok(false),
-                Some(Stopped::SinkLate) => return Err(OriginFault::BodyTimedOut.into()),
+                Some(Stopped::SinkLate) => return Err(OriginFault::RequestUntaken.into()),
             }
         }
         body.fill(patience.body).await?;
@@ -345,7 +358,7 @@ async fn pass_body(
         match sent {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                return Err(OriginFault::BodyTimedOut.into());
+                return Err(OriginFault::RequestUntaken.into());
             }
             Err(_) => return Ok(false),
         }

@@ -123,3 +123,30 @@ async fn many_sessions_are_closed_over_few_connections() {
     assert_eq!(closes, 500, "those that have never polled, too");
     assert!(node.connections() - before <= 64, "{} connections", node.connections() - before);
 }
+
+/// A POST that is under way until the deadline keeps its session from being closed, and the next drain closes it.
+#[tokio::test]
+async fn a_session_that_was_busy_to_the_end_of_a_drain_is_closed_by_the_next() {
+    let node = node(Takes::Well).await;
+    let address = node.address();
+    let file = file_of(&[&format!("\"{address}\"")], SECRET, "").replace("20s", "1s");
+    let proxy = Tidelock::start(TIDELOCK, &file).await;
+    let session = PollingSession::open(proxy.address(), "EIO=4").await;
+    // The node waits for the rest of the body, which comes when the first drain is over.
+    let mut post = RawConnection::connect(proxy.address()).await;
+    let sid = &session.sid;
+    let head = format!(
+        "POST /socket.io/?EIO=4&transport=polling&sid={sid} HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n4"
+    );
+    post.send(head).await;
+    let mut poll = RawConnection::connect(proxy.address()).await;
+    session.begin_poll(&mut poll).await;
+    node.until_requests(2).await;
+    let (code, said) = verb(proxy.directory(), &["drain", &address.to_string()]).await;
+    assert_eq!(code, 1, "{said}");
+    post.send("2[]").await;
+    assert_eq!(post.read_message().await.status(), 200);
+    let (code, said) = verb(proxy.directory(), &["drain", &address.to_string()]).await;
+    assert!(code == 0 && said.contains("empty"), "{said}");
+    assert_eq!(poll.read_message().await.text(), "1");
+}

@@ -76,7 +76,7 @@
 //! - Lost connections are replaced after a pause that grows to a second at most, with jitter. A subscription
 //!   that was lost is a gap: opened, closed and measured, from the last sign of life of Redis. A node that reads more slowly than the fleet writes is cut off by
 //!   Redis (`client-output-buffer-limit pubsub`), which is a gap as well.
-//! - [`Fanout::stats`] has the counters, [`Options::on_event`] is told of every change, and so is the log (`tracing`).
+//! - [`Fanout::stats`] has the counters ([`Stats::prometheus`] as text), [`Options::on_event`] is told of every change, and so is the log (`tracing`).
 //! - Questions (`fetch_sockets`, `rooms`, `server_count`) fail with [`Error::Disconnected`]; what is local can
 //!   be had with `io.local()`.
 //!
@@ -110,6 +110,7 @@ mod adapter;
 mod error;
 mod fanout;
 mod hooks;
+mod metrics;
 mod options;
 mod stats;
 

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: comparisons with other programs. What is measured within ours is in `benches/`.
 
+mod apps;
 mod compare;
 mod contender;
 mod crowd;
@@ -20,6 +21,7 @@ pub(crate) struct Bench {
 
 #[derive(Debug, Subcommand)]
 enum Which {
+    Apps(apps::Apps),
     Compare(compare::Compare),
     Drain(drain::Drain),
     Faults(faults::Faults),
@@ -29,6 +31,7 @@ enum Which {
 impl Bench {
     pub(crate) fn run(&self) -> Result<()> {
         match &self.bench {
+            Which::Apps(apps) => apps.run(),
             Which::Compare(compare) => compare.run(),
             Which::Drain(drain) => drain.run(),
             Which::Faults(faults) => faults.run(),

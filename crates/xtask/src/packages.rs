@@ -40,6 +40,14 @@ pub(crate) const FOR_FAULTS: [Program; 3] = [
     program("haproxy", "-v", "haproxy", "a proxy to compare with"),
 ];
 
+/// What real applications are started and used with.
+pub(crate) const FOR_APPS: [Program; 4] = [
+    NODE,
+    NPM,
+    program("chromium", "--version", "chromium", "applications in a real browser"),
+    program("python3", "--version", "python3-venv", "applications from PyPI"),
+];
+
 /// What a roll is compared with.
 pub(crate) const FOR_ROLL: [Program; 2] = [NODE, NPM];
 

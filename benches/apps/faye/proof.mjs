@@ -1,0 +1,38 @@
+// Faye: the client's id is in the body, so that only a cookie can keep it. Its client in Node.js has a jar.
+import faye from "faye";
+
+import { onTwoNodes } from "../lib/stage.mjs";
+import { versions } from "../lib/versions.mjs";
+
+const folder = import.meta.dirname;
+const CLIENTS = 10;
+
+export default [{
+  name: "Faye",
+  sticky: "cookie",
+  does: `${CLIENTS} clients on long polling and on WebSocket, each hears its own five messages`,
+  versions: () => versions(folder, ["faye"]),
+  proof: () => onTwoNodes({ folder, command: ["node", "server.mjs"] }, { sticky: "cookie" }, async (stage) => {
+    const said = [];
+    let good = true;
+    for (const [transport, other] of [["long-polling", "websocket"], ["websocket", "long-polling"]]) {
+      const all = await Promise.all(Array.from({ length: CLIENTS }, (_, number) => hears(stage.url, other, `/${transport}/${number}`)));
+      const whole = all.filter((count) => count === 5).length;
+      said.push(`${transport} ${whole} of ${CLIENTS}`);
+      good &&= whole === CLIENTS;
+    }
+    return { good, seen: said.join(", ") };
+  }),
+}];
+
+async function hears(url, disabled, channel) {
+  const client = new faye.Client(`${url}/faye`, { timeout: 30 });
+  client.disable(disabled);
+  let count = 0;
+  const patience = (promise) => Promise.race([promise, new Promise((over) => setTimeout(over, 15_000))]);
+  await patience(client.subscribe(channel, () => { count += 1; }));
+  for (let number = 0; number < 5; number += 1) await patience(client.publish(channel, { number }));
+  for (let turns = 0; turns < 30 && count < 5; turns += 1) await new Promise((later) => setTimeout(later, 100));
+  client.disconnect();
+  return count;
+}

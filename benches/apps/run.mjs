@@ -3,7 +3,7 @@
 //   node run.mjs '{"tidelock":"/path/to/tidelock","names":["logins"],"page":"docs/apps.md","words":"apps.md"}'
 //
 // `cargo xtask bench apps` installs the packages and calls this. Without `page` the table is only printed.
-import { readdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
 import { endAll } from "./lib/process.mjs";
@@ -21,6 +21,7 @@ const ORDER = [
   "graphql", "yjs", "mqtt", "jupyter", "novnc", "vite", "close",
 ];
 
+const SEEN = join(import.meta.dirname, "seen");
 const rows = [];
 let closes = null;
 for (const folder of await folders(plan.names ?? [])) {
@@ -29,13 +30,14 @@ for (const folder of await folders(plan.names ?? [])) {
     const row = await play(proof);
     console.error(`apps: ${row.good ? "good" : "BAD "} ${proof.name}: ${row.seen}`);
     rows.push({ ...proof, ...row });
+    await keep(proof, row);
   }
   if (closeCodes) closes = await closeCodes();
 }
 console.log(table(rows));
 if (closes) console.log(closes.table);
 if (plan.page) {
-  await writeFile(plan.page, page(await readFile(plan.words, "utf8"), rows, plan));
+  await writeFile(plan.page, page(await readFile(plan.words, "utf8"), await kept(), plan));
   if (closes) await fillCloseCodes(plan.drain, closes.table);
 }
 await endAll();
@@ -53,8 +55,27 @@ async function play(proof) {
   }
 }
 
+/** The last row of each application, so that one may be run again alone. */
+async function keep({ name, sticky, does }, { good, seen, versions, limit }) {
+  await mkdir(SEEN, { recursive: true });
+  const file = join(SEEN, `${name.replaceAll(/[^\w.]+/g, "-")}.json`);
+  await writeFile(file, JSON.stringify({ name, sticky, does, good, seen, versions, limit }));
+}
+
+async function kept() {
+  const all = [];
+  for (const folder of await folders([])) {
+    const { default: proofs } = await import(join(import.meta.dirname, folder, "proof.mjs"));
+    for (const { name } of proofs ?? []) {
+      const text = await readFile(join(SEEN, `${name.replaceAll(/[^\w.]+/g, "-")}.json`), "utf8").catch(() => null);
+      if (text) all.push(JSON.parse(text));
+    }
+  }
+  return all;
+}
+
 async function folders(names) {
   const entries = await readdir(import.meta.dirname, { withFileTypes: true, recursive: false });
-  const all = entries.filter((entry) => entry.isDirectory() && !["lib", "node_modules"].includes(entry.name)).map((entry) => entry.name);
+  const all = entries.filter((entry) => entry.isDirectory() && !["lib", "node_modules", "seen"].includes(entry.name)).map((entry) => entry.name);
   return ORDER.filter((name) => all.includes(name) && (names.length === 0 || names.includes(name)));
 }

@@ -29,8 +29,8 @@ pub(crate) struct Apps {
     /// Folders of benches/apps; all of them if none is named.
     folders: Vec<String>,
 
-    /// Save the tables. Needs all folders.
-    #[arg(long, conflicts_with = "folders")]
+    /// Save the tables, with what was last seen of folders that are not named.
+    #[arg(long)]
     save: bool,
 
     /// The tidelock to use. Left out: the build for tests, which is built first.

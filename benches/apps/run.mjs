@@ -18,7 +18,7 @@ process.on("unhandledRejection", (error) => console.error(`apps: unhandled: ${er
 
 const ORDER = [
   "logins", "flask", "socketio-node", "socketio-python", "streamlit", "gradio", "sockjs", "faye", "primus", "feathers",
-  "graphql", "yjs", "mqtt", "close",
+  "graphql", "yjs", "mqtt", "jupyter", "close",
 ];
 
 const SEEN = join(import.meta.dirname, "seen");

@@ -16,7 +16,7 @@ use crate::run::{aloud, command, printed, root};
 /// Use real applications from npm and PyPI on two nodes behind tidelock.
 ///
 /// Each is started as its users start it, on two nodes, and used with its own client or in Chromium: logins, Socket.IO
-/// in Node.js and Python through drains and rolls, Streamlit, Gradio, SockJS, Faye, and the close codes that client
+/// in Node.js and Python through drains and rolls, Streamlit, Gradio, SockJS and others, and the close codes that client
 /// libraries report.
 ///
 /// The installs are large, about 1 GB, and go into apps/ in the target directory, where the next run finds them. The

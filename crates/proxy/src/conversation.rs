@@ -131,7 +131,7 @@ pub(crate) async fn converse(client: &mut Client, worker: &Worker) -> Ended {
 }
 
 /// From the first byte of a request to the last of its answer. Says how the conversation ended, if it did.
-async fn one_request(client: &mut Client, worker: &Worker) -> Option<Ended> {
+pub(crate) async fn one_request(client: &mut Client, worker: &Worker) -> Option<Ended> {
     let head = match client.next_head(worker).await {
         Ok(Some(head)) => head,
         Ok(None) => return Some(client.ended_mutually()),
@@ -393,12 +393,16 @@ impl Client {
         head: &RequestHead,
         worker: &'c Worker,
     ) -> (BodySource<'c>, ReplySink<'c>) {
-        let pace = worker.pace.get();
-        let is_last = self.age.is_last(&pace, worker.lived());
+        let is_last = self.age.is_last(&worker.pace.get(), || worker.lived());
         let keep_alive = head.keep_alive() && !is_last && !worker.is_leaving();
         let begun = self.begun();
-        let reply =
-            ReplySink::new((&self.io, &self.alarm), head, keep_alive, &self.end, (self.redirects, pace));
+        let reply = ReplySink::new(
+            (&self.io, &self.alarm),
+            head,
+            keep_alive,
+            &self.end,
+            (self.redirects, &worker.pace),
+        );
         (BodySource::new(&self.io, &mut self.inbound, head, (worker, &self.alarm, begun)), reply)
     }
 

@@ -69,11 +69,11 @@ impl Age {
     }
 
     /// Another request has come. Whether it is to be the last.
-    pub(crate) fn is_last(&mut self, pace: &Pace, since_start: Duration) -> bool {
+    pub(crate) fn is_last(&mut self, pace: &Pace, since_start: impl FnOnce() -> Duration) -> bool {
         self.requests = self.requests.saturating_add(1);
-        let lived = seconds(since_start).saturating_sub(self.born_s);
+        let lived = || seconds(since_start()).saturating_sub(self.born_s);
         (pace.keepalive_requests > 0 && self.requests >= pace.keepalive_requests)
-            || pace.keepalive_age.is_some_and(|most| u64::from(lived) >= most.as_secs())
+            || pace.keepalive_age.is_some_and(|most| u64::from(lived()) >= most.as_secs())
     }
 }
 

@@ -247,6 +247,9 @@ pub struct Worker {
     pub connections: u64,
     /// Exchanges ended.
     pub exchanges: u64,
+    /// Of these, those whose node tidelock's cookie has decided.
+    #[serde(default)]
+    pub pinned: u64,
     /// Exchanges by the first digit of their status; index 0 counts those that ended without an answer.
     pub by_class: [u64; 6],
     /// Bytes of request bodies and tunnels, towards the nodes.

@@ -61,6 +61,7 @@ impl From<Counts> for Worker {
             parked: counts.parked,
             connections: counts.connections,
             exchanges: counts.exchanges,
+            pinned: counts.pinned,
             by_class: counts.by_class,
             bytes_in: counts.bytes_in,
             bytes_out: counts.bytes_out,

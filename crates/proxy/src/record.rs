@@ -153,6 +153,8 @@ pub(crate) struct Counters {
     /// Connections ever given to the worker.
     pub(crate) connections: AtomicU64,
     exchanges: AtomicU64,
+    /// Of these, those whose node a pin has decided.
+    pinned: AtomicU64,
     /// By the first digit of the status; 0 for those without an answer.
     by_class: [AtomicU64; 6],
     bytes_in: AtomicU64,
@@ -173,6 +175,9 @@ pub(crate) struct Counters {
 impl Counters {
     pub(crate) fn count(&self, record: &Record) {
         add(&self.exchanges, 1);
+        if record.sticky == Sticky::Cookie {
+            add(&self.pinned, 1);
+        }
         add(&self.by_class[usize::from(record.status / 100).min(5)], 1);
         add(&self.bytes_in, record.bytes_in);
         add(&self.bytes_out, record.bytes_out);
@@ -235,6 +240,8 @@ pub struct Counts {
     pub connections: u64,
     /// Exchanges ended.
     pub exchanges: u64,
+    /// Of these, those whose node our cookie has decided.
+    pub pinned: u64,
     /// Exchanges by the first digit of their status; index 0 counts those that ended without an answer.
     pub by_class: [u64; 6],
     /// Bytes of request bodies and tunnels, towards the nodes.
@@ -266,6 +273,7 @@ impl Counters {
             parked: self.parked.load(Relaxed),
             connections: self.connections.load(Relaxed),
             exchanges: self.exchanges.load(Relaxed),
+            pinned: self.pinned.load(Relaxed),
             by_class: std::array::from_fn(|class| self.by_class[class].load(Relaxed)),
             bytes_in: self.bytes_in.load(Relaxed),
             bytes_out: self.bytes_out.load(Relaxed),

@@ -49,8 +49,10 @@ fn table<const N: usize>(rows: &[[String; N]], numbers: Range<usize>) -> String 
 
 fn summary(status: &Status) -> String {
     let sum = |count: fn(&admin::api::Worker) -> u64| status.workers.iter().map(count).sum::<u64>();
+    let pinned = sum(|worker| worker.pinned);
+    let pinned = if pinned > 0 { format!(" ({pinned} by our cookie)") } else { String::new() };
     format!(
-        "tidelock {}, process {}{}: {} connections and tunnels open; {} connections, {} exchanges since the start",
+        "tidelock {}, process {}{}: {} connections and tunnels open; {} connections, {} exchanges{pinned} since the start",
         status.version,
         status.pid,
         if status.leaving { ", leaving" } else { "" },
@@ -196,6 +198,7 @@ mod tests {
             parked: 1,
             connections: 40,
             exchanges: 500,
+            pinned: 0,
             by_class: [0; 6],
             bytes_in: 0,
             bytes_out: 0,

@@ -5,8 +5,9 @@ mod compare;
 mod contender;
 mod crowd;
 mod drain;
+mod fanout;
 mod faults;
-mod page;
+pub(crate) mod page;
 mod roll;
 mod sessions;
 
@@ -25,6 +26,7 @@ enum Which {
     Attacks(attacks::Attacks),
     Compare(compare::Compare),
     Drain(drain::Drain),
+    Fanout(fanout::Fanout),
     Faults(faults::Faults),
     Roll(roll::Roll),
     Sessions(sessions::Sessions),
@@ -36,6 +38,7 @@ impl Bench {
             Which::Attacks(attacks) => attacks.run(),
             Which::Compare(compare) => compare.run(),
             Which::Drain(drain) => drain.run(),
+            Which::Fanout(fanout) => fanout.run(),
             Which::Faults(faults) => faults.run(),
             Which::Roll(roll) => roll.run(),
             Which::Sessions(sessions) => sessions.run(),

@@ -57,8 +57,8 @@
 //! - Namespaces that clients make (`io.dyn_ns`) give up their subscriptions while nobody is in them. socketioxide does not
 //!   tell when somebody is there again, so that a client which joins no room may miss what others say in its first
 //!   [`Options::probe_interval`].
-//! - Two faults are socketioxide's: Engine.IO 3 clients that poll without XHR2 get binary events in a form that they cannot
-//!   read, and bytes inside an `Option` of an event's type are sent as an array of numbers.
+//! - Two faults are upstream's, and tests here show them: engineioxide 0.17.9 leaves the packet type out of binary answers to
+//!   polls of Engine.IO 3 (`bAAEC` for `b4AAEC`), and socketioxide sends `Bytes` inside an `Option` as an array of numbers.
 //! - Node.js nodes must use the adapter's own parser, notepack.io, which is its default.
 //!
 //! # When Redis is away
@@ -76,7 +76,7 @@
 //! - Lost connections are replaced after a pause that grows to a second at most, with jitter. A subscription
 //!   that was lost is a gap: opened, closed and measured, from the last sign of life of Redis. A node that reads more slowly than the fleet writes is cut off by
 //!   Redis (`client-output-buffer-limit pubsub`), which is a gap as well.
-//! - [`Fanout::stats`] has the counters, [`Options::on_event`] is told of every change, and so is the log (`tracing`).
+//! - [`Fanout::stats`] has the counters ([`Stats::prometheus`] as text), [`Options::on_event`] is told of every change, and so is the log (`tracing`).
 //! - Questions (`fetch_sockets`, `rooms`, `server_count`) fail with [`Error::Disconnected`]; what is local can
 //!   be had with `io.local()`.
 //!
@@ -110,6 +110,7 @@ mod adapter;
 mod error;
 mod fanout;
 mod hooks;
+mod metrics;
 mod options;
 mod stats;
 

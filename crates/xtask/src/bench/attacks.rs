@@ -20,9 +20,8 @@ use tokio::time::{Instant, sleep_until};
 use self::attack::Attack;
 use self::contender::Contender;
 use self::page::Line;
-use super::drain::tidelock;
 use crate::packages;
-use crate::run::{aloud, command, root};
+use crate::run::{aloud, built, command, root};
 
 /// Count what honest clients see of an attack: tidelock beside nginx and HAProxy.
 ///
@@ -61,6 +60,10 @@ pub(crate) struct Attacks {
     #[arg(long)]
     save: bool,
 
+    /// Measure the build for tests, as it lies there, and build nothing.
+    #[arg(long)]
+    debug: bool,
+
     /// Install nothing.
     #[arg(long)]
     offline: bool,
@@ -76,9 +79,11 @@ impl Attacks {
         if !self.offline {
             packages::programs(&packages::FOR_ATTACKS)?;
         }
-        let release = ["build", "--release", "--package", "tidelock", "--package", "tidelock-load"];
-        aloud("building what is measured", command(".", "cargo", &release))?;
-        let tidelock = tidelock()?;
+        if !self.debug {
+            let release = ["build", "--release", "--package", "tidelock", "--package", "tidelock-load"];
+            aloud("building what is measured", command(".", "cargo", &release))?;
+        }
+        let tidelock = built("tidelock", self.debug)?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let lines = runtime.block_on(async {
             // Guards end what was started; a process that is killed by Ctrl-C runs none of them.

@@ -15,8 +15,7 @@ use tokio::runtime;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use super::drain::tidelock;
-use crate::run::{aloud, command};
+use crate::run::{aloud, built, command};
 
 /// Fill the memory of sessions, drain one node of three, and measure what that costs.
 ///
@@ -53,7 +52,7 @@ impl Sessions {
     }
 
     async fn measure(&self) -> Result<()> {
-        let program = tidelock()?;
+        let program = built("tidelock", false)?;
         let (_origin, nodes) = origin(&program.with_file_name("tidelock-load")).await?;
         let mut proxy = Tidelock::start(&program, &file_of(&nodes, self.count)).await;
         let id = proxy.process().pid();

@@ -178,3 +178,14 @@ async fn what_only_looks_like_an_attachment_is_data_everywhere() {
     }
     assert_eq!(fleet.rust.fleet.stats().dropped(), 0);
 }
+
+/// socketioxide 0.18.9 loses the bytes; without the `Option` they arrive as bytes.
+#[tokio::test]
+async fn bytes_inside_an_option_are_an_array_of_numbers() {
+    let fleet = Fleet::classic().await;
+    fleet.client(OnJs("js"), &[]).await;
+    fleet.rust.io.emit("bytes", &Bytes::from_static(&[1, 2])).await.unwrap();
+    fleet.rust.io.emit("bytes", &Some(Bytes::from_static(&[1, 2]))).await.unwrap();
+    let heard = json!([["bytes", { "$bytes": "AQI=" }], ["bytes", [1, 2]]]);
+    assert_eq!(fleet.heard_after_rust(&["js"]).await, [heard]);
+}

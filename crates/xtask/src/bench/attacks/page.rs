@@ -1,11 +1,10 @@
 //! The table of the attacks, and the page that keeps it. Measures nothing.
 
-use std::fs;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
-use super::super::page::machine;
+use super::super::page::{machine, put_between};
 use super::Seen;
 use super::attack::Attack;
 use super::contender::{Contender, SETTINGS};
@@ -49,11 +48,8 @@ fn median(seen: &[Seen], of: impl Fn(&Seen) -> f64) -> f64 {
 
 /// Puts the table into the page, between two marks that stay.
 pub(crate) fn save(file: &Path, lines: &[Line], versions: &[String]) -> Result<()> {
-    let page = fs::read_to_string(file).with_context(|| format!("{}", file.display()))?;
-    let (before, rest) = page.split_once(BEGIN).context("the page has lost its mark")?;
-    let (_, after) = rest.split_once(END).context("the page has lost its second mark")?;
     let arguments: Vec<_> = std::env::args().skip(1).collect();
-    let mut text = format!("{before}{BEGIN}\n{}\n", table(lines));
+    let mut text = table(lines) + "\n";
     text += &format!(
         "Measured on {} with `cargo xtask {}`, on {}.\n\n",
         printed("date", &["-u", "+%Y-%m-%d"]),
@@ -66,9 +62,8 @@ pub(crate) fn save(file: &Path, lines: &[Line], versions: &[String]) -> Result<(
     for (name, settings) in SETTINGS {
         text += &format!("\n{name}:\n\n```\n{settings}```\n");
     }
-    fs::write(file, format!("{text}{END}{after}"))?;
-    Ok(())
+    put_between(file, [BEGIN, END], text.trim_end())
 }
 
 const BEGIN: &str = "<!-- written by `cargo xtask bench attacks`, from here -->";
-const END: &str = "<!-- to here -->";
+const END: &str = "<!-- to here, attacks -->";

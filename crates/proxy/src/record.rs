@@ -2,9 +2,10 @@
 //! read it, and nothing else is measured anywhere.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -168,6 +169,8 @@ pub(crate) struct Counters {
     log_lines_lost: AtomicU64,
     refused: [AtomicU64; 3],
     displaced: [AtomicU64; 2],
+    /// Exchanges that failed, by why. A lock that only the worker takes, and whoever reads.
+    faults: Mutex<BTreeMap<&'static str, u64>>,
     /// Rung whenever a connection ends.
     pub(crate) ended: Notify,
 }
@@ -181,6 +184,13 @@ impl Counters {
         add(&self.by_class[usize::from(record.status / 100).min(5)], 1);
         add(&self.bytes_in, record.bytes_in);
         add(&self.bytes_out, record.bytes_out);
+        if let Some(fault) = record.fault {
+            *self.faults().entry(fault.reason()).or_default() += 1;
+        }
+    }
+
+    fn faults(&self) -> MutexGuard<'_, BTreeMap<&'static str, u64>> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn count_tunnel(&self, record: &TunnelRecord) {
@@ -230,7 +240,7 @@ fn add(count: &AtomicU64, more: u64) {
 }
 
 /// The counts of a worker at one moment, since its start unless said otherwise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Counts {
     /// Client connections and tunnels open now.
     pub live: u64,
@@ -264,6 +274,8 @@ pub struct Counts {
     /// Connections closed to make room, while all places were taken: they rested between two requests, or had not said a
     /// byte.
     pub displaced: [u64; 2],
+    /// Exchanges that failed, by why, in the words of the access log: refused by us, cut by the client, or by the node.
+    pub faults: BTreeMap<&'static str, u64>,
 }
 
 impl Counters {
@@ -284,6 +296,7 @@ impl Counters {
             log_lines_lost: self.log_lines_lost.load(Relaxed),
             refused: std::array::from_fn(|why| self.refused[why].load(Relaxed)),
             displaced: std::array::from_fn(|who| self.displaced[who].load(Relaxed)),
+            faults: self.faults().clone(),
         }
     }
 }

@@ -33,6 +33,12 @@ impl Processes {
         Self(all)
     }
 
+    /// One process, whatever children it has.
+    #[must_use]
+    pub fn alone(id: u32) -> Self {
+        Self(vec![id])
+    }
+
     /// Time on a CPU until now, in nanoseconds. The scheduler's own count: that of /proc/PID/stat moves in steps of
     /// 10 ms, this one in those of the scheduler, and exactly when a thread goes to sleep.
     ///

@@ -4,6 +4,8 @@
 //!
 //! Fields are added and never renamed; whoever reads them passes over what it does not know.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// Which nodes `/v1/drain` and `/v1/undrain` mean.
@@ -102,6 +104,12 @@ pub struct Leaving {
     pub address: String,
     /// Sessions and requests under way on it.
     pub left: usize,
+    /// Among them streams of EventSources.
+    #[serde(default)]
+    pub event_streams: usize,
+    /// Among them other answers that have lasted for a while.
+    #[serde(default)]
+    pub long_answers: usize,
 }
 
 /// Everything there is to see, at one moment.
@@ -113,6 +121,9 @@ pub struct Status {
     pub pid: u32,
     /// It accepts no more, and ends when what runs has ended.
     pub leaving: bool,
+    /// What there is too little of, and what follows; absent while there is enough of everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overload: Option<String>,
     /// Lines of its own log that are lost since the start, because nobody has read its standard error.
     #[serde(default)]
     pub log_lines_lost: u64,
@@ -171,8 +182,14 @@ pub struct Instance {
     pub sessions: usize,
     /// Tunnels, those of sessions included.
     pub tunnels: usize,
-    /// Requests under way.
+    /// Requests under way, the answers that follow among them.
     pub in_flight: usize,
+    /// Streams of EventSources (`text/event-stream`), each of which is moved in a drain.
+    #[serde(default)]
+    pub event_streams: usize,
+    /// Other answers that have lasted for a second or more. A drain waits for them.
+    #[serde(default)]
+    pub long_answers: usize,
 }
 
 /// A pool of nodes.
@@ -211,8 +228,17 @@ pub struct Node {
     pub sessions: usize,
     /// Tunnels, those of sessions included.
     pub tunnels: usize,
-    /// Requests under way.
+    /// Requests under way, the answers that follow among them.
     pub in_flight: usize,
+    /// How often it has sent bytes behind an answer, so that its connections were not used again for a minute.
+    #[serde(default)]
+    pub surplus: u64,
+    /// Streams of EventSources (`text/event-stream`), each of which is moved in a drain.
+    #[serde(default)]
+    pub event_streams: usize,
+    /// Other answers that have lasted for a second or more. A drain waits for them.
+    #[serde(default)]
+    pub long_answers: usize,
 }
 
 /// What one worker has counted since the start, unless said otherwise.
@@ -226,13 +252,16 @@ pub struct Worker {
     pub connections: u64,
     /// Exchanges ended.
     pub exchanges: u64,
+    /// Of these, those whose node tidelock's cookie has decided.
+    #[serde(default)]
+    pub pinned: u64,
     /// Exchanges by the first digit of their status; index 0 counts those that ended without an answer.
     pub by_class: [u64; 6],
     /// Bytes of request bodies and tunnels, towards the nodes.
     pub bytes_in: u64,
     /// Bytes of answers and tunnels, towards the clients.
     pub bytes_out: u64,
-    /// Tunnels ended: by the client, by the node, because nothing moved, by tidelock.
+    /// Tunnels ended: by the client, by the node, because one of them was silent, by tidelock.
     pub tunnels: [u64; 4],
     /// WebSocket frames towards the nodes.
     pub frames_in: u64,
@@ -250,4 +279,7 @@ pub struct Worker {
     /// byte.
     #[serde(default)]
     pub displaced: [u64; 2],
+    /// Exchanges that failed, by why, in the words of the access log: refused by us, cut by the client, or by the node.
+    #[serde(default)]
+    pub faults: BTreeMap<String, u64>,
 }

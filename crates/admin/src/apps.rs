@@ -141,6 +141,8 @@ fn instance(of: &InstanceStatus, nodes: &[&NodeStatus]) -> Instance {
         sessions: nodes.iter().map(|node| node.sessions).sum(),
         tunnels: nodes.iter().map(|node| node.tunnels).sum(),
         in_flight: nodes.iter().map(|node| node.in_flight).sum(),
+        event_streams: nodes.iter().map(|node| node.event_streams).sum(),
+        long_answers: nodes.iter().map(|node| node.long_answers).sum(),
     }
 }
 

@@ -27,6 +27,7 @@ pub(crate) async fn status(seen: &Seen) -> Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         leaving: status.is_leaving,
+        overload: status.overload,
         log_lines_lost: (seen.own_log_lines_lost)(),
         upstreams: upstreams.collect(),
         apps,
@@ -47,6 +48,9 @@ impl From<NodeStatus> for Node {
             sessions: node.sessions,
             tunnels: node.tunnels,
             in_flight: node.in_flight,
+            surplus: node.surplus,
+            event_streams: node.event_streams,
+            long_answers: node.long_answers,
         }
     }
 }
@@ -58,6 +62,7 @@ impl From<Counts> for Worker {
             parked: counts.parked,
             connections: counts.connections,
             exchanges: counts.exchanges,
+            pinned: counts.pinned,
             by_class: counts.by_class,
             bytes_in: counts.bytes_in,
             bytes_out: counts.bytes_out,
@@ -68,6 +73,7 @@ impl From<Counts> for Worker {
             log_lines_lost: counts.log_lines_lost,
             refused: counts.refused,
             displaced: counts.displaced,
+            faults: counts.faults.into_iter().map(|(why, count)| (why.to_owned(), count)).collect(),
         }
     }
 }
@@ -119,15 +125,31 @@ pub(crate) async fn report_drain(nodes: Vec<NodeHandle>, deadline: Duration, mut
 fn end_of_drain(nodes: &[NodeHandle], left: Left, lasted: Duration, deadline: Duration) -> Option<Event> {
     let names = names(nodes);
     if nodes.iter().any(|node| !node.is_draining()) {
-        return Some(Event::Error { message: format!("{names}: told to take part again, {left} left") });
+        return Some(Event::Error {
+            message: format!("{names}: told to take part again, {} left", NodeHandle::remains(nodes)),
+        });
     }
     if left == Left::default() {
         let message = format!("{names}: empty, with nothing new until `tidelock undrain`");
         return Some(Event::Done { message });
     }
-    (lasted >= deadline + SLACK).then(|| Event::Error {
-        message: format!("{names}: {left} left after {deadline:?}, the drain.deadline; nothing new comes"),
-    })
+    (lasted >= deadline + SLACK).then(|| Event::Error { message: left_behind(nodes, deadline) })
+}
+
+/// What a drain has not been able to end in time, and what to do.
+fn left_behind(nodes: &[NodeHandle], deadline: Duration) -> String {
+    let remains = NodeHandle::remains(nodes);
+    let again: Vec<String> = nodes
+        .iter()
+        .filter(|node| node.left().sum() > 0)
+        .map(|node| format!("`tidelock drain {}/{}`", node.upstream(), node.node()))
+        .collect();
+    format!(
+        "{}: {remains} left after {deadline:?}, the drain.deadline; nothing new comes. To wait on, say {} again; what still \
+         runs when the node is stopped is cut",
+        names(nodes),
+        again.join(" and ")
+    )
 }
 
 impl From<&NodeHandle> for Leaving {
@@ -137,6 +159,8 @@ impl From<&NodeHandle> for Leaving {
             node: node.node(),
             address: node.address().to_string(),
             left: node.left().sum(),
+            event_streams: node.left().event_streams,
+            long_answers: node.left().long_answers,
         }
     }
 }

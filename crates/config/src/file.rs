@@ -165,6 +165,9 @@ fn limits(fields: &Fields<'_>) -> Limits {
         client_connections_per_second_max: rate(&keys::CLIENT_CONNECTIONS_PER_SECOND_MAX),
         client_handshakes_per_second_max: rate(&keys::CLIENT_HANDSHAKES_PER_SECOND_MAX),
         sessions_max: count(&keys::SESSIONS_MAX),
+        body_bytes_per_second_min: rate(&keys::BODY_BYTES_PER_SECOND_MIN),
+        answer_bytes_per_second_min: rate(&keys::ANSWER_BYTES_PER_SECOND_MIN),
+        keepalive_requests: u16::try_from(fields.or_default(&keys::KEEPALIVE_REQUESTS)).unwrap_or(u16::MAX),
         origin_idle_max: count(&keys::ORIGIN_IDLE_MAX),
         attempts_max: count(&keys::ATTEMPTS_MAX),
         message_bytes_max: fields.or_default(&keys::MESSAGE_BYTES_MAX),
@@ -180,6 +183,8 @@ fn timeouts(fields: &Fields<'_>) -> Timeouts {
         body: fields.or_default(&keys::BODY),
         answer: fields.or_default(&keys::ANSWER),
         idle: fields.or_default(&keys::IDLE),
+        request: fields.or_default(&keys::REQUEST),
+        keepalive_age: fields.or_default(&keys::KEEPALIVE_AGE),
         tunnel: fields.or_default(&keys::TUNNEL),
     }
 }

@@ -35,6 +35,16 @@ pub struct Limits {
     /// Most Engine.IO sessions remembered for an upstream (default 1,000,000, 1,000 to 100,000,000). Beyond it new
     /// sessions are served but not counted.
     pub sessions_max: usize,
+    /// Bytes of a request's body that must come in a second, at least, on the whole (default 240, 0 to 1,000,000,000); 0 is
+    /// no bound. Only what is waited for the client counts, not what the node takes, and `timeouts.body` more is given.
+    /// Beyond it the client gets 408. Once the node has begun to answer there is no bound.
+    pub body_bytes_per_second_min: u32,
+    /// Bytes of an answer that a client must take in a second, at least, while there are some for it (default 240, 0 to
+    /// 1,000,000,000); 0 is no bound. `timeouts.body` more is given. Beyond it the connection is closed.
+    pub answer_bytes_per_second_min: u32,
+    /// Most requests on one connection of a client (default 10,000, 0 to 65,535); 0 is no bound. The last answer says that it
+    /// is the last.
+    pub keepalive_requests: u16,
     /// Most idle connections a worker keeps open to one node (default 128, 0 to 10,000).
     pub origin_idle_max: usize,
     /// Most nodes tried for one request that may be tried again (default 3, 1 to 16).

@@ -309,6 +309,12 @@ pub struct Timeouts {
     pub answer: Duration,
     /// A client's connection between two requests (default 75 s, 100 ms to 1 h).
     pub idle: Duration,
+    /// A whole request, from the first byte of its head to the last of its body (default 24 h, 1 s to 7 days); `None` is no
+    /// bound. 408 beyond it.
+    pub request: Option<Duration>,
+    /// The age of a client's connection from which on the next answer is its last (default 1 h, 1 s to 7 days); `None` is
+    /// no bound.
+    pub keepalive_age: Option<Duration>,
     /// A tunnel, or a stream of server-sent events, through which no byte moves (default 1 h, 1 s to 7 days).
     /// A tunnel that is known to carry Engine.IO is cut after `pingInterval + pingTimeout` and slack instead.
     pub tunnel: Duration,

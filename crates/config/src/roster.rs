@@ -2,7 +2,7 @@
 //! The control thread writes it, the data plane reads it.
 
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::plan::NodeBounds;
@@ -49,6 +49,16 @@ impl NodeAddress {
     /// What [`Self::Loopback`] stands for, in the order in which they are asked.
     pub fn loopbacks(port: u16) -> [SocketAddr; 2] {
         [(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]
+    }
+}
+
+/// Why no node can be at an address, if that is so: what "0.0.0.0" is to a listener it is not to whoever connects.
+pub fn why_no_node(address: IpAddr) -> Option<&'static str> {
+    match address.to_canonical() {
+        IpAddr::V4(address) if address.is_broadcast() => Some("is the broadcast address"),
+        address if address.is_unspecified() => Some("means all addresses of a machine, and is none"),
+        address if address.is_multicast() => Some("is a multicast address"),
+        _ => None,
     }
 }
 

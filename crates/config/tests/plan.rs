@@ -53,6 +53,9 @@ connections_per_client_max = 4
 client_connections_per_second_max = 3
 client_handshakes_per_second_max = 2
 sessions_max = 6000
+body_bytes_per_second_min = 11
+answer_bytes_per_second_min = 12
+keepalive_requests = 13
 origin_idle_max = 7
 attempts_max = 8
 message_bytes_max = "9B"
@@ -65,6 +68,8 @@ head = "22s"
 body = "23s"
 answer = "24s"
 idle = "25s"
+request = "27s"
+keepalive_age = "28s"
 tunnel = "26s"
 
 [log]
@@ -111,6 +116,9 @@ fn every_key_reaches_the_plan() {
             client_connections_per_second_max: 3,
             client_handshakes_per_second_max: 2,
             sessions_max: 6000,
+            body_bytes_per_second_min: 11,
+            answer_bytes_per_second_min: 12,
+            keepalive_requests: 13,
             origin_idle_max: 7,
             attempts_max: 8,
             message_bytes_max: Some(9),
@@ -124,6 +132,8 @@ fn every_key_reaches_the_plan() {
         body: Duration::from_secs(23),
         answer: Duration::from_secs(24),
         idle: Duration::from_secs(25),
+        request: Some(Duration::from_secs(27)),
+        keepalive_age: Some(Duration::from_secs(28)),
         tunnel: Duration::from_secs(26),
     };
     assert_eq!(plan.timeouts, timeouts);

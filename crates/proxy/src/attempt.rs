@@ -1,6 +1,7 @@
 //! One request, one node after another until one has answered. Which node, which connection, and whether to try
 //! again are decided here; what happens on the connection is in `exchange`.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -97,9 +98,10 @@ async fn anywhere(
             Err(fault) => fault,
         };
         let admission = &request.upstream.plan.admission;
+        let waits = Waits::one_more(request.worker);
         let (patience, pause) = match fault {
             Fault::Ours(OurFault::AllFull) => (admission.full_wait, FULL_PAUSE),
-            fault if fault.is_want_of_a_node() => (admission.down_wait, DOWN_PAUSE),
+            fault if fault.is_want_of_a_node() => (admission.down_wait, waits.pause()),
             fault => return Err(fault),
         };
         if request.reply.alarm.now() + pause > record.begun + patience || request.worker.is_leaving() {
@@ -109,6 +111,29 @@ async fn anywhere(
         if request.is_outdated() {
             return Err(fault);
         }
+    }
+}
+
+/// A request that waits for a node, counted while it does.
+struct Waits<'w>(&'w Cell<u32>);
+
+impl<'w> Waits<'w> {
+    fn one_more(worker: &'w Worker) -> Self {
+        let waiting = &worker.await_nodes;
+        waiting.set(waiting.get() + 1);
+        Self(waiting)
+    }
+
+    /// Until its next try. The more of them wait, the longer: a pool that is coming back must not be met by all at once,
+    /// nor may those who wait take the time of those who do not.
+    fn pause(&self) -> Duration {
+        (DOWN_PAUSE * (1 + self.0.get() / CROWD)).min(DOWN_PAUSE_MAX)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
     }
 }
 
@@ -471,7 +496,8 @@ fn observation(fault: Fault) -> Option<Observed> {
             OriginFault::Unreachable
             | OriginFault::ConnectTimedOut
             | OriginFault::ClosedUnanswered { reused: false }
-            | OriginFault::AnswerTimedOut,
+            | OriginFault::AnswerTimedOut
+            | OriginFault::RequestUntaken,
         ) => Some(Observed::Failed(fault.reason())),
         // It answered, if badly: that is its app's business, and another node's app is the same.
         Fault::Origin(OriginFault::Malformed(_) | OriginFault::CutShort | OriginFault::BodyTimedOut) => {
@@ -499,4 +525,7 @@ const SILENCE_UNKNOWN: Duration = Duration::from_secs(45);
 const FULL_PAUSE: Duration = Duration::from_millis(20);
 /// While no node can be reached, one is tried so often.
 const DOWN_PAUSE: Duration = Duration::from_millis(100);
+/// Of one worker, so many more that wait make it longer by as much, up to this.
+const CROWD: u32 = 64;
+const DOWN_PAUSE_MAX: Duration = Duration::from_secs(1);
 const SLACK: Duration = Duration::from_secs(5);

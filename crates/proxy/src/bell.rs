@@ -1,6 +1,8 @@
-//! How a tunnel, which listens to nothing but its two sockets, is told from another thread that it is time to go.
+//! How a tunnel, which listens to nothing but its two sockets, is told from another thread that it is time to go; and how
+//! an answer that lasts is.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
@@ -24,6 +26,8 @@ pub(crate) struct Order {
 pub(crate) enum Reason {
     /// The node is restarted or removed; come back, there is another one.
     Restart,
+    /// The node is stopped now, whoever is still there.
+    Stopped,
     /// Another node has fewer sessions.
     Moved,
     /// The proxy itself goes away.
@@ -42,7 +46,7 @@ pub(crate) enum Reason {
 impl Reason {
     pub(crate) fn code(self) -> u16 {
         match self {
-            Self::Restart | Self::Moved | Self::TooOld | Self::NodeLost => 1012,
+            Self::Restart | Self::Stopped | Self::Moved | Self::TooOld | Self::NodeLost => 1012,
             Self::GoingAway => 1001,
             Self::TooBig => 1009,
             Self::TooFast => 1008,
@@ -51,7 +55,7 @@ impl Reason {
 
     pub(crate) fn words(self) -> &'static str {
         match self {
-            Self::Restart => "service restart",
+            Self::Restart | Self::Stopped => "service restart",
             Self::Moved => "moved to another node",
             Self::GoingAway => "going away",
             Self::NodeLost => "node lost",
@@ -62,22 +66,61 @@ impl Reason {
     }
 }
 
-/// The tunnels of one node.
-#[derive(Debug, Default)]
-pub(crate) struct Bells {
+/// What hangs a bell at its node.
+pub(crate) trait Rung: Copy {
+    /// Where those of its kind are.
+    fn bells(node: &Node) -> &Bells<Self>;
+}
+
+/// A tunnel.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tunnel {
+    /// Its client would come back to this node.
+    pub(crate) is_pinned: bool,
+}
+
+/// The stream of an EventSource, with the address of its client.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EventStream(pub(crate) IpAddr);
+
+/// Any other answer that has lasted for a while, with the address of its client.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LongAnswer(pub(crate) IpAddr);
+
+impl Rung for Tunnel {
+    fn bells(node: &Node) -> &Bells<Self> {
+        &node.tunnels
+    }
+}
+
+impl Rung for EventStream {
+    fn bells(node: &Node) -> &Bells<Self> {
+        &node.event_streams
+    }
+}
+
+impl Rung for LongAnswer {
+    fn bells(node: &Node) -> &Bells<Self> {
+        &node.long_answers
+    }
+}
+
+/// Those of one kind of one node.
+#[derive(Debug)]
+pub(crate) struct Bells<R> {
     /// By their numbers, which they get as they come.
-    hung: Mutex<BTreeMap<u64, Arc<Bell>>>,
+    hung: Mutex<BTreeMap<u64, Arc<Bell<R>>>>,
     next: AtomicU64,
     /// How many are hung, for those who only want to know that.
     count: AtomicUsize,
 }
 
-/// One tunnel's.
-#[derive(Debug, Default)]
-struct Bell {
+/// One tunnel's, or one answer's.
+#[derive(Debug)]
+struct Bell<R> {
     /// Its place among those of its node.
     number: u64,
-    is_pinned: bool,
+    whose: R,
     inside: Mutex<Inside>,
     /// There is an order that the tunnel has not heard. A tunnel that was never told anything looks at this one word.
     is_rung: AtomicBool,
@@ -91,9 +134,15 @@ struct Inside {
     waker: Option<Waker>,
 }
 
-impl Bells {
-    /// Tells every tunnel from number `from` on, whatever it was told before; `order` is asked once for each. Returns the
-    /// number of the next tunnel to come.
+impl<R> Default for Bells<R> {
+    fn default() -> Self {
+        Self { hung: Mutex::default(), next: AtomicU64::new(0), count: AtomicUsize::new(0) }
+    }
+}
+
+impl<R: Rung> Bells<R> {
+    /// Tells everybody from number `from` on, whatever it was told before; `order` is asked once for each. Returns the
+    /// number of the next one to come.
     pub(crate) fn ring_from(&self, from: u64, mut order: impl FnMut() -> Order) -> u64 {
         let hung = lock(&self.hung);
         for bell in hung.range(from..).map(|(_, bell)| bell) {
@@ -102,15 +151,28 @@ impl Bells {
         self.next.load(Ordering::Relaxed)
     }
 
-    /// Tunnels from number `from` on.
+    /// Those from number `from` on.
     pub(crate) fn count_from(&self, from: u64) -> usize {
         if from == self.next.load(Ordering::Relaxed) { 0 } else { lock(&self.hung).range(from..).count() }
     }
 
+    /// Whose they are, the oldest first, `most` of them.
+    pub(crate) fn whose(&self, most: usize) -> Vec<R> {
+        lock(&self.hung).values().take(most).map(|bell| bell.whose).collect()
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+}
+
+impl Bells<Tunnel> {
     /// Tells so many of the oldest tunnels that are not going yet, and whose clients would not come back, and says how many they were.
     pub(crate) fn ring_oldest(&self, count: usize, mut order: impl FnMut() -> Order) -> usize {
         let hung = lock(&self.hung);
-        let staying = hung.values().filter(|bell| !bell.is_pinned && !bell.is_going.load(Ordering::Acquire));
+        let staying =
+            hung.values().filter(|bell| !bell.whose.is_pinned && !bell.is_going.load(Ordering::Acquire));
         staying.take(count).map(|bell| bell.ring(order())).count()
     }
 
@@ -118,14 +180,9 @@ impl Bells {
     pub(crate) fn going(&self) -> usize {
         lock(&self.hung).values().filter(|bell| bell.is_going.load(Ordering::Acquire)).count()
     }
-
-    /// Tunnels.
-    pub(crate) fn count(&self) -> usize {
-        self.count.load(Ordering::Relaxed)
-    }
 }
 
-impl Bell {
+impl<R> Bell<R> {
     fn ring(&self, order: Order) {
         let mut inside = lock(&self.inside);
         inside.order = Some(Box::new(order));
@@ -137,27 +194,29 @@ impl Bell {
     }
 }
 
-/// A tunnel's own end. It counts among its node's tunnels for as long as this lives.
+/// The own end of a tunnel, or of an answer. It counts among those of its node for as long as this lives.
 #[derive(Debug)]
-pub(crate) struct Listening {
+pub(crate) struct Listening<R: Rung> {
     node: Arc<Node>,
-    bell: Arc<Bell>,
+    bell: Arc<Bell<R>>,
     /// Whether the bell knows whom to wake.
     is_heard: bool,
 }
 
-impl Listening {
-    /// `is_pinned` if the client would come back to this node.
-    pub(crate) fn to(node: Arc<Node>, is_pinned: bool) -> Self {
+impl<R: Rung> Listening<R> {
+    pub(crate) fn to(node: Arc<Node>, whose: R) -> Self {
+        let bells = R::bells(&node);
         let bell = {
             // Numbered under the lock: whoever rings from a number on has told all below it.
-            let mut hung = lock(&node.tunnels.hung);
-            let number = node.tunnels.next.fetch_add(1, Ordering::Relaxed);
-            let bell = Arc::new(Bell { number, is_pinned, ..Bell::default() });
+            let mut hung = lock(&bells.hung);
+            let number = bells.next.fetch_add(1, Ordering::Relaxed);
+            let (inside, is_rung, is_going) =
+                (Mutex::default(), AtomicBool::new(false), AtomicBool::new(false));
+            let bell = Arc::new(Bell { number, whose, inside, is_rung, is_going });
             hung.insert(number, bell.clone());
             bell
         };
-        node.tunnels.count.fetch_add(1, Ordering::Relaxed);
+        bells.count.fetch_add(1, Ordering::Relaxed);
         Self { node, bell, is_heard: false }
     }
 
@@ -187,10 +246,11 @@ impl Listening {
     }
 }
 
-impl Drop for Listening {
+impl<R: Rung> Drop for Listening<R> {
     fn drop(&mut self) {
-        lock(&self.node.tunnels.hung).remove(&self.bell.number);
-        self.node.tunnels.count.fetch_sub(1, Ordering::Relaxed);
+        let bells = R::bells(&self.node);
+        lock(&bells.hung).remove(&self.bell.number);
+        bells.count.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -24,6 +24,7 @@ use crate::exchange::OriginEnd;
 use crate::fault::{ClientFault, Fault, OriginFault, OurFault};
 use crate::front_door;
 use crate::instances;
+use crate::pace::Age;
 use crate::park::{PARKS_AFTER, PARKS_AGAIN_AFTER, Resting};
 use crate::record::{Record, Sticky};
 use crate::reply::{self, Redirect};
@@ -46,6 +47,7 @@ pub(crate) struct Client {
     begun: Option<Instant>,
     /// It waits for its next request until then.
     idle_until: Instant,
+    age: Age,
     parked: Parked,
     /// It is woken when the proxy begins to leave.
     hears_leaving: bool,
@@ -129,7 +131,7 @@ pub(crate) async fn converse(client: &mut Client, worker: &Worker) -> Ended {
 }
 
 /// From the first byte of a request to the last of its answer. Says how the conversation ended, if it did.
-async fn one_request(client: &mut Client, worker: &Worker) -> Option<Ended> {
+pub(crate) async fn one_request(client: &mut Client, worker: &Worker) -> Option<Ended> {
     let head = match client.next_head(worker).await {
         Ok(Some(head)) => head,
         Ok(None) => return Some(client.ended_mutually()),
@@ -146,6 +148,7 @@ async fn one_request(client: &mut Client, worker: &Worker) -> Option<Ended> {
     };
     record.bytes_in = body.bytes();
     record.bytes_out = reply.bytes();
+    drop(reply);
     worker.lines.exchange(&record, &head);
     match exchanged {
         Exchanged::KeepAlive => {
@@ -214,7 +217,6 @@ async fn tell(
 ) -> Exchanged {
     record.fault = Some(fault);
     if reply.has_begun() {
-        reply.show_cut();
         return Exchanged::Cut;
     }
     // Where a client or a node broke the rules, nothing of the connection is trusted any further.
@@ -245,6 +247,7 @@ impl Client {
             alarm,
             begun: None,
             idle_until,
+            age: Age::new(&worker.pace.get(), worker.born, idle_until),
             parked: Parked::Silent,
             hears_leaving: false,
         }
@@ -252,20 +255,23 @@ impl Client {
 
     /// One that was parked, and whose wait ends at `until`.
     pub(crate) fn back(resting: Resting, until: Instant, worker: &Worker) -> Option<(Self, Live)> {
-        let Resting { tcp, peer, is_trusted, is_silent: _, port, redirects, live } = resting;
+        let Resting { tcp, peer, is_trusted, port, redirects, born_s, requests, live } = resting;
+        let redirects = redirects.map(Redirect::to);
+        let age = Age::of_parked((born_s, requests), &worker.pace.get(), worker.born);
         let stream = Stream::Plain(TcpStream::from_std(tcp).ok()?);
         let end = ClientEnd::new(peer, PLAIN_SCHEME, port, is_trusted);
         let client = Self::new(stream, end, redirects, worker);
-        Some((Self { idle_until: until, parked: Parked::JustNow, ..client }, live))
+        Some((Self { idle_until: until, parked: Parked::JustNow, age, ..client }, live))
     }
 
     /// What of a plain connection cannot be made again, and how long it waits. `None` if it has broken.
     pub(crate) fn into_resting(self, live: Live) -> Option<(Resting, Instant)> {
-        let Self { io, end, redirects, idle_until, parked, .. } = self;
-        let is_silent = matches!(parked, Parked::Silent);
+        let Self { io, end, redirects, idle_until, age, .. } = self;
         let (peer, is_trusted, port) = (end.peer(), end.is_trusted(), end.port());
         let tcp = io.into_tcp()?;
-        Some((Resting { tcp, peer, is_trusted, is_silent, port, redirects, live }, idle_until))
+        let Age { born_s, requests, .. } = age;
+        let redirects = redirects.map(Redirect::whole_port);
+        Some((Resting { tcp, peer, is_trusted, port, redirects, born_s, requests, live }, idle_until))
     }
 
     /// The next request's head; `None` when the client has closed.
@@ -387,9 +393,17 @@ impl Client {
         head: &RequestHead,
         worker: &'c Worker,
     ) -> (BodySource<'c>, ReplySink<'c>) {
-        let keep_alive = head.keep_alive() && !worker.is_leaving();
-        let reply = ReplySink::new((&self.io, &self.alarm), head, keep_alive, &self.end, self.redirects);
-        (BodySource::new(&self.io, &mut self.inbound, head, (worker, &self.alarm)), reply)
+        let is_last = self.age.is_last(worker.pace.get().keepalive_requests, self.alarm.now());
+        let keep_alive = head.keep_alive() && !is_last && !worker.is_leaving();
+        let begun = self.begun();
+        let reply = ReplySink::new(
+            (&self.io, &self.alarm),
+            head,
+            keep_alive,
+            &self.end,
+            (self.redirects, &worker.pace),
+        );
+        (BodySource::new(&self.io, &mut self.inbound, head, (worker, &self.alarm, begun)), reply)
     }
 
     /// Answers what never became a request.

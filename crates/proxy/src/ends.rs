@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use tokio::time::Instant;
 use wire::Version;
 use wire::body::{BodyWalk, Walked};
 use wire::engineio::CloseScan;
@@ -16,7 +17,8 @@ use wire::request::{RequestBody, RequestHead};
 use crate::buffers::{Buffers, consume};
 use crate::clock::Alarm;
 use crate::fault::{ClientFault, Fault};
-use crate::pour::{Pipes, Poured};
+use crate::pace::Pace;
+use crate::pour::{Pipes, Poured, Waits};
 use crate::reply::Redirect;
 use crate::stream::{Io, join};
 use crate::worker::Worker;
@@ -32,6 +34,13 @@ pub(crate) struct BodySource<'c> {
     walk: Option<BodyWalk>,
     is_done: bool,
     bytes: u64,
+    pace: &'c Cell<Pace>,
+    /// When the request began.
+    begun: Instant,
+    /// So long the client has been waited for.
+    waited: Duration,
+    /// Its node has begun to answer, so that it may go on as slowly as both like.
+    is_answered: bool,
 }
 
 impl<'c> BodySource<'c> {
@@ -39,11 +48,39 @@ impl<'c> BodySource<'c> {
         io: &'c Io,
         inbound: &'c mut BytesMut,
         head: &RequestHead,
-        (worker, alarm): (&'c Worker, &'c Alarm),
+        (worker, alarm, begun): (&'c Worker, &'c Alarm, Instant),
     ) -> Self {
         let is_done = head.body() == RequestBody::None;
         let Worker { buffers, pipes, .. } = worker;
-        Self { io, inbound, buffers, pipes, alarm, walk: None, is_done, bytes: 0 }
+        Self {
+            io,
+            inbound,
+            buffers,
+            pipes,
+            alarm,
+            walk: None,
+            is_done,
+            bytes: 0,
+            pace: &worker.pace,
+            begun,
+            waited: Duration::ZERO,
+            is_answered: false,
+        }
+    }
+
+    /// Its node has begun to answer.
+    pub(crate) fn is_answered(&mut self) {
+        self.is_answered = true;
+    }
+
+    /// How long more of it is waited for, if nothing comes for `patience` at most.
+    fn patience(&self, patience: Duration) -> Duration {
+        if self.is_answered {
+            return patience;
+        }
+        let left =
+            self.pace.get().of_body(patience, (self.bytes, self.waited), (self.begun, self.alarm.now()));
+        left.min(patience)
     }
 
     /// Takes the body on, if it is not longer than it may be.
@@ -92,8 +129,11 @@ impl<'c> BodySource<'c> {
 
     /// Passes more of it on without looking at it. `None` if it must be looked at, or is better copied.
     pub(crate) async fn pour(&mut self, origin: &Io, patience: Duration) -> Option<Poured> {
+        let source = self.patience(patience);
         let walk = self.walk.as_mut().filter(|_| self.inbound.is_empty())?;
-        let poured = self.pipes.pour((self.io, origin), walk.unseen(), (self.alarm, patience)).await?;
+        let waits = Waits { source, sink: patience };
+        let poured = self.pipes.pour((self.io, origin), walk.unseen(), (self.alarm, waits)).await?;
+        self.waited += poured.waited.source;
         walk.pass_unseen(poured.bytes);
         self.bytes += poured.bytes;
         self.is_done |= walk.is_at_end();
@@ -102,8 +142,11 @@ impl<'c> BodySource<'c> {
 
     /// Waits for more of it.
     pub(crate) async fn fill(&mut self, patience: Duration) -> Result<(), ClientFault> {
+        let (patience, begun) = (self.patience(patience), self.alarm.now());
         let (io, inbound, buffers) = (self.io, &mut *self.inbound, self.buffers);
-        match self.alarm.within(patience, |cx| io.poll_read(cx, inbound, buffers)).await {
+        let read = self.alarm.within(patience, |cx| io.poll_read(cx, inbound, buffers)).await;
+        self.waited += self.alarm.now() - begun;
+        match read {
             Some(Ok(0) | Err(_)) => Err(ClientFault::Gone),
             Some(Ok(_)) => Ok(()),
             None => Err(ClientFault::BodyTimedOut),
@@ -136,9 +179,12 @@ pub(crate) struct ReplySink<'c> {
     pub(crate) client_end: &'c ClientEnd,
     pub(crate) redirects: Option<Redirect>,
     has_begun: Cell<bool>,
-    /// The body has no frame of its own: its end is the connection's.
+    /// The body has no frame of its own, so that its end is the connection's, and it has not all gone out.
     is_unframed: Cell<bool>,
     bytes: Cell<u64>,
+    pace: &'c Cell<Pace>,
+    /// So long it has been waited that the client takes something.
+    waited: Cell<Duration>,
 }
 
 impl<'c> ReplySink<'c> {
@@ -147,7 +193,7 @@ impl<'c> ReplySink<'c> {
         head: &RequestHead,
         keep_alive: bool,
         client_end: &'c ClientEnd,
-        redirects: Option<Redirect>,
+        (redirects, pace): (Option<Redirect>, &'c Cell<Pace>),
     ) -> Self {
         Self {
             io,
@@ -159,6 +205,8 @@ impl<'c> ReplySink<'c> {
             has_begun: Cell::new(false),
             is_unframed: Cell::new(false),
             bytes: Cell::new(0),
+            pace,
+            waited: Cell::new(Duration::ZERO),
         }
     }
 
@@ -215,7 +263,11 @@ impl<'c> ReplySink<'c> {
         bytes: u64,
         patience: Duration,
     ) -> Option<Poured> {
-        let poured = pipes.pour((origin, self.io), bytes, (self.alarm, patience)).await?;
+        // As if one pipe were all: it is asked again before the next.
+        let left = self.pace.get().of_answer(patience, self.bytes.get(), self.waited.get());
+        let waits = Waits { source: patience, sink: left.min(patience) };
+        let poured = pipes.pour((origin, self.io), bytes, (self.alarm, waits)).await?;
+        self.waited.set(self.waited.get() + poured.waited.sink);
         self.bytes.set(self.bytes.get() + poured.bytes);
         Some(poured)
     }
@@ -228,18 +280,37 @@ impl<'c> ReplySink<'c> {
 
     async fn send(&self, pieces: &mut [IoSlice<'_>], patience: Duration) -> Result<(), Fault> {
         let length: usize = pieces.iter().map(|piece| piece.len()).sum();
-        match self.io.write_pieces(pieces, self.alarm, patience).await {
+        let most = || {
+            let bytes = self.bytes.get() + length as u64;
+            self.pace.get().of_answer(patience, bytes, self.waited.get())
+        };
+        let begun = self.alarm.now();
+        let written = self.io.write_pieces(pieces, self.alarm, patience, most).await;
+        let now = self.alarm.now();
+        // Nearly always the socket takes all at once.
+        if now != begun {
+            self.waited.set(self.waited.get() + (now - begun));
+        }
+        match written {
             Ok(()) => {
                 self.bytes.set(self.bytes.get() + length as u64);
                 Ok(())
             }
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(ClientFault::BodyTimedOut.into()),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(ClientFault::AnswerUntaken.into()),
             Err(_) => Err(ClientFault::Gone.into()),
         }
     }
 
-    /// A body that is cut must not look complete. One with a frame shows it by itself; one without needs a reset.
-    pub(crate) fn show_cut(&self) {
+    /// All of the answer has gone out.
+    pub(crate) fn finish(&self) {
+        self.is_unframed.set(false);
+    }
+}
+
+impl Drop for ReplySink<'_> {
+    /// A body that is cut must not look complete, whoever cuts it. One with a frame shows it by itself; one without needs a
+    /// reset.
+    fn drop(&mut self) {
         if self.is_unframed.get() {
             self.io.reset_on_close();
         }

@@ -21,8 +21,10 @@ pub(crate) enum ClientFault {
     Malformed(Malformed),
     /// The head did not come in time.
     HeadTimedOut,
-    /// The body made no progress, or the answer was not taken.
+    /// The body made no progress.
     BodyTimedOut,
+    /// It took nothing of its answer for too long.
+    AnswerUntaken,
     /// It closed, or its connection broke.
     Gone,
 }
@@ -45,6 +47,8 @@ pub(crate) enum OriginFault {
     CutShort,
     /// The body of the answer made no progress.
     BodyTimedOut,
+    /// It took nothing of the request for too long.
+    RequestUntaken,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +64,10 @@ pub(crate) enum OurFault {
     Leaving,
     /// The open-file limit is reached.
     NoFiles,
+    /// The stream of an EventSource has had its turn in a drain, between two events.
+    StreamMoved,
+    /// The node is stopped, and the answer had not come to its end by then.
+    AnswerCut,
     /// The session's node is not in the pool, or no tidelock has heard of the session.
     SessionUnknown,
 }
@@ -84,7 +92,9 @@ impl Fault {
             Self::Origin(
                 OriginFault::ClosedUnanswered { .. } | OriginFault::AnswerTimedOut | OriginFault::CutShort,
             ) => Retry::IfSafe,
-            Self::Origin(OriginFault::Malformed(_) | OriginFault::BodyTimedOut)
+            Self::Origin(
+                OriginFault::Malformed(_) | OriginFault::BodyTimedOut | OriginFault::RequestUntaken,
+            )
             | Self::Client(_)
             | Self::Ours(_) => Retry::Never,
         }
@@ -105,8 +115,10 @@ impl Fault {
         match self {
             Self::Client(ClientFault::Malformed(malformed)) => Some(malformed.status()),
             Self::Client(ClientFault::HeadTimedOut | ClientFault::BodyTimedOut) => Some(408),
-            Self::Client(ClientFault::Gone) => None,
-            Self::Origin(OriginFault::ConnectTimedOut | OriginFault::AnswerTimedOut) => Some(504),
+            Self::Client(ClientFault::Gone | ClientFault::AnswerUntaken) => None,
+            Self::Origin(
+                OriginFault::ConnectTimedOut | OriginFault::AnswerTimedOut | OriginFault::RequestUntaken,
+            ) => Some(504),
             // No node can be reached: that is soon over, and nothing was done.
             Self::Origin(OriginFault::Refused | OriginFault::Unreachable) => Some(503),
             Self::Origin(
@@ -121,6 +133,8 @@ impl Fault {
                 | OurFault::AllFull
                 | OurFault::Overrun
                 | OurFault::Leaving
+                | OurFault::StreamMoved
+                | OurFault::AnswerCut
                 | OurFault::NoFiles,
             ) => Some(503),
             Self::Ours(OurFault::SessionUnknown) => Some(400),
@@ -133,6 +147,7 @@ impl Fault {
             Self::Client(ClientFault::Malformed(malformed)) => malformed.reason(),
             Self::Client(ClientFault::HeadTimedOut) => "request head timed out",
             Self::Client(ClientFault::BodyTimedOut) => "request body timed out",
+            Self::Client(ClientFault::AnswerUntaken) => "client did not take the answer",
             Self::Client(ClientFault::Gone) => "client closed",
             Self::Origin(OriginFault::Refused) => "node refused the connection",
             Self::Origin(OriginFault::Unreachable) => "node unreachable",
@@ -142,11 +157,14 @@ impl Fault {
             Self::Origin(OriginFault::Malformed(_)) => "node sent a malformed answer",
             Self::Origin(OriginFault::CutShort) => "node cut its answer short",
             Self::Origin(OriginFault::BodyTimedOut) => "node stopped in its answer",
+            Self::Origin(OriginFault::RequestUntaken) => "node did not take the request",
             Self::Ours(OurFault::NoRoute) => "no route for this host and path",
             Self::Ours(OurFault::NoNode) => "no node is known yet",
             Self::Ours(OurFault::AllFull) => "every node is full",
             Self::Ours(OurFault::Overrun) => "too many sessions begin at once",
             Self::Ours(OurFault::Leaving) => "tidelock is leaving",
+            Self::Ours(OurFault::StreamMoved) => "event stream ended between two events, to go on elsewhere",
+            Self::Ours(OurFault::AnswerCut) => "answer cut, its node is stopped",
             Self::Ours(OurFault::NoFiles) => "out of open files",
             Self::Ours(OurFault::SessionUnknown) => "Session ID unknown",
         }

@@ -16,6 +16,7 @@ use crate::drain::node::Pace;
 use crate::registry::Registry;
 use crate::run::Proxy;
 use crate::shared::{Instances, Snapshot};
+use crate::status::Remains;
 use crate::upstream::Upstream;
 use crate::upstream::node::{Node, Observed};
 use crate::worker::{Current, Worker};
@@ -46,31 +47,43 @@ impl Proxy {
         }
     }
 
-    /// Gives an instance nothing new, and its sessions a turn each to leave within `window`. Resolves to what is left,
-    /// sessions and requests: when nothing is, or after `deadline`. `None` if there is no such instance. It is being
-    /// emptied from the call on, whether or not the future is polled.
+    /// Gives an instance nothing new, and its sessions a turn each to leave within `window`. Resolves to what was left
+    /// at `deadline`, in words, or to nothing once it is empty. `None` if there is no such instance. It is being emptied from
+    /// the call on, whether or not the future is polled.
     pub fn empty_instance(
         &self,
         app: &str,
         id: InstanceId,
         window: Duration,
         deadline: Duration,
-    ) -> impl Future<Output = Option<usize>> + use<> {
+    ) -> impl Future<Output = Option<Option<String>>> + use<> {
         let found = self.find_instance(app, id);
         for (node, registry) in &found {
-            self.empty_at(node, registry, Pace { window, deadline, reason: Reason::Restart });
+            self.empty_at(
+                node,
+                registry,
+                Pace { window, deadline, reason: Reason::Restart, is_stopped: true },
+            );
         }
-        let until = Instant::now() + deadline + SLACK;
+        let until = Instant::now() + deadline;
         async move {
+            let nodes = || found.iter().map(|(node, _)| &**node);
+            let mut cut = None;
             loop {
-                let left: usize = found.iter().map(|(node, _)| node.sessions() + node.in_flight()).sum();
-                // One that is gone has taken what it had with it.
-                let is_over =
-                    left == 0 || Instant::now() >= until || found.iter().all(|(node, _)| node.is_gone());
-                if is_over {
-                    return (!found.is_empty()).then_some(left);
+                let now = Instant::now();
+                let is_empty = nodes().all(Node::is_empty);
+                // At the deadline answers are cut, and are told of as they were before.
+                if now < until {
+                    let answers =
+                        nodes().any(|node| node.event_streams.count() + node.long_answers.count() > 0);
+                    cut = answers.then(|| Remains::on(nodes()).to_string());
                 }
-                sleep(LOOK_EVERY).await;
+                // One that is gone has taken what it had with it.
+                if is_empty || now >= until + SLACK || nodes().all(Node::is_gone) {
+                    let left = (!is_empty).then(|| Remains::on(nodes()).to_string());
+                    return (!found.is_empty()).then_some(cut.filter(|_| now >= until).or(left));
+                }
+                sleep(LOOK_EVERY.min(until.saturating_duration_since(now)).max(LOOK_AT_MOST_EVERY)).await;
             }
         }
     }
@@ -168,6 +181,7 @@ pub(crate) fn tell(snapshot: &Snapshot, instances: &Instances) {
 /// So long a tunnel whose node is gone may take to say so.
 const GOODBYE: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_millis(25);
+const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(5);
 /// Longer than Node.js takes to load an app, and shorter than clients wait for an answer.
 const START_PATIENCE: Duration = Duration::from_secs(10);
 /// Of one worker at once. Each looks so often whether there is something for it.

@@ -9,6 +9,7 @@ mod tls;
 mod stream;
 mod buffers;
 mod pour;
+mod pace;
 mod shared;
 mod conversation;
 mod seats;
@@ -42,7 +43,7 @@ pub mod bench;
 
 pub use record::Counts;
 pub use run::{Proxy, StartProblem, check_certificates};
-pub use status::{Left, NodeHandle, NodeStatus, Status, UnknownNode, UpstreamStatus};
+pub use status::{Left, NodeHandle, NodeStatus, Remains, Status, UnknownNode, UpstreamStatus};
 pub use tls::TlsProblem;
 
 #[cfg(test)]

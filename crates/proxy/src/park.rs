@@ -9,6 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, TcpStream};
+use std::num::NonZeroU16;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::pin::pin;
 use std::rc::Rc;
@@ -29,7 +30,6 @@ use tokio::time::{Instant, sleep_until};
 use crate::conversation::IDLE_WHILE_LEAVING;
 use crate::drain::Live;
 use crate::record::Counters;
-use crate::reply::Redirect;
 use crate::seats::Seated;
 use crate::worker::{Worker, take_back};
 
@@ -40,12 +40,21 @@ pub(crate) struct Resting {
     pub(crate) tcp: TcpStream,
     pub(crate) peer: IpAddr,
     pub(crate) is_trusted: bool,
-    /// It has not said a byte yet.
-    pub(crate) is_silent: bool,
     /// Of the listen it came in on.
     pub(crate) port: u16,
-    pub(crate) redirects: Option<Redirect>,
+    /// The port that it is sent to with everything that it asks.
+    pub(crate) redirects: Option<NonZeroU16>,
+    /// How old it is ([`Age`](crate::pace::Age)).
+    pub(crate) born_s: u32,
+    pub(crate) requests: u16,
     pub(crate) live: Live,
+}
+
+impl Resting {
+    /// Whether it has not asked for anything yet.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.requests == 0
+    }
 }
 
 /// A worker's parked connections. As many as connections may live, at most.
@@ -74,7 +83,7 @@ struct Parked {
 
 impl Parked {
     fn insert(&mut self, ticket: Ticket, resting: Resting) {
-        match resting.is_silent {
+        match resting.is_silent() {
             true => self.silent.insert(ticket, resting),
             false => self.resting.insert(ticket, resting),
         };

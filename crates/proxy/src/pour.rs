@@ -42,6 +42,14 @@ pub(crate) struct Poured {
     /// So many bytes have gone into the sink.
     pub(crate) bytes: u64,
     pub(crate) stopped: Option<Stopped>,
+    pub(crate) waited: Waits,
+}
+
+/// How long both ends were waited for, or may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Waits {
+    pub(crate) source: Duration,
+    pub(crate) sink: Duration,
 }
 
 /// Why no more can be poured.
@@ -79,7 +87,7 @@ impl Pipes {
         &self,
         (source, sink): (&Io, &Io),
         bytes: u64,
-        (alarm, patience): (&Alarm, Duration),
+        (alarm, patience): (&Alarm, Waits),
     ) -> Option<Poured> {
         if bytes < WORTH_BYTES || !source.is_plain_tcp() || !sink.is_plain_tcp() {
             return None;
@@ -92,10 +100,13 @@ impl Pipes {
         &self,
         (source, sink): (&Io, &Io),
         bytes: u64,
-        (alarm, patience): (&Alarm, Duration),
+        (alarm, patience): (&Alarm, Waits),
     ) -> Option<Poured> {
-        let mut poured = Poured { bytes: 0, stopped: None };
-        match alarm.within(patience, |cx| source.poll_readable(cx)).await {
+        let mut poured = Poured { bytes: 0, stopped: None, waited: Waits::default() };
+        let begun = alarm.now();
+        let readable = alarm.within(patience.source, |cx| source.poll_readable(cx)).await;
+        poured.waited.source = alarm.now() - begun;
+        match readable {
             Some(Ok(())) => {}
             Some(Err(_)) => return Some(poured.and(Stopped::SourceEnded)),
             None => return Some(poured.and(Stopped::SourceLate)),
@@ -108,9 +119,11 @@ impl Pipes {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Some(poured),
             Err(_) => return Some(poured.and(Stopped::SourceEnded)),
         }
-        let taken = pipe.holds;
+        let (taken, begun) = (pipe.holds, alarm.now());
         while pipe.holds > 0 {
-            match alarm.within(patience, |cx| sink.poll_put(cx, |socket| pipe.empty(socket))).await {
+            let put = alarm.within(patience.sink, |cx| sink.poll_put(cx, |socket| pipe.empty(socket))).await;
+            poured.waited.sink = alarm.now() - begun;
+            match put {
                 Some(Ok(put @ 1..)) => {
                     pipe.holds -= put;
                     poured.bytes += put as u64;
@@ -219,7 +232,11 @@ mod tests {
         by_clock(clock, Box::pin(task(alarm))).await
     }
 
-    const PATIENCE: Duration = Duration::from_secs(5);
+    const PATIENCE: Waits = Waits { source: Duration::from_secs(5), sink: Duration::from_secs(5) };
+
+    fn outcome(poured: Option<Poured>) -> Option<(u64, Option<Stopped>)> {
+        poured.map(|poured| (poured.bytes, poured.stopped))
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_pipe_that_was_not_emptied_is_never_lent_again() {
@@ -255,10 +272,10 @@ mod tests {
             let asked = pipes.pour((&source, &sink), 1 << 20, (&alarm, PATIENCE)).await;
             assert_eq!(asked.map(|poured| poured.bytes), Some(0));
             let late = pipes.pour((&source, &sink), 1 << 20, (&alarm, PATIENCE)).await;
-            assert_eq!(late, Some(Poured { bytes: 0, stopped: Some(Stopped::SourceLate) }));
+            assert_eq!(outcome(late), Some((0, Some(Stopped::SourceLate))));
             node.write_all(b"abc").await.unwrap();
             let some = pipes.pour((&source, &sink), 1 << 20, (&alarm, PATIENCE)).await;
-            assert_eq!(some, Some(Poured { bytes: 3, stopped: None }));
+            assert_eq!(outcome(some), Some((3, None)));
             node.write_all(b"abc").await.unwrap();
             // With bytes unread, its close is a reset.
             drop(client);
@@ -305,7 +322,7 @@ mod tests {
             drop(lent);
             assert_eq!(pipes.free.borrow().len(), FREE_MAX);
             let some = pipes.pour((&source, &sink), WORTH_BYTES, (&alarm, PATIENCE)).await;
-            assert_eq!(some, Some(Poured { bytes: 3, stopped: None }));
+            assert_eq!(outcome(some), Some((3, None)));
         })
         .await;
     }

@@ -1,5 +1,7 @@
 //! Every answer that we invent. Nothing else in the proxy writes a status line.
 
+use std::num::NonZeroU16;
+
 use wire::Version;
 use wire::engineio::Revision;
 use wire::forward::print_connection;
@@ -65,6 +67,18 @@ fn engine_io_body(fault: Fault) -> String {
 pub(crate) struct Redirect {
     /// Written into the URL; `None` when it is 443.
     pub(crate) port: Option<u16>,
+}
+
+impl Redirect {
+    /// The one to `port`.
+    pub(crate) fn to(port: NonZeroU16) -> Self {
+        Self { port: Some(port.get()).filter(|_| port != HTTPS_PORT) }
+    }
+
+    /// Its port, in half of its own size.
+    pub(crate) fn whole_port(self) -> NonZeroU16 {
+        self.port.and_then(NonZeroU16::new).unwrap_or(HTTPS_PORT)
+    }
 }
 
 /// To the same URL under https (RFC 9110 section 15.4.9: the method stays). `None` without a host to name.
@@ -151,3 +165,4 @@ fn reason_phrase(status: u16) -> &'static str {
         _ => "",
     }
 }
+const HTTPS_PORT: NonZeroU16 = NonZeroU16::new(443).expect("it is not 0");

@@ -18,11 +18,11 @@ use fastrand::Rng;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, interval, sleep};
+use tokio::time::{Instant, interval, sleep, timeout};
 
 use crate::access;
 use crate::bell::{Order, Reason};
-use crate::drain::node::{Pace, empty};
+use crate::drain::node::{Pace, empty, ring_streams};
 use crate::drain::schedule::Schedule;
 use crate::drain::{Drain, rebalance};
 use crate::instances;
@@ -34,7 +34,7 @@ use crate::record::Counters;
 use crate::shared::{ListenId, ListenNow, Shared, Snapshot};
 use crate::tls::TlsProblem;
 use crate::upstream::Upstream;
-use crate::upstream::health::{Fallen, look_after};
+use crate::upstream::health::{Fallen, ask_all, look_after};
 use crate::upstream::node::{Node, NodeNumber};
 use crate::verbs::Emptying;
 use crate::worker;
@@ -205,7 +205,7 @@ impl Proxy {
         for upstream in &snapshot.upstreams {
             for node in upstream.nodes().filter(|node| node.instance.is_some()) {
                 let (node, registry) = (node.clone(), upstream.registry.clone());
-                let pace = Pace { window, deadline, reason: Reason::GoingAway };
+                let pace = Pace { window, deadline, reason: Reason::GoingAway, is_stopped: false };
                 self.keep_house(async move {
                     // Nothing calls it off.
                     let (_owner, called_off) = oneshot::channel();
@@ -255,6 +255,25 @@ impl Proxy {
         self.drain_removed(&before);
     }
 
+    /// Looks whether the nodes that names mean now are there, so that those that they meant before can go. Whether any can.
+    async fn prove_newcomers(&self) -> bool {
+        let (names, snapshot) = (&self.inner.names, self.inner.shared.snapshot.load_full());
+        let mut is_news = false;
+        for (question, addresses) in names.unproven(&snapshot.plan.upstreams) {
+            let nodes = snapshot.upstreams.iter().flat_map(|upstream| &upstream.members);
+            let nodes: Vec<_> =
+                nodes.map(|member| &member.node).filter(|node| addresses.contains(node.address())).collect();
+            if !nodes.iter().any(|node| node.is_proven()) {
+                ask_all(nodes.iter().take(PROVED_AT_ONCE).copied(), &self.inner.shared).await;
+            }
+            if nodes.iter().any(|node| node.is_proven()) {
+                names.trust(&question);
+                is_news = true;
+            }
+        }
+        is_news
+    }
+
     pub(crate) fn keep_house(&self, task: impl Future<Output = ()> + 'static) {
         let mut housekeeping = self.inner.housekeeping.borrow_mut();
         // Those that have ended are forgotten whenever one begins.
@@ -281,10 +300,11 @@ fn start_workers(shared: &Arc<Shared>) -> io::Result<(Doors, Vec<JoinHandle<()>>
     Ok((doors, threads))
 }
 
-/// Tells every tunnel its turn, also those that are opened by what still runs.
+/// Tells every tunnel and every event stream its turn, also those that are opened by what still runs.
 async fn send_tunnels_away(shared: Arc<Shared>, window: Duration, until: Instant) {
     let mut schedule = Schedule::new(Instant::now(), window, Rng::new());
     let mut next: HashMap<NodeNumber, u64> = HashMap::new();
+    let mut next_streams: HashMap<NodeNumber, u64> = HashMap::new();
     loop {
         let now = Instant::now();
         let snapshot = shared.snapshot.load_full();
@@ -300,6 +320,13 @@ async fn send_tunnels_away(shared: Arc<Shared>, window: Duration, until: Instant
             };
             next.insert(node.number, node.tunnels.ring_from(from(node, &next), order));
         }
+        for node in nodes() {
+            let from = from(node, &next_streams);
+            let turns = schedule.turns(node.event_streams.count_from(from), now);
+            let order =
+                |at: Option<Instant>| Order { at: at.unwrap_or(now), until, reason: Reason::GoingAway };
+            next_streams.insert(node.number, ring_streams(node, from, turns, order));
+        }
         if told > 0 {
             tracing::info!(tunnels = told, ?window, "told tunnels when to go");
         }
@@ -312,8 +339,18 @@ async fn follow_names(proxy: Proxy) {
     let mut news = proxy.inner.names.news();
     // What came before this began is published too.
     news.mark_changed();
-    while news.changed().await.is_ok() {
+    loop {
+        let changed = match proxy.inner.names.keeps_some() {
+            true => timeout(PROVE_EVERY, news.changed()).await.unwrap_or(Ok(())),
+            false => news.changed().await,
+        };
+        if changed.is_err() {
+            return;
+        }
         proxy.publish_rosters();
+        if proxy.prove_newcomers().await {
+            proxy.publish_rosters();
+        }
     }
 }
 
@@ -360,6 +397,10 @@ pub(crate) fn connections_max(limit: usize, workers: usize) -> usize {
 
 /// On their way to one worker, nearly all of them connections.
 const ERRANDS_MAX: usize = 1024;
+/// While nodes that a name meant before are kept.
+const PROVE_EVERY: Duration = Duration::from_millis(500);
+/// Nodes of one name; the others are proved by what they are sent.
+const PROVED_AT_ONCE: usize = 16;
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// Listens, logs, certificates, epolls, probes, verbs and the file. The epolls of parked connections and of tunnels, two a
 /// worker, and the pipes that bodies are poured through are counted beside it.

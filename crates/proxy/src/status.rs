@@ -1,11 +1,14 @@
 //! What there is to see from outside: plain values, read at one moment.
 
+use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use config::roster::{AppInstance, NodeAddress};
 use tokio::time::Instant;
 
+use crate::bell::{EventStream, LongAnswer};
 use crate::record::Counts;
 use crate::upstream::node::Node;
 
@@ -14,6 +17,8 @@ use crate::upstream::node::Node;
 pub struct Status {
     /// It accepts no more and ends when what runs has ended.
     pub is_leaving: bool,
+    /// What is used up, and what follows; `None` while there is enough of everything.
+    pub overload: Option<String>,
     /// In the plan's order.
     pub upstreams: Vec<UpstreamStatus>,
     /// What each worker has counted.
@@ -56,8 +61,14 @@ pub struct NodeStatus {
     pub sessions: usize,
     /// Tunnels, those of sessions included.
     pub tunnels: usize,
-    /// Requests under way.
+    /// Requests under way, the answers that follow among them.
     pub in_flight: usize,
+    /// How often it has sent bytes behind an answer, so that its connections were not used again for a minute.
+    pub surplus: u64,
+    /// Streams of EventSources.
+    pub event_streams: usize,
+    /// Other answers that have lasted for a while.
+    pub long_answers: usize,
 }
 
 impl NodeStatus {
@@ -75,6 +86,9 @@ impl NodeStatus {
             sessions: node.sessions(),
             tunnels: node.tunnels.count(),
             in_flight: node.in_flight(),
+            surplus: node.surplus_count(),
+            event_streams: node.event_streams.count(),
+            long_answers: node.long_answers.count(),
         }
     }
 }
@@ -86,14 +100,30 @@ pub struct Left {
     pub tunnels: usize,
     /// Engine.IO sessions that poll.
     pub polling: usize,
-    /// Requests under way, pending polls among them.
+    /// Streams of EventSources.
+    pub event_streams: usize,
+    /// Other answers that have lasted for a while.
+    pub long_answers: usize,
+    /// Other requests under way, pending polls among them.
     pub requests: usize,
 }
 
 impl Left {
     /// All of it.
     pub fn sum(self) -> usize {
-        self.tunnels + self.polling + self.requests
+        self.tunnels + self.polling + self.event_streams + self.long_answers + self.requests
+    }
+
+    fn on(node: &Node) -> Self {
+        let (tunnels, in_flight) = (node.tunnels.count(), node.in_flight());
+        let (event_streams, long_answers) = (node.event_streams.count(), node.long_answers.count());
+        Self {
+            tunnels,
+            polling: node.sessions().saturating_sub(tunnels),
+            event_streams,
+            long_answers,
+            requests: in_flight.saturating_sub(event_streams + long_answers),
+        }
     }
 }
 
@@ -104,26 +134,69 @@ impl std::ops::Add for Left {
         Self {
             tunnels: self.tunnels + other.tunnels,
             polling: self.polling + other.polling,
+            event_streams: self.event_streams + other.event_streams,
+            long_answers: self.long_answers + other.long_answers,
             requests: self.requests + other.requests,
         }
     }
 }
 
-impl std::fmt::Display for Left {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+/// What is on nodes, and for whom, where somebody may want to go and see.
+#[derive(Debug, Clone, Default)]
+pub struct Remains {
+    /// By kind.
+    pub left: Left,
+    event_streams: Vec<IpAddr>,
+    long_answers: Vec<IpAddr>,
+}
+
+impl Remains {
+    pub(crate) fn on<'n>(nodes: impl IntoIterator<Item = &'n Node>) -> Self {
+        let mut remains = Self::default();
+        for node in nodes {
+            remains.left = remains.left + Left::on(node);
+            let streams = node.event_streams.whose(CLIENTS_LOOKED_AT);
+            remains.event_streams.extend(streams.into_iter().map(|EventStream(client)| client));
+            let answers = node.long_answers.whose(CLIENTS_LOOKED_AT);
+            remains.long_answers.extend(answers.into_iter().map(|LongAnswer(client)| client));
+        }
+        for clients in [&mut remains.event_streams, &mut remains.long_answers] {
+            clients.sort_unstable();
+            clients.dedup();
+        }
+        remains
+    }
+}
+
+impl fmt::Display for Remains {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { left, event_streams, long_answers } = self;
         let kinds = [
-            (self.tunnels, "WebSocket"),
-            (self.polling, "polling session"),
-            (self.requests, "request under way"),
+            (left.tunnels, "WebSocket", "WebSockets", &[][..]),
+            (left.polling, "polling session", "polling sessions", &[]),
+            (left.event_streams, "event stream", "event streams", event_streams),
+            (left.long_answers, "long answer", "long answers", long_answers),
+            (left.requests, "request under way", "requests under way", &[]),
         ];
-        let said = kinds.iter().filter(|(count, _)| *count > 0).map(|(count, what)| match (*count, *what) {
-            (1, what) => format!("1 {what}"),
-            (count, "request under way") => format!("{count} requests under way"),
-            (count, what) => format!("{count} {what}s"),
+        let said = kinds.iter().filter(|(count, ..)| *count > 0).map(|(count, one, several, clients)| {
+            let what = if *count == 1 { one } else { several };
+            format!("{count} {what}{}", in_brackets(clients))
         });
         let said: Vec<String> = said.collect();
         f.write_str(if said.is_empty() { "nothing" } else { return f.write_str(&said.join(", ")) })
     }
+}
+
+/// The first addresses, and how many others there are.
+fn in_brackets(clients: &[IpAddr]) -> String {
+    if clients.is_empty() {
+        return String::new();
+    }
+    let mut said: Vec<String> = clients.iter().take(CLIENTS_SHOWN).map(ToString::to_string).collect();
+    if let more @ 1.. = clients.len().saturating_sub(CLIENTS_SHOWN) {
+        said.push(format!("{more} more"));
+    }
+    format!(" ({})", said.join(", "))
 }
 
 /// A node that somebody asked about, for as long as they want to know.
@@ -148,8 +221,12 @@ impl NodeHandle {
 
     /// What is still on it.
     pub fn left(&self) -> Left {
-        let tunnels = self.0.tunnels.count();
-        Left { tunnels, polling: self.0.sessions().saturating_sub(tunnels), requests: self.0.in_flight() }
+        Left::on(&self.0)
+    }
+
+    /// What is still on these nodes, and for whom.
+    pub fn remains(nodes: &[Self]) -> Remains {
+        Remains::on(nodes.iter().map(|handle| &*handle.0))
     }
 
     /// Whether it is still leaving.
@@ -165,3 +242,8 @@ pub struct UnknownNode {
     pub(crate) asked: String,
     pub(crate) known: Vec<String>,
 }
+
+/// Of so many answers of a node it is looked for whom they are.
+const CLIENTS_LOOKED_AT: usize = 1000;
+/// A line can be read.
+const CLIENTS_SHOWN: usize = 10;

@@ -298,26 +298,33 @@ impl Io {
         patience: Duration,
     ) -> io::Result<()> {
         let pieces = if second.is_empty() { 1 } else { 2 };
-        self.write_pieces(&mut [IoSlice::new(first), IoSlice::new(second)][..pieces], alarm, patience).await
+        self.write_pieces(&mut [IoSlice::new(first), IoSlice::new(second)][..pieces], alarm, patience, || {
+            Duration::MAX
+        })
+        .await
     }
 
     /// Writes all pieces, in one system call where the socket takes them. Fails with `TimedOut` when nothing moves for
-    /// `patience`: a slow reader is not cut, one that has stopped is. Not cancel-safe.
+    /// `patience`, or when all of it takes longer than `most`: a slow reader is not cut, one that has stopped is, or that
+    /// takes too little on the whole. `most` is asked when there is something to wait for. Not cancel-safe.
     pub(crate) fn write_pieces(
         &self,
         mut pieces: &mut [IoSlice<'_>],
         alarm: &Alarm,
         patience: Duration,
+        most: impl Fn() -> Duration,
     ) -> impl Future<Output = io::Result<()>> {
         IoSlice::advance_slices(&mut pieces, 0);
-        let mut until = None;
+        let (mut until, mut last) = (None, None);
         poll_fn(move |cx| {
             let moved = match self.poll_write_pieces(cx, &mut pieces) {
                 (Poll::Ready(result), _) => return Poll::Ready(result),
                 (Poll::Pending, moved) => moved,
             };
             if moved || until.is_none() {
-                until = Some(alarm.now() + patience);
+                let now = alarm.now();
+                let last = *last.get_or_insert_with(|| now.checked_add(most()));
+                until = Some(last.map_or(now + patience, |last| last.min(now + patience)));
             }
             let due = until.map_or(Poll::Ready(()), |until| alarm.poll_until(cx, until));
             due.map(|()| Err(io::ErrorKind::TimedOut.into()))
@@ -418,6 +425,12 @@ impl Io {
         stream.socket().is_some_and(has_nothing_to_read)
     }
 
+    /// Whether the kernel has bytes that nobody has read, and not just the end.
+    pub(crate) fn has_unread(&self) -> bool {
+        let stream = self.stream.borrow();
+        stream.socket().is_some_and(|socket| matches!(peek(socket), Ok(1..)))
+    }
+
     /// Makes the coming close a reset: the only way to tell a client that a body without a frame is cut.
     pub(crate) fn reset_on_close(&self) {
         let stream = self.stream.borrow();
@@ -429,8 +442,13 @@ impl Io {
 
 /// Whether the kernel has neither bytes nor the end.
 fn has_nothing_to_read(socket: BorrowedFd<'_>) -> bool {
+    peek(socket) == Err(rustix::io::Errno::AGAIN)
+}
+
+/// How many of one byte there are to read, leaving it there.
+fn peek(socket: BorrowedFd<'_>) -> rustix::io::Result<usize> {
     let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
-    rustix::net::recv(socket, &mut [0_u8; 1], flags) == Err(rustix::io::Errno::AGAIN)
+    rustix::net::recv(socket, &mut [0_u8; 1], flags).map(|(received, _)| received)
 }
 
 /// One of tokio's steps: a turn is 64 KiB.

@@ -27,6 +27,7 @@ use crate::clock::{Clock, by_clock};
 use crate::conversation::{Client, Ended, PLAIN_SCHEME, converse, linger};
 use crate::drain::{Live, Phase};
 use crate::listener::Acceptor;
+use crate::pace::Pace;
 use crate::park::{self, Lot, Resting};
 use crate::pour::{Pipes, pipes_max};
 use crate::record::Counters;
@@ -69,7 +70,12 @@ pub(crate) struct Worker {
     newest: RefCell<Newest>,
     /// So many requests wait for the first instance of an app.
     pub(crate) await_instances: Cell<usize>,
+    /// So many wait for a node that can be reached.
+    pub(crate) await_nodes: Cell<u32>,
     leaving: Notify,
+    /// How slow clients may be, by the plan in force.
+    pub(crate) pace: Cell<Pace>,
+    pub(crate) born: Instant,
     quickness: Quickness,
 }
 
@@ -100,6 +106,7 @@ impl Worker {
         let mut cache = Cache::new(shared.snapshot.clone());
         let current = Rc::new(cache.load().clone());
         let limits = current.plan.limits;
+        let pace = Pace::of(&limits, &current.plan.timeouts);
         let slot = shared.counters.iter().position(|known| Arc::ptr_eq(known, &counters)).unwrap_or_default();
         let clock = Rc::new(Clock::new());
         Self {
@@ -117,7 +124,10 @@ impl Worker {
             shared,
             newest: RefCell::new(Newest { cache, current }),
             await_instances: Cell::new(0),
+            await_nodes: Cell::new(0),
             leaving: Notify::new(),
+            pace: Cell::new(pace),
+            born: Instant::now(),
             quickness: Quickness::default(),
         }
     }
@@ -129,6 +139,7 @@ impl Worker {
         if !Arc::ptr_eq(current, newest) {
             self.buffers.resize(newest.plan.limits.buffer_bytes);
             self.pool.resize(newest.plan.limits.origin_idle_max);
+            self.pace.set(Pace::of(&newest.plan.limits, &newest.plan.timeouts));
             *current = Rc::new(newest.clone());
         }
         current.clone()

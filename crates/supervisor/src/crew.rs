@@ -92,7 +92,7 @@ pub(crate) enum Event {
     /// The process is gone, and all that came of it: "it" did what `how` says.
     Ended { id: InstanceId, how: String },
     /// The data plane has let its sessions go, all but so many.
-    Emptied { id: InstanceId, left: usize },
+    Emptied { id: InstanceId, left: Option<String> },
     /// It holds so much memory, in bytes.
     Sampled { id: InstanceId, memory: u64 },
     /// Time has passed.

@@ -244,7 +244,7 @@ impl Shell {
         let voice = Voice::new(app, self.heard.clone());
         self.tasks.spawn_local(async move {
             // One that the data plane does not know has no sessions there.
-            let left = answered.await.unwrap_or(0);
+            let left = answered.await.unwrap_or_default();
             voice.say(What::Happened(Event::Emptied { id: instance, left })).await;
         });
     }

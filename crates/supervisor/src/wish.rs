@@ -27,7 +27,7 @@ pub enum Wish {
         window: Duration,
         /// What is left then is left.
         deadline: Duration,
-        /// Told once, how many sessions and requests were left: 0 if it is empty. Dropped if the instance is unknown.
-        emptied: oneshot::Sender<usize>,
+        /// Told once, what was left, in words: nothing if it is empty. Dropped if the instance is unknown.
+        emptied: oneshot::Sender<Option<String>>,
     },
 }

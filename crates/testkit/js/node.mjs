@@ -4,9 +4,10 @@
 //                                          and `session closed: SID REASON` for each session that ends
 //
 // PORT (0 picks one), HOST, NODE_NAME, PING_INTERVAL and PING_TIMEOUT (ms), PER_MESSAGE_DEFLATE (the threshold in
-// bytes), COOKIE (the name of Engine.IO's cookie), LIFELINE=1 (end when stdin closes), LOG_POLLS=1 (print `poll: SID`
+// bytes), COOKIE (the name of Engine.IO's cookie), ODD_IDS=1 (give sessions ids of the app's own making), LIFELINE=1 (end when stdin closes), LOG_POLLS=1 (print `poll: SID`
 // for each poll that came), CLOSE_ON_SIGINT=1 (end the sessions and running requests first), DELAY (ms before each
 // plain answer).
+import { randomBytes } from "node:crypto";
 import { createServer } from "node:http";
 import { Server } from "socket.io";
 import { plainHttp } from "./plain.mjs";
@@ -24,6 +25,17 @@ const plain = plainHttp(name, () => ({ sessions: io.engine.clientsCount, ...sess
 const delay = Number(env.DELAY ?? 0);
 const server = createServer(delay ? (...exchange) => setTimeout(plain, delay, ...exchange) : plain);
 const io = new Server(server, options);
+
+if (env.ODD_IDS === "1") {
+  const odd = [
+    (id) => `user:42:${id}`,
+    (id) => `${id}+/+/+/+=`,
+    (id) => `${id}==`,
+    (id) => id.repeat(7).slice(0, 130),
+    (id) => `${id} "é" \\ & = ? #`,
+  ];
+  io.engine.generateId = () => odd[sessions.opened % odd.length](randomBytes(15).toString("base64"));
+}
 
 io.engine.on("connection", (connection) => {
   sessions.opened += 1;

@@ -19,6 +19,8 @@ export function plainHttp(name, sessions) {
     },
     "GET /events": (_request, response) => streams.open(response),
     "POST /events/next": (_request, response) => json(response, { streams: streams.next() }),
+    "GET /ticks": (_request, response) => ticks(name, response),
+    "GET /tokens": (request, response, url) => tokens(request, response, url.searchParams.get("framing")),
     "POST /echo": (request, response) => {
       const type = request.headers["content-type"];
       response.writeHead(200, type ? { "content-type": type } : {});
@@ -53,6 +55,42 @@ class EventStreams {
     for (const response of this.#open) response.write(`data: ${this.#sent}\n\n`);
     return this.#open.size;
   }
+}
+
+/** Server-sent events that come for ever, each of them in two writes, so that most moments are in the midst of one. */
+function ticks(name, response) {
+  response.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-store" });
+  let number = 0;
+  let rest = "";
+  const timer = setInterval(() => {
+    if (rest) {
+      response.write(rest);
+      rest = "";
+      return;
+    }
+    number += 1;
+    const text = "x".repeat((number * 37) % 500);
+    const event = `id: ${number}\ndata: ${JSON.stringify({ node: name, number, length: text.length, text })}\n\n`;
+    response.write(event.slice(0, -1 - (number % 20)));
+    rest = event.slice(-1 - (number % 20));
+  }, 5);
+  response.on("close", () => clearInterval(timer));
+}
+
+/** An answer that comes token by token, as language models give it. `close` is one that ends with its connection. */
+function tokens(request, response, framing) {
+  const type = "content-type: text/event-stream";
+  const socket = framing === "close" ? request.socket : response;
+  if (socket === response) response.writeHead(200, { "content-type": "text/event-stream" });
+  else socket.write(`HTTP/1.1 200 OK\r\n${type}\r\nconnection: close\r\n\r\n`);
+  let left = Number(process.env.TOKENS ?? 200);
+  const timer = setInterval(() => {
+    left -= 1;
+    if (left > 0) return socket.write(`data: ${left}\n\n`);
+    clearInterval(timer);
+    socket.end("data: [DONE]\n\n");
+  }, 10);
+  socket.on("close", () => clearInterval(timer));
 }
 
 function json(response, value) {

@@ -22,6 +22,15 @@ impl PollingSession {
     /// # Panics
     /// If the answer is not that to a handshake.
     pub async fn open(address: SocketAddr, query: &str) -> Self {
+        let opened = Self::try_open(address, query).await;
+        opened.unwrap_or_else(|answer| panic!("no session id in {:?}", answer.text()))
+    }
+
+    /// The same, or the answer in which no session is.
+    ///
+    /// # Errors
+    /// The answer.
+    pub async fn try_open(address: SocketAddr, query: &str) -> Result<Self, Message> {
         let mut session = Self {
             address,
             query: query.to_owned(),
@@ -29,9 +38,10 @@ impl PollingSession {
             handshake: Message::from_head(b"\r\n\r\n".to_vec()),
         };
         session.handshake = session.send("GET", "", "").await;
-        let text = session.handshake.text();
-        session.sid = sid(&text).unwrap_or_else(|| panic!("no session id in {text:?}"));
-        session
+        match sid(&session.handshake.text()) {
+            Some(sid) => Ok(Self { sid, ..session }),
+            None => Err(session.handshake),
+        }
     }
 
     /// The same session under another id, true or forged.
@@ -58,7 +68,12 @@ impl PollingSession {
 
     /// Polls on `connection`, and does not wait.
     pub async fn begin_poll(&self, connection: &mut RawConnection) {
-        connection.send(self.request("GET", &format!("&sid={}", self.sid), "")).await;
+        self.begin_poll_with(connection, "").await;
+    }
+
+    /// The same with `more` in the query.
+    pub async fn begin_poll_with(&self, connection: &mut RawConnection, more: &str) {
+        connection.send(self.request("GET", &format!("&sid={}{more}", self.sid), "")).await;
     }
 
     /// Sends a request with `&sid=…` as the test spells it.

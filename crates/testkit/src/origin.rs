@@ -70,6 +70,14 @@ impl Origin {
         self.listener.local_addr().expect("a bound socket has an address")
     }
 
+    /// The next connection, whenever it comes.
+    ///
+    /// # Panics
+    /// If the kernel gives none.
+    pub async fn next(&self) -> RawConnection {
+        RawConnection::over(self.listener.accept().await.expect("accept works").0)
+    }
+
     /// The next connection that tidelock opens.
     ///
     /// # Panics
@@ -118,6 +126,61 @@ impl Absent {
     #[must_use]
     pub fn appear(self, backlog: u32) -> Origin {
         Origin { listener: self.socket.listen(backlog).expect("a bound socket can listen") }
+    }
+}
+
+/// A port that is the test's own for as long as this lives. Whoever listens there can end and come back; in between, a
+/// connection to it is refused.
+#[derive(Debug)]
+pub struct Reserved {
+    socket: TcpSocket,
+}
+
+impl Reserved {
+    /// Takes one free port on each of these addresses.
+    ///
+    /// # Panics
+    /// If no port is free on all of them.
+    #[must_use]
+    pub fn bind_alike<const N: usize>(addresses: [[u8; 4]; N]) -> [Self; N] {
+        for _ in 0..100 {
+            let mut taken = Vec::new();
+            for address in addresses {
+                let port = taken.first().map_or(0, |first: &Self| first.address().port());
+                taken.extend(Self::bind((address, port).into()));
+            }
+            if let Ok(taken) = taken.try_into() {
+                return taken;
+            }
+        }
+        panic!("no port is free on all of {addresses:?}")
+    }
+
+    fn bind(address: SocketAddr) -> io::Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        // What listens there later does so beside this one, which never listens.
+        socket.set_reuseport(true)?;
+        socket.bind(address)?;
+        Ok(Self { socket })
+    }
+
+    /// Where it is.
+    ///
+    /// # Panics
+    /// If the kernel has forgotten it.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.socket.local_addr().expect("a bound socket has an address")
+    }
+
+    /// Starts to listen there.
+    ///
+    /// # Panics
+    /// If somebody does so already.
+    #[must_use]
+    pub fn appear(&self) -> Origin {
+        let again = Self::bind(self.address()).expect("the port is the test's own");
+        Origin { listener: again.socket.listen(1024).expect("a bound socket can listen") }
     }
 }
 

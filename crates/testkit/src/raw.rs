@@ -123,6 +123,11 @@ impl RawConnection {
         self.take_exactly(count).await.unwrap_or_else(|missing| panic!("{missing}"))
     }
 
+    /// The same; the error says what came instead.
+    pub async fn try_read_exactly(&mut self, count: usize) -> Result<Vec<u8>, String> {
+        self.take_exactly(count).await
+    }
+
     /// Whether nothing has come that was not read yet, as far as the kernel knows by now. Waits for nothing.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
@@ -204,6 +209,11 @@ impl RawConnection {
     }
 
     /// Waits until the other end closes. What it sends before that stays to be read. Cancel-safe.
+    /// Waits, for as long as it takes, until something is there to read: `false` at the end.
+    pub async fn has_more(&mut self) -> bool {
+        !self.unread.is_empty() || self.stream.read(&mut self.unread).await.is_ok_and(|count| count > 0)
+    }
+
     pub(crate) async fn ended(&mut self) -> io::Result<()> {
         while self.stream.read(&mut self.unread).await? > 0 {}
         Ok(())

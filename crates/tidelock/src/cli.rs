@@ -162,9 +162,10 @@ enum Verb {
     /// Empty a node: nothing new comes to it, and its sessions move to other nodes.
     ///
     /// Running requests finish. Each session is told to reconnect at a moment of its own within `drain.window`:
-    /// WebSockets by a Close frame with code 1012, between two messages; polling sessions through their node. Waits
-    /// until the node is empty and says what is left, and exits with 0 when it is, or with 1 if something is still
-    /// there after `drain.deadline`. The drain goes on if the waiting is interrupted, and the node gets nothing new
+    /// WebSockets by a Close frame with code 1012, between two messages; polling sessions through their node; the
+    /// stream of an EventSource by its end, between two events. Downloads and what else is read with `fetch` are waited
+    /// for. Waits until the node is empty and says what is left, by kind, and exits with 0 when it is, or with 1 if
+    /// something is still there after `drain.deadline`. The drain goes on if the waiting is interrupted, and the node gets nothing new
     /// until `tidelock undrain`, or a restart of tidelock.
     #[command(after_help = "Examples:
   tidelock drain 10.0.0.1:3000         the node as it is written in the file

@@ -1,5 +1,6 @@
 //! The status as a table that a person reads. Pure.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -11,13 +12,30 @@ pub(crate) fn of(status: &Status) -> String {
     for upstream in &status.upstreams {
         rows.extend(upstream.nodes.iter().map(|node| row(&upstream.name, node)));
     }
-    let mut text = summary(status) + "\n\n" + &table(&rows, FIRST_NUMBER..COLUMNS);
+    let mut text = summary(status) + "\n";
+    if let Some(cause) = &status.overload {
+        text += &format!("OVERLOADED: {cause}\n");
+    }
+    if let Some(refused) = refused(status) {
+        text += &format!("failed or refused since the start: {refused}\n");
+    }
+    text += "\n";
+    text += &table(&rows, FIRST_NUMBER..COLUMNS);
     for upstream in status.upstreams.iter().filter(|upstream| upstream.foreign_secret) {
         text += &format!(
             "\n{}: {} session ids or cookies that another secret has signed; do several tidelocks in front of these \
              nodes have one `sticky_secret`?\n",
             upstream.name, upstream.unverifiable
         );
+    }
+    for upstream in &status.upstreams {
+        for node in upstream.nodes.iter().filter(|node| node.surplus > 0) {
+            text += &format!(
+                "\n{}: {} sent bytes behind its answers, {} times since the start; its connections are used once for a \
+                 minute after each\n",
+                upstream.name, node.node, node.surplus
+            );
+        }
     }
     if !status.apps.is_empty() {
         let mut rows = vec![APP_HEADINGS.map(str::to_owned)];
@@ -40,8 +58,10 @@ fn table<const N: usize>(rows: &[[String; N]], numbers: Range<usize>) -> String 
 
 fn summary(status: &Status) -> String {
     let sum = |count: fn(&admin::api::Worker) -> u64| status.workers.iter().map(count).sum::<u64>();
+    let pinned = sum(|worker| worker.pinned);
+    let pinned = if pinned > 0 { format!(" ({pinned} by our cookie)") } else { String::new() };
     format!(
-        "tidelock {}, process {}{}: {} connections and tunnels open; {} connections, {} exchanges since the start",
+        "tidelock {}, process {}{}: {} connections and tunnels open; {} connections, {} exchanges{pinned} since the start",
         status.version,
         status.pid,
         if status.leaving { ", leaving" } else { "" },
@@ -49,6 +69,23 @@ fn summary(status: &Status) -> String {
         sum(|worker| worker.connections),
         sum(|worker| worker.exchanges),
     )
+}
+
+/// Who was sent away and what failed, by why, the most frequent first.
+fn refused(status: &Status) -> Option<String> {
+    let mut by_reason: BTreeMap<&str, u64> = BTreeMap::new();
+    for worker in &status.workers {
+        let faults = worker.faults.iter().map(|(why, &count)| (&**why, count));
+        let refused = CONNECTIONS_REFUSED.into_iter().zip(worker.refused);
+        let displaced = CONNECTIONS_DISPLACED.into_iter().zip(worker.displaced);
+        for (why, count) in faults.chain(refused).chain(displaced) {
+            *by_reason.entry(why).or_default() += count;
+        }
+    }
+    let mut by_reason: Vec<_> = by_reason.into_iter().filter(|&(_, count)| count > 0).collect();
+    by_reason.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
+    let said: Vec<String> = by_reason.iter().map(|(why, count)| format!("{count} {why}")).collect();
+    (!said.is_empty()).then(|| said.join(", "))
 }
 
 fn row(upstream: &str, node: &Node) -> [String; COLUMNS] {
@@ -69,6 +106,8 @@ fn row(upstream: &str, node: &Node) -> [String; COLUMNS] {
         node.sessions.to_string(),
         node.tunnels.to_string(),
         node.in_flight.to_string(),
+        node.event_streams.to_string(),
+        node.long_answers.to_string(),
     ]
 }
 
@@ -104,6 +143,8 @@ fn app_row(app: &App, instance: &Instance) -> [String; APP_COLUMNS] {
         instance.sessions.to_string(),
         instance.tunnels.to_string(),
         instance.in_flight.to_string(),
+        instance.event_streams.to_string(),
+        instance.long_answers.to_string(),
         notes.join(", "),
     ]
 }
@@ -137,12 +178,29 @@ fn ago(lasted: Duration) -> String {
     }
 }
 
-const COLUMNS: usize = 8;
-const HEADINGS: [&str; COLUMNS] =
-    ["UPSTREAM", "NODE", "STATE", "CAUSE", "SINCE", "SESSIONS", "SOCKETS", "IN FLIGHT"];
+const COLUMNS: usize = 10;
+const HEADINGS: [&str; COLUMNS] = [
+    "UPSTREAM",
+    "NODE",
+    "STATE",
+    "CAUSE",
+    "SINCE",
+    "SESSIONS",
+    "SOCKETS",
+    "IN FLIGHT",
+    "EVENT STREAMS",
+    "LONG ANSWERS",
+];
+const CONNECTIONS_REFUSED: [&str; 3] = [
+    "connections beyond a client's bound",
+    "connections beyond a client's rate",
+    "TLS handshakes beyond a client's rate",
+];
+const CONNECTIONS_DISPLACED: [&str; 2] =
+    ["resting connections closed for new ones", "silent connections closed for new ones"];
 /// From here on columns are numbers, and times, which stand at the right.
 const FIRST_NUMBER: usize = 4;
-const APP_COLUMNS: usize = 11;
+const APP_COLUMNS: usize = 13;
 const APP_HEADINGS: [&str; APP_COLUMNS] = [
     "APP",
     "STATE",
@@ -154,9 +212,11 @@ const APP_HEADINGS: [&str; APP_COLUMNS] = [
     "SESSIONS",
     "SOCKETS",
     "IN FLIGHT",
+    "EVENT STREAMS",
+    "LONG ANSWERS",
     "NOTES",
 ];
-const APP_NUMBERS: Range<usize> = 2..10;
+const APP_NUMBERS: Range<usize> = 2..12;
 
 #[cfg(test)]
 mod tests {
@@ -171,6 +231,7 @@ mod tests {
             parked: 1,
             connections: 40,
             exchanges: 500,
+            pinned: 0,
             by_class: [0; 6],
             bytes_in: 0,
             bytes_out: 0,
@@ -180,7 +241,8 @@ mod tests {
             closes: [0; 17],
             log_lines_lost: 0,
             refused: [0; 3],
-            displaced: [0; 2],
+            displaced: [0, 5],
+            faults: BTreeMap::from([("request head timed out".to_owned(), 7)]),
         };
         let node = Node {
             node: "10.0.0.1:3000".to_owned(),
@@ -193,6 +255,9 @@ mod tests {
             sessions: 12,
             tunnels: 10,
             in_flight: 3,
+            surplus: 0,
+            event_streams: 2,
+            long_answers: 1,
         };
         let named = Node {
             node: "server2:3000".to_owned(),
@@ -202,6 +267,7 @@ mod tests {
             cause: "refused".to_owned(),
             since_ms: 86_400_000 * 3,
             sessions: 0,
+            surplus: 2,
             ..node
         };
         let upstream = Upstream {
@@ -214,6 +280,7 @@ mod tests {
             version: "1.2.3".to_owned(),
             pid: 4711,
             leaving: true,
+            overload: Some("all 6 places are taken".to_owned()),
             log_lines_lost: 0,
             upstreams: vec![upstream],
             apps: vec![],
@@ -221,10 +288,15 @@ mod tests {
         };
         let expected = "\
 tidelock 1.2.3, process 4711, leaving: 6 connections and tunnels open; 80 connections, 1000 exchanges since the start
+OVERLOADED: all 6 places are taken
+failed or refused since the start: 14 request head timed out, 10 silent connections closed for new ones
 
-UPSTREAM  NODE                          STATE           CAUSE        SINCE  SESSIONS  SOCKETS  IN FLIGHT
-nodes     10.0.0.1:3000                 up              never asked  3m12s        12       10          3
-nodes     server2:3000 (10.0.0.2:3000)  down, draining  refused      3d00h         0       10          3
+UPSTREAM  NODE                          STATE           CAUSE        SINCE  SESSIONS  SOCKETS  IN FLIGHT  EVENT STREAMS  LONG ANSWERS
+nodes     10.0.0.1:3000                 up              never asked  3m12s        12       10          3              2             1
+nodes     server2:3000 (10.0.0.2:3000)  down, draining  refused      3d00h         0       10          3              2             1
+
+nodes: server2:3000 sent bytes behind its answers, 2 times since the start; its connections are used once for a minute \
+after each
 ";
         assert_eq!(of(&status), expected);
     }
@@ -247,6 +319,8 @@ nodes     server2:3000 (10.0.0.2:3000)  down, draining  refused      3d00h      
             sessions: 12,
             tunnels: 11,
             in_flight: 1,
+            event_streams: 1,
+            long_answers: 0,
         };
         let crashing = Instance {
             slot: 1,
@@ -259,6 +333,7 @@ nodes     server2:3000 (10.0.0.2:3000)  down, draining  refused      3d00h      
             sessions: 0,
             tunnels: 0,
             in_flight: 0,
+            event_streams: 0,
             ..ready.clone()
         };
         let old = Instance { slot: 2, current: false, state: "emptying".to_owned(), ..ready.clone() };
@@ -280,22 +355,23 @@ nodes     server2:3000 (10.0.0.2:3000)  down, draining  refused      3d00h      
             version: "1.2.3".to_owned(),
             pid: 4711,
             leaving: false,
+            overload: None,
             log_lines_lost: 0,
             upstreams: vec![],
             apps: vec![chat, idle],
             workers: vec![],
         };
         let expected = "
-APP     STATE        PID  UPTIME  RESTARTS   CPU    MEMORY  SESSIONS  SOCKETS  IN FLIGHT  NOTES
-chat/0  ready       4712   1m01s         2  3.2%  80.0 MiB        12       11          1
-chat/1  crash loop     -       -         2     -         -         0        0          0  it ended with code 1, next start in 14s
-chat/2  emptying    4712   1m01s         2  3.2%  80.0 MiB        12       11          1  old version
-mails   stopped        -       -         -     -         -         -        -          -
+APP     STATE        PID  UPTIME  RESTARTS   CPU    MEMORY  SESSIONS  SOCKETS  IN FLIGHT  EVENT STREAMS  LONG ANSWERS  NOTES
+chat/0  ready       4712   1m01s         2  3.2%  80.0 MiB        12       11          1              1             0
+chat/1  crash loop     -       -         2     -         -         0        0          0              0             0  it ended with code 1, next start in 14s
+chat/2  emptying    4712   1m01s         2  3.2%  80.0 MiB        12       11          1              1             0  old version
+mails   stopped        -       -         -     -         -         -        -          -              -             -
 
 chat: chat/0 did not get ready within 30s
 ";
         let shown = of(&status);
-        let apps = shown.split_once("IN FLIGHT\n").map(|(_, apps)| apps);
+        let apps = shown.split_once("LONG ANSWERS\n").map(|(_, apps)| apps);
         assert_eq!(apps, Some(expected), "{shown}");
     }
 

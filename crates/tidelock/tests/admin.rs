@@ -373,8 +373,10 @@ async fn a_drain_that_does_not_end_in_time_fails() {
     origin.until_requests(1).await;
     let expected = said(0, &format!("nodes/{node}: draining, 1 left\n"), "");
     assert_eq!(verb(&proxy, &["drain", "nodes", "--no-wait"]).await, expected);
-    let late =
-        format!("nodes/{node}: 1 request under way left after 0ns, the drain.deadline; nothing new comes\n");
+    let late = format!(
+        "nodes/{node}: 1 request under way left after 0ns, the drain.deadline; nothing new comes. To wait on, say \
+         `tidelock drain nodes/{node}` again; what still runs when the node is stopped is cut\n"
+    );
     let expected = said(1, "", &format!("1 left (nodes/{node}: 1)\n{late}"));
     assert_eq!(verb(&proxy, &["drain", "nodes"]).await, expected);
 }

@@ -192,6 +192,28 @@ async fn while_no_node_can_be_reached_a_request_waits_if_it_may() {
     assert_eq!(client.read_message().await.status(), 200);
 }
 
+/// All nodes of a pool are restarted at once, as by a deploy that knows no better. Nothing is lost, with nothing said in the
+/// file.
+#[tokio::test]
+async fn a_pool_that_is_restarted_as_a_whole_loses_nothing() {
+    let nodes = [Absent::bind(), Absent::bind()];
+    let addresses = nodes.each_ref().map(Absent::address);
+    let mut proxy = start(&addresses, "", "").await;
+    let mut clients = Vec::new();
+    for request in [GET, POST].iter().cycle().take(20) {
+        let mut client = RawConnection::connect(proxy.address()).await;
+        client.send(request).await;
+        clients.push(client);
+    }
+    for address in addresses {
+        until(&mut proxy, Mark::default(), "node down", address).await;
+    }
+    let _returned = nodes.map(|node| ScriptedOrigin::start_on(node.appear(64), |_| vec![Step::send(OK)]));
+    for mut client in clients {
+        assert_eq!(client.read_message().await.status(), 200);
+    }
+}
+
 #[tokio::test]
 async fn a_request_that_waits_goes_to_a_node_that_a_reload_brings() {
     let absent = Absent::bind();

@@ -90,6 +90,55 @@ async fn a_resolver_that_fails_changes_nothing() {
     assert_eq!(seen.failures, [""; 0], "{seen:#?}");
 }
 
+/// As when a registrar, or somebody's zone file, is a step ahead of the machines. What works stays, until something of what
+/// DNS says works too.
+#[tokio::test]
+async fn addresses_where_nothing_is_empty_no_pool() {
+    let [first, second] = nodes([[127, 0, 0, 2], [127, 0, 0, 3]]).await;
+    let dns = Dns::start(&Zone::default(), &[("app.test", "127.0.0.2")]).await;
+    let mut proxy = start(&[&format!("app.test:{}", first.address().port())], dns.address(), "").await;
+    let load = Load::plain(proxy.address(), 4, 2);
+    load.until_answered(10).await;
+
+    // Nobody listens there.
+    dns.change(&[("app.test", "127.0.0.4"), ("app.test", "127.0.0.5")]).await;
+    let down = |line: &str| line.contains("node down") && line.contains("127.0.0.5");
+    proxy.process().wait_for_line(down).await;
+    let asked = first.requests().len();
+    first.until_requests(asked + 20).await;
+
+    // Now one does, and the old one goes.
+    dns.change(&[("app.test", "127.0.0.3"), ("app.test", "127.0.0.5")]).await;
+    proxy.process().wait_for_line(|line| line.contains("those that it meant before go")).await;
+    second.until_requests(10).await;
+    let left = first.requests().len();
+    load.until_answered(20).await;
+    assert!(first.requests().len() <= left + 4, "only what was under way");
+    let seen = load.stop().await;
+    assert_eq!(seen.failures, [""; 0], "{seen:#?}");
+}
+
+#[tokio::test]
+async fn addresses_that_are_no_node_s_are_skipped() {
+    let [node] = nodes([[127, 0, 0, 2]]).await;
+    let said = [("app.test", "0.0.0.0"), ("app.test", "224.0.0.1"), ("app.test", "127.0.0.2")];
+    let dns = Dns::start(&Zone::default(), &said).await;
+    let mut proxy = start(&[&format!("app.test:{}", node.address().port())], dns.address(), "").await;
+    node_gets_requests(&node, proxy.address()).await;
+    let status = proxy.status().await;
+    assert_eq!(status["upstreams"][0]["nodes"].as_array().map(Vec::len), Some(1), "{status:#}");
+    for address in ["0.0.0.0", "224.0.0.1"] {
+        proxy
+            .process()
+            .wait_for_line(|line| line.contains("skipped an address") && line.contains(address))
+            .await;
+    }
+    // A name that means nothing else means nothing, and what it meant stays.
+    dns.change(&[("app.test", "0.0.0.0")]).await;
+    proxy.process().wait_for_line(|line| line.contains("it names nothing but 0.0.0.0")).await;
+    node_gets_requests(&node, proxy.address()).await;
+}
+
 #[tokio::test]
 async fn a_name_that_nobody_knows_yet_does_not_stop_the_start() {
     let [node] = nodes([[127, 0, 0, 2]]).await;

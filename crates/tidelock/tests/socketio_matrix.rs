@@ -21,6 +21,12 @@ async fn sixty_clients_on_nodes_in_node_js_over_https() {
     sixty_clients(Kind::NodeJs, Scheme::Https).await;
 }
 
+/// `engine.generateId`: colons, base64 with its `+`, `/` and `=`, 130 characters, quotes, blanks and an é.
+#[tokio::test]
+async fn sixty_clients_with_ids_of_the_apps_own_making() {
+    sixty_clients(Kind::OddIds, Scheme::Http).await;
+}
+
 #[tokio::test]
 async fn sixty_clients_on_nodes_in_rust_over_http() {
     sixty_clients(Kind::Rust, Scheme::Http).await;
@@ -73,7 +79,7 @@ async fn sixty_clients(kind: Kind, scheme: Scheme) {
         assert!(report.is_even(nodes.len()), "{what}");
         let echoes_each = if plan.binary_bytes == 0 { ECHOES } else { 2 * ECHOES };
         assert_eq!((report.echoes_ok, report.echoes_failed), (CLIENTS * echoes_each, 0), "{what}");
-        if kind == Kind::NodeJs {
+        if kind != Kind::Rust {
             assert_eq!(opened(&nodes).await - before, CLIENTS, "one handshake each; {what}");
         }
         for who in clients.who().await {
@@ -156,6 +162,7 @@ async fn opened(nodes: &[Node]) -> usize {
 async fn nodes(kind: Kind) -> [Node; 3] {
     node::three(|name| match kind {
         Kind::NodeJs => NodePlan::js(name),
+        Kind::OddIds => NodePlan::js(name).env("ODD_IDS", "1"),
         Kind::Rust => NodePlan::chat(name, TIDELOCK),
     })
     .await
@@ -199,6 +206,8 @@ impl Front {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     NodeJs,
+    /// The same, with ids of the app's own making.
+    OddIds,
     Rust,
 }
 

@@ -22,6 +22,8 @@ pub struct BodyWalk {
     left_max: u64,
     close_scan: Option<CloseScan>,
     beginning: Beginning,
+    /// Nothing may pass unseen.
+    is_seen: bool,
 }
 
 /// Whether the content begins as somebody wants to know.
@@ -63,7 +65,14 @@ impl BodyWalk {
             RequestBody::Length(length) => Framing::Length(length),
             RequestBody::Chunked => Framing::Chunked(Chunked::of(Side::Request)),
         };
-        Ok(Self { framing, keeps_coding: true, left_max, close_scan: None, beginning: Beginning::Other })
+        Ok(Self {
+            framing,
+            keeps_coding: true,
+            left_max,
+            close_scan: None,
+            beginning: Beginning::Other,
+            is_seen: false,
+        })
     }
 
     /// An answer's body.
@@ -74,7 +83,14 @@ impl BodyWalk {
             AnswerBody::Chunked => Framing::Chunked(Chunked::of(Side::Answer)),
             AnswerBody::UntilClose => Framing::UntilClose,
         };
-        Self { framing, keeps_coding, left_max: u64::MAX, close_scan: None, beginning: Beginning::Other }
+        Self {
+            framing,
+            keeps_coding,
+            left_max: u64::MAX,
+            close_scan: None,
+            beginning: Beginning::Other,
+            is_seen: false,
+        }
     }
 
     /// Watches the content for an Engine.IO close packet.
@@ -97,6 +113,11 @@ impl BodyWalk {
         self.beginning == Beginning::AsAsked
     }
 
+    /// Has every byte seen: somebody looks for something in them.
+    pub fn watch_all(&mut self) {
+        self.is_seen = true;
+    }
+
     /// Whether nothing is left to come.
     pub fn is_at_end(&self) -> bool {
         matches!(self.framing, Framing::Length(0))
@@ -111,7 +132,11 @@ impl BodyWalk {
     /// length, unless something is looked for in it.
     pub fn unseen(&self) -> u64 {
         match self.framing {
-            Framing::Length(left) if self.close_scan.is_none() && !self.beginning.is_open() => left,
+            Framing::Length(left)
+                if !self.is_seen && self.close_scan.is_none() && !self.beginning.is_open() =>
+            {
+                left
+            }
             Framing::Length(_) | Framing::Chunked(_) | Framing::UntilClose => 0,
         }
     }
@@ -354,6 +379,9 @@ mod tests {
         let mut watched = BodyWalk::of_request(RequestBody::Length(10), None).unwrap();
         watched.watch_for_close_packet(CloseScan::new(crate::engineio::Revision::V4, false));
         assert_eq!(watched.unseen(), 0);
+        let mut seen = BodyWalk::of_answer(AnswerBody::Length(10), true);
+        seen.watch_all();
+        assert_eq!(seen.unseen(), 0);
     }
 
     #[test]

@@ -5,7 +5,7 @@ mod open;
 pub(crate) mod sid;
 
 pub use open::{OpenPacket, SILENCE_MS_MAX, read_open_packet};
-pub use sid::SID_BYTES_MAX;
+pub use sid::{SID_BYTES_MAX, escape_sid};
 
 use crate::Span;
 

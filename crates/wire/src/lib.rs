@@ -3,7 +3,8 @@
 //!
 //! The modules stand in the order in which a request meets them: its head is found ([`scan`]), read
 //! ([`request`]), its target understood ([`engineio`]), printed for the origin ([`forward`]), its body walked
-//! ([`body`]), the answer's head read ([`answer`]) and, when it opens a WebSocket, checked ([`websocket`]).
+//! ([`body`]), the answer's head read ([`answer`]), its events told apart
+//! ([`events`]) and, when it opens a WebSocket, checked ([`websocket`]).
 
 pub mod scan;
 mod lines;
@@ -19,6 +20,7 @@ pub mod forward;
 pub mod body;
 mod chunked;
 pub mod answer;
+pub mod events;
 pub mod websocket;
 pub mod frame;
 mod malformed;

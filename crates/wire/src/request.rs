@@ -279,7 +279,18 @@ impl RequestHead {
         Some(segment).filter(|segment| !segment.is_empty())
     }
 
-    /// Whether it asks for a stream of events, as EventSource does.
+    /// Whether it is EventSource's, which comes back by itself when its stream ends, in whatever way: it says that it wants
+    /// no answer of a cache, which others who read events do not.
+    pub fn is_event_source(&self) -> bool {
+        let is_fresh = || {
+            self.header("cache-control").is_some_and(|caching| {
+                lines::list(caching).any(|directive| directive.eq_ignore_ascii_case(b"no-cache"))
+            })
+        };
+        self.asks_for_events() && is_fresh()
+    }
+
+    /// Whether it asks for a stream of events, as EventSource does and others may.
     pub fn asks_for_events(&self) -> bool {
         self.method == Method::Get
             && self.header("accept").is_some_and(|accept| {

@@ -4,6 +4,7 @@ mod bench;
 mod fuzz;
 mod packages;
 mod run;
+mod soak;
 mod test;
 
 use std::process::ExitCode;
@@ -23,6 +24,7 @@ enum Command {
     Test(test::Test),
     Bench(bench::Bench),
     Fuzz(fuzz::Fuzz),
+    Soak(soak::Soak),
 }
 
 fn main() -> ExitCode {
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
         Command::Test(test) => test.run(),
         Command::Bench(bench) => bench.run(),
         Command::Fuzz(fuzz) => fuzz.run(),
+        Command::Soak(soak) => soak.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

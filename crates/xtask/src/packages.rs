@@ -40,6 +40,14 @@ pub(crate) const FOR_FAULTS: [Program; 3] = [
     program("haproxy", "-v", "haproxy", "a proxy to compare with"),
 ];
 
+/// What a long run needs.
+pub(crate) const FOR_SOAK: [Program; 3] =
+    [NODE, NPM, program("dnsmasq", "--version", "dnsmasq-base", "names of nodes that change")];
+
+/// What is attacked, and one attacker.
+pub(crate) const FOR_ATTACKS: [Program; 3] =
+    [NGINX, HAPROXY, program("slowhttptest", "-h", "slowhttptest", "slow heads, bodies and reads")];
+
 /// What real applications are started and used with.
 pub(crate) const FOR_APPS: [Program; 4] = [
     NODE,

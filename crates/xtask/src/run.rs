@@ -11,6 +11,15 @@ pub(crate) fn root() -> PathBuf {
     here.ancestors().nth(2).unwrap_or(here).to_owned()
 }
 
+/// A program of this workspace: it lies beside the profile that this one was built with, wherever Cargo builds.
+pub(crate) fn built(name: &str, debug: bool) -> Result<PathBuf> {
+    let here = std::env::current_exe()?;
+    let target = here.ancestors().nth(2).context("this program lies in a target directory")?;
+    let program = target.join(if debug { "debug" } else { "release" }).join(name);
+    ensure!(program.is_file(), "{} is not built", program.display());
+    Ok(program)
+}
+
 /// A command that runs in `directory`, seen from the root, and asks nobody anything.
 pub(crate) fn command(directory: &str, program: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);

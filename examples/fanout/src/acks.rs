@@ -17,16 +17,17 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use crate::{message::Answer, pending::Ticket};
+use crate::{delivery::LocalAcks, message::Answer, pending::Ticket};
 
 /// What a broadcast with acknowledgements yields, until all clients of all nodes have answered or the time is up.
 ///
 /// Other nodes do not say which client an acknowledgement is from: those come with [`Sid::ZERO`]. Clients of other
-/// nodes that have not answered when the time is up come as a timeout each, as local ones do.
+/// nodes that have not answered when the time is up come as a timeout each, as local ones do, and so does each node that
+/// is silent altogether.
 pub struct AckStream<E: SocketEmitter> {
-    local: Option<Pin<Box<E::AckStream>>>,
+    local: Option<LocalAcks<E>>,
     remote: Option<Remote>,
-    /// Of other nodes' clients, to be yielded as timeouts.
+    /// Of other nodes and their clients, to be yielded as timeouts.
     missing: u64,
 }
 
@@ -42,12 +43,17 @@ struct Remote {
 }
 
 impl<E: SocketEmitter> AckStream<E> {
-    pub(crate) fn local(local: E::AckStream) -> Self {
-        Self { local: Some(Box::pin(local)), remote: None, missing: 0 }
+    pub(crate) fn local(local: LocalAcks<E>) -> Self {
+        Self { local: Some(local), remote: None, missing: 0 }
+    }
+
+    /// With so many other nodes that could not be asked, or that nobody can wait for.
+    pub(crate) fn unasked(local: LocalAcks<E>, nodes: usize) -> Self {
+        Self { missing: nodes as u64, ..Self::local(local) }
     }
 
     pub(crate) fn with_remote(
-        local: E::AckStream,
+        local: LocalAcks<E>,
         ticket: Ticket,
         acks: mpsc::Receiver<Answer>,
         nodes: usize,
@@ -86,7 +92,8 @@ impl<E: SocketEmitter> AckStream<E> {
                 Poll::Ready(None) => self.remote = None,
                 Poll::Pending => {
                     std::task::ready!(remote.deadline.as_mut().poll(context));
-                    self.missing = remote.unanswered.max(0).unsigned_abs();
+                    // A node that has not even said how many clients it has is one that hangs.
+                    self.missing = remote.unanswered.max(0).unsigned_abs() + remote.uncounted as u64;
                     self.remote = None;
                 }
             }

@@ -58,15 +58,7 @@ impl Classic {
     /// Every broadcast of this namespace. Redis' glob characters may be part of a namespace's
     /// name and are escaped.
     pub(crate) fn pattern(&self) -> String {
-        let mut pattern = String::with_capacity(self.broadcasts.len() + 1);
-        for char in self.broadcasts.chars() {
-            if matches!(char, '*' | '?' | '[' | ']' | '\\') {
-                pattern.push('\\');
-            }
-            pattern.push(char);
-        }
-        pattern.push('*');
-        pattern
+        starting_with(&self.broadcasts)
     }
 
     /// `None` means that the message is for someone else: our own echo, another namespace, or a
@@ -303,6 +295,19 @@ pub(crate) fn put_options(out: &mut Vec<u8>, target: &Target, flags: Flags) {
         msgpack::put_str(out, "timeout");
         msgpack::put_uint(out, ms);
     }
+}
+
+/// The pattern of all channels with such a beginning.
+pub(crate) fn starting_with(prefix: &str) -> String {
+    let mut pattern = String::with_capacity(prefix.len() + 1);
+    for char in prefix.chars() {
+        if matches!(char, '*' | '?' | '[' | ']' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(char);
+    }
+    pattern.push('*');
+    pattern
 }
 
 /// The first argument of an acknowledgement is the only one that Node.js nodes pass on.

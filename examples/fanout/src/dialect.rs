@@ -58,6 +58,14 @@ impl Dialect {
         }
     }
 
+    /// The name of this node in this namespace, which its messages carry.
+    pub(crate) fn uid(&self) -> &str {
+        match self {
+            Self::Classic(classic) => &classic.uid,
+            Self::Sharded(sharded) => &sharded.uid,
+        }
+    }
+
     /// The channel whose subscribers are the fleet's nodes.
     pub(crate) fn roll_call(&self) -> &str {
         match self {

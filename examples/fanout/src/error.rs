@@ -14,8 +14,8 @@ pub struct ConfigError(#[from] pub(crate) redis::RedisError);
 
 /// Why a question to the other nodes has no complete answer.
 ///
-/// Broadcasts never fail with it: they are delivered locally and their loss towards other nodes is
-/// counted in [`Stats`](crate::Stats) instead.
+/// Broadcasts fail with [`QueueFull`](Self::QueueFull) alone: they are delivered locally, and their loss towards other
+/// nodes while Redis is away is counted in [`Stats`](crate::Stats) instead.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -31,9 +31,16 @@ pub enum Error {
         /// Nodes that were subscribed when the question was asked, without this one.
         expected: usize,
     },
+    /// The message did not fit into the queue to Redis within [`Options::emit_wait_max`](crate::Options::emit_wait_max):
+    /// this node says more than Redis takes. It is dropped and counted. Local clients have received it.
+    #[error("the queue of messages to other nodes is full")]
+    QueueFull,
     /// [`Options::requests_max`](crate::Options::requests_max) questions are waiting already.
     #[error("too many requests to other nodes at once")]
     Busy,
+    /// Redis does not answer within [`Options::command_timeout`](crate::Options::command_timeout).
+    #[error("Redis does not answer")]
+    Stalled,
     /// Redis answered with an error.
     #[error("Redis: {0}")]
     Redis(#[from] redis::RedisError),

@@ -146,7 +146,7 @@ impl Namespace {
     /// Emits to the other nodes' `io.on(event, …)`, or their [`Fanout::on_server_side_emit`]. Never waits;
     /// what cannot be sent is dropped and counted.
     pub fn server_side_emit(&self, event: &str, arguments: impl IntoIterator<Item = Json>) {
-        self.node.tell(&server_side(event, arguments));
+        self.node.tell_now(&server_side(event, arguments));
     }
 
     /// As [`server_side_emit`](Self::server_side_emit), and waits for the answer of each node, in the order in which they come.
@@ -167,6 +167,12 @@ impl Namespace {
         Ok(data.collect())
     }
 
+    /// The name under which this node's messages are known to the others, in this namespace: `uid` in Node.js. It is new
+    /// with each start.
+    pub fn id(&self) -> &str {
+        self.node.dialect.uid()
+    }
+
     /// How many nodes serve this namespace, with this one.
     ///
     /// # Errors
@@ -179,7 +185,11 @@ impl Namespace {
 
 impl fmt::Debug for Namespace {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Namespace").field("namespace", &self.node.local.namespace()).finish()
+        formatter
+            .debug_struct("Namespace")
+            .field("namespace", &self.node.local.namespace())
+            .field("id", &self.id())
+            .finish()
     }
 }
 

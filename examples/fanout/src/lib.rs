@@ -52,28 +52,54 @@
 //! - Rooms that are numbers in Node.js are the text that JavaScript prints for them here. Other values that are no text,
 //!   `undefined` above all, name no room: they select nobody and except nobody, as in Node.js.
 //! - Events of socketioxide's MessagePack parser have no form that the others could read, and stay on their node.
+//! - An event that is nested deeper than 127 levels stays on its node and is counted as [`DropReason::Refused`]. Node.js has
+//!   no such bound but its stack.
+//! - Namespaces that clients make (`io.dyn_ns`) give up their subscriptions while nobody is in them. socketioxide does not
+//!   tell when somebody is there again, so that a client which joins no room may miss what others say in its first
+//!   [`Options::probe_interval`].
+//! - Two faults are upstream's, and tests here show them: engineioxide 0.17.9 leaves the packet type out of binary answers to
+//!   polls of Engine.IO 3 (`bAAEC` for `b4AAEC`), and socketioxide sends `Bytes` inside an `Option` as an array of numbers.
 //! - Node.js nodes must use the adapter's own parser, notepack.io, which is its default.
 //!
 //! # When Redis is away
 //!
 //! Local delivery never waits for Redis. Each node holds one connection to publish and one to receive:
 //!
-//! - Emitting offers a message to a bounded queue ([`Options::publish_queue_max`], [`Options::publish_bytes_max`]) and
-//!   goes on. What cannot be queued or is not confirmed by Redis is dropped and counted, by [`DropReason`]. Nothing is kept
+//! - Emitting delivers locally and then puts the message into a bounded queue ([`Options::publish_queue_max`],
+//!   [`Options::publish_bytes_max`]). While that is full and Redis is there an emit waits for room, for
+//!   [`Options::emit_wait_max`], and fails after that. What cannot be queued or is not confirmed by Redis is
+//!   dropped and counted, by [`DropReason`]. Nothing is kept
 //!   for Redis' return: publish/subscribe has no memory, and the others' subscriptions end with the same outage, so a late
 //!   message would reach some nodes and not others.
+//! - A Redis that stalls is waited for: a connection whose TCP lives is not ended before [`Options::stall_max`], what is
+//!   said meanwhile is queued, and nothing is lost. [`Event::Stalled`] tells.
 //! - Lost connections are replaced after a pause that grows to a second at most, with jitter. A subscription
-//!   that was lost is a gap: opened, closed and measured. A node that reads more slowly than the fleet writes is cut off by
+//!   that was lost is a gap: opened, closed and measured, from the last sign of life of Redis. A node that reads more slowly than the fleet writes is cut off by
 //!   Redis (`client-output-buffer-limit pubsub`), which is a gap as well.
-//! - [`Fanout::stats`] has the counters, [`Options::on_event`] is told of every change, and so is the log (`tracing`).
+//! - [`Fanout::stats`] has the counters ([`Stats::prometheus`] as text), [`Options::on_event`] is told of every change, and so is the log (`tracing`).
 //! - Questions (`fetch_sockets`, `rooms`, `server_count`) fail with [`Error::Disconnected`]; what is local can
 //!   be had with `io.local()`.
+//!
+//! # Clients that are slower than the events
+//!
+//! socketioxide keeps 128 packets for each client and refuses the next one. With this adapter what a burst brings beyond
+//! them waits in a line of the client's own ([`Options::client_backlog_max`]), broadcasts of this node and of others, with and
+//! without acknowledgements, in their order. What does not fit is counted in [`Stats::clients_missed`]. Events that the app
+//! emits to one of its own sockets directly do not pass the adapter: they may overtake a line, and fail if the queue is full.
 //!
 //! # More than one Redis can carry
 //!
 //! [`Mode::Sharded`] is `createShardedAdapter` in its `static` mode, for a Redis Cluster ([`connect_cluster`]) or a single
 //! Redis 7. All nodes of a fleet must be in the same mode, and Node.js nodes must set `subscriptionMode: "static"`: in the
 //! other modes they publish to channels per room, and socketioxide does not tell its adapter when rooms come and go.
+//! The default there is `"dynamic"`. Nodes that do not match work, each on its own, without an error; this crate looks for
+//! them and tells ([`Event::ModesDiffer`]).
+//!
+//! | these nodes | and those | set |
+//! |---|---|---|
+//! | `createAdapter` | [`Mode::Classic`] | nothing: it is the default of both |
+//! | `createShardedAdapter` | [`Mode::Sharded`] | `subscriptionMode: "static"` there |
+//! | `createAdapter` | `createShardedAdapter`, or [`Mode::Sharded`] | one or the other, on all nodes; never both on one prefix |
 //!
 //! # With nothing installed
 //!
@@ -84,11 +110,13 @@ mod adapter;
 mod error;
 mod fanout;
 mod hooks;
+mod metrics;
 mod options;
 mod stats;
 
 // One namespace on this node.
 mod acks;
+mod delivery;
 mod local;
 mod node;
 mod pending;
@@ -117,5 +145,5 @@ pub use crate::{
     hooks::{Description, Responder, ServerSideEmit},
     message::{RemoteSocket, Target},
     options::{Mode, OnEvent, Options},
-    stats::{DropReason, Event, Side, Stats},
+    stats::{DropReason, Event, OtherMode, Side, Stats},
 };

@@ -13,6 +13,7 @@ use socketioxide_core::{
 };
 
 use crate::{
+    delivery::Delivery,
     message::{Flags, Rooms, Target},
     payload::Payload,
 };
@@ -23,6 +24,8 @@ pub(crate) type Acks = Pin<Box<dyn Stream<Item = Option<Payload>> + Send>>;
 pub(crate) trait Local: Send + Sync + 'static {
     fn namespace(&self) -> &str;
     fn has_room(&self, room: &str) -> bool;
+    /// Whether no socket is there.
+    fn is_empty(&self) -> bool;
     fn sids(&self, target: &Target) -> Vec<Sid>;
     /// With the room of its own id.
     fn rooms_of(&self, sid: Sid) -> Vec<String>;
@@ -38,21 +41,25 @@ pub(crate) trait Local: Send + Sync + 'static {
     fn ack_timeout(&self) -> Duration;
 }
 
-impl<E: SocketEmitter> Local for CoreLocalAdapter<E> {
+impl<E: SocketEmitter> Local for Delivery<E> {
     fn namespace(&self) -> &str {
-        self.path()
+        self.core.path()
     }
 
     fn has_room(&self, room: &str) -> bool {
         !self.sids(&Target::room(room)).is_empty()
     }
 
+    fn is_empty(&self) -> bool {
+        self.sids(&Target::everyone()).is_empty()
+    }
+
     fn sids(&self, target: &Target) -> Vec<Sid> {
-        self.sockets(options(self, target, Flags::default()))
+        self.core.sockets(options(&self.core, target, Flags::default()))
     }
 
     fn rooms_of(&self, sid: Sid) -> Vec<String> {
-        let mut rooms: Vec<String> = self.socket_rooms(sid).into_iter().map(Cow::into_owned).collect();
+        let mut rooms: Vec<String> = self.core.socket_rooms(sid).into_iter().map(Cow::into_owned).collect();
         if !rooms.iter().any(|room| room == sid.as_str()) {
             rooms.push(sid.to_string());
         }
@@ -60,51 +67,37 @@ impl<E: SocketEmitter> Local for CoreLocalAdapter<E> {
     }
 
     fn rooms(&self, target: &Target) -> Vec<String> {
-        let options = options(self, target, Flags::default());
-        let mut rooms = CoreLocalAdapter::rooms(self, options.clone());
-        rooms.extend(self.sockets(options).into_iter().map(|sid| Cow::Owned(sid.to_string())));
+        let options = options(&self.core, target, Flags::default());
+        let mut rooms = self.core.rooms(options.clone());
+        rooms.extend(self.core.sockets(options).into_iter().map(|sid| Cow::Owned(sid.to_string())));
         rooms.into_iter().map(Cow::into_owned).collect()
     }
 
     fn broadcast(&self, payload: Payload, target: &Target, flags: Flags) {
-        let packet = Packet::event(self.path().clone(), payload.into_value());
-        // It fails only for clients whose own queue is full or closed, and those have no one to tell here.
-        if let Err(errors) = CoreLocalAdapter::broadcast(self, packet, options(self, target, flags)) {
-            tracing::debug!(
-                namespace = self.namespace(),
-                clients = errors.len(),
-                "clients missed a broadcast"
-            );
-        }
+        let packet = Packet::event(self.core.path().clone(), payload.into_value());
+        self.event(&packet, options(&self.core, target, flags));
     }
 
     fn broadcast_with_ack(&self, payload: Payload, target: &Target, timeout: Duration) -> (Acks, u32) {
-        let packet = Packet::event(self.path().clone(), payload.into_value());
-        let options = options(self, target, Flags::default());
-        let (acks, count) = CoreLocalAdapter::broadcast_with_ack(self, packet, options, Some(timeout));
+        let packet = Packet::event(self.core.path().clone(), payload.into_value());
+        let (acks, count) = self.ask(&packet, options(&self.core, target, Flags::default()), timeout);
         (Box::pin(acks.map(|(_, ack)| ack.ok().and_then(Payload::from_value))), count)
     }
 
     fn join(&self, target: &Target, rooms: Vec<String>) {
-        self.add_sockets(options(self, target, Flags::default()), rooms);
+        self.core.add_sockets(options(&self.core, target, Flags::default()), rooms);
     }
 
     fn leave(&self, target: &Target, rooms: Vec<String>) {
-        self.del_sockets(options(self, target, Flags::default()), rooms);
+        self.core.del_sockets(options(&self.core, target, Flags::default()), rooms);
     }
 
     fn disconnect(&self, target: &Target) {
-        if let Err(errors) = self.disconnect_socket(options(self, target, Flags::default())) {
-            tracing::debug!(
-                namespace = self.namespace(),
-                clients = errors.len(),
-                "clients were gone already"
-            );
-        }
+        Delivery::disconnect(self, options(&self.core, target, Flags::default()));
     }
 
     fn ack_timeout(&self) -> Duration {
-        CoreLocalAdapter::ack_timeout(self)
+        self.core.ack_timeout()
     }
 }
 

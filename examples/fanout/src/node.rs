@@ -1,7 +1,10 @@
 //! One namespace on this node: answers what other nodes ask, and asks them.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU8, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -16,15 +19,11 @@ use crate::{
     hooks::{Responder, ServerSideEmit},
     link::Shared,
     local::Local,
-    message::{Answer, Ask, Incoming, RemoteSocket, Request, Target},
+    message::{Answer, Ask, Incoming, Outgoing, RemoteSocket, Request, Target},
     payload::Payload,
     pending::{Pending, Ticket},
     stats::DropReason,
 };
-
-/// Broadcasts with acknowledgements that one namespace forwards for others at once. Beyond it a node says
-/// that it has no clients to wait for, which is better than a sender that waits in vain.
-const FORWARDS_MAX: usize = 1024;
 
 pub(crate) struct Node {
     pub(crate) dialect: Dialect,
@@ -34,6 +33,13 @@ pub(crate) struct Node {
     /// Whether all subscriptions are confirmed.
     pub(crate) subscribed: watch::Sender<bool>,
     forwards: Mutex<JoinSet<()>>,
+    /// Made because a client asked for it, not by the app.
+    pub(crate) fleeting: AtomicBool,
+    /// Of that kind, and let go since nobody was in it.
+    pub(crate) resting: AtomicBool,
+    /// What was last seen of nodes in another mode, and what was told: 0 or the mode's number and one.
+    pub(crate) other_mode: AtomicU8,
+    pub(crate) other_mode_told: AtomicU8,
 }
 
 impl Node {
@@ -45,6 +51,10 @@ impl Node {
             shared,
             subscribed: watch::Sender::new(false),
             forwards: Mutex::default(),
+            fleeting: AtomicBool::new(false),
+            resting: AtomicBool::new(false),
+            other_mode: AtomicU8::new(0),
+            other_mode_told: AtomicU8::new(0),
         }
     }
 
@@ -108,16 +118,14 @@ impl Node {
 
     /// The count first, then each acknowledgement as it comes.
     fn forward_acks(self: &Arc<Self>, ask: Ask, payload: Payload, target: &Target, wait: Duration) {
+        // Whatever becomes of the acknowledgements, the clients hear the event.
+        let (mut acks, count) = self.local.broadcast_with_ack(payload, target, wait);
         let mut forwards = self.forwards.lock().unwrap_or_else(PoisonError::into_inner);
         while forwards.try_join_next().is_some() {}
-        if forwards.len() >= FORWARDS_MAX {
-            tracing::warn!(
-                namespace = self.local.namespace(),
-                "too many broadcasts with acknowledgements at once"
-            );
+        if forwards.len() >= self.shared.options.forwards_max {
+            self.shared.counters.acks_dropped.fetch_add(u64::from(count), Relaxed);
             return self.answer(&ask, &Answer::ClientCount(0));
         }
-        let (mut acks, count) = self.local.broadcast_with_ack(payload, target, wait);
         self.answer(&ask, &Answer::ClientCount(count));
         if count == 0 {
             return;
@@ -145,25 +153,37 @@ impl Node {
     }
 
     pub(crate) fn answer(&self, ask: &Ask, answer: &Answer) {
-        if ask.id.is_some() {
-            self.publish(self.dialect.encode_answer(ask, answer));
+        if ask.id.is_some()
+            && let Some(outgoing) = self.encoded(self.dialect.encode_answer(ask, answer))
+        {
+            let _ = self.shared.queue.offer(outgoing, &self.shared.counters);
         }
     }
 
-    /// Never waits: what cannot be queued is dropped and counted. Says whether it was queued.
-    pub(crate) fn tell(&self, request: &Request) -> bool {
-        self.publish(self.dialect.encode(None, request))
+    /// Never waits: what cannot be queued is dropped and counted.
+    pub(crate) fn tell_now(&self, request: &Request) {
+        if let Some(outgoing) = self.encoded(self.dialect.encode(None, request)) {
+            let _ = self.shared.queue.offer(outgoing, &self.shared.counters);
+        }
     }
 
-    fn publish(&self, encoded: Result<crate::message::Outgoing, Malformed>) -> bool {
-        match encoded {
-            Ok(outgoing) => self.shared.queue.offer(outgoing, &self.shared.counters),
-            Err(error) => {
-                tracing::warn!(namespace = self.local.namespace(), %error, "a message has no form on the wire");
-                self.shared.counters.drop_messages(DropReason::Refused, 1);
-                false
-            }
+    /// Waits for room in the queue to Redis, as long as an emit may. What cannot be queued is dropped and counted.
+    pub(crate) async fn tell(&self, request: &Request) -> Result<(), DropReason> {
+        self.send(self.dialect.encode(None, request)).await
+    }
+
+    async fn send(&self, encoded: Result<Outgoing, Malformed>) -> Result<(), DropReason> {
+        let outgoing = self.encoded(encoded).ok_or(DropReason::Refused)?;
+        self.shared.queue.send(outgoing, self.shared.options.emit_wait_max, &self.shared.counters).await
+    }
+
+    fn encoded(&self, encoded: Result<Outgoing, Malformed>) -> Option<Outgoing> {
+        // Told with the other drops, since a client may send as many such messages as it likes.
+        if let Err(error) = &encoded {
+            tracing::debug!(namespace = self.local.namespace(), %error, "a message has no form on the wire");
+            self.shared.counters.drop_messages(DropReason::Refused, 1);
         }
+        encoded.ok()
     }
 
     /// How many nodes besides this one are subscribed.
@@ -181,7 +201,7 @@ impl Node {
             return Ok(Vec::new());
         }
         let (ticket, all) = self.pending.answers(expected)?;
-        self.send(&ticket, &request)?;
+        self.send_asking(&ticket, &request).await?;
         match timeout(self.shared.options.request_timeout, all).await {
             Ok(Ok(answers)) => Ok(answers),
             Ok(Err(_)) => Err(Error::Disconnected),
@@ -189,10 +209,11 @@ impl Node {
         }
     }
 
-    pub(crate) fn send(&self, ticket: &Ticket, request: &Request) -> Result<(), Error> {
-        match self.publish(self.dialect.encode(Some(&ticket.id), request)) {
-            true => Ok(()),
-            false => Err(Error::Disconnected),
+    pub(crate) async fn send_asking(&self, ticket: &Ticket, request: &Request) -> Result<(), Error> {
+        match self.send(self.dialect.encode(Some(&ticket.id), request)).await {
+            Ok(()) => Ok(()),
+            Err(DropReason::QueueFull) => Err(Error::QueueFull),
+            Err(_) => Err(Error::Disconnected),
         }
     }
 

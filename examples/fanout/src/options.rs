@@ -32,18 +32,32 @@ pub struct Options {
     pub prefix: String,
     /// How long a question to the other nodes waits for their answers (default 5 s, as in Node.js).
     pub request_timeout: Duration,
-    /// Questions that may wait at once in one namespace (default 1,024); beyond it they fail with
-    /// [`Error::Busy`](crate::Error::Busy).
+    /// Questions that may wait at once in one namespace (default 16,384); beyond it they fail with
+    /// [`Error::Busy`](crate::Error::Busy), but that a broadcast with acknowledgements reaches the clients and counts each
+    /// other node as one that has not answered in time.
     pub requests_max: usize,
-    /// Messages that may wait to be published (default 8,192). At the bound the newest is dropped and counted.
+    /// Broadcasts of other nodes whose acknowledgements one namespace passes on at once (default 16,384). Beyond it the clients
+    /// still receive the event, and this node says that it waits for none of them, which is better than a sender that waits
+    /// in vain. What they answer is counted as dropped.
+    pub forwards_max: usize,
+    /// Messages that may wait to be published (default 8,192). At the bound an emit waits for room, see `emit_wait_max`.
     pub publish_queue_max: usize,
-    /// Bytes that may wait to be published (default 64 MiB). At the bound the newest is dropped and counted.
+    /// Bytes that may wait to be published (default 64 MiB), likewise.
     pub publish_bytes_max: usize,
+    /// How long an emit waits for room in that queue while there is a connection to Redis (default 1 s). Local clients have
+    /// the event by then. After it the message is dropped and counted, and the emit fails with [`Error::QueueFull`](crate::Error::QueueFull).
+    pub emit_wait_max: Duration,
     /// Acknowledgements that may wait to be read from one stream (default 4,096). At the bound the newest is dropped.
     pub acks_max: usize,
-    /// How long a command may take before the connection is given up (default 2 s). Also bounds each
-    /// attempt to connect.
+    /// Bytes that may wait for clients which read more slowly than events come, all clients together (default 64 MiB).
+    /// socketioxide keeps 128 packets for each client; what a burst brings beyond them waits here, and no single
+    /// client may take more than a quarter. At the bound the client misses the newest event, which is counted.
+    pub client_backlog_max: usize,
+    /// How long an attempt to connect and a question to Redis itself may take (default 2 s).
     pub command_timeout: Duration,
+    /// How long Redis may be silent before a connection to it is given up (default 30 s). Meanwhile its TCP lives, nothing
+    /// is lost, and messages wait in the bounded queue. Also how long TCP may go unacknowledged (`TCP_USER_TIMEOUT`).
+    pub stall_max: Duration,
     /// How often each connection is asked whether it is alive (default 1 s).
     pub probe_interval: Duration,
     /// The longest pause between two attempts to reconnect (default and at most 1 s). The first pause is
@@ -64,11 +78,15 @@ impl Default for Options {
             mode: Mode::default(),
             prefix: "socket.io".to_owned(),
             request_timeout: Duration::from_secs(5),
-            requests_max: 1024,
+            requests_max: 16_384,
+            forwards_max: 16_384,
             publish_queue_max: 8192,
             publish_bytes_max: 64 << 20,
+            emit_wait_max: Duration::from_secs(1),
             acks_max: 4096,
+            client_backlog_max: 64 << 20,
             command_timeout: Duration::from_secs(2),
+            stall_max: Duration::from_secs(30),
             probe_interval: Duration::from_secs(1),
             retry_max: Duration::from_secs(1),
             startup_wait: Duration::from_secs(1),

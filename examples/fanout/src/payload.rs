@@ -77,6 +77,16 @@ impl Payload {
     }
 }
 
+/// What it takes in memory, about.
+pub(crate) fn size(value: &Value) -> usize {
+    match value {
+        Value::Str(json, attachments) => {
+            json.len() + attachments.iter().flatten().map(Bytes::len).sum::<usize>()
+        }
+        Value::Bytes(bytes) => bytes.len(),
+    }
+}
+
 /// Writes what a JSON parser sees as MessagePack.
 struct ToMsgpack<'a> {
     out: &'a mut Vec<u8>,
@@ -97,7 +107,7 @@ impl ToMsgpack<'_> {
     }
 
     /// The attachment that the map written since `start` stands for, if it is a placeholder.
-    fn placeholder(&self, start: usize, pairs: usize) -> Option<Result<Bytes, Malformed>> {
+    fn placeholder(&self, start: usize, pairs: usize) -> Option<Bytes> {
         if pairs != 2 {
             return None;
         }
@@ -111,7 +121,8 @@ impl ToMsgpack<'_> {
             }
         }
         let index = usize::try_from(number.filter(|_| marked)?).unwrap_or(usize::MAX);
-        Some(self.attachments.get(index).cloned().ok_or(Malformed("placeholder without its attachment")))
+        // Without an attachment it is data that a client made up, as it is in Node.js.
+        self.attachments.get(index).cloned()
     }
 }
 
@@ -182,7 +193,7 @@ impl<'de> Visitor<'de> for ToMsgpack<'_> {
         match self.placeholder(start, pairs) {
             Some(attachment) => {
                 self.out.truncate(start);
-                msgpack::put_bin(self.out, &attachment.map_err(serde::de::Error::custom)?);
+                msgpack::put_bin(self.out, &attachment);
             }
             None => self.close(start, pairs, msgpack::put_map),
         }
@@ -337,11 +348,17 @@ mod tests {
     }
 
     #[test]
-    fn a_placeholder_needs_its_attachment() {
-        let payload = Payload::from_json(r#"[{"num":0,"_placeholder":true}]"#.to_owned());
-        assert!(payload.put_msgpack(&mut Vec::new()).is_err());
-        let plain = Payload::from_json(r#"[{"num":0,"_placeholder":false}]"#.to_owned());
-        assert!(plain.put_msgpack(&mut Vec::new()).is_ok());
+    fn a_placeholder_without_its_attachment_is_data() {
+        for json in [
+            r#"[{"num":0,"_placeholder":true}]"#,
+            r#"[{"_placeholder":true,"num":4294967296}]"#,
+            r#"[{"num":0,"_placeholder":false}]"#,
+        ] {
+            let mut bytes = Vec::new();
+            Payload::from_json(json.to_owned()).put_msgpack(&mut bytes).unwrap();
+            let back = Payload::from_msgpack(&bytes, &Bytes::from(bytes.clone())).unwrap();
+            assert_eq!((&*back.json, back.attachments.len()), (json, 0));
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use serde_json::{Value as Json, value::RawValue};
 
 use self::wire::{Data, Envelope, OutData, OutEnvelope, OutPacket, Packet};
 use crate::{
-    classic::{put_first_argument, put_options, put_packet},
+    classic::{put_first_argument, put_options, put_packet, starting_with},
     error::Malformed,
     message::{Answer, Ask, Flags, Incoming, Outgoing, Request, Target, read_options},
     msgpack::{self, Reader},
@@ -44,6 +44,11 @@ impl Sharded {
     pub(crate) fn new(prefix: &str, namespace: &str, uid: String) -> Self {
         let channel = format!("{prefix}#{namespace}#");
         Self { answers_to_us: format!("{channel}{uid}#"), channel, namespace: namespace.to_owned(), uid }
+    }
+
+    /// All channels of this namespace.
+    pub(crate) fn pattern(&self) -> String {
+        starting_with(&self.channel)
     }
 
     /// `None` means that the message is for someone else: our own echo or another namespace.
@@ -280,8 +285,10 @@ fn inline(tree: &mut Json, payload: &Payload) {
         Json::Object(fields) if fields.get("_placeholder") == Some(&Json::Bool(true)) => {
             let index = fields.get("num").and_then(Json::as_u64).unwrap_or(u64::MAX);
             let bytes = usize::try_from(index).ok().and_then(|index| payload.attachments.get(index));
-            let bytes = bytes.map_or(&[][..], |bytes| bytes);
-            *tree = serde_json::json!({ "type": "Buffer", "data": bytes });
+            // What looks like a placeholder and stands for nothing is somebody's data.
+            if let Some(bytes) = bytes {
+                *tree = serde_json::json!({ "type": "Buffer", "data": &bytes[..] });
+            }
         }
         Json::Object(fields) => fields.values_mut().for_each(|field| inline(field, payload)),
         _ => {}

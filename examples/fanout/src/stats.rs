@@ -51,6 +51,23 @@ pub enum Event {
         /// What Redis or the system said.
         error: String,
     },
+    /// Redis has not answered for [`probe_interval`](crate::Options::probe_interval), and its TCP lives: what is said waits.
+    Stalled(Side),
+    /// It answers again, and nothing was lost by it.
+    Resumed {
+        /// Which connection.
+        side: Side,
+        /// How long it was silent.
+        duration: Duration,
+    },
+    /// Other nodes use the same prefix on the same Redis in another way. They and this node hear nothing of each other, or
+    /// not all of it.
+    ModesDiffer {
+        /// Where they were seen.
+        namespace: String,
+        /// What they use.
+        mode: OtherMode,
+    },
     /// From now on this node misses what others publish.
     GapOpened,
     /// The subscription is confirmed again; everything published meanwhile was missed.
@@ -65,6 +82,44 @@ pub enum Event {
         /// Why.
         reason: DropReason,
     },
+    /// Clients of this node missed events, because they read so slowly that
+    /// [`client_backlog_max`](crate::Options::client_backlog_max) was reached.
+    ClientsMissed {
+        /// How many since the last such event. An event that two clients missed counts twice.
+        count: u64,
+    },
+}
+
+/// How nodes speak that this node does not understand. See [`Event::ModesDiffer`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OtherMode {
+    /// `createAdapter`, while this node is in [`Mode::Sharded`](crate::Mode).
+    Classic,
+    /// `createShardedAdapter`, while this node is in [`Mode::Classic`](crate::Mode).
+    Sharded,
+    /// `createShardedAdapter` without `subscriptionMode: "static"`, whose messages to one room this node cannot hear.
+    Dynamic,
+}
+
+impl OtherMode {
+    /// What to set, and where.
+    pub fn advice(self) -> &'static str {
+        match self {
+            Self::Classic => {
+                "nodes with createAdapter and sharded ones do not hear each other: set Mode::Classic here, or use \
+                 createShardedAdapter with subscriptionMode \"static\" there"
+            }
+            Self::Sharded => {
+                "nodes with createShardedAdapter and classic ones do not hear each other: set Mode::Sharded here and \
+                 subscriptionMode \"static\" there, or use createAdapter there"
+            }
+            Self::Dynamic => {
+                "nodes with createShardedAdapter in a dynamic mode are not heard when they emit to one room: set \
+                 subscriptionMode \"static\" there"
+            }
+        }
+    }
 }
 
 /// Counters since the start. A snapshot: the fields are read one after another.
@@ -87,13 +142,16 @@ pub struct Stats {
     pub received: u64,
     /// Of these, not understood and ignored.
     pub malformed: u64,
-    /// Acknowledgements dropped because nobody read their stream in time.
+    /// Acknowledgements dropped because nobody read their stream in time, or because of
+    /// [`forwards_max`](crate::Options::forwards_max).
     pub acks_dropped: u64,
+    /// Events that clients of this node missed because they read too slowly. One that two clients missed counts twice.
+    pub clients_missed: u64,
     /// Attempts to connect, both sides together.
     pub connects: u64,
     /// Times that the subscription was lost.
     pub gaps: u64,
-    /// Their length together, a gap that is still open included.
+    /// Their length together, each from the last sign of life of Redis. A gap that is still open is included.
     pub gap_time: Duration,
     /// Whether a gap is open.
     pub in_gap: bool,
@@ -122,6 +180,8 @@ pub(crate) struct Counters {
     pub(crate) connects: AtomicU64,
     dropped: [AtomicU64; 4],
     told: [AtomicU64; 4],
+    clients_missed: AtomicU64,
+    clients_told: AtomicU64,
     gaps: Mutex<Gaps>,
     on_event: Option<OnEvent>,
 }
@@ -147,6 +207,7 @@ impl Counters {
             received: self.received.load(Relaxed),
             malformed: self.malformed.load(Relaxed),
             acks_dropped: self.acks_dropped.load(Relaxed),
+            clients_missed: self.clients_missed.load(Relaxed),
             connects: self.connects.load(Relaxed),
             gaps: gaps.count,
             gap_time: gaps.closed + open,
@@ -159,6 +220,13 @@ impl Counters {
         self.dropped[reason as usize].fetch_add(count as u64, Relaxed);
     }
 
+    /// Only counts, as [`Self::drop_messages`].
+    pub(crate) fn miss(&self, clients: usize) {
+        if clients > 0 {
+            self.clients_missed.fetch_add(clients as u64, Relaxed);
+        }
+    }
+
     /// Tells what was dropped since the last call. Called by the publisher a few times a second at most.
     pub(crate) fn tell_drops(&self) {
         for reason in REASONS {
@@ -167,6 +235,11 @@ impl Counters {
             if count > 0 {
                 self.tell(&Event::Dropped { count, reason });
             }
+        }
+        let total = self.clients_missed.load(Relaxed);
+        let count = total - self.clients_told.swap(total, Relaxed);
+        if count > 0 {
+            self.tell(&Event::ClientsMissed { count });
         }
     }
 
@@ -196,12 +269,18 @@ impl Counters {
             Event::Disconnected { side, error } => {
                 tracing::warn!(?side, error, "no connection to Redis, trying on");
             }
+            Event::Stalled(side) => tracing::warn!(?side, "Redis does not answer, waiting"),
+            Event::Resumed { side, duration } => tracing::warn!(?side, ?duration, "Redis answers again"),
+            Event::ModesDiffer { namespace, mode } => tracing::warn!(namespace, "{}", mode.advice()),
             Event::GapOpened => tracing::warn!("messages from other nodes are being missed"),
             Event::GapClosed { duration } => {
                 tracing::warn!(?duration, "messages from other nodes were missed");
             }
             Event::Dropped { count, reason } => {
                 tracing::warn!(count, ?reason, "messages to other nodes were dropped");
+            }
+            Event::ClientsMissed { count } => {
+                tracing::warn!(count, "clients that read too slowly missed events");
             }
         }
         if let Some(on_event) = &self.on_event {

@@ -28,9 +28,9 @@ impl Sessions {
     pub(super) fn open(&mut self, upgrades: bool) -> String {
         self.opened += 1;
         let upgrades = if upgrades { "\"websocket\"" } else { "" };
-        // It never pings, so that it promises none for a while.
+        // It never pings, so that it promises none for as long as is believed.
         format!(
-            "0{{\"sid\":\"{:020}\",\"upgrades\":[{upgrades}],\"pingInterval\":300000,\"pingTimeout\":60000,\
+            "0{{\"sid\":\"{:020}\",\"upgrades\":[{upgrades}],\"pingInterval\":240000,\"pingTimeout\":60000,\
              \"maxPayload\":1000000}}",
             self.opened
         )

@@ -1,6 +1,7 @@
 //! An origin that does as little as it can: one thread, no allocation for a request.
 //!
 //! - any method at `/bytes/N` gets N bytes, after its body was read; a GET at any other path gets 128 of them.
+//! - a chunked body at `/swallow` is read for as long as it comes, and never answered.
 //! - a WebSocket at `/echo` gets back what it says, at `/room/NAME` it hears all that is said there, and at `/say/NAME` it
 //!   speaks.
 //! - `/socket.io/` is Engine.IO 4, polling or WebSocket: an echo of every message, and the events `join`, `say`, `echo`.
@@ -80,6 +81,9 @@ impl Connection {
                 self.buffer.drain(..length);
                 return self.upgrade(&key, &target).await;
             }
+            if head.is_endless {
+                return self.swallow().await;
+            }
             let closes = head.closes;
             if head.target.starts_with(engineio::PATH) {
                 let (target, is_post, body_bytes) = (head.target.to_owned(), head.is_post, head.body_bytes);
@@ -132,6 +136,16 @@ impl Connection {
         }
         self.buffer.clear();
         Ok(())
+    }
+
+    /// Reads to the end of the connection, and answers nothing.
+    async fn swallow(&mut self) -> io::Result<()> {
+        loop {
+            self.buffer.clear();
+            if self.read.read_buf(&mut self.buffer).await? == 0 {
+                return Ok(());
+            }
+        }
     }
 
     async fn read_body(&mut self, head: usize, body: usize) -> io::Result<Vec<u8>> {

@@ -10,6 +10,8 @@ pub(super) struct Head<'b> {
     pub(super) body_bytes: usize,
     pub(super) websocket_key: Option<&'b str>,
     pub(super) closes: bool,
+    /// It sends for as long as it likes, in chunks.
+    pub(super) is_endless: bool,
 }
 
 impl<'b> Head<'b> {
@@ -28,7 +30,10 @@ impl<'b> Head<'b> {
                     head.body_bytes = value.parse().map_err(|_| io::ErrorKind::InvalidData)?;
                 }
                 17 if name.eq_ignore_ascii_case("transfer-encoding") => {
-                    return Err(io::ErrorKind::Unsupported.into());
+                    if head.target != SWALLOW {
+                        return Err(io::ErrorKind::Unsupported.into());
+                    }
+                    head.is_endless = true;
                 }
                 17 if name.eq_ignore_ascii_case("sec-websocket-key") => head.websocket_key = Some(value),
                 10 if name.eq_ignore_ascii_case("connection") => {
@@ -47,5 +52,6 @@ impl<'b> Head<'b> {
     }
 }
 
+const SWALLOW: &str = "/swallow";
 const BYTES: usize = 128;
 const BYTES_MAX: usize = 64 << 20;

@@ -9,6 +9,7 @@ use super::declared::Kind;
 use super::fields::Given;
 use super::kinds::{quote, schema};
 use crate::plan::{HostPattern, NodeHost};
+use crate::roster::why_no_node;
 
 /// An address and port to listen on.
 pub(crate) struct ListenAddress;
@@ -218,6 +219,15 @@ impl Kind for NodeAddress {
                 .or_else(|| is_name(host).then(|| NodeHost::Name(host.to_lowercase()))),
         };
         let port = port.map(|port| port.parse::<u16>().ok().filter(|&port| port != 0));
+        if let Some(NodeHost::Address(address)) = node_host
+            && let Some(why) = why_no_node(address)
+        {
+            let port = port.flatten().unwrap_or(3000);
+            let hint = format!(
+                "write where the node is: \"10.0.0.7:{port}\", or \"127.0.0.1:{port}\" on this machine"
+            );
+            return given.refuse(format!("\"{text}\" {why}"), Some(hint));
+        }
         match (node_host, port) {
             (Some(host), Some(Some(port))) => Some(HostAndPort { written: text.to_owned(), host, port }),
             (Some(_), None) if is_service(text) => given.refuse(

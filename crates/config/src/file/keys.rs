@@ -294,6 +294,9 @@ pub(crate) static LIMITS: Sub = Sub {
             &CLIENT_CONNECTIONS_PER_SECOND_MAX,
             &CLIENT_HANDSHAKES_PER_SECOND_MAX,
             &SESSIONS_MAX,
+            &BODY_BYTES_PER_SECOND_MIN,
+            &ANSWER_BYTES_PER_SECOND_MIN,
+            &KEEPALIVE_REQUESTS,
             &ORIGIN_IDLE_MAX,
             &ATTEMPTS_MAX,
             &MESSAGE_BYTES_MAX,
@@ -369,6 +372,27 @@ pub(crate) static SESSIONS_MAX: Key<Count, Or<u64>> = Key {
     absent: Or(1_000_000),
     doc: "Most Engine.IO sessions remembered for an upstream; beyond it new sessions are served but not counted.",
 };
+pub(crate) static BODY_BYTES_PER_SECOND_MIN: Key<Count, Or<u64>> = Key {
+    name: "body_bytes_per_second_min",
+    kind: Count { least: 0, most: 1_000_000_000 },
+    absent: Or(240),
+    doc: "Bytes of a request's body that must come in a second, at least, on the whole; 0 is no bound. Only waiting for the \
+          client counts, `timeouts.body` more is given, and there is no bound once the node has begun to answer. Beyond \
+          it the client gets 408.",
+};
+pub(crate) static ANSWER_BYTES_PER_SECOND_MIN: Key<Count, Or<u64>> = Key {
+    name: "answer_bytes_per_second_min",
+    kind: Count { least: 0, most: 1_000_000_000 },
+    absent: Or(240),
+    doc: "Bytes of an answer that a client must take in a second, at least, while there are some for it; 0 is no bound. \
+          `timeouts.body` more is given. Beyond it the connection is closed.",
+};
+pub(crate) static KEEPALIVE_REQUESTS: Key<Count, Or<u64>> = Key {
+    name: "keepalive_requests",
+    kind: Count { least: 0, most: 65_535 },
+    absent: Or(10_000),
+    doc: "Most requests on one connection of a client; 0 is no bound. The last answer says that it is the last.",
+};
 pub(crate) static ORIGIN_IDLE_MAX: Key<Count, Or<u64>> = Key {
     name: "origin_idle_max",
     kind: Count { least: 0, most: 10_000 },
@@ -409,7 +433,7 @@ pub(crate) static TIMEOUTS: Sub = Sub {
     shape: Shape::One,
     section: &Section {
         doc: "How long each wait may last.",
-        keys: &[&CONNECT, &HEAD, &BODY, &ANSWER, &IDLE, &TUNNEL],
+        keys: &[&CONNECT, &HEAD, &BODY, &REQUEST, &ANSWER, &IDLE, &KEEPALIVE_AGE, &TUNNEL],
         later: &[],
     },
 };
@@ -444,6 +468,20 @@ pub(crate) static BODY: Key<Time, Or<Duration>> = Key {
     kind: Time { least: Duration::from_millis(100), most: Duration::from_hours(1) },
     absent: Or(Duration::from_secs(60)),
     doc: "No byte moves in a body, either way.",
+};
+pub(crate) static REQUEST: Key<OrNone<Time>, Or<Option<Duration>>> = Key {
+    name: "request",
+    kind: OrNone(Time { least: Duration::from_secs(1), most: Duration::from_hours(7 * 24) }),
+    absent: Or(Some(Duration::from_hours(24))),
+    doc: "A whole request, from the first byte of its head to the last of its body, or \"none\" for no bound; beyond it the \
+          client gets 408.",
+};
+pub(crate) static KEEPALIVE_AGE: Key<OrNone<Time>, Or<Option<Duration>>> = Key {
+    name: "keepalive_age",
+    kind: OrNone(Time { least: Duration::from_secs(1), most: Duration::from_hours(7 * 24) }),
+    absent: Or(Some(Duration::from_hours(1))),
+    doc: "A client's connection that is so old gets one more answer, which says that it is the last; or \"none\" for no \
+          bound.",
 };
 pub(crate) static ANSWER: Key<Time, Or<Duration>> = Key {
     name: "answer",

@@ -87,7 +87,7 @@ pub struct Admission {
     pub handshake_wait: Duration,
     /// How long a request waits while every node is full (default 1 s, 0 s to 60 s).
     pub full_wait: Duration,
-    /// How long a request waits while no node can be reached (default 0 s, 0 s to 60 s).
+    /// How long a request waits while no node can be reached (default 2 s, 0 s to 60 s).
     pub down_wait: Duration,
     /// Second tries of requests that may have reached a node, in percent of the requests of the last 10 s (default 20,
     /// 0 to 1,000), and 10 more. Beyond it the first fault is the answer.

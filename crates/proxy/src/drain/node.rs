@@ -18,6 +18,7 @@ use crate::bell::{Order, Reason};
 use crate::drain::polling::{Closed, Closer};
 use crate::drain::schedule::Schedule;
 use crate::registry::Registry;
+use crate::status::Remains;
 use crate::upstream::node::Node;
 
 /// How a node is emptied.
@@ -27,6 +28,8 @@ pub(crate) struct Pace {
     pub(crate) deadline: Duration,
     /// What its tunnels are told.
     pub(crate) reason: Reason,
+    /// Whether it is stopped at the deadline, so that what it still answers is cut then.
+    pub(crate) is_stopped: bool,
 }
 
 /// A node that is being emptied.
@@ -37,6 +40,7 @@ struct Emptying {
     schedule: Schedule,
     until: Instant,
     reason: Reason,
+    is_stopped: bool,
     /// Polling sessions that have a turn.
     turns: BinaryHeap<Reverse<(Instant, Box<[u8]>)>>,
     closing: JoinSet<(Box<[u8]>, Closed)>,
@@ -44,6 +48,8 @@ struct Emptying {
     closed: VecDeque<(Instant, Box<[u8]>)>,
     /// Tunnels from this number on have not been told yet.
     next_tunnel: u64,
+    /// The same of the streams of EventSources.
+    next_stream: u64,
     /// By which it follows the sessions that come.
     follower: u64,
 }
@@ -60,11 +66,10 @@ pub(crate) async fn empty(
     emptying.tell_all().await;
     let left = loop {
         let now = Instant::now();
-        emptying.tell_newcomers(now);
+        emptying.tell_newcomers(now).await;
         emptying.step(now);
-        let left = emptying.node.sessions() + emptying.node.in_flight();
-        if left == 0 || now >= emptying.until {
-            break Some(left);
+        if emptying.node.is_empty() || now >= emptying.until {
+            break Some(Remains::on([&*emptying.node]));
         }
         tokio::select! {
             _ = &mut owner => break None,
@@ -77,12 +82,10 @@ pub(crate) async fn empty(
         }
     };
     if let Some(left) = left {
-        tracing::info!(
-            upstream = emptying.node.upstream,
-            node = emptying.node.written(),
-            left,
-            "node drained"
-        );
+        emptying.say(&left);
+        if emptying.is_stopped {
+            emptying.node.cut_answers(Instant::now());
+        }
     }
     emptying.end().await;
 }
@@ -92,15 +95,18 @@ impl Emptying {
         let begun = Instant::now();
         let until = begun + pace.deadline;
         node.keep_pinned(begun + pace.window);
+        node.lets_answers_end();
         Self {
             closer: Closer::new(node.clone(), registry.clone(), until),
             schedule: Schedule::new(begun, pace.window, Rng::new()),
             until,
             reason: pace.reason,
+            is_stopped: pace.is_stopped,
             turns: BinaryHeap::new(),
             closing: JoinSet::new(),
             closed: VecDeque::new(),
             next_tunnel: 0,
+            next_stream: 0,
             // Who comes from now on is a newcomer.
             follower: node.follow_newcomers(),
             node,
@@ -116,26 +122,50 @@ impl Emptying {
             polling.extend(some);
             yield_now().await;
         }
-        self.tell(polling, Instant::now());
+        self.tell(polling, Instant::now()).await;
     }
 
-    fn tell_newcomers(&mut self, now: Instant) {
+    async fn tell_newcomers(&mut self, now: Instant) {
         let mut polling = self.node.take_newcomers(self.follower);
         polling.retain(|sid| self.registry.schedule(sid));
-        self.tell(polling, now);
+        self.tell(polling, now).await;
     }
 
-    /// One turn each, for these sessions and for the tunnels that have not been told.
-    fn tell(&mut self, polling: Vec<Box<[u8]>>, now: Instant) {
+    /// One turn each, for these sessions and for the tunnels and streams that have not been told.
+    async fn tell(&mut self, polling: Vec<Box<[u8]>>, now: Instant) {
         let tunnels = self.node.tunnels.count_from(self.next_tunnel);
-        let mut turns = self.schedule.turns(polling.len() + tunnels, now).into_iter();
-        self.turns.extend(polling.into_iter().zip(&mut turns).map(|(sid, turn)| Reverse((turn, sid))));
+        let streams = self.node.event_streams.count_from(self.next_stream);
+        let mut turns = self.schedule.turns(polling.len() + tunnels + streams, now);
+        let streams_turns = turns.split_off(turns.len() - streams);
+        let mut turns = turns.into_iter();
+        let mut polling = polling.into_iter();
+        while polling.len() > 0 {
+            let some = polling.by_ref().take(AT_ONCE).zip(&mut turns);
+            self.turns.extend(some.map(|(sid, turn)| Reverse((turn, sid))));
+            yield_now().await;
+        }
         // A tunnel that has come since they were counted has no turn of its own.
         self.next_tunnel = self.node.tunnels.ring_from(self.next_tunnel, || Order {
             at: turns.next().unwrap_or(now),
             until: self.until,
             reason: self.reason,
         });
+        self.next_stream = ring_streams(&self.node, self.next_stream, streams_turns, |at| Order {
+            at: at.unwrap_or(now),
+            until: self.until,
+            reason: self.reason,
+        });
+    }
+
+    /// How it has ended.
+    fn say(&self, remains: &Remains) {
+        let (upstream, node, left) = (&self.node.upstream, self.node.written(), remains.left.sum());
+        if left == 0 {
+            tracing::info!(upstream, node, left, "node drained");
+        } else {
+            let next = if self.is_stopped { "cut now" } else { "waited for until the node is stopped" };
+            tracing::warn!(upstream, node, left, still = %remains, next, "node drained");
+        }
     }
 
     /// Does what is due.
@@ -175,8 +205,11 @@ impl Emptying {
     async fn end(mut self) {
         self.closer.call_off();
         self.node.unfollow_newcomers(self.follower);
-        for Reverse((_, sid)) in std::mem::take(&mut self.turns) {
-            self.registry.unschedule(&sid);
+        for some in std::mem::take(&mut self.turns).into_vec().chunks(AT_ONCE) {
+            for Reverse((_, sid)) in some {
+                self.registry.unschedule(sid);
+            }
+            yield_now().await;
         }
         while let Some(closed) = self.closing.join_next().await {
             if let Ok((sid, closed)) = closed {
@@ -190,11 +223,26 @@ impl Emptying {
     }
 }
 
+/// Tells the event streams from number `from` on, the oldest first: the youngest may have come from a node that was emptied
+/// just now. Returns the number of the next one to come.
+pub(crate) fn ring_streams(
+    node: &Node,
+    from: u64,
+    mut turns: Vec<Instant>,
+    order: impl Fn(Option<Instant>) -> Order,
+) -> u64 {
+    turns.sort_unstable();
+    let mut turns = turns.into_iter();
+    node.event_streams.ring_from(from, || order(turns.next()))
+}
+
 /// Requests to the node under way to close polling sessions.
 const CLOSING_MAX: usize = 64;
 /// A node that has taken the close ends the session's poll at once. python-engineio's asyncio server never does: nothing is
 /// lost with that poll, whose queue is empty.
 pub(crate) const POLL_ENDS_WITHIN: Duration = Duration::from_millis(500);
+/// Sessions that are looked at before something else on this thread has its turn: a matter of a few milliseconds.
+const AT_ONCE: usize = 4096;
 /// What is left on the node is looked at so often.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(5);

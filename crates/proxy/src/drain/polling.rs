@@ -9,13 +9,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use client::{Answer, Connection, NoAnswer};
 use tokio::time::{Instant, sleep, timeout};
-use wire::engineio::Revision;
+use wire::engineio::{Revision, escape_sid};
 use wire::forward::print_ip;
 
 use crate::registry::{Closing, Contact, Registry};
 use crate::reply;
-use crate::upstream::client::{Answer, Connection, NoAnswer};
+use crate::stream::Stream;
+use crate::upstream::connect::open;
 use crate::upstream::node::Node;
 
 /// How it went.
@@ -39,7 +41,7 @@ pub(crate) struct Closer {
     /// From then on nobody waits for a node.
     until: Instant,
     /// Connections that one session's close has left for another's.
-    idle: RefCell<Vec<Connection>>,
+    idle: RefCell<Vec<Connection<Stream>>>,
     /// The node has let a close wait for too long, and answered none since. It hangs, and others are not held up by it.
     hangs: Cell<bool>,
     /// Nobody wants the node empty any more.
@@ -107,13 +109,13 @@ impl Closer {
                 return Ok(answer);
             }
         }
-        let mut connection = Connection::open(self.node.address()).await?;
+        let mut connection = Connection::over(open(self.node.address()).await.map_err(NoAnswer::Wire)?);
         let answer = connection.ask(&request, ANSWER_BYTES_MAX).await?;
         self.keep(connection);
         Ok(answer)
     }
 
-    fn keep(&self, connection: Connection) {
+    fn keep(&self, connection: Connection<Stream>) {
         if connection.is_reusable() {
             self.idle.borrow_mut().push(connection);
         }
@@ -133,7 +135,7 @@ impl Closer {
         } else {
             b"&transport=polling&sid="
         });
-        escape(sid, &mut out);
+        escape_sid(sid, &mut out);
         out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
         let (plan, label) = (self.node.plan(), self.node.label());
         match plan.as_ref().and_then(|plan| plan.host.as_deref()) {
@@ -155,17 +157,6 @@ impl Closer {
         let rest = format!("\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n{content}");
         out.extend_from_slice(rest.as_bytes());
         out
-    }
-}
-
-/// An id as a query has it.
-pub(crate) fn escape(sid: &[u8], out: &mut Vec<u8>) {
-    for &byte in sid {
-        match byte {
-            b'-' | b'_' | b'.' | b'~' => out.push(byte),
-            _ if byte.is_ascii_alphanumeric() => out.push(byte),
-            _ => out.extend_from_slice(format!("%{byte:02X}").as_bytes()),
-        }
     }
 }
 

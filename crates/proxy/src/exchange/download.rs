@@ -69,7 +69,14 @@ pub(super) struct Download<'a> {
 impl Download<'_> {
     /// Brings the whole answer back, or, after a 101, the word that a tunnel is open.
     pub(super) async fn run(&mut self) -> Result<Answered, Fault> {
-        let Some(head) = self.final_head().await? else {
+        let head = self.final_head().await;
+        if let Err(Fault::Origin(OriginFault::Malformed(_))) = head
+            && self.origin.reused
+        {
+            // Most likely what was behind the answer before.
+            self.origin.node.sent_surplus(self.reply().alarm.now());
+        }
+        let Some(head) = head? else {
             // The node should have ended this poll, and has not.
             return self.goodbye().await;
         };
@@ -189,7 +196,7 @@ impl Download<'_> {
 
     /// The head of the answer, with the cookie that pins its client to its node. `sid` is the session that it opens, if it
     /// does.
-    fn print_final(&self, answer: &AnswerHead, how: &ForClient, sid: &[u8], out: &mut Vec<u8>) {
+    pub(super) fn print_final(&self, answer: &AnswerHead, how: &ForClient, sid: &[u8], out: &mut Vec<u8>) {
         forward::print_answer(answer, how, out);
         let Request { head: asked, upstream, reply, .. } = self.request;
         let answered =
@@ -201,21 +208,21 @@ impl Download<'_> {
     }
 
     /// Sends the head of the final answer and what is here of its body.
-    async fn begin(&self, mut head: Vec<u8>, body: &[u8], is_unframed: bool) -> Result<(), Fault> {
+    pub(super) async fn begin(&self, mut head: Vec<u8>, body: &[u8], is_unframed: bool) -> Result<(), Fault> {
         self.reply().begin(&mut head, body, is_unframed, self.patience.body).await?;
         self.buffers().give_for_head(head);
         Ok(())
     }
 
-    fn reply(&self) -> &ReplySink<'_> {
+    pub(super) fn reply(&self) -> &ReplySink<'_> {
         self.request.reply
     }
 
-    fn buffers(&self) -> &Buffers {
+    pub(super) fn buffers(&self) -> &Buffers {
         &self.request.worker.buffers
     }
 
-    fn for_client(&self, content_length: Option<u64>) -> ForClient {
+    pub(super) fn for_client(&self, content_length: Option<u64>) -> ForClient {
         let reply = self.reply();
         ForClient {
             version: reply.version,
@@ -239,6 +246,11 @@ impl Download<'_> {
 
     /// Passes the body on as it comes.
     async fn relay(&mut self, head: &AnswerHead) -> Result<Answered, Fault> {
+        let is_events = head.is_event_stream();
+        if is_events && self.is_for_event_source(head) {
+            // Boxed, because few requests are EventSource's.
+            return Box::pin(self.relay_events(head)).await;
+        }
         let body = head.body();
         let farewell = self.farewell(head);
         let length = match (farewell, body) {
@@ -280,7 +292,10 @@ impl Download<'_> {
         }
         consume(self.origin.inbound, walked.taken);
         let mut is_end = walked.is_end;
-        let patience = if head.is_event_stream() { self.patience.tunnel } else { self.patience.body };
+        let patience = if is_events { self.patience.tunnel } else { self.patience.body };
+        if !is_end {
+            self.progress.lasting.begin(self.reply().alarm.now());
+        }
         while !is_end {
             is_end = self.relay_more(&mut walk, reframed, patience).await?;
         }
@@ -357,12 +372,12 @@ impl Download<'_> {
                 Some(Stopped::SourceEnded) => Err(OriginFault::CutShort.into()),
                 Some(Stopped::SourceLate) => Err(OriginFault::BodyTimedOut.into()),
                 Some(Stopped::SinkEnded) => Err(ClientFault::Gone.into()),
-                Some(Stopped::SinkLate) => Err(ClientFault::BodyTimedOut.into()),
+                Some(Stopped::SinkLate) => Err(ClientFault::AnswerUntaken.into()),
             };
         }
         let Origin { io, inbound, .. } = &mut self.origin;
         match self.request.reply.alarm.within(patience, |cx| io.poll_read(cx, inbound, buffers)).await {
-            Some(Ok(0)) if walk.ends_at_close() => return Ok(true),
+            Some(Ok(0)) if walk.ends_at_close() && !self.origin.node.cuts_answers() => return Ok(true),
             Some(Ok(0) | Err(_)) => return Err(OriginFault::CutShort.into()),
             Some(Ok(_)) => {}
             None => return Err(OriginFault::BodyTimedOut.into()),
@@ -402,9 +417,15 @@ impl Download<'_> {
         }
     }
 
-    fn whole(&self, head: &AnswerHead, keep_alive: bool) -> Answered {
-        // Bytes behind the answer belong to no request of ours.
-        let keeps = head.keep_alive() && self.origin.inbound.is_empty();
+    pub(super) fn whole(&self, head: &AnswerHead, keep_alive: bool) -> Answered {
+        self.reply().finish();
+        let has_surplus = !self.origin.inbound.is_empty();
+        if has_surplus && head.keep_alive() {
+            // They belong to no request of ours, and others may have come on its idle connections.
+            self.origin.node.sent_surplus(self.reply().alarm.now());
+            self.request.worker.pool.forget(self.origin.node);
+        }
+        let keeps = head.keep_alive() && !has_surplus;
         let origin_keeps =
             keeps.then(|| OriginKeeps { timeout: head.keep_alive_timeout_s().map(Duration::from_secs) });
         Answered::Whole { keep_alive, origin_keeps }
@@ -430,7 +451,7 @@ fn contact_of(request: &Request<'_>, record: &Record) -> Contact {
 }
 
 /// Content as one chunk; none where there is none, for an empty chunk is the last.
-fn frame_chunk(content: &[u8], out: &mut Vec<u8>) {
+pub(super) fn frame_chunk(content: &[u8], out: &mut Vec<u8>) {
     if !content.is_empty() {
         out.extend_from_slice(format!("{:x}\r\n", content.len()).as_bytes());
         out.extend_from_slice(content);

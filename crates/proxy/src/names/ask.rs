@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use config::plan::Resolver;
+use config::roster::why_no_node;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig};
 use hickory_resolver::lookup::Lookup;
@@ -22,8 +23,20 @@ use crate::names::answer::{LOOPBACKS, Place, Question, Record, places_of_host, p
 pub(crate) struct Answer {
     /// Never empty.
     pub(crate) places: Vec<Place>,
+    /// What it named besides, and where no node can be.
+    pub(crate) skipped: Vec<IpAddr>,
     /// Of the record that has the shortest.
     pub(crate) ttl: Duration,
+}
+
+impl Answer {
+    /// What was found, without the places that are none.
+    fn of(mut places: Vec<Place>, ttl: Duration) -> Self {
+        let mut skipped: Vec<IpAddr> =
+            places.extract_if(.., |place| why_no_node(place.ip).is_some()).map(|place| place.ip).collect();
+        skipped.dedup();
+        Self { places, skipped, ttl }
+    }
 }
 
 /// Why there is no answer.
@@ -35,6 +48,8 @@ pub(crate) enum NoAnswer {
     System(#[from] io::Error),
     #[error("no address has that name")]
     Empty,
+    #[error("it names nothing but {ip}, which {why}", why = why_no_node(*.ip).unwrap_or_default(), ip = .ip)]
+    NoPlace { ip: IpAddr },
     #[error("no answer in {ASK_MAX:?}")]
     TooLate,
 }
@@ -68,18 +83,22 @@ impl Asker {
             }
         };
         let answer = timeout(ASK_MAX, asked).await.unwrap_or(Err(NoAnswer::TooLate))?;
-        if answer.places.is_empty() { Err(NoAnswer::Empty) } else { Ok(answer) }
+        match (&*answer.places, &*answer.skipped) {
+            ([], [ip, ..]) => Err(NoAnswer::NoPlace { ip: *ip }),
+            ([], []) => Err(NoAnswer::Empty),
+            _ => Ok(answer),
+        }
     }
 
     async fn host(&self, name: &str) -> Result<Answer, NoAnswer> {
         if is_localhost(name) {
-            return Ok(Answer { places: places_of_host(LOOPBACKS), ttl: Duration::MAX });
+            return Ok(Answer::of(places_of_host(LOOPBACKS), Duration::MAX));
         }
         let (addresses, ttl) = match self.addresses(name).await {
             Err(error) if self.plan.nameservers.is_empty() => system_addresses(name).await.ok_or(error)?,
             asked => asked?,
         };
-        Ok(Answer { places: places_of_host(addresses), ttl })
+        Ok(Answer::of(places_of_host(addresses), ttl))
     }
 
     async fn service(&self, name: &str) -> Result<Answer, NoAnswer> {
@@ -104,7 +123,7 @@ impl Asker {
             let (priority, weight, port) = (service.priority, service.weight, service.port);
             records.push(Record { priority, weight, port, addresses });
         }
-        Ok(Answer { places: places_of_service(&records), ttl })
+        Ok(Answer::of(places_of_service(&records), ttl))
     }
 
     /// The IPv4 addresses of a host, or, of one that has none, its IPv6 addresses: a machine that has both is one

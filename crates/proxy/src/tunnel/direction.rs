@@ -76,8 +76,23 @@ enum Flow {
 /// Which end of a direction is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Broken {
-    Source,
-    Sink,
+    Source { is_silent: bool },
+    Sink { is_silent: bool },
+}
+
+impl Broken {
+    fn source(error: &io::Error) -> Self {
+        Self::Source { is_silent: tells_of_silence(error) }
+    }
+
+    fn sink(error: &io::Error) -> Self {
+        Self::Sink { is_silent: tells_of_silence(error) }
+    }
+}
+
+/// Whether the other end has not said that it is gone: the kernel has found out by its silence.
+fn tells_of_silence(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable)
 }
 
 impl Direction {
@@ -237,9 +252,9 @@ impl Direction {
                 pending.since = pending.since.filter(|_| pending.bytes.len() == length);
                 self.pending = Some(pending);
             }
-            ready!(passed).map_err(|_| Broken::Sink)?;
+            ready!(passed).map_err(|error| Broken::sink(&error))?;
         }
-        ready!(self.poll_end_of_sink(cx, sink)).map_err(|_| Broken::Sink)?;
+        ready!(self.poll_end_of_sink(cx, sink)).map_err(|error| Broken::sink(&error))?;
         if self.source_ended {
             return Poll::Ready(Ok(()));
         }
@@ -267,16 +282,16 @@ impl Direction {
                 return Poll::Pending;
             }
             let received = source.poll_receive(cx, (read, buffers), &mut self.source_is_watched);
-            let received = ready!(received).map_err(|_| Broken::Source)?;
+            let received = ready!(received).map_err(|error| Broken::source(&error))?;
             if received == 0 {
                 self.source_ended = true;
             } else {
                 let frames = self.frames();
                 self.admit(read);
                 turn.spend(received, self.frames() - frames);
-                ready!(self.poll_pass(cx, read, sink)).map_err(|_| Broken::Sink)?;
+                ready!(self.poll_pass(cx, read, sink)).map_err(|error| Broken::sink(&error))?;
             }
-            ready!(self.poll_end_of_sink(cx, sink)).map_err(|_| Broken::Sink)?;
+            ready!(self.poll_end_of_sink(cx, sink)).map_err(|error| Broken::sink(&error))?;
             if self.source_ended {
                 return Poll::Ready(Ok(()));
             }
@@ -444,6 +459,15 @@ mod tests {
         let mut end = End::Bare(Bare::new(near.into()));
         end.note(EventFlags::IN | EventFlags::OUT);
         (end, far)
+    }
+
+    #[test]
+    fn what_the_kernel_finds_out_by_silence_is_silence() {
+        for (errno, is_silent) in [(rustix::io::Errno::TIMEDOUT, true), (rustix::io::Errno::CONNRESET, false)]
+        {
+            assert_eq!(Broken::source(&errno.into()), Broken::Source { is_silent });
+            assert_eq!(Broken::sink(&errno.into()), Broken::Sink { is_silent });
+        }
     }
 
     /// However it is said, nobody says so much at once that others have to wait for it.

@@ -29,7 +29,7 @@ use rustix::event::epoll::EventFlags;
 use tokio::task::spawn_local;
 use tokio::time::Instant;
 
-use crate::bell::{Listening, Order, Reason};
+use crate::bell::{self, Listening, Order, Reason};
 use crate::buffers::Buffers;
 use crate::clock::{Alarm, Clock, by_clock};
 use crate::drain::Live;
@@ -84,17 +84,23 @@ pub(crate) struct Tunnel {
     to_origin: Direction,
     to_client: Direction,
     stage: Stage,
-    bell: Listening,
+    bell: Listening<bell::Tunnel>,
     /// Counts the session, and ends it with the tunnel.
     _session: Option<TunnelSession>,
     client_address: IpAddr,
     alarm: Alarm,
     begun: Instant,
     last_moved: Instant,
+    /// When the client last said something that the node has taken.
+    client_spoke: Instant,
     /// Nothing moves for so long: it has been left. In milliseconds, which take a quarter of a Duration.
     idle_ms: u32,
-    /// Who sent the end first; the other may still have something to say.
-    half_closed_by: Option<EndedBy>,
+    /// Both ends are known to speak within that time: it is a session's, with pings.
+    has_pings: bool,
+    /// Who wanted the end first: said Close, sent its end, broke, or was silent.
+    ended_first: Option<EndedBy>,
+    /// One of both has sent its end; the other may still have something to say.
+    is_half_closed: bool,
     /// Boxed, because most tunnels have none.
     rate: Option<Box<Rate>>,
     _live: Live,
@@ -165,14 +171,17 @@ impl Tunnel {
                 .awaiting_open(awaits_open)
                 .after(origin.early.into()),
             stage: limits.tunnel_age_max.map_or(Stage::Open, |age| Stage::aging(grow_old(now, age))),
-            bell: Listening::to(origin.node, origin.is_pinned),
+            bell: Listening::to(origin.node, bell::Tunnel { is_pinned: origin.is_pinned }),
             _session: origin.session,
             client_address: origin.client,
             alarm: Alarm::new(clock.clone()),
             begun: now,
             last_moved: now,
+            client_spoke: now,
+            has_pings: origin.silence.is_some(),
             idle_ms: in_ms(origin.silence.map_or(origin.idle, |silence| silence + SLACK)),
-            half_closed_by: None,
+            ended_first: None,
+            is_half_closed: false,
             rate: Some(limits.messages_per_second_max)
                 .filter(|&max| max > 0)
                 .map(|max| Box::new(Rate::new(max, now))),
@@ -230,34 +239,42 @@ impl Tunnel {
         let before = (self.to_origin.bytes(), self.to_client.bytes());
         let mut to_origin =
             self.to_origin.poll(cx, (&mut self.client, &mut self.origin), (buffers, &mut *turn_out));
-        if to_origin == Poll::Ready(Err(Broken::Sink)) {
+        if matches!(to_origin, Poll::Ready(Err(Broken::Sink { .. }))) {
             // Whether the node is lost shows when its last words have been read.
             self.to_origin.forget_sink();
             to_origin =
                 self.to_origin.poll(cx, (&mut self.client, &mut self.origin), (buffers, &mut *turn_out));
         }
-        if to_origin == Poll::Ready(Err(Broken::Source)) {
-            return Some(EndedBy::Client);
+        if let Poll::Ready(Err(Broken::Source { is_silent } | Broken::Sink { is_silent })) = to_origin {
+            return Some(self.break_off(is_silent));
         }
         let mut to_client =
             self.to_client.poll(cx, (&mut self.origin, &mut self.client), (buffers, &mut *turn_back));
-        if matches!(to_client, Poll::Ready(Ok(()) | Err(Broken::Source))) {
+        self.note_closes();
+        if let Poll::Ready(Err(Broken::Source { is_silent: true })) = to_client {
+            self.end_first(EndedBy::OriginSilent);
+        }
+        if matches!(to_client, Poll::Ready(Ok(()) | Err(Broken::Source { .. }))) {
             if self.end_of_origin(cx).is_pending() {
                 return None;
             }
             to_client =
                 self.to_client.poll(cx, (&mut self.origin, &mut self.client), (buffers, &mut *turn_back));
         }
-        if to_client == Poll::Ready(Err(Broken::Sink)) {
-            return Some(EndedBy::Client);
+        if let Poll::Ready(Err(Broken::Sink { is_silent })) = to_client {
+            return Some(self.break_off(is_silent));
         }
         // A session that began as a WebSocket tells its ping settings in its first frame.
         if let Some(silence_ms) = self.to_client.take_silence_ms() {
             self.bell.node().learn_silence(silence_ms);
             self.idle_ms = in_ms(Duration::from_millis(silence_ms) + SLACK);
+            self.has_pings = true;
         }
         if (self.to_origin.bytes(), self.to_client.bytes()) != before {
             self.last_moved = self.alarm.now();
+            if self.to_origin.bytes() != before.0 {
+                self.client_spoke = self.last_moved;
+            }
             let said = self.to_origin.kinds();
             if self.rate.as_mut().is_some_and(|rate| rate.is_exceeded(said, self.last_moved)) {
                 self.throw_out(Reason::TooFast);
@@ -283,13 +300,15 @@ impl Tunnel {
         None
     }
 
-    /// The node's connection has ended. If neither end had said Close, its process may be gone: then the client is told at
+    /// The node's connection has ended. If neither end had said Close and the client had not left, its process may be gone: then the client is told at
     /// once, so that it comes back without waiting for a ping that never comes. A node that lives has ended this because it
     /// wanted to, and that is passed on as it is. Inside a frame there is no way to tell anything but the end. Pending until
     /// it is known which of both it is.
     fn end_of_origin(&mut self, cx: &Context<'_>) -> Poll<()> {
-        let was_agreed = self.to_client.has_said_close() || self.to_origin.has_said_close();
-        let is_unexplained = !was_agreed && !self.to_client.is_quiet();
+        if self.is_client_missing() {
+            self.end_first(EndedBy::ClientSilent);
+        }
+        let is_unexplained = self.ended_first.is_none() && !self.to_client.is_quiet();
         if is_unexplained && ready!(self.bell.node().poll_dead(cx, self.alarm.now())) {
             let reason = Reason::NodeLost;
             self.to_client.say_farewell(reason, true);
@@ -326,7 +345,9 @@ impl Tunnel {
                 if told.order.reason == Reason::TooOld {
                     told.age = Some(told.order);
                 }
-                told.order = order;
+                // Its own time does not wait for a turn, which may never come.
+                let at = told.age.map_or(order.at, |age| age.at.min(order.at));
+                told.order = Order { at, ..order };
             }
             Stage::Closing(_) => {}
         }
@@ -345,16 +366,65 @@ impl Tunnel {
     }
 
     fn half_close(&mut self, by: EndedBy) {
-        if self.half_closed_by.is_none() {
-            self.half_closed_by = Some(by);
+        self.end_first(by);
+        if !self.is_half_closed {
+            self.is_half_closed = true;
             self.last_moved = self.alarm.now();
         }
     }
 
+    /// The client's connection has broken, and there is nobody left to pass anything on to.
+    fn break_off(&mut self, is_silent: bool) -> EndedBy {
+        self.end_first(if is_silent { EndedBy::ClientSilent } else { EndedBy::Client });
+        self.ended_by()
+    }
+
+    /// The one who says Close first has ended it, whoever closes the connection then: mostly the node (RFC 6455 section
+    /// 7.1.1).
+    fn note_closes(&mut self) {
+        if self.to_origin.has_said_close() {
+            self.end_first(EndedBy::Client);
+        } else if self.to_client.has_said_close() {
+            self.end_first(EndedBy::Origin);
+        }
+    }
+
+    /// Somebody wants the end, and it is remembered who was the first. A node that gives up on a client from which
+    /// nothing has come for as long as a ping may take has not been the first.
+    fn end_first(&mut self, by: EndedBy) {
+        let (Stage::Open | Stage::Told(_), None) = (&self.stage, self.ended_first) else { return };
+        let is_missing = by == EndedBy::Origin && self.is_client_missing();
+        self.ended_first = Some(if is_missing { EndedBy::ClientSilent } else { by });
+    }
+
+    /// Whether a client that has pings to answer, or to send, has said nothing for so long that its node gives it up.
+    fn is_client_missing(&self) -> bool {
+        let silence = Duration::from_millis(self.idle_ms.into()).saturating_sub(SLACK);
+        // Its last word came a while after the ping that it answers.
+        self.has_pings && self.alarm.now().duration_since(self.client_spoke) >= silence / 8 * 7
+    }
+
     fn ended_by(&self) -> EndedBy {
-        match &self.stage {
-            Stage::Closing(closing) => EndedBy::Us(closing.reason),
-            Stage::Open | Stage::Told(_) => self.half_closed_by.unwrap_or(EndedBy::Client),
+        match (&self.stage, self.ended_first) {
+            (_, Some(by)) => by,
+            (Stage::Closing(closing), None) => EndedBy::Us(closing.reason),
+            (Stage::Open | Stage::Told(_), None) => EndedBy::Client,
+        }
+    }
+
+    /// Nothing moves any more: by whose fault.
+    fn who_is_silent(&self) -> EndedBy {
+        if let Some(by) = self.ended_first {
+            return by;
+        }
+        match (self.to_origin.is_stuck(), self.to_client.is_stuck()) {
+            (true, true) => EndedBy::Idle,
+            (true, false) => EndedBy::OriginSilent,
+            (false, true) => EndedBy::ClientSilent,
+            (false, false) if !self.has_pings => EndedBy::Idle,
+            // Who has spoken last waits for the other one's word.
+            (false, false) if self.client_spoke == self.last_moved => EndedBy::OriginSilent,
+            (false, false) => EndedBy::ClientSilent,
         }
     }
 
@@ -362,8 +432,12 @@ impl Tunnel {
     fn close_code(&self, ended_by: EndedBy) -> Option<u16> {
         match ended_by {
             EndedBy::Us(reason) => Some(reason.code()),
-            EndedBy::Origin => self.to_client.close_code().or(self.to_origin.close_code()),
-            EndedBy::Client | EndedBy::Idle => self.to_origin.close_code().or(self.to_client.close_code()),
+            EndedBy::Origin | EndedBy::OriginSilent => {
+                self.to_client.close_code().or(self.to_origin.close_code())
+            }
+            EndedBy::Client | EndedBy::ClientSilent | EndedBy::Idle => {
+                self.to_origin.close_code().or(self.to_client.close_code())
+            }
         }
     }
 
@@ -387,17 +461,17 @@ impl Tunnel {
         let stuck = stuck.into_iter().flatten().min();
         let idle = Duration::from_millis(self.idle_ms.into());
         let left = self.last_moved
-            + match self.half_closed_by {
-                None => idle,
-                Some(_) if stuck.is_some() => idle.min(STUCK_ALONE),
-                Some(_) => idle.min(HALF_CLOSED),
+            + match self.is_half_closed {
+                false => idle,
+                true if stuck.is_some() => idle.min(STUCK_ALONE),
+                true => idle.min(HALF_CLOSED),
             };
         stuck.map_or(left, |since| left.min(since + STUCK))
     }
 
     /// Whether an end has to be asked now and then if it has left, since nobody tells.
     fn is_to_look(&self) -> bool {
-        self.half_closed_by.is_none()
+        !self.is_half_closed
             && ((self.to_origin.is_stuck() && self.client.ends_untold())
                 || (self.to_client.is_stuck() && self.origin.ends_untold()))
     }
@@ -421,9 +495,9 @@ impl Tunnel {
                 // What a message's end was waited for is said at a frame's, or not at all.
                 self.to_client.say_farewell(reason, true);
                 self.to_origin.say_farewell(reason, true);
-                Some(EndedBy::Us(reason))
+                Some(self.ended_first.unwrap_or(EndedBy::Us(reason)))
             }
-            Stage::Open | Stage::Told(_) | Stage::Closing(_) if now >= idle_at => Some(EndedBy::Idle),
+            Stage::Open | Stage::Told(_) | Stage::Closing(_) if now >= idle_at => Some(self.who_is_silent()),
             Stage::Open | Stage::Told(_) | Stage::Closing(_) => None,
         }
     }

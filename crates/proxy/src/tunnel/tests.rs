@@ -101,3 +101,91 @@ async fn a_lost_node_does_not_move_the_deadline_of_a_drain() {
     let (_, lasted) = run_to_its_end(tunnel, clock).await;
     assert!(lasted <= Duration::from_millis(2100), "{lasted:?}");
 }
+
+/// The client says pong to one ping and no more. The node pings on, and gives up.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_vanishes_without_a_word_is_named() {
+    let clock = Rc::new(Clock::new());
+    let (mut tunnel, mut client, mut node) = tunnel(&clock).await;
+    tunnel.has_pings = true;
+    tunnel.idle_ms = in_ms(Duration::from_secs(45) + SLACK);
+    let playing = tokio::spawn(async move {
+        node.write_all(&[0x81, 1, b'2']).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        client.write_all(&[0x81, 0x81, 0, 0, 0, 0, b'3']).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(24)).await;
+        node.write_all(&[0x81, 1, b'2']).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        drop(node);
+        // Long after.
+        tokio::time::sleep(Duration::from_secs(120)).await;
+    });
+    let (ended_by, _) = run_to_its_end(tunnel, clock).await;
+    assert_eq!(ended_by, EndedBy::ClientSilent);
+    playing.abort();
+}
+
+/// Of two ends that have to speak, the one is silent that has not spoken last; where neither has to, neither is.
+#[tokio::test(start_paused = true)]
+async fn who_is_silent_is_named() {
+    let cases = [
+        (true, "node", EndedBy::ClientSilent),
+        (true, "client", EndedBy::OriginSilent),
+        (false, "node", EndedBy::Idle),
+        (false, "client", EndedBy::Idle),
+    ];
+    for (has_pings, last, want) in cases {
+        let clock = Rc::new(Clock::new());
+        let (mut tunnel, mut client, mut node) = tunnel(&clock).await;
+        tunnel.has_pings = has_pings;
+        let (first, then) = match last {
+            "node" => ((&mut client, &[0x81_u8, 0x80, 0, 0, 0, 0][..]), (&mut node, &[0x81_u8, 0][..])),
+            _ => ((&mut node, &[0x81, 0][..]), (&mut client, &[0x81, 0x80, 0, 0, 0, 0][..])),
+        };
+        let speaking = async {
+            first.0.write_all(first.1).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            then.0.write_all(then.1).await.unwrap();
+        };
+        let ((), (ended_by, _)) = tokio::join!(speaking, run_to_its_end(tunnel, clock));
+        assert_eq!(ended_by, want, "{last} spoke last, pings: {has_pings}");
+    }
+}
+
+/// Who has left, while the other one stays for as long as it may.
+#[tokio::test(start_paused = true)]
+async fn who_left_is_named_however_long_the_other_stays() {
+    for (is_client, want) in [(true, EndedBy::Client), (false, EndedBy::Origin)] {
+        let clock = Rc::new(Clock::new());
+        let (tunnel, mut client, mut node) = tunnel(&clock).await;
+        // The node is not listening; nothing is asked of it when it has said Close.
+        node.write_all(if is_client { &[] } else { &[0x88, 0] }).await.unwrap();
+        let leaves = if is_client { &mut client } else { &mut node };
+        leaves.shutdown().await.unwrap();
+        let (ended_by, _) = run_to_its_end(tunnel, clock).await;
+        assert_eq!(ended_by, want);
+    }
+}
+
+/// What an end takes nothing of for a minute, it is silent about.
+#[tokio::test(start_paused = true)]
+async fn who_takes_nothing_is_named() {
+    for (is_client, want) in [(true, EndedBy::ClientSilent), (false, EndedBy::OriginSilent)] {
+        let clock = Rc::new(Clock::new());
+        let (tunnel, client, node) = tunnel(&clock).await;
+        let (silent, mut speaks, sink) = match is_client {
+            true => (client, node, &tunnel.client),
+            false => (node, client, &tunnel.origin),
+        };
+        make_small(silent.as_fd());
+        make_small(sink.socket().unwrap());
+        let speaking = tokio::spawn(async move {
+            let said = [&[0x82, 127, 0, 0, 0, 0, 4, 0, 0, 0][..], &vec![0; 1 << 26]].concat();
+            let _ = speaks.write_all(&said).await;
+        });
+        let (ended_by, _) = run_to_its_end(tunnel, clock).await;
+        assert_eq!(ended_by, want);
+        speaking.abort();
+        drop(silent);
+    }
+}

@@ -21,7 +21,6 @@ use crate::upstream::poison::Poison;
 use crate::upstream::seals::Seals;
 
 pub(crate) mod budget;
-pub(crate) mod client;
 pub(crate) mod connect;
 pub(crate) mod health;
 mod inquiry;
@@ -31,6 +30,7 @@ mod oddities;
 mod seals;
 pub(crate) mod poison;
 pub(crate) mod pool;
+mod surplus;
 
 /// An upstream in a snapshot. A new roster or plan makes a new one that shares nodes, registry and cursor with the
 /// last.

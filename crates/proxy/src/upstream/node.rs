@@ -13,12 +13,13 @@ use config::roster::{AppInstance, NodeAddress, RosterNode};
 use tokio::time::Instant;
 
 use crate::balance::Latency;
-use crate::bell::Bells;
+use crate::bell::{Bells, EventStream, LongAnswer, Order, Reason, Tunnel};
 use crate::gate::Pace;
 use crate::upstream::health::outlier::Tallies;
 pub(crate) use crate::upstream::health::vitals::Observed;
 use crate::upstream::health::vitals::{Change, Rules, SHARE_FULL, Spare, Vitals};
 use crate::upstream::inquiry::Inquiry;
+use crate::upstream::surplus::Surplus;
 
 /// A running backend of an upstream.
 #[derive(Debug)]
@@ -39,11 +40,19 @@ pub(crate) struct Node {
     /// When it takes its next new session, where there is a rate.
     pub(crate) pace: Mutex<Pace>,
     /// The tunnels to it, each of which can be told to close.
-    pub(crate) tunnels: Bells,
+    pub(crate) tunnels: Bells<Tunnel>,
+    /// The streams of EventSources from it, each of which can be told to end.
+    pub(crate) event_streams: Bells<EventStream>,
+    /// Its other answers that last.
+    pub(crate) long_answers: Bells<LongAnswer>,
+    /// Whoever empties it has waited for long enough, and its process is stopped.
+    cuts_answers: AtomicBool,
     /// Sessions that have come, or begin to poll again, while it leaves.
     newcomers: Mutex<Option<Newcomers>>,
     /// Whether it is dead, while somebody wants to know.
     pub(crate) inquiry: Inquiry,
+    /// What it has sent behind its answers.
+    pub(crate) surplus: Surplus,
     /// Until when it keeps the plain requests of clients that are pinned to it, while it leaves.
     keeps_pinned_until: Mutex<Option<Instant>>,
     /// Polls that it should have ended and has not.
@@ -87,6 +96,8 @@ struct Glance {
     share: AtomicU32,
     in_flight: AtomicUsize,
     sessions: AtomicUsize,
+    /// It has answered a request or a probe since it is known.
+    has_answered: AtomicBool,
 }
 
 /// What only those read who change something.
@@ -129,6 +140,7 @@ impl Node {
             share: AtomicU32::new(SHARE_FULL),
             in_flight: AtomicUsize::new(0),
             sessions: AtomicUsize::new(0),
+            has_answered: AtomicBool::new(false),
         };
         let chart = Chart { vitals, rules: Rules::default(), plan: None, ward: Arc::default() };
         Self {
@@ -137,6 +149,7 @@ impl Node {
             newcomers: Mutex::default(),
             keeps_pinned_until: Mutex::default(),
             inquiry: Inquiry::default(),
+            surplus: Surplus::default(),
             overdue: AtomicUsize::new(0),
             address: entry.address.clone(),
             instance: entry.instance.clone(),
@@ -148,6 +161,9 @@ impl Node {
             pace: Mutex::default(),
             latency: Latency::new(Instant::now()),
             tunnels: Bells::default(),
+            event_streams: Bells::default(),
+            long_answers: Bells::default(),
+            cuts_answers: AtomicBool::new(false),
             silence_ms: AtomicU64::new(0),
             engine_io_path: OnceLock::new(),
         }
@@ -164,7 +180,7 @@ impl Node {
     }
 
     /// Whether `address` is another word for this machine, where this node is known to be reached because something is on
-    /// it. One that never was is looked for anew, wherever the other word says.
+    /// it, or was told to leave. One that never was is looked for anew, wherever the other word says.
     fn is_respelt(&self, address: &NodeAddress) -> bool {
         let is_loopback = match (&self.address, address) {
             (NodeAddress::Tcp(at), NodeAddress::Loopback(port))
@@ -173,7 +189,7 @@ impl Node {
             }
             _ => false,
         };
-        is_loopback && (self.sessions() > 0 || self.connections() > 0)
+        is_loopback && (self.sessions() > 0 || self.connections() > 0 || self.is_draining())
     }
 
     /// Puts it under the rules of `plan`, in the pool of `ward`, with the name that is written there.
@@ -220,6 +236,11 @@ impl Node {
         self.glance.state.load(Relaxed) & WORD_DOWN == 0
     }
 
+    /// Whether it is known to be there: it is up, and has answered.
+    pub(crate) fn is_proven(&self) -> bool {
+        self.is_up() && self.glance.has_answered.load(Relaxed)
+    }
+
     pub(crate) fn is_draining(&self) -> bool {
         self.glance.state.load(Relaxed) & WORD_DRAINING != 0
     }
@@ -253,6 +274,11 @@ impl Node {
 
     /// The one place where a node goes down, comes back, or begins to leave.
     pub(crate) fn observe(&self, observed: Observed) -> Change {
+        if matches!(observed, Observed::Answered | Observed::Reached)
+            && !self.glance.has_answered.load(Relaxed)
+        {
+            self.glance.has_answered.store(true, Relaxed);
+        }
         // Nearly every exchange ends here, and must not write to what the other workers read.
         if observed == Observed::Answered && self.glance.state.load(Relaxed) & (WORD_DOWN | WORD_UNCLEAR) == 0
         {
@@ -356,6 +382,11 @@ impl Node {
         self.in_flight() + self.tunnels.count()
     }
 
+    /// Whether nothing is on it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sessions() == 0 && self.in_flight() == 0
+    }
+
     /// Its share of what it would get, in thousandths.
     pub(crate) fn share(&self) -> u32 {
         self.glance.share.load(Relaxed)
@@ -382,6 +413,24 @@ impl Node {
     pub(crate) fn keeps_pinned(&self, now: Instant) -> bool {
         let until = self.keeps_pinned_until.lock().unwrap_or_else(PoisonError::into_inner);
         self.is_draining() && until.is_some_and(|until| now < until)
+    }
+
+    /// It is emptied anew, and what it answers is waited for.
+    pub(crate) fn lets_answers_end(&self) {
+        self.cuts_answers.store(false, Relaxed);
+    }
+
+    /// Its process is about to be stopped: what it answers is cut, so that nobody takes it for whole.
+    pub(crate) fn cut_answers(&self, now: Instant) {
+        self.cuts_answers.store(true, Relaxed);
+        let order = || Order { at: now, until: now, reason: Reason::Stopped };
+        self.event_streams.ring_from(0, order);
+        self.long_answers.ring_from(0, order);
+    }
+
+    /// Whether an end of its connections may be that of its process, and not of an answer.
+    pub(crate) fn cuts_answers(&self) -> bool {
+        self.cuts_answers.load(Relaxed)
     }
 
     /// From now on polling sessions that come are told to whoever has the number that this returns, and to nobody else.

@@ -55,7 +55,7 @@ impl Hasher for ByAddress {
 struct Idle {
     io: Io,
     /// The node lives at least as long as its connections, so that its address is a name.
-    _node: Arc<Node>,
+    node: Arc<Node>,
     until: Instant,
 }
 
@@ -69,13 +69,22 @@ impl Pool {
     pub(crate) fn take(&self, node: &Arc<Node>, for_sure: bool, now: Instant) -> Option<Lease> {
         let mut idle = self.idle.borrow_mut();
         let connections = idle.get_mut(&Arc::as_ptr(node))?;
+        if !node.may_keep(now) {
+            connections.clear();
+            return None;
+        }
+        let for_sure = for_sure || node.has_sent_surplus();
         while let Some(connection) = connections.pop() {
-            let is_open = now < connection.until
-                && connection.io.is_quiet()
-                && (!for_sure || connection.io.is_quiet_for_sure());
-            if is_open {
+            if now >= connection.until {
+                continue;
+            }
+            if connection.io.is_quiet() && (!for_sure || connection.io.is_quiet_for_sure()) {
                 let in_flight = InFlight::new(node.clone());
                 return Some(Lease { io: connection.io, inbound: BytesMut::new(), reused: true, in_flight });
+            }
+            if connection.io.has_unread() {
+                node.sent_surplus(now);
+                connections.clear();
             }
         }
         None
@@ -87,15 +96,15 @@ impl Pool {
         let Some(patience) = patience.checked_sub(MARGIN).filter(|patience| !patience.is_zero()) else {
             return;
         };
-        if !lease.inbound.is_empty() {
+        let node = lease.in_flight.node().clone();
+        if !lease.inbound.is_empty() || !node.may_keep(now) {
             return;
         }
-        let node = lease.in_flight.node().clone();
         let mut idle = self.idle.borrow_mut();
         let connections = idle.entry(Arc::as_ptr(&node)).or_default();
         if connections.len() < self.idle_max.get() {
             lease.io.forget_task();
-            connections.push(Idle { io: lease.io, _node: node, until: now + patience });
+            connections.push(Idle { io: lease.io, node, until: now + patience });
         }
     }
 
@@ -107,7 +116,14 @@ impl Pool {
     /// Closes the connections that have been idle for too long. Called now and then.
     pub(crate) fn sweep(&self, now: Instant) {
         self.idle.borrow_mut().retain(|_, connections| {
-            connections.retain(|connection| now < connection.until && connection.io.is_quiet());
+            connections.retain(|Idle { io, node, until }| {
+                let is_quiet = io.is_quiet();
+                if !is_quiet && io.has_unread() {
+                    node.sent_surplus(now);
+                }
+                is_quiet && now < *until
+            });
+            connections.retain(|connection| connection.node.may_keep(now));
             !connections.is_empty()
         });
     }

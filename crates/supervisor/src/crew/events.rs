@@ -36,7 +36,7 @@ impl Crew {
             }
             Event::Emptied { id, left } => {
                 if self.run_mut(id).is_some_and(|run| matches!(run.state, RunState::Emptying { .. })) {
-                    if left > 0 {
+                    if let Some(left) = left {
                         turn.warn(format!("{}: {left} left at the deadline, stopping it", self.called(id)));
                     }
                     self.stop(id, turn);

@@ -203,9 +203,9 @@ fn what_is_not_empty_at_its_deadline_and_does_not_stop_at_its_own_is_killed() {
     world.tell(Told::Stop);
     let id = world.only(0);
     world.now += DRAIN.deadline;
-    world.step(Event::Emptied { id, left: 3 });
+    world.step(Event::Emptied { id, left: Some("3 WebSockets".to_owned()) });
     world.pass(Duration::from_secs(30));
-    assert!(world.told().contains("3 left at the deadline") && world.told().contains("Kill"));
+    assert!(world.told().contains("3 WebSockets left at the deadline") && world.told().contains("Kill"));
 }
 
 #[test]

@@ -287,7 +287,7 @@ impl World {
     pub(super) fn emptied(&mut self, id: InstanceId) {
         if self.process(id).emptying.is_some() {
             self.process(id).is_empty = true;
-            self.step(Event::Emptied { id, left: 0 });
+            self.step(Event::Emptied { id, left: None });
         }
     }
 

@@ -44,6 +44,20 @@ async fn engine_io_is_ready_when_a_session_opens_and_it_is_closed_again() {
     stand.is_empty().await;
 }
 
+/// An app is not asked to end a connection before its answer counts: there are servers that never do.
+#[tokio::test]
+async fn an_answer_counts_when_it_is_whole() {
+    let stand = Stand::new();
+    let listen = r#"a.close(); require('net').createServer((socket) => socket.on('data', () =>
+        socket.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n'))).listen(3000)"#;
+    let process = stand.start(serves(listen)).await;
+    let when = ReadyWhen::Http { path: "/".to_owned(), status: None };
+    // The connection stays open: the attempt that waits for its end is given up, and so is each after it.
+    until_ready(&process, &when, Instant::now() + PATIENCE).await.unwrap();
+    drop(process);
+    stand.is_empty().await;
+}
+
 #[tokio::test]
 async fn an_app_without_engine_io_is_told_so() {
     let stand = Stand::new();

@@ -145,7 +145,7 @@ impl Plane {
                 );
                 self.journal.push(format!("empty {}.{}", instance.slot, instance.generation));
                 // A test may end while something is emptied.
-                let _ = emptied.send(0);
+                let _ = emptied.send(None);
             }
         }
     }

@@ -146,3 +146,100 @@ async fn a_client_that_says_nothing_is_let_go() {
     let mut silent = RawConnection::connect(proxy.address()).await;
     assert_eq!(silent.read_to_end().await, (Vec::new(), End::Closed));
 }
+
+/// Each byte comes in time, and the whole never.
+#[tokio::test]
+async fn a_body_that_is_dripped_gets_a_408() {
+    // The one by its rate, the other by the time of the whole request.
+    for more in [
+        "[limits]\nbody_bytes_per_second_min = 100000\n[timeouts]\nbody = \"300ms\"\n",
+        "[limits]\nbody_bytes_per_second_min = 0\n[timeouts]\nrequest = \"1s\"\n",
+    ] {
+        for framing in ["Content-Length: 1000000", "Transfer-Encoding: chunked"] {
+            let origin = answering().await;
+            let proxy = start(&[origin.address()], more).await;
+            let mut client = RawConnection::connect(proxy.address()).await;
+            client.send(format!("POST / HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n")).await;
+            let piece = if framing.starts_with('C') { "x" } else { "1\r\nx\r\n" };
+            let mut pace = interval(Duration::from_millis(20));
+            let mut dripped = 0;
+            let answer = loop {
+                tokio::select! {
+                    answer = client.read_message() => break answer,
+                    _ = pace.tick() => dripped += 1,
+                }
+                client.send(piece).await;
+                assert!(dripped < 1000, "it is served for ever: {more}");
+            };
+            assert_eq!((answer.status(), answer.header("connection")), (408, Some("close")), "{more}");
+            origin.until_ended(1).await;
+        }
+    }
+}
+
+/// It takes a little all the time, and never enough.
+#[tokio::test]
+async fn a_client_that_sips_its_answer_is_cut() {
+    for framing in ["Content-Length: 60000000", "X-No-Frame: 1"] {
+        let body = "x".repeat(60_000_000);
+        let origin = ScriptedOrigin::answering(&format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n{body}")).await;
+        let more = "[limits]\nanswer_bytes_per_second_min = 1000000000\n[timeouts]\nbody = \"1s\"\n";
+        let proxy = start(&[origin.address()], more).await;
+        let mut client = RawConnection::connect(proxy.address()).await;
+        client.send(GET).await;
+        client.read_head().await;
+        let mut pace = interval(Duration::from_millis(20));
+        let mut sips = 0;
+        let cut = origin.until_ended(1);
+        tokio::pin!(cut);
+        loop {
+            tokio::select! {
+                () = &mut cut => break,
+                _ = pace.tick() => sips += 1,
+            }
+            // 128 KiB each time; whatever the kernel has buffered comes first.
+            if client.try_read_exactly(128 << 10).await.is_err() {
+                break;
+            }
+            assert!(sips < 450, "it is served until its answer is over: {framing}");
+        }
+    }
+}
+
+/// A connection is not for ever, and its end costs nobody a request: the last answer says so.
+#[tokio::test]
+async fn a_connection_ends_after_so_many_requests() {
+    let origin = answering().await;
+    let proxy = start(&[origin.address()], "[limits]\nkeepalive_requests = 3\n").await;
+    let mut client = RawConnection::connect(proxy.address()).await;
+    for last in [false, false, true] {
+        client.send(GET).await;
+        let answer = client.read_message().await;
+        assert_eq!((answer.status(), answer.header("connection")), (200, last.then_some("close")));
+        if !last {
+            // A rest is no new beginning.
+            proxy.until_parked(1).await;
+        }
+    }
+    assert_eq!(client.read_to_end().await, (Vec::new(), End::Closed));
+}
+
+#[tokio::test]
+async fn a_connection_ends_when_it_is_old() {
+    let origin = answering().await;
+    let proxy = start(&[origin.address()], "[timeouts]\nkeepalive_age = \"1s\"\n").await;
+    let mut client = RawConnection::connect(proxy.address()).await;
+    let mut pace = interval(Duration::from_millis(50));
+    for answered in 0.. {
+        pace.tick().await;
+        client.send(GET).await;
+        let answer = client.read_message().await;
+        assert_eq!(answer.status(), 200);
+        if answer.header("connection") == Some("close") {
+            assert!(answered > 0, "it was not old then");
+            break;
+        }
+        assert!(answered < 1000, "it lives for ever");
+    }
+    assert_eq!(client.read_to_end().await, (Vec::new(), End::Closed));
+}

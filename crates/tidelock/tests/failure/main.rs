@@ -3,6 +3,7 @@
 //! binary with deadlines short enough to be waited for. No test says how long anything takes.
 
 mod deadlines;
+mod ends;
 mod gone;
 mod leaving;
 mod limits;
@@ -10,6 +11,7 @@ mod log;
 mod nodes;
 mod parked;
 mod poison;
+mod surplus;
 
 use std::net::SocketAddr;
 

@@ -7,7 +7,7 @@ use testkit::origin::{ScriptedOrigin, Step};
 use testkit::raw::RawConnection;
 use testkit::tidelock::Tidelock;
 
-use crate::stand::{SECRET, TIDELOCK, file_of, open_packet, verb};
+use crate::stand::{SECRET, SWITCHED, TIDELOCK, file_of, open_packet, verb};
 
 /// What a node does with the close of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +105,29 @@ async fn a_close_says_what_the_clients_own_session_would_say() {
     }
 }
 
+/// A node that takes a WebSocket and nothing it says holds up nobody: its client has answered the Close.
+#[tokio::test]
+async fn a_websocket_whose_node_answers_no_close_is_let_go() {
+    let node = ScriptedOrigin::start(|_| vec![Step::send(SWITCHED), Step::Hold]).await;
+    let address = node.address();
+    let proxy = Tidelock::start(TIDELOCK, &file_of(&[&format!("\"{address}\"")], SECRET, "")).await;
+    let mut client = RawConnection::connect(proxy.address()).await;
+    client
+        .send(
+            "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        )
+        .await;
+    assert_eq!(client.read_head().await.status(), 101);
+    let drain = verb(proxy.directory(), &["drain", "nodes"]);
+    let ((code, said), ()) = tokio::join!(drain, async {
+        let close = client.read_exactly(4).await;
+        assert_eq!((close[0], u16::from_be_bytes([close[2], close[3]])), (0x88, 1012));
+        client.send([&[0x88, 0x82, 0, 0, 0, 0], 1012_u16.to_be_bytes().as_slice()].concat()).await;
+    });
+    assert!(code == 0 && said.contains("empty"), "{said}");
+}
+
 /// A node that keeps its connections open holds up nobody, and is not asked for a connection each time.
 #[tokio::test]
 async fn many_sessions_are_closed_over_few_connections() {
@@ -122,4 +145,31 @@ async fn many_sessions_are_closed_over_few_connections() {
     let closes = node.requests().iter().filter(|request| request.start.starts_with("POST")).count();
     assert_eq!(closes, 500, "those that have never polled, too");
     assert!(node.connections() - before <= 64, "{} connections", node.connections() - before);
+}
+
+/// A POST that is under way until the deadline keeps its session from being closed, and the next drain closes it.
+#[tokio::test]
+async fn a_session_that_was_busy_to_the_end_of_a_drain_is_closed_by_the_next() {
+    let node = node(Takes::Well).await;
+    let address = node.address();
+    let file = file_of(&[&format!("\"{address}\"")], SECRET, "").replace("20s", "1s");
+    let proxy = Tidelock::start(TIDELOCK, &file).await;
+    let session = PollingSession::open(proxy.address(), "EIO=4").await;
+    // The node waits for the rest of the body, which comes when the first drain is over.
+    let mut post = RawConnection::connect(proxy.address()).await;
+    let sid = &session.sid;
+    let head = format!(
+        "POST /socket.io/?EIO=4&transport=polling&sid={sid} HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n4"
+    );
+    post.send(head).await;
+    let mut poll = RawConnection::connect(proxy.address()).await;
+    session.begin_poll(&mut poll).await;
+    node.until_requests(2).await;
+    let (code, said) = verb(proxy.directory(), &["drain", &address.to_string()]).await;
+    assert_eq!(code, 1, "{said}");
+    post.send("2[]").await;
+    assert_eq!(post.read_message().await.status(), 200);
+    let (code, said) = verb(proxy.directory(), &["drain", &address.to_string()]).await;
+    assert!(code == 0 && said.contains("empty"), "{said}");
+    assert_eq!(poll.read_message().await.text(), "1");
 }

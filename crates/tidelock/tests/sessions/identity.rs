@@ -5,8 +5,9 @@
 use testkit::engineio::PollingSession;
 use testkit::origin::ScriptedOrigin;
 use testkit::raw::get;
+use testkit::tidelock::Tidelock;
 
-use crate::stand::{EACH, SECRET, Stand, file_of};
+use crate::stand::{EACH, SECRET, Stand, TIDELOCK, Tunnel, file_of, node, verb};
 
 /// What a reload changes about node A. `{a}` is its address.
 const CHANGES: [(&str, &str, &str); 6] = [
@@ -123,4 +124,34 @@ async fn a_drain_that_follows_an_undrain_at_once_counts() {
     let ((code, said), ()) = tokio::join!(draining, telling);
     assert_eq!(code, 0, "{said}");
     assert_eq!(stand.status_of(&stand.a).await["draining"], true);
+}
+
+/// Nothing is on it, and it takes nothing new all the same.
+#[tokio::test]
+async fn a_node_that_was_drained_stays_so_whatever_is_said_of_it() {
+    for change in CHANGES {
+        let stand = Stand::new("").await;
+        let (code, said) = stand.verb(&["drain", &stand.a.address().to_string()]).await;
+        assert!(code == 0 && said.contains("empty"), "{}: {said}", change.0);
+        stand.change(change, "").await;
+        assert_eq!(stand.status_of(&stand.a).await["draining"], true, "{}", change.0);
+        for _ in 0..2 * EACH {
+            let session = PollingSession::open(stand.proxy.address(), "EIO=4").await;
+            assert_eq!(session.handshake.header("x-node"), Some("b"), "{}", change.0);
+        }
+    }
+}
+
+/// A tunnel that was told to leave, and then was not, is as old as before.
+#[tokio::test]
+async fn a_drain_that_is_called_off_does_not_make_a_tunnel_younger() {
+    let node = node("a").await;
+    let address = node.address().to_string();
+    let file = file_of(&[&format!("\"{address}\"")], SECRET, "");
+    let file = file.replace("\"0s\"", "\"10m\"").replace("\"20s\"", "\"10m\"");
+    let proxy = Tidelock::start(TIDELOCK, &(file + "[limits]\ntunnel_age_max = \"2s\"\n")).await;
+    let mut tunnel = Tunnel::open(&proxy).await;
+    assert_eq!(verb(proxy.directory(), &["drain", "--no-wait", &address]).await.0, 0);
+    assert_eq!(verb(proxy.directory(), &["undrain", &address]).await.0, 0);
+    tunnel.is_told().await;
 }

@@ -4,5 +4,7 @@ mod close;
 mod forged;
 mod identity;
 mod logins;
+mod model;
 mod odd_ids;
+mod sequences;
 mod stand;

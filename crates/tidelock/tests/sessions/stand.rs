@@ -40,6 +40,11 @@ pub(crate) struct Tunnel {
 
 impl Tunnel {
     pub(crate) async fn open(proxy: &Tidelock) -> Self {
+        Self::try_open(proxy).await.unwrap_or_else(|answer| panic!("no WebSocket: {}", answer.start))
+    }
+
+    /// Or the answer that says why not.
+    pub(crate) async fn try_open(proxy: &Tidelock) -> Result<Self, Message> {
         let mut client = RawConnection::connect(proxy.address()).await;
         client
             .send(
@@ -47,9 +52,28 @@ impl Tunnel {
                  Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
             )
             .await;
-        assert_eq!(client.read_head().await.status(), 101);
+        let answer = client.read_head().await;
+        if answer.status() != 101 {
+            return Err(answer);
+        }
         let hello = client.read_exactly(3).await;
-        Self { client, node: hello[2] }
+        Ok(Self { client, node: hello[2] })
+    }
+
+    /// Whether nothing was said to its client yet.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.client.is_quiet()
+    }
+
+    /// Its client leaves without a word.
+    pub(crate) async fn leave(mut self) {
+        self.client.half_close().await;
+        self.client.read_to_end().await;
+    }
+
+    /// Its connection ends, whatever was said before.
+    pub(crate) async fn is_over(mut self) {
+        self.client.read_to_end().await;
     }
 
     /// It is told to come back, and answers.
@@ -160,7 +184,7 @@ pub(crate) async fn verb(directory: &Path, arguments: &[&str]) -> (i32, String) 
     (output.status.code().expect("it was not killed"), String::from_utf8_lossy(&text).into_owned())
 }
 
-const SWITCHED: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+pub(crate) const SWITCHED: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
      Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
 pub(crate) const TIDELOCK: &str = env!("CARGO_BIN_EXE_tidelock");

@@ -22,6 +22,17 @@ pub(crate) fn decode(raw: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
+/// Writes an id as a query has it, with every byte escaped that could mean something else there.
+pub fn escape_sid(sid: &[u8], out: &mut Vec<u8>) {
+    for &byte in sid {
+        match byte {
+            b'-' | b'_' | b'.' | b'~' => out.push(byte),
+            _ if byte.is_ascii_alphanumeric() => out.push(byte),
+            _ => out.extend_from_slice(format!("%{byte:02X}").as_bytes()),
+        }
+    }
+}
+
 /// Where in `raw` the characters begin that mean a tag; `None` if there is nothing in front of them. Clients may escape
 /// more than they have to, and the node gets the rest as it came. `is_plain` is what [`is_plain`] says of it.
 pub(crate) fn tag_at(raw: &[u8], is_plain: bool) -> Option<usize> {

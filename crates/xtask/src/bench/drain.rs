@@ -1,6 +1,6 @@
 //! `cargo xtask bench drain`: the order of things. Who is compared is in `contender`, what is seen in `crowd`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use tokio::runtime;
@@ -9,7 +9,7 @@ use super::contender::{self, Contender};
 use super::crowd::{self, Size};
 use super::page;
 use crate::packages;
-use crate::run::{aloud, command, root};
+use crate::run::{aloud, built, command, root};
 
 /// Count what a restart does to connected clients: tidelock's drain, nginx's reload, PM2's reload.
 ///
@@ -59,7 +59,7 @@ impl Drain {
         let release = ["build", "--release", "--package", "tidelock"];
         aloud("building what is measured", command(".", "cargo", &release))?;
         let pm2 = root().join(packages::aside(contender::PM2)).join("node_modules/.bin/pm2");
-        let programs = contender::Programs { tidelock: tidelock()?, pm2 };
+        let programs = contender::Programs { tidelock: built("tidelock", false)?, pm2 };
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let size = Size { websocket: self.websocket, polling: self.polling };
         let rows = runtime.block_on(measured(&Contender::DRAINING, size, self.only.as_deref(), &programs))?;
@@ -121,11 +121,4 @@ async fn measure(
         rows.push(page::Row { contender: which, size, seen });
     }
     Ok(rows)
-}
-
-/// The release build lies beside the profile that this program was built with, wherever Cargo builds.
-pub(crate) fn tidelock() -> Result<PathBuf> {
-    let here = std::env::current_exe()?;
-    let target = here.ancestors().nth(2).context("this program lies in a target directory")?;
-    Ok(target.join("release/tidelock"))
 }

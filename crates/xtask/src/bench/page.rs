@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::contender::Contender;
 use super::crowd::{Seen, Size};
@@ -79,7 +79,7 @@ impl Row {
 }
 
 /// The CPU, and whether it was busy with something else.
-pub(super) fn machine() -> String {
+pub(crate) fn machine() -> String {
     let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let model = model.map_or("an unknown CPU", |(_, model)| model);
@@ -101,3 +101,12 @@ const HEAD: [&str; 10] = [
     "failed attempts",
     "lost",
 ];
+
+/// Writes `text` between two marks of a page that stay.
+pub(crate) fn put_between(file: &Path, [begin, end]: [&str; 2], text: &str) -> Result<()> {
+    let page = fs::read_to_string(file).with_context(|| format!("{}", file.display()))?;
+    let (before, rest) = page.split_once(begin).context("the page has lost its mark")?;
+    let (_, after) = rest.split_once(end).context("the page has lost its second mark")?;
+    fs::write(file, format!("{before}{begin}\n{text}\n{end}{after}"))?;
+    Ok(())
+}

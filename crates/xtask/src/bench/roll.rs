@@ -7,7 +7,7 @@ use super::contender::{self, Contender};
 use super::crowd::Size;
 use super::{drain, page};
 use crate::packages;
-use crate::run::{aloud, command, root};
+use crate::run::{aloud, built, command, root};
 
 /// Count what replacing an app's processes does to its clients: tidelock's roll, PM2's reload.
 ///
@@ -56,7 +56,7 @@ impl Roll {
         let release = ["build", "--release", "--package", "tidelock"];
         aloud("building what is measured", command(".", "cargo", &release))?;
         let pm2 = root().join(packages::aside(contender::PM2)).join("node_modules/.bin/pm2");
-        let programs = contender::Programs { tidelock: drain::tidelock()?, pm2 };
+        let programs = contender::Programs { tidelock: built("tidelock", false)?, pm2 };
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let size = Size { websocket: self.websocket, polling: self.polling };
         let only = self.only.as_deref();

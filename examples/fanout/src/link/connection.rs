@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, PushInfo,
-    RedisResult, TlsCertificates, Value,
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion,
+    PushInfo, RedisResult, TlsCertificates, Value,
     aio::MultiplexedConnection,
     cluster::ClusterClient,
     cluster_async::ClusterConnection,
     cluster_routing::{MultipleNodeRoutingInfo, Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr},
+    io::tcp::{TcpSettings, socket2::TcpKeepalive},
 };
 
 use crate::{
@@ -26,6 +27,7 @@ pub(crate) struct Connector {
     cluster: bool,
     tls: Option<TlsCertificates>,
     command_timeout: Duration,
+    stall_max: Duration,
 }
 
 const ALL_MASTERS: RoutingInfo = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
@@ -38,16 +40,32 @@ pub(crate) enum Connection {
 
 impl Connector {
     pub(crate) fn new(urls: &[&str], cluster: bool, options: &Options) -> RedisResult<Self> {
-        let addresses = urls.iter().map(|url| address(url)).collect::<RedisResult<Vec<_>>>()?;
+        let addresses =
+            urls.iter().map(|url| address(url, options.stall_max)).collect::<RedisResult<Vec<_>>>()?;
         let tls = options
             .tls_roots_pem
             .clone()
             .map(|roots| TlsCertificates { client_tls: None, root_cert: Some(roots) });
+        if let Some(roots) = &options.tls_roots_pem
+            && !contains(roots, b"-----BEGIN CERTIFICATE-----")
+        {
+            return Err(invalid("Options::tls_roots_pem holds no certificate in PEM"));
+        }
+        if tls.is_some() && !urls.iter().all(|url| url.starts_with("rediss:") || url.starts_with("valkeys:"))
+        {
+            return Err(invalid("Options::tls_roots_pem is of no use without TLS: write rediss://"));
+        }
         if urls.iter().any(|url| url.starts_with("rediss:")) {
             // redis-rs asks rustls for the process' provider, which panics if an app enables two and chooses none.
             let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         }
-        let connector = Self { addresses, cluster, tls, command_timeout: options.command_timeout };
+        let connector = Self {
+            addresses,
+            cluster,
+            tls,
+            command_timeout: options.command_timeout,
+            stall_max: options.stall_max,
+        };
         // Bad addresses and certificates are an error now, not a line in the log every second.
         if cluster {
             connector.cluster_client(None).map(drop)?;
@@ -69,7 +87,8 @@ impl Connector {
         let mut builder = ClusterClient::builder(self.addresses.clone())
             .use_protocol(ProtocolVersion::RESP3)
             .connection_timeout(self.command_timeout)
-            .response_timeout(self.command_timeout)
+            .response_timeout(self.stall_max)
+            .tcp_settings(tcp(self.stall_max))
             // A retried publish could be delivered twice.
             .retries(0);
         if let Some(tls) = &self.tls {
@@ -91,7 +110,8 @@ impl Connector {
         }
         let mut config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.command_timeout))
-            .set_response_timeout(Some(self.command_timeout));
+            // Its keeper decides how long to wait.
+            .set_response_timeout(None);
         if let Some(receive) = receive {
             config = config.set_push_sender(receive);
         }
@@ -129,7 +149,11 @@ impl Connection {
 
     /// Publishes all and says how many Redis refused. An error means that any of them may or may not have
     /// been published. Order is kept, but for the sharded mode on a cluster, where it is kept per channel.
-    pub(crate) async fn publish(&mut self, mode: Mode, batch: &[Outgoing]) -> RedisResult<usize> {
+    pub(crate) async fn publish<'a>(
+        &mut self,
+        mode: Mode,
+        batch: impl ExactSizeIterator<Item = &'a Outgoing>,
+    ) -> RedisResult<usize> {
         match (self, mode) {
             (Self::One(one), mode) => {
                 let replies: Vec<Value> = pipeline(mode, batch).query_async(one).await?;
@@ -138,7 +162,8 @@ impl Connection {
             (Self::Cluster(cluster), Mode::Classic) => {
                 // Every node passes such messages on to all others; only through the same one do they keep their order.
                 let any_one = SingleNodeRoutingInfo::SpecificNode(Route::new(0, SlotAddr::Master));
-                let replies = cluster.route_pipeline(pipeline(mode, batch), 0, batch.len(), any_one).await?;
+                let count = batch.len();
+                let replies = cluster.route_pipeline(pipeline(mode, batch), 0, count, any_one).await?;
                 Ok(refused(&replies))
             }
             (Self::Cluster(cluster), Mode::Sharded) => {
@@ -184,6 +209,17 @@ impl Connection {
         }
     }
 
+    /// How many sharded channels of that pattern have subscribers.
+    pub(crate) async fn shard_channels(&mut self, pattern: &str) -> RedisResult<usize> {
+        let mut channels = redis::cmd("PUBSUB");
+        channels.arg("SHARDCHANNELS").arg(pattern);
+        let reply: Value = match self {
+            Self::One(one) => channels.query_async(one).await?,
+            Self::Cluster(cluster) => cluster.route_command(channels, ALL_MASTERS).await?,
+        };
+        Ok(strings(&reply))
+    }
+
     pub(crate) async fn count(&mut self, sharded: bool, channel: &str) -> RedisResult<usize> {
         let mut numsub = redis::cmd("PUBSUB");
         numsub.arg(if sharded { "SHARDNUMSUB" } else { "NUMSUB" }).arg(channel);
@@ -193,6 +229,10 @@ impl Connection {
         };
         Ok(sum(&reply))
     }
+}
+
+fn invalid(what: &'static str) -> redis::RedisError {
+    (redis::ErrorKind::InvalidClientConfig, what).into()
 }
 
 fn pipeline<'a>(mode: Mode, batch: impl IntoIterator<Item = &'a Outgoing>) -> redis::Pipeline {
@@ -217,6 +257,16 @@ fn sum(reply: &Value) -> usize {
         Value::Int(count) => usize::try_from(*count).unwrap_or(0),
         Value::Array(items) => items.iter().map(sum).sum(),
         Value::Map(pairs) => pairs.iter().map(|(_, value)| sum(value)).sum(),
+        _ => 0,
+    }
+}
+
+/// The strings in a reply, which is an array, one by node, or both nested.
+fn strings(reply: &Value) -> usize {
+    match reply {
+        Value::BulkString(_) | Value::SimpleString(_) => 1,
+        Value::Array(items) => items.iter().map(strings).sum(),
+        Value::Map(pairs) => pairs.iter().map(|(_, value)| strings(value)).sum(),
         _ => 0,
     }
 }
@@ -246,11 +296,35 @@ fn masters(slots: &Value) -> usize {
     masters.len()
 }
 
-fn address(url: &str) -> RedisResult<ConnectionInfo> {
+/// How a peer is noticed that is gone without a word. One that is only slow acknowledges what TCP sends.
+fn tcp(silence_max: Duration) -> TcpSettings {
+    // The kernel counts keepalive in whole seconds and refuses none.
+    let silence_max = silence_max.max(Duration::from_secs(6));
+    let keepalive =
+        TcpKeepalive::new().with_time(silence_max / 3).with_interval(silence_max / 6).with_retries(3);
+    TcpSettings::default().set_nodelay(true).set_keepalive(keepalive).set_user_timeout(silence_max)
+}
+
+fn address(url: &str, silence_max: Duration) -> RedisResult<ConnectionInfo> {
     let address = url.into_connection_info()?;
+    match address.addr() {
+        ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. }
+            if host.is_empty() || *port == 0 =>
+        {
+            return Err(invalid("an address needs a host and a port other than 0"));
+        }
+        ConnectionAddr::Unix(path) if path.as_os_str().is_empty() => {
+            return Err(invalid("unix:// needs the path of a socket"));
+        }
+        _ => {}
+    }
     // Redis 6 and later. Only there are messages and replies told apart on one connection.
     let settings = address.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-    Ok(address.set_redis_settings(settings))
+    Ok(address.set_redis_settings(settings).set_tcp_settings(tcp(silence_max)))
+}
+
+fn contains(text: &[u8], wanted: &[u8]) -> bool {
+    memchr::memmem::find(text, wanted).is_some()
 }
 
 fn no_address() -> redis::RedisError {

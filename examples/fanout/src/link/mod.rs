@@ -3,29 +3,39 @@
 
 mod backoff;
 mod connection;
+mod modes;
 mod publisher;
 mod subscriber;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    future::Future,
+    pin::pin,
+    sync::{
+        Arc, Mutex, PoisonError, RwLock, Weak,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 use redis::RedisResult;
 use tokio::{
+    runtime::Handle,
     sync::Notify,
     task::{AbortHandle, JoinHandle},
+    time::{Instant, interval_at, sleep_until, timeout},
 };
 
 use self::connection::Connection;
 pub(crate) use self::{connection::Connector, publisher::Queue};
 use crate::{
+    delivery::Budget,
     dialect::{Kind, Subscription},
     error::Error,
     hooks::Hooks,
     node::Node,
     options::{Mode, Options},
-    stats::Counters,
+    stats::{Counters, Event, Side},
 };
 
 /// What the two tasks and the namespaces share.
@@ -34,15 +44,21 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
     pub(crate) hooks: Hooks,
     pub(crate) queue: Queue,
+    /// What may wait for this node's clients.
+    pub(crate) backlog: Arc<Budget>,
+    pub(crate) runtime: Handle,
+    life: Life,
     /// Every wanted subscription and whose it is.
     wanted: RwLock<HashMap<Subscription, Arc<Node>>>,
     wanted_changed: Notify,
+    resting: Mutex<Vec<Weak<Node>>>,
     /// The publisher's connection while it is up, for questions to Redis itself.
     current: Mutex<Option<Connection>>,
 }
 
 impl Shared {
     pub(crate) fn enter(&self, node: &Arc<Node>) {
+        node.resting.store(false, Relaxed);
         let mut wanted = self.wanted.write().unwrap_or_else(PoisonError::into_inner);
         wanted.extend(
             node.dialect.subscriptions().into_iter().map(|subscription| (subscription, node.clone())),
@@ -58,6 +74,40 @@ impl Shared {
         drop(wanted);
         node.subscribed.send_replace(false);
         self.wanted_changed.notify_one();
+    }
+
+    /// Gives up the subscriptions of namespaces that clients made and have left, and takes them again when somebody is
+    /// there: socketioxide keeps such a namespace, and does not tell when it is used again.
+    fn sweep(&self) {
+        for node in self.nodes().into_iter().filter(|node| node.fleeting.load(Relaxed)) {
+            if node.local.is_empty() {
+                node.resting.store(true, Relaxed);
+                self.leave(&node);
+                self.resting.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&node));
+            }
+        }
+        let mut awake = Vec::new();
+        self.resting.lock().unwrap_or_else(PoisonError::into_inner).retain(|node| {
+            let Some(node) = node.upgrade() else { return false };
+            let rests = node.resting.load(Relaxed) && node.local.is_empty();
+            if !rests {
+                awake.push(node);
+            }
+            rests
+        });
+        awake.iter().for_each(|node| self.enter(node));
+    }
+
+    /// One for each namespace.
+    fn nodes(&self) -> Vec<Arc<Node>> {
+        let wanted = self.wanted.read().unwrap_or_else(PoisonError::into_inner);
+        let roll_calls =
+            wanted.iter().filter(|(subscription, node)| subscription.name == node.dialect.roll_call());
+        roll_calls.map(|(_, node)| node.clone()).collect()
+    }
+
+    fn current(&self) -> Option<Connection> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn node(&self, namespace: &str) -> Option<Arc<Node>> {
@@ -76,14 +126,69 @@ impl Shared {
 
     /// The subscribers of a channel, on all of a cluster's nodes.
     pub(crate) async fn count(&self, channel: &str) -> Result<usize, Error> {
-        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut connection = current.ok_or(Error::Disconnected)?;
+        let mut connection = self.current().ok_or(Error::Disconnected)?;
         let sharded = self.options.mode == Mode::Sharded;
-        Ok(connection.count(sharded, channel).await?)
+        match timeout(self.options.command_timeout, connection.count(sharded, channel)).await {
+            Ok(count) => Ok(count?),
+            Err(_) => Err(Error::Stalled),
+        }
     }
 
     fn set_current(&self, connection: Option<Connection>) {
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = connection;
+    }
+}
+
+/// When the subscriber's connection last gave a sign of life.
+struct Life {
+    start: Instant,
+    last_us: AtomicU64,
+}
+
+impl Life {
+    fn new() -> Self {
+        Self { start: Instant::now(), last_us: AtomicU64::new(0) }
+    }
+
+    fn sign(&self) {
+        let us = u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.last_us.fetch_max(us, Relaxed);
+    }
+
+    fn last(&self) -> Instant {
+        self.start + Duration::from_micros(self.last_us.load(Relaxed))
+    }
+}
+
+/// Waits for Redis as long as its TCP lives, within [`Options::stall_max`](crate::Options::stall_max), and tells if it
+/// takes long. What was dropped meanwhile is told as well.
+async fn patiently<T>(
+    shared: &Shared,
+    side: Side,
+    answer: impl Future<Output = RedisResult<T>>,
+) -> Result<T, String> {
+    let asked = Instant::now();
+    let mut tick = interval_at(asked + shared.options.probe_interval, shared.options.probe_interval);
+    let (mut answer, mut stalled) = (pin!(answer), false);
+    let give_up = sleep_until(asked + shared.options.stall_max);
+    let mut give_up = pin!(give_up);
+    loop {
+        tokio::select! {
+            answer = &mut answer => {
+                if stalled {
+                    shared.counters.tell(&Event::Resumed { side, duration: asked.elapsed() });
+                }
+                return answer.map_err(|error| error.to_string());
+            }
+            () = &mut give_up => return Err(format!("Redis was silent for {:?}", shared.options.stall_max)),
+            _ = tick.tick() => {
+                if !stalled {
+                    shared.counters.tell(&Event::Stalled(side));
+                }
+                stalled = true;
+                shared.counters.tell_drops();
+            }
+        }
     }
 }
 
@@ -102,13 +207,18 @@ pub(crate) async fn start(connector: Connector, options: Options) -> RedisResult
     let (queue, waiting) = Queue::new(options.publish_queue_max, options.publish_bytes_max);
     let counters = Counters::new(options.on_event.clone());
     let startup_wait = options.startup_wait;
+    let backlog = Budget::new(options.client_backlog_max);
     let shared = Arc::new(Shared {
         options,
         counters,
         queue,
+        backlog,
+        runtime: Handle::current(),
+        life: Life::new(),
         hooks: Hooks::default(),
         wanted: RwLock::default(),
         wanted_changed: Notify::new(),
+        resting: Mutex::default(),
         current: Mutex::default(),
     });
     let tried = [Arc::new(Notify::new()), Arc::new(Notify::new())];

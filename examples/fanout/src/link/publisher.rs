@@ -1,22 +1,20 @@
 //! Keeps the connection that messages leave on, and counts those that do not.
 
-use std::sync::{
-    Arc,
-    atomic::{
-        AtomicBool, AtomicUsize,
-        Ordering::{AcqRel, Acquire, Relaxed, Release},
-    },
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
 };
 
 use tokio::{
-    sync::{Notify, mpsc},
-    time::{Instant, MissedTickBehavior, interval, sleep},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch},
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 
 use super::{
     Shared,
     backoff::Backoff,
     connection::{Connection, Connector},
+    patiently,
 };
 use crate::{
     message::Outgoing,
@@ -26,47 +24,97 @@ use crate::{
 /// Messages in one pipeline. While Redis answers one, the next fills: batches grow with the load.
 const BATCH_MAX: usize = 256;
 
-/// The way in for everyone. Never waits.
+/// And bytes, but for a message that is longer alone. Redis reads a pipeline before it writes to the subscribers, and cuts
+/// off those for whom more than 32 MB wait (`client-output-buffer-limit pubsub`).
+const BATCH_BYTES_MAX: usize = 1 << 20;
+
+/// The way in for everyone.
 pub(crate) struct Queue {
-    waiting: mpsc::Sender<Outgoing>,
-    /// Of what waits and of what is on its way.
-    bytes: AtomicUsize,
-    bytes_max: usize,
-    up: AtomicBool,
+    waiting: mpsc::Sender<Waiting>,
+    bytes: Arc<Semaphore>,
+    up: watch::Sender<bool>,
+}
+
+pub(super) struct Waiting {
+    outgoing: Outgoing,
+    /// Its bytes, of what waits and of what is on its way.
+    _bytes: OwnedSemaphorePermit,
 }
 
 impl Queue {
-    pub(super) fn new(messages_max: usize, bytes_max: usize) -> (Self, mpsc::Receiver<Outgoing>) {
+    pub(super) fn new(messages_max: usize, bytes_max: usize) -> (Self, mpsc::Receiver<Waiting>) {
         let (waiting, next) = mpsc::channel(messages_max.max(1));
-        (Self { waiting, bytes: AtomicUsize::new(0), bytes_max, up: AtomicBool::new(false) }, next)
+        let bytes = Arc::new(Semaphore::new(bytes_max.min(Semaphore::MAX_PERMITS)));
+        (Self { waiting, bytes, up: watch::Sender::new(false) }, next)
     }
 
-    /// Says whether it was queued; if not, it is counted as dropped.
-    pub(crate) fn offer(&self, outgoing: Outgoing, counters: &Counters) -> bool {
-        if !self.up.load(Acquire) {
-            counters.drop_messages(DropReason::Disconnected, 1);
-            return false;
-        }
-        let size = outgoing.body.len();
-        let queued = self.bytes.fetch_add(size, AcqRel) + size <= self.bytes_max
-            && self.waiting.try_send(outgoing).is_ok();
-        if !queued {
-            self.bytes.fetch_sub(size, AcqRel);
-            counters.drop_messages(DropReason::QueueFull, 1);
-        }
-        queued
+    /// Never waits. Says whether it was queued; if not, it is counted as dropped.
+    pub(crate) fn offer(&self, outgoing: Outgoing, counters: &Counters) -> Result<(), DropReason> {
+        let queued = match *self.up.borrow() {
+            false => Err(DropReason::Disconnected),
+            true => self.try_enter(outgoing).map_err(|_| DropReason::QueueFull),
+        };
+        queued.inspect_err(|reason| counters.drop_messages(*reason, 1))
     }
 
-    fn settle(&self, batch: &mut Vec<Outgoing>) {
-        let size = batch.drain(..).map(|outgoing| outgoing.body.len()).sum();
-        self.bytes.fetch_sub(size, AcqRel);
+    /// Waits for room, for `wait_max` at most and only while there is a connection. Dropped, the message is not counted.
+    pub(crate) async fn send(
+        &self,
+        outgoing: Outgoing,
+        wait_max: Duration,
+        counters: &Counters,
+    ) -> Result<(), DropReason> {
+        if !*self.up.borrow() {
+            return self.offer(outgoing, counters);
+        }
+        let Err(outgoing) = self.try_enter(outgoing) else { return Ok(()) };
+        let mut up = self.up.subscribe();
+        let entered = tokio::select! {
+            entered = timeout(wait_max, self.enter(outgoing)) => match entered {
+                Ok(true) => Ok(()),
+                _ => Err(DropReason::QueueFull),
+            },
+            _ = up.wait_for(|up| !up) => Err(DropReason::Disconnected),
+        };
+        entered.inspect_err(|reason| counters.drop_messages(*reason, 1))
+    }
+
+    fn try_enter(&self, outgoing: Outgoing) -> Result<(), Outgoing> {
+        let Ok(bytes) = self.bytes.clone().try_acquire_many_owned(size(&outgoing)) else {
+            return Err(outgoing);
+        };
+        let entered = self.waiting.try_send(Waiting { outgoing, _bytes: bytes });
+        entered.map_err(|error| error.into_inner().outgoing)
+    }
+
+    async fn enter(&self, outgoing: Outgoing) -> bool {
+        let Ok(bytes) = self.bytes.clone().acquire_many_owned(size(&outgoing)).await else { return false };
+        self.waiting.send(Waiting { outgoing, _bytes: bytes }).await.is_ok()
+    }
+}
+
+fn size(outgoing: &Outgoing) -> u32 {
+    u32::try_from(outgoing.body.len()).unwrap_or(u32::MAX)
+}
+
+/// The next pipeline: what waits, within both bounds. Cancel-safe, since it only waits for the first.
+async fn next_batch(waiting: &mut mpsc::Receiver<Waiting>, batch: &mut Vec<Waiting>) {
+    let mut bytes = 0;
+    batch.extend(waiting.recv().await);
+    while let Some(last) = batch.last() {
+        bytes += last.outgoing.body.len();
+        if batch.len() >= BATCH_MAX || bytes >= BATCH_BYTES_MAX {
+            return;
+        }
+        let Ok(next) = waiting.try_recv() else { return };
+        batch.push(next);
     }
 }
 
 pub(super) async fn keep(
     shared: Arc<Shared>,
     connector: Connector,
-    mut waiting: mpsc::Receiver<Outgoing>,
+    mut waiting: mpsc::Receiver<Waiting>,
     tried: Arc<Notify>,
 ) {
     let mut backoff = Backoff::new(shared.options.retry_max);
@@ -74,23 +122,22 @@ pub(super) async fn keep(
     loop {
         shared.counters.connects.fetch_add(1, Relaxed);
         let error = match connector.connect(None).await {
-            Err(error) => error,
+            Err(error) => error.to_string(),
             Ok(connection) => {
                 backoff.reset();
                 last_error.clear();
                 shared.set_current(Some(connection.clone()));
-                shared.queue.up.store(true, Release);
+                shared.queue.up.send_replace(true);
                 shared.counters.tell(&Event::Connected(Side::Publisher));
                 tried.notify_one();
                 let error = publish_until_lost(&shared, connection, &mut waiting).await;
-                shared.queue.up.store(false, Release);
+                shared.queue.up.send_replace(false);
                 shared.set_current(None);
                 error
             }
         };
         drop_waiting(&shared, &mut waiting);
         shared.counters.tell_drops();
-        let error = error.to_string();
         // The same refusal every second is told once.
         if error != last_error {
             shared.counters.tell(&Event::Disconnected { side: Side::Publisher, error: error.clone() });
@@ -104,8 +151,8 @@ pub(super) async fn keep(
 async fn publish_until_lost(
     shared: &Shared,
     mut connection: Connection,
-    waiting: &mut mpsc::Receiver<Outgoing>,
-) -> redis::RedisError {
+    waiting: &mut mpsc::Receiver<Waiting>,
+) -> String {
     let mut batch = Vec::with_capacity(BATCH_MAX);
     let mut probe = interval(shared.options.probe_interval);
     probe.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -113,14 +160,15 @@ async fn publish_until_lost(
     loop {
         tokio::select! {
             _ = probe.tick() => {
-                if let Err(error) = connection.ping().await {
+                if let Err(error) = patiently(shared, Side::Publisher, connection.ping()).await {
                     return error;
                 }
             }
-            _ = waiting.recv_many(&mut batch, BATCH_MAX) => {
+            () = next_batch(waiting, &mut batch) => {
                 let sent = batch.len();
-                let outcome = connection.publish(shared.options.mode, &batch).await;
-                shared.queue.settle(&mut batch);
+                let publish = connection.publish(shared.options.mode, batch.iter().map(|waiting| &waiting.outgoing));
+                let outcome = patiently(shared, Side::Publisher, publish).await;
+                batch.clear();
                 match outcome {
                     Ok(refused) => {
                         shared.counters.published.fetch_add((sent - refused) as u64, Relaxed);
@@ -140,37 +188,79 @@ async fn publish_until_lost(
     }
 }
 
-fn drop_waiting(shared: &Shared, waiting: &mut mpsc::Receiver<Outgoing>) {
-    let mut late = Vec::new();
-    while let Ok(outgoing) = waiting.try_recv() {
-        late.push(outgoing);
+fn drop_waiting(shared: &Shared, waiting: &mut mpsc::Receiver<Waiting>) {
+    let mut late = 0;
+    while waiting.try_recv().is_ok() {
+        late += 1;
     }
-    shared.counters.drop_messages(DropReason::Disconnected, late.len());
-    shared.queue.settle(&mut late);
+    shared.counters.drop_messages(DropReason::Disconnected, late);
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Queue;
-    use crate::{message::Outgoing, stats::Counters};
-    use std::sync::atomic::Ordering::Release;
+    use super::{BATCH_BYTES_MAX, Queue, next_batch};
+    use crate::{
+        message::Outgoing,
+        stats::{Counters, DropReason},
+    };
+    use futures_util::FutureExt;
+    use std::time::Duration;
     use tokio::time::Instant;
+
+    fn message(size: usize) -> Outgoing {
+        Outgoing { channel: "c".to_owned(), body: vec![0; size] }
+    }
 
     #[test]
     fn what_does_not_fit_is_counted_and_nothing_waits() {
         let (queue, mut waiting) = Queue::new(2, 10);
         let counters = Counters::default();
-        let offer = |size| queue.offer(Outgoing { channel: "c".to_owned(), body: vec![0; size] }, &counters);
-        assert!(!offer(1), "not connected yet");
-        queue.up.store(true, Release);
-        assert!(offer(6));
-        assert!(!offer(5), "eleven bytes");
-        assert!(offer(4));
-        assert!(!offer(0), "three messages");
-        let mut sent = vec![waiting.try_recv().unwrap()];
-        queue.settle(&mut sent);
-        assert!(offer(6), "its bytes were given back");
+        let offer = |size| queue.offer(message(size), &counters);
+        assert_eq!(offer(1), Err(DropReason::Disconnected));
+        queue.up.send_replace(true);
+        assert_eq!(offer(6), Ok(()));
+        assert_eq!(offer(5), Err(DropReason::QueueFull), "eleven bytes");
+        assert_eq!(offer(4), Ok(()));
+        assert_eq!(offer(0), Err(DropReason::QueueFull), "three messages");
+        drop(waiting.try_recv().unwrap());
+        assert_eq!(offer(6), Ok(()), "its bytes were given back");
         let stats = counters.snapshot(Instant::now());
         assert_eq!((stats.dropped_disconnected, stats.dropped_queue_full), (1, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sender_waits_for_room_within_its_bound_and_while_there_is_a_connection() {
+        let (queue, mut waiting) = Queue::new(8, 10);
+        let counters = Counters::default();
+        queue.up.send_replace(true);
+        let send = |size| queue.send(message(size), Duration::from_secs(1), &counters);
+        assert_eq!(send(8).await, Ok(()));
+        let mut second = Box::pin(send(8));
+        assert!(second.as_mut().now_or_never().is_none());
+        drop(waiting.try_recv().unwrap());
+        assert_eq!(second.await, Ok(()));
+        assert_eq!(send(8).await, Err(DropReason::QueueFull));
+        let mut fourth = Box::pin(send(8));
+        assert!(fourth.as_mut().now_or_never().is_none());
+        queue.up.send_replace(false);
+        assert_eq!(fourth.await, Err(DropReason::Disconnected));
+        let stats = counters.snapshot(Instant::now());
+        assert_eq!((stats.dropped_disconnected, stats.dropped_queue_full), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn a_pipeline_is_bounded_in_bytes() {
+        let (queue, mut waiting) = Queue::new(100, 100 << 20);
+        queue.up.send_replace(true);
+        for size in [BATCH_BYTES_MAX / 2, BATCH_BYTES_MAX / 2, 1, 2 * BATCH_BYTES_MAX, 1] {
+            queue.offer(message(size), &Counters::default()).unwrap();
+        }
+        let mut lengths = Vec::new();
+        for _ in 0..3 {
+            let mut batch = Vec::new();
+            next_batch(&mut waiting, &mut batch).await;
+            lengths.push(batch.len());
+        }
+        assert_eq!(lengths, [2, 2, 1]);
     }
 }

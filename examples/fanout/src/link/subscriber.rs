@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use redis::{PushInfo, PushKind, RedisResult, Value};
+use redis::{PushInfo, PushKind, Value};
 use tokio::{
     sync::Notify,
     time::{Instant, MissedTickBehavior, interval, sleep},
@@ -16,6 +16,7 @@ use super::{
     Shared,
     backoff::Backoff,
     connection::{Connection, Connector, Receive},
+    modes, patiently,
 };
 use crate::{
     dialect::{Kind, Subscription},
@@ -32,18 +33,17 @@ pub(super) async fn keep(shared: Arc<Shared>, connector: Connector, tried: Arc<N
         let error = match connector.connect(Some(receive(shared.clone(), ended.clone()))).await {
             Err(error) => error.to_string(),
             Ok(mut connection) => match follow(&shared, &mut connection, &mut confirmed).await {
-                Err(error) => error.to_string(),
+                Err(error) => error,
                 Ok(()) => {
                     backoff.reset();
                     last_error.clear();
                     shared.counters.close_gap(Instant::now());
-                    shared.counters.tell(&Event::Connected(Side::Subscriber));
                     tried.notify_one();
                     attend(&shared, connection, &mut confirmed, &ended).await
                 }
             },
         };
-        shared.counters.open_gap(Instant::now());
+        shared.counters.open_gap(shared.life.last());
         for node in shared.wanted().values() {
             node.subscribed.send_replace(false);
         }
@@ -65,14 +65,34 @@ async fn attend(
 ) -> String {
     let mut probe = interval(shared.options.probe_interval);
     probe.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut told, mut probes) = (false, 0_u32);
     loop {
+        // Before an app has a namespace there is nothing to hear.
+        if !told && !confirmed.is_empty() {
+            shared.counters.tell(&Event::Connected(Side::Subscriber));
+            told = true;
+        }
+        let work = async {
+            tokio::select! {
+                () = shared.wanted_changed.notified() => follow(shared, &mut connection, confirmed).await,
+                _ = probe.tick() => {
+                    let answered = patiently(shared, Side::Subscriber, connection.ping()).await;
+                    shared.sweep();
+                    // Twice in a row, and again a little later.
+                    if probes % 10 < 2 {
+                        modes::look(shared).await;
+                    }
+                    probes = probes.wrapping_add(1);
+                    answered.inspect(|()| shared.life.sign())
+                }
+            }
+        };
         let outcome = tokio::select! {
             () = ended.notified() => return "the connection ended".to_owned(),
-            () = shared.wanted_changed.notified() => follow(shared, &mut connection, confirmed).await,
-            _ = probe.tick() => connection.ping().await,
+            outcome = work => outcome,
         };
         if let Err(error) = outcome {
-            return error.to_string();
+            return error;
         }
     }
 }
@@ -82,22 +102,23 @@ async fn follow(
     shared: &Shared,
     connection: &mut Connection,
     confirmed: &mut HashSet<Subscription>,
-) -> RedisResult<()> {
+) -> Result<(), String> {
     let wanted = shared.wanted();
     let gone: Vec<_> =
         confirmed.iter().filter(|subscription| !wanted.contains_key(subscription)).cloned().collect();
     for subscription in gone {
         confirmed.remove(&subscription);
-        connection.unsubscribe(&subscription).await?;
+        patiently(shared, Side::Subscriber, connection.unsubscribe(&subscription)).await?;
     }
     let mut missing: Vec<_> =
         wanted.iter().filter(|(subscription, _)| !confirmed.contains(*subscription)).collect();
     // Other nodes count the subscribers of the roll call. One that is counted must hear everything.
     missing.sort_by_key(|(subscription, node)| subscription.name == node.dialect.roll_call());
     for (subscription, _) in missing {
-        connection.subscribe(subscription).await?;
+        patiently(shared, Side::Subscriber, connection.subscribe(subscription)).await?;
         confirmed.insert(subscription.clone());
     }
+    shared.life.sign();
     for node in wanted.values() {
         node.subscribed.send_replace(true);
     }
@@ -106,6 +127,9 @@ async fn follow(
 
 fn receive(shared: Arc<Shared>, ended: Arc<Notify>) -> Receive {
     Box::new(move |push: PushInfo| {
+        if push.kind != PushKind::Disconnection {
+            shared.life.sign();
+        }
         match push.kind {
             PushKind::PMessage => deliver(&shared, Kind::Pattern, push.data),
             PushKind::Message => deliver(&shared, Kind::Channel, push.data),

@@ -157,3 +157,35 @@ async fn volatile_events_cross_to_idle_clients() {
     fleet.rust.io.broadcast().volatile().emit("from-rust", &NOTHING).await.unwrap();
     both_hear("from-rust").await;
 }
+
+#[tokio::test]
+async fn what_only_looks_like_an_attachment_is_data_everywhere() {
+    let fleet = Fleet::classic().await;
+    fleet.client(OnRust("rust"), &["room"]).await;
+    fleet.client(OnJs("js"), &["room"]).await;
+    let forged = json!({ "_placeholder": true, "num": 0 });
+    let said = json!([["said", forged]]);
+    for (name, heard_after_js) in [("rust", false), ("js", true)] {
+        fleet.clients.call("emit", json!({ "name": name, "event": "say", "args": ["room", forged] })).await;
+        for name in ["rust", "js"] {
+            fleet.clients.call("received", json!({ "name": name, "event": "said" })).await;
+        }
+        let heard = match heard_after_js {
+            true => fleet.heard_after_js(&["rust", "js"]).await,
+            false => fleet.heard_after_rust(&["rust", "js"]).await,
+        };
+        assert_eq!(heard, [said.clone(), said.clone()], "{name}");
+    }
+    assert_eq!(fleet.rust.fleet.stats().dropped(), 0);
+}
+
+/// socketioxide 0.18.9 loses the bytes; without the `Option` they arrive as bytes.
+#[tokio::test]
+async fn bytes_inside_an_option_are_an_array_of_numbers() {
+    let fleet = Fleet::classic().await;
+    fleet.client(OnJs("js"), &[]).await;
+    fleet.rust.io.emit("bytes", &Bytes::from_static(&[1, 2])).await.unwrap();
+    fleet.rust.io.emit("bytes", &Some(Bytes::from_static(&[1, 2]))).await.unwrap();
+    let heard = json!([["bytes", { "$bytes": "AQI=" }], ["bytes", [1, 2]]]);
+    assert_eq!(fleet.heard_after_rust(&["js"]).await, [heard]);
+}

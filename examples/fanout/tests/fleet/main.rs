@@ -14,13 +14,16 @@ mod redis_server;
 mod rust_node;
 mod support;
 
+mod asking;
 mod broadcasts;
 mod broker;
+mod bursts;
 mod emitter;
 mod mixed;
 mod names;
 mod outages;
 mod requests;
+mod settings;
 mod sharded;
 
 pub use support::{Client, Fleet, connection, patient, soon, until};

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// A test that hangs must fail; nothing else depends on this.
-const HANG: Duration = Duration::from_secs(60);
+pub const HANG: Duration = Duration::from_secs(60);
 
 /// Options for nodes whose Redis is there: on a busy machine it may be late, and that is not what is tested.
 pub fn patient() -> Options {

@@ -52,8 +52,9 @@ pub(crate) static FULL_WAIT: Key<Time, Or<Duration>> = Key {
 pub(crate) static DOWN_WAIT: Key<Time, Or<Duration>> = Key {
     name: "down_wait",
     kind: WAIT,
-    absent: Or(Duration::ZERO),
-    doc: "How long a request waits while no node can be reached, before it gets 503.",
+    absent: Or(Duration::from_secs(2)),
+    doc: "How long a request waits while no node can be reached, before it gets 503: nodes that are restarted are mostly \
+          back by then. Nothing of it has reached a node, so that a POST waits like any other.",
 };
 
 pub(crate) static HEALTH: Sub = Sub {

@@ -101,6 +101,22 @@ async fn tend(node: Weak<Node>) {
     }
 }
 
+/// Asks each of `nodes` once, at the same time, whether it is there.
+pub(crate) async fn ask_all(nodes: impl Iterator<Item = &Arc<Node>>, shared: &Arc<Shared>) {
+    let mut asking = JoinSet::new();
+    for node in nodes {
+        let (node, shared) = (node.clone(), shared.clone());
+        asking.spawn_local(async move {
+            if let Some(observed) = probe(&node, PATIENCE_MIN).await
+                && node.observe(observed) == Change::Fell
+            {
+                shared.fallen.tell(&node);
+            }
+        });
+    }
+    while asking.join_next().await.is_some() {}
+}
+
 async fn ask(node: &Node) {
     if let Some(observed) = probe(node, patience(node, Instant::now())).await {
         node.observe(observed);

@@ -3,13 +3,12 @@
 use std::io;
 use std::time::Duration;
 
+use client::{Answer, Connection, NoAnswer};
 use config::plan;
 use config::roster::NodeAddress;
 use tokio::time::timeout;
-use wire::engineio::read_open_packet;
+use wire::engineio::{escape_sid, read_open_packet};
 
-use crate::drain::polling;
-use crate::upstream::client::{Answer, Connection, NoAnswer};
 use crate::upstream::connect::{is_out_of_files, open, says_refused};
 use crate::upstream::health::vitals::Observed;
 use crate::upstream::node::Node;
@@ -106,7 +105,7 @@ impl To<'_> {
         let opened = (answer.status == 200).then(|| read_open_packet(&answer.body)).flatten();
         let Some(open) = opened else { return Err(Miss::Answer("a probe got no session")) };
         let mut sid = Vec::new();
-        polling::escape(&open.sid, &mut sid);
+        escape_sid(&open.sid, &mut sid);
         let request = [
             b"POST ",
             &*query,
@@ -135,7 +134,7 @@ impl To<'_> {
 
     /// Sends `request` and reads the answer, and of its body so many bytes at most.
     async fn ask(&self, request: &[u8], body_bytes: usize) -> Result<Answer, Miss> {
-        let mut connection = Connection::open(self.address).await?;
+        let mut connection = Connection::over(open(self.address).await.map_err(NoAnswer::Wire)?);
         Ok(connection.ask(request, body_bytes).await?)
     }
 }

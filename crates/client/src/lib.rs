@@ -1,22 +1,20 @@
-//! A client of our own: asks a node one thing and reads the answer, for probes and for closing sessions. Heads and bodies
-//! are `wire`'s; an answer ends where its framing says, not where the connection does.
+//! A client of our own: asks a node one thing and reads the answer. What probes, closes of sessions and the question
+//! whether an app is ready have in common. Heads and bodies are `wire`'s; an answer ends where its framing says, not
+//! where the connection does. It knows no addresses and no time: whoever asks connects, and says how long to wait.
 
 use std::io;
 
 use bytes::{Buf, BytesMut};
-use config::roster::NodeAddress;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use wire::HeadBounds;
 use wire::answer::{AnswerHead, Asked};
 use wire::body::BodyWalk;
 use wire::scan::{HeadScan, Side};
 
-use crate::stream::Stream;
-use crate::upstream::connect::open;
-
 /// Why there is no answer.
 #[derive(Debug)]
-pub(crate) enum NoAnswer {
+pub enum NoAnswer {
+    /// The connection broke.
     Wire(io::Error),
     /// What came is no HTTP.
     Malformed,
@@ -24,35 +22,39 @@ pub(crate) enum NoAnswer {
 
 /// What a node has said.
 #[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
+pub struct Answer {
+    /// Its status, never an interim one.
+    pub status: u16,
     /// As much of it as was wanted.
-    pub(crate) body: Vec<u8>,
+    pub body: Vec<u8>,
 }
 
 /// A connection to a node, for one request after the other.
 #[derive(Debug)]
-pub(crate) struct Connection {
-    stream: Stream,
+pub struct Connection<S> {
+    stream: S,
     inbound: BytesMut,
     is_reusable: bool,
 }
 
-impl Connection {
-    /// Cancel-safe.
-    pub(crate) async fn open(address: &NodeAddress) -> Result<Self, NoAnswer> {
-        let stream = open(address).await.map_err(NoAnswer::Wire)?;
-        Ok(Self { stream, inbound: BytesMut::new(), is_reusable: true })
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// A connection that nothing was asked on yet.
+    pub fn over(stream: S) -> Self {
+        Self { stream, inbound: BytesMut::new(), is_reusable: true }
     }
 
     /// Whether the last answer was read to its end, and the node keeps the connection.
-    pub(crate) fn is_reusable(&self) -> bool {
+    #[must_use]
+    pub fn is_reusable(&self) -> bool {
         self.is_reusable
     }
 
     /// Sends `request` and reads the answer, and of its body so many bytes at most. Waits for as long as the caller does.
     /// Not cancel-safe: the connection is of no use afterwards.
-    pub(crate) async fn ask(&mut self, request: &[u8], body_bytes: usize) -> Result<Answer, NoAnswer> {
+    ///
+    /// # Errors
+    /// If the connection breaks or ends before the answer does, or if what comes is no HTTP.
+    pub async fn ask(&mut self, request: &[u8], body_bytes: usize) -> Result<Answer, NoAnswer> {
         self.is_reusable = false;
         self.stream.write_all(request).await.map_err(NoAnswer::Wire)?;
         let head = loop {

@@ -1,0 +1,57 @@
+//! Notices nodes that share our prefix and do not speak as we do. They and we hear nothing of each other, and without this
+//! nobody would say so: each side is a fleet of its own that works.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use redis::RedisResult;
+use tokio::time::timeout;
+
+use super::{Shared, connection::Connection};
+use crate::{
+    dialect::Dialect,
+    node::Node,
+    stats::{Event, OtherMode},
+};
+
+/// Namespaces that are looked at in one go. Nodes that differ do so in all of them.
+const NAMESPACES_MAX: usize = 8;
+
+/// What is seen twice in a row is told, since a node that comes or goes subscribes to one channel after the other.
+pub(super) async fn look(shared: &Shared) {
+    let Some(mut connection) = shared.current() else { return };
+    for node in shared.nodes().into_iter().take(NAMESPACES_MAX) {
+        // No answer, or one that Redis before 7 or its rights forbid, tells nothing.
+        let asked = timeout(shared.options.command_timeout, seen(shared, &mut connection, &node)).await;
+        let Ok(Ok(seen)) = asked else { return };
+        let code = seen.map_or(0, |mode| mode as u8 + 1);
+        let before = node.other_mode.swap(code, Relaxed);
+        let namespace = node.local.namespace().to_owned();
+        if let Some(mode) = seen
+            && before == code
+            && node.other_mode_told.swap(code, Relaxed) != code
+        {
+            shared.counters.tell(&Event::ModesDiffer { namespace, mode });
+        } else if code == 0 {
+            node.other_mode_told.store(0, Relaxed);
+        }
+    }
+}
+
+async fn seen(shared: &Shared, connection: &mut Connection, node: &Node) -> RedisResult<Option<OtherMode>> {
+    match &node.dialect {
+        Dialect::Classic(classic) => {
+            let sharded = connection.count(true, &classic.broadcasts).await?;
+            Ok((sharded > 0).then_some(OtherMode::Sharded))
+        }
+        Dialect::Sharded(sharded) => {
+            let requests = format!("{}-request#{}#", shared.options.prefix, sharded.namespace);
+            if connection.count(false, &requests).await? > 0 {
+                return Ok(Some(OtherMode::Classic));
+            }
+            // Static nodes have the common channel and one each; dynamic ones have more, one for each room.
+            let nodes = connection.count(true, &sharded.channel).await?;
+            let channels = connection.shard_channels(&sharded.pattern()).await?;
+            Ok((nodes > 0 && channels > nodes + 1).then_some(OtherMode::Dynamic))
+        }
+    }
+}

@@ -75,6 +75,8 @@ class Talker {
     for (let turns = 0; turns < 30 && this.waiting.size > 0; turns += 1) await later(100);
     this.quiet = Math.max(this.quiet, Date.now() - this.last - EVERY_MS);
     this.lost = this.waiting.size;
+    // Its own end is none of the disconnects that are counted.
+    this.socket.off("disconnect");
     this.socket.close();
   }
 }

@@ -161,6 +161,7 @@ fn versions(tidelock: &Path) -> Result<Vec<String>> {
         machine(),
         format!("{}, commit {commit}", printed(tidelock, &["--version"])),
         format!("Node.js {}, {}", printed("node", &["--version"]), printed("python3", &["--version"])),
-        printed("chromium", &["--version"]),
+        // Debian's wrapper may complain on the lines after it.
+        printed("chromium", &["--version"]).lines().next().unwrap_or_default().to_owned(),
     ])
 }

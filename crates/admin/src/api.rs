@@ -4,6 +4,8 @@
 //!
 //! Fields are added and never renamed; whoever reads them passes over what it does not know.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// Which nodes `/v1/drain` and `/v1/undrain` mean.
@@ -119,6 +121,9 @@ pub struct Status {
     pub pid: u32,
     /// It accepts no more, and ends when what runs has ended.
     pub leaving: bool,
+    /// What there is too little of, and what follows; absent while there is enough of everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overload: Option<String>,
     /// Lines of its own log that are lost since the start, because nobody has read its standard error.
     #[serde(default)]
     pub log_lines_lost: u64,
@@ -247,6 +252,9 @@ pub struct Worker {
     pub connections: u64,
     /// Exchanges ended.
     pub exchanges: u64,
+    /// Of these, those whose node tidelock's cookie has decided.
+    #[serde(default)]
+    pub pinned: u64,
     /// Exchanges by the first digit of their status; index 0 counts those that ended without an answer.
     pub by_class: [u64; 6],
     /// Bytes of request bodies and tunnels, towards the nodes.
@@ -271,4 +279,7 @@ pub struct Worker {
     /// byte.
     #[serde(default)]
     pub displaced: [u64; 2],
+    /// Exchanges that failed, by why, in the words of the access log: refused by us, cut by the client, or by the node.
+    #[serde(default)]
+    pub faults: BTreeMap<String, u64>,
 }

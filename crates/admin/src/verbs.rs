@@ -27,6 +27,7 @@ pub(crate) async fn status(seen: &Seen) -> Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         leaving: status.is_leaving,
+        overload: status.overload,
         log_lines_lost: (seen.own_log_lines_lost)(),
         upstreams: upstreams.collect(),
         apps,
@@ -61,6 +62,7 @@ impl From<Counts> for Worker {
             parked: counts.parked,
             connections: counts.connections,
             exchanges: counts.exchanges,
+            pinned: counts.pinned,
             by_class: counts.by_class,
             bytes_in: counts.bytes_in,
             bytes_out: counts.bytes_out,
@@ -71,6 +73,7 @@ impl From<Counts> for Worker {
             log_lines_lost: counts.log_lines_lost,
             refused: counts.refused,
             displaced: counts.displaced,
+            faults: counts.faults.into_iter().map(|(why, count)| (why.to_owned(), count)).collect(),
         }
     }
 }

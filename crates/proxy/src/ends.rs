@@ -34,7 +34,7 @@ pub(crate) struct BodySource<'c> {
     walk: Option<BodyWalk>,
     is_done: bool,
     bytes: u64,
-    pace: Pace,
+    pace: &'c Cell<Pace>,
     /// When the request began.
     begun: Instant,
     /// So long the client has been waited for.
@@ -61,7 +61,7 @@ impl<'c> BodySource<'c> {
             walk: None,
             is_done,
             bytes: 0,
-            pace: worker.pace.get(),
+            pace: &worker.pace,
             begun,
             waited: Duration::ZERO,
             is_answered: false,
@@ -78,7 +78,8 @@ impl<'c> BodySource<'c> {
         if self.is_answered {
             return patience;
         }
-        let left = self.pace.of_body(patience, (self.bytes, self.waited), (self.begun, self.alarm.now()));
+        let left =
+            self.pace.get().of_body(patience, (self.bytes, self.waited), (self.begun, self.alarm.now()));
         left.min(patience)
     }
 
@@ -128,8 +129,9 @@ impl<'c> BodySource<'c> {
 
     /// Passes more of it on without looking at it. `None` if it must be looked at, or is better copied.
     pub(crate) async fn pour(&mut self, origin: &Io, patience: Duration) -> Option<Poured> {
-        let waits = Waits { source: self.patience(patience), sink: patience };
+        let source = self.patience(patience);
         let walk = self.walk.as_mut().filter(|_| self.inbound.is_empty())?;
+        let waits = Waits { source, sink: patience };
         let poured = self.pipes.pour((self.io, origin), walk.unseen(), (self.alarm, waits)).await?;
         self.waited += poured.waited.source;
         walk.pass_unseen(poured.bytes);
@@ -180,7 +182,7 @@ pub(crate) struct ReplySink<'c> {
     /// The body has no frame of its own, so that its end is the connection's, and it has not all gone out.
     is_unframed: Cell<bool>,
     bytes: Cell<u64>,
-    pace: Pace,
+    pace: &'c Cell<Pace>,
     /// So long it has been waited that the client takes something.
     waited: Cell<Duration>,
 }
@@ -191,7 +193,7 @@ impl<'c> ReplySink<'c> {
         head: &RequestHead,
         keep_alive: bool,
         client_end: &'c ClientEnd,
-        (redirects, pace): (Option<Redirect>, Pace),
+        (redirects, pace): (Option<Redirect>, &'c Cell<Pace>),
     ) -> Self {
         Self {
             io,
@@ -262,7 +264,7 @@ impl<'c> ReplySink<'c> {
         patience: Duration,
     ) -> Option<Poured> {
         // As if one pipe were all: it is asked again before the next.
-        let left = self.pace.of_answer(patience, self.bytes.get(), self.waited.get());
+        let left = self.pace.get().of_answer(patience, self.bytes.get(), self.waited.get());
         let waits = Waits { source: patience, sink: left.min(patience) };
         let poured = pipes.pour((origin, self.io), bytes, (self.alarm, waits)).await?;
         self.waited.set(self.waited.get() + poured.waited.sink);
@@ -278,10 +280,17 @@ impl<'c> ReplySink<'c> {
 
     async fn send(&self, pieces: &mut [IoSlice<'_>], patience: Duration) -> Result<(), Fault> {
         let length: usize = pieces.iter().map(|piece| piece.len()).sum();
-        let most = self.pace.of_answer(patience, self.bytes.get() + length as u64, self.waited.get());
+        let most = || {
+            let bytes = self.bytes.get() + length as u64;
+            self.pace.get().of_answer(patience, bytes, self.waited.get())
+        };
         let begun = self.alarm.now();
         let written = self.io.write_pieces(pieces, self.alarm, patience, most).await;
-        self.waited.set(self.waited.get() + (self.alarm.now() - begun));
+        let now = self.alarm.now();
+        // Nearly always the socket takes all at once.
+        if now != begun {
+            self.waited.set(self.waited.get() + (now - begun));
+        }
         match written {
             Ok(()) => {
                 self.bytes.set(self.bytes.get() + length as u64);

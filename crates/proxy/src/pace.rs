@@ -15,7 +15,7 @@ pub(crate) struct Pace {
     /// Bytes of an answer that are taken in a second, at least; 0 is no bound.
     answer_rate: u32,
     request: Option<Duration>,
-    keepalive_requests: u16,
+    pub(crate) keepalive_requests: u16,
     keepalive_age: Option<Duration>,
 }
 
@@ -54,26 +54,33 @@ fn left(rate: u32, patience: Duration, bytes: u64, waited: Duration) -> Duration
     Duration::from_millis(millis).saturating_add(patience).saturating_sub(waited)
 }
 
-/// How old a client's connection is: in time and in requests. Small, for a parked connection keeps it, field by field.
+/// How old a client's connection is: in time and in requests. A parked connection keeps the small fields of it alone.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Age {
     /// In seconds since the worker's start.
     pub(crate) born_s: u32,
     pub(crate) requests: u16,
+    /// From then on each request is the last.
+    until: Option<Instant>,
 }
 
 impl Age {
-    /// Of one that has just come; the worker has lived for so long.
-    pub(crate) fn new(since_start: Duration) -> Self {
-        Self { born_s: seconds(since_start), requests: 0 }
+    /// Of one that comes `now` to a worker that has been there since `start`.
+    pub(crate) fn new(pace: &Pace, start: Instant, now: Instant) -> Self {
+        Self::of_parked((seconds(now.saturating_duration_since(start)), 0), pace, start)
+    }
+
+    /// Of one that was parked.
+    pub(crate) fn of_parked((born_s, requests): (u32, u16), pace: &Pace, start: Instant) -> Self {
+        let born = start + Duration::from_secs(born_s.into());
+        Self { born_s, requests, until: pace.keepalive_age.and_then(|most| born.checked_add(most)) }
     }
 
     /// Another request has come. Whether it is to be the last.
-    pub(crate) fn is_last(&mut self, pace: &Pace, since_start: Duration) -> bool {
+    pub(crate) fn is_last(&mut self, keepalive_requests: u16, now: Instant) -> bool {
         self.requests = self.requests.saturating_add(1);
-        let lived = seconds(since_start).saturating_sub(self.born_s);
-        (pace.keepalive_requests > 0 && self.requests >= pace.keepalive_requests)
-            || pace.keepalive_age.is_some_and(|most| u64::from(lived) >= most.as_secs())
+        (keepalive_requests > 0 && self.requests >= keepalive_requests)
+            || self.until.is_some_and(|until| now >= until)
     }
 }
 

@@ -144,6 +144,11 @@ impl Places {
         }
     }
 
+    /// Whether none is free.
+    pub(crate) fn are_all_taken(&self) -> bool {
+        self.free.available_permits() == 0
+    }
+
     fn is_crowded(&self) -> bool {
         self.free.available_permits() < self.all() / 2
     }

@@ -2,9 +2,10 @@
 //! read it, and nothing else is measured anywhere.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -153,6 +154,8 @@ pub(crate) struct Counters {
     /// Connections ever given to the worker.
     pub(crate) connections: AtomicU64,
     exchanges: AtomicU64,
+    /// Of these, those whose node a pin has decided.
+    pinned: AtomicU64,
     /// By the first digit of the status; 0 for those without an answer.
     by_class: [AtomicU64; 6],
     bytes_in: AtomicU64,
@@ -166,6 +169,8 @@ pub(crate) struct Counters {
     log_lines_lost: AtomicU64,
     refused: [AtomicU64; 3],
     displaced: [AtomicU64; 2],
+    /// Exchanges that failed, by why. A lock that only the worker takes, and whoever reads.
+    faults: Mutex<BTreeMap<&'static str, u64>>,
     /// Rung whenever a connection ends.
     pub(crate) ended: Notify,
 }
@@ -173,9 +178,19 @@ pub(crate) struct Counters {
 impl Counters {
     pub(crate) fn count(&self, record: &Record) {
         add(&self.exchanges, 1);
+        if record.sticky == Sticky::Cookie {
+            add(&self.pinned, 1);
+        }
         add(&self.by_class[usize::from(record.status / 100).min(5)], 1);
         add(&self.bytes_in, record.bytes_in);
         add(&self.bytes_out, record.bytes_out);
+        if let Some(fault) = record.fault {
+            *self.faults().entry(fault.reason()).or_default() += 1;
+        }
+    }
+
+    fn faults(&self) -> MutexGuard<'_, BTreeMap<&'static str, u64>> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn count_tunnel(&self, record: &TunnelRecord) {
@@ -225,7 +240,7 @@ fn add(count: &AtomicU64, more: u64) {
 }
 
 /// The counts of a worker at one moment, since its start unless said otherwise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Counts {
     /// Client connections and tunnels open now.
     pub live: u64,
@@ -235,6 +250,8 @@ pub struct Counts {
     pub connections: u64,
     /// Exchanges ended.
     pub exchanges: u64,
+    /// Of these, those whose node our cookie has decided.
+    pub pinned: u64,
     /// Exchanges by the first digit of their status; index 0 counts those that ended without an answer.
     pub by_class: [u64; 6],
     /// Bytes of request bodies and tunnels, towards the nodes.
@@ -257,6 +274,8 @@ pub struct Counts {
     /// Connections closed to make room, while all places were taken: they rested between two requests, or had not said a
     /// byte.
     pub displaced: [u64; 2],
+    /// Exchanges that failed, by why, in the words of the access log: refused by us, cut by the client, or by the node.
+    pub faults: BTreeMap<&'static str, u64>,
 }
 
 impl Counters {
@@ -266,6 +285,7 @@ impl Counters {
             parked: self.parked.load(Relaxed),
             connections: self.connections.load(Relaxed),
             exchanges: self.exchanges.load(Relaxed),
+            pinned: self.pinned.load(Relaxed),
             by_class: std::array::from_fn(|class| self.by_class[class].load(Relaxed)),
             bytes_in: self.bytes_in.load(Relaxed),
             bytes_out: self.bytes_out.load(Relaxed),
@@ -276,6 +296,7 @@ impl Counters {
             log_lines_lost: self.log_lines_lost.load(Relaxed),
             refused: std::array::from_fn(|why| self.refused[why].load(Relaxed)),
             displaced: std::array::from_fn(|who| self.displaced[who].load(Relaxed)),
+            faults: self.faults().clone(),
         }
     }
 }

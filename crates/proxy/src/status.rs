@@ -17,6 +17,8 @@ use crate::upstream::node::Node;
 pub struct Status {
     /// It accepts no more and ends when what runs has ended.
     pub is_leaving: bool,
+    /// What is used up, and what follows; `None` while there is enough of everything.
+    pub overload: Option<String>,
     /// In the plan's order.
     pub upstreams: Vec<UpstreamStatus>,
     /// What each worker has counted.

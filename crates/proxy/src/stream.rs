@@ -298,36 +298,33 @@ impl Io {
         patience: Duration,
     ) -> io::Result<()> {
         let pieces = if second.is_empty() { 1 } else { 2 };
-        self.write_pieces(
-            &mut [IoSlice::new(first), IoSlice::new(second)][..pieces],
-            alarm,
-            patience,
-            Duration::MAX,
-        )
+        self.write_pieces(&mut [IoSlice::new(first), IoSlice::new(second)][..pieces], alarm, patience, || {
+            Duration::MAX
+        })
         .await
     }
 
     /// Writes all pieces, in one system call where the socket takes them. Fails with `TimedOut` when nothing moves for
     /// `patience`, or when all of it takes longer than `most`: a slow reader is not cut, one that has stopped is, or that
-    /// takes too little on the whole. Not cancel-safe.
+    /// takes too little on the whole. `most` is asked when there is something to wait for. Not cancel-safe.
     pub(crate) fn write_pieces(
         &self,
         mut pieces: &mut [IoSlice<'_>],
         alarm: &Alarm,
         patience: Duration,
-        most: Duration,
+        most: impl Fn() -> Duration,
     ) -> impl Future<Output = io::Result<()>> {
         IoSlice::advance_slices(&mut pieces, 0);
-        let mut until = None;
-        let last = alarm.now().checked_add(most);
+        let (mut until, mut last) = (None, None);
         poll_fn(move |cx| {
             let moved = match self.poll_write_pieces(cx, &mut pieces) {
                 (Poll::Ready(result), _) => return Poll::Ready(result),
                 (Poll::Pending, moved) => moved,
             };
             if moved || until.is_none() {
-                let next = alarm.now() + patience;
-                until = Some(last.map_or(next, |last| next.min(last)));
+                let now = alarm.now();
+                let last = *last.get_or_insert_with(|| now.checked_add(most()));
+                until = Some(last.map_or(now + patience, |last| last.min(now + patience)));
             }
             let due = until.map_or(Poll::Ready(()), |until| alarm.poll_until(cx, until));
             due.map(|()| Err(io::ErrorKind::TimedOut.into()))

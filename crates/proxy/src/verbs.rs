@@ -37,10 +37,22 @@ impl Proxy {
             has_foreign: upstream.oddities.has_foreign(),
         };
         Status {
+            overload: self.overload(),
             is_leaving: self.inner.shared.drain.is_leaving(),
             upstreams: snapshot.upstreams.iter().map(of).collect(),
             workers: self.inner.shared.counters.iter().map(|counters| counters.read()).collect(),
         }
+    }
+
+    /// What there is too little of, if anything.
+    fn overload(&self) -> Option<String> {
+        let places = &self.inner.places;
+        places.are_all_taken().then(|| {
+            let all = places.all();
+            format!(
+                "all {all} places for connections are taken: what rests is closed for new ones, or they wait"
+            )
+        })
     }
 
     /// Gives a node, or every node of an upstream, nothing new, and its sessions a turn each to leave. It stays so

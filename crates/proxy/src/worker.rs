@@ -75,7 +75,7 @@ pub(crate) struct Worker {
     leaving: Notify,
     /// How slow clients may be, by the plan in force.
     pub(crate) pace: Cell<Pace>,
-    born: Instant,
+    pub(crate) born: Instant,
     quickness: Quickness,
 }
 
@@ -143,11 +143,6 @@ impl Worker {
             *current = Rc::new(newest.clone());
         }
         current.clone()
-    }
-
-    /// How old it is.
-    pub(crate) fn lived(&self) -> Duration {
-        self.clock.now().saturating_duration_since(self.born)
     }
 
     pub(crate) fn is_leaving(&self) -> bool {

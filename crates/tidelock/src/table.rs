@@ -1,5 +1,6 @@
 //! The status as a table that a person reads. Pure.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -11,7 +12,15 @@ pub(crate) fn of(status: &Status) -> String {
     for upstream in &status.upstreams {
         rows.extend(upstream.nodes.iter().map(|node| row(&upstream.name, node)));
     }
-    let mut text = summary(status) + "\n\n" + &table(&rows, FIRST_NUMBER..COLUMNS);
+    let mut text = summary(status) + "\n";
+    if let Some(cause) = &status.overload {
+        text += &format!("OVERLOADED: {cause}\n");
+    }
+    if let Some(refused) = refused(status) {
+        text += &format!("failed or refused since the start: {refused}\n");
+    }
+    text += "\n";
+    text += &table(&rows, FIRST_NUMBER..COLUMNS);
     for upstream in status.upstreams.iter().filter(|upstream| upstream.foreign_secret) {
         text += &format!(
             "\n{}: {} session ids or cookies that another secret has signed; do several tidelocks in front of these \
@@ -49,8 +58,10 @@ fn table<const N: usize>(rows: &[[String; N]], numbers: Range<usize>) -> String 
 
 fn summary(status: &Status) -> String {
     let sum = |count: fn(&admin::api::Worker) -> u64| status.workers.iter().map(count).sum::<u64>();
+    let pinned = sum(|worker| worker.pinned);
+    let pinned = if pinned > 0 { format!(" ({pinned} by our cookie)") } else { String::new() };
     format!(
-        "tidelock {}, process {}{}: {} connections and tunnels open; {} connections, {} exchanges since the start",
+        "tidelock {}, process {}{}: {} connections and tunnels open; {} connections, {} exchanges{pinned} since the start",
         status.version,
         status.pid,
         if status.leaving { ", leaving" } else { "" },
@@ -58,6 +69,23 @@ fn summary(status: &Status) -> String {
         sum(|worker| worker.connections),
         sum(|worker| worker.exchanges),
     )
+}
+
+/// Who was sent away and what failed, by why, the most frequent first.
+fn refused(status: &Status) -> Option<String> {
+    let mut by_reason: BTreeMap<&str, u64> = BTreeMap::new();
+    for worker in &status.workers {
+        let faults = worker.faults.iter().map(|(why, &count)| (&**why, count));
+        let refused = CONNECTIONS_REFUSED.into_iter().zip(worker.refused);
+        let displaced = CONNECTIONS_DISPLACED.into_iter().zip(worker.displaced);
+        for (why, count) in faults.chain(refused).chain(displaced) {
+            *by_reason.entry(why).or_default() += count;
+        }
+    }
+    let mut by_reason: Vec<_> = by_reason.into_iter().filter(|&(_, count)| count > 0).collect();
+    by_reason.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
+    let said: Vec<String> = by_reason.iter().map(|(why, count)| format!("{count} {why}")).collect();
+    (!said.is_empty()).then(|| said.join(", "))
 }
 
 fn row(upstream: &str, node: &Node) -> [String; COLUMNS] {
@@ -163,6 +191,13 @@ const HEADINGS: [&str; COLUMNS] = [
     "EVENT STREAMS",
     "LONG ANSWERS",
 ];
+const CONNECTIONS_REFUSED: [&str; 3] = [
+    "connections beyond a client's bound",
+    "connections beyond a client's rate",
+    "TLS handshakes beyond a client's rate",
+];
+const CONNECTIONS_DISPLACED: [&str; 2] =
+    ["resting connections closed for new ones", "silent connections closed for new ones"];
 /// From here on columns are numbers, and times, which stand at the right.
 const FIRST_NUMBER: usize = 4;
 const APP_COLUMNS: usize = 13;
@@ -196,6 +231,7 @@ mod tests {
             parked: 1,
             connections: 40,
             exchanges: 500,
+            pinned: 0,
             by_class: [0; 6],
             bytes_in: 0,
             bytes_out: 0,
@@ -205,7 +241,8 @@ mod tests {
             closes: [0; 17],
             log_lines_lost: 0,
             refused: [0; 3],
-            displaced: [0; 2],
+            displaced: [0, 5],
+            faults: BTreeMap::from([("request head timed out".to_owned(), 7)]),
         };
         let node = Node {
             node: "10.0.0.1:3000".to_owned(),
@@ -243,6 +280,7 @@ mod tests {
             version: "1.2.3".to_owned(),
             pid: 4711,
             leaving: true,
+            overload: Some("all 6 places are taken".to_owned()),
             log_lines_lost: 0,
             upstreams: vec![upstream],
             apps: vec![],
@@ -250,6 +288,8 @@ mod tests {
         };
         let expected = "\
 tidelock 1.2.3, process 4711, leaving: 6 connections and tunnels open; 80 connections, 1000 exchanges since the start
+OVERLOADED: all 6 places are taken
+failed or refused since the start: 14 request head timed out, 10 silent connections closed for new ones
 
 UPSTREAM  NODE                          STATE           CAUSE        SINCE  SESSIONS  SOCKETS  IN FLIGHT  EVENT STREAMS  LONG ANSWERS
 nodes     10.0.0.1:3000                 up              never asked  3m12s        12       10          3              2             1
@@ -315,6 +355,7 @@ after each
             version: "1.2.3".to_owned(),
             pid: 4711,
             leaving: false,
+            overload: None,
             log_lines_lost: 0,
             upstreams: vec![],
             apps: vec![chat, idle],

@@ -216,3 +216,24 @@ async fn with_few_files_and_many_clients_verbs_still_work() {
         assert!(reloaded.status.success(), "{reloaded:?}");
     }
 }
+
+/// What was refused, and why, is counted.
+#[tokio::test]
+async fn refusals_are_counted_by_their_reason() {
+    let origin = ScriptedOrigin::answering(OK).await;
+    let proxy = Tidelock::start(BINARY, &format!("workers = 1\n{}", config_for(&[origin.address()]))).await;
+    for (request, times) in
+        [("GET / HTTP/1.1\r\n\r\n", 2), ("GET / HTTP/3.0\r\nHost: a\r\n\r\n", 1), (GET, 3)]
+    {
+        for _ in 0..times {
+            let mut client = RawConnection::connect(proxy.address()).await;
+            client.send(request).await;
+            client.read_message().await;
+        }
+    }
+    let status = proxy.status().await;
+    let faults = &status["workers"][0]["faults"];
+    assert_eq!(*faults, serde_json::json!({ "Host is missing": 2, "HTTP version not supported": 1 }));
+    let shown = String::from_utf8(verb(&proxy, &["status"]).await.stdout).expect("text");
+    assert!(shown.contains("since the start: 2 Host is missing, 1 HTTP version not supported"), "{shown}");
+}

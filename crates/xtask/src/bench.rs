@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: comparisons with other programs. What is measured within ours is in `benches/`.
 
+mod apps;
 mod attacks;
 mod compare;
 mod contender;
@@ -23,6 +24,7 @@ pub(crate) struct Bench {
 
 #[derive(Debug, Subcommand)]
 enum Which {
+    Apps(apps::Apps),
     Attacks(attacks::Attacks),
     Compare(compare::Compare),
     Drain(drain::Drain),
@@ -36,6 +38,7 @@ impl Bench {
     pub(crate) fn run(&self) -> Result<()> {
         match &self.bench {
             Which::Attacks(attacks) => attacks.run(),
+            Which::Apps(apps) => apps.run(),
             Which::Compare(compare) => compare.run(),
             Which::Drain(drain) => drain.run(),
             Which::Fanout(fanout) => fanout.run(),

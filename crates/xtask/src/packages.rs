@@ -48,6 +48,14 @@ pub(crate) const FOR_SOAK: [Program; 3] =
 pub(crate) const FOR_ATTACKS: [Program; 3] =
     [NGINX, HAPROXY, program("slowhttptest", "-h", "slowhttptest", "slow heads, bodies and reads")];
 
+/// What real applications are started and used with.
+pub(crate) const FOR_APPS: [Program; 4] = [
+    NODE,
+    NPM,
+    program("chromium", "--version", "chromium", "applications in a real browser"),
+    program("python3", "--version", "python3-venv", "applications from PyPI"),
+];
+
 /// What a roll is compared with.
 pub(crate) const FOR_ROLL: [Program; 2] = [NODE, NPM];
 

@@ -130,56 +130,63 @@ pub(crate) struct OriginEnd {
 }
 
 /// Sends the request on `lease` and brings back what the node answers.
-pub(crate) async fn run(
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an async function keeps what it was called with beside what it has made of it, and each request would carry both"
+)]
+pub(crate) fn run(
     request: &Request<'_>,
     mut lease: Lease,
     purpose: Purpose,
     body: &mut BodySource<'_>,
     record: &mut Record,
-) -> Result<Exchanged, Fault> {
-    let head_sent = send_head(request, &mut lease, &purpose, body, record).await?;
-    let progress = Progress {
-        head_sent,
-        request_sent: Cell::new(head_sent && body.is_done()),
-        said_close: Cell::new(head_sent && body.held_close_packet()),
-        answered: Cell::new(false),
-        lasting: Lasting::default(),
-    };
-    let patience = Patience {
-        body: request.upstream.plan.timeouts.body,
-        answer: answer_patience(request, &purpose),
-        tunnel: request.upstream.plan.timeouts.tunnel,
-    };
-    let Lease { io, inbound, reused, in_flight } = &mut lease;
-    let origin = Origin { io, inbound, node: in_flight.node(), reused: *reused };
-    let sent = request.reply.alarm.now();
-    let (node, client) = (in_flight.node(), record.client);
-    let mut download = Download { request, origin, purpose, progress: &progress, patience, sent, record };
-    let answered = {
-        let alarm = request.reply.alarm;
-        let mut upload = pin!(upload(body, (io, alarm), &progress, patience));
-        let mut answered = pin!(download.run());
-        poll_fn(|cx| match answered.as_mut().poll(cx) {
-            Poll::Ready(answered) => Poll::Ready(answered),
-            Poll::Pending => match upload.as_mut().poll(cx) {
-                Poll::Ready(fault) => Poll::Ready(Err(fault)),
-                Poll::Pending => progress.lasting.poll(cx, (node, client), alarm).map(Err),
-            },
-        })
-        .await?
-    };
-    let purpose = download.purpose;
-    request.worker.buffers.give_back_if_empty(&mut lease.inbound);
-    Ok(match answered {
-        Answered::Whole { keep_alive, origin_keeps } => {
-            // A node that answered before it had the whole request may take the rest of it for another one.
-            if let Some(patience) = origin_keeps.filter(|_| body.is_done() && progress.request_sent.get()) {
-                request.worker.pool.give_back(lease, patience.timeout, request.reply.alarm.now());
+) -> impl Future<Output = Result<Exchanged, Fault>> {
+    async move {
+        let head_sent = send_head(request, &mut lease, &purpose, body, record).await?;
+        let progress = Progress {
+            head_sent,
+            request_sent: Cell::new(head_sent && body.is_done()),
+            said_close: Cell::new(head_sent && body.held_close_packet()),
+            answered: Cell::new(false),
+            lasting: Lasting::default(),
+        };
+        let patience = Patience {
+            body: request.upstream.plan.timeouts.body,
+            answer: answer_patience(request, &purpose),
+            tunnel: request.upstream.plan.timeouts.tunnel,
+        };
+        let Lease { io, inbound, reused, in_flight } = &mut lease;
+        let origin = Origin { io, inbound, node: in_flight.node(), reused: *reused };
+        let sent = request.reply.alarm.now();
+        let (node, client) = (in_flight.node(), record.client);
+        let mut download = Download { request, origin, purpose, progress: &progress, patience, sent, record };
+        let answered = {
+            let alarm = request.reply.alarm;
+            let mut upload = pin!(upload(body, (io, alarm), &progress, patience));
+            let mut answered = pin!(download.run());
+            poll_fn(|cx| match answered.as_mut().poll(cx) {
+                Poll::Ready(answered) => Poll::Ready(answered),
+                Poll::Pending => match upload.as_mut().poll(cx) {
+                    Poll::Ready(fault) => Poll::Ready(Err(fault)),
+                    Poll::Pending => progress.lasting.poll(cx, (node, client), alarm).map(Err),
+                },
+            })
+            .await?
+        };
+        let purpose = download.purpose;
+        request.worker.buffers.give_back_if_empty(&mut lease.inbound);
+        Ok(match answered {
+            Answered::Whole { keep_alive, origin_keeps } => {
+                // A node that answered before it had the whole request may take the rest of it for another one.
+                if let Some(patience) = origin_keeps.filter(|_| body.is_done() && progress.request_sent.get())
+                {
+                    request.worker.pool.give_back(lease, patience.timeout, request.reply.alarm.now());
+                }
+                if keep_alive && body.is_done() { Exchanged::KeepAlive } else { Exchanged::Close }
             }
-            if keep_alive && body.is_done() { Exchanged::KeepAlive } else { Exchanged::Close }
-        }
-        Answered::Upgraded => Exchanged::Upgraded(Box::new(origin_end(lease, purpose, patience, record))),
-    })
+            Answered::Upgraded => Exchanged::Upgraded(Box::new(origin_end(lease, purpose, patience, record))),
+        })
+    }
 }
 
 /// Sends the head, and what is here of the body, in one piece. Whether the node has taken it all: one that does not may

@@ -50,6 +50,33 @@ pub(crate) fn pinned(head: &RequestHead, upstream: &Upstream) -> Option<usize> {
     })
 }
 
+/// The same for a request that comes. A pin that proves nothing is counted.
+pub(crate) fn pinned_or_counted(head: &RequestHead, upstream: &Upstream) -> Option<usize> {
+    let found = pinned(head, upstream);
+    if found.is_none() && head.has_cookies() {
+        count_unproven(head, upstream);
+    }
+    found
+}
+
+/// A pin in a cookie whose name tells another key than ours is of another secret. One under a key of ours is of a node that
+/// is gone, such as a process that was replaced, or forged; where the file gives the name it tells no key.
+fn count_unproven(head: &RequestHead, upstream: &Upstream) {
+    let Some(own) = upstream.cookies.first().map(|name| name.as_bytes()) else { return };
+    let tells_key = matches!(upstream.plan.sticky, Sticky::Auto(None) | Sticky::Cookie(None));
+    let key_bytes = if tells_key { KEY_NAME_BYTES } else { 0 };
+    let Some(prefix) = own.len().checked_sub(key_bytes).map(|end| &own[..end]) else { return };
+    let mut pins = cookie::all(head, prefix)
+        .filter(|(rest, value)| rest.len() == key_bytes && Pin::read(value).is_some());
+    let Some((key, _)) = pins.next() else { return };
+    let is_own_key = tells_key && upstream.cookies.iter().any(|name| name.as_bytes().ends_with(key));
+    if is_own_key {
+        upstream.oddities.outlived();
+    } else {
+        upstream.oddities.unverifiable(&upstream.plan.name);
+    }
+}
+
 /// What an answer is, as far as a pin goes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Answered<'a> {
@@ -209,6 +236,9 @@ fn is_deleted(cookie: &SetCookie<'_>, now: impl Fn() -> SystemTime) -> bool {
         }
     }
 }
+
+/// Of what stands behind the upstream in a name: see [`Key::name`].
+const KEY_NAME_BYTES: usize = 4;
 
 #[cfg(test)]
 mod tests {

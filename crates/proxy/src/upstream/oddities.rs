@@ -49,6 +49,11 @@ impl Oddities {
         }
     }
 
+    /// A pin under a key of ours, of a node that is gone. After a roll all browsers have one, which is nobody's mistake.
+    pub(crate) fn outlived(&self) {
+        self.unverifiable.fetch_add(1, Relaxed);
+    }
+
     /// A session id that is not looked at.
     pub(crate) fn sid_too_long(&self, upstream: &str) {
         if !self.has_said_too_long.swap(true, Relaxed) {

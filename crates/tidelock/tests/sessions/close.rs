@@ -7,7 +7,7 @@ use testkit::origin::{ScriptedOrigin, Step};
 use testkit::raw::RawConnection;
 use testkit::tidelock::Tidelock;
 
-use crate::stand::{SECRET, TIDELOCK, file_of, open_packet, verb};
+use crate::stand::{SECRET, SWITCHED, TIDELOCK, file_of, open_packet, verb};
 
 /// What a node does with the close of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +103,29 @@ async fn a_close_says_what_the_clients_own_session_would_say() {
         assert_eq!(close.header("x-forwarded-proto"), Some("https"));
         assert_eq!(close.header("user-agent"), Some("tidelock"));
     }
+}
+
+/// A node that takes a WebSocket and nothing it says holds up nobody: its client has answered the Close.
+#[tokio::test]
+async fn a_websocket_whose_node_answers_no_close_is_let_go() {
+    let node = ScriptedOrigin::start(|_| vec![Step::send(SWITCHED), Step::Hold]).await;
+    let address = node.address();
+    let proxy = Tidelock::start(TIDELOCK, &file_of(&[&format!("\"{address}\"")], SECRET, "")).await;
+    let mut client = RawConnection::connect(proxy.address()).await;
+    client
+        .send(
+            "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        )
+        .await;
+    assert_eq!(client.read_head().await.status(), 101);
+    let drain = verb(proxy.directory(), &["drain", "nodes"]);
+    let ((code, said), ()) = tokio::join!(drain, async {
+        let close = client.read_exactly(4).await;
+        assert_eq!((close[0], u16::from_be_bytes([close[2], close[3]])), (0x88, 1012));
+        client.send([&[0x88, 0x82, 0, 0, 0, 0], 1012_u16.to_be_bytes().as_slice()].concat()).await;
+    });
+    assert!(code == 0 && said.contains("empty"), "{said}");
 }
 
 /// A node that keeps its connections open holds up nobody, and is not asked for a connection each time.

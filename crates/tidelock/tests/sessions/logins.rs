@@ -5,11 +5,14 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use testkit::PATIENCE;
 use testkit::engineio::PollingSession;
 use testkit::message::Message;
 use testkit::node::{Node, NodePlan};
+use testkit::process::Signal;
 use testkit::raw::RawConnection;
 use testkit::tidelock::{FilePlan, Tidelock};
+use tokio::time::timeout;
 
 use crate::stand::{TIDELOCK, verb};
 
@@ -190,6 +193,76 @@ async fn logins_hold_under_start_without_a_file() {
             assert_eq!((&page, &socket), (&login, &login), "user {number} holds everywhere");
         }
     }
+}
+
+/// A node that does not answer for a moment is passed over by what may be asked again, and keeps its logins.
+#[tokio::test]
+async fn a_login_outlives_a_node_that_is_stalled_for_a_moment() {
+    let mut nodes = two(NodePlan::login).await;
+    let file = FilePlan::to(&nodes).text() + "[timeouts]\nanswer = \"500ms\"\n";
+    let proxy = Tidelock::start(TIDELOCK, &file).await;
+    let mut jar = Jar::default();
+    let login = jar.json(&proxy, "POST /login?user=ada").await;
+    let pin = jar.pin().map(|(_, pin)| pin.clone());
+    let here = usize::from(login["node"] == "b");
+    nodes[here].process().signal(Signal::STOP);
+    for _ in 0..4 {
+        let page = jar.json(&proxy, "GET /me").await;
+        assert!(page["node"] != login["node"] && page["user"].is_null(), "{page}");
+    }
+    assert_eq!(jar.pin().map(|(_, pin)| pin.clone()), pin, "it stays");
+    nodes[here].process().signal(Signal::CONT);
+    let back = async { while jar.json(&proxy, "GET /me").await != login {} };
+    timeout(PATIENCE, back).await.expect("the login is there again");
+    assert_eq!(jar.user(&proxy).await, (login.clone(), login));
+}
+
+/// Who logs in again after their node has died stays where that was, also when the node is back.
+#[tokio::test]
+async fn a_login_whose_node_died_begins_anew_elsewhere() {
+    let mut nodes = two(NodePlan::login).await;
+    let proxy = Tidelock::start(TIDELOCK, &FilePlan::to(&nodes).text()).await;
+    let mut jar = Jar::default();
+    let login = jar.json(&proxy, "POST /login?user=ada").await;
+    let here = usize::from(login["node"] == "b");
+    nodes[here].kill().await;
+    let page = jar.json(&proxy, "GET /me").await;
+    assert!(page["node"] != login["node"] && page["user"].is_null(), "{page}");
+    let again = jar.json(&proxy, "POST /login?user=ada").await;
+    assert_eq!((&again["node"], &again["user"]), (&page["node"], &login["user"]));
+    nodes[here].restart().await;
+    for _ in 0..4 {
+        assert_eq!(jar.user(&proxy).await, (again.clone(), again.clone()));
+    }
+}
+
+/// Two tidelocks without a common secret lose logins, and are told so; what pins decide is counted.
+#[tokio::test]
+async fn pins_are_counted_and_those_of_another_secret_told() {
+    let nodes = two(NodePlan::login).await;
+    let secret = |letter: &str| format!("sticky_secret = \"{}\"", letter.repeat(32));
+    let file = |letter: &str| FilePlan::to(&nodes).top(&secret(letter)).text();
+    let first = Tidelock::start(TIDELOCK, &file("x")).await;
+    let second = Tidelock::start(TIDELOCK, &file("y")).await;
+    let mut jar = Jar::default();
+    jar.json(&first, "POST /login?user=ada").await;
+    for proxy in [&first, &second] {
+        for _ in 0..10 {
+            jar.json(proxy, "GET /me").await;
+        }
+    }
+    let pinned = |status: &Value| {
+        let workers = status["workers"].as_array().expect("workers");
+        workers.iter().map(|worker| worker["pinned"].as_u64().expect("a count")).sum::<u64>()
+    };
+    let status = first.status().await;
+    assert_eq!((pinned(&status), &status["upstreams"][0]["unverifiable"]), (10, &0.into()), "{status:#}");
+    let (_, text) = verb(first.directory(), &["status"]).await;
+    assert!(text.contains("10 by our cookie"), "{text}");
+    let status = second.status().await;
+    let upstream = &status["upstreams"][0];
+    assert_eq!((pinned(&status), &upstream["unverifiable"]), (0, &10.into()), "{status:#}");
+    assert_eq!(upstream["foreign_secret"], true);
 }
 
 fn other_than(letter: &str) -> &'static str {

@@ -210,8 +210,8 @@ impl World {
         self.proxy.rewrite(&file_of(&self.nodes, &self.entries, &self.dns));
         let (code, said) = self.verb(&["reload"]).await;
         assert_eq!(code, 0, "{said}");
-        for node in 0..2 {
-            if before[node].is_some() && self.entries[node].is_none() {
+        for (node, entry) in before.iter().enumerate() {
+            if entry.is_some() && self.entries[node].is_none() {
                 self.are_told(node).await;
                 self.drains[node] = false;
             }
@@ -267,7 +267,8 @@ impl World {
         let (of_it, others) =
             std::mem::take(&mut self.clients).into_iter().partition(|client: &Client| client.node == node);
         self.clients = others;
-        let told: Vec<_> = of_it.into_iter().map(|client| tokio::spawn(client.session.is_told())).collect();
+        let told: Vec<_> =
+            of_it.into_iter().map(|client| tokio::spawn(client.session.until_told())).collect();
         for telling in told {
             telling.await.expect("it is told");
         }
@@ -283,7 +284,7 @@ impl World {
             std::mem::take(&mut self.clients).into_iter().partition(|client: &Client| client.node == node);
         self.clients = others;
         for client in of_it {
-            client.session.is_lost().await;
+            client.session.until_lost().await;
         }
     }
 
@@ -388,7 +389,7 @@ impl Session {
     }
 
     /// It ends by a Close, or by a close packet in this poll or in the next.
-    async fn is_told(self) {
+    async fn until_told(self) {
         match self {
             Self::Tunnel(mut tunnel) => tunnel.is_told().await,
             Self::Polls(session) => is_closed(&session, None).await,
@@ -400,9 +401,9 @@ impl Session {
     }
 
     /// Its node is dead: it ends, and its client hears that nobody knows it.
-    async fn is_lost(self) {
+    async fn until_lost(self) {
         match self {
-            Self::Tunnel(tunnel) => tunnel.is_over().await,
+            Self::Tunnel(tunnel) => tunnel.until_over().await,
             Self::Polls(session) => {
                 let answer = session.poll().await;
                 assert_eq!(answer.status(), 400, "{}: {}", session.sid, answer.text());

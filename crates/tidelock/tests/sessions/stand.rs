@@ -72,7 +72,7 @@ impl Tunnel {
     }
 
     /// Its connection ends, whatever was said before.
-    pub(crate) async fn is_over(mut self) {
+    pub(crate) async fn until_over(mut self) {
         self.client.read_to_end().await;
     }
 

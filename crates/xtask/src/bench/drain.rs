@@ -1,5 +1,7 @@
 //! `cargo xtask bench drain`: the order of things. Who is compared is in `contender`, what is seen in `crowd`.
 
+use std::path::Path;
+
 use anyhow::{Context as _, Result, bail};
 use tokio::runtime;
 
@@ -65,11 +67,22 @@ impl Drain {
         println!("{table}");
         if !self.no_save && self.only.is_none() {
             let file = root().join("docs/drain.md");
-            page::save(&file, include_str!("drain.md"), &table, &programs.versions())?;
+            let words = include_str!("drain.md").replace("{close_codes}", &close_codes(&file)?);
+            page::save(&file, &words, &table, &programs.versions())?;
             eprintln!("xtask: saved as {}", file.display());
         }
         Ok(())
     }
+}
+
+/// What `bench apps` has written into the page; this command keeps it.
+fn close_codes(page: &Path) -> Result<String> {
+    let text = std::fs::read_to_string(page).with_context(|| format!("{} cannot be read", page.display()))?;
+    let between = |text: &str| {
+        let (_, rest) = text.split_once("<!-- close codes: cargo xtask bench apps -->")?;
+        Some(rest.split_once("<!-- end of close codes -->")?.0.trim().to_owned())
+    };
+    Ok(between(&text).unwrap_or_default())
 }
 
 /// Measures those whose name contains `only`.

@@ -1,0 +1,82 @@
+// Clients of Socket.IO that talk once a second, and what they live through while their node leaves.
+import { io as io4 } from "socket.io-client";
+
+import { onTwoInstances, onTwoNodes } from "./stage.mjs";
+
+const CLIENTS = 20;
+const EVERY_MS = 1000;
+/** The next message is said up to a second later, and a client is back within two. */
+const QUIET_MS_MAX = EVERY_MS + 2000;
+const WINDOW_S = 10;
+
+/** Drains one of two nodes under clients that poll, then rolls both instances of an app under them. */
+export async function leaving(app, io = io4) {
+  const drained = await onTwoNodes(app, {}, (stage) => talk(stage, io, () => stage.verb("drain", stage.nodes[0].address)));
+  const rolled = await onTwoInstances(app, {}, (stage) => talk(stage, io, () => stage.verb("reload", "real")));
+  const good = drained.seconds <= WINDOW_S + 2 && drained.hit > 0 && rolled.hit > 0;
+  return {
+    good: [drained, rolled].every((each) => each.good) && good,
+    seen: `drain: ${drained.said}; roll: ${rolled.said}`,
+    detail: [drained.out, rolled.out],
+  };
+}
+
+async function talk(stage, io, act) {
+  const clients = Array.from({ length: CLIENTS }, () => new Talker(stage.url, io));
+  await Promise.all(clients.map((client) => client.ready));
+  await later(2000);
+  const { code, seconds, said: out } = await act();
+  await later(4000);
+  await Promise.all(clients.map((client) => client.stop()));
+  const sum = (of) => clients.reduce((total, client) => total + of(client), 0);
+  const most = (of) => Math.max(...clients.map(of));
+  const [sent, lost, hit] = [sum((each) => each.sent), sum((each) => each.lost), sum((each) => each.disconnects > 0)];
+  const [away, quiet] = [most((each) => each.away), most((each) => each.quiet)];
+  const said = `exit ${code} after ${seconds.toFixed(1)} s, ${hit} clients hit, back within ${(away / 1000).toFixed(1)} s, `
+    + `longest silence ${(quiet / 1000).toFixed(1)} s, ${lost} of ${sent} messages lost`;
+  return { good: code === 0 && lost === 0 && quiet <= QUIET_MS_MAX && away <= 2000, said, out, hit, seconds };
+}
+
+class Talker {
+  sent = 0;
+  lost = 0;
+  disconnects = 0;
+  /** The longest time between a disconnect and the connect that followed. */
+  away = 0;
+  /** The longest time between two answers. */
+  quiet = 0;
+
+  constructor(url, io) {
+    this.socket = io(url, { transports: ["polling"], forceNew: true });
+    this.ready = new Promise((ready, failed) => {
+      this.socket.once("connect", ready);
+      setTimeout(failed, 30_000, new Error("no client connects"));
+    });
+    this.socket.on("disconnect", () => { this.disconnects += 1; this.gone = Date.now(); });
+    this.socket.on("connect", () => { if (this.gone) this.away = Math.max(this.away, Date.now() - this.gone); });
+    this.waiting = new Set();
+    this.last = Date.now();
+    this.ready.then(() => { this.last = Date.now(); this.timer = setInterval(() => this.say(), EVERY_MS); });
+  }
+
+  say() {
+    const number = (this.sent += 1);
+    this.waiting.add(number);
+    this.socket.emit("say", number, (back) => {
+      if (back !== number) return;
+      this.waiting.delete(number);
+      this.quiet = Math.max(this.quiet, Date.now() - this.last);
+      this.last = Date.now();
+    });
+  }
+
+  async stop() {
+    clearInterval(this.timer);
+    for (let turns = 0; turns < 30 && this.waiting.size > 0; turns += 1) await later(100);
+    this.quiet = Math.max(this.quiet, Date.now() - this.last - EVERY_MS);
+    this.lost = this.waiting.size;
+    this.socket.close();
+  }
+}
+
+const later = (ms) => new Promise((over) => setTimeout(over, ms));

@@ -1,0 +1,35 @@
+// Logins that an app keeps in its process or in a signed cookie, with the default file and under `tidelock start`.
+import { login, loginInSocket, crowd, loginsHold, loginInChromium } from "../lib/logins.mjs";
+import { onTwoNodes, underStart } from "../lib/stage.mjs";
+import { versions } from "../lib/versions.mjs";
+
+const folder = import.meta.dirname;
+const KINDS = [
+  ["express-session", ["express-session", "express"], "logins in its memory store, and Socket.IO"],
+  ["rolling", ["express-session", "express"], "rolling sessions"],
+  ["passport", ["passport", "passport-local"], "passport's local strategy"],
+  ["cookie-session", ["cookie-session"], "the session in a signed cookie"],
+  ["engine", ["socket.io", "express-session"], "`io.engine.use(session)`: the handshake sets the cookie, the socket logs in"],
+];
+
+export default KINDS.map(([kind, packages, what]) => ({
+  name: kind === "engine" ? "io.engine.use(session)" : kind === "rolling" ? "express-session, rolling" : kind,
+  sticky: "auto",
+  does: `${what}: 20 logins with a jar, each asked for on pages and in a socket; 60 + 60 clients without a jar`,
+  versions: () => versions(folder, packages),
+  async proof() {
+    const app = { folder, command: ["node", "server.mjs"], env: { KIND: kind } };
+    const how = kind === "engine" ? loginInSocket : login;
+    const pages = await onTwoNodes(app, {}, async (stage) => ({
+      held: await loginsHold(stage, how), crowd: await crowd(stage),
+      browser: kind === "express-session" ? await loginInChromium(stage) : null,
+    }));
+    const start = await underStart(app, async (stage) => ({ held: await loginsHold(stage, how), crowd: await crowd(stage) }));
+    const said = (seen) => `${seen.held.held} of 20 logins, ${seen.crowd.said}`;
+    return {
+      good: [pages, start].every((seen) => seen.held.held === 20 && seen.crowd.good) && pages.browser?.good !== false,
+      seen: [`two nodes: ${said(pages)}`, `\`start -i 2\`: ${said(start)}`, pages.browser?.said].filter(Boolean).join("; "),
+      detail: [...pages.held.why, ...start.held.why],
+    };
+  },
+}));

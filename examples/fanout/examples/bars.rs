@@ -179,7 +179,12 @@ async fn dial(port: u64) -> WebSocketStream<TcpStream> {
         client.next().await.unwrap().unwrap();
         client.send(Message::text(say)).await.unwrap();
     }
-    while !client.next().await.unwrap().unwrap().to_text().unwrap().starts_with("430") {}
+    loop {
+        let message = client.next().await.expect("the node keeps the connection").unwrap();
+        if message.to_text().is_ok_and(|text| text.starts_with("430")) {
+            break;
+        }
+    }
     client
 }
 
@@ -189,6 +194,8 @@ struct Run {
     between: Duration,
     wall: Duration,
     lost: u64,
+    /// What the nodes say that they lost.
+    told: Vec<Json>,
 }
 
 /// `count` messages from one node to the clients of `receivers` others, of the same kind.
@@ -219,13 +226,22 @@ async fn run(kind: Kind, broker: bool, count: u64, clients: usize, receivers: us
     sender.tell(json!({ "id": 2, "op": if kind == Kind::Js { "run" } else { "burst" }, "code": code, "count": count })).await;
     let hearing = all.into_iter().map(|client| tokio::spawn(hear(client, count)));
     let lost = futures_util::future::join_all(hearing).await.into_iter().map(Result::unwrap).sum();
-    Run {
+    let mut run = Run {
         wall: began.elapsed(),
         sender: sender.cpu() - before.0,
         receiver: nodes.iter().map(Process::cpu).sum::<Duration>() - before.1,
         between: between.cpu() - before.2,
         lost,
+        told: Vec::new(),
+    };
+    if kind == Kind::Rust {
+        // The answer to the burst comes first.
+        sender.lines.next_line().await.unwrap();
+        for node in std::iter::once(&mut sender).chain(&mut nodes) {
+            run.told.push(node.call(json!({ "id": 3, "op": "stats" })).await);
+        }
     }
+    run
 }
 
 /// How many of them did not come. The end of a loss is that nothing comes for a while.
@@ -252,12 +268,15 @@ async fn measure() {
     for (name, kind, broker, count, clients, receivers) in [
         ("Node.js to Node.js, one client", Kind::Js, false, 200_000, 1, 1),
         ("Rust to Rust, one client", Kind::Rust, false, 500_000, 1, 1),
-        ("Node.js to Node.js, a room of 1,000", Kind::Js, false, 300, 1000, 1),
-        ("Rust to Rust, a room of 1,000", Kind::Rust, false, 300, 1000, 1),
+        ("Node.js to Node.js, a room of 500", Kind::Js, false, 300, 500, 1),
+        ("Rust to Rust, a room of 500", Kind::Rust, false, 300, 500, 1),
         ("Rust to four nodes, redis-server", Kind::Rust, false, 200_000, 1, 4),
         ("Rust to four nodes, the broker", Kind::Rust, true, 200_000, 1, 4),
     ] {
         let run = run(kind, broker, count, clients, receivers).await;
+        if run.lost > 0 {
+            eprintln!("{name}: the nodes say {}", Json::from(run.told.clone()));
+        }
         let each = |time: Duration| time.as_secs_f64() * 1e6 / count as f64;
         println!(
             "| {name} | {} | {:.0} | {:.2} | {:.2} | {:.2} |",

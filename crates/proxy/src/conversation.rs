@@ -247,7 +247,7 @@ impl Client {
             alarm,
             begun: None,
             idle_until,
-            age: Age::new(&worker.pace.get(), worker.born, idle_until),
+            age: Age::new(worker.lived.seconds(idle_until)),
             parked: Parked::Silent,
             hears_leaving: false,
         }
@@ -257,7 +257,7 @@ impl Client {
     pub(crate) fn back(resting: Resting, until: Instant, worker: &Worker) -> Option<(Self, Live)> {
         let Resting { tcp, peer, is_trusted, port, redirects, born_s, requests, live } = resting;
         let redirects = redirects.map(Redirect::to);
-        let age = Age::of_parked((born_s, requests), &worker.pace.get(), worker.born);
+        let age = Age { born_s, requests };
         let stream = Stream::Plain(TcpStream::from_std(tcp).ok()?);
         let end = ClientEnd::new(peer, PLAIN_SCHEME, port, is_trusted);
         let client = Self::new(stream, end, redirects, worker);
@@ -269,7 +269,7 @@ impl Client {
         let Self { io, end, redirects, idle_until, age, .. } = self;
         let (peer, is_trusted, port) = (end.peer(), end.is_trusted(), end.port());
         let tcp = io.into_tcp()?;
-        let Age { born_s, requests, .. } = age;
+        let Age { born_s, requests } = age;
         let redirects = redirects.map(Redirect::whole_port);
         Some((Resting { tcp, peer, is_trusted, port, redirects, born_s, requests, live }, idle_until))
     }
@@ -393,7 +393,7 @@ impl Client {
         head: &RequestHead,
         worker: &'c Worker,
     ) -> (BodySource<'c>, ReplySink<'c>) {
-        let is_last = self.age.is_last(worker.pace.get().keepalive_requests, self.alarm.now());
+        let is_last = self.age.is_last(&worker.pace.get(), worker.lived.seconds(self.alarm.now()));
         let keep_alive = head.keep_alive() && !is_last && !worker.is_leaving();
         let begun = self.begun();
         let reply = ReplySink::new(

@@ -1,6 +1,7 @@
 //! How slow a client may be on the whole, and how long a connection is kept: what is bounded here moves on all the time, if
 //! only by a byte a second, so that no wait of its own ends it.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use config::limits::Limits;
@@ -15,8 +16,9 @@ pub(crate) struct Pace {
     /// Bytes of an answer that are taken in a second, at least; 0 is no bound.
     answer_rate: u32,
     request: Option<Duration>,
-    pub(crate) keepalive_requests: u16,
-    keepalive_age: Option<Duration>,
+    keepalive_requests: u16,
+    /// In whole seconds.
+    keepalive_age_s: Option<u32>,
 }
 
 impl Pace {
@@ -26,7 +28,7 @@ impl Pace {
             answer_rate: limits.answer_bytes_per_second_min,
             request: timeouts.request,
             keepalive_requests: limits.keepalive_requests,
-            keepalive_age: timeouts.keepalive_age,
+            keepalive_age_s: timeouts.keepalive_age.map(seconds),
         }
     }
 
@@ -54,33 +56,50 @@ fn left(rate: u32, patience: Duration, bytes: u64, waited: Duration) -> Duration
     Duration::from_millis(millis).saturating_add(patience).saturating_sub(waited)
 }
 
-/// How old a client's connection is: in time and in requests. A parked connection keeps the small fields of it alone.
+/// How old a client's connection is: in time and in requests. Small, for one that rests keeps it, field by field.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Age {
     /// In seconds since the worker's start.
     pub(crate) born_s: u32,
     pub(crate) requests: u16,
-    /// From then on each request is the last.
-    until: Option<Instant>,
 }
 
 impl Age {
-    /// Of one that comes `now` to a worker that has been there since `start`.
-    pub(crate) fn new(pace: &Pace, start: Instant, now: Instant) -> Self {
-        Self::of_parked((seconds(now.saturating_duration_since(start)), 0), pace, start)
-    }
-
-    /// Of one that was parked.
-    pub(crate) fn of_parked((born_s, requests): (u32, u16), pace: &Pace, start: Instant) -> Self {
-        let born = start + Duration::from_secs(born_s.into());
-        Self { born_s, requests, until: pace.keepalive_age.and_then(|most| born.checked_add(most)) }
+    /// Of one that has just come; the worker has lived for so many seconds.
+    pub(crate) fn new(lived_s: u32) -> Self {
+        Self { born_s: lived_s, requests: 0 }
     }
 
     /// Another request has come. Whether it is to be the last.
-    pub(crate) fn is_last(&mut self, keepalive_requests: u16, now: Instant) -> bool {
+    pub(crate) fn is_last(&mut self, pace: &Pace, lived_s: u32) -> bool {
         self.requests = self.requests.saturating_add(1);
-        (keepalive_requests > 0 && self.requests >= keepalive_requests)
-            || self.until.is_some_and(|until| now >= until)
+        (pace.keepalive_requests > 0 && self.requests >= pace.keepalive_requests)
+            || pace.keepalive_age_s.is_some_and(|most| lived_s.saturating_sub(self.born_s) >= most)
+    }
+}
+
+/// The seconds that a worker has lived, reckoned once in each of them: to subtract times takes longer than all else that a
+/// request asks of them.
+#[derive(Debug)]
+pub(crate) struct Lived {
+    born: Instant,
+    /// When the next second begins, and how many are over.
+    next: Cell<(Instant, u32)>,
+}
+
+impl Lived {
+    pub(crate) fn since(born: Instant) -> Self {
+        Self { born, next: Cell::new((born, 0)) }
+    }
+
+    pub(crate) fn seconds(&self, now: Instant) -> u32 {
+        let (next, lived_s) = self.next.get();
+        if now < next {
+            return lived_s;
+        }
+        let lived_s = seconds(now.saturating_duration_since(self.born));
+        self.next.set((self.born + Duration::from_secs(u64::from(lived_s) + 1), lived_s));
+        lived_s
     }
 }
 
@@ -121,13 +140,24 @@ mod tests {
             answer_rate: 0,
             request: Some(Duration::from_secs(100)),
             keepalive_requests: 0,
-            keepalive_age: None,
+            keepalive_age_s: None,
         };
         let begun = Instant::now();
         for (after, want) in [(0, 60), (40, 60), (90, 10), (100, 0), (1000, 0)] {
             let now = begun + Duration::from_secs(after);
             let left = pace.of_body(PATIENCE, (1 << 30, Duration::ZERO), (begun, now));
             assert_eq!(left.min(PATIENCE), Duration::from_secs(want), "after {after} s");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn seconds_are_counted_once_each() {
+        let born = Instant::now();
+        let lived = Lived::since(born);
+        for (after_ms, want) in
+            [(0, 0), (999, 0), (1000, 1), (1001, 1), (1999, 1), (7500, 7), (7999, 7), (8000, 8)]
+        {
+            assert_eq!(lived.seconds(born + Duration::from_millis(after_ms)), want, "after {after_ms} ms");
         }
     }
 }

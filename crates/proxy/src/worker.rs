@@ -27,7 +27,7 @@ use crate::clock::{Clock, by_clock};
 use crate::conversation::{Client, Ended, PLAIN_SCHEME, converse, linger};
 use crate::drain::{Live, Phase};
 use crate::listener::Acceptor;
-use crate::pace::Pace;
+use crate::pace::{Lived, Pace};
 use crate::park::{self, Lot, Resting};
 use crate::pour::{Pipes, pipes_max};
 use crate::record::Counters;
@@ -75,7 +75,7 @@ pub(crate) struct Worker {
     leaving: Notify,
     /// How slow clients may be, by the plan in force.
     pub(crate) pace: Cell<Pace>,
-    pub(crate) born: Instant,
+    pub(crate) lived: Lived,
     quickness: Quickness,
 }
 
@@ -127,7 +127,7 @@ impl Worker {
             await_nodes: Cell::new(0),
             leaving: Notify::new(),
             pace: Cell::new(pace),
-            born: Instant::now(),
+            lived: Lived::since(Instant::now()),
             quickness: Quickness::default(),
         }
     }

@@ -213,7 +213,7 @@ async fn a_session_that_began_as_a_websocket_tells_how_long_it_can_be_silent() {
     node.send(&frame).await;
     assert_eq!(client.read_exactly(frame.len()).await, frame);
     assert_eq!(client.read_to_end().await.0, b"");
-    proxy.process().wait_for_line(|line| line.contains("\"tunnel\":\"idle\"")).await;
+    proxy.process().wait_for_line(|line| line.contains("\"tunnel\":\"client silent\"")).await;
 }
 
 /// The proxy inflates nothing and counts no frames: RSV1, reserved opcodes, and sizes that lie are the ends' affair.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -107,6 +107,7 @@ struct Stand {
     weights: [u32; 2],
     happened: BTreeMap<&'static str, usize>,
     samples: Vec<Sample>,
+    slow: Vec<String>,
 }
 
 /// What the process holds at one moment.
@@ -126,6 +127,8 @@ struct Report {
     disconnects: usize,
     /// Counts that are not zero at the end.
     left: Vec<String>,
+    /// Lines of the log that are about very slow requests.
+    slow: Vec<String>,
 }
 
 impl Stand {
@@ -141,7 +144,8 @@ impl Stand {
         let proxy = Tidelock::start(&program, &file_of(&nodes, &dns, weights)).await;
         let (happened, samples) = (BTreeMap::new(), Vec::new());
         let dice = fastrand::Rng::with_seed(seed);
-        Ok(Self { dice, program, proxy, dns, nodes, is_dead: [false; 4], weights, happened, samples })
+        let (is_dead, slow) = ([false; 4], Vec::new());
+        Ok(Self { dice, program, proxy, dns, nodes, is_dead, weights, happened, samples, slow })
     }
 
     async fn soak(&mut self, length: Duration) -> Result<Report> {
@@ -189,9 +193,11 @@ impl Stand {
             *failures.entry(failure).or_default() += 1;
         }
         let left = self.until_empty().await;
+        self.note_slow(&self.proxy.directory().join("access.log"))?;
+        let slow = self.slow.clone();
         let answered = seen.gets + seen.heads + seen.handshakes;
         let (happened, samples, end) = (self.happened.clone(), self.samples.clone(), self.sample()?);
-        Ok(Report { happened, samples, end, answered, failures, disconnects, left })
+        Ok(Report { happened, samples, end, answered, failures, disconnects, left, slow })
     }
 
     /// One thing that happens, and what it is called.
@@ -241,9 +247,23 @@ impl Stand {
                 while !log.exists() {
                     sleep(Duration::from_millis(5)).await;
                 }
+                self.note_slow(&log.with_extension("old"))?;
                 Ok("rotations of the log")
             }
         }
+    }
+
+    /// Keeps what the log says of requests that took very long: the load asks for nothing that does.
+    fn note_slow(&mut self, log: &Path) -> Result<()> {
+        for line in fs::read_to_string(log)?.lines() {
+            let Ok(entry) = serde_json::from_str::<Value>(line) else { continue };
+            let is_poll = entry["target"].as_str().is_some_and(|target| target.contains("sid="));
+            let is_slow = entry["ms"].as_f64().is_some_and(|ms| ms > SLOW_MS);
+            if is_slow && !is_poll && entry["method"].is_string() && self.slow.len() < SLOW_MAX {
+                self.slow.push(line.to_owned());
+            }
+        }
+        Ok(())
     }
 
     async fn revive(&mut self, node: usize) {
@@ -311,7 +331,10 @@ impl Report {
             "- {answered} requests answered; {disconnects} times a Socket.IO client had to come back\n"
         );
         for (failure, count) in failures {
-            text += &format!("- {count} requests not answered as wanted: {failure}\n");
+            text += &format!("- {count} requests not answered as wanted: {}\n", failure.trim());
+        }
+        for line in &self.slow {
+            text += &format!("- took very long: `{line}`\n");
         }
         let [first, last] = self.memory();
         text += &format!(
@@ -377,6 +400,8 @@ fn file_of(nodes: &[Node; 4], dns: &Dns, [first, second]: [u32; 2]) -> String {
 }
 
 const NAMES: [(&str, &str); 2] = [("app.test", "127.0.2.1"), ("app.test", "127.0.2.2")];
+const SLOW_MS: f64 = 10_000.0;
+const SLOW_MAX: usize = 20;
 const EVERY: Duration = Duration::from_secs(2);
 /// A roll empties two processes, one after the other.
 const VERB_MAX: Duration = Duration::from_secs(120);

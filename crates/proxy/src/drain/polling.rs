@@ -44,14 +44,17 @@ pub(crate) struct Closer {
     idle: RefCell<Vec<Connection<Stream>>>,
     /// The node has let a close wait for too long, and answered none since. It hangs, and others are not held up by it.
     hangs: Cell<bool>,
+    /// It has refused a close with anything in front of it.
+    takes_close_alone: Cell<bool>,
     /// Nobody wants the node empty any more.
     is_called_off: Cell<bool>,
 }
 
 impl Closer {
     pub(crate) fn new(node: Arc<Node>, registry: Arc<Registry>, until: Instant) -> Rc<Self> {
-        let (hangs, is_called_off) = (Cell::new(false), Cell::new(false));
-        Rc::new(Self { node, registry, until, idle: RefCell::default(), hangs, is_called_off })
+        let [hangs, takes_close_alone, is_called_off] = [const { Cell::new(false) }; 3];
+        let idle = RefCell::default();
+        Rc::new(Self { node, registry, until, idle, hangs, takes_close_alone, is_called_off })
     }
 
     /// Sessions that nothing was said of yet stay.
@@ -99,18 +102,30 @@ impl Closer {
         }
     }
 
+    /// Posts the close, behind what makes a server end the pending poll, where the node takes that.
     async fn post(&self, sid: &[u8], contact: &Contact) -> Result<Answer, NoAnswer> {
-        let request = self.request(sid, contact);
+        let revision = contact.address.as_ref().map(|address| address.revision);
+        if revision == Some(Revision::V4) && !self.takes_close_alone.get() {
+            let answer = self.ask(&self.request(sid, contact, ENDS_POLL_AND_CLOSE)).await?;
+            if matches!(answer.status, 200..=299) {
+                return Ok(answer);
+            }
+            self.takes_close_alone.set(true);
+        }
+        self.ask(&self.request(sid, contact, reply::close_packet(revision.unwrap_or(Revision::V4)))).await
+    }
+
+    async fn ask(&self, request: &[u8]) -> Result<Answer, NoAnswer> {
         let idle = self.idle.borrow_mut().pop();
         if let Some(mut connection) = idle {
             // One that the node has closed meanwhile says nothing of the session.
-            if let Ok(answer) = connection.ask(&request, ANSWER_BYTES_MAX).await {
+            if let Ok(answer) = connection.ask(request, ANSWER_BYTES_MAX).await {
                 self.keep(connection);
                 return Ok(answer);
             }
         }
         let mut connection = Connection::over(open(self.node.address()).await.map_err(NoAnswer::Wire)?);
-        let answer = connection.ask(&request, ANSWER_BYTES_MAX).await?;
+        let answer = connection.ask(request, ANSWER_BYTES_MAX).await?;
         self.keep(connection);
         Ok(answer)
     }
@@ -121,7 +136,7 @@ impl Closer {
         }
     }
 
-    fn request(&self, sid: &[u8], contact: &Contact) -> Vec<u8> {
+    fn request(&self, sid: &[u8], contact: &Contact, packets: &str) -> Vec<u8> {
         let mut out = Vec::with_capacity(REQUEST_BYTES);
         let Some(address) = &contact.address else { return out };
         out.extend_from_slice(b"POST ");
@@ -148,10 +163,12 @@ impl Closer {
         print_ip(contact.client, &mut out);
         out.extend_from_slice(b"\r\nX-Forwarded-Proto: ");
         out.extend_from_slice(if contact.is_https { b"https" } else { b"http" });
-        let packet = reply::close_packet(address.revision);
         let (content_type, content) = match address.jsonp {
-            true => ("application/x-www-form-urlencoded", format!("d={}", packet.replace(':', "%3A"))),
-            false => ("text/plain;charset=UTF-8", packet.to_owned()),
+            true => (
+                "application/x-www-form-urlencoded",
+                format!("d={}", packets.replace(':', "%3A").replace('\x1e', "%1E")),
+            ),
+            false => ("text/plain;charset=UTF-8", packets.to_owned()),
         };
         let length = content.len();
         let rest = format!("\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n{content}");
@@ -160,6 +177,10 @@ impl Closer {
     }
 }
 
+/// An upgrade packet, and the close. Nobody upgrades without a probe, so that Engine.IO's server in Node.js passes over the
+/// first; python-engineio answers it with a noop, which ends the poll that its asyncio servers would leave pending for 45 s,
+/// and would wait for when their process is to end.
+const ENDS_POLL_AND_CLOSE: &str = "5\x1e1";
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 /// A node that takes a close answers within milliseconds.
 const SILENCE_MAX: Duration = Duration::from_secs(2);

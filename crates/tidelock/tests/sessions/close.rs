@@ -16,6 +16,8 @@ enum Takes {
     Well,
     /// It refuses it.
     Badly,
+    /// It refuses whatever is more than a close, as engineioxide does.
+    Alone,
     /// It hangs.
     Never,
 }
@@ -33,16 +35,20 @@ async fn node(takes: Takes) -> ScriptedOrigin {
         match (request.start.starts_with("POST"), takes) {
             (false, _) | (true, Takes::Never) => vec![Step::Hold],
             (true, Takes::Well) => vec![ok("ok")],
+            (true, Takes::Alone) if request.text().contains('5') => vec![Step::send(REFUSED)],
+            (true, Takes::Alone) => vec![ok("ok")],
             (true, Takes::Badly) => vec![Step::send("HTTP/1.1 500 Sorry\r\nContent-Length: 0\r\n\r\n")],
         }
     })
     .await
 }
 
+const REFUSED: &str = "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
+
 /// Whatever becomes of the close, a poll that its node does not end is ended by us, with a close packet of its form.
 #[tokio::test]
 async fn a_poll_that_the_node_does_not_end_is_answered() {
-    for takes in [Takes::Well, Takes::Badly, Takes::Never] {
+    for takes in [Takes::Well, Takes::Badly, Takes::Alone, Takes::Never] {
         let node = node(takes).await;
         let address = node.address();
         let proxy = Tidelock::start(TIDELOCK, &file_of(&[&format!("\"{address}\"")], SECRET, "")).await;
@@ -97,7 +103,7 @@ async fn a_close_says_what_the_clients_own_session_would_say() {
         assert_eq!(code, 0, "{said}");
         let close = node.requests().pop().expect("a close");
         assert_eq!(close.start, "POST /chat/?EIO=4&transport=polling&sid=session-00000001 HTTP/1.1");
-        assert_eq!((close.header("host"), close.text().as_str()), (Some(host), "1"));
+        assert_eq!((close.header("host"), close.text().as_str()), (Some(host), "5\u{1e}1"));
         assert_eq!(close.header("x-forwarded-for"), Some("198.51.100.7"));
         assert_eq!(close.header("x-real-ip"), Some("198.51.100.7"));
         assert_eq!(close.header("x-forwarded-proto"), Some("https"));
@@ -172,4 +178,21 @@ async fn a_session_that_was_busy_to_the_end_of_a_drain_is_closed_by_the_next() {
     let (code, said) = verb(proxy.directory(), &["drain", &address.to_string()]).await;
     assert!(code == 0 && said.contains("empty"), "{said}");
     assert_eq!(poll.read_message().await.text(), "1");
+}
+
+/// A node that takes a close alone is asked once, and told so by each session from then on.
+#[tokio::test]
+async fn a_node_that_takes_a_close_alone_gets_it_so() {
+    let node = node(Takes::Alone).await;
+    let address = node.address();
+    let proxy = Tidelock::start(TIDELOCK, &file_of(&[&format!("\"{address}\"")], SECRET, "")).await;
+    let mut sids = Vec::new();
+    for _ in 0..20 {
+        sids.push(PollingSession::open(proxy.address(), "EIO=4").await.sid);
+    }
+    let (code, said) = verb(proxy.directory(), &["drain", &address.to_string()]).await;
+    assert!(code == 0 && said.contains("empty"), "{said}");
+    let closes = node.requests().into_iter().filter(|request| request.start.starts_with("POST"));
+    let alone = closes.filter(|request| request.text() == "1").count();
+    assert_eq!(alone, sids.len(), "each session is closed once");
 }

@@ -120,7 +120,10 @@ async fn answer(known: &Known, request: &Message) -> (&'static str, String) {
     }
     let eio3 = target.contains("EIO=3");
     if request.start.starts_with("POST") {
-        if matches!(request.text().as_str(), "1" | "1:1" | "d=1" | "d=1%3A1") {
+        let text = request.text();
+        // Its packets stand behind one another, or it is the close alone.
+        let last = text.trim_start_matches("d=").rsplit('\x1e').next().unwrap_or_default();
+        if matches!(last.rsplit("%1E").next(), Some("1" | "1:1" | "1%3A1")) {
             lock(&known.sessions).remove(sid);
             known.closed.send_modify(|count| *count += 1);
         }

@@ -238,8 +238,8 @@ pub(crate) fn ring_streams(
 
 /// Requests to the node under way to close polling sessions.
 const CLOSING_MAX: usize = 64;
-/// A node that has taken the close ends the session's poll at once. python-engineio's asyncio server never does: nothing is
-/// lost with that poll, whose queue is empty.
+/// A node that has taken the close ends the session's poll at once. One that does not has nothing in its queue, so that
+/// nothing is lost with that poll.
 pub(crate) const POLL_ENDS_WITHIN: Duration = Duration::from_millis(500);
 /// Sessions that are looked at before something else on this thread has its turn: a matter of a few milliseconds.
 const AT_ONCE: usize = 4096;

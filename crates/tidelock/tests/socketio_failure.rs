@@ -2,6 +2,9 @@
 //! Method: real nodes killed under real clients and a steady load of plain requests; clients by hand that leave in the
 //! middle of a poll.
 
+use std::time::Duration;
+
+use testkit::PATIENCE;
 use testkit::certificates::Authority;
 use testkit::clients::{ClientPlan, Clients, Mode, Report};
 use testkit::engineio::{PollingSession, sid};
@@ -9,6 +12,7 @@ use testkit::load::Load;
 use testkit::node::{Node, NodePlan, three};
 use testkit::raw::RawConnection;
 use testkit::tidelock::{FilePlan, Tidelock, directory};
+use tokio::time::{interval, timeout};
 
 #[tokio::test]
 async fn a_killed_node_loses_its_sessions_to_the_others_and_no_request() {
@@ -179,6 +183,7 @@ async fn assert_counted_until_over(version: u8, mode: Mode) {
     assert_even(&first.ready().await);
     let left = first.leave("a").await;
     nodes[0].until_sessions_closed(left).await;
+    until_counted(&tidelock, 60 - left as u64).await;
     let second = Clients::start(&plan(left)).await;
     let report = second.ready().await;
     assert_eq!(report.nodes.get("a"), Some(&left), "{report:#?}");
@@ -189,8 +194,25 @@ async fn assert_counted_until_over(version: u8, mode: Mode) {
         let opened = node.sessions().await.opened;
         node.until_sessions_closed(opened).await;
     }
+    until_counted(&tidelock, 0).await;
     let third = Clients::start(&plan(60)).await;
     assert_even(&third.ready().await);
+}
+
+/// What a node has closed, tidelock hears of a moment later.
+async fn until_counted(tidelock: &Tidelock, sessions: u64) {
+    let mut counted = None;
+    let counting = async {
+        let mut turn = interval(Duration::from_millis(10));
+        while counted != Some(sessions) {
+            turn.tick().await;
+            let status = tidelock.status().await;
+            let nodes = status["upstreams"][0]["nodes"].as_array().expect("nodes").iter();
+            counted = nodes.map(|node| node["sessions"].as_u64()).sum();
+        }
+    };
+    let is_counted = timeout(PATIENCE, counting).await.is_ok();
+    assert!(is_counted, "{counted:?} sessions are counted, and {sessions} are there");
 }
 
 #[tokio::test]

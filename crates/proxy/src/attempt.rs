@@ -395,39 +395,45 @@ struct To<'a> {
 }
 
 /// One attempt at one node.
-async fn one(
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an async function keeps what it was called with beside what it has made of it, and each request would carry both"
+)]
+fn one(
     request: &Request<'_>,
     to: To<'_>,
     purpose: Purpose,
     body: &mut BodySource<'_>,
     record: &mut Record,
-) -> Result<Exchanged, Fault> {
-    let node = to.node;
-    record.node = Some(node.clone());
-    record.attempts += 1;
-    let tally = Tally::begin(request, &purpose);
-    let outcome = match lease(request, to).await {
-        Ok(lease) => exchange::run(request, lease, purpose, body, record).await,
-        Err(fault) => Err(fault),
-    };
-    let outliers = &request.upstream.plan.outliers;
-    let observed = match &outcome {
-        Ok(_) if record.status >= 500 && outliers.errors > 0 => Some(Observed::AnsweredBadly),
-        Ok(_) => Some(Observed::Answered),
-        Err(fault) => observation(*fault),
-    };
-    if let Some(tally) = tally {
-        tally.end(node, &outcome, record);
-    }
-    match observed.map(|observed| node.observe(observed)) {
-        Some(Change::Fell) => {
-            request.worker.shared.fallen.tell(node);
-            request.worker.pool.forget(node);
+) -> impl Future<Output = Result<Exchanged, Fault>> {
+    async move {
+        let node = to.node;
+        record.node = Some(node.clone());
+        record.attempts += 1;
+        let tally = Tally::begin(request, &purpose);
+        let outcome = match lease(request, to).await {
+            Ok(lease) => exchange::run(request, lease, purpose, body, record).await,
+            Err(fault) => Err(fault),
+        };
+        let outliers = &request.upstream.plan.outliers;
+        let observed = match &outcome {
+            Ok(_) if record.status >= 500 && outliers.errors > 0 => Some(Observed::AnsweredBadly),
+            Ok(_) => Some(Observed::Answered),
+            Err(fault) => observation(*fault),
+        };
+        if let Some(tally) = tally {
+            tally.end(node, &outcome, record);
         }
-        Some(Change::Suspected) => request.worker.shared.fallen.tell(node),
-        _ => {}
+        match observed.map(|observed| node.observe(observed)) {
+            Some(Change::Fell) => {
+                request.worker.shared.fallen.tell(node);
+                request.worker.pool.forget(node);
+            }
+            Some(Change::Suspected) => request.worker.shared.fallen.tell(node),
+            _ => {}
+        }
+        outcome
     }
-    outcome
 }
 
 /// Counts an exchange for those who look for outliers, if anybody does.

@@ -387,7 +387,9 @@ impl Client {
         self.end.client_address(head, |address| worker.snapshot().is_trusted(address))
     }
 
-    /// The two ends of an exchange with this client: where its body comes from and where the answer goes.
+    /// The two ends of an exchange with this client: where its body comes from and where the answer goes. Inlined, or
+    /// both are made elsewhere and moved for each request.
+    #[inline(always)]
     fn exchange_ends<'c>(
         &'c mut self,
         head: &RequestHead,

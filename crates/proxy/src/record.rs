@@ -185,8 +185,13 @@ impl Counters {
         add(&self.bytes_in, record.bytes_in);
         add(&self.bytes_out, record.bytes_out);
         if let Some(fault) = record.fault {
-            *self.faults().entry(fault.reason()).or_default() += 1;
+            self.count_fault(fault);
         }
+    }
+
+    #[cold]
+    fn count_fault(&self, fault: Fault) {
+        *self.faults().entry(fault.reason()).or_default() += 1;
     }
 
     fn faults(&self) -> MutexGuard<'_, BTreeMap<&'static str, u64>> {

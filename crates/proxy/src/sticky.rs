@@ -118,8 +118,11 @@ pub(crate) fn place(head: &RequestHead, upstream: &Upstream, client: IpAddr) -> 
 /// What belongs to the client decides first, then what the balance spreads by.
 fn wish(head: &RequestHead, upstream: &Upstream, client: IpAddr) -> Wish {
     let sticky = match &upstream.plan.sticky {
-        plan::Sticky::Auto(_) | plan::Sticky::Cookie(_) => cookie::pinned_or_counted(head, upstream)
-            .map(|index| Wish::Node { index, leaves_at_once: head.asks_for_events() }),
+        plan::Sticky::Auto(_) | plan::Sticky::Cookie(_) if head.has_cookies() => {
+            cookie::pinned_or_counted(head, upstream)
+                .map(|index| Wish::Node { index, leaves_at_once: head.asks_for_events() })
+        }
+        plan::Sticky::Auto(_) | plan::Sticky::Cookie(_) => None,
         plan::Sticky::Key(of) => hash::key(of, head, client).map(|key| Wish::Key { key, is_sticky: true }),
         plan::Sticky::EngineIo | plan::Sticky::EngineIoLearned | plan::Sticky::None => None,
     };

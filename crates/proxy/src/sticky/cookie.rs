@@ -50,12 +50,8 @@ pub(crate) fn pinned(head: &RequestHead, upstream: &Upstream) -> Option<usize> {
     })
 }
 
-/// The same for a request that comes. A pin that proves nothing is counted.
+/// The same for a request that comes with cookies. A pin that proves nothing is counted.
 pub(crate) fn pinned_or_counted(head: &RequestHead, upstream: &Upstream) -> Option<usize> {
-    // Most requests have none, and pay for nothing more.
-    if !head.has_cookies() {
-        return None;
-    }
     let found = pinned(head, upstream);
     if found.is_none() {
         count_unproven(head, upstream);

@@ -222,6 +222,12 @@ impl<'f> Translation<'f> {
         body += &routes.iter().map(Route::toml).collect::<String>();
         let used: Vec<String> = routes.iter().filter_map(Route::upstream).collect();
         body += &self.pools.toml(&|name| used.iter().any(|used| used == name));
+        if routes.is_empty() {
+            body += "\n# No location could be translated.\n[[route]]\nrespond = 503\n";
+        }
+        if used.is_empty() {
+            body += "\n# tidelock wants one, though no route uses it yet.\n[upstream.nodes]\nnodes = [\"127.0.0.1:3000\"]\n";
+        }
         body += &globals.tables;
         if let Err(report) = config::parse(&body, Path::new("/import.toml")) {
             let at = directives.first().map_or_else(|| parse::At { file: "".into(), line: 1 }, |first| first.at.clone());

@@ -52,7 +52,7 @@ pub(super) fn routes<'f>(work: &mut Work<'_, 'f>) -> Vec<Route> {
     let site = work.site;
     let whole = Place {
         directive: site.directive,
-        scope: site.scope.inner(site.directive.inside()),
+        scope: site.scope.clone(),
         kind: Kind::Prefix,
         path: String::new(),
         within: None,

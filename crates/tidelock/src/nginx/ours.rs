@@ -138,9 +138,8 @@ impl Route {
             text = "[[listen]]\naddress = \"127.0.0.1:80\"\n".to_owned();
         }
         text += &self.toml();
-        if let Some(upstream) = self.upstream() {
-            let _ = write!(text, "[upstream.{}]\nnodes = [\"127.0.0.1:1\"]\n", quoted(&upstream));
-        }
+        let upstream = self.upstream().unwrap_or_else(|| "nodes".to_owned());
+        let _ = write!(text, "[upstream.{}]\nnodes = [\"127.0.0.1:1\"]\n", quoted(&upstream));
         match config::parse(&text, Path::new("/import.toml")) {
             Ok(_) => Ok(()),
             Err(report) => Err(sentence(&report)),
@@ -180,22 +179,23 @@ fn literal(text: &str) -> String {
 pub(super) const LANDED: &[(&str, bool)] = &[
     ("path", true),
     ("upstream", true),
-    (HOST_LISTS, false),
-    ("exact", false),
-    ("regex", false),
-    ("methods", false),
-    ("listen", false),
-    ("redirect", false),
-    ("respond", false),
-    ("strip", false),
-    ("rewrite", false),
-    ("request_headers", false),
-    ("response_headers", false),
-    ("body_bytes_max", false),
-    ("access_log", false),
+    (HOST_LISTS, true),
+    ("exact", true),
+    ("regex", true),
+    ("methods", true),
+    ("listen", true),
+    ("redirect", true),
+    ("respond", true),
+    ("strip", true),
+    ("rewrite", true),
+    ("request_headers", true),
+    ("response_headers", true),
+    ("body_bytes_max", true),
+    ("access_log", true),
     ("files", false),
     ("index", false),
     ("fallback", false),
+    ("unix:", false),
 ];
 /// Without these a request is still answered by whoever should.
 const ADORNMENTS: [&str; 5] = ["request_headers", "response_headers", "body_bytes_max", "access_log", "index"];

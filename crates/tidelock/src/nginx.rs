@@ -64,7 +64,12 @@ fn translate(whole: Whole, file: &Path) -> Translated {
     let mut left = Vec::new();
     for (at, name) in missing {
         let what = format!("include {name}");
-        left.push(Left { at, what, why: "there is no such file here".to_owned(), todo: "import where nginx runs, or take the line out".to_owned() });
+        left.push(Left {
+            at,
+            what,
+            why: "there is no such file here".to_owned(),
+            todo: "import where nginx runs, or take the line out".to_owned(),
+        });
     }
     for (at, name) in unset {
         let what = format!("${{{name}}}");
@@ -85,7 +90,9 @@ fn translate(whole: Whole, file: &Path) -> Translated {
 
 /// Puts a server around locations that stand alone.
 fn framed(directives: Vec<Directive>) -> (Vec<Directive>, bool) {
-    let has_server = directives.iter().any(|directive| ["http", "server", "stream", "mail"].contains(&directive.name.as_str()));
+    let has_server = directives
+        .iter()
+        .any(|directive| ["http", "server", "stream", "mail"].contains(&directive.name.as_str()));
     let of_http = |directive: &Directive| ["upstream", "map"].contains(&directive.name.as_str());
     match directives.iter().find(|directive| directive.name == "location") {
         Some(first) if !has_server => {
@@ -99,7 +106,13 @@ fn framed(directives: Vec<Directive>) -> (Vec<Directive>, bool) {
 }
 
 /// Finds the servers and upstreams: in `http`, or where they stand alone in a file of conf.d.
-fn add<'f>(block: &'f [Directive], scope: &Scope<'f>, sites: &mut Sites<'f>, pools: &mut Pools<'f>, left: &mut Vec<Left>) {
+fn add<'f>(
+    block: &'f [Directive],
+    scope: &Scope<'f>,
+    sites: &mut Sites<'f>,
+    pools: &mut Pools<'f>,
+    left: &mut Vec<Left>,
+) {
     pools.learn(block);
     for directive in block {
         match directive.name.as_str() {
@@ -118,12 +131,22 @@ fn walk(block: &[Directive], left: &mut Vec<Left>) {
             // On is what is always so.
             Some(Fate::Left(..)) if directive.name == "merge_slashes" && directive.arg() == "on" => None,
             Some(Fate::Left(..)) if is_off && directive.name != "merge_slashes" => None,
-            Some(Fate::Left(why, todo) | Fate::Closed(why, todo) | Fate::Elsewhere(why, todo)) => Some((why, todo)),
+            Some(Fate::Left(why, todo) | Fate::Closed(why, todo) | Fate::Elsewhere(why, todo)) => {
+                Some((why, todo))
+            }
             Some(Fate::Read(_) | Fate::Passed(_)) => None,
-            None => Some(("tidelock does not know this directive", "look it up in nginx's documentation: is something lost without it?")),
+            None => Some((
+                "tidelock does not know this directive",
+                "look it up in nginx's documentation: is something lost without it?",
+            )),
         };
         if let Some((why, todo)) = told {
-            left.push(Left { at: directive.at.clone(), what: directive.text(), why: why.to_owned(), todo: todo.to_owned() });
+            left.push(Left {
+                at: directive.at.clone(),
+                what: directive.text(),
+                why: why.to_owned(),
+                todo: todo.to_owned(),
+            });
         }
         if !NOT_DIRECTIVES.contains(&directive.name.as_str()) && !matches!(told, Some(_)) {
             walk(directive.inside(), left);
@@ -148,11 +171,20 @@ impl<'f> Translation<'f> {
         for site in &sites.sites {
             let tls = site.sockets.iter().map(|number| &sites.sockets[*number]);
             let tls = tls.map(|socket| (socket.written(), socket.is_tls)).collect();
-            let mut work = Work { site, pools: &mut self.pools, left: &mut self.left, places: Vec::new(), tls };
-            for route in routes(&mut work) {
+            let mut work =
+                Work { site, pools: &mut self.pools, left: &mut self.left, places: Vec::new(), tls };
+            for (number, mut route) in routes(&mut work).into_iter().enumerate() {
+                let is_default = site.default_of.len() == site.sockets.len() && !site.hosts.is_empty();
+                if number == 0 && is_default {
+                    route.remarks.push(format!(
+                        "For {}, and for every host that is no other server's.",
+                        site.hosts.join(", ")
+                    ));
+                }
                 for route in self.placed(site, route) {
                     let same = |known: &Route| {
-                        (&known.hosts, &known.listens, &known.path) == (&route.hosts, &route.listens, &route.path)
+                        (&known.hosts, &known.listens, &known.path)
+                            == (&route.hosts, &route.listens, &route.path)
                             && known.value("methods") == route.value("methods")
                     };
                     if !all.iter().any(same) {
@@ -184,28 +216,34 @@ impl<'f> Translation<'f> {
             numbers.iter().map(|number| self.sites.sockets[*number].written()).collect()
         };
         let narrowed = |of: Vec<String>| -> Vec<String> {
-            let of: Vec<String> = of.into_iter().filter(|one| route.listens.is_empty() || route.listens.contains(one)).collect();
+            let of: Vec<String> = of
+                .into_iter()
+                .filter(|one| route.listens.is_empty() || route.listens.contains(one))
+                .collect();
             if of.len() == self.sites.sockets.len() { Vec::new() } else { of }
         };
         let of_names = written(&site.sockets);
         let of_default = written(&site.default_of);
         let is_for_some_host = route.hosts != site.hosts;
-        let has_wildcards = self.sites.sites.iter().any(|other| other.hosts.iter().any(|host| host.starts_with('*')));
+        let has_wildcards =
+            self.sites.sites.iter().any(|other| other.hosts.iter().any(|host| host.starts_with('*')));
         let is_default = site.default_of.len() == site.sockets.len() && !is_for_some_host;
         let mut placed = Vec::new();
-        let default_listens: Vec<&String> = of_default.iter().filter(|one| route.listens.is_empty() || route.listens.contains(one)).collect();
+        let default_listens: Vec<&String> =
+            of_default.iter().filter(|one| route.listens.is_empty() || route.listens.contains(one)).collect();
         if !route.hosts.is_empty() && (!is_default || has_wildcards) {
             placed.push(Route { listens: narrowed(of_names), ..route.clone() });
         }
         // What an `if` asked of one host is not for those without a name.
-        let is_for_all = !is_for_some_host || route.hosts.is_empty() || !site.hosts.iter().all(|host| !route.hosts.contains(host));
-        let asked_of_one = is_for_some_host && route.hosts.len() == 1 && !site.hosts.is_empty() && route.what.starts_with("if ");
+        let is_for_all = !is_for_some_host
+            || route.hosts.is_empty()
+            || !site.hosts.iter().all(|host| !route.hosts.contains(host));
+        let asked_of_one = is_for_some_host
+            && route.hosts.len() == 1
+            && !site.hosts.is_empty()
+            && route.what.starts_with("if ");
         if !default_listens.is_empty() && is_for_all && !asked_of_one {
-            let mut route = Route { hosts: Vec::new(), listens: narrowed(of_default.clone()), ..route.clone() };
-            if !site.hosts.is_empty() && is_default {
-                route.remarks.push(format!("For {}, and for every host that is no other server's.", site.hosts.join(", ")));
-            }
-            placed.push(route);
+            placed.push(Route { hosts: Vec::new(), listens: narrowed(of_default.clone()), ..route.clone() });
         }
         placed
     }
@@ -230,18 +268,33 @@ impl<'f> Translation<'f> {
         }
         body += &globals.tables;
         if let Err(report) = config::parse(&body, Path::new("/import.toml")) {
-            let at = directives.first().map_or_else(|| parse::At { file: "".into(), line: 1 }, |first| first.at.clone());
+            let at = directives
+                .first()
+                .map_or_else(|| parse::At { file: "".into(), line: 1 }, |first| first.at.clone());
             let why = format!("the whole of it is no file of tidelock's: {}", ours::sentence(&report));
-            self.left.push(Left { at, what: "this file".to_owned(), why, todo: "put that right by hand; `tidelock check` shows where".to_owned() });
+            self.left.push(Left {
+                at,
+                what: "this file".to_owned(),
+                why,
+                todo: "put that right by hand; `tidelock check` shows where".to_owned(),
+            });
         }
         self.left.sort_by(|a, b| (&a.at.file, a.at.line).cmp(&(&b.at.file, b.at.line)));
         self.left.dedup();
-        let mut text = format!("# Translated from {} by `tidelock import`. Each part stands behind the line of theirs.\n", file.display());
+        let mut text = format!(
+            "# Translated from {} by `tidelock import`. Each part stands behind the line of theirs.\n",
+            file.display()
+        );
         if self.is_piece {
             text += "# It is a piece of a server, which is not here: put these routes where that is, with its host and listen.\n";
         }
         for left in &self.left {
-            text += &format!("# Not translated: {}: {}: {}\n", comment(&left.at, &left.what), left.why, left.todo);
+            text += &format!(
+                "# Not translated: {}: {}: {}\n",
+                comment(&left.at, &left.what),
+                left.why,
+                left.todo
+            );
         }
         Translated { text: text + &body, left: self.left }
     }
@@ -249,9 +302,11 @@ impl<'f> Translation<'f> {
 
 /// The bound of bodies that most routes have, which is said once.
 fn common_bound(routes: &mut [Route]) -> String {
-    let bounds: Vec<String> = routes.iter().filter_map(|route| route.value("body_bytes_max").map(str::to_owned)).collect();
+    let bounds: Vec<String> =
+        routes.iter().filter_map(|route| route.value("body_bytes_max").map(str::to_owned)).collect();
     let count = |bound: &String| bounds.iter().filter(|one| *one == bound).count();
-    let common = bounds.iter().max_by_key(|bound| count(bound)).cloned().unwrap_or_else(|| "\"1MiB\"".to_owned());
+    let common =
+        bounds.iter().max_by_key(|bound| count(bound)).cloned().unwrap_or_else(|| "\"1MiB\"".to_owned());
     for route in routes {
         route.keys.retain(|(key, value)| *key != "body_bytes_max" || *value != common);
     }
@@ -285,7 +340,9 @@ fn listen(socket: &Socket<'_>) -> String {
     );
     let mut text = format!("\n{said}\n[[listen]]\naddress = {}\n", quoted(&socket.written()));
     if !socket.certificates.is_empty() {
-        let pair = |(certificate, key): &(String, String)| format!("{{ certificate = {}, key = {} }}", quoted(certificate), quoted(key));
+        let pair = |(certificate, key): &(String, String)| {
+            format!("{{ certificate = {}, key = {} }}", quoted(certificate), quoted(key))
+        };
         let pairs: Vec<String> = socket.certificates.iter().map(pair).collect();
         text += &match &pairs[..] {
             [pair] => format!("tls = {pair}\n"),
@@ -298,5 +355,5 @@ fn listen(socket: &Socket<'_>) -> String {
 /// Extensions of what PM2 reads.
 const PM2S: [&str; 7] = ["json", "js", "cjs", "mjs", "ts", "yml", "yaml"];
 /// Blocks whose lines are no directives.
-const NOT_DIRECTIVES: [&str; 5] = ["map", "types", "geo", "split_clients", "upstream"];
+const NOT_DIRECTIVES: [&str; 6] = ["limit_except", "map", "types", "geo", "split_clients", "upstream"];
 const NOT_WHOLE: u8 = 2;

@@ -18,30 +18,39 @@ pub(super) struct Globals {
 pub(super) fn read(all: &[&Directive], body_bytes_max: &str, left: &mut Vec<Left>) -> Globals {
     let named = |name: &'static str| all.iter().copied().filter(move |directive| directive.name == name);
     let mut globals = Globals::default();
-    let workers = named("worker_processes").find_map(|directive| Some((directive, directive.arg().parse::<u32>().ok()?)));
+    let workers = named("worker_processes")
+        .find_map(|directive| Some((directive, directive.arg().parse::<u32>().ok()?)));
     if let Some((directive, count)) = workers {
         let line = comment(&directive.at, &directive.text());
         let _ = write!(globals.top, "\n# {line}\nworkers = {}\n", count.clamp(1, 1024));
     }
     let trusted: Vec<&Directive> = named("set_real_ip_from").collect();
     if let Some(first) = trusted.first() {
-        let mut from: Vec<&str> = trusted.iter().map(|directive| directive.arg()).filter(|arg| *arg != "unix:").collect();
+        let mut from: Vec<&str> =
+            trusted.iter().map(|directive| directive.arg()).filter(|arg| *arg != "unix:").collect();
         from.dedup();
         let line = comment(&first.at, &first.text());
         let _ = write!(globals.top, "\n# {line}\ntrusted_proxies = {}\n", list(&from));
     }
     for directive in named("real_ip_header") {
-        if !["x-forwarded-for", "x-real-ip", "cf-connecting-ip"].contains(&&*directive.arg().to_ascii_lowercase()) {
-            left.push(of(directive, "clients are known by X-Forwarded-For", "let the proxy in front send it"));
+        if !["x-forwarded-for", "x-real-ip", "cf-connecting-ip"]
+            .contains(&&*directive.arg().to_ascii_lowercase())
+        {
+            left.push(of(
+                directive,
+                "clients are known by X-Forwarded-For",
+                "let the proxy in front send it",
+            ));
         }
     }
-    let mut limits = format!("# nginx's client_max_body_size, which is 1m where nothing says another.\nbody_bytes_max = {body_bytes_max}\n");
+    let mut limits = format!(
+        "# nginx's client_max_body_size, which is 1m where nothing says another.\nbody_bytes_max = {body_bytes_max}\n"
+    );
     if let Some(count) = named("keepalive_requests").find_map(|one| one.arg().parse::<u64>().ok()) {
         let _ = writeln!(limits, "keepalive_requests = {}", count.clamp(1, 65_535));
     }
-    let heads = named("large_client_header_buffers").filter_map(|one| {
-        Some(one.arg().parse::<u64>().ok()?.saturating_mul(bytes(one.args.get(1)?)?))
-    });
+    let heads = named("large_client_header_buffers")
+        .filter_map(|one| Some(one.arg().parse::<u64>().ok()?.saturating_mul(bytes(one.args.get(1)?)?)));
     if let Some(bytes) = heads.max() {
         let _ = writeln!(limits, "head_bytes_max = \"{}B\"", bytes.clamp(1024, 1 << 20));
     }
@@ -64,7 +73,8 @@ pub(super) fn read(all: &[&Directive], body_bytes_max: &str, left: &mut Vec<Left
         }
     }
     globals.tables += &resolver(&named("resolver").collect::<Vec<_>>(), left);
-    globals.tables += &log(&named("access_log").collect::<Vec<_>>(), &named("log_format").collect::<Vec<_>>(), left);
+    globals.tables +=
+        &log(&named("access_log").collect::<Vec<_>>(), &named("log_format").collect::<Vec<_>>(), left);
     globals
 }
 
@@ -73,12 +83,17 @@ fn resolver(said: &[&Directive], left: &mut Vec<Left>) -> String {
     let (mut servers, mut ttl) = (Vec::new(), None);
     for arg in &first.args {
         let ip = arg.trim_matches(['[', ']']);
-        let is_address = ip.parse::<std::net::IpAddr>().is_ok() || arg.parse::<std::net::SocketAddr>().is_ok();
+        let is_address =
+            ip.parse::<std::net::IpAddr>().is_ok() || arg.parse::<std::net::SocketAddr>().is_ok();
         match arg.split_once('=') {
             Some(("valid", time)) => ttl = seconds(time),
             Some(_) => {}
             None if is_address => servers.push(arg.clone()),
-            None => left.push(of(first, "resolvers are addresses", "write the address, or leave it out: the system's are asked then")),
+            None => left.push(of(
+                first,
+                "resolvers are addresses",
+                "write the address, or leave it out: the system's are asked then",
+            )),
         }
     }
     servers.truncate(8);
@@ -100,15 +115,22 @@ fn log(said: &[&Directive], formats: &[&Directive], left: &mut Vec<Left>) -> Str
     };
     let mut text = format!("\n# {}\n[log]\n", comment(&first.at, &first.text()));
     if first.arg().starts_with("syslog:") {
-        left.push(of(first, "the log goes to standard output or a file", "let the service manager pass it on to syslog"));
+        left.push(of(
+            first,
+            "the log goes to standard output or a file",
+            "let the service manager pass it on to syslog",
+        ));
     } else if !["/dev/stdout", "/dev/stderr"].contains(&first.arg()) {
         let _ = writeln!(text, "access = {}", quoted(first.arg()));
     }
     if on.iter().any(|one| one.arg() != first.arg()) {
-        text += "# One file has the requests of all servers; `host` in each line of \"json\" tells them apart.\n";
+        text +=
+            "# One file has the requests of all servers; `host` in each line of \"json\" tells them apart.\n";
     }
     for directive in on {
-        let Some(name) = directive.args.get(1).filter(|arg| !arg.contains('=') && *arg != "combined") else { continue };
+        let Some(name) = directive.args.get(1).filter(|arg| !arg.contains('=') && *arg != "combined") else {
+            continue;
+        };
         let format = formats.iter().find(|format| format.arg() == name);
         // Docker's and nginx's own `main` is `combined` with a field at its end.
         let is_combined = format.is_some_and(|format| {
@@ -116,7 +138,11 @@ fn log(said: &[&Directive], formats: &[&Directive], left: &mut Vec<Left>) -> Str
             text.contains("$remote_addr - $remote_user [$time_local] \"$request\" $status $body_bytes_sent \"$http_referer\" \"$http_user_agent\"")
         });
         if !is_combined {
-            left.push(of(directive, "the access log is JSON or nginx's combined", "read the fields of `format = \"json\"`, which has them by name"));
+            left.push(of(
+                directive,
+                "the access log is JSON or nginx's combined",
+                "read the fields of `format = \"json\"`, which has them by name",
+            ));
         }
     }
     text + "format = \"combined\"\n"

@@ -66,7 +66,11 @@ pub(super) fn of_requests(place: &Place<'_>, host: &Host, route: &mut Route, lef
             continue;
         }
         if SAID_BY_US.iter().any(|(said, _)| *said == lower) {
-            left.push(of(line, "tidelock says it itself, and truly", "if a proxy in front says it, name that in `trusted_proxies`"));
+            left.push(of(
+                line,
+                "tidelock says it itself, and truly",
+                "if a proxy in front says it, name that in `trusted_proxies`",
+            ));
             continue;
         }
         if value.is_empty() {
@@ -75,7 +79,11 @@ pub(super) fn of_requests(place: &Place<'_>, host: &Host, route: &mut Route, lef
         }
         match template(&value, known(place)) {
             Ok(value) => set.push((name.to_owned(), value)),
-            Err(variable) => left.push(of(line, &format!("there is no variable for {variable}"), "see docs/from-nginx.md for those there are")),
+            Err(variable) => left.push(of(
+                line,
+                &format!("there is no variable for {variable}"),
+                "see docs/from-nginx.md for those there are",
+            )),
         }
     }
     let table = changes(&set, &[], &removed);
@@ -99,14 +107,22 @@ pub(super) fn of_answers(place: &Place<'_>, route: &mut Route, left: &mut Vec<Le
         is_always &= line.args.get(2).is_some_and(|word| word == "always");
         match template(value, known(place)) {
             Ok(value) => added.push((name.to_owned(), value)),
-            Err(variable) => left.push(of(line, &format!("there is no variable for {variable}"), "see docs/from-nginx.md for those there are")),
+            Err(variable) => left.push(of(
+                line,
+                &format!("there is no variable for {variable}"),
+                "see docs/from-nginx.md for those there are",
+            )),
         }
     }
     if let Some(expires) = place.scope.one("expires") {
         match cache_control(expires) {
             Some(Some(value)) => set.push(("Cache-Control".to_owned(), value)),
             Some(None) => {}
-            None => left.push(of(expires, "a time of the day, or a variable", "say how long: `Cache-Control = \"max-age=3600\"`")),
+            None => left.push(of(
+                expires,
+                "a time of the day, or a variable",
+                "say how long: `Cache-Control = \"max-age=3600\"`",
+            )),
         }
     }
     for line in place.scope.list("more_set_headers") {
@@ -118,7 +134,9 @@ pub(super) fn of_answers(place: &Place<'_>, route: &mut Route, left: &mut Vec<Le
         removed.extend(place.scope.list("proxy_hide_header").into_iter().map(|line| line.arg().to_owned()));
     }
     if !is_always && !added.is_empty() {
-        route.remarks.push("nginx leaves these headers out of answers of 400 and more, but for `always`.".to_owned());
+        route
+            .remarks
+            .push("nginx leaves these headers out of answers of 400 and more, but for `always`.".to_owned());
     }
     if let Some(table) = changes(&set, &added, &removed) {
         route.set("response_headers", table);
@@ -168,7 +186,8 @@ fn of(directive: &Directive, why: &str, todo: &str) -> Left {
 }
 
 /// Mean nothing to us: a WebSocket's are sent where there is one, and others never pass.
-const OF_THE_CONNECTION: [&str; 6] = ["upgrade", "connection", "te", "keep-alive", "proxy-connection", "transfer-encoding"];
+const OF_THE_CONNECTION: [&str; 6] =
+    ["upgrade", "connection", "te", "keep-alive", "proxy-connection", "transfer-encoding"];
 /// What nodes are told on every request, and how people write it.
 const SAID_BY_US: [(&str, &[&str]); 5] = [
     ("x-forwarded-for", &["$proxy_add_x_forwarded_for", "$remote_addr", "$http_x_forwarded_for"]),

@@ -35,7 +35,10 @@ impl Including<'_> {
     fn file(&mut self, file: &Path, depth: usize) -> Result<Vec<Directive>, String> {
         self.files += 1;
         if depth > DEPTH_MAX || self.files > FILES_MAX {
-            return Err(format!("{}: files that include each other, or more than {FILES_MAX}", file.display()));
+            return Err(format!(
+                "{}: files that include each other, or more than {FILES_MAX}",
+                file.display()
+            ));
         }
         let text = config::read_regular(file)
             .map_err(|error| format!("{}: cannot be read: {error}", file.display()))?;
@@ -66,7 +69,8 @@ impl Including<'_> {
         let pattern = directive.arg();
         // A file of sites-enabled means nginx's own folder, some floors above.
         let above = self.folder.ancestors().take(3).map(Path::to_owned).collect::<Vec<_>>();
-        let found = above.iter().map(|folder| matching(&folder.join(pattern))).find(|found| !found.is_empty());
+        let found =
+            above.iter().map(|folder| matching(&folder.join(pattern))).find(|found| !found.is_empty());
         let Some(found) = found else {
             // nginx takes a pattern that matches nothing.
             let is_known = KNOWN.iter().any(|known| pattern.ends_with(known));
@@ -76,8 +80,9 @@ impl Including<'_> {
             return match pattern.rsplit('/').next() {
                 Some("proxy_params") => {
                     let text = PROXY_PARAMS.trim().replace('\n', " ");
-                    parse(&text, &Rc::from("proxy_params"))
-                        .map(|read| read.into_iter().map(|read| Directive { at: directive.at.clone(), ..read }).collect())
+                    parse(&text, &Rc::from("proxy_params")).map(|read| {
+                        read.into_iter().map(|read| Directive { at: directive.at.clone(), ..read }).collect()
+                    })
                 }
                 _ => Ok(Vec::new()),
             };
@@ -100,8 +105,9 @@ impl Including<'_> {
                 rest = behind;
                 continue;
             };
-            let is_of_template = name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
-                && name.starts_with(|c: char| c.is_ascii_uppercase());
+            let is_of_template =
+                name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+                    && name.starts_with(|c: char| c.is_ascii_uppercase());
             match (self.variable)(name).filter(|_| is_of_template) {
                 Some(value) => filled.push_str(&value),
                 None => {
@@ -141,7 +147,8 @@ fn entries(folder: &Path, pattern: &str) -> Vec<PathBuf> {
     names
         .filter(|name| {
             let name = name.to_string_lossy();
-            (!name.starts_with('.') || pattern.starts_with('.')) && matches(pattern.as_bytes(), name.as_bytes())
+            (!name.starts_with('.') || pattern.starts_with('.'))
+                && matches(pattern.as_bytes(), name.as_bytes())
         })
         .map(|name| folder.join(name))
         .collect()
@@ -153,10 +160,12 @@ fn matches(pattern: &[u8], name: &[u8]) -> bool {
         (None, None) => true,
         (Some(b'*'), _) => (0..=name.len()).any(|skipped| matches(&pattern[1..], &name[skipped..])),
         (Some(b'?'), Some(_)) => matches(&pattern[1..], &name[1..]),
-        (Some(b'['), Some(byte)) => match pattern.iter().position(|end| *end == b']').filter(|end| *end > 1) {
-            Some(end) => is_in_class(&pattern[1..end], *byte) && matches(&pattern[end + 1..], &name[1..]),
-            None => *byte == b'[' && matches(&pattern[1..], &name[1..]),
-        },
+        (Some(b'['), Some(byte)) => {
+            match pattern.iter().position(|end| *end == b']').filter(|end| *end > 1) {
+                Some(end) => is_in_class(&pattern[1..end], *byte) && matches(&pattern[end + 1..], &name[1..]),
+                None => *byte == b'[' && matches(&pattern[1..], &name[1..]),
+            }
+        }
         (Some(one), Some(other)) => one == other && matches(&pattern[1..], &name[1..]),
         _ => false,
     }

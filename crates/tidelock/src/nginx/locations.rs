@@ -19,7 +19,9 @@ pub(super) enum Kind {
     /// `^~`: expressions are not tried.
     Firm,
     Exact,
-    Regex { is_any_case: bool },
+    Regex {
+        is_any_case: bool,
+    },
     Named,
 }
 
@@ -57,7 +59,10 @@ pub(super) fn routes<'f>(work: &mut Work<'_, 'f>) -> Vec<Route> {
         path: String::new(),
         within: None,
         server_name: &site.name,
-        site_is_on_usual_ports: work.tls.iter().all(|(address, _)| address.ends_with(":80") || address.ends_with(":443")),
+        site_is_on_usual_ports: work
+            .tls
+            .iter()
+            .all(|(address, _)| address.ends_with(":80") || address.ends_with(":443")),
     };
     let mut early = Early { routes: Vec::new(), hosts: site.hosts.clone(), only_tls: false, is_all: false };
     for directive in site.directive.inside() {
@@ -76,7 +81,8 @@ pub(super) fn routes<'f>(work: &mut Work<'_, 'f>) -> Vec<Route> {
         let routes = forms::of_all(work, &whole);
         early.routes.extend(routes);
     }
-    let tls: Vec<String> = work.tls.iter().filter(|(_, is_tls)| *is_tls).map(|(address, _)| address.clone()).collect();
+    let tls: Vec<String> =
+        work.tls.iter().filter(|(_, is_tls)| *is_tls).map(|(address, _)| address.clone()).collect();
     for route in &mut early.routes {
         if route.hosts.is_empty() {
             route.hosts.clone_from(&early.hosts);
@@ -178,7 +184,8 @@ impl Early {
             return;
         }
         let mut done = false;
-        let each: Vec<Option<&String>> = if names.is_empty() { vec![None] } else { names.iter().map(Some).collect() };
+        let each: Vec<Option<&String>> =
+            if names.is_empty() { vec![None] } else { names.iter().map(Some).collect() };
         for name in each {
             let apex = name.filter(|_| asked == Asked::AnyWww).and_then(|name| name.strip_prefix("www."));
             let Some(mut route) = answer_of(directive, &place, apex, work.left) else { continue };
@@ -202,7 +209,12 @@ impl Early {
 }
 
 /// The route that the block of an `if` makes. `apex` is what its $1 stands for.
-fn answer_of(directive: &Directive, place: &Place<'_>, apex: Option<&str>, left: &mut Vec<Left>) -> Option<Route> {
+fn answer_of(
+    directive: &Directive,
+    place: &Place<'_>,
+    apex: Option<&str>,
+    left: &mut Vec<Left>,
+) -> Option<Route> {
     for inside in directive.inside() {
         let mut inside = inside.clone();
         if let Some(apex) = apex {

@@ -40,6 +40,8 @@ pub(super) struct Route {
     pub(super) remarks: Vec<String>,
     /// What a node sees in the place of the location's own path, letter by letter.
     pub(super) replaced_by: Option<String>,
+    /// Whether that is done only where a slash follows that path.
+    pub(super) is_replaced_beneath: bool,
 }
 
 impl Route {
@@ -53,6 +55,7 @@ impl Route {
             keys: Vec::new(),
             remarks: Vec::new(),
             replaced_by: None,
+            is_replaced_beneath: false,
         }
     }
 
@@ -161,7 +164,8 @@ pub(super) fn has_landed(key: &str) -> bool {
 
 /// A place and their words, as they stand in a comment.
 pub(super) fn comment(at: &At, what: &str) -> String {
-    let what: String = what.chars().map(|c| if c.is_control() { ' ' } else { c }).take(COMMENT_CHARS_MAX).collect();
+    let what: String =
+        what.chars().map(|c| if c.is_control() { ' ' } else { c }).take(COMMENT_CHARS_MAX).collect();
     format!("{at}: {what}")
 }
 
@@ -198,6 +202,7 @@ pub(super) const LANDED: &[(&str, bool)] = &[
     ("unix:", false),
 ];
 /// Without these a request is still answered by whoever should.
-const ADORNMENTS: [&str; 5] = ["request_headers", "response_headers", "body_bytes_max", "access_log", "index"];
+const ADORNMENTS: [&str; 5] =
+    ["request_headers", "response_headers", "body_bytes_max", "access_log", "index"];
 pub(super) const HOST_LISTS: &str = "host = [ … ]";
 const COMMENT_CHARS_MAX: usize = 120;

@@ -315,10 +315,7 @@ mod tests {
 
     #[test]
     fn lua_is_skipped() {
-        check(
-            "a_by_lua_block {\n s = \"}\" -- }\n t = { '}' }\n}\nb;",
-            "1:a_by_lua_block{} 5:b",
-        );
+        check("a_by_lua_block {\n s = \"}\" -- }\n t = { '}' }\n}\nb;", "1:a_by_lua_block{} 5:b");
         check("a_by_lua_block { --[[ } ]] }", "1:a_by_lua_block{}");
         check("a_by_lua_block { ", "f:1: the block of Lua has no end");
     }

@@ -51,7 +51,8 @@ impl<'f> Pools<'f> {
     /// The name of our upstream for a location, or nothing if it was left out.
     pub(super) fn name(&mut self, wanted: &Wanted<'_, 'f>, left: &mut Vec<Left>) -> Option<String> {
         let waits = waits(wanted.scope);
-        let same = self.used.iter_mut().find(|pool| pool.theirs == wanted.authority && pool.host == wanted.host);
+        let same =
+            self.used.iter_mut().find(|pool| pool.theirs == wanted.authority && pool.host == wanted.host);
         if let Some(pool) = same {
             for (key, seconds) in waits {
                 let longest = pool.waits.entry(key).or_insert(seconds);
@@ -73,8 +74,10 @@ impl<'f> Pools<'f> {
     }
 
     fn free_name(&self, authority: &str) -> String {
-        let plain: String =
-            authority.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '-' }).collect();
+        let plain: String = authority
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '-' })
+            .collect();
         let mut names = (1..).map(|n| if n == 1 { plain.clone() } else { format!("{plain}-{n}") });
         names.find(|name| self.used.iter().all(|pool| pool.name != *name)).unwrap_or(plain)
     }
@@ -89,7 +92,11 @@ impl<'f> Pools<'f> {
                 let _ = writeln!(text, "{line}");
             }
             if let Some(host) = &pool.host {
-                let _ = write!(text, "# Without `proxy_set_header Host $host` nodes hear this name.\nhost = {}\n", quoted(host));
+                let _ = write!(
+                    text,
+                    "# Without `proxy_set_header Host $host` nodes hear this name.\nhost = {}\n",
+                    quoted(host)
+                );
             }
             if !pool.waits.is_empty() {
                 let _ = writeln!(text, "[upstream.{name}.timeouts]");
@@ -197,7 +204,9 @@ fn of_block(block: &Directive, left: &mut Vec<Left>) -> Option<Lines> {
         let mut keys = vec![format!("address = {}", quoted(&address))];
         for (name, value) in parameters {
             match name {
-                "weight" => keys.push(format!("weight = {}", value.parse::<u32>().unwrap_or(1).clamp(1, 256))),
+                "weight" => {
+                    keys.push(format!("weight = {}", value.parse::<u32>().unwrap_or(1).clamp(1, 256)))
+                }
                 "backup" => keys.push("backup = true".to_owned()),
                 "max_conns" if value != "0" => keys.push(format!("max_connections = {value}")),
                 "max_fails" => fails = value.parse::<u32>().ok().or(fails),
@@ -249,7 +258,10 @@ fn policy(block: &Directive, left: &mut Vec<Left>) -> Vec<String> {
                 return vec![auto.to_owned(), "sticky = \"ip\"".to_owned()];
             }
             "hash" if of.starts_with("$cookie_") => {
-                return vec![format!("balance = {}", quoted(&format!("hash:cookie:{}", &of["$cookie_".len()..])))];
+                return vec![format!(
+                    "balance = {}",
+                    quoted(&format!("hash:cookie:{}", &of["$cookie_".len()..]))
+                )];
             }
             "hash" if of.starts_with("$http_") => {
                 let header = after("$http_").unwrap_or_default();
@@ -280,9 +292,16 @@ mod tests {
 
     #[test]
     fn times_are_read_as_nginx_writes_them() {
-        for (text, want) in
-            [("60", Some(60)), ("60s", Some(60)), ("1h30m", Some(5400)), ("500ms", Some(1)), ("1d", Some(86_400)), ("x", None), ("", None), ("99999999999999999999y", None)]
-        {
+        for (text, want) in [
+            ("60", Some(60)),
+            ("60s", Some(60)),
+            ("1h30m", Some(5400)),
+            ("500ms", Some(1)),
+            ("1d", Some(86_400)),
+            ("x", None),
+            ("", None),
+            ("99999999999999999999y", None),
+        ] {
             assert_eq!(seconds(text), want, "{text}");
         }
     }

@@ -7,7 +7,12 @@ use super::vars::{Known, template};
 use crate::start::quoted;
 
 /// Gives a route the answer of a `return`.
-pub(super) fn give(route: &mut Route, directive: &Directive, place: &Place<'_>, has_groups: bool) -> Result<(), String> {
+pub(super) fn give(
+    route: &mut Route,
+    directive: &Directive,
+    place: &Place<'_>,
+    has_groups: bool,
+) -> Result<(), String> {
     let known = Known { scope: &place.scope, server_name: place.server_name, has_groups };
     let (code, rest) = match directive.arg().parse::<u16>() {
         Ok(code) => (code, directive.args.get(1)),
@@ -16,12 +21,14 @@ pub(super) fn give(route: &mut Route, directive: &Directive, place: &Place<'_>, 
     };
     match (code, rest) {
         (301 | 302 | 303 | 307 | 308, Some(url)) => {
-            let url = template(url, known).map_err(|variable| format!("there is no variable for {variable}"))?;
+            let url =
+                template(url, known).map_err(|variable| format!("there is no variable for {variable}"))?;
             route.set("redirect", redirect(code, &url));
         }
         (200..=599, text) => {
             let text = match text {
-                Some(text) => template(text, known).map_err(|variable| format!("there is no variable for {variable}"))?,
+                Some(text) => template(text, known)
+                    .map_err(|variable| format!("there is no variable for {variable}"))?,
                 None => String::new(),
             };
             if text.is_empty() {
@@ -60,7 +67,8 @@ pub(super) fn redirect(status: u16, url: &str) -> String {
 /// What nginx searches for in a path, as an expression that the whole path matches.
 pub(super) fn whole(pattern: &str, is_any_case: bool) -> String {
     let case = if is_any_case { "(?i)" } else { "" };
-    let has_choice = pattern.contains('|');
+    let pattern = &without_looking_ahead(pattern);
+    let has_choice = has_choice(pattern);
     let begins = pattern.starts_with('^') && !has_choice;
     let ends = pattern.ends_with('$') && !pattern.ends_with("\\$") && !has_choice;
     match (begins, ends) {
@@ -70,6 +78,35 @@ pub(super) fn whole(pattern: &str, is_any_case: bool) -> String {
         (false, false) if !has_choice => format!("{case}.*?{pattern}.*").replace("(.*).*", "(.*)"),
         (false, false) => format!("{case}.*?(?:{pattern}).*"),
     }
+}
+
+/// Whether an alternative divides the whole of a pattern.
+fn has_choice(pattern: &str) -> bool {
+    let mut depth = 0_usize;
+    let mut rest = pattern.chars();
+    while let Some(c) = rest.next() {
+        match c {
+            '\\' => drop(rest.next()),
+            '(' | '[' => depth += 1,
+            ')' | ']' => depth = depth.saturating_sub(1),
+            '|' if depth == 0 => return true,
+            _ => {}
+        }
+    }
+    false
+}
+
+/// `/\.(?!well-known)` at its end without looking ahead, which the `regex` crate cannot: all that goes on in another way.
+fn without_looking_ahead(pattern: &str) -> String {
+    let bare = pattern.strip_suffix(".*").unwrap_or(pattern);
+    let split = bare.strip_suffix(')').and_then(|bare| bare.split_once("(?!"));
+    let Some((before, word)) =
+        split.filter(|(_, word)| word.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'))
+    else {
+        return pattern.to_owned();
+    };
+    let other = word.chars().rev().fold(String::new(), |inner, c| format!("(?:[^{c}].*|{c}{inner})?"));
+    format!("{before}{other}$")
 }
 
 /// A path as an expression.
@@ -96,11 +133,14 @@ pub(super) enum Rewritten {
 
 /// Translates a `rewrite` of a server (then `place` has no path) or of a location.
 pub(super) fn rewrite(directive: &Directive, place: &Place<'_>) -> Result<Rewritten, String> {
-    let [pattern, to, flags @ ..] = &directive.args[..] else { return Err("it has no replacement".to_owned()) };
+    let [pattern, to, flags @ ..] = &directive.args[..] else {
+        return Err("it has no replacement".to_owned());
+    };
     let flag = flags.first().map_or("", String::as_str);
     let known = Known { scope: &place.scope, server_name: place.server_name, has_groups: true };
     let is_url = ["http://", "https://", "$scheme://"].iter().any(|scheme| to.starts_with(scheme));
-    let matches_all = ["^", "^(.*)$", "(.*)", ".*", "^.*$", "^(.*)", "^/(.*)$", "^/(.*)", "/(.*)", "^/"].contains(&pattern.as_str());
+    let matches_all = ["^", "^(.*)$", "(.*)", ".*", "^.*$", "^(.*)", "^/(.*)$", "^/(.*)", "/(.*)", "^/"]
+        .contains(&pattern.as_str());
     let status = if flag == "permanent" { 301 } else { 302 };
     if is_url || flag == "permanent" || flag == "redirect" {
         let unsaid = |variable: String| format!("there is no variable for {variable}");
@@ -109,7 +149,10 @@ pub(super) fn rewrite(directive: &Directive, place: &Place<'_>) -> Result<Rewrit
             let rest = if pattern.contains('/') { "/$1" } else { "$1" };
             let to = to.replace("$request_uri?", "$request_uri").replace(rest, "$request_uri");
             let mut route = Route::of(directive, Takes::Prefix("/".to_owned()));
-            route.set("redirect", redirect(status, &template(to.trim_end_matches('?'), known).map_err(unsaid)?));
+            route.set(
+                "redirect",
+                redirect(status, &template(to.trim_end_matches('?'), known).map_err(unsaid)?),
+            );
             return Ok(Rewritten::All(route));
         }
         let mut route = Route::of(directive, Takes::Regex(whole(pattern, false)));
@@ -119,7 +162,12 @@ pub(super) fn rewrite(directive: &Directive, place: &Place<'_>) -> Result<Rewrit
     }
     if flag == "break" && to.starts_with('/') && !place.path.is_empty() {
         let base = place.path.trim_end_matches('/');
-        let stripped = [format!("^{base}/(.*)$"), format!("^{base}/(.*)"), format!("{base}/(.*)"), format!("{base}/(.*)$")];
+        let stripped = [
+            format!("^{base}/(.*)$"),
+            format!("^{base}/(.*)"),
+            format!("{base}/(.*)"),
+            format!("{base}/(.*)$"),
+        ];
         let stripped = stripped.contains(pattern) || stripped.contains(&pattern.replace("?(.*)", "(.*)"));
         if let Some(before) = to.strip_suffix("$1").filter(|before| stripped && !before.contains('$')) {
             return Ok(Rewritten::Replaced(before.to_owned()));
@@ -148,9 +196,17 @@ pub(super) fn asked(directive: &Directive) -> Option<Asked> {
     let value = value.trim().trim_matches(['"', '\'']);
     match (variable, operator, value) {
         ("$scheme", "=", "http") | ("$scheme", "!=", "https") => Some(Asked::Plain),
-        ("$server_port", "=", "80") | ("$https", "!=", "on") | ("$https" | "$ssl_protocol", "=", "") => Some(Asked::Plain),
-        ("$host" | "$http_host", "=", name) if !name.is_empty() => Some(Asked::Host(name.to_ascii_lowercase())),
-        ("$host" | "$http_host", "~" | "~*", "^www\\.(.*)$" | "^www\\.(.+)$" | "^www\\.(.*)" | "^www\\.(.+)") => Some(Asked::AnyWww),
+        ("$server_port", "=", "80") | ("$https", "!=", "on") | ("$https" | "$ssl_protocol", "=", "") => {
+            Some(Asked::Plain)
+        }
+        ("$host" | "$http_host", "=", name) if !name.is_empty() => {
+            Some(Asked::Host(name.to_ascii_lowercase()))
+        }
+        (
+            "$host" | "$http_host",
+            "~" | "~*",
+            "^www\\.(.*)$" | "^www\\.(.+)$" | "^www\\.(.*)" | "^www\\.(.+)",
+        ) => Some(Asked::AnyWww),
         ("$request_method", "=", method) => methods(method).map(Asked::Methods),
         ("$request_method", "~" | "~*", these) => methods(these).map(Asked::Methods),
         ("$request_method", "!=" | "!~" | "!~*", these) => methods(these).map(Asked::AllMethodsBut),
@@ -175,7 +231,8 @@ pub(super) fn unasked(directive: &Directive) -> Left {
     }
 }
 
-const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+/// The methods that routes tell apart.
+pub(super) const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 #[cfg(test)]
 mod tests {
@@ -189,8 +246,10 @@ mod tests {
             ("^/a/(.*)", "/a/(.*)"),
             (r"\.php$", r".*?\.php"),
             (r"/\.git", r".*?/\.git.*"),
-            ("^(/a|/b)", ".*?(?:^(/a|/b)).*"),
-            (r"\.(js|css)$", r".*?(?:\.(js|css)$).*"),
+            ("^(/a|/b)", "(/a|/b).*"),
+            (r"\.(js|css)$", r".*?\.(js|css)"),
+            ("^/a|/b$", ".*?(?:^/a|/b$).*"),
+            (r"/\.(?!we)", r".*?/\.(?:[^w].*|w(?:[^e].*|e)?)?"),
         ] {
             assert_eq!(whole(theirs, false), ours, "{theirs}");
         }

@@ -64,7 +64,8 @@ impl<'f> Sites<'f> {
                     at: listen.at.clone(),
                     what: listen.text(),
                     why: "the PROXY protocol is not spoken yet".to_owned(),
-                    todo: "let the balancer send X-Forwarded-For, and name it in `trusted_proxies`".to_owned(),
+                    todo: "let the balancer send X-Forwarded-For, and name it in `trusted_proxies`"
+                        .to_owned(),
                 });
             }
             let socket = self.socket(address, is_tls, listen);
@@ -88,7 +89,9 @@ impl<'f> Sites<'f> {
         let mut hosts = Vec::new();
         for name in names {
             match self::hosts(name) {
-                Some(more) => hosts.extend(more.into_iter().filter(|host| !hosts.contains(host)).collect::<Vec<_>>()),
+                Some(more) => {
+                    hosts.extend(more.into_iter().filter(|host| !hosts.contains(host)).collect::<Vec<_>>())
+                }
                 None => left.push(Left {
                     at: directive.at.clone(),
                     what: format!("server_name {name}"),
@@ -114,7 +117,9 @@ impl<'f> Sites<'f> {
         // `listen 80` and `listen [::]:80` are one of ours.
         let is_same = |known: SocketAddr| {
             known == address
-                || (known.port() == address.port() && known.ip().is_unspecified() && address.ip().is_unspecified())
+                || (known.port() == address.port()
+                    && known.ip().is_unspecified()
+                    && address.ip().is_unspecified())
         };
         match self.sockets.iter().position(|socket| is_same(socket.address)) {
             Some(at) => {
@@ -147,8 +152,9 @@ impl<'f> Sites<'f> {
                     let certificates = site.scope.list("ssl_certificate");
                     let keys = site.scope.list("ssl_certificate_key");
                     let pairs = certificates.iter().zip(keys);
-                    let pairs: Vec<_> =
-                        pairs.map(|(certificate, key)| (certificate.arg().to_owned(), key.arg().to_owned())).collect();
+                    let pairs: Vec<_> = pairs
+                        .map(|(certificate, key)| (certificate.arg().to_owned(), key.arg().to_owned()))
+                        .collect();
                     let known = &mut self.sockets[number].certificates;
                     known.extend(pairs.into_iter().filter(|pair| !known.contains(pair)).collect::<Vec<_>>());
                 }
@@ -159,7 +165,9 @@ impl<'f> Sites<'f> {
 
 fn unheard(listen: &Directive) -> Left {
     let (why, todo) = match listen.arg().starts_with("unix:") {
-        true => ("tidelock does not listen on Unix sockets", "listen on a port of loopback: `127.0.0.1:8080`"),
+        true => {
+            ("tidelock does not listen on Unix sockets", "listen on a port of loopback: `127.0.0.1:8080`")
+        }
         false => ("a name, where an address is needed", "write the address"),
     };
     Left { at: listen.at.clone(), what: listen.text(), why: why.to_owned(), todo: todo.to_owned() }
@@ -187,6 +195,15 @@ fn hosts(name: &str) -> Option<Vec<String>> {
     if let Some(apex) = name.strip_prefix('.') {
         return Some(vec![apex.to_owned(), format!("*.{apex}")]);
     }
+    if let Some(rest) = name.strip_prefix("~^(") {
+        // Any label, or labels, in front of a name.
+        let (group, rest) = rest.split_once(r")\.")?;
+        let group = group.rsplit_once('>').map_or(group, |(_, group)| group);
+        let apex = rest.strip_suffix('$')?.replace(r"\.", ".");
+        let is_any = [".+", ".*", "[^.]+", r"[\w-]+", r"\w+", "[a-z0-9-]+"].contains(&group);
+        let is_name = apex.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '.');
+        return (is_any && is_name).then(|| vec![format!("*.{apex}")]);
+    }
     if name.starts_with('~') || name.ends_with(".*") || name.contains('$') {
         return None;
     }
@@ -207,6 +224,8 @@ mod tests {
             ("_", Some(vec![])),
             ("", Some(vec![])),
             ("~^a", None),
+            (r"~^(?<sub>.+)\.a\.example$", Some(vec!["*.a.example"])),
+            (r"~^(a|b)\.a\.example$", None),
             ("www.example.*", None),
         ] {
             let want: Option<Vec<String>> = want.map(|want| want.into_iter().map(str::to_owned).collect());

@@ -5,7 +5,7 @@ use crate::nginx::headers::{Host, host, of_answers, of_requests};
 use crate::nginx::ours::{Left, Route, Takes, list};
 use crate::nginx::parse::Directive;
 use crate::nginx::pools::Wanted;
-use crate::nginx::rewrites::{Asked, Rewritten, asked, give, rewrite, unasked};
+use crate::nginx::rewrites::{Asked, METHODS, Rewritten, asked, give, rewrite, unasked};
 use crate::nginx::words::{Fate, fate};
 use crate::start::quoted;
 
@@ -29,7 +29,9 @@ pub(super) fn of<'f>(place: &Place<'f>, work: &mut Work<'_, 'f>) -> Answers {
         return answers;
     }
     if let Some(status) = closed(place, work.left) {
-        main.remarks.push("Closed until you have looked at it: it would be open to more people than before.".to_owned());
+        main.remarks.push(
+            "Closed until you have looked at it: it would be open to more people than before.".to_owned(),
+        );
         let meant = content(place, work, &mut main.clone()).and_then(|route| route.upstream());
         main.remarks.extend(meant.map(|name| format!("upstream = {}", quoted(&name))));
         main.set("respond", status.to_string());
@@ -49,8 +51,25 @@ pub(super) fn of<'f>(place: &Place<'f>, work: &mut Work<'_, 'f>) -> Answers {
         return answers;
     }
     answers.is_proxied = own.iter().any(|one| one.name == "proxy_pass");
+    let excepted = own.iter().find_map(excepted);
     answers.here.extend(content(place, work, &mut main));
+    if let Some((directive, methods)) = excepted {
+        if let Some(main) = answers.here.last_mut() {
+            main.set("methods", methods);
+        }
+        let mut others = Route::of(directive, Takes::Prefix("/".to_owned()));
+        others.set("respond", "403");
+        answers.here.push(others);
+    }
     answers
+}
+
+/// The methods that a `limit_except` lets by, where nobody may use the others.
+fn excepted(directive: &Directive) -> Option<(&Directive, String)> {
+    let is_it = directive.name == "limit_except";
+    let denies_all = matches!(directive.inside(), [rule] if rule.name == "deny" && rule.arg() == "all");
+    let are_known = directive.args.iter().all(|method| METHODS.contains(&method.as_str()));
+    (is_it && denies_all && are_known).then(|| (directive, list(&directive.args)))
 }
 
 /// The fate of a directive, those of Lua included.
@@ -58,7 +77,9 @@ pub(in crate::nginx) fn fate_of(directive: &Directive) -> Option<Fate> {
     let name = directive.name.as_str();
     if name.contains("_by_lua") {
         return Some(match name.starts_with("content_by") {
-            true => Fate::Elsewhere("Lua is not run", "keep nginx for it, on a port of its own behind tidelock"),
+            true => {
+                Fate::Elsewhere("Lua is not run", "keep nginx for it, on a port of its own behind tidelock")
+            }
             false => Fate::Left("Lua is not run", "do it in the app"),
         });
     }
@@ -83,7 +104,10 @@ fn early<'f>(place: &Place<'f>, work: &mut Work<'_, 'f>, answers: &mut Answers, 
             }
             "rewrite" => match rewrite(directive, place) {
                 Ok(Rewritten::Before(route)) => answers.before.push(route),
-                Ok(Rewritten::Replaced(by)) => main.replaced_by = Some(by),
+                Ok(Rewritten::Replaced(by)) => {
+                    main.replaced_by = Some(by);
+                    main.is_replaced_beneath = true;
+                }
                 Ok(Rewritten::All(route)) => {
                     answers.here.push(route);
                     return true;
@@ -101,7 +125,12 @@ fn early<'f>(place: &Place<'f>, work: &mut Work<'_, 'f>, answers: &mut Answers, 
 }
 
 /// An `if` on the method: a route for those methods, or for those that are not allowed.
-fn condition(directive: &Directive, place: &Place<'_>, main: &mut Route, left: &mut Vec<Left>) -> Option<Route> {
+fn condition(
+    directive: &Directive,
+    place: &Place<'_>,
+    main: &mut Route,
+    left: &mut Vec<Left>,
+) -> Option<Route> {
     let returned = directive.inside().iter().find(|inside| inside.name == "return");
     let (Some(asked), Some(returned)) = (asked(directive), returned) else {
         left.push(unasked(directive));
@@ -159,7 +188,13 @@ fn closed(place: &Place<'_>, left: &mut Vec<Left>) -> Option<u16> {
         left.push(Left { at: directive.at.clone(), what: directive.text(), why: (*reason).to_owned(), todo });
     }
     let own = place.directive.inside();
-    let is_closed = own.iter().any(|one| matches!(fate_of(one), Some(Fate::Closed(..))));
+    let is_closed = own.iter().any(|one| match one.name.as_str() {
+        "limit_except" if excepted(one).is_none() => {
+            left.push(told(one, "methods are not told apart by who asks"));
+            true
+        }
+        _ => matches!(fate_of(one), Some(Fate::Closed(..))),
+    });
     (is_closed || !why.is_empty()).then_some(403)
 }
 
@@ -173,9 +208,15 @@ fn content<'f>(place: &Place<'f>, work: &mut Work<'_, 'f>, main: &mut Route) -> 
     if !is_there {
         main.set("respond", "501");
     }
-    if let Some(cache) = place.scope.one("proxy_cache").filter(|cache| cache.arg() != "off" && pass.is_some()) {
+    if let Some(cache) = place.scope.one("proxy_cache").filter(|cache| cache.arg() != "off" && pass.is_some())
+    {
         let todo = "let the app say Cache-Control and a CDN in front keep answers".to_owned();
-        work.left.push(Left { at: cache.at.clone(), what: cache.text(), why: "nothing is cached".to_owned(), todo });
+        work.left.push(Left {
+            at: cache.at.clone(),
+            what: cache.text(),
+            why: "nothing is cached".to_owned(),
+            todo,
+        });
     }
     of_answers(place, main, work.left);
     logged(place, main);
@@ -200,13 +241,14 @@ fn proxied<'f>(place: &Place<'f>, pass: &'f Directive, work: &mut Work<'_, 'f>, 
         work.left.push(left);
         return false;
     }
-    let (authority, uri) = match rest.strip_prefix("unix:").map(|rest| rest.split_once(':').unwrap_or((rest, ""))) {
-        Some((path, uri)) => (format!("unix:{path}"), uri),
-        None => {
-            let at = rest.find('/').or_else(|| rest.find("$request_uri")).unwrap_or(rest.len());
-            (rest[..at].to_owned(), &rest[at..])
-        }
-    };
+    let (authority, uri) =
+        match rest.strip_prefix("unix:").map(|rest| rest.split_once(':').unwrap_or((rest, ""))) {
+            Some((path, uri)) => (format!("unix:{path}"), uri),
+            None => {
+                let at = rest.find('/').or_else(|| rest.find("$request_uri")).unwrap_or(rest.len());
+                (rest[..at].to_owned(), &rest[at..])
+            }
+        };
     let uri = if uri == "$request_uri" { "" } else { uri };
     if uri.contains('$') {
         work.left.push(told(pass, "the path for the node is made of variables"));
@@ -224,7 +266,8 @@ fn proxied<'f>(place: &Place<'f>, pass: &'f Directive, work: &mut Work<'_, 'f>, 
         main.replaced_by = Some(uri.to_owned());
     }
     of_requests(place, &host, main, work.left);
-    let bytes = place.scope.one("client_max_body_size").and_then(|one| super::super::globals::bytes(one.arg()));
+    let bytes =
+        place.scope.one("client_max_body_size").and_then(|one| super::super::globals::bytes(one.arg()));
     main.set("body_bytes_max", body_bytes_max(bytes.unwrap_or(1 << 20)));
     true
 }
@@ -277,7 +320,8 @@ fn from_disk<'f>(place: &Place<'f>, work: &mut Work<'_, 'f>, main: &mut Route) -
 
 /// Nodes beside the files.
 fn named_location<'f>(name: &str, work: &mut Work<'_, 'f>, main: &mut Route) -> Option<()> {
-    let named = work.places.iter().find(|place| place.kind == Kind::Named && place.path[1..] == *name)?.clone();
+    let named =
+        work.places.iter().find(|place| place.kind == Kind::Named && place.path[1..] == *name)?.clone();
     let pass = named.directive.inside().iter().find(|one| one.name == "proxy_pass")?;
     proxied(&named, pass, work, main).then_some(())
 }

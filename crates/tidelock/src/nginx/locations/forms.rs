@@ -12,7 +12,8 @@ use crate::start::quoted;
 /// The routes of all locations.
 pub(super) fn of_all<'f>(work: &mut Work<'_, 'f>, root: &Place<'f>) -> Vec<Route> {
     let mut places = work.places.clone();
-    let is_whole = places.iter().any(|place| place.path == "/" && matches!(place.kind, Kind::Prefix | Kind::Firm));
+    let is_whole =
+        places.iter().any(|place| place.path == "/" && matches!(place.kind, Kind::Prefix | Kind::Firm));
     if !is_whole && (has_landed("respond") || root.scope.one("root").is_some() || places.is_empty()) {
         places.push(Place { path: "/".to_owned(), ..root.clone() });
     }
@@ -39,7 +40,8 @@ pub(super) fn of_all<'f>(work: &mut Work<'_, 'f>, root: &Place<'f>) -> Vec<Route
                 forms.prefix(place, answers, &mut between, &mut others);
                 if place.kind == Kind::Firm && has_regexes {
                     let pattern = format!("{}.*", escaped(&place.path));
-                    let firm = |route: &Route| with(&edited(route, &place.path), Takes::Regex(pattern.clone()));
+                    let firm =
+                        |route: &Route| with(&edited(route, &place.path), Takes::Regex(pattern.clone()));
                     before.extend(answers.here.iter().filter(|route| route.replaced_by.is_none()).map(firm));
                 }
             }
@@ -86,10 +88,18 @@ impl Forms<'_, '_> {
     }
 
     fn has(&self, kind: Kind, path: &str) -> bool {
-        self.all.iter().any(|(place, _)| place.path == path && (place.kind == kind || kind == Kind::Prefix && place.kind == Kind::Firm))
+        self.all.iter().any(|(place, _)| {
+            place.path == path && (place.kind == kind || kind == Kind::Prefix && place.kind == Kind::Firm)
+        })
     }
 
-    fn prefix(&self, place: &Place<'_>, answers: &Answers, between: &mut Vec<Route>, others: &mut Vec<Route>) {
+    fn prefix(
+        &self,
+        place: &Place<'_>,
+        answers: &Answers,
+        between: &mut Vec<Route>,
+        others: &mut Vec<Route>,
+    ) {
         let path = place.path.as_str();
         let base = path.trim_end_matches('/');
         let main = if base.is_empty() { "/" } else { base };
@@ -97,10 +107,16 @@ impl Forms<'_, '_> {
         if path == base && !base.is_empty() && self.has(Kind::Prefix, &format!("{base}/")) {
             others.extend(answers.here.iter().map(|route| self.exact(place, route)));
         } else {
-            others.extend(answers.here.iter().map(|route| with(&edited(route, path), Takes::Prefix(main.to_owned()))));
+            others.extend(
+                answers.here.iter().map(|route| with(&edited(route, path), Takes::Prefix(main.to_owned()))),
+            );
         }
         if base.is_empty() {
             return;
+        }
+        if path == base && has_landed("exact") && !self.has(Kind::Exact, base) {
+            let itself = answers.here.iter().filter(|route| route.is_replaced_beneath).map(unreplaced);
+            others.extend(itself.map(|route| with(&route, Takes::Exact(base.to_owned()))));
         }
         if path != base {
             self.without_slash(place, answers, others);
@@ -114,7 +130,8 @@ impl Forms<'_, '_> {
         // Locations that begin in the midst of a segment of this one.
         let pattern = format!("{}([^/].*)", escaped(path));
         for route in &answers.here {
-            let mut route = with(route, Takes::Regex(pattern.clone()));
+            let route = if route.is_replaced_beneath { unreplaced(route) } else { route.clone() };
+            let mut route = with(&route, Takes::Regex(pattern.clone()));
             if let Some(to) = route.replaced_by.take() {
                 route.set("rewrite", quoted(&format!("{to}{{1}}")));
             }
@@ -138,7 +155,10 @@ impl Forms<'_, '_> {
             return;
         }
         if answers.is_proxied {
-            let mut route = with(&Route::of(place.directive, Takes::Exact(base.to_owned())), Takes::Exact(base.to_owned()));
+            let mut route = with(
+                &Route::of(place.directive, Takes::Exact(base.to_owned())),
+                Takes::Exact(base.to_owned()),
+            );
             route.set("redirect", format!("{{ path = {}, status = 301 }}", quoted(&place.path)));
             others.push(route);
             return;
@@ -154,6 +174,11 @@ fn keys_of(routes: &[Route]) -> Vec<(&[(&'static str, String)], Option<&String>)
     routes.iter().map(|route| (&route.keys[..], route.replaced_by.as_ref())).collect()
 }
 
+/// The same with the path that came.
+fn unreplaced(route: &Route) -> Route {
+    Route { replaced_by: None, is_replaced_beneath: false, ..route.clone() }
+}
+
 fn with(route: &Route, path: Takes) -> Route {
     Route { path, ..route.clone() }
 }
@@ -166,8 +191,10 @@ fn edited(route: &Route, path: &str) -> Route {
     if to == path || (from == to_base && path.ends_with('/') == to.ends_with('/')) {
         return route;
     }
-    if path.ends_with('/') != to.ends_with('/') && !from.is_empty() {
-        route.remarks.push(format!("nginx puts {to:?} in the place of {path:?} letter by letter, slashes too."));
+    if path.ends_with('/') != to.ends_with('/') && !from.is_empty() && !route.is_replaced_beneath {
+        route
+            .remarks
+            .push(format!("nginx puts {to:?} in the place of {path:?} letter by letter, slashes too."));
     }
     match to_base {
         "" => route.set("strip", "true"),

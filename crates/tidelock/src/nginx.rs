@@ -73,7 +73,7 @@ fn translate(whole: Whole, file: &Path) -> Translated {
     }
     for (at, name) in unset {
         let what = format!("${{{name}}}");
-        let todo = format!("say it: {name}=… tidelock import {}", file.display());
+        let todo = format!("say it, {name}=… tidelock import {}", file.display());
         left.push(Left { at, what, why: "this variable of the template is not set".to_owned(), todo });
     }
     let (directives, is_piece) = framed(directives);
@@ -137,7 +137,7 @@ fn walk(block: &[Directive], left: &mut Vec<Left>) {
             Some(Fate::Read(_) | Fate::Passed(_)) => None,
             None => Some((
                 "tidelock does not know this directive",
-                "look it up in nginx's documentation: is something lost without it?",
+                "look up in nginx's documentation whether something is lost without it",
             )),
         };
         if let Some((why, todo)) = told {
@@ -148,7 +148,7 @@ fn walk(block: &[Directive], left: &mut Vec<Left>) {
                 todo: todo.to_owned(),
             });
         }
-        if !NOT_DIRECTIVES.contains(&directive.name.as_str()) && !matches!(told, Some(_)) {
+        if !NOT_DIRECTIVES.contains(&directive.name.as_str()) && told.is_none() {
             walk(directive.inside(), left);
         }
     }
@@ -203,7 +203,7 @@ impl<'f> Translation<'f> {
                     at: route.at.clone(),
                     what: route.what.clone(),
                     why,
-                    todo: "write the route by hand: docs/routes.md".to_owned(),
+                    todo: "write the route by hand, see docs/routes.md".to_owned(),
                 }),
             }
         }

@@ -92,7 +92,7 @@ fn resolver(said: &[&Directive], left: &mut Vec<Left>) -> String {
             None => left.push(of(
                 first,
                 "resolvers are addresses",
-                "write the address, or leave it out: the system's are asked then",
+                "write the address, or leave it out, and the system's are asked",
             )),
         }
     }

@@ -121,7 +121,7 @@ pub(super) fn of_answers(place: &Place<'_>, route: &mut Route, left: &mut Vec<Le
             None => left.push(of(
                 expires,
                 "a time of the day, or a variable",
-                "say how long: `Cache-Control = \"max-age=3600\"`",
+                "say how long, `Cache-Control = \"max-age=3600\"`",
             )),
         }
     }

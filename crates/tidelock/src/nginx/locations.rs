@@ -247,6 +247,6 @@ fn answer_of(
 }
 
 pub(super) fn told(directive: &Directive, why: &str) -> Left {
-    let todo = "write a route for it by hand: docs/routes.md".to_owned();
+    let todo = "write a route for it by hand, see docs/routes.md".to_owned();
     Left { at: directive.at.clone(), what: directive.text(), why: why.to_owned(), todo }
 }

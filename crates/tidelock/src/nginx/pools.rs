@@ -205,7 +205,7 @@ fn of_block(block: &Directive, left: &mut Vec<Left>) -> Option<Lines> {
         for (name, value) in parameters {
             match name {
                 "weight" => {
-                    keys.push(format!("weight = {}", value.parse::<u32>().unwrap_or(1).clamp(1, 256)))
+                    keys.push(format!("weight = {}", value.parse::<u32>().unwrap_or(1).clamp(1, 256)));
                 }
                 "backup" => keys.push("backup = true".to_owned()),
                 "max_conns" if value != "0" => keys.push(format!("max_connections = {value}")),

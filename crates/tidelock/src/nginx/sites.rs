@@ -90,7 +90,7 @@ impl<'f> Sites<'f> {
         for name in names {
             match self::hosts(name) {
                 Some(more) => {
-                    hosts.extend(more.into_iter().filter(|host| !hosts.contains(host)).collect::<Vec<_>>())
+                    hosts.extend(more.into_iter().filter(|host| !hosts.contains(host)).collect::<Vec<_>>());
                 }
                 None => left.push(Left {
                     at: directive.at.clone(),
@@ -165,9 +165,10 @@ impl<'f> Sites<'f> {
 
 fn unheard(listen: &Directive) -> Left {
     let (why, todo) = match listen.arg().starts_with("unix:") {
-        true => {
-            ("tidelock does not listen on Unix sockets", "listen on a port of loopback: `127.0.0.1:8080`")
-        }
+        true => (
+            "tidelock does not listen on Unix sockets",
+            "listen on a port of loopback, such as `127.0.0.1:8080`",
+        ),
         false => ("a name, where an address is needed", "write the address"),
     };
     Left { at: listen.at.clone(), what: listen.text(), why: why.to_owned(), todo: todo.to_owned() }

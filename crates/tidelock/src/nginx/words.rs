@@ -312,7 +312,10 @@ pub(super) const TABLE: &[(&str, Fate)] = &[
             "keep nginx for it, on a port of its own behind tidelock, and write that port as a node",
         ),
     ),
-    ("uwsgi_pass", Elsewhere("uwsgi is not spoken", "let uWSGI speak HTTP: `http-socket = 127.0.0.1:8000`")),
+    (
+        "uwsgi_pass",
+        Elsewhere("uwsgi is not spoken", "let uWSGI speak HTTP by `http-socket = 127.0.0.1:8000`"),
+    ),
     (
         "scgi_pass memcached_pass",
         Elsewhere("it is not spoken", "keep nginx for it, on a port of its own behind tidelock"),

@@ -4,6 +4,7 @@
 //! Each file of `corpus` is mapped to the test's own ports, folders, certificates and nodes. nginx listens on 127.0.0.2 and
 //! tidelock on 127.0.0.3, on the same ports, so that what they say of a port is the same.
 
+mod asks;
 mod mapped;
 mod stand;
 

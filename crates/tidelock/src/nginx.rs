@@ -182,14 +182,7 @@ impl<'f> Translation<'f> {
                     ));
                 }
                 for route in self.placed(site, route) {
-                    let same = |known: &Route| {
-                        (&known.hosts, &known.listens, &known.path)
-                            == (&route.hosts, &route.listens, &route.path)
-                            && known.value("methods") == route.value("methods")
-                    };
-                    if !all.iter().any(same) {
-                        all.push(route);
-                    }
+                    all.extend(untaken(route, &all));
                 }
             }
         }
@@ -300,6 +293,20 @@ impl<'f> Translation<'f> {
     }
 }
 
+/// A route without the hosts whose requests another one has already: nginx keeps the first server of a name.
+fn untaken(mut route: Route, all: &[Route]) -> Option<Route> {
+    let same: Vec<&Route> = all
+        .iter()
+        .filter(|known| (&known.listens, &known.path) == (&route.listens, &route.path))
+        .filter(|known| known.value("methods") == route.value("methods"))
+        .collect();
+    if route.hosts.is_empty() {
+        return same.iter().all(|known| !known.hosts.is_empty()).then_some(route);
+    }
+    route.hosts.retain(|host| same.iter().all(|known| !known.hosts.contains(host)));
+    (!route.hosts.is_empty()).then_some(route)
+}
+
 /// The bound of bodies that most routes have, which is said once.
 fn common_bound(routes: &mut [Route]) -> String {
     let bounds: Vec<String> =
@@ -357,3 +364,105 @@ const PM2S: [&str; 7] = ["json", "js", "cjs", "mjs", "ts", "yml", "yaml"];
 /// Blocks whose lines are no directives.
 const NOT_DIRECTIVES: [&str; 6] = ["limit_except", "map", "types", "geo", "split_clients", "upstream"];
 const NOT_WHOLE: u8 = 2;
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use proptest::prelude::{Strategy, prop, proptest};
+
+    use super::*;
+
+    fn translated(text: &str) -> Translated {
+        let directives = parse::parse(text, &Rc::from("nginx.conf")).expect("it is nginx's");
+        translate(Whole { directives, ..Whole::default() }, Path::new("nginx.conf"))
+    }
+
+    fn server(inside: &str) -> Translated {
+        translated(&format!("server {{ listen 80; location / {{ proxy_pass http://a:1; }} {inside} }}"))
+    }
+
+    #[test]
+    fn what_nobody_may_see_is_closed_and_told() {
+        for (inside, status, is_told) in [
+            ("location /x { auth_basic \"x\"; proxy_pass http://a:1; }", "403", true),
+            ("location /x { allow 10.0.0.0/8; deny all; proxy_pass http://a:1; }", "403", true),
+            ("location /x { deny all; proxy_pass http://a:1; }", "403", false),
+            ("deny all; location /x { allow all; proxy_pass http://a:1; }", "", false),
+            ("auth_basic \"x\"; location /x { auth_basic off; proxy_pass http://a:1; }", "", true),
+            ("location /x { auth_request /ask; proxy_pass http://a:1; }", "403", true),
+            ("ssl_verify_client on; location /x { proxy_pass http://a:1; }", "403", true),
+            (
+                "location /x { limit_except GET { allow 10.0.0.1; deny all; } proxy_pass http://a:1; }",
+                "403",
+                true,
+            ),
+            ("location /x { internal; proxy_pass http://a:1; }", "404", false),
+            ("location /x { fastcgi_pass 127.0.0.1:9000; }", "501", true),
+            ("location /x { content_by_lua_block { ngx.say(1) } }", "501", true),
+            ("location /x { proxy_pass http://$somewhere; }", "501", true),
+        ] {
+            let Translated { text, left } = server(inside);
+            let route =
+                text.split("[[route]]").find(|route| route.contains("\npath = \"/x\"")).expect(inside);
+            match status {
+                "" => assert!(route.contains("\nupstream ="), "{inside}: {text}"),
+                status => {
+                    assert!(route.contains(&format!("\nrespond = {status}")), "{inside}: {text}");
+                    assert!(!route.contains("\nupstream ="), "{inside}: {text}");
+                }
+            }
+            assert_eq!(!left.is_empty(), is_told, "{inside}: {left:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_what_tidelock_has() {
+        let schema = config::schema::schema();
+        for (key, has_landed) in ours::LANDED {
+            let is_there = schema.contains(&format!("\"{key}\""));
+            assert!(!has_landed || is_there || *key == ours::HOST_LISTS, "{key}");
+        }
+    }
+
+    /// Lines that people write, some of them broken.
+    const LINES: [&str; 26] = [
+        "listen 80;",
+        "listen 443 ssl;",
+        "listen [::]:80;",
+        "listen x;",
+        "server_name a.example *.b.example;",
+        "server_name ~^(.+)\\.c$;",
+        "return 301 https://$host$request_uri;",
+        "return 200 'a{b}';",
+        "return 999;",
+        "location / { proxy_pass http://n/; }",
+        "location /a/ { proxy_pass http://n/b; }",
+        "location /a { proxy_pass http://1.2.3.4; }",
+        "location = /a/ { return 204; }",
+        "location ~ \\.(js|css)$ { deny all; }",
+        "location ~ (?!a)(b { return 404; }",
+        "location ^~ /s { proxy_pass http://x:99999; proxy_set_header X \"{$foo\"; }",
+        "rewrite ^/(.*)$ /x/$1 permanent;",
+        "rewrite ^/o/(.*) /$2 redirect;",
+        "if ($host = a.example) { return 302 /x; }",
+        "add_header X-Y \"a b\" always;",
+        "client_max_body_size 99999999999999g;",
+        "proxy_read_timeout 400d;",
+        "location /é { root /var; }",
+        "resolver 1.1.1.1 [::1]:53 x;",
+        "set $a b;",
+        "proxy_set_header \"Bad Name\" x;",
+    ];
+
+    proptest! {
+        #[test]
+        fn whatever_is_in_it_the_result_is_a_file(lines in prop::collection::vec((0..LINES.len()).prop_map(|line| LINES[line]), 0..12)) {
+            let text = format!("upstream n {{ server a:1 weight=0 max_conns=x; server b:2 backup; }} server {{ {} }} server {{ listen 80; {} }}", lines.concat(), lines.iter().rev().copied().collect::<String>());
+            let Translated { text: ours, .. } = translated(&text);
+            if let Err(report) = config::parse(&ours, Path::new("/x.toml")) {
+                panic!("{report}\n{ours}\n{text}");
+            }
+        }
+    }
+}

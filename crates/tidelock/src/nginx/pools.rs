@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::ours::{Left, comment, has_landed, list};
+use super::ours::{Left, comment, has_landed, list, sentence};
 use super::parse::{At, Directive};
 use super::scope::Scope;
 use crate::start::{key, quoted};
@@ -66,6 +66,12 @@ impl<'f> Pools<'f> {
             Some(block) => of_block(block, left)?,
             None => (vec![nodes_of(wanted, left)?], Vec::new()),
         };
+        let host = wanted.host.as_ref().map(|host| format!("host = {}\n", quoted(host))).unwrap_or_default();
+        if let Err(why) = verified(&format!("{}\n{host}", lines.join("\n"))) {
+            let todo = "write the upstream by hand, see configs/full.toml".to_owned();
+            left.push(Left { at: directive.at.clone(), what: directive.text(), why, todo });
+            return None;
+        }
         let name = self.free_name(wanted.authority);
         let (at, what) = (directive.at.clone(), directive.text());
         let (theirs, host) = (wanted.authority.to_owned(), wanted.host.clone());
@@ -109,6 +115,16 @@ impl<'f> Pools<'f> {
             }
         }
         text
+    }
+}
+
+/// Whether tidelock takes an upstream of these lines; the error is its word.
+fn verified(lines: &str) -> Result<(), String> {
+    let around =
+        "[[listen]]\naddress = \"127.0.0.1:80\"\n[[route]]\nupstream = \"nodes\"\n[upstream.nodes]\n";
+    match config::parse(&format!("{around}{lines}\n"), std::path::Path::new("/import.toml")) {
+        Ok(_) => Ok(()),
+        Err(report) => Err(sentence(&report)),
     }
 }
 
@@ -208,7 +224,10 @@ fn of_block(block: &Directive, left: &mut Vec<Left>) -> Option<Lines> {
                     keys.push(format!("weight = {}", value.parse::<u32>().unwrap_or(1).clamp(1, 256)));
                 }
                 "backup" => keys.push("backup = true".to_owned()),
-                "max_conns" if value != "0" => keys.push(format!("max_connections = {value}")),
+                "max_conns" => {
+                    let most = value.parse::<u32>().ok().filter(|most| *most > 0);
+                    keys.extend(most.map(|most| format!("max_connections = {}", most.min(1_000_000))));
+                }
                 "max_fails" => fails = value.parse::<u32>().ok().or(fails),
                 "fail_timeout" => pause = seconds(value).or(pause),
                 _ => {}

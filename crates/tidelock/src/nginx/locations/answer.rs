@@ -274,6 +274,8 @@ fn proxied<'f>(place: &Place<'f>, pass: &'f Directive, work: &mut Work<'_, 'f>, 
 
 /// A bound of a body, as we write it.
 pub(in crate::nginx) fn body_bytes_max(bytes: u64) -> String {
+    // What `[limits]` takes, too.
+    let bytes = if bytes == 0 { 0 } else { bytes.clamp(1 << 10, 1 << 40) };
     match bytes {
         0 => "\"none\"".to_owned(),
         bytes if bytes % (1 << 30) == 0 => format!("\"{}GiB\"", bytes >> 30),

@@ -7,9 +7,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::answer::{AnswerBody, AnswerHead};
+use crate::cookie::SetCookie;
 use crate::forwarded::{self, HOPS_MAX, Hop, read_address};
 use crate::lines::{Line, Name};
 use crate::request::{Method, RequestHead};
+use crate::tag::Pin;
 use crate::{Version, cookie, engineio, host};
 
 /// What is true of a client's connection. Made once for each; most of what we say about it never changes.
@@ -132,8 +134,8 @@ pub struct ForOrigin<'a> {
     pub strips_tag: bool,
     /// Leave out Accept-Encoding, so that the answer can be read.
     pub wants_plain: bool,
-    /// Leave out the cookies of these names: they are ours.
-    pub strips_cookies: &'a [Arc<str>],
+    /// Leave out the pins in the cookies of these names: they are ours.
+    pub strips_pins: &'a [Arc<str>],
     /// Lines of these names pass though a stranger says them, or with an underscore. Compared without case.
     pub pass_headers: &'a [String],
 }
@@ -178,8 +180,8 @@ pub fn print_request(head: &RequestHead, how: &ForOrigin<'_>, out: &mut Vec<u8>)
             Name::Forwarded if is_trusted && is_last(head, line) => {
                 print_forwarded(&head.bytes, line, how.client_end, out);
             }
-            Name::Cookie if cookie::has_any(line.value.of_bytes(&head.bytes), how.strips_cookies) => {
-                print_cookies(&head.bytes, line, how.strips_cookies, out);
+            Name::Cookie if cookie::has_pin(line.value.of_bytes(&head.bytes), how.strips_pins) => {
+                print_cookies(&head.bytes, line, how.strips_pins, out);
             }
             Name::Other
             | Name::Cookie
@@ -228,13 +230,13 @@ fn print_plain_lines(head: &RequestHead, how: &ForOrigin<'_>, out: &mut Vec<u8>)
     print_line(out, "X-Forwarded-Host", head.host_bytes().unwrap_or(how.host_default.as_bytes()));
 }
 
-/// A Cookie line without the cookies that are ours; nothing if there is no other.
+/// A Cookie line without the pins that are ours; nothing if there is nothing else.
 fn print_cookies(bytes: &[u8], line: &Line, ours: &[Arc<str>], out: &mut Vec<u8>) {
     let before = out.len();
     out.extend_from_slice(line.name.of_bytes(bytes));
     out.extend_from_slice(b": ");
     let value_at = out.len();
-    cookie::print_without(line.value.of_bytes(bytes), ours, out);
+    cookie::print_without_pins(line.value.of_bytes(bytes), ours, out);
     if out.len() == value_at {
         out.truncate(before);
     } else {
@@ -348,8 +350,33 @@ impl ForClient {
     }
 }
 
+/// A pin that goes behind the values of cookies that are the node's own and have the pin's name.
+pub struct Wrap<'a> {
+    /// The pin.
+    pub pin: &'a Pin,
+    /// Which of the cookies that the answer sets those are.
+    pub is_wrapped: &'a dyn Fn(&SetCookie<'_>) -> bool,
+}
+
+impl Wrap<'_> {
+    fn takes(&self, line: &[u8]) -> bool {
+        SetCookie::read(line).is_some_and(|cookie| (self.is_wrapped)(&cookie))
+    }
+}
+
+impl std::fmt::Debug for Wrap<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Wrap(..)")
+    }
+}
+
 /// Prints `head` for a client.
 pub fn print_answer(head: &AnswerHead, how: &ForClient, out: &mut Vec<u8>) {
+    print_answer_wrapping(head, how, None, out);
+}
+
+/// The same with a pin in cookies of the node.
+pub fn print_answer_wrapping(head: &AnswerHead, how: &ForClient, wrap: Option<&Wrap<'_>>, out: &mut Vec<u8>) {
     out.reserve(head.bytes.len() + OUR_LINES_BYTES);
     out.extend_from_slice(b"HTTP/1.1 ");
     let status_and_reason = head.status_and_reason.of_bytes(&head.bytes);
@@ -366,6 +393,7 @@ pub fn print_answer(head: &AnswerHead, how: &ForClient, out: &mut Vec<u8>) {
             Name::ContentLength if !may_frame => {}
             Name::TransferEncoding if !may_frame || how.version == Version::Http10 => {}
             Name::TransferEncoding => print_line(out, "Transfer-Encoding", b"chunked"),
+            Name::SetCookie => copy_or_wrap(&head.bytes, line, wrap, out),
             _ => copy_line(&head.bytes, line, out),
         }
     }
@@ -379,6 +407,15 @@ pub fn print_answer(head: &AnswerHead, how: &ForClient, out: &mut Vec<u8>) {
     } else if !head.is_interim() {
         print_connection(how.version, how.keep_alive && reframed != Reframed::ToClose, out);
     }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn copy_or_wrap(bytes: &[u8], line: &Line, wrap: Option<&Wrap<'_>>, out: &mut Vec<u8>) {
+    let value = line.value.of_bytes(bytes);
+    let Some(wrap) = wrap.filter(|wrap| wrap.takes(value)) else { return copy_line(bytes, line, out) };
+    out.extend_from_slice(line.name.of_bytes(bytes));
+    out.extend_from_slice(b": ");
+    cookie::print_with_pin(value, wrap.pin, out);
     out.extend_from_slice(b"\r\n");
 }
 

@@ -33,7 +33,7 @@ fn print_for(head: &RequestHead, (is_trusted, strips_tag): (bool, bool), passes:
         client_end: &end,
         client_address: end.client_address(head, |address| address == PEER),
         strips_tag,
-        strips_cookies: &[],
+        strips_pins: &[],
         wants_plain: strips_tag,
         pass_headers: &passes.iter().map(|&name| name.to_owned()).collect::<Vec<_>>(),
     };

@@ -9,3 +9,4 @@ mod odd_ids;
 mod pins;
 mod sequences;
 mod stand;
+mod upgrading;

@@ -502,6 +502,18 @@ fn what_nodes_get_wrong_and_everybody_understands_is_put_right() {
     }
 }
 
+/// graphql-yoga says `none`, which is no coding that anybody has registered.
+#[test]
+fn a_body_is_coded_where_a_coding_is_named() {
+    for (coding, is_coded) in
+        [("gzip", true), ("gzip, identity", true), ("identity", false), ("None", false), ("", false)]
+    {
+        let text = format!("HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\n\r\n");
+        let head = read_answer(text.as_bytes(), &GET).expect("it holds");
+        assert_eq!(head.is_content_coded(), is_coded, "{coding:?}");
+    }
+}
+
 #[test]
 fn answers_that_could_be_read_two_ways_are_refused() {
     use Malformed as M;

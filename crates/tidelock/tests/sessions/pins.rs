@@ -2,9 +2,11 @@
 //! the cookies of the app. Method: the app with logins in its process, in nodes that are full, failing, down, standing in for
 //! others, replaced, or taken out.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 use testkit::PATIENCE;
-use testkit::node::{Node, NodePlan};
+use testkit::node::{Node, NodePlan, three};
 use testkit::raw::RawConnection;
 use testkit::tidelock::{FilePlan, Tidelock};
 use tokio::time::timeout;
@@ -260,4 +262,21 @@ async fn a_pin_of_another_upstream_is_none() {
     assert!(seen.contains(&"\"c\"".to_owned()) && seen.contains(&"\"d\"".to_owned()), "{seen:?}");
     assert_eq!(jar.0["pin"], pin, "nobody took it away");
     assert_eq!(jar.json(&proxy, "GET /me").await, login);
+}
+
+/// In a rhythm that would bring each login to the same node, if requests took turns and nothing else.
+#[tokio::test]
+async fn logins_spread_over_all_nodes() {
+    let nodes = three(NodePlan::login).await;
+    let proxy = Tidelock::start(TIDELOCK, &FilePlan::to(&nodes).top("workers = 1").text()).await;
+    let mut logins = BTreeMap::new();
+    for _ in 0..200 {
+        let mut jar = Jar::default();
+        jar.ask(&proxy, "GET /").await;
+        jar.ask(&proxy, "GET /").await;
+        let login = jar.json(&proxy, "POST /login?user=ada").await;
+        *logins.entry(login["node"].to_string()).or_insert(0) += 1;
+    }
+    // Five standard deviations from a third: one run in half a million.
+    assert!(logins.len() == 3 && logins.values().all(|count| (33..=100).contains(count)), "{logins:?}");
 }

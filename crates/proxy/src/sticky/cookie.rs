@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use config::plan::{self, Plan, Sticky};
 use wire::answer::AnswerHead;
 use wire::cookie::{self, Lifetime, SameSite, SetCookie};
-use wire::forward::ClientEnd;
+use wire::forward::{ClientEnd, LineEdits};
 use wire::request::RequestHead;
 use wire::tag::{Key, Pin};
 
@@ -87,6 +87,8 @@ pub(crate) struct Answered<'a> {
     pub(crate) node: &'a Node,
     /// The session that it opens, as the node calls it; empty if it opens none.
     pub(crate) sid: &'a [u8],
+    /// What the route changes on its way to the client.
+    pub(crate) edits: Option<&'a LineEdits>,
 }
 
 impl Answered<'_> {
@@ -95,13 +97,13 @@ impl Answered<'_> {
     pub(crate) fn pin(&self, upstream: &Upstream) -> Option<Vec<u8>> {
         let name = upstream.cookies.first()?;
         let scope = match &upstream.plan.sticky {
-            Sticky::Auto(_) if !self.answer.sets_cookies() && !self.asked.has_cookies() => return None,
+            Sticky::Auto(_) if !self.sets_cookies() && !self.asked.has_cookies() => return None,
             Sticky::Auto(_) => self.scope_of_the_apps_own(upstream)?,
             _ if self.answer.may_be_shared() => return None,
             _ if self.is_pinned_here(upstream) && !self.takes_pin_away(upstream) => return None,
             _ => self.scope_by_itself(),
         };
-        let own = if self.answer.sets_cookies() { self.own_of_our_name(upstream) } else { Own::Untouched };
+        let own = if self.sets_cookies() { self.own_of_our_name(upstream) } else { Own::Untouched };
         let pin = upstream.member_of(self.node)?.seal.pin();
         match own {
             Own::Set { domain, is_for_all_paths: true } if domain == scope.domain.as_deref() => None,
@@ -113,7 +115,7 @@ impl Answered<'_> {
 
     /// The pin that goes behind the values of the node's own cookies of our name, if this answer sets any cookies.
     pub(crate) fn wrapping<'u>(&self, upstream: &'u Upstream) -> Option<&'u Pin> {
-        if !self.answer.sets_cookies() || upstream.cookies.is_empty() {
+        if !self.sets_cookies() || upstream.cookies.is_empty() {
             return None;
         }
         let is_wanted = match &upstream.plan.sticky {
@@ -135,14 +137,17 @@ impl Answered<'_> {
         let asked = self.asked.path_bytes();
         // Without a path it is for the folder of the page (RFC 6265 section 5.1.4).
         let is_at_top = || memchr::memrchr(b'/', asked) == Some(0);
-        let is_for_all_paths = own.path.map_or_else(is_at_top, |path| path == b"/");
+        let is_mounted = self.edits.is_some_and(LineEdits::is_mounting);
+        let is_for_all_paths = !is_mounted && own.path.map_or_else(is_at_top, |path| path == b"/");
         Own::Set { domain: own.domain, is_for_all_paths }
     }
 
     /// In `"auto"` the pin lives as long as what the app keeps, for the same hosts.
     fn scope_of_the_apps_own(&self, upstream: &Upstream) -> Option<Scope> {
         let now = SystemTime::now;
-        let own = self.answer.set_cookies().filter_map(SetCookie::read).filter(|own| self.is_the_apps(own));
+        let sets_cookies = self.sets_cookies();
+        let own = self.answer.set_cookies().take_while(|_| sets_cookies).filter_map(SetCookie::read);
+        let own = own.filter(|own| self.is_the_apps(own));
         let mut own = own.filter(|own| !is_deleted(own, now)).peekable();
         if own.peek().is_none() {
             let is_needed = self.is_moved_along(upstream) || self.takes_pin_away(upstream);
@@ -164,9 +169,14 @@ impl Answered<'_> {
 
     /// Whether the node takes a cookie of our name away, and our pin with it.
     fn takes_pin_away(&self, upstream: &Upstream) -> bool {
-        self.answer.sets_cookies()
+        self.sets_cookies()
             && self.own_of_our_name(upstream) == Own::TakenAway
             && self.is_pinned_here(upstream)
+    }
+
+    /// Whether it sets any cookie that the route lets through.
+    fn sets_cookies(&self) -> bool {
+        self.answer.sets_cookies() && !self.edits.is_some_and(|edits| edits.drops(b"set-cookie"))
     }
 
     /// Whether it is a cookie of the app, and not Engine.IO's own, whose value is the session's id.

@@ -101,6 +101,22 @@ async fn a_cookie_of_our_name_for_another_path_is_not_enough() {
     assert_eq!(jar.json(&proxy, "GET /cookies").await["cookies"], "app=dark; x=1");
 }
 
+/// What a route changes comes first: a mount makes it a cookie for another path, and cookies that go no further are none.
+#[tokio::test]
+async fn a_route_that_changes_cookies_is_heeded() {
+    let nodes = two(NodePlan::login).await;
+    let routes = "[[route]]\npath = \"/app\"\nstrip = true\nupstream = \"nodes\"\n[[route]]\n\
+                  response_headers = { remove = [\"Set-Cookie\"] }\n";
+    let file = FilePlan::to(&nodes).upstream("sticky = \"auto:app\"").text().replace("[[route]]\n", routes);
+    let proxy = Tidelock::start(TIDELOCK, &file).await;
+    let set = Jar::default().ask(&proxy, "GET /app/set?name=app&value=dark").await;
+    let [own, ours] = set.all("set-cookie")[..] else { panic!("{:?}", set.all("set-cookie")) };
+    let pin = own.strip_prefix("app=dark.").and_then(|rest| rest.strip_suffix("; Path=/app")).expect("both");
+    assert_eq!(ours, format!("app={pin}; Path=/; HttpOnly; SameSite=Lax"));
+    let set = Jar::default().ask(&proxy, "GET /set?name=app&value=dark").await;
+    assert_eq!(set.all("set-cookie"), [""; 0]);
+}
+
 /// A value without a pin is the node's own business.
 #[tokio::test]
 async fn a_cookie_of_our_name_without_a_pin_reaches_the_node() {

@@ -179,8 +179,8 @@ impl Registry {
         session.begin(how, now_us)
     }
 
-    /// A request or a tunnel has ended. A session ends with its tunnel, unless it goes on polling beside it: then
-    /// the tunnel was a probe that failed.
+    /// A request or a tunnel has ended. A session ends with its tunnel, unless it goes on polling beside it, or is being
+    /// closed and its next poll has to be told: then the tunnel was a probe that failed.
     pub(crate) fn end(&self, Hashed { sid, hash }: Hashed<'_>, how: Use, now: Instant) {
         let mut shard = self.shard(hash);
         let Some(place) = shard.find(hash, sid) else { return };
@@ -196,7 +196,7 @@ impl Registry {
             Use::Post => session.posted_ms = self.millis(now),
             Use::Tunnel => {}
         }
-        if how != Use::Tunnel {
+        if how != Use::Tunnel || session.stage == Stage::Leaving {
             return;
         }
         if session.is_unused() {

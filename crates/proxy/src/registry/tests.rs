@@ -111,6 +111,19 @@ async fn a_failed_probe_leaves_a_polling_session() {
     assert!(registry.schedule(b"sid"));
 }
 
+/// A client that is told between two polls, and whose probe comes too late, hears of the end with its next poll.
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_comes_too_late_leaves_its_session_to_the_next_poll() {
+    let (registry, node) = (Registry::new(10), node());
+    open(&registry, b"sid", &node);
+    assert_eq!(scheduled(&registry, &node), 1);
+    assert!(matches!(registry.begin_close(b"sid", Instant::now()), Closing::Now(_)));
+    registry.closed_there(b"sid");
+    assert_eq!(begin(&registry, b"sid", Use::Tunnel), Begun::Leaving);
+    registry.end(registry.hashed(b"sid"), Use::Tunnel, Instant::now());
+    assert_eq!(begin(&registry, b"sid", Use::Poll), Begun::Leaving);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_session_is_closed_between_two_posts_and_told_by_its_polls() {
     let (registry, node) = (Registry::new(10), node());

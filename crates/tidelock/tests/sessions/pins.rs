@@ -145,6 +145,9 @@ async fn a_full_node_is_passed_over_and_keeps_its_logins() {
     let proxy = Tidelock::start(TIDELOCK, &file).await;
     let mut login = Login::at(&proxy).await;
     let (name, pin) = login.jar.pin().expect("a pin");
+    // The login itself is counted until a moment after its answer.
+    let is_idle = |status: &Value| status["upstreams"][0]["nodes"][login.here]["in_flight"] == 0;
+    while !is_idle(&proxy.status().await) {}
     let mut holding = RawConnection::connect(proxy.address()).await;
     holding.send(format!("GET /hold HTTP/1.1\r\nHost: a\r\nCookie: {name}={pin}\r\n\r\n")).await;
     let mut nodes = nodes;

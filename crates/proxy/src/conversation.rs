@@ -8,6 +8,7 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use config::routing::Action;
 use tokio::net::TcpStream;
 use tokio::sync::futures::Notified;
 use tokio::time::Instant;
@@ -25,7 +26,7 @@ use crate::exchange::OriginEnd;
 use crate::fault::{ClientFault, Fault, OriginFault, OurFault};
 use crate::front_door;
 use crate::instances;
-use crate::own;
+use crate::own::{self, Outcome};
 use crate::pace::Age;
 use crate::park::{PARKS_AFTER, PARKS_AGAIN_AFTER, Resting};
 use crate::record::{Record, Sticky};
@@ -194,6 +195,16 @@ async fn answer(
     loop {
         let mut snapshot = worker.snapshot();
         let mut found = snapshot.route(head, port)?;
+        let route = &snapshot.plan.routes[found];
+        record.is_logged = route.is_logged;
+        if !matches!(route.action, Action::Upstream(_)) {
+            let values = Values { head, end: reply.client_end, client: record.client, route };
+            // Boxed, for a request's memory is what the largest of its ways takes.
+            match Box::pin(own::answer(&values, body, reply, worker, record)).await? {
+                Outcome::Answered(exchanged) => return Ok(exchanged),
+                Outcome::NotHere => {}
+            }
+        }
         if snapshot.upstream_of(found).is_some_and(Upstream::awaits_instance) {
             // Boxed, because it is rare.
             let gone = poll_fn(|cx| body.poll_client_gone(cx));
@@ -201,13 +212,9 @@ async fn answer(
             snapshot = awaited.ok_or(ClientFault::Gone)?;
             found = snapshot.route(head, port)?;
         }
+        // Another plan may have another answer by now.
+        let Some(upstream) = snapshot.upstream_of(found) else { continue };
         let route = &snapshot.plan.routes[found];
-        record.is_logged = route.is_logged;
-        let Some(upstream) = snapshot.upstream_of(found) else {
-            let values = Values { head, end: reply.client_end, client: record.client, route };
-            // Boxed, for a request's memory is what the largest of its ways takes.
-            return Box::pin(own::answer(&values, body, reply, worker.body_patience(), record)).await;
-        };
         body.accept(head, route.body_bytes_max.unwrap_or(snapshot.plan.limits.body_bytes_max))?;
         let changed = route.edits.as_deref().map(|edits| {
             let values = Values { head, end: reply.client_end, client: record.client, route };

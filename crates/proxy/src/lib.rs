@@ -19,6 +19,7 @@ mod front_door;
 mod route;
 mod edits;
 mod own;
+mod files;
 mod sticky;
 mod registry;
 mod attempt;

@@ -26,6 +26,7 @@ use crate::buffers::Buffers;
 use crate::clock::{Clock, by_clock};
 use crate::conversation::{Client, Ended, PLAIN_SCHEME, converse, linger};
 use crate::drain::{Live, Phase};
+use crate::files::OpenFiles;
 use crate::listener::Acceptor;
 use crate::pace::{Lived, Pace};
 use crate::park::{self, Lot, Resting};
@@ -58,6 +59,7 @@ pub(crate) struct Worker {
     pub(crate) clock: Rc<Clock>,
     pub(crate) buffers: Buffers,
     pub(crate) pipes: Pipes,
+    pub(crate) files: OpenFiles,
     pub(crate) pool: Pool,
     pub(crate) cursors: Cursors,
     pub(crate) lines: Lines,
@@ -118,6 +120,7 @@ impl Worker {
             seats: Seats::default(),
             counters: counters.clone(),
             reactor: Reactor::new().expect(EPOLLS_WERE_THERE),
+            files: OpenFiles::new(),
             pool: Pool::new(limits.origin_idle_max),
             cursors: Cursors::default(),
             lines: Lines::new(shared.clone(), counters, clock),

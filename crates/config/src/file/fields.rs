@@ -112,7 +112,7 @@ impl<'f> Fields<'f> {
     pub(crate) fn many(&self, sub: &Sub) -> Vec<Fields<'f>> {
         let Some(given) = self.given(sub.name) else { return Vec::new() };
         match (given.value.get_ref(), sub.shape) {
-            (DeValue::Table(tables), Shape::Named | Shape::NamedOrNone) => named(tables, sub, self.problems),
+            (DeValue::Table(tables), Shape::Named) => named(tables, sub, self.problems),
             (DeValue::Array(tables), Shape::Many | Shape::Inline) => {
                 tables.iter().filter_map(|value| Given { value, ..given }.table_of(sub)).collect()
             }

@@ -208,7 +208,7 @@ async fn send_head(
         client_address: record.client,
         strips_tag: matches!(purpose, Purpose::Session(Session { is_tagged: true, .. })),
         wants_plain: matches!(purpose, Purpose::Handshake { .. }),
-        strips_cookies: &request.upstream.cookies,
+        strips_pins: &request.upstream.cookies,
         pass_headers: &plan.pass_headers,
         edits: request.changed.map(|changed| &changed.request),
     };

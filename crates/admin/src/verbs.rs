@@ -28,6 +28,7 @@ pub(crate) async fn status(seen: &Seen) -> Status {
         pid: std::process::id(),
         leaving: status.is_leaving,
         overload: status.overload,
+        access_lines_lost: status.access_lines_lost,
         log_lines_lost: (seen.own_log_lines_lost)(),
         upstreams: upstreams.collect(),
         apps,

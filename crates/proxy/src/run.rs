@@ -114,7 +114,8 @@ impl Proxy {
     /// called inside a tokio `LocalRuntime`, whose thread becomes the control thread.
     pub async fn start(plan: Arc<Plan>) -> Result<Self, StartProblem> {
         let tls = crate::tls::load_all(&plan.listens).map_err(StartProblem::Tls)?;
-        let log = access::Writer::start(&plan.log).map_err(StartProblem::Log)?;
+        let log_unwritten = access::Unwritten::default();
+        let log = access::Writer::start(&plan.log, &log_unwritten).map_err(StartProblem::Log)?;
         let count = worker_count(plan.workers);
         let bind = |listen| {
             listener::bind(listen, count)
@@ -131,6 +132,7 @@ impl Proxy {
         let shared = Arc::new(Shared {
             snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::new(plan.clone(), listens.clone()))),
             log: ArcSwap::from_pointee(log.sink()),
+            log_unwritten,
             fallen,
             drain: Drain::new(),
             instances: Mutex::default(),

@@ -14,7 +14,7 @@ use wire::request::RequestHead;
 use wire::tag::Key;
 use wire::{HeadBounds, Malformed};
 
-use crate::access::Sink;
+use crate::access::{self, Sink};
 use crate::drain::Drain;
 use crate::fault::{ClientFault, Fault, OurFault};
 use crate::instances;
@@ -30,6 +30,8 @@ use crate::upstream::health::Fallen;
 pub(crate) struct Shared {
     pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
     pub(crate) log: ArcSwap<Sink>,
+    /// Lines of the access log that its place did not take.
+    pub(crate) log_unwritten: access::Unwritten,
     pub(crate) fallen: Fallen,
     pub(crate) drain: Drain,
     /// What the apps have running, by name. Only the control thread looks at it, whenever it makes a snapshot.

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use config::plan;
 use config::roster::RosterNode;
@@ -38,6 +39,7 @@ impl Proxy {
         };
         Status {
             overload: self.overload(),
+            access_lines_lost: self.inner.shared.log_unwritten.load(Relaxed),
             is_leaving: self.inner.shared.drain.is_leaving(),
             upstreams: snapshot.upstreams.iter().map(of).collect(),
             workers: self.inner.shared.counters.iter().map(|counters| counters.read()).collect(),

@@ -28,6 +28,8 @@ pub(crate) async fn status(seen: &Seen) -> Status {
         pid: std::process::id(),
         leaving: status.is_leaving,
         overload: status.overload,
+        memory: status.memory,
+        memory_max: status.memory_max,
         access_lines_lost: status.access_lines_lost,
         log_lines_lost: (seen.own_log_lines_lost)(),
         upstreams: upstreams.collect(),

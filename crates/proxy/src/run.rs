@@ -27,6 +27,7 @@ use crate::drain::schedule::Schedule;
 use crate::drain::{Drain, rebalance};
 use crate::instances;
 use crate::listener::{self, Workers};
+use crate::memory::{Memory, watch_memory};
 use crate::names::Names;
 use crate::places::Places;
 use crate::pour::{FILES_A_PIPE, pipes_max};
@@ -135,6 +136,7 @@ impl Proxy {
             log_unwritten,
             fallen,
             drain: Drain::new(),
+            memory: Memory::new(),
             instances: Mutex::default(),
             counters: (0..count).map(|_| Arc::default()).collect(),
         });
@@ -161,6 +163,7 @@ impl Proxy {
             }),
         };
         proxy.keep_house(look_after(proxy.inner.shared.clone(), to_probe));
+        proxy.keep_house(watch_memory(proxy.inner.shared.clone()));
         proxy.keep_house(sweep_registries(proxy.inner.shared.clone()));
         proxy.keep_house(rebalance::run(proxy.inner.shared.clone()));
         proxy.keep_house(follow_names(proxy.clone()));

@@ -18,6 +18,7 @@ use crate::access::{self, Sink};
 use crate::drain::Drain;
 use crate::fault::{ClientFault, Fault, OurFault};
 use crate::instances;
+use crate::memory::Memory;
 use crate::record::Counters;
 use crate::route::{Found, Routes};
 use crate::sticky::cookie;
@@ -34,6 +35,7 @@ pub(crate) struct Shared {
     pub(crate) log_unwritten: access::Unwritten,
     pub(crate) fallen: Fallen,
     pub(crate) drain: Drain,
+    pub(crate) memory: Arc<Memory>,
     /// What the apps have running, by name. Only the control thread looks at it, whenever it makes a snapshot.
     pub(crate) instances: Mutex<Instances>,
     /// One for each worker, in their order.

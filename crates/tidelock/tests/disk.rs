@@ -103,3 +103,40 @@ async fn a_full_disk_costs_lines_and_nothing_else() {
     };
     timeout(PATIENCE, all).await.expect("every line is accounted for");
 }
+
+/// What an app says goes on, too: into memory while its file takes nothing, and into the file again with the number of lines
+/// that it misses.
+#[tokio::test]
+async fn an_apps_log_tells_how_many_lines_a_full_disk_has_cost() {
+    let folder = directory();
+    let disk = folder.path().join("disk");
+    fs::create_dir(&disk).expect("a folder");
+    let origin = ScriptedOrigin::answering(OK).await;
+    let says = "i=0; while :; do i=$((i+1)); echo said $i; sleep 0.01; done";
+    let config = format!(
+        "{}[app.talk]\ncommand = [\"sh\", \"-c\", {says:?}]\n[app.talk.logs]\nfolder = {disk:?}\ntime = false\n",
+        config_for(&[origin.address()])
+    );
+    fs::write(folder.path().join("tidelock.toml"), config).expect("written");
+    let process = start(folder.path(), &disk);
+    let address = listening(&process, Mark::default(), 1).await[0];
+    let disk = PathBuf::from(format!("/proc/{}/root{}", process.pid(), disk.display()));
+
+    process.wait_for_line(|line| line.contains("a log cannot be written")).await;
+    let heard = verb(folder.path(), &["logs", "talk"]).await;
+    assert!(String::from_utf8_lossy(&heard).contains("said 1"), "in memory they are");
+    assert_eq!(get(address, "/").await.text(), "ok");
+
+    fs::remove_file(disk.join("fill")).expect("there is room again");
+    process.wait_for_line(|line| line.contains("a log can be written again")).await;
+    let text = fs::read_to_string(disk.join("talk-0.log")).expect("it is there");
+    let mut lines = text.lines();
+    let lost = lines.next().and_then(|line| {
+        line.strip_prefix("tidelock: ")?.strip_suffix(" lines were lost here")?.parse::<u64>().ok()
+    });
+    let lost = lost.unwrap_or_else(|| panic!("how many are lost: {text}"));
+    for (number, line) in (lost + 1..).zip(lines) {
+        assert_eq!(line, format!("said {number}"), "every line is there or counted");
+    }
+    assert_eq!(count(&process, "a log cannot be written"), 1, "it is said once");
+}

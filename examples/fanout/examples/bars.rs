@@ -8,7 +8,8 @@
 
 use std::{convert::Infallible, path::PathBuf, process::Stdio, time::Duration};
 
-use fanout::{Options, RedisAdapter, broker::Broker};
+use broker::Broker;
+use fanout::{Options, RedisAdapter};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value as Json, json};
 use socketioxide::{

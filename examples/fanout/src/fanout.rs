@@ -27,8 +27,8 @@ pub struct Fanout {
 }
 
 /// Reaches the other nodes through the Redis at `url`: `redis://[user:password@]host:port`, `rediss://` for
-/// TLS, or `unix:///path`. Redis 6 or later (7 for [`Mode::Sharded`](crate::Mode)), Valkey, or the
-/// [embedded broker](crate::broker).
+/// TLS, or `unix:///path`. Redis 6 or later (7 for [`Mode::Sharded`](crate::Mode)), Valkey, or the embedded
+/// `tidelock-broker`.
 ///
 /// # Errors
 ///

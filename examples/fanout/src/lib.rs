@@ -103,7 +103,8 @@
 //!
 //! # With nothing installed
 //!
-//! [`broker`] is a small stand-in for Redis on one host, in memory. Nodes in both languages use it unchanged.
+//! `tidelock-broker`, a crate beside this one, is a small stand-in for Redis on one host, in memory. Nodes in both
+//! languages use it unchanged.
 
 // What an app holds.
 mod adapter;
@@ -131,7 +132,6 @@ mod sharded;
 mod timestamp;
 
 // How it gets there.
-pub mod broker;
 mod link;
 
 #[doc(hidden)]

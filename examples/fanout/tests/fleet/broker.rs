@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use fanout::broker::{Broker, Limits};
+use broker::{Broker, Limits};
 use proptest::{
     prelude::{Strategy, any, prop},
     test_runner::TestRunner,

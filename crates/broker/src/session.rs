@@ -8,7 +8,7 @@ use tokio::{
     sync::mpsc,
 };
 
-use super::{
+use crate::{
     hub::{Client, Hub, Kind},
     resp::{ProtocolError, Reply, Version, shrink, take_command},
 };
@@ -16,7 +16,7 @@ use super::{
 /// What is read or written in one go.
 const CHUNK: usize = 64 << 10;
 
-pub(super) async fn run(stream: impl AsyncRead + AsyncWrite + Send + 'static, hub: Arc<Hub>) {
+pub(crate) async fn run(stream: impl AsyncRead + AsyncWrite + Send + 'static, hub: Arc<Hub>) {
     let (reader, mut writer) = tokio::io::split(stream);
     let Some((client, waiting)) = hub.enter() else {
         let _ = writer.write_all(&Reply::error("ERR max number of clients reached")).await;

@@ -14,14 +14,14 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::{Notify, mpsc};
 
-use super::{
+use crate::{
     Limits, glob,
     resp::{Reply, Version},
 };
 
 /// The three ways to subscribe, which do not hear each other's messages (but for patterns, which hear channels').
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Channel,
     Pattern,
     Shard,
@@ -29,8 +29,8 @@ pub(super) enum Kind {
 
 type Subscribers = HashMap<Bytes, HashMap<u64, Arc<Client>>>;
 
-pub(super) struct Hub {
-    pub(super) limits: Limits,
+pub(crate) struct Hub {
+    pub(crate) limits: Limits,
     subscribers: Mutex<[Subscribers; 3]>,
     clients: AtomicUsize,
     cut_off: AtomicU64,
@@ -38,18 +38,18 @@ pub(super) struct Hub {
 }
 
 /// One connection, as publishers see it.
-pub(super) struct Client {
-    pub(super) id: u64,
+pub(crate) struct Client {
+    pub(crate) id: u64,
     waiting: mpsc::Sender<Bytes>,
     bytes: AtomicUsize,
     version: Mutex<Version>,
     is_cut: AtomicBool,
     /// Told when the client has to go.
-    pub(super) cut: Notify,
+    pub(crate) cut: Notify,
 }
 
 impl Hub {
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: Limits) -> Self {
         Self {
             limits,
             subscribers: Mutex::default(),
@@ -60,7 +60,7 @@ impl Hub {
     }
 
     /// `None` if there are too many already.
-    pub(super) fn enter(&self) -> Option<(Arc<Client>, mpsc::Receiver<Bytes>)> {
+    pub(crate) fn enter(&self) -> Option<(Arc<Client>, mpsc::Receiver<Bytes>)> {
         if self.clients.fetch_add(1, AcqRel) >= self.limits.clients_max {
             self.clients.fetch_sub(1, AcqRel);
             return None;
@@ -78,25 +78,25 @@ impl Hub {
     }
 
     /// The session has removed its subscriptions by then.
-    pub(super) fn leave(&self) {
+    pub(crate) fn leave(&self) {
         self.clients.fetch_sub(1, AcqRel);
     }
 
-    pub(super) fn clients(&self) -> usize {
+    pub(crate) fn clients(&self) -> usize {
         self.clients.load(Acquire)
     }
 
-    pub(super) fn cut_off(&self) -> u64 {
+    pub(crate) fn cut_off(&self) -> u64 {
         self.cut_off.load(Relaxed)
     }
 
-    pub(super) fn subscribe(&self, kind: Kind, name: &Bytes, client: &Arc<Client>) {
+    pub(crate) fn subscribe(&self, kind: Kind, name: &Bytes, client: &Arc<Client>) {
         // Copied: a slice would keep the whole command that it came in.
         let key = Bytes::copy_from_slice(name);
         self.lock()[kind as usize].entry(key).or_default().insert(client.id, client.clone());
     }
 
-    pub(super) fn unsubscribe(&self, kind: Kind, name: &Bytes, client: &Client) {
+    pub(crate) fn unsubscribe(&self, kind: Kind, name: &Bytes, client: &Client) {
         let subscribers = &mut self.lock()[kind as usize];
         if let Some(of) = subscribers.get_mut(name) {
             of.remove(&client.id);
@@ -107,7 +107,7 @@ impl Hub {
     }
 
     /// To how many it was handed.
-    pub(super) fn publish(&self, channel: &Bytes, message: &Bytes) -> usize {
+    pub(crate) fn publish(&self, channel: &Bytes, message: &Bytes) -> usize {
         let subscribers = self.lock();
         let frame = Frames::new(|version| {
             let mut reply = Reply::new();
@@ -128,7 +128,7 @@ impl Hub {
         reached
     }
 
-    pub(super) fn publish_shard(&self, channel: &Bytes, message: &Bytes) -> usize {
+    pub(crate) fn publish_shard(&self, channel: &Bytes, message: &Bytes) -> usize {
         let subscribers = self.lock();
         let frame = Frames::new(|version| {
             let mut reply = Reply::new();
@@ -151,7 +151,7 @@ impl Hub {
     }
 
     /// Replies go the same way as messages, which keeps both in order.
-    pub(super) fn hand(&self, client: &Client, bytes: Bytes) {
+    pub(crate) fn hand(&self, client: &Client, bytes: Bytes) {
         let size = bytes.len();
         let fits = client.bytes.fetch_add(size, AcqRel) + size <= self.limits.waiting_bytes_max;
         if !fits || client.waiting.try_send(bytes).is_err() {
@@ -167,16 +167,16 @@ impl Hub {
         }
     }
 
-    pub(super) fn count(&self, kind: Kind, name: &Bytes) -> usize {
+    pub(crate) fn count(&self, kind: Kind, name: &Bytes) -> usize {
         self.lock()[kind as usize].get(name).map_or(0, HashMap::len)
     }
 
-    pub(super) fn patterns(&self) -> usize {
+    pub(crate) fn patterns(&self) -> usize {
         self.lock()[Kind::Pattern as usize].len()
     }
 
     /// Names with a subscriber that match `pattern`.
-    pub(super) fn names(&self, kind: Kind, pattern: Option<&Bytes>) -> Vec<Bytes> {
+    pub(crate) fn names(&self, kind: Kind, pattern: Option<&Bytes>) -> Vec<Bytes> {
         let matching = |name: &&Bytes| pattern.is_none_or(|pattern| glob::matches(pattern, name));
         self.lock()[kind as usize].keys().filter(matching).cloned().collect()
     }
@@ -187,16 +187,16 @@ impl Hub {
 }
 
 impl Client {
-    pub(super) fn version(&self) -> Version {
+    pub(crate) fn version(&self) -> Version {
         *self.version.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn set_version(&self, version: Version) {
+    pub(crate) fn set_version(&self, version: Version) {
         *self.version.lock().unwrap_or_else(PoisonError::into_inner) = version;
     }
 
     /// Called when `size` bytes were written to the client.
-    pub(super) fn settle(&self, size: usize) {
+    pub(crate) fn settle(&self, size: usize) {
         self.bytes.fetch_sub(size, AcqRel);
     }
 }

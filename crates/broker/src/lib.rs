@@ -12,7 +12,7 @@
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> std::io::Result<()> {
-//! let broker = fanout::broker::Broker::loopback(0).await?;
+//! let broker = broker::Broker::loopback(0).await?;
 //! println!("nodes may connect to {}", broker.url());
 //! # Ok(())
 //! # }

@@ -161,6 +161,7 @@ fn limits(fields: &Fields<'_>) -> Limits {
         header_lines_max: count(&keys::HEADER_LINES_MAX),
         body_bytes_max: fields.or_default(&keys::BODY_BYTES_MAX),
         buffer_bytes: size(&keys::BUFFER_BYTES),
+        memory: fields.optional(&keys::MEMORY),
         connections_max: count(&keys::CONNECTIONS_MAX),
         connections_per_client_max: count(&keys::CONNECTIONS_PER_CLIENT_MAX),
         client_connections_per_second_max: rate(&keys::CLIENT_CONNECTIONS_PER_SECOND_MAX),

@@ -191,6 +191,9 @@ async fn answer(
         reply.send_whole(&bytes, worker.body_patience()).await?;
         return Ok(if keep_alive { Exchanged::KeepAlive } else { Exchanged::Close });
     }
+    if worker.shared.memory.is_out() {
+        return Err(OurFault::NoMemory.into());
+    }
     let port = reply.client_end.port();
     loop {
         let mut snapshot = worker.snapshot();
@@ -259,7 +262,11 @@ async fn tell(
         return Exchanged::Cut;
     }
     // Where a client or a node broke the rules, nothing of the connection is trusted any further.
-    let is_suspect = matches!(fault, Fault::Client(_) | Fault::Origin(OriginFault::Malformed(_)));
+    // Nor is there memory for one that goes on asking.
+    let is_suspect = matches!(
+        fault,
+        Fault::Client(_) | Fault::Origin(OriginFault::Malformed(_)) | Fault::Ours(OurFault::NoMemory)
+    );
     let keep_alive = reply.keep_alive && body.is_done() && !is_suspect;
     let Some((status, bytes)) = reply::fault(fault, Some(head), keep_alive) else {
         record.status = STATUS_CLIENT_CLOSED;
@@ -323,10 +330,18 @@ impl Client {
         let reading = alarm.within(snapshot.plan.timeouts.head, |cx| {
             loop {
                 if let Some(length) = scan.advance(inbound, &bounds).map_err(ClientFault::from)? {
-                    return Poll::Ready(Ok(length));
+                    return Poll::Ready(Ok::<_, Fault>(length));
                 }
-                match ready!(io.poll_read(cx, inbound, &worker.buffers)) {
-                    Ok(0) | Err(_) => return Poll::Ready(Err(ClientFault::Gone)),
+                let Poll::Ready(read) = io.poll_read(cx, inbound, &worker.buffers) else {
+                    // Who sends its head in pieces while there is no memory is not waited for.
+                    if worker.shared.memory.is_out() {
+                        return Poll::Ready(Err(OurFault::NoMemory.into()));
+                    }
+                    worker.buffers.shrink(inbound);
+                    return Poll::Pending;
+                };
+                match read {
+                    Ok(0) | Err(_) => return Poll::Ready(Err(ClientFault::Gone.into())),
                     Ok(_) => {}
                 }
             }
@@ -338,8 +353,8 @@ impl Client {
                 worker.buffers.give_back_if_empty(inbound);
                 Ok(Some(head.map_err(ClientFault::from)?))
             }
-            Some(Err(ClientFault::Gone)) if scan.is_at_start() => Ok(None),
-            Some(Err(fault)) => Err(fault.into()),
+            Some(Err(Fault::Client(ClientFault::Gone))) if scan.is_at_start() => Ok(None),
+            Some(Err(fault)) => Err(fault),
             None => Err(ClientFault::HeadTimedOut.into()),
         }
     }

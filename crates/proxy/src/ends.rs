@@ -17,7 +17,7 @@ use wire::engineio::CloseScan;
 use wire::forward::ClientEnd;
 use wire::request::{RequestBody, RequestHead};
 
-use crate::buffers::{Buffers, consume};
+use crate::buffers::{Buffers, SMALL, consume};
 use crate::clock::Alarm;
 use crate::fault::{ClientFault, Fault, OurFault};
 use crate::pace::Pace;
@@ -157,11 +157,18 @@ impl<'c> BodySource<'c> {
     }
 
     /// Ready when the client has left. What it sends meanwhile, the next request or a tunnel's first bytes, is kept, up
-    /// to one buffer; a client that sends more than that is not watched any longer.
+    /// to 4 KiB; a client that sends more than that is not watched any longer.
     pub(crate) fn poll_client_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         ready!(self.io.poll_worth_watching(cx, self.alarm));
-        while self.inbound.len() < self.buffers.bytes() {
-            match ready!(self.io.poll_read(cx, self.inbound, self.buffers)) {
+        while self.inbound.len() < SMALL {
+            if self.inbound.capacity() == 0 && !self.io.is_quiet() {
+                *self.inbound = self.buffers.small();
+            }
+            let Poll::Ready(read) = self.io.poll_read(cx, self.inbound, self.buffers) else {
+                self.buffers.shrink(self.inbound);
+                return Poll::Pending;
+            };
+            match read {
                 Ok(0) | Err(_) => return Poll::Ready(()),
                 Ok(_) => {}
             }

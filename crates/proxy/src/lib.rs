@@ -13,6 +13,7 @@ mod pace;
 mod shared;
 mod conversation;
 mod seats;
+mod memory;
 mod park;
 mod ends;
 mod front_door;

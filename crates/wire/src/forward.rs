@@ -287,6 +287,7 @@ pub fn print_request(head: &RequestHead, how: &ForOrigin<'_>, out: &mut Vec<u8>)
             Name::Forwarded if is_trusted && is_last(head, line) => {
                 print_forwarded(&head.bytes, line, how.client_end, out);
             }
+            Name::Cookie if how.edits.is_some_and(|edits| edits.drops(b"cookie")) => {}
             Name::Cookie if cookie::has_pin(line.value.of_bytes(&head.bytes), how.strips_pins) => {
                 print_cookies(&head.bytes, line, how.strips_pins, out);
             }

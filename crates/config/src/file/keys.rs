@@ -250,6 +250,7 @@ pub(crate) static LIMITS: Sub = Sub {
             &HEADER_LINES_MAX,
             &BODY_BYTES_MAX,
             &BUFFER_BYTES,
+            &MEMORY,
             &CONNECTIONS_MAX,
             &CONNECTIONS_PER_CLIENT_MAX,
             &CLIENT_CONNECTIONS_PER_SECOND_MAX,
@@ -296,6 +297,13 @@ pub(crate) static BUFFER_BYTES: Key<Size, Or<u64>> = Key {
     kind: Size { least: 4 * KIB, most: MIB },
     absent: Or(64 * KIB),
     doc: "One buffer of a body or a tunnel. No body is held beyond one of them in each direction.",
+};
+pub(crate) static MEMORY: Key<Size, Optional> = Key {
+    name: "memory",
+    kind: Size { least: 16 * MIB, most: 1 << 40 },
+    absent: Optional("half of what the cgroup or the machine has"),
+    doc: "What tidelock may take of memory, its apps not counted. From three quarters of it on new connections come in \
+          slowly, and those that rest are closed; from nine tenths on requests get 503.",
 };
 pub(crate) static CONNECTIONS_MAX: Key<Count, Or<u64>> = Key {
     name: "connections_max",

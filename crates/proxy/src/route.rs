@@ -105,6 +105,10 @@ impl Routes {
             }
         };
         let asks = Asks { path, ..asks };
+        // Nearly every file of one app is like this.
+        if self.exact.is_empty() && self.wildcards.lengths.is_empty() {
+            return self.any.find(asks);
+        }
         let mut lower = [0; HOST_BYTES_MAX];
         let host = asks.host.and_then(|host| {
             let lower = lower.get_mut(..host.len())?;
@@ -130,6 +134,9 @@ impl Routes {
 impl Paths {
     fn find(&self, asks: Asks<'_>) -> Option<usize> {
         let path = asks.path;
+        if !self.has_any() {
+            return self.root.find(asks);
+        }
         if let Some(found) = self.exact.get(path).and_then(|choices| choices.find(asks)) {
             return Some(found);
         }
@@ -162,8 +169,8 @@ impl Paths {
 impl Choices {
     fn find(&self, asks: Asks<'_>) -> Option<usize> {
         let takes = |choice: &&Choice| {
-            choice.methods.contains(asks.method)
-                && (choice.ports.is_empty() || choice.ports.contains(&asks.port))
+            (choice.ports.is_empty() || choice.ports.contains(&asks.port))
+                && choice.methods.contains(asks.method)
         };
         self.0.iter().find(takes).map(|choice| choice.route)
     }

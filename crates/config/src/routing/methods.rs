@@ -23,6 +23,7 @@ impl Methods {
     }
 
     /// Whether it takes requests of this method.
+    #[inline]
     pub fn contains(self, method: &[u8]) -> bool {
         self == Self::ALL || Self::bit(method).is_some_and(|bit| self.0 & bit != 0)
     }

@@ -234,6 +234,8 @@ fn app_parts(Changed { old, new }: &Changed<Arc<App>>) -> impl Iterator<Item = (
     let App {
         name: _,
         command,
+        // Without what its variables hold, it may be the same.
+        shown: _,
         cwd,
         env,
         env_file,

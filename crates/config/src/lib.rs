@@ -13,5 +13,5 @@ pub mod roster;
 pub mod schema;
 mod suggest;
 
-pub use file::{Loaded, duration, load, parse};
+pub use file::{Inspected, Loaded, duration, inspect, literal, load, parse};
 pub use regular::read_regular;

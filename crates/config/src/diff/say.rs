@@ -27,7 +27,7 @@ impl Diff {
             let from = upstream.app.as_ref().map_or_else(|| nodes.join(", "), |app| format!("app {app}"));
             format!("upstream {sign} {} ({from})", upstream.name)
         };
-        let app = |sign: &str, app: &App| format!("app {sign} {} ({})", app.name, app.command.join(" "));
+        let app = |sign: &str, app: &App| format!("app {sign} {} ({})", app.name, app.shown);
         let mut lines: Vec<String> = Vec::new();
         lines.extend(listens.added.iter().map(|added| listen("+", added)));
         lines.extend(listens.removed.iter().map(|removed| listen("-", removed)));

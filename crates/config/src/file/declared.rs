@@ -44,14 +44,14 @@ pub(crate) struct Sub {
 }
 
 impl Sub {
-    /// What to write to get it.
-    pub(crate) fn example(&self) -> String {
+    /// What to write to get it; `path` is where it is, as a header has it.
+    pub(crate) fn example(&self, path: &str) -> String {
         let Self { name, shape, section } = self;
         match shape {
-            Shape::One => format!("`[{name}]` and its keys on the lines under it"),
-            Shape::Many => format!("`[[{name}]]` and its keys on the lines under it, once for each"),
+            Shape::One => format!("`[{path}]` and its keys on the lines under it"),
+            Shape::Many => format!("`[[{path}]]` and its keys on the lines under it, once for each"),
             Shape::Named | Shape::NamedOrNone => {
-                format!("`[{name}.NAME]` and its keys on the lines under it, once for each")
+                format!("`[{path}.NAME]` and its keys on the lines under it, once for each")
             }
             Shape::Inline => {
                 let keys: Vec<String> = section.names().map(|key| format!("{key} = \"…\"")).collect();
@@ -155,7 +155,7 @@ impl<K: Kind, A: Absence<K>> Known for Key<K, A> {
     }
 
     fn schema(&self) -> Json {
-        let mut schema = self.kind.schema();
+        let mut schema = or_variable(self.kind.schema());
         let mut doc = self.doc.to_owned();
         if let Some(range) = self.kind.range() {
             doc += &format!(" {range}.");
@@ -170,6 +170,23 @@ impl<K: Kind, A: Absence<K>> Known for Key<K, A> {
         schema.insert("description".to_owned(), json!(doc));
         Json::Object(schema)
     }
+}
+
+/// A string with a variable in it may stand for what is no string, or looks otherwise.
+fn or_variable(schema: Map<String, Json>) -> Map<String, Json> {
+    let is = |kind: &str| schema.get("type").is_some_and(|own| own == kind);
+    let is_any_string =
+        is("string") && !["pattern", "minLength"].iter().any(|bound| schema.contains_key(*bound));
+    if is_any_string || is("array") || is("object") {
+        return schema;
+    }
+    let variable = json!({ "type": "string", "pattern": "\\$\\{" });
+    let mut ways = match schema.get("anyOf") {
+        Some(Json::Array(ways)) if schema.len() == 1 => ways.clone(),
+        _ => vec![Json::Object(schema)],
+    };
+    ways.push(variable);
+    Map::from_iter([("anyOf".to_owned(), Json::Array(ways))])
 }
 
 impl Known for Sub {

@@ -1,6 +1,9 @@
 //! Holds together what is said in more than one place: the declarations in `keys` with the documents of `limits`,
 //! `plan` and `configs/full.toml`.
 
+mod answers;
+mod variables;
+
 use super::declared::{Known, Sub};
 use super::keys;
 use super::units::{DURATIONS, SIZES};

@@ -15,7 +15,7 @@ use super::keys;
 use super::kinds::schema;
 use super::rebalance;
 use crate::plan::{NodeBounds, NodeHost, NodeSpec, Timeouts, Upstream};
-use crate::problem::{Problem, Problems};
+use crate::problem::Problem;
 
 /// The nodes of an upstream: not empty, none twice, not only backups.
 pub(crate) struct NodeList;
@@ -114,7 +114,7 @@ impl Kind for NodeList {
         for &element in &elements {
             let Some(node) = node(element) else { continue };
             match seen.get(&(node.host.clone(), node.port)) {
-                Some(first) => twice(element, &node, first, given.problems),
+                Some(first) => twice(element, &node, first),
                 None => {
                     seen.insert((node.host.clone(), node.port), element.value.span());
                     nodes.push(node);
@@ -166,12 +166,12 @@ fn refuse_weight(fields: &Fields<'_>) {
     );
 }
 
-fn twice(element: Given<'_>, node: &NodeSpec, first: &Range<usize>, problems: &Problems) {
+fn twice(element: Given<'_>, node: &NodeSpec, first: &Range<usize>) {
     let written = &node.written;
     let problem =
         Problem::error(element.value.span(), format!("\"{written}\" is a node of this upstream already"))
             .related(first.clone(), "here it is first");
-    problems.push(match node.host {
+    element.push(match node.host {
         NodeHost::Service(_) => problem.hint("leave one of them out"),
         NodeHost::Name(_) | NodeHost::Address(_) => {
             problem.hint("to give it a larger share of the load, write `{ address = \"…\", weight = 2 }`")

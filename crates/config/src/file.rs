@@ -1,6 +1,6 @@
 //! From the text of the file to a [`Plan`], or to everything that is wrong with it. Knows the file as a whole; its
-//! sections are read next door. Only this and the lists of proxies touch the disk: it opens that one file, and looks
-//! whether those it names are there.
+//! sections are read next door. Only this, the lists of proxies and the files of secrets touch the disk: it opens that one
+//! file, and looks whether those it names are there. Only this reads the environment.
 
 use std::io::ErrorKind;
 use std::num::NonZeroUsize;

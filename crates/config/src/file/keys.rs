@@ -71,7 +71,7 @@ pub(crate) static STICKY_SECRET: Key<SecretTexts, Optional> = Key {
     doc: "Keys the tags behind Engine.IO session ids, and the cookies that name a node. Every tidelock in front of the \
           same nodes needs the same. At least 32 bytes. A list changes it without losing a session: the first signs, \
           all are believed. First add the new one at the end everywhere, then move it to the front, and take the old \
-          one out a day later.",
+          one out a day later. \"file:PATH\" is read from a file, relative to the folder of this one, at each reload anew.",
 };
 
 pub(crate) static LISTEN: Sub = Sub {

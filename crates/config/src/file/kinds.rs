@@ -370,7 +370,9 @@ impl Kind for SecretTexts {
                 Some("the first one signs, the others are still believed".to_owned()),
             );
         }
-        elements.into_iter().map(|element| self.one(element)).collect()
+        // All of them are read, so that each that is wrong is told.
+        let secrets: Vec<Option<Vec<u8>>> = elements.into_iter().map(|element| self.one(element)).collect();
+        secrets.into_iter().collect()
     }
 
     fn schema(&self) -> Map<String, Json> {

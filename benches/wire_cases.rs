@@ -64,6 +64,7 @@ fn print_for_origin(_: Size) -> Step {
             strips_tag: true,
             strips_cookies: &[],
             pass_headers: &[],
+            edits: None,
             wants_plain: false,
         };
         out.clear();

@@ -50,6 +50,7 @@ pub fn print_request(head: &RequestHead, is_trusted: bool) -> Vec<u8> {
         wants_plain: false,
         strips_cookies: &["ours".into()],
         pass_headers: &[],
+        edits: None,
     };
     let mut out = Vec::new();
     forward::print_request(head, &how, &mut out);

@@ -230,13 +230,14 @@ fn plan(root: &Fields<'_>, folder: &Path, named: &mut Vec<NamedFile>, disk: Disk
     let tables = root.many(&keys::UPSTREAM);
     let upstreams: Vec<_> = tables.iter().filter_map(|table| upstream::read(table, &timeouts)).collect();
     let apps = app::read(root, &tables, folder, named);
-    let routes = route::read(root, &route::Upstreams { read: &upstreams, named: &tables });
+    let listens = listen::read(root, folder, named);
+    let routes = route::read(root, &route::Upstreams { read: &upstreams, named: &tables }, &listens);
     demand_the_three(root);
     Plan {
         workers: root
             .optional(&keys::WORKERS)
             .and_then(|workers| NonZeroUsize::new(usize::try_from(workers).ok()?)),
-        listens: listen::read(root, folder, named),
+        listens,
         routes,
         upstreams: upstreams.into_iter().map(Into::into).collect(),
         apps: apps.into_iter().map(Into::into).collect(),

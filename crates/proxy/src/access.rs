@@ -87,6 +87,9 @@ impl Lines {
 
     pub(crate) fn exchange(&self, record: &Record, head: &RequestHead) {
         self.counters.count(record);
+        if !record.is_logged {
+            return;
+        }
         self.add(|format, moment, out| match format {
             LogFormat::Json => exchange_json(record, Some(head), moment, out),
             LogFormat::Combined => exchange_combined(record, head, moment, out),

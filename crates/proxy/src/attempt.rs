@@ -13,6 +13,7 @@ use wire::engineio::CloseScan;
 use wire::request::{Method, RequestBody, RequestHead};
 
 use crate::conversation::Exchanged;
+use crate::edits::Changed;
 use crate::ends::{BodySource, ReplySink};
 use crate::exchange::{self, Purpose, Registered, Session, TunnelSession};
 use crate::fault::{ClientFault, Fault, OriginFault, OurFault, Retry};
@@ -38,6 +39,8 @@ pub(crate) struct Request<'a> {
     pub(crate) upstream: &'a Upstream,
     pub(crate) snapshot: &'a Current,
     pub(crate) worker: &'a Worker,
+    /// What its route changes, if anything.
+    pub(crate) changed: Option<&'a Changed>,
     /// How soon the answer must begin while there is another node to ask.
     pub(crate) answer_within: Option<Duration>,
 }

@@ -105,6 +105,7 @@ impl Proxy {
 /// `gone` is ready first: the client has left.
 pub(crate) async fn awaited(
     head: &RequestHead,
+    port: u16,
     worker: &Worker,
     gone: impl Future<Output = ()>,
 ) -> Option<Current> {
@@ -113,7 +114,8 @@ pub(crate) async fn awaited(
     let mut gone = pin!(gone);
     loop {
         let snapshot = worker.snapshot();
-        let is_awaited = snapshot.route(head).is_ok_and(Upstream::awaits_instance);
+        let upstream = snapshot.route(head, port).ok().and_then(|route| snapshot.upstream_of(route));
+        let is_awaited = upstream.is_some_and(Upstream::awaits_instance);
         if !is_awaited || waiting.is_none() || worker.is_leaving() || Instant::now() >= until {
             return Some(snapshot);
         }

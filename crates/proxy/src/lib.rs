@@ -17,6 +17,8 @@ mod park;
 mod ends;
 mod front_door;
 mod route;
+mod edits;
+mod own;
 mod sticky;
 mod registry;
 mod attempt;

@@ -4,7 +4,7 @@ use std::num::NonZeroU16;
 
 use wire::Version;
 use wire::engineio::Revision;
-use wire::forward::print_connection;
+use wire::forward::{LineEdits, print_connection};
 use wire::request::{Method, RequestHead};
 
 use crate::fault::{Fault, OurFault};
@@ -95,6 +95,30 @@ pub(crate) fn redirect_to_https(
     Some((308, answer.end("")))
 }
 
+/// An answer of a route.
+#[derive(Debug)]
+pub(crate) struct Own {
+    pub(crate) status: u16,
+    /// Content-Type, or Location.
+    pub(crate) line: (&'static str, Vec<u8>),
+    pub(crate) body: Vec<u8>,
+}
+
+/// The bytes of an answer of a route, with what the route changes of it.
+pub(crate) fn own(own: &Own, head: &RequestHead, edits: &LineEdits, keep_alive: bool) -> Vec<u8> {
+    let Own { status, line: (name, value), body } = own;
+    let mut answer = Answer::new(*status, Some(head), keep_alive);
+    let is_said = !edits.drops(name.as_bytes()) && (*name != "Content-Type" || !body.is_empty());
+    if is_said {
+        // A value of the request may hold what would end the line.
+        let value: Vec<u8> =
+            value.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n' | 0)).collect();
+        answer.bytes_line(name, &value);
+    }
+    answer.bytes.extend_from_slice(edits.lines());
+    answer.end_bytes(*status, body)
+}
+
 /// An answer that is being written.
 struct Answer {
     bytes: Vec<u8>,
@@ -135,33 +159,66 @@ impl Answer {
         }
     }
 
-    fn end(mut self, body: &str) -> Vec<u8> {
-        self.line("Content-Length", &body.len().to_string());
+    fn end(self, body: &str) -> Vec<u8> {
+        self.end_bytes(200, body.as_bytes())
+    }
+
+    fn end_bytes(mut self, status: u16, body: &[u8]) -> Vec<u8> {
+        // These have no content, and say nothing of its length (RFC 9110 section 8.6).
+        if !matches!(status, 204 | 304) {
+            self.line("Content-Length", &body.len().to_string());
+        }
         print_connection(self.version, self.keep_alive, &mut self.bytes);
         self.bytes.extend_from_slice(b"\r\n");
         if !self.is_head {
-            self.bytes.extend_from_slice(body.as_bytes());
+            self.bytes.extend_from_slice(body);
         }
         self.bytes
     }
 }
 
-/// RFC 9110 section 15.
+/// RFC 9110 section 15, and those that are registered elsewhere. A reason may be empty.
 fn reason_phrase(status: u16) -> &'static str {
     match status {
         200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        204 => "No Content",
+        205 => "Reset Content",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        304 => "Not Modified",
+        307 => "Temporary Redirect",
         308 => "Permanent Redirect",
         400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
         404 => "Not Found",
+        405 => "Method Not Allowed",
+        406 => "Not Acceptable",
         408 => "Request Timeout",
+        409 => "Conflict",
+        410 => "Gone",
+        412 => "Precondition Failed",
         413 => "Content Too Large",
         414 => "URI Too Long",
+        415 => "Unsupported Media Type",
+        416 => "Range Not Satisfiable",
+        418 => "I'm a teapot",
+        421 => "Misdirected Request",
+        422 => "Unprocessable Content",
+        426 => "Upgrade Required",
+        429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
+        451 => "Unavailable For Legal Reasons",
+        500 => "Internal Server Error",
         501 => "Not Implemented",
         502 => "Bad Gateway",
         503 => "Service Unavailable",
         504 => "Gateway Timeout",
         505 => "HTTP Version Not Supported",
+        507 => "Insufficient Storage",
         _ => "",
     }
 }

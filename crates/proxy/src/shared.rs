@@ -19,7 +19,7 @@ use crate::drain::Drain;
 use crate::fault::{ClientFault, Fault, OurFault};
 use crate::instances;
 use crate::record::Counters;
-use crate::route::{Found, Routes};
+use crate::route::{Asks, Routes};
 use crate::sticky::cookie;
 use crate::tls::ServerTls;
 use crate::upstream::Upstream;
@@ -138,15 +138,21 @@ impl Snapshot {
         self.upstreams.iter().find(|upstream| upstream.plan.name == name)
     }
 
-    /// The upstream that answers `head`.
-    pub(crate) fn route(&self, head: &RequestHead) -> Result<&Upstream, Fault> {
+    /// The place in the plan of the route that takes a request which came in on a listen of this port.
+    pub(crate) fn route(&self, head: &RequestHead, port: u16) -> Result<usize, Fault> {
         let path = head.path_bytes();
-        let Found { upstream: UpstreamId(index), paths } =
-            self.routes.find(head.host_name(), path).ok_or(OurFault::NoRoute)?;
-        if paths == PathRule::Strict && wire::path::is_ambiguous(path) {
+        let asks = Asks { host: head.host_name(), path, method: head.method_bytes(), port };
+        let found = self.routes.find(asks).ok_or(OurFault::NoRoute)?;
+        if self.plan.routes[found].paths == PathRule::Strict && wire::path::is_ambiguous(path) {
             return Err(ClientFault::Malformed(Malformed::Path).into());
         }
-        Ok(&self.upstreams[index])
+        Ok(found)
+    }
+
+    /// The upstream of a route, if a node answers.
+    pub(crate) fn upstream_of(&self, route: usize) -> Option<&Upstream> {
+        let UpstreamId(number) = self.plan.routes[route].action.upstream()?;
+        Some(&self.upstreams[number])
     }
 
     /// How a listen speaks; `None` a reload after it was closed.

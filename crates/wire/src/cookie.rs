@@ -76,6 +76,21 @@ pub struct SetCookie<'a> {
     pub same_site: SameSite,
 }
 
+/// Where the value of Path begins in a Set-Cookie line, if it has one.
+pub(crate) fn path_at(line: &[u8]) -> Option<usize> {
+    let mut at = line.iter().position(|&byte| byte == b';')?;
+    loop {
+        let part = line[at + 1..].split(|&byte| byte == b';').next()?;
+        let blanks = part.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+        let value = part[blanks..].get(..5).filter(|name| name.eq_ignore_ascii_case(b"path="));
+        if value.is_some() {
+            return Some(at + 1 + blanks + 5);
+        }
+        at += 1 + part.len();
+        line.get(at)?;
+    }
+}
+
 /// How long a cookie lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lifetime<'a> {
@@ -154,6 +169,21 @@ impl<'a> SetCookie<'a> {
 mod tests {
     use super::*;
     use crate::HeadBounds;
+
+    #[test]
+    fn the_path_of_a_cookie_is_found() {
+        for (line, want) in [
+            ("a=b; Path=/x", Some("/x")),
+            ("a=b;path=/", Some("/")),
+            ("a=b; HttpOnly; PATH=/y; Secure", Some("/y; Secure")),
+            ("a=path=/; Secure", None),
+            ("a=b", None),
+            ("a=b;", None),
+        ] {
+            let got = path_at(line.as_bytes()).map(|at| &line[at..]);
+            assert_eq!(got, want, "{line}");
+        }
+    }
 
     fn head(lines: &str) -> RequestHead {
         let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n");

@@ -36,6 +36,7 @@ fn print_for(head: &RequestHead, (is_trusted, strips_tag): (bool, bool), passes:
         strips_cookies: &[],
         wants_plain: strips_tag,
         pass_headers: &passes.iter().map(|&name| name.to_owned()).collect::<Vec<_>>(),
+        edits: None,
     };
     let mut out = Vec::new();
     forward::print_request(head, &how, &mut out);
@@ -431,7 +432,7 @@ fn check_answer(text: &str, version: Version, want: &str) {
     let head = read_answer(text.as_bytes(), &GET)
         .unwrap_or_else(|refused| panic!("{text:?} was refused: {refused}"));
     let mut out = Vec::new();
-    let how = ForClient { version, method: Method::Get, keep_alive: true, content_length: None };
+    let how = ForClient { version, method: Method::Get, keep_alive: true, content_length: None, edits: None };
     forward::print_answer(&head, &how, &mut out);
     assert_eq!(String::from_utf8(out).expect("what was read was text"), want);
 }

@@ -200,7 +200,8 @@ impl<'f> Fields<'f> {
         self.reading.push(problem);
     }
 
-    fn given(&self, name: &str) -> Option<Given<'f>> {
+    /// The value of a key as it stands there.
+    pub(crate) fn given(&self, name: &str) -> Option<Given<'f>> {
         let (key, value) = self.entries?.get_key_value(name)?;
         Some(Given { name: key.get_ref(), value, reading: self.reading, is_element: false })
     }
@@ -271,6 +272,16 @@ impl<'f> Given<'f> {
             entries: Some(entries),
             reading: self.reading,
         })
+    }
+
+    /// The entries of a table whose keys are the user's own; nothing if it is none.
+    pub(crate) fn entries(self) -> Option<impl Iterator<Item = (&'f str, Given<'f>)>> {
+        let DeValue::Table(entries) = self.value.get_ref() else { return None };
+        let given = move |(name, value): (&'f Spanned<DeString<'f>>, &'f Spanned<DeValue<'f>>)| {
+            let name: &'f str = name.get_ref();
+            (name, Given { name, value, reading: self.reading, is_element: false })
+        };
+        Some(entries.iter().map(given))
     }
 
     /// Tells that `wanted` was expected, and shows `example` as the value.

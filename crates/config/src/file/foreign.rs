@@ -124,27 +124,30 @@ static WORDS: &[Word] = &[
     ),
     row(&["http2", "http3", "quic"], NGINX, Instead("leave it out: clients are served HTTP/1.1")),
     row(&["reuseport"], NGINX, Key("listen", "reuse_port", "reuse_port = true")),
-    row(
-        &["return", "rewrite", "error_page"],
-        NGINX,
-        Instead("a redirect to https is `redirect = \"https\"` in a `[[listen]]`; there are no others yet"),
-    ),
+    row(&["return"], NGINX, Key("route", "redirect", "redirect = { host = \"example.com\", status = 301 }")),
+    row(&["error_page"], NGINX, Instead("leave it out: an answer passes with its page as the node gives it")),
     row(
         &["root", "alias", "try_files", "index", "autoindex", "expires"],
         NGINX,
         Instead("files are not served yet: let the app or a file server do it, as an upstream"),
     ),
     row(
-        &["add_header", "proxy_hide_header", "proxy_cookie_path", "proxy_redirect", "more_set_headers"],
+        &["add_header", "proxy_hide_header", "more_set_headers"],
         NGINX,
-        Instead("answers pass as the nodes give them: set the header in the app"),
+        Key("route", "response_headers", "response_headers = { set = { \"Cache-Control\" = \"no-store\" } }"),
     ),
+    row(
+        &["proxy_cookie_path", "proxy_redirect"],
+        NGINX,
+        Instead(
+            "leave it out: `strip = true` in a `[[route]]` puts the prefix back into Location and cookies",
+        ),
+    ),
+    // Host, X-Forwarded-For, X-Forwarded-Proto and Upgrade, which most of these are about, are right by themselves.
     row(
         &["proxy_set_header"],
         NGINX,
-        Instead(
-            "leave it out: Host passes as it came, and X-Forwarded-For, X-Forwarded-Proto and Upgrade are set; another Host is `host` in `[upstream.NAME]`",
-        ),
+        Key("route", "request_headers", "request_headers = { set = { X-Name = \"value\" } }"),
     ),
     row(
         &[
@@ -382,14 +385,23 @@ static WORDS: &[Word] = &[
     ),
     row(&["handle", "handle_path"], CADDY, Key("route", "path", "path = \"/chat\"")),
     row(
-        &["header_up", "header_down", "header", "headers"],
+        &["header_up"],
         CADDY,
-        Instead("headers pass as they come; another Host is `host` in `[upstream.NAME]`"),
+        Key("route", "request_headers", "request_headers = { set = { X-Name = \"value\" } }"),
     ),
     row(
-        &["file_server", "encode", "respond", "redir", "templates", "php_fastcgi"],
+        &["header_down", "header", "headers"],
         CADDY,
-        Instead("only upstreams answer here yet: let the app do it"),
+        Key("route", "response_headers", "response_headers = { set = { \"Cache-Control\" = \"no-store\" } }"),
+    ),
+    row(&["redir"], CADDY, Key("route", "redirect", "redirect = { host = \"example.com\", status = 301 }")),
+    row(&["respond"], CADDY, Key("route", "respond", "respond = { status = 200, text = \"ok\" }")),
+    row(&["uri", "strip_prefix"], CADDY, Key("route", "strip", "path = \"/api\"\nstrip = true")),
+    row(&["rewrite"], CADDY, Key("route", "rewrite", "path = \"/api\"\nrewrite = { prefix = \"/v2\" }")),
+    row(
+        &["file_server", "encode", "templates", "php_fastcgi"],
+        CADDY,
+        Instead("files are not served and answers not compressed here yet: let the app do it"),
     ),
     row(
         &["email", "acme", "auto_https", "on_demand_tls"],
@@ -544,7 +556,7 @@ mod tests {
         match name {
             "" => &keys::FILE,
             "listen" => keys::LISTEN.section,
-            "route" => keys::ROUTE.section,
+            "route" => keys::route::ROUTE.section,
             "upstream.nodes" => keys::UPSTREAM.section,
             "upstream.nodes.health" => keys::care::HEALTH.section,
             "upstream.nodes.outliers" => keys::care::OUTLIERS.section,
@@ -570,7 +582,11 @@ mod tests {
         let mut text = String::new();
         for (name, header, needs) in FILE {
             text += &format!("{header}\n");
-            let is_said = |line: &&&str| keys.iter().any(|key| line.starts_with(&format!("{key} = ")));
+            // A route does one thing.
+            let in_place =
+                |key: &str| if ["redirect", "respond"].contains(&key) { "upstream" } else { key }.to_owned();
+            let is_said =
+                |line: &&&str| keys.iter().any(|key| line.starts_with(&format!("{} = ", in_place(key))));
             let is_here = name == section;
             for line in needs.iter().filter(|line| !is_here || !is_said(line)) {
                 text += &format!("{line}\n");

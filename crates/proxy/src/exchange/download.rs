@@ -66,7 +66,7 @@ pub(super) struct Download<'a> {
     pub(super) record: &'a mut Record,
 }
 
-impl Download<'_> {
+impl<'a> Download<'a> {
     /// Brings the whole answer back, or, after a 101, the word that a tunnel is open.
     pub(super) async fn run(&mut self) -> Result<Answered, Fault> {
         let head = self.final_head().await;
@@ -113,7 +113,7 @@ impl Download<'_> {
     ) -> Result<Answered, Fault> {
         let Request { head: asked, upstream, .. } = *self.request;
         let contact = self.contact();
-        let told = handshake::Told { head, tags, upstream, path: asked.path_bytes(), contact: &contact };
+        let told = handshake::Told { head, tags, upstream, path: asked.sent_path_bytes(), contact: &contact };
         match told.read(self.origin.io, self.origin.inbound, self.patience.body, self.request.worker).await? {
             handshake::Read::Session { body, open } => {
                 let sid = open.sid.clone();
@@ -196,7 +196,13 @@ impl Download<'_> {
 
     /// The head of the answer, with the cookie that pins its client to its node. `sid` is the session that it opens, if it
     /// does.
-    pub(super) fn print_final(&self, answer: &AnswerHead, how: &ForClient, sid: &[u8], out: &mut Vec<u8>) {
+    pub(super) fn print_final(
+        &self,
+        answer: &AnswerHead,
+        how: &ForClient<'_>,
+        sid: &[u8],
+        out: &mut Vec<u8>,
+    ) {
         forward::print_answer(answer, how, out);
         let Request { head: asked, upstream, reply, .. } = self.request;
         let answered =
@@ -222,7 +228,7 @@ impl Download<'_> {
         &self.request.worker.buffers
     }
 
-    pub(super) fn for_client(&self, content_length: Option<u64>) -> ForClient {
+    pub(super) fn for_client(&self, content_length: Option<u64>) -> ForClient<'a> {
         let reply = self.reply();
         ForClient {
             version: reply.version,
@@ -232,6 +238,7 @@ impl Download<'_> {
                 && self.progress.request_sent.get()
                 && !self.request.worker.is_leaving(),
             content_length,
+            edits: self.request.changed.map(|changed| &changed.answer),
         }
     }
 
@@ -434,10 +441,10 @@ impl Download<'_> {
 
 /// Who the client is and how its requests are addressed, for whoever has to speak in its place.
 fn contact_of(request: &Request<'_>, record: &Record) -> Contact {
-    let Request { head, upstream, reply, .. } = *request;
+    let Request { head, upstream, reply, changed, .. } = *request;
     let addressed = |engine_io: &EngineIo| AddressedAs {
-        path: head.path_bytes(),
-        host: head.host_bytes(),
+        path: head.sent_path_bytes(),
+        host: changed.and_then(|changed| changed.host.as_deref()).map(str::as_bytes).or(head.host_bytes()),
         revision: engine_io.revision,
         jsonp: engine_io.jsonp,
     };

@@ -202,7 +202,7 @@ async fn send_head(
     // Nearly every client says a Host.
     let written = request.head.host_bytes().is_none().then(|| lease.in_flight.node().written());
     let how = ForOrigin {
-        host_override: plan.host.as_deref(),
+        host_override: request.changed.and_then(|changed| changed.host.as_deref()).or(plan.host.as_deref()),
         host_default: written.as_deref().unwrap_or_default(),
         client_end: request.reply.client_end,
         client_address: record.client,
@@ -210,6 +210,7 @@ async fn send_head(
         wants_plain: matches!(purpose, Purpose::Handshake { .. }),
         strips_cookies: &request.upstream.cookies,
         pass_headers: &plan.pass_headers,
+        edits: request.changed.map(|changed| &changed.request),
     };
     let buffers = &request.worker.buffers;
     let mut head = buffers.take_for_head();

@@ -20,6 +20,7 @@ mod app_keys;
 mod app_kinds;
 mod care;
 mod choices;
+mod declare;
 pub(crate) mod declared;
 mod drain;
 mod expand;
@@ -35,18 +36,19 @@ mod proxies;
 mod reading;
 mod rebalance;
 mod route;
+pub(crate) mod sections;
 mod syntax;
 mod units;
 mod upstream;
 
-use declared::{Key, Or};
 use expand::Variables;
 pub use expand::literal;
 use fields::Fields;
-use kinds::{Count, Size};
 use listen::NamedFile;
 use places::Places;
 use reading::Reading;
+use sections::limits::LIMITS;
+use sections::timeouts::TIMEOUTS;
 
 /// A file that can be used.
 #[derive(Debug)]
@@ -226,7 +228,7 @@ fn read(text: &str, origin: &Path, disk: Disk, variables: Variables<'_>) -> Insp
 
 /// What the file says. Holds together only if no error has been told.
 fn plan(root: &Fields<'_>, folder: &Path, named: &mut Vec<NamedFile>, disk: Disk) -> Plan {
-    let timeouts = timeouts(&root.one(&keys::TIMEOUTS));
+    let timeouts = Timeouts::read(&root.one(&TIMEOUTS));
     let tables = root.many(&keys::UPSTREAM);
     let upstreams: Vec<_> = tables.iter().filter_map(|table| upstream::read(table, &timeouts)).collect();
     let apps = app::read(root, &tables, folder, named);
@@ -243,51 +245,12 @@ fn plan(root: &Fields<'_>, folder: &Path, named: &mut Vec<NamedFile>, disk: Disk
         apps: apps.into_iter().map(Into::into).collect(),
         trusted_proxies: proxies::read(root, folder, named, disk),
         sticky_secrets: Secrets::new(root.optional(&keys::STICKY_SECRET).unwrap_or_default()),
-        limits: limits(&root.one(&keys::LIMITS)),
+        limits: Limits::read(&root.one(&LIMITS)),
         timeouts,
         log: log(&root.one(&keys::LOG), folder),
         drain: drain::read(&root.one(&keys::DRAIN)),
         admin: admin(&root.one(&keys::ADMIN), folder),
         resolver: resolver(&root.one(&keys::RESOLVER)),
-    }
-}
-
-fn limits(fields: &Fields<'_>) -> Limits {
-    let size = |key: &Key<Size, Or<u64>>| whole(fields.or_default(key));
-    let count = |key: &Key<Count, Or<u64>>| whole(fields.or_default(key));
-    let rate = |key: &Key<Count, Or<u64>>| u32::try_from(fields.or_default(key)).unwrap_or(u32::MAX);
-    Limits {
-        target_bytes_max: size(&keys::TARGET_BYTES_MAX),
-        head_bytes_max: size(&keys::HEAD_BYTES_MAX),
-        header_lines_max: count(&keys::HEADER_LINES_MAX),
-        body_bytes_max: fields.or_default(&keys::BODY_BYTES_MAX),
-        buffer_bytes: size(&keys::BUFFER_BYTES),
-        connections_max: count(&keys::CONNECTIONS_MAX),
-        connections_per_client_max: count(&keys::CONNECTIONS_PER_CLIENT_MAX),
-        client_connections_per_second_max: rate(&keys::CLIENT_CONNECTIONS_PER_SECOND_MAX),
-        client_handshakes_per_second_max: rate(&keys::CLIENT_HANDSHAKES_PER_SECOND_MAX),
-        sessions_max: count(&keys::SESSIONS_MAX),
-        body_bytes_per_second_min: rate(&keys::BODY_BYTES_PER_SECOND_MIN),
-        answer_bytes_per_second_min: rate(&keys::ANSWER_BYTES_PER_SECOND_MIN),
-        keepalive_requests: u16::try_from(fields.or_default(&keys::KEEPALIVE_REQUESTS)).unwrap_or(u16::MAX),
-        origin_idle_max: count(&keys::ORIGIN_IDLE_MAX),
-        attempts_max: count(&keys::ATTEMPTS_MAX),
-        message_bytes_max: fields.or_default(&keys::MESSAGE_BYTES_MAX),
-        messages_per_second_max: rate(&keys::MESSAGES_PER_SECOND_MAX),
-        tunnel_age_max: fields.or_default(&keys::TUNNEL_AGE_MAX),
-    }
-}
-
-fn timeouts(fields: &Fields<'_>) -> Timeouts {
-    Timeouts {
-        connect: fields.or_default(&keys::CONNECT),
-        head: fields.or_default(&keys::HEAD),
-        body: fields.or_default(&keys::BODY),
-        answer: fields.or_default(&keys::ANSWER),
-        idle: fields.or_default(&keys::IDLE),
-        request: fields.or_default(&keys::REQUEST),
-        keepalive_age: fields.or_default(&keys::KEEPALIVE_AGE),
-        tunnel: fields.or_default(&keys::TUNNEL),
     }
 }
 

@@ -143,6 +143,12 @@ pub(crate) trait Known: Sync {
     fn name(&self) -> &'static str;
     fn required(&self) -> bool;
     fn schema(&self) -> Json;
+
+    /// How `full.toml` has it: what it is for, its range and its default. Nothing without a default.
+    #[cfg(test)]
+    fn in_full(&self) -> Option<(String, Json)> {
+        None
+    }
 }
 
 impl<K: Kind, A: Absence<K>> Known for Key<K, A> {
@@ -154,9 +160,15 @@ impl<K: Kind, A: Absence<K>> Known for Key<K, A> {
         A::REQUIRED
     }
 
+    #[cfg(test)]
+    fn in_full(&self) -> Option<(String, Json)> {
+        let range = self.kind.range().map_or_else(String::new, |range| format!(" {range}."));
+        Some((format!("{}{range}", self.doc.trim_start()), self.absent.default(&self.kind)?))
+    }
+
     fn schema(&self) -> Json {
         let mut schema = or_variable(self.kind.schema());
-        let mut doc = self.doc.to_owned();
+        let mut doc = self.doc.trim_start().to_owned();
         if let Some(range) = self.kind.range() {
             doc += &format!(" {range}.");
         }

@@ -530,6 +530,9 @@ mod tests {
 
     use super::*;
     use crate::file::declared::Section;
+    use crate::file::sections::limits::LIMITS;
+    use crate::file::sections::outliers::OUTLIERS;
+    use crate::file::sections::timeouts::TIMEOUTS;
     use crate::file::{app_keys, keys, parse};
 
     /// A file with every section that a row names, each with what it cannot do without.
@@ -559,9 +562,9 @@ mod tests {
             "route" => keys::route::ROUTE.section,
             "upstream.nodes" => keys::UPSTREAM.section,
             "upstream.nodes.health" => keys::care::HEALTH.section,
-            "upstream.nodes.outliers" => keys::care::OUTLIERS.section,
-            "limits" => keys::LIMITS.section,
-            "timeouts" => keys::TIMEOUTS.section,
+            "upstream.nodes.outliers" => OUTLIERS.section,
+            "limits" => LIMITS.section,
+            "timeouts" => TIMEOUTS.section,
             "log" => keys::LOG.section,
             "drain" => keys::DRAIN.section,
             "admin" => keys::ADMIN.section,

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use toml::de::Error;
+use toml::de::{DeTable, Error};
 
 use super::foreign;
 use crate::problem::Problem;
@@ -14,7 +14,11 @@ pub(crate) fn explain(text: &str, errors: &[Error]) -> Vec<Problem> {
         return vec![problem];
     }
     let mut last = None;
+    let mut told = Vec::new();
     let mut problems = Vec::new();
+    // The parser tells some of them later than others.
+    let mut errors: Vec<&Error> = errors.iter().collect();
+    errors.sort_by_key(|error| error.span().map(|span| span.start));
     for error in errors {
         let Some(line) = error.span().map(|span| Line::at(text, span.start)) else {
             problems.push(Problem::error(None, error.message()));
@@ -24,9 +28,28 @@ pub(crate) fn explain(text: &str, errors: &[Error]) -> Vec<Problem> {
             continue;
         }
         last = Some(line.start);
+        told.push(line.start);
         problems.push(line.explain(text, error));
     }
+    problems.extend(unseen(text, &told));
     problems
+}
+
+/// Values that are no TOML, in lines that nothing was told of: after some mistakes the parser looks at nothing more.
+fn unseen<'t>(text: &'t str, told: &'t [usize]) -> impl Iterator<Item = Problem> + 't {
+    // A line of a long string may look like anything.
+    let is_sure = !text.contains("\"\"\"") && !text.contains("'''");
+    let starts = text.split_inclusive('\n').scan(0, |next, line| {
+        let start = *next;
+        *next += line.len();
+        Some(start)
+    });
+    starts.filter(move |start| is_sure && !told.contains(start)).filter_map(|start| {
+        let line = Line::at(text, start);
+        let is_wrong = line.key().is_some_and(is_key) && DeTable::parse(line.text).is_err();
+        let (message, meant) = line.meant().filter(|_| is_wrong)?;
+        Some(Problem::error(line.span(text), message).hint(format!("write `{meant}`")))
+    })
 }
 
 /// Whether what is wrong in the line at `start` comes of what is wrong in the one at `last`: it is the same, or that one is
@@ -392,6 +415,19 @@ mod tests {
         check("[listen]\naddress = \":80\"\n[listen]\naddress = \":81\"", "twice", "`[[listen]]`");
         check("[upstream.a]\nnodes = [\"a:1\" \"b:1\"]", "", "commas between");
         check("[upstream.a]\nnodes = [{ address = \"a:1\" weight = 2 }]", "", "commas between");
+    }
+
+    #[test]
+    fn each_line_that_is_wrong_is_told_once() {
+        let text = "[[listen]]\naddress = 0.0.0.0:80\n[[route]]\nhost: \"example.com\"\n\
+                    proxy_pass http://127.0.0.1:3000;\n[upstream.nodes]\nsticky = ip_hash\n[admin]\nwatch = True\n";
+        let report = parse(text, Path::new("test.toml")).expect_err("five lines are wrong");
+        let wrong: Vec<_> = report
+            .problems()
+            .iter()
+            .map(|problem| text[..problem.span.clone().expect("a place").start].matches('\n').count() + 1)
+            .collect();
+        assert_eq!(wrong, [2, 4, 5, 7, 9], "{report}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::app::App;
 use crate::plan::{Admin, Listen, NodeSpec, Plan, Upstream, UpstreamId};
-use crate::routing::{Action, PathPattern, Route};
+use crate::routing::{Action, Files, PathPattern, Route};
 
 mod say;
 
@@ -387,6 +387,9 @@ fn resolved(plan: &Plan) -> impl Iterator<Item = Resolved<'_>> {
         let upstream = route.action.upstream();
         let action = match &route.action {
             Action::Upstream(_) => Action::Upstream(UpstreamId(0)),
+            Action::Files(files) => {
+                Action::Files(Files { upstream: files.upstream.map(|_| UpstreamId(0)), ..files.clone() })
+            }
             other => other.clone(),
         };
         (Route { number: 0, action, ..route.clone() }, upstream.and_then(name))

@@ -233,7 +233,7 @@ fn plan(root: &Fields<'_>, folder: &Path, named: &mut Vec<NamedFile>, disk: Disk
     let upstreams: Vec<_> = tables.iter().filter_map(|table| upstream::read(table, &timeouts)).collect();
     let apps = app::read(root, &tables, folder, named);
     let listens = listen::read(root, folder, named);
-    let routes = route::read(root, &route::Upstreams { read: &upstreams, named: &tables }, &listens);
+    let routes = route::read(root, &route::Upstreams { read: &upstreams, named: &tables }, &listens, folder);
     demand_the_three(root);
     Plan {
         workers: root
@@ -277,9 +277,12 @@ fn resolver(fields: &Fields<'_>) -> Resolver {
     }
 }
 
-/// A file needs a listen, a route and an upstream; whatever else is wrong, it is shown once how little that is.
+/// A file needs a listen and a route, and mostly an upstream; whatever else is wrong, it is shown once how little that is.
 fn demand_the_three(root: &Fields<'_>) {
-    let missing: Vec<&(&str, &str)> = THE_THREE.iter().filter(|(name, _)| root.is_without(name)).collect();
+    // Routes may all be answered without a node, and one that is not misses its upstream by name.
+    let has_routes = !root.is_without(keys::route::ROUTE.name);
+    let is_missing = |name: &str| root.is_without(name) && !(has_routes && name == keys::UPSTREAM.name);
+    let missing: Vec<&(&str, &str)> = THE_THREE.iter().filter(|(name, _)| is_missing(name)).collect();
     if missing.is_empty() {
         return;
     }

@@ -8,6 +8,9 @@ pub use methods::Methods;
 pub use pattern::{NotAPattern, Pattern};
 pub use template::{Capture, NotATemplate, Piece, Template, Variable};
 
+use std::path::PathBuf;
+use std::time::Duration;
+
 use crate::plan::{PathRule, UpstreamId};
 
 /// Which requests are answered by what.
@@ -66,16 +69,45 @@ pub enum Action {
     Redirect(Redirect),
     /// The answer stands in the file.
     Respond(Respond),
+    /// A file of a folder is the answer.
+    Files(Files),
 }
 
 impl Action {
-    /// The pool that answers, if one does.
+    /// The pool that answers, if one does; for a folder the one that answers what is no file.
     pub fn upstream(&self) -> Option<UpstreamId> {
         match self {
             Self::Upstream(upstream) => Some(*upstream),
+            Self::Files(files) => files.upstream,
             Self::Redirect(_) | Self::Respond(_) => None,
         }
     }
+}
+
+/// A folder whose files are answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Files {
+    /// The folder, joined to that of the plan's own file.
+    pub folder: PathBuf,
+    /// What is answered for a folder in it: the first of these that is there.
+    pub index: Vec<String>,
+    /// What is answered to a browser that goes to a page which is no file.
+    pub fallback: Option<String>,
+    /// How long caches may keep an answer.
+    pub cache: Cache,
+    /// Who answers what is no file.
+    pub upstream: Option<UpstreamId>,
+}
+
+/// How long caches may keep a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cache {
+    /// Nothing is said: caches ask whether it has changed, now and then.
+    Unsaid,
+    /// For so long.
+    For(Duration),
+    /// A year, if there is a hash of its content in its name; everything else is asked for each time.
+    Hashed,
 }
 
 /// Where a client is sent.

@@ -50,6 +50,7 @@ header_lines_max = 17
 body_bytes_max = "3MiB"
 buffer_bytes = "4KiB"
 connections_max = 5
+memory = "64MiB"
 connections_per_client_max = 4
 client_connections_per_second_max = 3
 client_handshakes_per_second_max = 2
@@ -113,6 +114,7 @@ fn every_key_reaches_the_plan() {
             header_lines_max: 17,
             body_bytes_max: Some(3 << 20),
             buffer_bytes: 4 << 10,
+            memory: Some(64 << 20),
             connections_max: 5,
             connections_per_client_max: 4,
             client_connections_per_second_max: 3,

@@ -18,7 +18,7 @@ use wire::forward::print_ip;
 use wire::request::RequestHead;
 
 use crate::access::json::{JsonLine, push_number};
-pub(crate) use crate::access::writer::{Sink, Writer};
+pub(crate) use crate::access::writer::{Sink, Unwritten, Writer};
 use crate::clock::Clock;
 use crate::record::{Counters, Record, TunnelRecord, target_for_log};
 use crate::shared::Shared;

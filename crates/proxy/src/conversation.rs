@@ -8,6 +8,7 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use config::routing::Action;
 use tokio::net::TcpStream;
 use tokio::sync::futures::Notified;
 use tokio::time::Instant;
@@ -25,7 +26,7 @@ use crate::exchange::OriginEnd;
 use crate::fault::{ClientFault, Fault, OriginFault, OurFault};
 use crate::front_door;
 use crate::instances;
-use crate::own;
+use crate::own::{self, Outcome};
 use crate::pace::Age;
 use crate::park::{PARKS_AFTER, PARKS_AGAIN_AFTER, Resting};
 use crate::record::{Record, Sticky};
@@ -190,10 +191,23 @@ async fn answer(
         reply.send_whole(&bytes, worker.body_patience()).await?;
         return Ok(if keep_alive { Exchanged::KeepAlive } else { Exchanged::Close });
     }
+    if worker.shared.memory.is_out() {
+        return Err(OurFault::NoMemory.into());
+    }
     let port = reply.client_end.port();
     loop {
         let mut snapshot = worker.snapshot();
         let mut found = snapshot.route(head, port)?;
+        let route = &snapshot.plan.routes[found];
+        record.is_logged = route.is_logged;
+        if !matches!(route.action, Action::Upstream(_)) {
+            let values = Values { head, end: reply.client_end, client: record.client, route };
+            // Boxed, for a request's memory is what the largest of its ways takes.
+            match Box::pin(own::answer(&values, body, reply, worker, record)).await? {
+                Outcome::Answered(exchanged) => return Ok(exchanged),
+                Outcome::NotHere => {}
+            }
+        }
         if snapshot.upstream_of(found).is_some_and(Upstream::awaits_instance) {
             // Boxed, because it is rare.
             let gone = poll_fn(|cx| body.poll_client_gone(cx));
@@ -201,13 +215,9 @@ async fn answer(
             snapshot = awaited.ok_or(ClientFault::Gone)?;
             found = snapshot.route(head, port)?;
         }
+        // Another plan may have another answer by now.
+        let Some(upstream) = snapshot.upstream_of(found) else { continue };
         let route = &snapshot.plan.routes[found];
-        record.is_logged = route.is_logged;
-        let Some(upstream) = snapshot.upstream_of(found) else {
-            let values = Values { head, end: reply.client_end, client: record.client, route };
-            // Boxed, for a request's memory is what the largest of its ways takes.
-            return Box::pin(own::answer(&values, body, reply, worker.body_patience(), record)).await;
-        };
         body.accept(head, route.body_bytes_max.unwrap_or(snapshot.plan.limits.body_bytes_max))?;
         let changed = route.edits.as_deref().map(|edits| {
             let values = Values { head, end: reply.client_end, client: record.client, route };
@@ -252,7 +262,11 @@ async fn tell(
         return Exchanged::Cut;
     }
     // Where a client or a node broke the rules, nothing of the connection is trusted any further.
-    let is_suspect = matches!(fault, Fault::Client(_) | Fault::Origin(OriginFault::Malformed(_)));
+    // Nor is there memory for one that goes on asking.
+    let is_suspect = matches!(
+        fault,
+        Fault::Client(_) | Fault::Origin(OriginFault::Malformed(_)) | Fault::Ours(OurFault::NoMemory)
+    );
     let keep_alive = reply.keep_alive && body.is_done() && !is_suspect;
     let Some((status, bytes)) = reply::fault(fault, Some(head), keep_alive) else {
         record.status = STATUS_CLIENT_CLOSED;
@@ -316,10 +330,18 @@ impl Client {
         let reading = alarm.within(snapshot.plan.timeouts.head, |cx| {
             loop {
                 if let Some(length) = scan.advance(inbound, &bounds).map_err(ClientFault::from)? {
-                    return Poll::Ready(Ok(length));
+                    return Poll::Ready(Ok::<_, Fault>(length));
                 }
-                match ready!(io.poll_read(cx, inbound, &worker.buffers)) {
-                    Ok(0) | Err(_) => return Poll::Ready(Err(ClientFault::Gone)),
+                let Poll::Ready(read) = io.poll_read(cx, inbound, &worker.buffers) else {
+                    // Who sends its head in pieces while there is no memory is not waited for.
+                    if worker.shared.memory.is_out() {
+                        return Poll::Ready(Err(OurFault::NoMemory.into()));
+                    }
+                    worker.buffers.shrink(inbound);
+                    return Poll::Pending;
+                };
+                match read {
+                    Ok(0) | Err(_) => return Poll::Ready(Err(ClientFault::Gone.into())),
                     Ok(_) => {}
                 }
             }
@@ -331,8 +353,8 @@ impl Client {
                 worker.buffers.give_back_if_empty(inbound);
                 Ok(Some(head.map_err(ClientFault::from)?))
             }
-            Some(Err(ClientFault::Gone)) if scan.is_at_start() => Ok(None),
-            Some(Err(fault)) => Err(fault.into()),
+            Some(Err(Fault::Client(ClientFault::Gone))) if scan.is_at_start() => Ok(None),
+            Some(Err(fault)) => Err(fault),
             None => Err(ClientFault::HeadTimedOut.into()),
         }
     }

@@ -1,8 +1,6 @@
-//! Routes that are answered without a node: redirects, and answers that stand in the file.
+//! Routes that are answered without a node: redirects, answers that stand in the file, and files.
 
-use std::time::Duration;
-
-use config::routing::{Action, Destination, Redirect, Respond, Route};
+use config::routing::{Action, Destination, Redirect, Respond};
 use wire::Malformed;
 use wire::forward::LineEdits;
 
@@ -10,44 +8,58 @@ use crate::conversation::Exchanged;
 use crate::edits::{Into, Values, default_port};
 use crate::ends::{BodySource, ReplySink};
 use crate::fault::{ClientFault, Fault};
+use crate::files;
 use crate::record::Record;
 use crate::reply;
+use crate::worker::Worker;
 
-/// Gives the answer of a route that asks no node.
+/// What came of a route that asks no node, or not at first.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Answered(Exchanged),
+    /// There is no such file, and the route has an upstream for that.
+    NotHere,
+}
+
+/// Gives the answer of a route that asks no node, or not at first.
 pub(crate) async fn answer(
     values: &Values<'_>,
     body: &BodySource<'_>,
     reply: &ReplySink<'_>,
-    patience: Duration,
+    worker: &Worker,
     record: &mut Record,
-) -> Result<Exchanged, Fault> {
-    let Route { action, edits, .. } = values.route;
-    let mut lines = LineEdits::default();
-    if let Some(edits) = edits {
-        values.edit(&edits.response, &mut lines);
-    }
-    // What the client still says of its body is no request.
-    let keep_alive = reply.keep_alive && body.is_done();
-    let own = match action {
-        Action::Upstream(_) => return Ok(Exchanged::Cut),
+) -> Result<Outcome, Fault> {
+    let own = match &values.route.action {
+        Action::Upstream(_) => return Ok(Outcome::NotHere),
+        Action::Files(_) => return files::answer(values, body, reply, worker, record).await,
         Action::Respond(Respond { status: STATUS_CLOSE, .. }) => {
             record.status = STATUS_CLOSE;
-            return Ok(Exchanged::Cut);
+            return Ok(Outcome::Answered(Exchanged::Cut));
         }
         Action::Respond(respond) => respond_with(respond, values),
         Action::Redirect(redirect) => redirect_to(redirect, values)?,
     };
+    let mut lines = LineEdits::default();
+    if let Some(edits) = &values.route.edits {
+        values.edit(&edits.response, &mut lines);
+    }
+    // What the client still says of its body is no request.
+    let keep_alive = reply.keep_alive && body.is_done();
     record.status = own.status;
     let bytes = reply::own(&own, values.head, &lines, keep_alive);
-    reply.send_whole(&bytes, patience).await?;
-    Ok(if keep_alive { Exchanged::KeepAlive } else { Exchanged::Close })
+    reply.send_whole(&bytes, worker.body_patience()).await?;
+    Ok(Outcome::Answered(if keep_alive { Exchanged::KeepAlive } else { Exchanged::Close }))
 }
 
 fn respond_with(respond: &Respond, values: &Values<'_>) -> reply::Own {
     let Respond { status, text, content_type } = respond;
     let is_html = content_type.to_ascii_lowercase().starts_with("text/html");
     let body = values.fill(text, if is_html { Into::Html } else { Into::Text });
-    reply::Own { status: *status, line: ("Content-Type", content_type.clone().into_bytes()), body }
+    let lines = match body.is_empty() {
+        true => Vec::new(),
+        false => vec![("Content-Type", content_type.clone().into_bytes())],
+    };
+    reply::Own { status: *status, lines, body }
 }
 
 fn redirect_to(redirect: &Redirect, values: &Values<'_>) -> Result<reply::Own, Fault> {
@@ -73,7 +85,7 @@ fn redirect_to(redirect: &Redirect, values: &Values<'_>) -> Result<reply::Own, F
             url
         }
     };
-    Ok(reply::Own { status: redirect.status, line: ("Location", location), body: Vec::new() })
+    Ok(reply::Own { status: redirect.status, lines: vec![("Location", location)], body: Vec::new() })
 }
 
 /// nginx's code for a connection that is closed without an answer.

@@ -99,24 +99,43 @@ pub(crate) fn redirect_to_https(
 #[derive(Debug)]
 pub(crate) struct Own {
     pub(crate) status: u16,
-    /// Content-Type, or Location.
-    pub(crate) line: (&'static str, Vec<u8>),
+    pub(crate) lines: Vec<(&'static str, Vec<u8>)>,
     pub(crate) body: Vec<u8>,
 }
 
 /// The bytes of an answer of a route, with what the route changes of it.
-pub(crate) fn own(own: &Own, head: &RequestHead, edits: &LineEdits, keep_alive: bool) -> Vec<u8> {
-    let Own { status, line: (name, value), body } = own;
-    let mut answer = Answer::new(*status, Some(head), keep_alive);
-    let is_said = !edits.drops(name.as_bytes()) && (*name != "Content-Type" || !body.is_empty());
-    if is_said {
+pub(crate) fn own(own: &Own, asked: &RequestHead, edits: &LineEdits, keep_alive: bool) -> Vec<u8> {
+    // These have no content, and say nothing of its length (RFC 9110 section 8.6).
+    let length = (!matches!(own.status, 204 | 304)).then_some(own.body.len() as u64);
+    let mut bytes = head(own.status, &own.lines, asked, edits, (keep_alive, length));
+    if asked.method() != Method::Head {
+        bytes.extend_from_slice(&own.body);
+    }
+    bytes
+}
+
+/// The head of such an answer, and the length of the content that follows it.
+pub(crate) fn head(
+    status: u16,
+    lines: &[(&'static str, Vec<u8>)],
+    asked: &RequestHead,
+    edits: &LineEdits,
+    (keep_alive, length): (bool, Option<u64>),
+) -> Vec<u8> {
+    let mut answer = Answer::new(status, Some(asked), keep_alive);
+    for (name, value) in lines.iter().filter(|(name, _)| !edits.drops(name.as_bytes())) {
         // A value of the request may hold what would end the line.
         let value: Vec<u8> =
             value.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n' | 0)).collect();
         answer.bytes_line(name, &value);
     }
     answer.bytes.extend_from_slice(edits.lines());
-    answer.end_bytes(*status, body)
+    if let Some(length) = length {
+        answer.line("Content-Length", &length.to_string());
+    }
+    print_connection(answer.version, keep_alive, &mut answer.bytes);
+    answer.bytes.extend_from_slice(b"\r\n");
+    answer.bytes
 }
 
 /// An answer that is being written.
@@ -159,31 +178,25 @@ impl Answer {
         }
     }
 
-    fn end(self, body: &str) -> Vec<u8> {
-        self.end_bytes(200, body.as_bytes())
-    }
-
-    fn end_bytes(mut self, status: u16, body: &[u8]) -> Vec<u8> {
-        // These have no content, and say nothing of its length (RFC 9110 section 8.6).
-        if !matches!(status, 204 | 304) {
-            self.line("Content-Length", &body.len().to_string());
-        }
+    fn end(mut self, body: &str) -> Vec<u8> {
+        self.line("Content-Length", &body.len().to_string());
         print_connection(self.version, self.keep_alive, &mut self.bytes);
         self.bytes.extend_from_slice(b"\r\n");
         if !self.is_head {
-            self.bytes.extend_from_slice(body);
+            self.bytes.extend_from_slice(body.as_bytes());
         }
         self.bytes
     }
 }
 
 /// RFC 9110 section 15, and those that are registered elsewhere. A reason may be empty.
-fn reason_phrase(status: u16) -> &'static str {
+pub(crate) fn reason_phrase(status: u16) -> &'static str {
     match status {
         200 => "OK",
         201 => "Created",
         202 => "Accepted",
         204 => "No Content",
+        206 => "Partial Content",
         205 => "Reset Content",
         301 => "Moved Permanently",
         302 => "Found",

@@ -27,6 +27,7 @@ use crate::drain::schedule::Schedule;
 use crate::drain::{Drain, rebalance};
 use crate::instances;
 use crate::listener::{self, Workers};
+use crate::memory::{Memory, watch_memory};
 use crate::names::Names;
 use crate::places::Places;
 use crate::pour::{FILES_A_PIPE, pipes_max};
@@ -114,7 +115,8 @@ impl Proxy {
     /// called inside a tokio `LocalRuntime`, whose thread becomes the control thread.
     pub async fn start(plan: Arc<Plan>) -> Result<Self, StartProblem> {
         let tls = crate::tls::load_all(&plan.listens).map_err(StartProblem::Tls)?;
-        let log = access::Writer::start(&plan.log).map_err(StartProblem::Log)?;
+        let log_unwritten = access::Unwritten::default();
+        let log = access::Writer::start(&plan.log, &log_unwritten).map_err(StartProblem::Log)?;
         let count = worker_count(plan.workers);
         let bind = |listen| {
             listener::bind(listen, count)
@@ -131,8 +133,10 @@ impl Proxy {
         let shared = Arc::new(Shared {
             snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::new(plan.clone(), listens.clone()))),
             log: ArcSwap::from_pointee(log.sink()),
+            log_unwritten,
             fallen,
             drain: Drain::new(),
+            memory: Memory::new(),
             instances: Mutex::default(),
             counters: (0..count).map(|_| Arc::default()).collect(),
         });
@@ -159,6 +163,7 @@ impl Proxy {
             }),
         };
         proxy.keep_house(look_after(proxy.inner.shared.clone(), to_probe));
+        proxy.keep_house(watch_memory(proxy.inner.shared.clone()));
         proxy.keep_house(sweep_registries(proxy.inner.shared.clone()));
         proxy.keep_house(rebalance::run(proxy.inner.shared.clone()));
         proxy.keep_house(follow_names(proxy.clone()));

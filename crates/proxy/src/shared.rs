@@ -14,10 +14,11 @@ use wire::request::RequestHead;
 use wire::tag::Key;
 use wire::{HeadBounds, Malformed};
 
-use crate::access::Sink;
+use crate::access::{self, Sink};
 use crate::drain::Drain;
 use crate::fault::{ClientFault, Fault, OurFault};
 use crate::instances;
+use crate::memory::Memory;
 use crate::record::Counters;
 use crate::route::{Asks, Routes};
 use crate::sticky::cookie;
@@ -30,8 +31,11 @@ use crate::upstream::health::Fallen;
 pub(crate) struct Shared {
     pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
     pub(crate) log: ArcSwap<Sink>,
+    /// Lines of the access log that its place did not take.
+    pub(crate) log_unwritten: access::Unwritten,
     pub(crate) fallen: Fallen,
     pub(crate) drain: Drain,
+    pub(crate) memory: Arc<Memory>,
     /// What the apps have running, by name. Only the control thread looks at it, whenever it makes a snapshot.
     pub(crate) instances: Mutex<Instances>,
     /// One for each worker, in their order.

@@ -16,7 +16,7 @@ use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::coop::unconstrained;
 use tokio::task::spawn_local;
-use tokio::time::{Instant, interval, sleep_until, timeout};
+use tokio::time::{Instant, interval, sleep, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use wire::forward::ClientEnd;
 
@@ -26,7 +26,9 @@ use crate::buffers::Buffers;
 use crate::clock::{Clock, by_clock};
 use crate::conversation::{Client, Ended, PLAIN_SCHEME, converse, linger};
 use crate::drain::{Live, Phase};
+use crate::files::OpenFiles;
 use crate::listener::Acceptor;
+use crate::memory::Pressure;
 use crate::pace::{Lived, Pace};
 use crate::park::{self, Lot, Resting};
 use crate::pour::{Pipes, pipes_max};
@@ -58,6 +60,7 @@ pub(crate) struct Worker {
     pub(crate) clock: Rc<Clock>,
     pub(crate) buffers: Buffers,
     pub(crate) pipes: Pipes,
+    pub(crate) files: OpenFiles,
     pub(crate) pool: Pool,
     pub(crate) cursors: Cursors,
     pub(crate) lines: Lines,
@@ -112,12 +115,13 @@ impl Worker {
         Self {
             slot,
             clock: clock.clone(),
-            buffers: Buffers::new(limits.buffer_bytes),
+            buffers: Buffers::new(limits.buffer_bytes, shared.memory.clone()),
             pipes: Pipes::new(pipes_max(files_max(), shared.counters.len())),
             lot: Lot::new(counters.clone()).expect(EPOLLS_WERE_THERE),
             seats: Seats::default(),
             counters: counters.clone(),
             reactor: Reactor::new().expect(EPOLLS_WERE_THERE),
+            files: OpenFiles::new(),
             pool: Pool::new(limits.origin_idle_max),
             cursors: Cursors::default(),
             lines: Lines::new(shared.clone(), counters, clock),
@@ -157,13 +161,16 @@ impl Worker {
     /// Has somebody go whose place is wanted: who rests longest, or else who has not said a byte for longest. Whether there
     /// was anybody.
     pub(crate) fn make_room(&self) -> bool {
-        let gone = [Seated::Resting, Seated::Silent]
-            .into_iter()
-            .find(|&who| self.lot.clear_one(who) || self.seats.clear_one(who));
-        if let Some(who) = gone {
+        [Seated::Resting, Seated::Silent].into_iter().any(|who| self.close_one(who))
+    }
+
+    /// Closes the one of its kind that has waited longest. Whether there was one.
+    fn close_one(&self, who: Seated) -> bool {
+        let is_gone = self.lot.clear_one(who) || self.seats.clear_one(who);
+        if is_gone {
             self.counters.count_displaced(who);
         }
-        gone.is_some()
+        is_gone
     }
 
     /// How long an answer of ours may take to be taken.
@@ -184,6 +191,7 @@ pub(crate) fn run(shared: Arc<Shared>, counters: Arc<Counters>, errands: mpsc::R
         // The housekeeping ends with the runtime, which owns it.
         spawn_local(keep_house(worker.clone()));
         spawn_local(tell_leaving(worker.clone(), phase.clone()));
+        spawn_local(save_memory(worker.clone()));
         spawn_local(park::attend(worker.clone()));
         // It divides its time by itself.
         spawn_local(unconstrained(tunnel::attend(worker.clone())));
@@ -214,6 +222,8 @@ pub(crate) fn take_in(incoming: Incoming, worker: &Rc<Worker>) {
     let snapshot = worker.snapshot();
     // Unless two reloads went by while this waited for its worker.
     let Some(listen) = snapshot.listen(listen) else { return };
+    let bytes = if listen.tls.is_some() { TLS_CONNECTION_BYTES } else { CONNECTION_BYTES };
+    worker.buffers.ledger.charge(bytes);
     let redirects = match listen.scheme {
         Scheme::RedirectToHttps { port } => Some(Redirect { port }),
         Scheme::Plain | Scheme::Tls(_) => None,
@@ -296,6 +306,27 @@ async fn keep_house(worker: Rc<Worker>) {
     }
 }
 
+/// Lets go of what rests, for as long as memory is short.
+async fn save_memory(worker: Rc<Worker>) {
+    let mut pressure = worker.shared.memory.listen();
+    loop {
+        // Its sender lives as long as the workers do.
+        if pressure.wait_for(|pressure| *pressure > Pressure::None).await.is_err() {
+            return;
+        }
+        worker.buffers.forget();
+        let mut rest = (0..CLOSED_AT_ONCE).take_while(|_| worker.close_one(Seated::Resting)).count();
+        if worker.shared.memory.is_out() {
+            worker.pool.forget_all();
+            rest += (0..CLOSED_AT_ONCE).take_while(|_| worker.close_one(Seated::Silent)).count();
+        }
+        if rest > 0 {
+            tracing::debug!(connections = rest, "closed, for want of memory");
+        }
+        sleep(SAVE_EVERY).await;
+    }
+}
+
 /// One connection, from the moment from which its client speaks HTTP, or from its end of a rest.
 #[expect(clippy::manual_async_fn, reason = "those keep what they were called with for life")]
 pub(crate) fn serve((mut client, live): (Client, Live), worker: Rc<Worker>) -> impl Future<Output = ()> {
@@ -340,6 +371,12 @@ async fn handshake(tcp: TcpStream, tls: ServerTls, peer: IpAddr, patience: Durat
     }
 }
 
+/// While memory is short, what rests goes so often, and so many connections each time.
+const SAVE_EVERY: Duration = Duration::from_millis(20);
+const CLOSED_AT_ONCE: usize = 256;
+/// What a connection takes at first, about (docs/performance.md); over TLS while it shakes hands.
+const CONNECTION_BYTES: usize = 2 << 10;
+const TLS_CONNECTION_BYTES: usize = 32 << 10;
 /// Of what a worker cannot begin without.
 const EPOLLS_WERE_THERE: &str =
     "a runtime needs an epoll and an event file, which were there for its siblings";

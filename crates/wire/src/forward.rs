@@ -7,9 +7,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::answer::{AnswerBody, AnswerHead};
+use crate::cookie::SetCookie;
 use crate::forwarded::{self, HOPS_MAX, Hop, read_address};
 use crate::lines::{Line, Name};
 use crate::request::{Method, RequestHead};
+use crate::tag::Pin;
 use crate::{Version, cookie, engineio, host};
 
 /// What is true of a client's connection. Made once for each; most of what we say about it never changes.
@@ -132,8 +134,8 @@ pub struct ForOrigin<'a> {
     pub strips_tag: bool,
     /// Leave out Accept-Encoding, so that the answer can be read.
     pub wants_plain: bool,
-    /// Leave out the cookies of these names: they are ours.
-    pub strips_cookies: &'a [Arc<str>],
+    /// Leave out the pins in the cookies of these names: they are ours.
+    pub strips_pins: &'a [Arc<str>],
     /// Lines of these names pass though a stranger says them, or with an underscore. Compared without case.
     pub pass_headers: &'a [String],
     /// What a route changes.
@@ -187,31 +189,58 @@ impl LineEdits {
         self.drops.iter().any(|drops| drops.as_bytes().eq_ignore_ascii_case(name))
     }
 
+    /// Whether paths are put under a mount.
+    pub fn is_mounting(&self) -> bool {
+        !self.mount.is_empty()
+    }
+
     fn copy_line(&self, bytes: &[u8], line: &Line, out: &mut Vec<u8>) {
         let (name, value) = (line.name.of_bytes(bytes), line.value.of_bytes(bytes));
         if self.drops(name) {
             return;
         }
+        let is_cookie = line.known == Name::SetCookie;
+        match self.mounts_at(name, value, is_cookie) {
+            None => copy_line(bytes, line, out),
+            Some(at) => self.print_mounted((name, value), at, is_cookie, out),
+        }
+    }
+
+    /// The same for a cookie whose value is another one.
+    fn print_cookie(&self, name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+        if self.drops(name) {
+            return;
+        }
+        match self.mounts_at(name, value, true) {
+            None => {
+                for part in [name, b": ", value, b"\r\n"] {
+                    out.extend_from_slice(part);
+                }
+            }
+            Some(at) => self.print_mounted((name, value), at, true, out),
+        }
+    }
+
+    /// Where the mount goes into the value, if it does.
+    fn mounts_at(&self, name: &[u8], value: &[u8], is_cookie: bool) -> Option<usize> {
         let path_at = match () {
             () if self.mount.is_empty() => None,
             () if name.eq_ignore_ascii_case(b"location") => Some(0),
-            () if line.known == Name::SetCookie => cookie::path_at(value),
+            () if is_cookie => cookie::path_at(value),
             () => None,
         };
-        match path_at.filter(|&at| self.lacks_mount(&value[at..])) {
-            None => copy_line(bytes, line, out),
-            Some(at) => {
-                out.extend_from_slice(name);
-                out.extend_from_slice(b": ");
-                out.extend_from_slice(&value[..at]);
-                out.extend_from_slice(&self.mount);
-                // The path of a cookie that ends in a slash would not take the mount itself.
-                let is_root =
-                    line.known == Name::SetCookie && matches!(&value[at..], [b'/'] | [b'/', b';' | b' ', ..]);
-                out.extend_from_slice(&value[at + usize::from(is_root)..]);
-                out.extend_from_slice(b"\r\n");
-            }
-        }
+        path_at.filter(|&at| self.lacks_mount(&value[at..]))
+    }
+
+    fn print_mounted(&self, (name, value): (&[u8], &[u8]), at: usize, is_cookie: bool, out: &mut Vec<u8>) {
+        out.extend_from_slice(name);
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(&value[..at]);
+        out.extend_from_slice(&self.mount);
+        // The path of a cookie that ends in a slash would not take the mount itself.
+        let is_root = is_cookie && matches!(&value[at..], [b'/'] | [b'/', b';' | b' ', ..]);
+        out.extend_from_slice(&value[at + usize::from(is_root)..]);
+        out.extend_from_slice(b"\r\n");
     }
 
     /// Whether this begins with a path that is not under the mount. `//` begins a host.
@@ -258,8 +287,9 @@ pub fn print_request(head: &RequestHead, how: &ForOrigin<'_>, out: &mut Vec<u8>)
             Name::Forwarded if is_trusted && is_last(head, line) => {
                 print_forwarded(&head.bytes, line, how.client_end, out);
             }
-            Name::Cookie if cookie::has_any(line.value.of_bytes(&head.bytes), how.strips_cookies) => {
-                print_cookies(&head.bytes, line, how.strips_cookies, out);
+            Name::Cookie if how.edits.is_some_and(|edits| edits.drops(b"cookie")) => {}
+            Name::Cookie if cookie::has_pin(line.value.of_bytes(&head.bytes), how.strips_pins) => {
+                print_cookies(&head.bytes, line, how.strips_pins, out);
             }
             Name::Other
             | Name::Cookie
@@ -314,13 +344,13 @@ fn print_plain_lines(head: &RequestHead, how: &ForOrigin<'_>, out: &mut Vec<u8>)
     print_line(out, "X-Forwarded-Host", head.host_bytes().unwrap_or(how.host_default.as_bytes()));
 }
 
-/// A Cookie line without the cookies that are ours; nothing if there is no other.
+/// A Cookie line without the pins that are ours; nothing if there is nothing else.
 fn print_cookies(bytes: &[u8], line: &Line, ours: &[Arc<str>], out: &mut Vec<u8>) {
     let before = out.len();
     out.extend_from_slice(line.name.of_bytes(bytes));
     out.extend_from_slice(b": ");
     let value_at = out.len();
-    cookie::print_without(line.value.of_bytes(bytes), ours, out);
+    cookie::print_without_pins(line.value.of_bytes(bytes), ours, out);
     if out.len() == value_at {
         out.truncate(before);
     } else {
@@ -436,8 +466,38 @@ impl ForClient<'_> {
     }
 }
 
+/// A pin that goes behind the values of cookies that are the node's own and have the pin's name.
+pub struct Wrap<'a> {
+    /// The pin.
+    pub pin: &'a Pin,
+    /// Which of the cookies that the answer sets those are.
+    pub is_wrapped: &'a dyn Fn(&SetCookie<'_>) -> bool,
+}
+
+impl Wrap<'_> {
+    fn takes(&self, line: &[u8]) -> bool {
+        SetCookie::read(line).is_some_and(|cookie| (self.is_wrapped)(&cookie))
+    }
+}
+
+impl std::fmt::Debug for Wrap<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Wrap(..)")
+    }
+}
+
 /// Prints `head` for a client.
 pub fn print_answer(head: &AnswerHead, how: &ForClient<'_>, out: &mut Vec<u8>) {
+    print_answer_wrapping(head, how, None, out);
+}
+
+/// The same with a pin in cookies of the node.
+pub fn print_answer_wrapping(
+    head: &AnswerHead,
+    how: &ForClient<'_>,
+    wrap: Option<&Wrap<'_>>,
+    out: &mut Vec<u8>,
+) {
     out.reserve(head.bytes.len() + OUR_LINES_BYTES);
     out.extend_from_slice(b"HTTP/1.1 ");
     let status_and_reason = head.status_and_reason.of_bytes(&head.bytes);
@@ -455,6 +515,7 @@ pub fn print_answer(head: &AnswerHead, how: &ForClient<'_>, out: &mut Vec<u8>) {
             Name::ContentLength if !may_frame => {}
             Name::TransferEncoding if !may_frame || how.version == Version::Http10 => {}
             Name::TransferEncoding => print_line(out, "Transfer-Encoding", b"chunked"),
+            Name::SetCookie if wrap.is_some() => copy_or_wrap(&head.bytes, line, (edits, wrap), out),
             _ => match edits {
                 None => copy_line(&head.bytes, line, out),
                 Some(edits) => edits.copy_line(&head.bytes, line, out),
@@ -475,6 +536,24 @@ pub fn print_answer(head: &AnswerHead, how: &ForClient<'_>, out: &mut Vec<u8>) {
         print_connection(how.version, how.keep_alive && reframed != Reframed::ToClose, out);
     }
     out.extend_from_slice(b"\r\n");
+}
+
+fn copy_or_wrap(
+    bytes: &[u8],
+    line: &Line,
+    (edits, wrap): (Option<&LineEdits>, Option<&Wrap<'_>>),
+    out: &mut Vec<u8>,
+) {
+    let value = line.value.of_bytes(bytes);
+    match (wrap.filter(|wrap| wrap.takes(value)), edits) {
+        (Some(wrap), edits) => {
+            let mut wrapped = Vec::with_capacity(value.len() + Pin::BYTES + 1);
+            cookie::print_with_pin(value, wrap.pin, &mut wrapped);
+            edits.unwrap_or(&LineEdits::default()).print_cookie(line.name.of_bytes(bytes), &wrapped, out);
+        }
+        (None, Some(edits)) => edits.copy_line(bytes, line, out),
+        (None, None) => copy_line(bytes, line, out),
+    }
 }
 
 /// Prints an address. `Display` finds out first how wide it may be, which takes longer than the digits.

@@ -33,7 +33,7 @@ fn print_for(head: &RequestHead, (is_trusted, strips_tag): (bool, bool), passes:
         client_end: &end,
         client_address: end.client_address(head, |address| address == PEER),
         strips_tag,
-        strips_cookies: &[],
+        strips_pins: &[],
         wants_plain: strips_tag,
         pass_headers: &passes.iter().map(|&name| name.to_owned()).collect::<Vec<_>>(),
         edits: None,
@@ -500,6 +500,18 @@ fn what_nodes_get_wrong_and_everybody_understands_is_put_right() {
                 if status == "600" { "600 " } else { status }
             ),
         );
+    }
+}
+
+/// graphql-yoga says `none`, which is no coding that anybody has registered.
+#[test]
+fn a_body_is_coded_where_a_coding_is_named() {
+    for (coding, is_coded) in
+        [("gzip", true), ("gzip, identity", true), ("identity", false), ("None", false), ("", false)]
+    {
+        let text = format!("HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\n\r\n");
+        let head = read_answer(text.as_bytes(), &GET).expect("it holds");
+        assert_eq!(head.is_content_coded(), is_coded, "{coding:?}");
     }
 }
 

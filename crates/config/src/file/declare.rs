@@ -7,14 +7,14 @@
 //!     pub struct Limits in LIMITS = "limits": "What the section is for.";
 //!     /// What the key is for, in whole sentences; its range and default are added where it is shown.
 //!     ATTEMPTS_MAX attempts_max: usize = 3, Count { least: 1, most: 16 };
+//!     /// One without a default says what it means to leave it out.
+//!     MEMORY memory: Option<u64> => "half of what there is", Size { least: 1 << 20, most: 1 << 40 };
 //! }
 //! ```
 
 use std::time::Duration;
 
 use serde_json::Value as Json;
-
-use super::declared::{Key, Or, Written};
 
 /// A field of the plan, and how the value that a kind reads becomes one. What a kind has bounded fits.
 pub(crate) trait Field<R> {
@@ -54,12 +54,31 @@ number_fields!(usize, u32, u16);
 same_fields!(u64, Option<u64>, Duration, Option<Duration>, bool);
 
 /// A key that differs, as a reload says it: `attempts_max 3 to 5`.
-pub(crate) fn difference<K: Written>(key: &Key<K, Or<K::Read>>, old: &K::Read, new: &K::Read) -> String {
-    let plain = |value| match key.kind.written(value) {
-        Json::String(text) => text,
-        other => other.to_string(),
+pub(crate) fn difference(name: &str, old: Option<Json>, new: Option<Json>) -> String {
+    let plain = |value| match value {
+        Some(Json::String(text)) => text,
+        Some(other) => other.to_string(),
+        None => "left out".to_owned(),
     };
-    format!("{} {} to {}", key.name, plain(old), plain(new))
+    format!("{name} {} to {}", plain(old), plain(new))
+}
+
+/// What the absence of a key means: the first of each is for one with a default.
+macro_rules! absent {
+    (type $kind:ty, [$default:expr], []) => {
+        $crate::file::declared::Or<<$kind as $crate::file::declared::Kind>::Read>
+    };
+    (type $kind:ty, [], [$meaning:literal]) => { $crate::file::declared::Optional };
+    (value [$default:expr], []) => { $crate::file::declared::Or($default) };
+    (value [], [$meaning:literal]) => { $crate::file::declared::Optional($meaning) };
+    (read $fields:ident $key:ident [$default:expr], []) => { $fields.or_default(&$key) };
+    (read $fields:ident $key:ident [], [$meaning:literal]) => { $fields.optional(&$key) };
+    (written $key:ident $field:expr, [$default:expr], []) => { Some($key.kind.written(&$field.back())) };
+    (written $key:ident $field:expr, [], [$meaning:literal]) => {
+        $field.back().map(|value| $key.kind.written(&value))
+    };
+    (doc [$default:expr], []) => { concat!("Default: `", stringify!($default), "`.") };
+    (doc [], [$meaning:literal]) => { concat!("Left out: ", $meaning, ".") };
 }
 
 macro_rules! declare {
@@ -68,7 +87,7 @@ macro_rules! declare {
         pub struct $name:ident in $section:ident = $table:literal: $section_doc:literal;
         $(
             $(#[doc = $doc:literal])+
-            $key:ident $field:ident: $type:ty = $default:expr,
+            $key:ident $field:ident: $type:ty $(= $default:expr)? $(=> $meaning:literal)?,
             $kind:ident $({ $($bounds:tt)* })? $(($inner:ident { $($inner_bounds:tt)* }))?;
         )+
     ) => {
@@ -78,7 +97,7 @@ macro_rules! declare {
             $(
                 $(#[doc = $doc])+
                 ///
-                #[doc = concat!("Default: `", stringify!($default), "`.")]
+                #[doc = $crate::file::declare::absent!(doc [$($default)?], [$($meaning)?])]
                 pub $field: $type,
             )+
         }
@@ -92,11 +111,11 @@ macro_rules! declare {
         $(
             pub(crate) static $key: $crate::file::declared::Key<
                 $kind $(<$inner>)?,
-                $crate::file::declared::Or<<$kind $(<$inner>)? as $crate::file::declared::Kind>::Read>,
+                $crate::file::declare::absent!(type $kind $(<$inner>)?, [$($default)?], [$($meaning)?]),
             > = $crate::file::declared::Key {
                 name: stringify!($field),
                 kind: $kind $({ $($bounds)* })? $(($inner { $($inner_bounds)* }))?,
-                absent: $crate::file::declared::Or($default),
+                absent: $crate::file::declare::absent!(value [$($default)?], [$($meaning)?]),
                 doc: concat!($($doc),+),
             };
         )+
@@ -105,16 +124,25 @@ macro_rules! declare {
             /// What the table says, and else the defaults.
             pub(crate) fn read(fields: &$crate::file::fields::Fields<'_>) -> Self {
                 use $crate::file::declare::Field;
-                Self { $($field: Field::of(fields.or_default(&$key))),+ }
+                Self {
+                    $($field: Field::of(
+                        $crate::file::declare::absent!(read fields $key [$($default)?], [$($meaning)?])
+                    )),+
+                }
             }
 
             /// What a reload says of it: each key that differs in `new`, with both values.
             pub(crate) fn differences(&self, new: &Self) -> Vec<String> {
                 use $crate::file::declare::{Field, difference};
+                use $crate::file::declared::Written;
                 let mut said = Vec::new();
                 $(
                     if self.$field != new.$field {
-                        said.push(difference(&$key, &self.$field.back(), &new.$field.back()));
+                        said.push(difference(
+                            $key.name,
+                            $crate::file::declare::absent!(written $key self.$field, [$($default)?], [$($meaning)?]),
+                            $crate::file::declare::absent!(written $key new.$field, [$($default)?], [$($meaning)?]),
+                        ));
                     }
                 )+
                 said
@@ -123,4 +151,4 @@ macro_rules! declare {
     };
 }
 
-pub(crate) use declare;
+pub(crate) use {absent, declare};

@@ -50,7 +50,7 @@ impl Sub {
         match shape {
             Shape::One => format!("`[{path}]` and its keys on the lines under it"),
             Shape::Many => format!("`[[{path}]]` and its keys on the lines under it, once for each"),
-            Shape::Named | Shape::NamedOrNone => {
+            Shape::Named => {
                 format!("`[{path}.NAME]` and its keys on the lines under it, once for each")
             }
             Shape::Inline => {
@@ -68,10 +68,8 @@ pub(crate) enum Shape {
     One,
     /// `[[name]]`, at least once.
     Many,
-    /// `[name.NAME]`, at least once.
-    Named,
     /// `[name.NAME]`, any number of times.
-    NamedOrNone,
+    Named,
     /// `name = { .. }` or `name = [{ .. }, { .. }]`.
     Inline,
 }
@@ -144,9 +142,9 @@ pub(crate) trait Known: Sync {
     fn required(&self) -> bool;
     fn schema(&self) -> Json;
 
-    /// How `full.toml` has it: what it is for, its range and its default. Nothing without a default.
+    /// How `full.toml` has it: what it is for and its range, and its default. Nothing if it is a table.
     #[cfg(test)]
-    fn in_full(&self) -> Option<(String, Json)> {
+    fn in_full(&self) -> Option<(String, Option<Json>)> {
         None
     }
 }
@@ -161,9 +159,11 @@ impl<K: Kind, A: Absence<K>> Known for Key<K, A> {
     }
 
     #[cfg(test)]
-    fn in_full(&self) -> Option<(String, Json)> {
+    fn in_full(&self) -> Option<(String, Option<Json>)> {
         let range = self.kind.range().map_or_else(String::new, |range| format!(" {range}."));
-        Some((format!("{}{range}", self.doc.trim_start()), self.absent.default(&self.kind)?))
+        let left_out =
+            self.absent.meaning().map_or_else(String::new, |meaning| format!(" Left out: {meaning}."));
+        Some((format!("{}{range}{left_out}", self.doc.trim_start()), self.absent.default(&self.kind)))
     }
 
     fn schema(&self) -> Json {
@@ -207,7 +207,7 @@ impl Known for Sub {
     }
 
     fn required(&self) -> bool {
-        matches!(self.shape, Shape::Many | Shape::Named)
+        self.shape == Shape::Many
     }
 
     fn schema(&self) -> Json {
@@ -215,8 +215,7 @@ impl Known for Sub {
         match self.shape {
             Shape::One => one,
             Shape::Many => json!({ "type": "array", "minItems": 1, "items": one }),
-            Shape::Named => json!({ "type": "object", "minProperties": 1, "additionalProperties": one }),
-            Shape::NamedOrNone => json!({ "type": "object", "additionalProperties": one }),
+            Shape::Named => json!({ "type": "object", "additionalProperties": one }),
             Shape::Inline => json!({ "oneOf": [one, { "type": "array", "minItems": 1, "items": one }] }),
         }
     }

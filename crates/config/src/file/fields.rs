@@ -116,7 +116,7 @@ impl<'f> Fields<'f> {
     pub(crate) fn many(&self, sub: &Sub) -> Vec<Fields<'f>> {
         let Some(given) = self.given(sub.name) else { return Vec::new() };
         match (given.value.get_ref(), sub.shape) {
-            (DeValue::Table(tables), Shape::Named | Shape::NamedOrNone) => self.named(tables, sub),
+            (DeValue::Table(tables), Shape::Named) => self.named(tables, sub),
             (DeValue::Array(tables), Shape::Many | Shape::Inline) => {
                 tables.iter().filter_map(|value| self.table_of(Given { value, ..given }, sub)).collect()
             }

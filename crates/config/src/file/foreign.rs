@@ -126,11 +126,11 @@ static WORDS: &[Word] = &[
     row(&["reuseport"], NGINX, Key("listen", "reuse_port", "reuse_port = true")),
     row(&["return"], NGINX, Key("route", "redirect", "redirect = { host = \"example.com\", status = 301 }")),
     row(&["error_page"], NGINX, Instead("leave it out: an answer passes with its page as the node gives it")),
-    row(
-        &["root", "alias", "try_files", "index", "autoindex", "expires"],
-        NGINX,
-        Instead("files are not served yet: let the app or a file server do it, as an upstream"),
-    ),
+    row(&["root", "alias"], NGINX, Key("route", "files", "files = \"dist\"")),
+    row(&["try_files"], NGINX, Key("route", "fallback", "files = \"dist\"\nfallback = \"index.html\"")),
+    row(&["index"], NGINX, Key("route", "index", "files = \"dist\"\nindex = \"index.html\"")),
+    row(&["expires"], NGINX, Key("route", "cache", "files = \"dist\"\ncache = \"1d\"")),
+    row(&["autoindex"], NGINX, Instead("leave it out: what is in a folder is not listed")),
     row(
         &["add_header", "proxy_hide_header", "more_set_headers"],
         NGINX,
@@ -398,10 +398,11 @@ static WORDS: &[Word] = &[
     row(&["respond"], CADDY, Key("route", "respond", "respond = { status = 200, text = \"ok\" }")),
     row(&["uri", "strip_prefix"], CADDY, Key("route", "strip", "path = \"/api\"\nstrip = true")),
     row(&["rewrite"], CADDY, Key("route", "rewrite", "path = \"/api\"\nrewrite = { prefix = \"/v2\" }")),
+    row(&["file_server"], CADDY, Key("route", "files", "files = \"dist\"")),
     row(
-        &["file_server", "encode", "templates", "php_fastcgi"],
+        &["encode", "templates", "php_fastcgi"],
         CADDY,
-        Instead("files are not served and answers not compressed here yet: let the app do it"),
+        Instead("answers pass as the node gives them: let the app do it"),
     ),
     row(
         &["email", "acme", "auto_https", "on_demand_tls"],
@@ -586,8 +587,9 @@ mod tests {
         for (name, header, needs) in FILE {
             text += &format!("{header}\n");
             // A route does one thing.
-            let in_place =
-                |key: &str| if ["redirect", "respond"].contains(&key) { "upstream" } else { key }.to_owned();
+            let in_place = |key: &str| {
+                if ["redirect", "respond", "files"].contains(&key) { "upstream" } else { key }.to_owned()
+            };
             let is_said =
                 |line: &&&str| keys.iter().any(|key| line.starts_with(&format!("{} = ", in_place(key))));
             let is_here = name == section;

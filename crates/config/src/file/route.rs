@@ -3,13 +3,16 @@
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
+use std::path::Path;
 
 use super::fields::Fields;
 use super::keys::route as keys;
 use super::kinds::route::{ListenAddresses, RedirectTo, RespondWith, RewritePath};
 use crate::plan::{Listen, Upstream, UpstreamId};
 use crate::problem::Problem;
-use crate::routing::{Action, Edits, HostPattern, Methods, PathEdit, PathPattern, Pattern, Route};
+use crate::routing::{
+    Action, Cache, Edits, Files, HostPattern, Methods, PathEdit, PathPattern, Pattern, Route,
+};
 use crate::suggest::nearest;
 
 /// The upstreams a route may name.
@@ -39,7 +42,12 @@ struct Takes {
 
 /// Reads every route, and puts the most specific first. Routes that cannot be read are left out, and have been told
 /// then; so have upstreams that no route uses.
-pub(crate) fn read(root: &Fields<'_>, upstreams: &Upstreams<'_>, listens: &[Listen]) -> Vec<Route> {
+pub(crate) fn read(
+    root: &Fields<'_>,
+    upstreams: &Upstreams<'_>,
+    listens: &[Listen],
+    base: &Path,
+) -> Vec<Route> {
     let mut seen: HashMap<Takes, Option<Range<usize>>> = HashMap::new();
     let mut used = Used::default();
     let mut routes = Vec::new();
@@ -53,7 +61,7 @@ pub(crate) fn read(root: &Fields<'_>, upstreams: &Upstreams<'_>, listens: &[List
         };
         let methods = fields.or_if_absent(&keys::METHODS, Methods::ALL);
         let ports = ports(&fields, listens);
-        let action = action(&fields, pattern, upstreams, &mut used);
+        let action = action(&fields, pattern, base, upstreams, &mut used);
         let edits = edits(&fields, path.as_ref());
         let route = Route {
             host: HostPattern::Any,
@@ -123,41 +131,71 @@ fn ports(fields: &Fields<'_>, listens: &[Listen]) -> Option<Vec<u16>> {
 fn action(
     fields: &Fields<'_>,
     pattern: Option<&Pattern>,
+    base: &Path,
     upstreams: &Upstreams<'_>,
     used: &mut Used,
 ) -> Option<Action> {
-    let ways = [keys::UPSTREAM.name, keys::REDIRECT.name, keys::RESPOND.name];
+    let ways = [keys::UPSTREAM.name, keys::FILES.name, keys::REDIRECT.name, keys::RESPOND.name];
     let said: Vec<&str> = ways.into_iter().filter(|way| fields.has(way)).collect();
     let way = match said[..] {
         [] => {
             let problem = Problem::error(fields.span.clone(), "this route says nothing of what is answered");
-            fields.push(problem.hint("write `upstream = \"nodes\"`, `redirect = { … }` or `respond = 404`"));
+            let hint =
+                "write `upstream = \"nodes\"`, `files = \"public\"`, `redirect = { … }` or `respond = 404`";
+            fields.push(problem.hint(hint));
             used.is_one_astray = true;
             return None;
         }
         [one] => one,
+        // What is no file is the upstream's.
+        [upstream, files] if (upstream, files) == (keys::UPSTREAM.name, keys::FILES.name) => files,
         [_, second, ..] => {
             let both = said.iter().map(|way| format!("`{way}`")).collect::<Vec<_>>().join(" and ");
             let problem =
                 Problem::error(fields.span_of(second), format!("a route has one answer, not {both}"));
-            fields.push(problem.hint(
-                "keep one of them; another route, with a path or methods of its own, can have the other",
-            ));
+            let hint =
+                "keep one of them; another route, with a path or methods of its own, can have the other";
+            fields.push(problem.hint(hint));
             used.is_one_astray = true;
             return None;
         }
     };
+    if way != keys::FILES.name {
+        for key in [keys::INDEX.name, keys::FALLBACK.name, keys::CACHE.name]
+            .into_iter()
+            .filter(|key| fields.has(key))
+        {
+            let problem = Problem::error(fields.span_of(key), format!("`{key}` goes with `files`"));
+            fields.push(problem.hint("write `files = \"public\"`, or leave it out"));
+        }
+    }
     let given = fields.given(way)?;
     match way {
         way if way == keys::REDIRECT.name => RedirectTo::read_with(given, pattern).map(Action::Redirect),
         way if way == keys::RESPOND.name => RespondWith::read_with(given, pattern).map(Action::Respond),
-        _ => {
-            let name = fields.optional(&keys::UPSTREAM);
-            let upstream = name.as_ref().and_then(|name| find(fields, name, upstreams));
-            used.note(name, upstreams);
-            upstream.map(Action::Upstream)
+        way if way == keys::FILES.name => {
+            let folder = fields.optional(&keys::FILES)?;
+            let upstream = match fields.has(keys::UPSTREAM.name) {
+                true => Some(upstream(fields, upstreams, used)?),
+                false => None,
+            };
+            Some(Action::Files(Files {
+                folder: base.join(folder),
+                index: fields.or_if_absent(&keys::INDEX, vec!["index.html".to_owned()])?,
+                fallback: fields.optional(&keys::FALLBACK),
+                cache: fields.or_if_absent(&keys::CACHE, Cache::Unsaid)?,
+                upstream,
+            }))
         }
+        _ => upstream(fields, upstreams, used).map(Action::Upstream),
     }
+}
+
+fn upstream(fields: &Fields<'_>, upstreams: &Upstreams<'_>, used: &mut Used) -> Option<UpstreamId> {
+    let name = fields.optional(&keys::UPSTREAM);
+    let upstream = name.as_ref().and_then(|name| find(fields, name, upstreams));
+    used.note(name, upstreams);
+    upstream
 }
 
 /// What a route changes on the way.
@@ -195,7 +233,9 @@ fn edits(fields: &Fields<'_>, path: Option<&PathPattern>) -> Option<Edits> {
         );
         edits.path = None;
     }
-    let changes_requests = edits.path.is_some() || edits.host.is_some() || !edits.request.is_empty();
+    let has_files = fields.has(keys::FILES.name);
+    let changes_requests =
+        (edits.path.is_some() && !has_files) || edits.host.is_some() || !edits.request.is_empty();
     if changes_requests && !fields.has(keys::UPSTREAM.name) {
         let keys = [keys::STRIP.name, keys::REWRITE.name, keys::REQUEST_HEADERS.name];
         let key = keys.into_iter().find(|key| fields.has(key)).unwrap_or_default();

@@ -12,8 +12,9 @@ use config::plan::Balance;
 use tokio::time::Instant;
 use wire::answer::{AnswerBody, AnswerHead, Asked};
 use wire::body::BodyWalk;
+use wire::cookie::SetCookie;
 use wire::engineio::{CloseScan, EngineIo, Revision, Sid};
-use wire::forward::{self, ForClient, Reframed};
+use wire::forward::{self, ForClient, Reframed, Wrap};
 use wire::scan::{HeadScan, Side};
 use wire::{HeadBounds, Malformed};
 
@@ -203,10 +204,13 @@ impl<'a> Download<'a> {
         sid: &[u8],
         out: &mut Vec<u8>,
     ) {
-        forward::print_answer(answer, how, out);
         let Request { head: asked, upstream, reply, .. } = self.request;
+        let edits = how.edits;
         let answered =
-            cookie::Answered { asked, answer, client: reply.client_end, node: self.origin.node, sid };
+            cookie::Answered { asked, answer, client: reply.client_end, node: self.origin.node, sid, edits };
+        let is_wrapped = |cookie: &SetCookie<'_>| cookie::is_wrapped(cookie, upstream);
+        let wrap = answered.wrapping(upstream).map(|pin| Wrap { pin, is_wrapped: &is_wrapped });
+        forward::print_answer_wrapping(answer, how, wrap.as_ref(), out);
         if let Some(cookie) = answered.pin(upstream) {
             self.request.worker.cursors.of(upstream.number).scatter(upstream.members.len());
             forward::add_line(out, "Set-Cookie", &cookie);

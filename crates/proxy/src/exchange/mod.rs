@@ -208,7 +208,7 @@ async fn send_head(
         client_address: record.client,
         strips_tag: matches!(purpose, Purpose::Session(Session { is_tagged: true, .. })),
         wants_plain: matches!(purpose, Purpose::Handshake { .. }),
-        strips_cookies: &request.upstream.cookies,
+        strips_pins: &request.upstream.cookies,
         pass_headers: &plan.pass_headers,
         edits: request.changed.map(|changed| &changed.request),
     };
@@ -379,6 +379,7 @@ const INTERIM: &[u8] = b"HTTP/1.1 1";
 
 #[cfg(test)]
 mod tests {
+    use crate::memory::Memory;
     use std::rc::Rc;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -390,7 +391,7 @@ mod tests {
     /// What becomes of a head of this length, and what has been read meanwhile, while the node does as `node` says.
     async fn check<F: Future>(bytes: usize, node: impl FnOnce(UnixStream) -> F) -> (io::Result<()>, Vec<u8>) {
         let (near, far) = UnixStream::pair().expect("there are files left");
-        let (io, buffers) = (Io::new(Stream::Unix(Box::new(near))), Buffers::new(4096));
+        let (io, buffers) = (Io::new(Stream::Unix(Box::new(near))), Buffers::new(4096, Memory::new()));
         let (alarm, mut inbound) = (Alarm::new(Rc::new(Clock::new())), BytesMut::new());
         let head = vec![b'x'; bytes];
         let writing = io.write_all(&head, b"", &alarm, Duration::from_secs(30));

@@ -118,6 +118,7 @@ const WATCHED_AFTER: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
 mod tests {
+    use crate::memory::Memory;
     use std::io::Write;
     use std::net::TcpListener;
 
@@ -138,7 +139,7 @@ mod tests {
                 until_readable(&tcp);
             }
             tcp.set_nonblocking(true).unwrap();
-            (quickness.hear(tcp, &Buffers::new(64)), client)
+            (quickness.hear(tcp, &Buffers::new(64, Memory::new())), client)
         }
     }
 
@@ -184,7 +185,7 @@ mod tests {
         let (tcp, _) = both.0.accept().unwrap();
         drop(client);
         until_readable(&tcp);
-        assert!(quickness.hear(tcp, &Buffers::new(64)).is_none());
+        assert!(quickness.hear(tcp, &Buffers::new(64, Memory::new())).is_none());
     }
 
     #[tokio::test]

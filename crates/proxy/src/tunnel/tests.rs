@@ -9,6 +9,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
+use crate::memory::Memory;
 use crate::places::{ClientKey, Places};
 use crate::record::Counters;
 use crate::upstream::node::Node;
@@ -53,7 +54,7 @@ const FILE: &str = "[[listen]]\naddress = \":1\"\n[[route]]\nupstream = \"nodes\
 
 /// Who ended it, and after how long.
 async fn run_to_its_end(mut tunnel: Tunnel, clock: Rc<Clock>) -> (EndedBy, Duration) {
-    let (buffers, begun) = (Buffers::new(16 << 10), Instant::now());
+    let (buffers, begun) = (Buffers::new(16 << 10, Memory::new()), Instant::now());
     let running = Box::pin(async move { poll_fn(|cx| tunnel.poll(cx, &buffers)).await });
     let ended_by = by_clock(clock, running).await;
     (ended_by, begun.elapsed())

@@ -3,17 +3,18 @@
 use crate::file::declared::{Key, Optional, Or, Section, Shape, Sub};
 use crate::file::hosts::RoutePath;
 use crate::file::kinds::route::{
-    ExactPath, HeaderChanges, ListenAddresses, MethodNames, PathRegex, RedirectTo, RespondWith, RewritePath,
-    RouteHosts,
+    CacheTime, ExactPath, FileName, FileNames, HeaderChanges, ListenAddresses, MethodNames, PathRegex,
+    RedirectTo, RespondWith, RewritePath, RouteHosts,
 };
-use crate::file::kinds::{Flag, Name, OrNone, Size, Word};
+use crate::file::kinds::{FilePath, Flag, Name, OrNone, Size, Word};
 use crate::plan::PathRule;
 
 pub(crate) static ROUTE: Sub = Sub {
     name: "route",
     shape: Shape::Many,
     section: &Section {
-        doc: "What answers which requests: one of `upstream`, `redirect` and `respond`. An exact host beats the longest \
+        doc: "What answers which requests: one of `upstream`, `files`, `redirect` and `respond`, or `files` with an \
+              `upstream` for what is no file. An exact host beats the longest \
               wildcard, which beats none. Of a host's routes `exact` beats `regex`, of which the first in the file wins, \
               and `regex` beats `path`, of which the longest wins; then a route with `methods` beats one without. \
               Requests that match no route get 404. `tidelock check --explain URL` says which one it is.",
@@ -28,6 +29,10 @@ pub(crate) static ROUTE: Sub = Sub {
             &UPSTREAM,
             &REDIRECT,
             &RESPOND,
+            &FILES,
+            &INDEX,
+            &FALLBACK,
+            &CACHE,
             &STRIP,
             &REWRITE,
             &REQUEST_HEADERS,
@@ -88,7 +93,7 @@ pub(crate) static PATHS: Key<Word<PathRule>, Or<PathRule>> = Key {
 pub(crate) static UPSTREAM: Key<Name, Optional> = Key {
     name: "upstream",
     kind: Name,
-    absent: Optional("`redirect` or `respond` says what becomes of a request"),
+    absent: Optional("`files`, `redirect` or `respond` says what becomes of a request"),
     doc: "The NAME of an `[upstream.NAME]`, a node of which answers.",
 };
 pub(crate) static REDIRECT: Key<RedirectTo, Optional> = Key {
@@ -103,6 +108,35 @@ pub(crate) static RESPOND: Key<RespondWith, Optional> = Key {
     kind: RespondWith,
     absent: Optional("`upstream` answers"),
     doc: "Answers by itself: a status, or { status = 200, text = \"ok\" }.",
+};
+pub(crate) static FILES: Key<FilePath, Optional> = Key {
+    name: "files",
+    kind: FilePath,
+    absent: Optional("`upstream` answers"),
+    doc: "Folder whose files are answers. Relative to the folder of this file. Files and folders whose names begin with a \
+          dot, `.well-known` aside, and links that lead out of it are not there. Beside `upstream` that one answers what is \
+          no file.",
+};
+pub(crate) static INDEX: Key<FileNames, Optional> = Key {
+    name: "index",
+    kind: FileNames,
+    absent: Optional("\"index.html\""),
+    doc: "What is answered for a folder: the first of these names that is there. An empty list is none.",
+};
+pub(crate) static FALLBACK: Key<FileName, Optional> = Key {
+    name: "fallback",
+    kind: FileName,
+    absent: Optional("404 for what is no file"),
+    doc: "File of a single-page app that a browser gets when it goes to a page which is no file. A script or an image that \
+          is not there is 404.",
+};
+pub(crate) static CACHE: Key<CacheTime, Optional> = Key {
+    name: "cache",
+    kind: CacheTime,
+    absent: Optional("no Cache-Control"),
+    doc: "How long caches keep a file without asking: \"1h\", \"1y\"; or \"hashed\", for a year and `immutable` where a hash \
+          of the content is in its name, as build tools put it there (`app.3f2a9c1b.js`), and else never. The `fallback` is \
+          asked for each time.",
 };
 pub(crate) static STRIP: Key<Flag, Or<bool>> = Key {
     name: "strip",

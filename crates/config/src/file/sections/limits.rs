@@ -21,6 +21,10 @@ declare! {
     BODY_BYTES_MAX body_bytes_max: Option<u64> = None, OrNone(Size { least: KIB, most: 1 << 40 });
     /// One buffer of a body or a tunnel. No body is held beyond one of them in each direction.
     BUFFER_BYTES buffer_bytes: usize = 64 * KIB, Size { least: 4 * KIB, most: MIB };
+    /// What tidelock may take of memory, its apps not counted. From three quarters of it on new connections come in slowly,
+    /// and those that rest are closed; from nine tenths on requests get 503.
+    MEMORY memory: Option<u64> => "half of what the cgroup or the machine has",
+        Size { least: 16 * MIB, most: 1 << 40 };
     /// Most client connections at once; 0 is as many as the open-file limit allows, two files a connection. Beyond it the
     /// connection that has rested longest between two requests is closed for a new one, or else one that has not said a
     /// byte; where all are busy, new ones wait.

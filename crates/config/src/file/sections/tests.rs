@@ -40,10 +40,19 @@ fn block(full: &str, header: &str) -> (usize, usize) {
 fn text(header: &str, sub: &Sub) -> String {
     let mut text = format!("{}[{header}]\n", comment(sub.section.doc));
     for key in sub.section.keys {
-        let (doc, default) = key.in_full().expect("every key here has a default");
+        let (doc, default) = key.in_full().expect("no tables");
         text += &comment(&doc);
-        text += &format!("{} = {default}\n", key.name());
-        assert!(matches!(default, Json::String(_) | Json::Number(_)), "{default} is TOML as well as JSON");
+        let example = || EXAMPLES.iter().find(|(name, _)| *name == key.name()).map(|(_, value)| *value);
+        match default {
+            Some(default) => {
+                text += &format!("{} = {default}\n", key.name());
+                assert!(
+                    matches!(default, Json::String(_) | Json::Number(_)),
+                    "{default} is TOML as well as JSON"
+                );
+            }
+            None => text += &format!("#{} = {}\n", key.name(), example().expect("an example")),
+        }
     }
     text
 }
@@ -62,4 +71,6 @@ fn comment(doc: &str) -> String {
     lines.join("\n") + "\n"
 }
 
+/// Of keys that have no default.
+const EXAMPLES: [(&str, &str); 1] = [("memory", "\"512MiB\"")];
 const COLUMNS: usize = 118;

@@ -5,7 +5,7 @@
 use bytes::{Bytes, BytesMut};
 use libfuzzer_sys::fuzz_target;
 
-#[path = "../../examples/fanout/src/broker/resp.rs"]
+#[path = "../../crates/broker/src/resp.rs"]
 #[expect(dead_code, reason = "replies that are no arrays are read by clients only")]
 mod resp;
 

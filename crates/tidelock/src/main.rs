@@ -14,6 +14,7 @@ mod signals;
 mod verbs;
 mod table;
 mod import;
+mod nginx;
 
 use std::process::ExitCode;
 

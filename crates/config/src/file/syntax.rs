@@ -290,8 +290,10 @@ fn another_format(text: &str) -> Option<Problem> {
         return None;
     }
     if let Some(line) = lines.iter().find(|line| is_nginx(line.text)) {
-        let ends = lines.iter().any(|line| line.text.ends_with(';'));
-        return says(line.span(text), if ends { "nginx.conf" } else { "a Caddyfile or nginx.conf" }, TOML);
+        return match lines.iter().any(|line| line.text.ends_with(';')) {
+            true => says(line.span(text), "nginx.conf", "`tidelock import FILE` translates it"),
+            false => says(line.span(text), "a Caddyfile or nginx.conf", TOML),
+        };
     }
     let is_section = |text: &str| {
         ["global", "defaults"].contains(&text)
@@ -441,7 +443,7 @@ mod tests {
     #[test]
     fn files_of_other_programs_are_known() {
         let nginx = "upstream chat {\n  server 127.0.0.1:3000;\n}\nserver {\n  listen 80;\n}\n";
-        check(nginx, "looks like nginx.conf", "[[listen]]");
+        check(nginx, "looks like nginx.conf", "tidelock import");
         check("example.com {\n  reverse_proxy :3000\n}\n", "a Caddyfile", "[[listen]]");
         check("frontend web\n  bind :80\n  default_backend app\n", "haproxy.cfg", "[[listen]]");
         check("services:\n  chat:\n    image: chat\n    ports:\n      - 3000:3000\n", "YAML", "[[listen]]");

@@ -13,6 +13,8 @@ pub struct App {
     pub name: String,
     /// The program and its arguments; never empty. The program is looked up in PATH unless it has a slash.
     pub command: Vec<String>,
+    /// The same for people: as the file has it, with the names of variables and not what they hold.
+    pub shown: String,
     /// Where it runs, absolute (default: the folder of the file).
     pub cwd: PathBuf,
     /// Added to tidelock's own environment, and stronger than `env_file`.

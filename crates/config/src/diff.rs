@@ -44,6 +44,8 @@ pub struct Diff {
     /// Keys that differ and cannot be applied while tidelock runs, as the file spells them: `workers`,
     /// `admin.socket`.
     pub needs_restart: Vec<&'static str>,
+    /// Each key of `[limits]` and of `[timeouts]` that differs, with both values.
+    keys: HashMap<&'static str, Vec<String>>,
 }
 
 /// The listens that differ. One is the same if it has the same address; of several at the same address, which must
@@ -145,6 +147,10 @@ pub fn diff(old: &Plan, new: &Plan) -> Diff {
         watch: *watch != new.admin.watch,
         resolver: *resolver != new.resolver,
         needs_restart: restart.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect(),
+        keys: HashMap::from([
+            ("limits", limits.differences(&new.limits)),
+            ("timeouts", timeouts.differences(&new.timeouts)),
+        ]),
     }
 }
 
@@ -235,6 +241,8 @@ fn app_parts(Changed { old, new }: &Changed<Arc<App>>) -> impl Iterator<Item = (
     let App {
         name: _,
         command,
+        // Without what its variables hold, it may be the same.
+        shown: _,
         cwd,
         env,
         env_file,

@@ -1,14 +1,14 @@
 //! From the text of the file to a [`Plan`], or to everything that is wrong with it. Knows the file as a whole; its
-//! sections are read next door. Only this and the lists of proxies touch the disk: it opens that one file, and looks
-//! whether those it names are there.
+//! sections are read next door. Only this, the lists of proxies and the files of secrets touch the disk: it opens that one
+//! file, and looks whether those it names are there. Only this reads the environment.
 
 use std::io::ErrorKind;
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeTable;
 
 use crate::limits::Limits;
 use crate::plan::{AccessLog, Admin, AdminSocket, Log, Plan, Resolver, Secrets, Timeouts};
@@ -20,23 +20,35 @@ mod app_keys;
 mod app_kinds;
 mod care;
 mod choices;
+mod declare;
 pub(crate) mod declared;
 mod drain;
+mod expand;
 mod fields;
+mod foreign;
+mod hide;
 mod hosts;
 pub(crate) mod keys;
 mod kinds;
 mod listen;
+mod places;
 mod proxies;
+mod reading;
 mod rebalance;
 mod route;
+pub(crate) mod sections;
+mod syntax;
 mod units;
 mod upstream;
 
-use declared::{Key, Or};
+use expand::Variables;
+pub use expand::literal;
 use fields::Fields;
-use kinds::{Count, Size};
 use listen::NamedFile;
+use places::Places;
+use reading::Reading;
+use sections::limits::LIMITS;
+use sections::timeouts::TIMEOUTS;
 
 /// A file that can be used.
 #[derive(Debug)]
@@ -47,22 +59,100 @@ pub struct Loaded {
     pub warnings: Report,
 }
 
+/// A file, good or not, for whoever looks for more that is wrong with it than it says by itself.
+#[derive(Debug)]
+pub struct Inspected {
+    /// What it says. Where the report has errors, what could not be read is left out of it, or is as if it were not said;
+    /// nothing if the file cannot be read at all.
+    pub plan: Option<Plan>,
+    /// What is wrong with it so far.
+    pub report: Report,
+    folder: PathBuf,
+    places: Places,
+}
+
+impl Inspected {
+    /// Whether it can be used, with all that has been told so far.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.report.problems().iter().all(|problem| problem.severity != Severity::Error)
+    }
+
+    /// What it says, if it can be used.
+    #[must_use]
+    pub fn good_plan(&mut self) -> Option<Plan> {
+        if self.is_good() { self.plan.take() } else { None }
+    }
+
+    /// The plan and its warnings.
+    ///
+    /// # Errors
+    /// All that has been told, if it cannot be used.
+    pub fn into_loaded(mut self) -> Result<Loaded, Report> {
+        match self.good_plan() {
+            Some(plan) => Ok(Loaded { plan, warnings: self.report }),
+            None => Err(self.report),
+        }
+    }
+
+    /// Whether nothing under the key at `path`, such as `app.chat`, is wrong.
+    #[must_use]
+    pub fn is_good_at(&self, path: &str) -> bool {
+        let Some(here) = self.places.all_of(path) else { return true };
+        let is_here =
+            |problem: &Problem| problem.span.as_ref().is_some_and(|span| here.contains(&span.start));
+        !self.report.problems().iter().any(|problem| problem.severity == Severity::Error && is_here(problem))
+    }
+
+    /// Tells one more thing, at the key at `path`, such as `app.chat.cwd`, or what of the way there is in the file.
+    pub fn tell(&mut self, path: &str, severity: Severity, message: String, hint: Option<String>) {
+        self.tell_here(self.places.find(path), severity, message, hint);
+    }
+
+    /// The same where under `path` the file at `file` is named.
+    pub fn tell_of(&mut self, path: &str, file: &Path, message: String) {
+        self.tell_here(self.places.find_file(path, file, &self.folder), Severity::Error, message, None);
+    }
+
+    fn tell_here(
+        &mut self,
+        span: Option<Range<usize>>,
+        severity: Severity,
+        message: String,
+        hint: Option<String>,
+    ) {
+        let problem = Problem { severity, message, span, related: Vec::new(), hint };
+        self.report.push(problem);
+    }
+}
+
 /// Reads the file at `path`. Beyond what [`parse`] finds, certificates and keys that do not exist are errors.
 ///
 /// # Errors
 /// Everything that is wrong with it, warnings among it; also that it cannot be read at all.
 pub fn load(path: &Path) -> Result<Loaded, Report> {
+    inspect(path).into_loaded()
+}
+
+/// Reads the file at `path` as [`load`] does, and goes on with what can be read of it.
+pub fn inspect(path: &Path) -> Inspected {
+    match text_of(path) {
+        Ok(text) => read(&text, path, Disk::Read, &|name| std::env::var_os(name)),
+        Err(report) => Inspected::nothing(report),
+    }
+}
+
+fn text_of(path: &Path) -> Result<String, Report> {
     let bytes = read_regular(path).map_err(|error| {
         Report::new(path, "", vec![Problem::error(None, format!("the file cannot be read: {error}"))])
     })?;
-    let text = String::from_utf8(bytes).map_err(|error| {
+    String::from_utf8(bytes).map_err(|error| {
         // Up to here nothing is replaced, so that the first replacement stands where the wrong bytes stood.
         let start = error.utf8_error().valid_up_to();
         let span = start..start + char::REPLACEMENT_CHARACTER.len_utf8();
         let shown = String::from_utf8_lossy(error.as_bytes());
         Report::new(path, &shown, vec![Problem::error(span, "the file is not UTF-8 here")])
-    })?;
-    read(&text, path, Disk::Read)
+    })
 }
 
 /// A duration as the file writes it, such as `30s`.
@@ -76,12 +166,12 @@ pub fn duration(text: &str) -> Option<Duration> {
 /// # Errors
 /// Everything that is wrong with it, warnings among it.
 pub fn parse(text: &str, origin: &Path) -> Result<Loaded, Report> {
-    read(text, origin, Disk::Untouched)
+    read(text, origin, Disk::Untouched, &|name| std::env::var_os(name)).into_loaded()
 }
 
 /// Whether the files that a file names are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Disk {
+pub(crate) enum Disk {
     Read,
     Untouched,
 }
@@ -105,27 +195,40 @@ impl Disk {
     }
 }
 
-fn read(text: &str, origin: &Path, disk: Disk) -> Result<Loaded, Report> {
-    let (table, syntax) = DeTable::parse_recoverable(text);
-    let shown = without_secret(text, table.get_ref());
+impl Inspected {
+    fn nothing(report: Report) -> Self {
+        Self { plan: None, report, folder: PathBuf::new(), places: Places::default() }
+    }
+}
+
+fn read(text: &str, origin: &Path, disk: Disk, variables: Variables<'_>) -> Inspected {
+    let (mut table, syntax) = DeTable::parse_recoverable(text);
+    let shown = hide::without_secrets(text, table.get_ref());
     if !syntax.is_empty() {
         // What stands around a syntax error is not what was meant, so nothing else is said about it.
-        return Err(Report::new(origin, &shown, syntax.iter().map(|error| explain(text, error)).collect()));
+        return Inspected::nothing(Report::new(origin, &shown, syntax::explain(text, &syntax)));
     }
     let problems = Problems::default();
-    let root = Fields::root(&keys::FILE, table.get_ref(), &problems);
+    let expanded = expand::expand(table.get_mut(), text, variables, &problems);
+    let folder = origin.parent().unwrap_or(Path::new(""));
+    let reading = Reading::new(problems, expanded, folder, disk);
+    let root = Fields::root(&keys::FILE, table.get_ref(), &reading);
     let mut named = Vec::new();
-    let plan = plan(&root, origin.parent().unwrap_or(Path::new("")), &mut named, disk);
-    let mut problems = problems.into_vec();
+    let plan = plan(&root, folder, &mut named, disk);
+    drop(root);
+    let mut problems = reading.into_problems();
     problems.extend(named.iter().filter_map(|named| disk.inspect(named)));
-    let is_wrong = problems.iter().any(|problem| problem.severity == Severity::Error);
-    let report = Report::new(origin, &shown, problems);
-    if is_wrong { Err(report) } else { Ok(Loaded { plan, warnings: report }) }
+    Inspected {
+        plan: Some(plan),
+        report: Report::new(origin, &shown, problems),
+        folder: folder.to_owned(),
+        places: Places::of(table.get_ref()),
+    }
 }
 
 /// What the file says. Holds together only if no error has been told.
 fn plan(root: &Fields<'_>, folder: &Path, named: &mut Vec<NamedFile>, disk: Disk) -> Plan {
-    let timeouts = timeouts(&root.one(&keys::TIMEOUTS));
+    let timeouts = Timeouts::read(&root.one(&TIMEOUTS));
     let tables = root.many(&keys::UPSTREAM);
     let upstreams: Vec<_> = tables.iter().filter_map(|table| upstream::read(table, &timeouts)).collect();
     let apps = app::read(root, &tables, folder, named);
@@ -142,52 +245,12 @@ fn plan(root: &Fields<'_>, folder: &Path, named: &mut Vec<NamedFile>, disk: Disk
         apps: apps.into_iter().map(Into::into).collect(),
         trusted_proxies: proxies::read(root, folder, named, disk),
         sticky_secrets: Secrets::new(root.optional(&keys::STICKY_SECRET).unwrap_or_default()),
-        limits: limits(&root.one(&keys::LIMITS)),
+        limits: Limits::read(&root.one(&LIMITS)),
         timeouts,
         log: log(&root.one(&keys::LOG), folder),
         drain: drain::read(&root.one(&keys::DRAIN)),
         admin: admin(&root.one(&keys::ADMIN), folder),
         resolver: resolver(&root.one(&keys::RESOLVER)),
-    }
-}
-
-fn limits(fields: &Fields<'_>) -> Limits {
-    let size = |key: &Key<Size, Or<u64>>| whole(fields.or_default(key));
-    let count = |key: &Key<Count, Or<u64>>| whole(fields.or_default(key));
-    let rate = |key: &Key<Count, Or<u64>>| u32::try_from(fields.or_default(key)).unwrap_or(u32::MAX);
-    Limits {
-        target_bytes_max: size(&keys::TARGET_BYTES_MAX),
-        head_bytes_max: size(&keys::HEAD_BYTES_MAX),
-        header_lines_max: count(&keys::HEADER_LINES_MAX),
-        body_bytes_max: fields.or_default(&keys::BODY_BYTES_MAX),
-        buffer_bytes: size(&keys::BUFFER_BYTES),
-        memory: fields.optional(&keys::MEMORY),
-        connections_max: count(&keys::CONNECTIONS_MAX),
-        connections_per_client_max: count(&keys::CONNECTIONS_PER_CLIENT_MAX),
-        client_connections_per_second_max: rate(&keys::CLIENT_CONNECTIONS_PER_SECOND_MAX),
-        client_handshakes_per_second_max: rate(&keys::CLIENT_HANDSHAKES_PER_SECOND_MAX),
-        sessions_max: count(&keys::SESSIONS_MAX),
-        body_bytes_per_second_min: rate(&keys::BODY_BYTES_PER_SECOND_MIN),
-        answer_bytes_per_second_min: rate(&keys::ANSWER_BYTES_PER_SECOND_MIN),
-        keepalive_requests: u16::try_from(fields.or_default(&keys::KEEPALIVE_REQUESTS)).unwrap_or(u16::MAX),
-        origin_idle_max: count(&keys::ORIGIN_IDLE_MAX),
-        attempts_max: count(&keys::ATTEMPTS_MAX),
-        message_bytes_max: fields.or_default(&keys::MESSAGE_BYTES_MAX),
-        messages_per_second_max: rate(&keys::MESSAGES_PER_SECOND_MAX),
-        tunnel_age_max: fields.or_default(&keys::TUNNEL_AGE_MAX),
-    }
-}
-
-fn timeouts(fields: &Fields<'_>) -> Timeouts {
-    Timeouts {
-        connect: fields.or_default(&keys::CONNECT),
-        head: fields.or_default(&keys::HEAD),
-        body: fields.or_default(&keys::BODY),
-        answer: fields.or_default(&keys::ANSWER),
-        idle: fields.or_default(&keys::IDLE),
-        request: fields.or_default(&keys::REQUEST),
-        keepalive_age: fields.or_default(&keys::KEEPALIVE_AGE),
-        tunnel: fields.or_default(&keys::TUNNEL),
     }
 }
 
@@ -229,42 +292,6 @@ fn demand_the_three(root: &Fields<'_>) {
         Problem::error(None, format!("nothing can be served without {}", names.join(", ")))
             .hint(format!("add\n{}", lines.join("\n"))),
     );
-}
-
-/// A syntax error in the words of the parser, with a hint where it is the one that everybody makes.
-fn explain(text: &str, error: &toml::de::Error) -> Problem {
-    let problem = Problem::error(error.span(), error.message());
-    match error.span().and_then(|span| unquoted(text, span.start)) {
-        Some(value) => {
-            problem.hint(format!("a value that is not a number or a boolean is in quotes: \"{value}\""))
-        }
-        None => problem,
-    }
-}
-
-/// The bare word that is the value at `offset`, as in `connect = 30s`.
-fn unquoted(text: &str, offset: usize) -> Option<&str> {
-    let start = text.get(..offset)?.rfind('\n').map_or(0, |feed| feed + 1);
-    let line = text.get(start..)?.lines().next()?;
-    let (key, value) = line.split_once('=')?;
-    let value = value.split('#').next()?.trim();
-    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || b".:/-_*".contains(&byte);
-    let is_at_fault = offset - start > key.len() && !value.is_empty() && value.bytes().all(is_word);
-    is_at_fault.then_some(value)
-}
-
-/// The text as reports may show it: a secret stays out of terminals and logs, and every span still fits.
-fn without_secret(text: &str, table: &DeTable<'_>) -> String {
-    let secret =
-        table.get(keys::STICKY_SECRET.name).filter(|value| matches!(value.get_ref(), DeValue::String(_)));
-    let mut shown = text.to_owned();
-    if let Some(span) = secret.map(Spanned::span)
-        && let Some(secret) = text.get(span.clone())
-    {
-        let stars = secret.bytes().map(|byte| if byte == b'\n' { '\n' } else { '*' });
-        shown.replace_range(span, &stars.collect::<String>());
-    }
-    shown
 }
 
 /// A number that a kind has bounded, far below what a `usize` holds.

@@ -14,5 +14,5 @@ pub mod routing;
 pub mod schema;
 mod suggest;
 
-pub use file::{Loaded, duration, load, parse};
+pub use file::{Inspected, Loaded, duration, inspect, literal, load, parse};
 pub use regular::read_regular;

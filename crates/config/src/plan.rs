@@ -16,7 +16,11 @@ use crate::routing::Route;
 
 mod care;
 
-pub use care::{Admission, Health, Outliers, Probe};
+pub use care::{Admission, Health, Probe};
+
+pub use crate::file::sections::outliers::Outliers;
+pub use crate::file::sections::rebalance::Rebalance;
+pub use crate::file::sections::timeouts::Timeouts;
 
 /// Everything `upstreams.toml` says, checked as a whole.
 #[derive(Debug, Clone, PartialEq)]
@@ -214,18 +218,6 @@ pub enum Balance {
     Hash(HashKey),
 }
 
-/// How sessions are moved from nodes that have more than their even share, the oldest first, to those that have less.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rebalance {
-    /// Of a node's sessions, in percent, in each `every` (default 0, 0 to 100); 0 is off. Never more than make the pool
-    /// even.
-    pub percent: u32,
-    /// See `percent` (default 1 min, 1 s to 1 h).
-    pub every: Duration,
-    /// Nothing is moved until every node has been up for so long (default 1 min, 0 s to 1 h).
-    pub settle: Duration,
-}
-
 /// What of a request is hashed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum HashKey {
@@ -268,32 +260,6 @@ impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Secrets({})", self.0.len())
     }
-}
-
-/// How long each wait may last. Durations are never zero.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timeouts {
-    /// TCP connect to a node (default 1 s, 10 ms to 60 s).
-    pub connect: Duration,
-    /// A client's whole request head, from its first byte; also its whole TLS handshake, and how long a new connection may
-    /// say nothing (default 10 s, 100 ms to 5 min). 408 beyond it.
-    pub head: Duration,
-    /// No byte moves in a body, either way (default 60 s, 100 ms to 1 h).
-    pub body: Duration,
-    /// From the whole request to the head of the node's answer (default 75 s, 100 ms to 24 h). 504 beyond it.
-    /// A request with an Engine.IO `sid` waits at least its session's `pingInterval + pingTimeout`.
-    pub answer: Duration,
-    /// A client's connection between two requests (default 75 s, 100 ms to 1 h).
-    pub idle: Duration,
-    /// A whole request, from the first byte of its head to the last of its body (default 24 h, 1 s to 7 days); `None` is no
-    /// bound. 408 beyond it.
-    pub request: Option<Duration>,
-    /// The age of a client's connection from which on the next answer is its last (default 1 h, 1 s to 7 days); `None` is
-    /// no bound.
-    pub keepalive_age: Option<Duration>,
-    /// A tunnel, or a stream of server-sent events, through which no byte moves (default 1 h, 1 s to 7 days).
-    /// A tunnel that is known to carry Engine.IO is cut after `pingInterval + pingTimeout` and slack instead.
-    pub tunnel: Duration,
 }
 
 /// The access log.

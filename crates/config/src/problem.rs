@@ -43,10 +43,14 @@ pub enum Severity {
 impl Report {
     /// Puts the problems in the order of the file; what points nowhere comes last.
     pub(crate) fn new(origin: &Path, text: &str, mut problems: Vec<Problem>) -> Self {
-        problems.sort_by_key(|problem| {
-            problem.span.as_ref().map_or((usize::MAX, usize::MAX), |span| (span.start, span.end))
-        });
+        problems.sort_by_key(place);
         Self { origin: origin.display().to_string(), text: text.to_owned(), problems }
+    }
+
+    /// One more, at its place in the order.
+    pub(crate) fn push(&mut self, problem: Problem) {
+        let at = self.problems.partition_point(|other| place(other) <= place(&problem));
+        self.problems.insert(at, problem);
     }
 
     /// The problems, in the order of the file.
@@ -117,6 +121,10 @@ impl Report {
             None => group,
         }
     }
+}
+
+fn place(problem: &Problem) -> (usize, usize) {
+    problem.span.as_ref().map_or((usize::MAX, usize::MAX), |span| (span.start, span.end))
 }
 
 impl fmt::Display for Report {

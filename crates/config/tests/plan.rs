@@ -259,6 +259,7 @@ fn every_key_of_an_app_reaches_the_plan() {
     let expected = App {
         name: "chat".to_owned(),
         command: ["node", "--title", "the chat", "index.js", "--last", ""].map(str::to_owned).to_vec(),
+        shown: plan.apps[0].shown.clone(),
         cwd: here.join("app"),
         env: env.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
         env_file: Some(here.join(".env")),

@@ -42,21 +42,28 @@ pub(crate) fn environment(own: Environment, told: &Told<'_>) -> Result<Environme
         set_account(&mut all, account);
     }
     if let Some(path) = &told.app.env_file {
-        let text = trust::read(path, told.account).and_then(|bytes| {
-            String::from_utf8(bytes)
-                .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
-        });
-        let text = text.map_err(|error| StartProblem::EnvFile(path.clone(), error))?;
-        let lines = parse(&text).map_err(|Misread { line, why }| StartProblem::EnvFileLine {
-            path: path.clone(),
-            line,
-            why,
-        })?;
+        let lines = lines_of(path, told.account)?;
         all.extend(lines.into_iter().map(|(name, value)| (name.into(), value.into())));
     }
     all.extend(told.app.env.iter().map(|(name, value)| (name.into(), value.into())));
     set_place(&mut all, told);
     Ok(all)
+}
+
+/// What an `env_file` says.
+pub(crate) fn lines_of(
+    path: &Path,
+    account: Option<&Account>,
+) -> Result<Vec<(String, String)>, StartProblem> {
+    let text = trust::read(path, account).and_then(|bytes| {
+        String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
+    });
+    let text = text.map_err(|error| StartProblem::EnvFile(path.to_owned(), error))?;
+    parse(&text).map_err(|Misread { line, why }| StartProblem::EnvFileLine {
+        path: path.to_owned(),
+        line,
+        why,
+    })
 }
 
 fn set_account(all: &mut Environment, account: &Account) {

@@ -56,7 +56,9 @@ pub mod told;
 pub mod ready;
 mod elsewhere;
 pub mod logs;
+mod foresight;
 
+pub use foresight::{Obstacle, obstacles, why_not_writable};
 pub use progress::Progress;
 pub use status::{AppState, AppStatus, InstanceState, InstanceStatus};
 pub use supervise::{Options, Supervisor, Verb};

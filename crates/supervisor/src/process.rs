@@ -20,6 +20,8 @@ use crate::keeper::order::Command;
 use crate::ports::NoPort;
 use crate::told::Channel;
 
+pub(crate) use start::{check_cwd, find};
+
 /// What to start.
 #[derive(Debug, Clone)]
 pub struct Launch {

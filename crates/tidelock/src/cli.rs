@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand};
 use config::Loaded;
 use config::problem::Report;
 
+use crate::check::check;
 use crate::reload::Source;
 use crate::start::{Meant, What};
 use crate::{import, log, run, verbs};
@@ -32,8 +33,10 @@ struct Cli {
 enum Verb {
     /// Say everything that is wrong with a file, and start nothing.
     ///
-    /// Reads the file, the certificates it names included, and prints every problem with its line, a caret and what
-    /// to do. Exits with 0 if tidelock would start with it, with 1 if not.
+    /// Reads the file and looks whether this machine goes with it: certificates, ports, log folders, the admin socket, and
+    /// the command, script, folder, `env_file` and user of each app. Prints every problem with its line, a caret and what to
+    /// do, and changes nothing. Exits with 0 if tidelock would start with it, as this user and with this environment, with
+    /// 1 if not.
     Check {
         /// The file, usually upstreams.toml.
         file: PathBuf,
@@ -301,27 +304,6 @@ pub(crate) fn main() -> ExitCode {
         (Some(Verb::Status { json, watch, at }), _) => verbs::status(&at.paths(), json, watch),
         (None, Some(file)) => serve_file(file),
         (None, None) => ExitCode::FAILURE,
-    }
-}
-
-fn check(file: &Path) -> ExitCode {
-    let colour = std::io::stdout().is_terminal();
-    match config::load(file) {
-        Ok(loaded) => {
-            print!("{}", loaded.warnings.render(colour));
-            if let Err(problems) = proxy::check_certificates(&loaded.plan) {
-                for problem in problems {
-                    println!("error: {problem}");
-                }
-                return ExitCode::FAILURE;
-            }
-            println!("{}: good, {}", file.display(), run::summary(&loaded.plan));
-            ExitCode::SUCCESS
-        }
-        Err(report) => {
-            print!("{}", report.render(colour));
-            ExitCode::FAILURE
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! the signals.
 
 mod cli;
+mod check;
 mod start;
 mod log;
 mod run;

@@ -9,12 +9,13 @@ use admin::{Applied, ReloadWanted};
 use config::diff::Diff;
 use config::plan::Plan;
 use config::problem::Report;
-use config::{Loaded, load};
+use config::{Inspected, Loaded, inspect};
 use proxy::{Proxy, StartProblem};
 use supervisor::Supervisor;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use crate::check::tell_certificates;
 use crate::grant::follow;
 use crate::log::say;
 use crate::secret;
@@ -40,10 +41,14 @@ impl Source {
 
     /// Reads it, good or broken.
     pub(crate) fn load(&mut self) -> Result<Loaded, Report> {
+        self.inspect().into_loaded()
+    }
+
+    fn inspect(&mut self) -> Inspected {
         let file = self.file.as_deref().unwrap_or(Path::new(""));
         // Read before it is loaded: what changes between the two is then found to be new, and not lost.
         self.read = config::read_regular(file).ok();
-        load(file)
+        inspect(file)
     }
 
     /// Whether it says something else now. One that is not there says nothing: an editor or a deployment that first
@@ -113,16 +118,17 @@ impl Reloader {
             return Err(NO_FILE.to_owned());
         }
         let colour = std::io::stderr().is_terminal();
-        let Loaded { mut plan, warnings } = match self.source.load() {
-            Ok(loaded) => loaded,
-            Err(report) => return Err(not_applied(&report.render(colour), &report.render(false))),
+        let mut inspected = self.source.inspect();
+        let Some(mut plan) = inspected.good_plan() else {
+            let report = inspected.report;
+            return Err(not_applied(&report.render(colour), &report.render(false)));
         };
-        say(&warnings.render(colour));
-        let warnings = warnings.render(false);
+        let warnings = inspected.report.render(false);
         secret::fill_in(&mut plan);
         let plan = Arc::new(plan);
         match self.proxy.apply(plan.clone()).await {
             Ok(change) => {
+                say(&inspected.report.render(colour));
                 // The drain is how instances are emptied, too.
                 let apps = (!change.apps.is_empty() || change.drain)
                     .then(|| self.supervisor.apply(&plan.apps, plan.drain));
@@ -130,9 +136,14 @@ impl Reloader {
                 let apps = apps.filter(|_| !change.apps.is_empty());
                 Ok(Applied { message: warnings + &self.applied(&change), apps })
             }
+            // As `check` says it.
+            Err(StartProblem::Tls(problems)) => {
+                tell_certificates(&problems, &mut inspected);
+                Err(not_applied(&inspected.report.render(colour), &inspected.report.render(false)))
+            }
             Err(problem) => {
-                let problem = lines(&problem);
-                Err(not_applied(&problem, &(warnings + &problem)))
+                let problem = format!("error: {problem}\n");
+                Err(not_applied(&(inspected.report.render(colour) + &problem), &(warnings + &problem)))
             }
         }
     }
@@ -164,14 +175,6 @@ fn not_applied(aloud: &str, answer: &str) -> String {
     say(aloud);
     tracing::error!("{NOT_APPLIED}");
     format!("{answer}{NOT_APPLIED}")
-}
-
-/// As `check` says it.
-fn lines(problem: &StartProblem) -> String {
-    match problem {
-        StartProblem::Tls(problems) => problems.iter().map(|problem| format!("error: {problem}\n")).collect(),
-        problem => format!("error: {problem}\n"),
-    }
 }
 
 const NO_FILE: &str = "this tidelock was started without a file, so that there is nothing to read again; `tidelock reload APP` rolls its app";

@@ -275,7 +275,8 @@ pub(crate) fn key(text: &str) -> String {
 
 /// As TOML has it, which is as JSON has it but for one character.
 pub(crate) fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
+    // What was typed is meant as it is: the shell has put variables in already.
+    serde_json::Value::from(config::literal(text)).to_string().replace('\u{7f}', "\\u007f")
 }
 
 const TYPESCRIPT: [&str; 3] = ["ts", "mts", "cts"];

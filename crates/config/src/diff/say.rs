@@ -27,7 +27,7 @@ impl Diff {
             let from = upstream.app.as_ref().map_or_else(|| nodes.join(", "), |app| format!("app {app}"));
             format!("upstream {sign} {} ({from})", upstream.name)
         };
-        let app = |sign: &str, app: &App| format!("app {sign} {} ({})", app.name, app.command.join(" "));
+        let app = |sign: &str, app: &App| format!("app {sign} {} ({})", app.name, app.shown);
         let mut lines: Vec<String> = Vec::new();
         lines.extend(listens.added.iter().map(|added| listen("+", added)));
         lines.extend(listens.removed.iter().map(|removed| listen("-", removed)));
@@ -38,7 +38,9 @@ impl Diff {
         lines.extend(apps.added.iter().map(|added| app("+", added)));
         lines.extend(apps.removed.iter().map(|removed| app("-", removed)));
         lines.extend(apps.changed.iter().map(changed_app));
-        let parts: Vec<&str> = self.parts().filter_map(|(name, differs)| differs.then_some(name)).collect();
+        let parts = self.parts().filter(|(_, differs)| *differs);
+        let parts: Vec<String> =
+            parts.map(|(name, _)| with_keys(name, self.keys.get(name).map_or(&[], Vec::as_slice))).collect();
         lines.extend((!parts.is_empty()).then(|| format!("changed: {}", parts.join(", "))));
         lines.extend(
             (!self.needs_restart.is_empty())
@@ -65,8 +67,21 @@ fn changed_upstream(change: &UpstreamChange) -> String {
     said.extend(nodes.added.iter().map(|node| format!("+ {}", node.written)));
     said.extend(nodes.removed.iter().map(|node| format!("- {}", node.written)));
     said.extend(nodes.changed.iter().map(changed_node));
-    said.extend(change.parts().filter(|(_, differs)| *differs).map(|(part, _)| format!("other {part}")));
+    let Changed { old, new } = &change.upstream;
+    said.extend(change.parts().filter(|(_, differs)| *differs).map(|(part, _)| {
+        let keys = match part {
+            "rebalance" => old.rebalance.differences(&new.rebalance),
+            "outliers" => old.outliers.differences(&new.outliers),
+            _ => Vec::new(),
+        };
+        format!("other {}", with_keys(part, &keys))
+    }));
     format!("upstream {}: {}", change.upstream.new.name, said.join(", "))
+}
+
+/// A part, and what is known of its keys.
+fn with_keys(part: &str, keys: &[String]) -> String {
+    if keys.is_empty() { part.to_owned() } else { format!("{part} ({})", keys.join(", ")) }
 }
 
 fn changed_app(change: &Changed<Arc<App>>) -> String {

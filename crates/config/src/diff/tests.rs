@@ -95,14 +95,26 @@ fn what_changes_is_said_both_ways() {
             "trusted_proxies = [\"::1\"]\nsticky_secret = \"0123456789abcdef0123456789abcdef\"\n\
              limits = { attempts_max = 4 }\nlog = { format = \"combined\" }\ndrain = { window = \"0s\" }\n\
              admin = { watch = true }\n[[listen]]\n",
-            "changed: limits, log, drain, trusted_proxies, sticky_secret, admin.watch",
-            "changed: limits, log, drain, trusted_proxies, sticky_secret, admin.watch",
+            "changed: limits (attempts_max 3 to 4), log, drain, trusted_proxies, sticky_secret, admin.watch",
+            "changed: limits (attempts_max 4 to 3), log, drain, trusted_proxies, sticky_secret, admin.watch",
         ),
         (
             "[[listen]]\n",
             "timeouts = { body = \"1s\" }\n[[listen]]\n",
-            "upstream nodes: other timeouts\nupstream other: other timeouts\nchanged: timeouts",
-            "upstream nodes: other timeouts\nupstream other: other timeouts\nchanged: timeouts",
+            "upstream nodes: other timeouts\nupstream other: other timeouts\nchanged: timeouts (body 1m to 1s)",
+            "upstream nodes: other timeouts\nupstream other: other timeouts\nchanged: timeouts (body 1s to 1m)",
+        ),
+        (
+            "[[listen]]\n",
+            "limits = { body_bytes_max = \"1MiB\", tunnel_age_max = \"1d\" }\n[[listen]]\n",
+            "changed: limits (body_bytes_max none to 1MiB, tunnel_age_max none to 1d)",
+            "changed: limits (body_bytes_max 1MiB to none, tunnel_age_max 1d to none)",
+        ),
+        (
+            "nodes = [",
+            "outliers = { failures = 5, ejection = \"30s\" }\nrebalance = { percent = 10 }\nnodes = [",
+            "upstream nodes: other rebalance (percent 0 to 10), other outliers (failures 3 to 5, ejection 10s to 30s)",
+            "upstream nodes: other rebalance (percent 10 to 0), other outliers (failures 5 to 3, ejection 30s to 10s)",
         ),
         (
             "[[listen]]\n",

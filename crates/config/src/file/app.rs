@@ -71,6 +71,7 @@ fn one(fields: &Fields<'_>, is_used: bool, folder: &Path, named: &mut Vec<NamedF
     let app = App {
         name: fields.name.to_owned(),
         command: Vec::new(),
+        shown: [fields.as_written(keys::COMMAND.name), fields.as_written(keys::ARGS.name)].concat().join(" "),
         env: fields.or_default(&keys::ENV),
         env_file,
         user: fields.optional(&keys::USER),

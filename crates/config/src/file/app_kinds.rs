@@ -136,7 +136,7 @@ impl Kind for Env {
         let mut env = BTreeMap::new();
         for (name, value) in entries {
             let refuse = |message: String, hint: &str| {
-                given.problems.push(Problem::error(name.span(), message).hint(hint));
+                given.push(Problem::error(name.span(), message).hint(hint));
             };
             let name = name.get_ref().as_ref();
             if name.is_empty() || name.contains(['=', '\0']) {
@@ -220,22 +220,25 @@ impl Kind for InstanceCount {
     type Read = Instances;
 
     fn read(&self, given: Given<'_>) -> Option<Instances> {
-        let wanted = "a bare number or \"max\"";
-        match given.value.get_ref() {
-            DeValue::Integer(integer) => {
-                let count = u32::from_str_radix(integer.as_str(), integer.radix()).ok();
-                match count.filter(|count| *count <= self.most).and_then(NonZeroU32::new) {
-                    Some(count) => Some(Instances::Count(count)),
-                    None => given.out_of_range(&self.bounds()),
-                }
-            }
-            DeValue::String(text) if text == "max" => Some(Instances::Max),
-            DeValue::String(text) => {
-                let meant =
-                    text.trim().parse::<u32>().map_or("\"max\"".to_owned(), |count| count.to_string());
-                given.wrong_type(wanted, meant)
-            }
-            _ => given.wrong_type(wanted, "\"max\"".to_owned()),
+        let (count, is_number) = match given.value.get_ref() {
+            DeValue::String(text) if text == "max" => return Some(Instances::Max),
+            DeValue::Integer(integer) => (i64::from_str_radix(integer.as_str(), integer.radix()).ok(), true),
+            DeValue::String(text) => (text.trim().parse().ok(), given.set_by_environment().is_some()),
+            _ => (None, false),
+        };
+        let fitting = count
+            .and_then(|count| NonZeroU32::new(u32::try_from(count).ok()?))
+            .filter(|count| count.get() <= self.most);
+        match (fitting, is_number) {
+            (Some(count), true) => Some(Instances::Count(count)),
+            (Some(count), false) => given.wrong_type(COUNT_WANTED, count.to_string()),
+            // PM2's 0 is one for each core, and its -1 one less.
+            (None, _) if matches!(count, Some(..=0)) => given.refuse(
+                format!("`{}` is out of range", given.name),
+                Some(format!("it may be {}, which is one for each core", self.bounds())),
+            ),
+            (None, true) => given.out_of_range(&self.bounds()),
+            (None, false) => given.wrong_type(COUNT_WANTED, "\"max\"".to_owned()),
         }
     }
 
@@ -269,14 +272,19 @@ impl Kind for PortWay {
 
     fn read(&self, given: Given<'_>) -> Option<Port> {
         let wanted = "\"redirect\", \"env\" or the port in the app's code";
+        let number = |read: Result<u16, _>| match read {
+            Ok(port @ 1..) => Some(Port::Redirect(Some(port))),
+            Ok(_) | Err(_) => given.out_of_range("1 to 65535"),
+        };
         match given.value.get_ref() {
-            DeValue::Integer(integer) => match u16::from_str_radix(integer.as_str(), integer.radix()) {
-                Ok(port @ 1..) => Some(Port::Redirect(Some(port))),
-                Ok(_) | Err(_) => given.out_of_range("1 to 65535"),
-            },
+            DeValue::Integer(integer) => number(u16::from_str_radix(integer.as_str(), integer.radix())),
             DeValue::String(text) => match text.as_ref() {
                 "redirect" => Some(Port::Redirect(None)),
                 "env" => Some(Port::Env),
+                text if given.set_by_environment().is_some() => number(text.trim().parse()),
+                text if text.trim().parse::<u16>().is_ok() => {
+                    given.wrong_type(wanted, text.trim().to_owned())
+                }
                 text => given.refuse(
                     format!("`port` wants {wanted}"),
                     nearest(text, ["redirect", "env"]).map(|meant| format!("did you mean \"{meant}\"?")),
@@ -428,6 +436,7 @@ fn text(given: Given<'_>, wanted: &str, example: &str) -> Option<String> {
     Some(text.to_owned())
 }
 
+const COUNT_WANTED: &str = "a bare number or \"max\"";
 /// What every process gets from tidelock.
 const OURS: [&str; 4] = ["PORT", "HOST", "NODE_APP_INSTANCE", "INSTANCE_ID"];
 const OURS_HINT: &str = "leave it out; a port that the app has in its code is `port = 3000`";

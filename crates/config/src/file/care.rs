@@ -1,4 +1,4 @@
-//! Reads what an upstream says of its nodes' health, of outliers among them and of its admission.
+//! Reads what an upstream says of its nodes' health and of its admission.
 
 use std::num::NonZeroU32;
 
@@ -7,7 +7,7 @@ use super::fields::Fields;
 use super::keys::care as keys;
 use super::keys::care::ProbeWord;
 use super::kinds::Count;
-use crate::plan::{Admission, Health, Outliers, Probe};
+use crate::plan::{Admission, Health, Probe};
 use crate::problem::Problem;
 
 /// Reads `[upstream.NAME.health]`.
@@ -53,21 +53,6 @@ fn probe(fields: &Fields<'_>) -> Option<Probe> {
         ProbeWord::EngineIo => {
             Some(Probe::EngineIo { path: path.unwrap_or_else(|| "/socket.io/".to_owned()) })
         }
-    }
-}
-
-/// Reads `[upstream.NAME.outliers]`.
-pub(crate) fn outliers(fields: &Fields<'_>) -> Outliers {
-    Outliers {
-        failures: count(fields, &keys::FAILURES),
-        errors: count(fields, &keys::ERRORS),
-        error_percent: count(fields, &keys::ERROR_PERCENT),
-        latency_factor: count(fields, &keys::LATENCY_FACTOR),
-        period: fields.or_default(&keys::PERIOD),
-        requests_min: count(fields, &keys::REQUESTS_MIN),
-        ejection: fields.or_default(&keys::EJECTION),
-        ejection_max: fields.or_default(&keys::EJECTION_MAX),
-        ejected_percent_max: count(fields, &keys::EJECTED_PERCENT_MAX),
     }
 }
 

@@ -5,6 +5,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::declared::{Kind, Written};
 use super::fields::Given;
+use super::foreign;
 use super::kinds::{quote, schema};
 use crate::plan::{Balance, HashKey, Sticky};
 use crate::suggest::nearest;
@@ -131,10 +132,11 @@ fn segment(given: Given<'_>, number: &str) -> Option<usize> {
 
 fn unknown<T>(given: Given<'_>, text: &str, forms: &[String]) -> Option<T> {
     let quoted: Vec<String> = forms.iter().map(|form| quote(form)).collect();
-    let hint = nearest(text, forms.iter().map(String::as_str)).map_or_else(
-        || format!("it may be {}", quoted.join(", ")),
-        |meant| format!("did you mean \"{meant}\"?"),
-    );
+    let hint = match (foreign::value(given.name, text), nearest(text, forms.iter().map(String::as_str))) {
+        (Some(line), _) => format!("write `{line}`"),
+        (None, Some(meant)) => format!("did you mean \"{meant}\"?"),
+        (None, None) => format!("it may be {}", quoted.join(", ")),
+    };
     given.refuse(format!("`{}` does not know \"{text}\"", given.name), Some(hint))
 }
 

@@ -44,14 +44,14 @@ pub(crate) struct Sub {
 }
 
 impl Sub {
-    /// What to write to get it.
-    pub(crate) fn example(&self) -> String {
+    /// What to write to get it; `path` is where it is, as a header has it.
+    pub(crate) fn example(&self, path: &str) -> String {
         let Self { name, shape, section } = self;
         match shape {
-            Shape::One => format!("`[{name}]` and its keys on the lines under it"),
-            Shape::Many => format!("`[[{name}]]` and its keys on the lines under it, once for each"),
+            Shape::One => format!("`[{path}]` and its keys on the lines under it"),
+            Shape::Many => format!("`[[{path}]]` and its keys on the lines under it, once for each"),
             Shape::Named => {
-                format!("`[{name}.NAME]` and its keys on the lines under it, once for each")
+                format!("`[{path}.NAME]` and its keys on the lines under it, once for each")
             }
             Shape::Inline => {
                 let keys: Vec<String> = section.names().map(|key| format!("{key} = \"…\"")).collect();
@@ -141,6 +141,12 @@ pub(crate) trait Known: Sync {
     fn name(&self) -> &'static str;
     fn required(&self) -> bool;
     fn schema(&self) -> Json;
+
+    /// How `full.toml` has it: what it is for and its range, and its default. Nothing if it is a table.
+    #[cfg(test)]
+    fn in_full(&self) -> Option<(String, Option<Json>)> {
+        None
+    }
 }
 
 impl<K: Kind, A: Absence<K>> Known for Key<K, A> {
@@ -152,9 +158,17 @@ impl<K: Kind, A: Absence<K>> Known for Key<K, A> {
         A::REQUIRED
     }
 
+    #[cfg(test)]
+    fn in_full(&self) -> Option<(String, Option<Json>)> {
+        let range = self.kind.range().map_or_else(String::new, |range| format!(" {range}."));
+        let left_out =
+            self.absent.meaning().map_or_else(String::new, |meaning| format!(" Left out: {meaning}."));
+        Some((format!("{}{range}{left_out}", self.doc.trim_start()), self.absent.default(&self.kind)))
+    }
+
     fn schema(&self) -> Json {
-        let mut schema = self.kind.schema();
-        let mut doc = self.doc.to_owned();
+        let mut schema = or_variable(self.kind.schema());
+        let mut doc = self.doc.trim_start().to_owned();
         if let Some(range) = self.kind.range() {
             doc += &format!(" {range}.");
         }
@@ -168,6 +182,23 @@ impl<K: Kind, A: Absence<K>> Known for Key<K, A> {
         schema.insert("description".to_owned(), json!(doc));
         Json::Object(schema)
     }
+}
+
+/// A string with a variable in it may stand for what is no string, or looks otherwise.
+fn or_variable(schema: Map<String, Json>) -> Map<String, Json> {
+    let is = |kind: &str| schema.get("type").is_some_and(|own| own == kind);
+    let is_any_string =
+        is("string") && !["pattern", "minLength"].iter().any(|bound| schema.contains_key(*bound));
+    if is_any_string || is("array") || is("object") {
+        return schema;
+    }
+    let variable = json!({ "type": "string", "pattern": "\\$\\{" });
+    let mut ways = match schema.get("anyOf") {
+        Some(Json::Array(ways)) if schema.len() == 1 => ways.clone(),
+        _ => vec![Json::Object(schema)],
+    };
+    ways.push(variable);
+    Map::from_iter([("anyOf".to_owned(), Json::Array(ways))])
 }
 
 impl Known for Sub {

@@ -7,8 +7,9 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use super::declared::{Key, Kind, Optional, Or, Required, Section, Shape, Sub};
-use super::keys;
-use crate::problem::{Problem, Problems};
+use super::reading::Reading;
+use super::{foreign, keys};
+use crate::problem::Problem;
 use crate::suggest::nearest;
 
 /// A table of the file. One that exists has had its unknown keys told.
@@ -17,8 +18,10 @@ pub(crate) struct Fields<'f> {
     pub(crate) name: &'f str,
     /// Its header, or the whole of it if it is inline; nothing for the file itself and for a table left out.
     pub(crate) span: Option<Range<usize>>,
+    /// As a header has it: `app.chat.stop`; empty for the file itself.
+    path: String,
     entries: Option<&'f DeTable<'f>>,
-    problems: &'f Problems,
+    reading: &'f Reading<'f>,
 }
 
 /// A value as the file gives it, and the key it stands under.
@@ -26,30 +29,16 @@ pub(crate) struct Fields<'f> {
 pub(crate) struct Given<'f> {
     pub(crate) name: &'f str,
     pub(crate) value: &'f Spanned<DeValue<'f>>,
-    pub(crate) problems: &'f Problems,
+    pub(crate) reading: &'f Reading<'f>,
     /// Whether it is one of a list, and the list is what stands under the key.
     is_element: bool,
 }
 
 impl<'f> Fields<'f> {
     /// The file itself.
-    pub(crate) fn root(section: &Section, entries: &'f DeTable<'f>, problems: &'f Problems) -> Self {
-        Self::new(section, "", None, entries, problems)
-    }
-
-    fn new(
-        section: &Section,
-        name: &'f str,
-        span: Option<Range<usize>>,
-        entries: &'f DeTable<'f>,
-        problems: &'f Problems,
-    ) -> Self {
-        for key in entries.keys() {
-            if let Some(problem) = unknown(section, key) {
-                problems.push(problem);
-            }
-        }
-        Self { name, span, entries: Some(entries), problems }
+    pub(crate) fn root(section: &Section, entries: &'f DeTable<'f>, reading: &'f Reading<'f>) -> Self {
+        tell_unknown(section, entries, reading);
+        Self { name: "", span: None, path: String::new(), entries: Some(entries), reading }
     }
 
     /// The value of a key that has a default, which also stands in for a value that cannot be read.
@@ -66,14 +55,24 @@ impl<'f> Fields<'f> {
         K::Read: Clone,
     {
         match self.given(key.name) {
-            Some(given) => key.kind.read(given),
+            Some(given) => given.read(&key.kind),
             None => Some(key.absent.0.clone()),
         }
     }
 
     /// The value of a key that may be left out.
     pub(crate) fn optional<K: Kind>(&self, key: &Key<K, Optional>) -> Option<K::Read> {
-        self.given(key.name).and_then(|given| key.kind.read(given))
+        self.given(key.name).and_then(|given| given.read(&key.kind))
+    }
+
+    /// The strings under a key as the file has them, with their variables: what people may see of it.
+    pub(crate) fn as_written(&self, name: &str) -> Vec<String> {
+        let Some(given) = self.given(name) else { return Vec::new() };
+        let elements = match given.value.get_ref() {
+            DeValue::Array(values) => values.iter().map(|value| Given { value, ..given }).collect(),
+            _ => vec![given],
+        };
+        elements.into_iter().filter_map(Given::as_written).map(str::to_owned).collect()
     }
 
     /// The same, for whoever looks a second time: what is wrong with it has been told.
@@ -87,7 +86,7 @@ impl<'f> Fields<'f> {
     /// The value of a key that may be left out, and then is `absent`; nothing if it is there but cannot be read.
     pub(crate) fn or_if_absent<K: Kind>(&self, key: &Key<K, Optional>, absent: K::Read) -> Option<K::Read> {
         match self.given(key.name) {
-            Some(given) => key.kind.read(given),
+            Some(given) => given.read(&key.kind),
             None => Some(absent),
         }
     }
@@ -99,32 +98,82 @@ impl<'f> Fields<'f> {
             self.push(problem.hint(format!("write `{} = {}`", key.name, key.absent.0)));
             return None;
         };
-        key.kind.read(given)
+        given.read(&key.kind)
     }
 
     /// The table under a key that comes once; an empty one if it is left out.
     pub(crate) fn one(&self, sub: &Sub) -> Fields<'f> {
-        let empty = Fields { name: "", span: None, entries: None, problems: self.problems };
-        self.many(sub).pop().unwrap_or(empty)
+        self.many(sub).pop().unwrap_or_else(|| Fields {
+            name: "",
+            span: None,
+            path: self.path_of(sub),
+            entries: None,
+            reading: self.reading,
+        })
     }
 
     /// The tables under a key, in the order of the file.
     pub(crate) fn many(&self, sub: &Sub) -> Vec<Fields<'f>> {
         let Some(given) = self.given(sub.name) else { return Vec::new() };
         match (given.value.get_ref(), sub.shape) {
-            (DeValue::Table(tables), Shape::Named) => named(tables, sub, self.problems),
+            (DeValue::Table(tables), Shape::Named) => self.named(tables, sub),
             (DeValue::Array(tables), Shape::Many | Shape::Inline) => {
-                tables.iter().filter_map(|value| Given { value, ..given }.table_of(sub)).collect()
+                tables.iter().filter_map(|value| self.table_of(Given { value, ..given }, sub)).collect()
             }
             (DeValue::Table(_), Shape::Many) => {
                 let message = format!("`{}` may come more than once, and is a list", sub.name);
                 self.push(
                     Problem::error(given.value.span(), message).hint(format!("write `[[{}]]`", sub.name)),
                 );
-                given.table_of(sub).into_iter().collect()
+                self.table_of(given, sub).into_iter().collect()
             }
-            _ => given.table_of(sub).into_iter().collect(),
+            _ => self.table_of(given, sub).into_iter().collect(),
         }
+    }
+
+    /// As a header has it.
+    fn path_of(&self, sub: &Sub) -> String {
+        if self.path.is_empty() { sub.name.to_owned() } else { format!("{}.{}", self.path, sub.name) }
+    }
+
+    fn table_of(&self, given: Given<'f>, sub: &Sub) -> Option<Fields<'f>> {
+        let path = self.path_of(sub);
+        let Some(fields) = given.table(sub.section) else {
+            let value = given.value.get_ref();
+            let message = format!("`{}` wants a table, not {}", sub.name, type_of(value));
+            let hint = match value {
+                // Whoever says that it is not wanted has said it.
+                DeValue::Boolean(false) => format!("leave `{}` out", sub.name),
+                DeValue::Boolean(true) if sub.shape == Shape::One => {
+                    format!("write `[{path}]` on a line of its own in the place of this one")
+                }
+                _ => format!("write {}", sub.example(&path)),
+            };
+            return given.refuse(message, Some(hint));
+        };
+        Some(Fields { path, ..fields })
+    }
+
+    /// The tables of `[section.NAME]`, in the order of the file.
+    fn named(&self, tables: &'f DeTable<'f>, sub: &Sub) -> Vec<Fields<'f>> {
+        let mut read: Vec<Fields<'f>> = Vec::new();
+        for (name, value) in tables {
+            let DeValue::Table(entries) = value.get_ref() else {
+                self.push(not_named(name, value.get_ref(), sub));
+                continue;
+            };
+            tell_unknown(sub.section, entries, self.reading);
+            read.push(Fields {
+                name: name.get_ref(),
+                // A table made by dotted keys has no header; the name is always there to point at.
+                span: Some(name.span()),
+                path: format!("{}.{}", sub.name, name.get_ref()),
+                entries: Some(entries),
+                reading: self.reading,
+            });
+        }
+        read.sort_by_key(|fields| fields.span.as_ref().map(|span| span.start));
+        read
     }
 
     /// Where the value of a key stands, or the table when the key is left out.
@@ -148,20 +197,55 @@ impl<'f> Fields<'f> {
 
     /// Says something about this table that a single key cannot know.
     pub(crate) fn push(&self, problem: Problem) {
-        self.problems.push(problem);
+        self.reading.push(problem);
     }
 
     /// The value of a key as it stands there.
     pub(crate) fn given(&self, name: &str) -> Option<Given<'f>> {
         let (key, value) = self.entries?.get_key_value(name)?;
-        Some(Given { name: key.get_ref(), value, problems: self.problems, is_element: false })
+        Some(Given { name: key.get_ref(), value, reading: self.reading, is_element: false })
     }
 }
 
 impl<'f> Given<'f> {
+    /// What the value is; nothing if it cannot be read, which has been told then.
+    pub(crate) fn read<K: Kind>(self, kind: &K) -> Option<K::Read> {
+        if self.is_broken() { None } else { kind.read(self) }
+    }
+
+    /// Tries to read it, and tells nobody if it cannot be.
+    pub(crate) fn read_quietly<K: Kind>(self, kind: &K) -> Option<K::Read> {
+        kind.read(Given { reading: &self.reading.in_silence(), ..self })
+    }
+
+    /// The string, if variables of the environment are in it: it may then be what is not in quotes elsewhere.
+    pub(crate) fn set_by_environment(self) -> Option<&'f str> {
+        match self.value.get_ref() {
+            DeValue::String(text) => self.reading.expanded(&self.value.span()).map(|_| text.trim()),
+            _ => None,
+        }
+    }
+
+    /// The string as the file has it, with its variables.
+    pub(crate) fn as_written(self) -> Option<&'f str> {
+        match self.value.get_ref() {
+            DeValue::String(text) => {
+                let expanded = self.reading.expanded(&self.value.span());
+                Some(expanded.map_or(text, |expanded| &expanded.written))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether one of its variables is not set.
+    fn is_broken(self) -> bool {
+        self.reading.expanded(&self.value.span()).is_some_and(|expanded| expanded.is_broken)
+    }
+
     /// The string, or nothing once it is told that `wanted` was expected.
     pub(crate) fn text(self, wanted: &str, example: impl FnOnce() -> String) -> Option<&'f str> {
         match self.value.get_ref() {
+            DeValue::String(_) if self.is_broken() => None,
             DeValue::String(text) => Some(text),
             _ => self.wrong_type(wanted, example()),
         }
@@ -180,7 +264,14 @@ impl<'f> Given<'f> {
     /// The table with its keys checked; nothing if it is none, which the caller knows better how to tell.
     pub(crate) fn table(self, section: &Section) -> Option<Fields<'f>> {
         let DeValue::Table(entries) = self.value.get_ref() else { return None };
-        Some(Fields::new(section, "", Some(self.value.span()), entries, self.problems))
+        tell_unknown(section, entries, self.reading);
+        Some(Fields {
+            name: "",
+            span: Some(self.value.span()),
+            path: self.name.to_owned(),
+            entries: Some(entries),
+            reading: self.reading,
+        })
     }
 
     /// The entries of a table whose keys are the user's own; nothing if it is none.
@@ -188,16 +279,9 @@ impl<'f> Given<'f> {
         let DeValue::Table(entries) = self.value.get_ref() else { return None };
         let given = move |(name, value): (&'f Spanned<DeString<'f>>, &'f Spanned<DeValue<'f>>)| {
             let name: &'f str = name.get_ref();
-            (name, Given { name, value, problems: self.problems, is_element: false })
+            (name, Given { name, value, reading: self.reading, is_element: false })
         };
         Some(entries.iter().map(given))
-    }
-
-    fn table_of(self, sub: &Sub) -> Option<Fields<'f>> {
-        self.table(sub.section).or_else(|| {
-            let message = format!("`{}` wants a table, not {}", sub.name, type_of(self.value.get_ref()));
-            self.refuse(message, Some(format!("write {}", sub.example())))
-        })
     }
 
     /// Tells that `wanted` was expected, and shows `example` as the value.
@@ -218,38 +302,27 @@ impl<'f> Given<'f> {
     /// Tells what is wrong with the value, and gives nothing in its place.
     pub(crate) fn refuse<T>(self, message: impl Into<String>, hint: Option<String>) -> Option<T> {
         let problem = Problem::error(self.value.span(), message);
-        self.problems.push(match hint {
+        self.push(match hint {
             Some(hint) => problem.hint(hint),
             None => problem,
         });
         None
     }
+
+    /// Says something about the value, or about a part of it.
+    pub(crate) fn push(self, problem: Problem) {
+        self.reading.push(problem);
+    }
 }
 
-/// The tables of `[section.NAME]`, in the order of the file.
-fn named<'f>(tables: &'f DeTable<'f>, sub: &Sub, problems: &'f Problems) -> Vec<Fields<'f>> {
-    let mut read: Vec<Fields<'f>> = Vec::new();
-    for (name, value) in tables {
-        match value.get_ref() {
-            DeValue::Table(entries) => {
-                // A table made by dotted keys has no header; the name is always there to point at.
-                read.push(Fields::new(sub.section, name.get_ref(), Some(name.span()), entries, problems));
-            }
-            other => problems.push(
-                Problem::error(
-                    name.span(),
-                    format!("`{}.{}` wants a table, not {}", sub.name, name.get_ref(), type_of(other)),
-                )
-                .hint(format!(
-                    "write `[{}.NAME]`, and `{}` under it",
-                    sub.name,
-                    name.get_ref()
-                )),
-            ),
-        }
-    }
-    read.sort_by_key(|fields| fields.span.as_ref().map(|span| span.start));
-    read
+fn not_named(name: &Spanned<DeString<'_>>, value: &DeValue<'_>, sub: &Sub) -> Problem {
+    let message = format!("`{}.{}` wants a table, not {}", sub.name, name.get_ref(), type_of(value));
+    let hint = format!("write `[{}.NAME]`, and `{}` under it", sub.name, name.get_ref());
+    Problem::error(name.span(), message).hint(hint)
+}
+
+fn tell_unknown(section: &Section, entries: &DeTable<'_>, reading: &Reading<'_>) {
+    entries.keys().filter_map(|key| unknown(section, key)).for_each(|problem| reading.push(problem));
 }
 
 /// What there is to say about a key that is not in the section.
@@ -261,6 +334,9 @@ fn unknown(section: &Section, key: &Spanned<DeString<'_>>) -> Option<Problem> {
     if let Some((_, until_then)) = section.later.iter().find(|(later, _)| *later == name) {
         let message = format!("`{name}` is not supported yet");
         return Some(Problem::error(key.span(), message).hint(*until_then));
+    }
+    if let Some(word) = foreign::word(name) {
+        return Some(Problem::error(key.span(), word.message(name)).hint(word.hint()));
     }
     let hint = if keys::FILE.has(name) {
         // TOML gives every line after a header to that table, also one that somebody added at the end of the file.

@@ -11,9 +11,12 @@ use super::choices::{BalanceChoice, StickyChoice};
 use super::declared::{Key, Optional, Or, Required, Section, Shape, Sub};
 use super::hosts::{HostHeader, ListenAddress, Nameservers, NodeAddress};
 use super::kinds::headers::HeaderNames;
-use super::kinds::{Count, FilePath, Flag, LogPlace, OrNone, SecretTexts, Size, SocketPlace, Time, Word};
+use super::kinds::{Count, FilePath, Flag, LogPlace, SecretTexts, SocketPlace, Time, Word};
 use super::proxies::{Trusted, Trusts};
-use super::rebalance::REBALANCE;
+use super::sections::limits::LIMITS;
+use super::sections::outliers::OUTLIERS;
+use super::sections::rebalance::REBALANCE;
+use super::sections::timeouts::{TIMEOUTS, UPSTREAM_TIMEOUTS};
 use super::upstream::NodeList;
 use crate::plan::{AccessLog, Balance, LogFormat, Sticky};
 
@@ -70,7 +73,7 @@ pub(crate) static STICKY_SECRET: Key<SecretTexts, Optional> = Key {
     doc: "Keys the tags behind Engine.IO session ids, and the cookies that name a node. Every tidelock in front of the \
           same nodes needs the same. At least 32 bytes. A list changes it without losing a session: the first signs, \
           all are believed. First add the new one at the end everywhere, then move it to the front, and take the old \
-          one out a day later.",
+          one out a day later. \"file:PATH\" is read from a file, relative to the folder of this one, at each reload anew.",
 };
 
 pub(crate) static LISTEN: Sub = Sub {
@@ -151,7 +154,7 @@ pub(crate) static UPSTREAM: Sub = Sub {
             &care::DOWN_WAIT,
             &UPSTREAM_TIMEOUTS,
             &care::HEALTH,
-            &care::OUTLIERS,
+            &OUTLIERS,
         ],
         later: &[],
     },
@@ -237,240 +240,6 @@ pub(crate) static MAX_SESSIONS: Key<Count, Optional> = Key {
     kind: Count { least: 1, most: 10_000_000 },
     absent: Optional("no bound"),
     doc: "Most sessions at once; beyond it new ones go to other nodes.",
-};
-
-pub(crate) static LIMITS: Sub = Sub {
-    name: "limits",
-    shape: Shape::One,
-    section: &Section {
-        doc: "Bounds of buffers, queues and maps, and of what a WebSocket tunnel may carry.",
-        keys: &[
-            &TARGET_BYTES_MAX,
-            &HEAD_BYTES_MAX,
-            &HEADER_LINES_MAX,
-            &BODY_BYTES_MAX,
-            &BUFFER_BYTES,
-            &MEMORY,
-            &CONNECTIONS_MAX,
-            &CONNECTIONS_PER_CLIENT_MAX,
-            &CLIENT_CONNECTIONS_PER_SECOND_MAX,
-            &CLIENT_HANDSHAKES_PER_SECOND_MAX,
-            &SESSIONS_MAX,
-            &BODY_BYTES_PER_SECOND_MIN,
-            &ANSWER_BYTES_PER_SECOND_MIN,
-            &KEEPALIVE_REQUESTS,
-            &ORIGIN_IDLE_MAX,
-            &ATTEMPTS_MAX,
-            &MESSAGE_BYTES_MAX,
-            &MESSAGES_PER_SECOND_MAX,
-            &TUNNEL_AGE_MAX,
-        ],
-        later: &[],
-    },
-};
-pub(crate) static TARGET_BYTES_MAX: Key<Size, Or<u64>> = Key {
-    name: "target_bytes_max",
-    kind: Size { least: 256, most: 64 * KIB },
-    absent: Or(8 * KIB),
-    doc: "Longest target of a request line; beyond it the client gets 414.",
-};
-pub(crate) static HEAD_BYTES_MAX: Key<Size, Or<u64>> = Key {
-    name: "head_bytes_max",
-    kind: Size { least: KIB, most: MIB },
-    absent: Or(32 * KIB),
-    doc: "Longest head of a request or an answer; beyond it the client gets 431, or 502 when it is the node's.",
-};
-pub(crate) static HEADER_LINES_MAX: Key<Count, Or<u64>> = Key {
-    name: "header_lines_max",
-    kind: Count { least: 16, most: 256 },
-    absent: Or(100),
-    doc: "Most header lines in one head; beyond it the client gets 431, or 502 when it is the node's.",
-};
-pub(crate) static BODY_BYTES_MAX: Key<OrNone<Size>, Or<Option<u64>>> = Key {
-    name: "body_bytes_max",
-    kind: OrNone(Size { least: KIB, most: 1 << 40 }),
-    absent: Or(None),
-    doc: "Longest body of a request, or \"none\" for no bound; beyond it the client gets 413.",
-};
-pub(crate) static BUFFER_BYTES: Key<Size, Or<u64>> = Key {
-    name: "buffer_bytes",
-    kind: Size { least: 4 * KIB, most: MIB },
-    absent: Or(64 * KIB),
-    doc: "One buffer of a body or a tunnel. No body is held beyond one of them in each direction.",
-};
-pub(crate) static MEMORY: Key<Size, Optional> = Key {
-    name: "memory",
-    kind: Size { least: 16 * MIB, most: 1 << 40 },
-    absent: Optional("half of what the cgroup or the machine has"),
-    doc: "What tidelock may take of memory, its apps not counted. From three quarters of it on new connections come in \
-          slowly, and those that rest are closed; from nine tenths on requests get 503.",
-};
-pub(crate) static CONNECTIONS_MAX: Key<Count, Or<u64>> = Key {
-    name: "connections_max",
-    kind: Count { least: 0, most: 10_000_000 },
-    absent: Or(0),
-    doc: "Most client connections at once; 0 is as many as the open-file limit allows. Beyond it the connection that has \
-          rested longest between two requests is closed for a new one, or else one that has not said a byte; where all \
-          are busy, new ones wait.",
-};
-pub(crate) static CONNECTIONS_PER_CLIENT_MAX: Key<Count, Or<u64>> = Key {
-    name: "connections_per_client_max",
-    kind: Count { least: 0, most: 10_000_000 },
-    absent: Or(0),
-    doc: "Most connections of one client at once: of an IPv4 address, or of the /64 of an IPv6 address. 0 is an eighth of \
-          `connections_max`, and 64 at least, while more than half of all places are taken, and else no bound. Beyond \
-          it they are closed at once. Peers in `trusted_proxies` are not bounded.",
-};
-pub(crate) static CLIENT_CONNECTIONS_PER_SECOND_MAX: Key<Count, Or<u64>> = Key {
-    name: "client_connections_per_second_max",
-    kind: Count { least: 0, most: 1_000_000 },
-    absent: Or(0),
-    doc: "Most new connections of one client in a second; a second's worth may come at once. 0 is 1000 while more than half \
-          of all places are taken, and else no bound.",
-};
-pub(crate) static CLIENT_HANDSHAKES_PER_SECOND_MAX: Key<Count, Or<u64>> = Key {
-    name: "client_handshakes_per_second_max",
-    kind: Count { least: 0, most: 1_000_000 },
-    absent: Or(0),
-    doc: "Most TLS handshakes of one client in a second; a second's worth may come at once. 0 is 200 while more than half of \
-          all places are taken, and else no bound.",
-};
-pub(crate) static SESSIONS_MAX: Key<Count, Or<u64>> = Key {
-    name: "sessions_max",
-    kind: Count { least: 1_000, most: 100_000_000 },
-    absent: Or(1_000_000),
-    doc: "Most Engine.IO sessions remembered for an upstream; beyond it new sessions are served but not counted.",
-};
-pub(crate) static BODY_BYTES_PER_SECOND_MIN: Key<Count, Or<u64>> = Key {
-    name: "body_bytes_per_second_min",
-    kind: Count { least: 0, most: 1_000_000_000 },
-    absent: Or(240),
-    doc: "Bytes of a request's body that must come in a second, at least, on the whole; 0 is no bound. Only waiting for the \
-          client counts, `timeouts.body` more is given, and there is no bound once the node has begun to answer. Beyond \
-          it the client gets 408.",
-};
-pub(crate) static ANSWER_BYTES_PER_SECOND_MIN: Key<Count, Or<u64>> = Key {
-    name: "answer_bytes_per_second_min",
-    kind: Count { least: 0, most: 1_000_000_000 },
-    absent: Or(240),
-    doc: "Bytes of an answer that a client must take in a second, at least, while there are some for it; 0 is no bound. \
-          `timeouts.body` more is given. Beyond it the connection is closed.",
-};
-pub(crate) static KEEPALIVE_REQUESTS: Key<Count, Or<u64>> = Key {
-    name: "keepalive_requests",
-    kind: Count { least: 0, most: 65_535 },
-    absent: Or(10_000),
-    doc: "Most requests on one connection of a client; 0 is no bound. The last answer says that it is the last.",
-};
-pub(crate) static ORIGIN_IDLE_MAX: Key<Count, Or<u64>> = Key {
-    name: "origin_idle_max",
-    kind: Count { least: 0, most: 10_000 },
-    absent: Or(128),
-    doc: "Most idle connections a worker keeps open to one node.",
-};
-pub(crate) static ATTEMPTS_MAX: Key<Count, Or<u64>> = Key {
-    name: "attempts_max",
-    kind: Count { least: 1, most: 16 },
-    absent: Or(3),
-    doc: "Most nodes tried for one request that may be tried again.",
-};
-pub(crate) static MESSAGE_BYTES_MAX: Key<OrNone<Size>, Or<Option<u64>>> = Key {
-    name: "message_bytes_max",
-    kind: OrNone(Size { least: 1, most: 1 << 40 }),
-    absent: Or(None),
-    doc: "Longest message in a WebSocket tunnel, either way, as it is sent, or \"none\" for no bound; beyond it both \
-          ends get Close 1009.",
-};
-pub(crate) static MESSAGES_PER_SECOND_MAX: Key<Count, Or<u64>> = Key {
-    name: "messages_per_second_max",
-    kind: Count { least: 0, most: 1_000_000 },
-    absent: Or(0),
-    doc: "Most messages a client may send in a second through one WebSocket tunnel; 0 is no bound. A message counts once, \
-          however many frames it has; pings and the like may be ten times as many, and 100 at least. Beyond it the \
-          tunnel is closed with 1008.",
-};
-pub(crate) static TUNNEL_AGE_MAX: Key<OrNone<Time>, Or<Option<Duration>>> = Key {
-    name: "tunnel_age_max",
-    kind: OrNone(Time { least: Duration::from_secs(1), most: Duration::from_hours(365 * 24) }),
-    absent: Or(None),
-    doc: "Longest life of a WebSocket tunnel, or \"none\" for no bound. It is closed with 1012 between 90 % and \
-          100 % of it.",
-};
-
-pub(crate) static TIMEOUTS: Sub = Sub {
-    name: "timeouts",
-    shape: Shape::One,
-    section: &Section {
-        doc: "How long each wait may last.",
-        keys: &[&CONNECT, &HEAD, &BODY, &REQUEST, &ANSWER, &IDLE, &KEEPALIVE_AGE, &TUNNEL],
-        later: &[],
-    },
-};
-pub(crate) static UPSTREAM_TIMEOUTS: Sub = Sub {
-    name: "timeouts",
-    shape: Shape::One,
-    section: &Section {
-        doc: "How long each wait may last at this upstream.",
-        keys: &[&UPSTREAM_CONNECT, &UPSTREAM_BODY, &UPSTREAM_ANSWER, &UPSTREAM_TUNNEL],
-        later: &[],
-    },
-};
-pub(crate) static UPSTREAM_CONNECT: Key<Time, Optional> = inherited(&CONNECT);
-pub(crate) static UPSTREAM_BODY: Key<Time, Optional> = inherited(&BODY);
-pub(crate) static UPSTREAM_ANSWER: Key<Time, Optional> = inherited(&ANSWER);
-pub(crate) static UPSTREAM_TUNNEL: Key<Time, Optional> = inherited(&TUNNEL);
-pub(crate) static CONNECT: Key<Time, Or<Duration>> = Key {
-    name: "connect",
-    kind: Time { least: Duration::from_millis(10), most: Duration::from_secs(60) },
-    absent: Or(Duration::from_secs(1)),
-    doc: "TCP connect to a node.",
-};
-pub(crate) static HEAD: Key<Time, Or<Duration>> = Key {
-    name: "head",
-    kind: Time { least: Duration::from_millis(100), most: Duration::from_mins(5) },
-    absent: Or(Duration::from_secs(10)),
-    doc: "A client's whole request head, from its first byte, and its whole TLS handshake; beyond it the client \
-          gets 408. Also how long a new connection may say nothing.",
-};
-pub(crate) static BODY: Key<Time, Or<Duration>> = Key {
-    name: "body",
-    kind: Time { least: Duration::from_millis(100), most: Duration::from_hours(1) },
-    absent: Or(Duration::from_secs(60)),
-    doc: "No byte moves in a body, either way.",
-};
-pub(crate) static REQUEST: Key<OrNone<Time>, Or<Option<Duration>>> = Key {
-    name: "request",
-    kind: OrNone(Time { least: Duration::from_secs(1), most: Duration::from_hours(7 * 24) }),
-    absent: Or(Some(Duration::from_hours(24))),
-    doc: "A whole request, from the first byte of its head to the last of its body, or \"none\" for no bound; beyond it the \
-          client gets 408.",
-};
-pub(crate) static KEEPALIVE_AGE: Key<OrNone<Time>, Or<Option<Duration>>> = Key {
-    name: "keepalive_age",
-    kind: OrNone(Time { least: Duration::from_secs(1), most: Duration::from_hours(7 * 24) }),
-    absent: Or(Some(Duration::from_hours(1))),
-    doc: "A client's connection that is so old gets one more answer, which says that it is the last; or \"none\" for no \
-          bound.",
-};
-pub(crate) static ANSWER: Key<Time, Or<Duration>> = Key {
-    name: "answer",
-    kind: Time { least: Duration::from_millis(100), most: Duration::from_hours(24) },
-    absent: Or(Duration::from_secs(75)),
-    doc: "From the whole request to the head of the node's answer; beyond it the client gets 504. A request of an \
-          Engine.IO session waits at least its ping interval and timeout.",
-};
-pub(crate) static IDLE: Key<Time, Or<Duration>> = Key {
-    name: "idle",
-    kind: Time { least: Duration::from_millis(100), most: Duration::from_hours(1) },
-    absent: Or(Duration::from_secs(75)),
-    doc: "A client's connection between two requests.",
-};
-pub(crate) static TUNNEL: Key<Time, Or<Duration>> = Key {
-    name: "tunnel",
-    kind: Time { least: Duration::from_secs(1), most: Duration::from_hours(7 * 24) },
-    absent: Or(Duration::from_hours(1)),
-    doc: "A tunnel, or a stream of server-sent events, through which no byte moves. A tunnel that carries Engine.IO \
-          is cut after its ping interval and timeout instead.",
 };
 
 pub(crate) static LOG: Sub = Sub {
@@ -564,17 +333,3 @@ pub(crate) static TTL_MAX: Key<Time, Or<Duration>> = Key {
     doc: "A name is asked for again when its TTL ends, and at the latest after so long: resolvers inside of \
           containers promise minutes and change within seconds. The last answer stays while nobody answers.",
 };
-
-/// The same key in an upstream.
-const fn inherited(key: &Key<Time, Or<Duration>>) -> Key<Time, Optional> {
-    let Time { least, most } = key.kind;
-    Key {
-        name: key.name,
-        kind: Time { least, most },
-        absent: Optional("as in the file's own `[timeouts]`"),
-        doc: key.doc,
-    }
-}
-
-const KIB: u64 = 1 << 10;
-const MIB: u64 = 1 << 20;

@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json, json};
 use toml::de::DeValue;
 
 use super::declared::{Kind, Written};
-use super::fields::Given;
+use super::fields::{Given, type_of};
 use super::units::{DURATIONS, NotAnAmount, SIZES, Units};
 use crate::plan::{AccessLog, AdminSocket};
 use crate::suggest::nearest;
@@ -67,16 +67,14 @@ impl Kind for Count {
     type Read = u64;
 
     fn read(&self, given: Given<'_>) -> Option<u64> {
-        let DeValue::Integer(integer) = given.value.get_ref() else {
-            let meant = match given.value.get_ref() {
-                DeValue::String(text) => text.trim().parse().unwrap_or(self.least),
-                _ => self.least,
-            };
-            return given.wrong_type("a bare number", meant.to_string());
+        let count = match (given.value.get_ref(), given.set_by_environment()) {
+            (DeValue::Integer(integer), _) => u64::from_str_radix(integer.as_str(), integer.radix()).ok(),
+            (_, Some(text)) => text.parse().ok(),
+            _ => return self.refuse(given),
         };
-        match u64::from_str_radix(integer.as_str(), integer.radix()) {
-            Ok(count) if (self.least..=self.most).contains(&count) => Some(count),
-            _ => given.out_of_range(&format!("{} to {}", self.least, self.most)),
+        match count.filter(|count| (self.least..=self.most).contains(count)) {
+            Some(count) => Some(count),
+            None => given.out_of_range(&format!("{} to {}", self.least, self.most)),
         }
     }
 
@@ -87,6 +85,33 @@ impl Kind for Count {
     fn schema(&self) -> Map<String, Json> {
         schema(json!({ "type": "integer", "minimum": self.least, "maximum": self.most }))
     }
+}
+
+impl Count {
+    /// Tells that it is no bare number, with the number that was meant or those that there are.
+    fn refuse(&self, given: Given<'_>) -> Option<u64> {
+        let meant = match given.value.get_ref() {
+            DeValue::String(text) => number_meant(text),
+            _ => None,
+        };
+        match meant.filter(|meant| (self.least..=self.most).contains(meant)) {
+            Some(meant) => given.wrong_type("a bare number", meant.to_string()),
+            None => given.refuse(
+                format!("`{}` wants a bare number, not {}", given.name, type_of(given.value.get_ref())),
+                Some(format!("it may be {} to {}, without quotes", self.least, self.most)),
+            ),
+        }
+    }
+}
+
+/// `"4"`, `"10k"`, `"10,000"`.
+fn number_meant(text: &str) -> Option<u64> {
+    let text = text.trim().replace([',', '_', ' '], "").to_lowercase();
+    let (digits, thousands) = match text.strip_suffix('k') {
+        Some(digits) => (digits, 1_000),
+        None => text.strip_suffix('m').map_or((&*text, 1), |digits| (digits, 1_000_000)),
+    };
+    digits.parse::<u64>().ok()?.checked_mul(thousands)
 }
 
 impl Written for Count {
@@ -145,6 +170,11 @@ impl<K: Written> Kind for OrNone<K> {
     fn read(&self, given: Given<'_>) -> Option<Option<K::Read>> {
         match given.value.get_ref() {
             DeValue::String(text) if text == NONE => Some(None),
+            // 0 may be an amount like any other.
+            value if is_boundless(value) && given.read_quietly(&self.0).is_none() => given.refuse(
+                format!("`{}` has another word for no bound", given.name),
+                Some(format!("write `{} = \"{NONE}\"`", given.name)),
+            ),
             _ => self.0.read(given).map(Some),
         }
     }
@@ -155,6 +185,17 @@ impl<K: Written> Kind for OrNone<K> {
 
     fn schema(&self) -> Map<String, Json> {
         schema(json!({ "anyOf": [{ "const": NONE }, self.0.schema()] }))
+    }
+}
+
+/// Whether somebody says in the words of another program that there is no bound.
+fn is_boundless(value: &DeValue<'_>) -> bool {
+    match value {
+        DeValue::Boolean(flag) => !flag,
+        DeValue::Integer(number) => matches!(number.as_str(), "0" | "-1"),
+        DeValue::Float(number) => number.as_str().ends_with("inf"),
+        DeValue::String(text) => NO_BOUND.contains(&&*text.trim().to_lowercase()),
+        _ => false,
     }
 }
 
@@ -202,7 +243,20 @@ impl Kind for Flag {
     fn read(&self, given: Given<'_>) -> Option<bool> {
         match given.value.get_ref() {
             DeValue::Boolean(flag) => Some(*flag),
-            _ => given.wrong_type("`true` or `false`", "true".to_owned()),
+            value => {
+                let word = match value {
+                    DeValue::String(text) => text.trim().to_lowercase(),
+                    DeValue::Integer(number) => number.as_str().to_owned(),
+                    _ => String::new(),
+                };
+                match given.set_by_environment().and_then(|_| word.parse().ok()) {
+                    Some(flag) => Some(flag),
+                    None => {
+                        let is_no = ["false", "no", "off", "0", "disabled", "none", "n"].contains(&&*word);
+                        given.wrong_type("`true` or `false`", (!is_no).to_string())
+                    }
+                }
+            }
         }
     }
 
@@ -291,13 +345,17 @@ impl Kind for SocketPlace {
 impl SecretTexts {
     fn one(&self, given: Given<'_>) -> Option<Vec<u8>> {
         let text = given.text("a string", || "\"…\"".to_owned())?;
-        if text.len() < self.bytes_min {
+        let secret = match text.strip_prefix(SECRET_FILE) {
+            Some(path) => given.reading.secret_in(path, &given.value.span())?,
+            None => text.as_bytes().to_vec(),
+        };
+        if secret.len() < self.bytes_min {
             return given.refuse(
-                format!("`{}` is {} bytes long, and needs {}", given.name, text.len(), self.bytes_min),
+                format!("`{}` is {} bytes long, and needs {}", given.name, secret.len(), self.bytes_min),
                 Some("`openssl rand -base64 32` prints a good one".to_owned()),
             );
         }
-        Some(text.as_bytes().to_vec())
+        Some(secret)
     }
 }
 
@@ -313,11 +371,14 @@ impl Kind for SecretTexts {
                 Some("the first one signs, the others are still believed".to_owned()),
             );
         }
-        elements.into_iter().map(|element| self.one(element)).collect()
+        // All of them are read, so that each that is wrong is told.
+        let secrets: Vec<Option<Vec<u8>>> = elements.into_iter().map(|element| self.one(element)).collect();
+        secrets.into_iter().collect()
     }
 
     fn schema(&self) -> Map<String, Json> {
-        let one = json!({ "type": "string", "minLength": self.bytes_min });
+        let elsewhere = json!({ "type": "string", "pattern": "^file:.|\\$\\{" });
+        let one = json!({ "anyOf": [{ "type": "string", "minLength": self.bytes_min }, elsewhere] });
         schema(json!({ "anyOf": [
             one,
             { "type": "array", "items": one, "minItems": 1, "maxItems": self.count_max },
@@ -351,22 +412,47 @@ fn path(given: Given<'_>, text: &str, wanted: &str) -> Option<PathBuf> {
 }
 
 fn amount(given: Given<'_>, units: &Units, bounds: RangeInclusive<u64>) -> Option<u64> {
-    let read = match given.value.get_ref() {
-        DeValue::String(text) => units.read(text).map_err(|why| (why, text.trim())),
-        DeValue::Integer(number) => Err((NotAnAmount::Bare, number.as_str())),
+    let (text, is_bare) = match given.value.get_ref() {
+        DeValue::String(text) => (text.trim(), false),
+        DeValue::Integer(number) => (number.as_str(), true),
+        DeValue::Float(number) => (number.as_str(), true),
         _ => return given.wrong_type(&format!("{} in quotes", units.of), quote(&units.write(*bounds.end()))),
     };
+    let read = if is_bare { Err(NotAnAmount::Bare) } else { units.read(text) };
     match read {
         Ok(amount) if bounds.contains(&amount) => Some(amount),
-        Ok(_) | Err((NotAnAmount::TooMuch, _)) => given.out_of_range(&range(units, &bounds)),
-        Err((NotAnAmount::Bare, number)) => given.refuse(
+        Ok(_) | Err(NotAnAmount::TooMuch) => given.out_of_range(&range(units, &bounds)),
+        Err(NotAnAmount::Bare) => given.refuse(
             format!("`{}` wants {} with its unit", given.name, units.of),
-            Some(format!("write `{} = \"{}\"`", given.name, units.guess(number, &bounds))),
+            Some(bare_hint(given.name, units, text, &bounds)),
         ),
-        Err((NotAnAmount::Unreadable, _)) => given.refuse(
-            format!("`{}` wants {}, a whole number and its unit", given.name, units.of),
-            Some(format!("units are {}", units.names())),
-        ),
+        Err(NotAnAmount::Unreadable) => {
+            let hint = match units.meant(text) {
+                Some(meant) if bounds.contains(&meant) => {
+                    format!("write `{} = \"{}\"`", given.name, units.write(meant))
+                }
+                Some(meant) => {
+                    format!("that is \"{}\", and it may be {}", units.write(meant), range(units, &bounds))
+                }
+                None => format!("units are {}, as in \"{}\"", units.names(), units.write(*bounds.end())),
+            };
+            given.refuse(
+                format!("`{}` wants {}, a whole number and its unit", given.name, units.of),
+                Some(hint),
+            )
+        }
+    }
+}
+
+/// What to write for a number without a unit; a fraction is one of the unit that is meant most.
+fn bare_hint(name: &str, units: &Units, number: &str, bounds: &RangeInclusive<u64>) -> String {
+    let fraction = number.contains('.').then(|| units.meant(&format!("{number}s"))).flatten();
+    if let Some(meant) = fraction.filter(|meant| bounds.contains(meant)) {
+        return format!("write `{name} = \"{}\"`", units.write(meant));
+    }
+    match &units.guess(number, bounds)[..] {
+        [likely, other, ..] => format!("write `{name} = \"{likely}\"`, or \"{other}\" if that is meant"),
+        guesses => format!("write `{name} = \"{}\"`", guesses.concat()),
     }
 }
 
@@ -380,5 +466,23 @@ fn millis(duration: Duration) -> u64 {
 }
 
 const NONE: &str = "none";
+/// What other programs say in its place.
+const NO_BOUND: [&str; 13] = [
+    "0",
+    "-1",
+    "off",
+    "no",
+    "never",
+    "false",
+    "null",
+    "unlimited",
+    "infinity",
+    "infinite",
+    "inf",
+    "disabled",
+    "\u{221e}",
+];
+/// A secret that begins so is in the file at the path that follows.
+pub(crate) const SECRET_FILE: &str = "file:";
 const STDOUT: &str = "stdout";
 const OFF: &str = "off";

@@ -1,12 +1,14 @@
 //! Holds together what is said in more than one place: the declarations in `keys` with the documents of `limits`,
 //! `plan` and `configs/full.toml`.
 
+mod answers;
+mod variables;
+
 use super::declared::{Known, Sub};
 use super::keys;
 use super::units::{DURATIONS, SIZES};
 
 const FULL: &str = include_str!("../../../../configs/full.toml");
-const LIMITS: &str = include_str!("../limits.rs");
 const PLAN: &str = include_str!("../plan.rs");
 const CARE: &str = include_str!("../plan/care.rs");
 
@@ -23,8 +25,7 @@ fn full_says_the_ranges() {
 fn the_plan_documents_the_defaults_and_ranges() {
     for (name, Declared { range, default }) in declared() {
         let field = format!("\n    pub {name}: ");
-        let source =
-            [LIMITS, CARE, PLAN].into_iter().find(|source| source.contains(&field)).expect("a field");
+        let source = [CARE, PLAN].into_iter().find(|source| source.contains(&field)).expect("a field");
         let doc = said_above(&source[..source.find(&field).expect("a field for every key")], "///");
         let said = doc.split_once("(default ").and_then(|(_, rest)| rest.split([')', ';']).next());
         let said: Vec<String> =
@@ -39,10 +40,9 @@ struct Declared {
     default: String,
 }
 
-/// Every key of the tables that bound something, with its range and default as the schema says them.
+/// Every key that is declared in more than one place and bounds something, with its range and default as the schema says them.
 fn declared() -> impl Iterator<Item = (&'static str, Declared)> {
-    let tables: [&'static Sub; 5] =
-        [&keys::LIMITS, &keys::TIMEOUTS, &keys::DRAIN, &keys::care::HEALTH, &keys::care::OUTLIERS];
+    let tables: [&'static Sub; 2] = [&keys::DRAIN, &keys::care::HEALTH];
     let crowds: [&'static dyn Known; 6] = [
         &keys::care::TRY_TIMEOUT,
         &keys::care::RETRY_PERCENT,

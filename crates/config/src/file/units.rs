@@ -9,8 +9,12 @@ pub(crate) struct Units {
     /// Each unit and how many of the smallest it is, the largest first. Those that do not divide evenly by their
     /// smaller neighbours (KB among KiB) are read but never written.
     units: &'static [Unit],
+    /// What people and other programs call them, in lower case, and how many of the smallest each is.
+    spoken: &'static [(&'static [&'static str], u64)],
     /// The one that somebody means who writes a bare number.
     bare: &'static str,
+    /// The one that somebody means who writes a bare number that is too large for the other.
+    fine: Option<&'static str>,
 }
 
 struct Unit {
@@ -43,7 +47,16 @@ pub(crate) static SIZES: Units = Units {
         Unit { name: "KB", worth: 1_000, written: false },
         Unit { name: "B", worth: 1, written: true },
     ],
+    // nginx, PM2 and Docker count in powers of two whatever the case, and so does whoever writes "300M".
+    spoken: &[
+        (&["b", "byte", "bytes"], 1),
+        (&["k", "kb", "kib", "kilobyte", "kilobytes", "kibibytes"], 1 << 10),
+        (&["m", "mb", "mib", "meg", "megs", "megabyte", "megabytes", "mebibytes"], 1 << 20),
+        (&["g", "gb", "gib", "gig", "gigs", "gigabyte", "gigabytes", "gibibytes"], 1 << 30),
+        (&["t", "tb", "tib", "terabyte", "terabytes", "tebibytes"], 1 << 40),
+    ],
     bare: "B",
+    fine: None,
 };
 
 /// Durations, in milliseconds.
@@ -56,7 +69,16 @@ pub(crate) static DURATIONS: Units = Units {
         Unit { name: "s", worth: 1_000, written: true },
         Unit { name: "ms", worth: 1, written: true },
     ],
+    spoken: &[
+        (&["ms", "msec", "msecs", "milli", "millis", "millisecond", "milliseconds"], 1),
+        (&["s", "sec", "secs", "second", "seconds"], 1_000),
+        (&["m", "min", "mins", "minute", "minutes"], 60_000),
+        (&["h", "hr", "hrs", "hour", "hours"], 3_600_000),
+        (&["d", "day", "days"], 86_400_000),
+        (&["w", "week", "weeks"], 604_800_000),
+    ],
     bare: "s",
+    fine: Some("ms"),
 };
 
 impl Units {
@@ -86,14 +108,40 @@ impl Units {
         }
     }
 
-    /// What somebody meant who wrote `number` and no unit, where an amount must be within `bounds`.
-    pub(crate) fn guess(&self, number: &str, bounds: &RangeInclusive<u64>) -> String {
-        let usual = self.units.iter().filter(|unit| unit.name == self.bare);
-        let smallest_first = self.units.iter().rev().filter(|unit| unit.written);
-        let guesses = usual.chain(smallest_first).map(|unit| format!("{number}{}", unit.name));
-        let mut fitting =
-            guesses.filter(|guess| self.read(guess).is_ok_and(|amount| bounds.contains(&amount)));
-        fitting.next().unwrap_or_else(|| self.write(*bounds.end()))
+    /// What somebody meant who wrote `number` and no unit, where an amount must be within `bounds`: the likeliest first,
+    /// never nothing.
+    pub(crate) fn guess(&self, number: &str, bounds: &RangeInclusive<u64>) -> Vec<String> {
+        let fine = self.fine.filter(|_| is_fine(number));
+        let smallest_first = self
+            .units
+            .iter()
+            .rev()
+            .filter(|unit| unit.written && ![Some(self.bare), fine].contains(&Some(unit.name)));
+        let usual = fine.into_iter().chain([self.bare]);
+        let named = |name: &str| format!("{number}{name}");
+        let fits = |guess: &String| self.read(guess).is_ok_and(|amount| bounds.contains(&amount));
+        let usual: Vec<String> = usual.map(named).filter(fits).collect();
+        if !usual.is_empty() {
+            return usual;
+        }
+        let other = smallest_first.map(|unit| named(unit.name)).find(fits);
+        vec![other.unwrap_or_else(|| self.write(*bounds.end()))]
+    }
+
+    /// The amount that somebody meant who wrote it as other programs and people do: `300M`, `1.5h`, `5 seconds`, `1h30m`.
+    /// Rounded to the smallest unit.
+    pub(crate) fn meant(&self, text: &str) -> Option<u64> {
+        let text = text.to_lowercase();
+        let mut rest = text.trim();
+        let mut sum: u64 = 0;
+        while !rest.is_empty() {
+            let (number, behind) = split_where(rest, |letter| !letter.is_ascii_digit() && letter != '.');
+            let (unit, behind) = split_where(behind.trim_start(), |letter| !letter.is_ascii_alphabetic());
+            let (_, worth) = self.spoken.iter().find(|(names, _)| names.contains(&unit))?;
+            sum = sum.checked_add(times(number, *worth)?)?;
+            rest = behind.trim_start_matches([' ', ',']);
+        }
+        (!text.is_empty()).then_some(sum)
     }
 
     /// The names of the units, the smallest first.
@@ -107,6 +155,30 @@ impl Units {
         let names: Vec<&str> = self.units.iter().map(|unit| unit.name).collect();
         format!("^\\s*[0-9]+\\s*({})\\s*$", names.join("|"))
     }
+}
+
+/// Whether a bare number is rather one of milliseconds: PM2 and HAProxy count in those, nginx in seconds, of which
+/// somebody writes a thousand or more as whole minutes.
+fn is_fine(number: &str) -> bool {
+    number
+        .parse::<u64>()
+        .is_ok_and(|number| number >= 1000 && (number.is_multiple_of(1000) || !number.is_multiple_of(60)))
+}
+
+fn split_where(text: &str, is_end: impl Fn(char) -> bool) -> (&str, &str) {
+    text.split_at(text.find(is_end).unwrap_or(text.len()))
+}
+
+/// A decimal number times a whole one.
+fn times(number: &str, worth: u64) -> Option<u64> {
+    let (whole, part) = number.split_once('.').unwrap_or((number, ""));
+    if whole.is_empty() || part.len() > 9 {
+        return None;
+    }
+    let scale = 10_u128.pow(u32::try_from(part.len()).ok()?);
+    let part: u128 = if part.is_empty() { 0 } else { part.parse().ok()? };
+    let scaled = whole.parse::<u64>().ok()? as u128 * scale + part;
+    u64::try_from(scaled.checked_mul(worth.into())? / scale).ok()
 }
 
 #[cfg(test)]
@@ -137,11 +209,49 @@ mod tests {
     #[test]
     fn a_bare_number_is_given_a_unit_that_can_be_meant() {
         let (second, hour) = (1_000, 3_600_000);
-        assert_eq!(DURATIONS.guess("30", &(second..=hour)), "30s");
-        assert_eq!(DURATIONS.guess("5000", &(second..=hour)), "5000ms");
-        assert_eq!(DURATIONS.guess("9999999999", &(second..=hour)), "1h");
-        assert_eq!(SIZES.guess("4096", &(0..=1 << 20)), "4096B");
-        assert_eq!(SIZES.guess("300", &(16 << 20..=1 << 40)), "300MiB");
+        assert_eq!(DURATIONS.guess("30", &(second..=hour)), ["30s"]);
+        assert_eq!(DURATIONS.guess("5000", &(second..=hour)), ["5000ms"]);
+        assert_eq!(DURATIONS.guess("9999999999", &(second..=hour)), ["1h"]);
+        assert_eq!(SIZES.guess("4096", &(0..=1 << 20)), ["4096B"]);
+        assert_eq!(SIZES.guess("300", &(16 << 20..=1 << 40)), ["300MiB"]);
+        // PM2's `kill_timeout`, and nginx's `proxy_read_timeout`.
+        assert_eq!(DURATIONS.guess("1600", &(0..=hour)), ["1600ms", "1600s"]);
+        assert_eq!(DURATIONS.guess("3000", &(0..=hour)), ["3000ms", "3000s"]);
+        assert_eq!(DURATIONS.guess("3600", &(0..=hour)), ["3600s"]);
+    }
+
+    #[test]
+    fn what_other_programs_write_is_understood() {
+        for (units, text, meant) in [
+            (&SIZES, "300M", Some("300MiB")),
+            (&SIZES, "10m", Some("10MiB")),
+            (&SIZES, "32kb", Some("32KiB")),
+            (&SIZES, "1.5G", Some("1536MiB")),
+            (&SIZES, "0.5 gb", Some("512MiB")),
+            (&SIZES, "10 megabytes", Some("10MiB")),
+            (&SIZES, "100 bytes", Some("100B")),
+            (&SIZES, "10 parsecs", None),
+            (&SIZES, "M", None),
+            (&SIZES, "", None),
+            (&SIZES, "99999999999999999999M", None),
+            (&DURATIONS, "5 seconds", Some("5s")),
+            (&DURATIONS, "1.5h", Some("90m")),
+            (&DURATIONS, "1.5s", Some("1500ms")),
+            (&DURATIONS, "1h30m", Some("90m")),
+            (&DURATIONS, "1h 30m", Some("90m")),
+            (&DURATIONS, "1d, 12h", Some("36h")),
+            (&DURATIONS, "2 hours", Some("2h")),
+            (&DURATIONS, "1w", Some("7d")),
+            (&DURATIONS, "30S", Some("30s")),
+            (&DURATIONS, "500 msec", Some("500ms")),
+            (&DURATIONS, "5min", Some("5m")),
+            (&DURATIONS, "10MiB", None),
+            (&DURATIONS, "30", None),
+            (&DURATIONS, "soon", None),
+            (&DURATIONS, "-5s", None),
+        ] {
+            assert_eq!(units.meant(text).map(|amount| units.write(amount)).as_deref(), meant, "{text}");
+        }
     }
 
     #[test]

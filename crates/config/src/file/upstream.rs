@@ -14,8 +14,10 @@ use super::hosts::HostAndPort;
 use super::keys;
 use super::kinds::schema;
 use super::rebalance;
-use crate::plan::{NodeBounds, NodeHost, NodeSpec, Timeouts, Upstream};
-use crate::problem::{Problem, Problems};
+use super::sections::outliers::OUTLIERS;
+use super::sections::timeouts::UPSTREAM_TIMEOUTS;
+use crate::plan::{NodeBounds, NodeHost, NodeSpec, Outliers, Timeouts, Upstream};
+use crate::problem::Problem;
 
 /// The nodes of an upstream: not empty, none twice, not only backups.
 pub(crate) struct NodeList;
@@ -25,14 +27,7 @@ pub(crate) struct NodeList;
 pub(crate) fn read(fields: &Fields<'_>, timeouts: &Timeouts) -> Option<Upstream> {
     let named = check_name(fields, "an upstream");
     let (nodes, app) = nodes_or_app(fields);
-    let own = fields.one(&keys::UPSTREAM_TIMEOUTS);
-    let timeouts = Timeouts {
-        connect: own.optional(&keys::UPSTREAM_CONNECT).unwrap_or(timeouts.connect),
-        body: own.optional(&keys::UPSTREAM_BODY).unwrap_or(timeouts.body),
-        answer: own.optional(&keys::UPSTREAM_ANSWER).unwrap_or(timeouts.answer),
-        tunnel: own.optional(&keys::UPSTREAM_TUNNEL).unwrap_or(timeouts.tunnel),
-        ..*timeouts
-    };
+    let timeouts = timeouts.at_upstream(&fields.one(&UPSTREAM_TIMEOUTS));
     let sticky = fields.or_default(&keys::STICKY);
     let balance = fields.or_default(&keys::BALANCE);
     let rebalance = rebalance::read(fields, &sticky, &balance);
@@ -40,7 +35,7 @@ pub(crate) fn read(fields: &Fields<'_>, timeouts: &Timeouts) -> Option<Upstream>
     let pass_headers = fields.or_default(&keys::PASS_HEADERS);
     let try_timeout = fields.or_default(&keys::care::TRY_TIMEOUT);
     let health = care::health(&fields.one(&keys::care::HEALTH));
-    let outliers = care::outliers(&fields.one(&keys::care::OUTLIERS));
+    let outliers = Outliers::read(&fields.one(&OUTLIERS));
     let admission = care::admission(fields);
     named?;
     Some(Upstream {
@@ -114,7 +109,7 @@ impl Kind for NodeList {
         for &element in &elements {
             let Some(node) = node(element) else { continue };
             match seen.get(&(node.host.clone(), node.port)) {
-                Some(first) => twice(element, &node, first, given.problems),
+                Some(first) => twice(element, &node, first),
                 None => {
                     seen.insert((node.host.clone(), node.port), element.value.span());
                     nodes.push(node);
@@ -166,12 +161,12 @@ fn refuse_weight(fields: &Fields<'_>) {
     );
 }
 
-fn twice(element: Given<'_>, node: &NodeSpec, first: &Range<usize>, problems: &Problems) {
+fn twice(element: Given<'_>, node: &NodeSpec, first: &Range<usize>) {
     let written = &node.written;
     let problem =
         Problem::error(element.value.span(), format!("\"{written}\" is a node of this upstream already"))
             .related(first.clone(), "here it is first");
-    problems.push(match node.host {
+    element.push(match node.host {
         NodeHost::Service(_) => problem.hint("leave one of them out"),
         NodeHost::Name(_) | NodeHost::Address(_) => {
             problem.hint("to give it a larger share of the load, write `{ address = \"…\", weight = 2 }`")

@@ -48,35 +48,6 @@ pub enum Probe {
     },
 }
 
-/// What is held against a node by those whose requests it serves. A node that is out by this comes back after a time
-/// that doubles with each relapse.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Outliers {
-    /// So many requests in a row without an answer take a node out (default 3, 1 to 1,000). One, if a probe that is
-    /// sent after it is not answered either.
-    pub failures: u32,
-    /// So many answers in a row with a status of 500 and more take it out (default 0, 0 to 1,000); 0 is off, for the
-    /// same request would fail at any node.
-    pub errors: u32,
-    /// So many percent of failed requests and such answers in the period take it out (default 0, 0 to 100); 0 is off.
-    pub error_percent: u32,
-    /// A median time to the answer of so many times the pool's takes it out (default 0, 0 to 1,000); 0 is off.
-    pub latency_factor: u32,
-    /// How far back the rate and the median look (default 10 s, 1 s to 10 min).
-    pub period: Duration,
-    /// With fewer requests in the period nothing is said of a node (default 20, 1 to 1,000,000).
-    pub requests_min: u32,
-    /// How long a node is out at first (default 10 s, 1 s to 1 h). One that did not answer may be back sooner: as
-    /// soon as it answers a probe.
-    pub ejection: Duration,
-    /// How long it is out at most (default 5 min, 1 s to 24 h). What it did is forgotten once it has been well for as
-    /// long.
-    pub ejection_max: Duration,
-    /// At most so many percent of the pool are out by errors, rate and latency (default 50, 0 to 100). The last node
-    /// is never taken out by anything but a refused connection or a probe.
-    pub ejected_percent_max: u32,
-}
-
 /// How a crowd is kept from overrunning the nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Admission {

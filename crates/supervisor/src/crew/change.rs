@@ -74,6 +74,7 @@ fn starts_otherwise(old: &App, new: &App) -> bool {
         let App {
             name: _,
             command,
+            shown: _,
             cwd,
             env,
             env_file,

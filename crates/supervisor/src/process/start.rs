@@ -226,7 +226,7 @@ async fn next(reports: &mut Lines<BufReader<OwnedReadHalf>>) -> Option<Report> {
     Report::decode(&reports.next_line().await.ok()??)
 }
 
-fn check_cwd(cwd: &Path) -> Result<(), StartProblem> {
+pub(crate) fn check_cwd(cwd: &Path) -> Result<(), StartProblem> {
     let wrong = |why| StartProblem::Cwd { path: cwd.to_owned(), why };
     match fs::metadata(cwd) {
         Ok(there) if there.is_dir() => Ok(()),
@@ -237,7 +237,7 @@ fn check_cwd(cwd: &Path) -> Result<(), StartProblem> {
 }
 
 /// The program's file, as execvp(3) finds it: through the app's own PATH, unless there is a slash in it.
-fn find(program: &str, cwd: &Path, path: Option<&OsStr>) -> Result<PathBuf, StartProblem> {
+pub(crate) fn find(program: &str, cwd: &Path, path: Option<&OsStr>) -> Result<PathBuf, StartProblem> {
     if program.contains('/') {
         let file = cwd.join(program);
         return match why_not_executable(&file) {

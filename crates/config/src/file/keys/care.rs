@@ -1,4 +1,4 @@
-//! The keys of an upstream's health, outliers and admission.
+//! The keys of an upstream's health and admission.
 
 use std::time::Duration;
 
@@ -144,83 +144,6 @@ pub(crate) static SLOW_START: Key<Time, Or<Duration>> = Key {
     absent: Or(Duration::from_secs(10)),
     doc: "A node that came back, or is new beside others, has its full share after so long. Until then it gets at \
           most twice its even share of new sessions.",
-};
-
-pub(crate) static OUTLIERS: Sub = Sub {
-    name: "outliers",
-    shape: Shape::One,
-    section: &Section {
-        doc: "What is held against a node by the requests that it serves.",
-        keys: &[
-            &FAILURES,
-            &ERRORS,
-            &ERROR_PERCENT,
-            &LATENCY_FACTOR,
-            &PERIOD,
-            &REQUESTS_MIN,
-            &EJECTION,
-            &EJECTION_MAX,
-            &EJECTED_PERCENT_MAX,
-        ],
-        later: &[],
-    },
-};
-pub(crate) static FAILURES: Key<Count, Or<u64>> = Key {
-    name: "failures",
-    kind: Count { least: 1, most: 1_000 },
-    absent: Or(3),
-    doc: "So many requests in a row without an answer take a node out; one, if a probe that is sent after it is not \
-          answered either. It is back when it answers a probe.",
-};
-pub(crate) static ERRORS: Key<Count, Or<u64>> = Key {
-    name: "errors",
-    kind: Count { least: 0, most: 1_000 },
-    absent: Or(0),
-    doc: "So many answers in a row with a status of 500 and more take a node out; 0 is off.",
-};
-pub(crate) static ERROR_PERCENT: Key<Count, Or<u64>> = Key {
-    name: "error_percent",
-    kind: Count { least: 0, most: 100 },
-    absent: Or(0),
-    doc: "So many percent of unanswered requests and such answers in the period take a node out; 0 is off.",
-};
-pub(crate) static LATENCY_FACTOR: Key<Count, Or<u64>> = Key {
-    name: "latency_factor",
-    kind: Count { least: 0, most: 1_000 },
-    absent: Or(0),
-    doc: "A median time to the answer of so many times that of the other nodes takes a node out; 0 is off. Polls and \
-          tunnels do not count.",
-};
-pub(crate) static PERIOD: Key<Time, Or<Duration>> = Key {
-    name: "period",
-    kind: Time { least: Duration::from_secs(1), most: Duration::from_mins(10) },
-    absent: Or(Duration::from_secs(10)),
-    doc: "How far back the rate and the median look.",
-};
-pub(crate) static REQUESTS_MIN: Key<Count, Or<u64>> = Key {
-    name: "requests_min",
-    kind: Count { least: 1, most: 1_000_000 },
-    absent: Or(20),
-    doc: "With fewer requests in the period nothing is said of a node.",
-};
-pub(crate) static EJECTION: Key<Time, Or<Duration>> = Key {
-    name: "ejection",
-    kind: Time { least: Duration::from_secs(1), most: Duration::from_hours(1) },
-    absent: Or(Duration::from_secs(10)),
-    doc: "How long a node is out for errors, rate or latency. It doubles with each relapse.",
-};
-pub(crate) static EJECTION_MAX: Key<Time, Or<Duration>> = Key {
-    name: "ejection_max",
-    kind: Time { least: Duration::from_secs(1), most: Duration::from_hours(24) },
-    absent: Or(Duration::from_mins(5)),
-    doc: "How long it is out at most. What a node did is forgotten once it has been well for as long.",
-};
-pub(crate) static EJECTED_PERCENT_MAX: Key<Count, Or<u64>> = Key {
-    name: "ejected_percent_max",
-    kind: Count { least: 0, most: 100 },
-    absent: Or(50),
-    doc: "At most so many percent of the nodes are out for errors, rate or latency. The last node is never taken out \
-          by anything but a refused connection or a probe.",
 };
 
 const WAIT: Time = Time { least: Duration::ZERO, most: Duration::from_secs(60) };

@@ -39,10 +39,16 @@ impl Kind for Rate {
         match number.map(str::parse::<u64>) {
             Some(Ok(rate)) if (self.least..=self.most).contains(&rate) => Some(rate),
             Some(Ok(_)) => given.out_of_range(&self.words()),
-            Some(Err(_)) | None => given.refuse(
-                format!("`{}` wants a rate, a whole number a second", given.name),
-                Some(format!("write `{} = \"20/s\"`", given.name)),
-            ),
+            Some(Err(_)) | None => {
+                let hint = match meant(text) {
+                    Some(rate) if (self.least..=self.most).contains(&rate) => {
+                        format!("write `{} = \"{rate}/s\"`", given.name)
+                    }
+                    Some(_) => format!("it may be {}", self.words()),
+                    None => format!("write `{} = \"20/s\"`", given.name),
+                };
+                given.refuse(format!("`{}` wants a rate, a whole number a second", given.name), Some(hint))
+            }
         }
     }
 
@@ -59,6 +65,22 @@ impl Rate {
     fn words(&self) -> String {
         format!("{}/s to {}/s", self.least, self.most)
     }
+}
+
+/// The rate that somebody meant who wrote it as nginx or a person does: `10r/s`, `600r/m`, `20 per second`. 0 is less than
+/// one a second.
+fn meant(text: &str) -> Option<u64> {
+    let text = text.to_lowercase().replace("per", "/");
+    let (number, unit) = text.split_once('/').unwrap_or((&text, "s"));
+    let number: u64 =
+        number.trim().trim_end_matches(|letter: char| letter.is_ascii_alphabetic()).trim().parse().ok()?;
+    let seconds = match unit.trim() {
+        "s" | "sec" | "second" => 1,
+        "m" | "min" | "minute" => 60,
+        "h" | "hour" => 3_600,
+        _ => return None,
+    };
+    Some(number / seconds)
 }
 
 impl Written for Rate {

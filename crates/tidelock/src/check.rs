@@ -1,0 +1,221 @@
+//! `tidelock check`: what the file says, and whether this machine goes with it. Says all of it at once. Changes nothing on the
+//! disk; a port is bound for a moment, and nobody listens on it.
+
+use std::fs;
+use std::io::{self, IsTerminal};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use config::Inspected;
+use config::plan::{AccessLog, AdminSocket, Listen, Plan, Scheme};
+use config::problem::Severity;
+use proxy::TlsProblem;
+use socket2::{Domain, Protocol, Socket, Type};
+use supervisor::why_not_writable;
+
+use crate::run;
+
+pub(crate) fn check(file: &Path) -> ExitCode {
+    let colour = io::stdout().is_terminal();
+    let mut inspected = config::inspect(file);
+    // Only what can be read of a broken file is looked at, which is what will be there when it is mended.
+    if let Some(plan) = inspected.plan.take() {
+        look_around(&plan, &mut inspected);
+        inspected.plan = Some(plan);
+    }
+    print!("{}", inspected.report.render(colour));
+    match &inspected.plan {
+        Some(plan) if inspected.is_good() => {
+            println!("{}: good, {}", file.display(), run::summary(plan));
+            ExitCode::SUCCESS
+        }
+        _ => ExitCode::FAILURE,
+    }
+}
+
+fn look_around(plan: &Plan, inspected: &mut Inspected) {
+    certificates(plan, inspected);
+    for (index, listen) in plan.listens.iter().enumerate() {
+        port(index, listen, inspected);
+    }
+    log(plan, inspected);
+    admin_socket(plan, inspected);
+    for app in &plan.apps {
+        let path = format!("app.{}", app.name);
+        if !inspected.is_good_at(&path) {
+            continue;
+        }
+        for found in supervisor::obstacles(app) {
+            inspected.tell(&format!("{path}.{}", found.key), Severity::Error, found.message, found.hint);
+        }
+    }
+}
+
+fn certificates(plan: &Plan, inspected: &mut Inspected) {
+    // What is not there, or would wait for a writer, has been told.
+    let is_file = |path: &PathBuf| fs::metadata(path).is_ok_and(|file| file.is_file());
+    let is_readable = |listen: &Listen| match &listen.scheme {
+        Scheme::Tls(files) => files.iter().all(|files| is_file(&files.certificate) && is_file(&files.key)),
+        Scheme::Plain | Scheme::RedirectToHttps { .. } => false,
+    };
+    let listens = plan.listens.iter().filter(|listen| is_readable(listen)).cloned().collect();
+    if let Err(problems) = proxy::check_certificates(&Plan { listens, ..plan.clone() }) {
+        tell_certificates(&problems, inspected);
+    }
+}
+
+/// Tells each where the file names it.
+pub(crate) fn tell_certificates(problems: &[TlsProblem], inspected: &mut Inspected) {
+    for problem in problems {
+        inspected.tell_of("listen", &problem.file, problem.to_string());
+    }
+}
+
+/// Whether it can be listened on, as far as that can be known without doing it.
+fn port(index: usize, listen: &Listen, inspected: &mut Inspected) {
+    let address = listen.address;
+    let Err(error) = bind(address, listen.reuse_port) else { return };
+    let (severity, message, hint) = match error.kind() {
+        io::ErrorKind::AddrInUse => match owner::of(address) {
+            // It is most likely the one that is to be told to reload this file.
+            Some(owner) if owner.is_tidelock() => return,
+            owner => {
+                let who = owner.map_or_else(|| "another process".to_owned(), |owner| owner.to_string());
+                let hint = "end it before tidelock is started, or listen on another port";
+                (Severity::Warning, format!("{who} has {address}"), hint)
+            }
+        },
+        io::ErrorKind::PermissionDenied => {
+            let message = format!("this user may not listen on port {}", address.port());
+            let hint = "ports below 1024 need root or CAP_NET_BIND_SERVICE (AmbientCapabilities= of systemd); check the file \
+                        as the user that tidelock runs as";
+            (Severity::Error, message, hint)
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            let message = format!("no interface of this machine has the address {}", address.ip());
+            (Severity::Error, message, "`ip address` shows which there are; \":80\" listens on all of them")
+        }
+        _ => (
+            Severity::Error,
+            format!("{address} cannot be listened on: {error}"),
+            "listen on another address",
+        ),
+    };
+    // Where a listen cannot be read, the others have other numbers in the file.
+    let place =
+        if inspected.is_good_at("listen") { format!("listen.{index}.address") } else { "listen".to_owned() };
+    inspected.tell(&place, severity, message, Some(hint.to_owned()));
+}
+
+/// As the proxy does it, but for the last step.
+fn bind(address: SocketAddr, reuse_port: bool) -> io::Result<()> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(reuse_port)?;
+    socket.bind(&address.into())
+}
+
+fn log(plan: &Plan, inspected: &mut Inspected) {
+    let AccessLog::File(path) = &plan.log.access else { return };
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let (message, hint) = match (fs::metadata(path), fs::metadata(folder)) {
+        (Ok(there), _) if there.is_dir() => (
+            format!("{} is a folder", path.display()),
+            format!("write `access = \"{}/access.log\"`", path.display()),
+        ),
+        (Ok(_), _) => match fs::OpenOptions::new().append(true).open(path) {
+            Ok(_) => return,
+            Err(error) => (format!("{} cannot be written to: {error}", path.display()), AS_USER.to_owned()),
+        },
+        (Err(_), Err(error)) if error.kind() == io::ErrorKind::NotFound => (
+            format!("there is no folder {} for the access log", folder.display()),
+            format!("make it: `mkdir -p {}`", folder.display()),
+        ),
+        (Err(_), _) => match why_not_writable(folder, true) {
+            None => return,
+            Some(why) => (format!("the access log cannot be written: {why}"), AS_USER.to_owned()),
+        },
+    };
+    inspected.tell("log.access", Severity::Error, message, Some(hint));
+}
+
+fn admin_socket(plan: &Plan, inspected: &mut Inspected) {
+    let AdminSocket::Path(path) = &plan.admin.socket else { return };
+    let bytes = path.as_os_str().len();
+    let (message, hint) = if bytes > SOCKET_PATH_BYTES_MAX {
+        let message = format!(
+            "the path of a Unix socket has at most {SOCKET_PATH_BYTES_MAX} bytes, and this one {bytes}"
+        );
+        (message, "say a shorter path, such as \"/run/tidelock/admin.sock\"")
+    } else if let Some(why) = path.parent().and_then(|folder| why_not_writable(folder, true)) {
+        (format!("the admin socket cannot be made: {why}"), AS_USER)
+    } else {
+        return;
+    };
+    inspected.tell("admin.socket", Severity::Error, message, Some(hint.to_owned()));
+}
+
+const AS_USER: &str = "check the file as the user that tidelock runs as, or say another path";
+/// `sun_path` has 108 bytes, the last of them NUL (unix(7)).
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+/// Who listens on a port, as far as /proc shows it to this user.
+mod owner {
+    use std::fmt;
+    use std::fs;
+    use std::net::SocketAddr;
+
+    /// A process that listens.
+    pub(super) struct Owner {
+        pid: u32,
+        name: String,
+    }
+
+    impl Owner {
+        pub(super) fn is_tidelock(&self) -> bool {
+            self.name == "tidelock"
+        }
+    }
+
+    impl fmt::Display for Owner {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "the process {} ({})", self.pid, self.name)
+        }
+    }
+
+    pub(super) fn of(address: SocketAddr) -> Option<Owner> {
+        let sockets: Vec<String> = ["/proc/net/tcp", "/proc/net/tcp6"]
+            .iter()
+            .filter_map(|table| fs::read_to_string(table).ok())
+            .flat_map(|table| {
+                table.lines().filter_map(|line| listener(line, address.port())).collect::<Vec<_>>()
+            })
+            .collect();
+        let pids =
+            fs::read_dir("/proc").ok()?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        let pid = pids.into_iter().find(|pid: &u32| has_one_of(*pid, &sockets))?;
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+        Some(Owner { pid, name: name.trim().to_owned() })
+    }
+
+    /// The link that a descriptor of the socket is, if `line` tells of one that listens on `port`: proc_net_tcp has the
+    /// address and port in hexadecimal in its second field, the state in its fourth and the inode in its tenth.
+    fn listener(line: &str, port: u16) -> Option<String> {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        let (_, on) = fields.get(1)?.split_once(':')?;
+        let is_it = u16::from_str_radix(on, 16).ok()? == port && *fields.get(3)? == LISTENS;
+        is_it.then(|| fields.get(9).map(|inode| format!("socket:[{inode}]"))).flatten()
+    }
+
+    fn has_one_of(pid: u32, sockets: &[String]) -> bool {
+        let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+        descriptors
+            .filter_map(|descriptor| fs::read_link(descriptor.ok()?.path()).ok())
+            .any(|link| link.to_str().is_some_and(|link| sockets.iter().any(|socket| socket == link)))
+    }
+
+    /// TCP_LISTEN.
+    const LISTENS: &str = "0A";
+}

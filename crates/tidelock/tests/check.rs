@@ -1,0 +1,139 @@
+//! Goal: `tidelock check` finds what would keep this file from being served on this machine, all at once, and changes
+//! nothing.
+//! Method: the binary, files in a folder of their own, and ports that the test itself holds.
+
+use std::fs::{self, Permissions};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+use testkit::certificates::Authority;
+
+fn run(folder: &Path, variables: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidelock"));
+    command.args(["check", "tidelock.toml"]).current_dir(folder).env("NO_COLOR", "1");
+    command.envs(variables.iter().copied()).output().expect("it can be started")
+}
+
+/// What it says to `text`, and its exit code. Nothing in the folder is other than before.
+fn check(folder: &TempDir, text: &str) -> (String, Option<i32>) {
+    fs::write(folder.path().join("tidelock.toml"), text).expect("written");
+    let before = listed(folder.path());
+    let output = run(folder.path(), &[]);
+    assert_eq!(listed(folder.path()), before);
+    (String::from_utf8(output.stdout).expect("UTF-8"), output.status.code())
+}
+
+fn listed(folder: &Path) -> Vec<String> {
+    let names = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("readable").path());
+    let mut names: Vec<_> = names.map(|path| path.display().to_string()).collect();
+    names.sort();
+    names
+}
+
+fn folder() -> TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+/// `listens` and `more` around what a file cannot do without.
+fn file(listens: &str, more: &str) -> String {
+    format!("{listens}\n[[route]]\nupstream = \"nodes\"\n[upstream.nodes]\nnodes = [\"127.0.0.1:1\"]\n{more}")
+}
+
+const ANYWHERE: &str = "[[listen]]\naddress = \"127.0.0.1:0\"\n";
+
+#[test]
+fn all_that_the_machine_lacks_is_told_at_once() {
+    let folder = folder();
+    fs::write(folder.path().join("plain"), "").expect("written");
+    fs::write(folder.path().join("broken.env"), "no value").expect("written");
+    let long = "x".repeat(120);
+    let more = format!(
+        "[log]\naccess = \"./no-logs/access.log\"\n[admin]\nsocket = \"/tmp/{long}/admin.sock\"\n\
+         [app.a]\ncommand = \"no-such-program\"\nlogs = {{ folder = \"plain\" }}\n\
+         [app.b]\ncommand = \"sh nowhere.sh\"\nuser = \"no-such-user\"\nenv_file = \"broken.env\"\n\
+         [app.c]\ncommand = \"./plain\"\n[app.d]\ncommand = \"sh\"\ncwd = \"nowhere\"\n"
+    );
+    let (said, code) = check(&folder, &file("[[listen]]\naddress = \"192.0.2.1:80\"\n", &more));
+    assert_eq!(code, Some(1), "{said}");
+    for (message, source) in [
+        ("no interface of this machine has the address 192.0.2.1", "address = \"192.0.2.1:80\""),
+        ("there is no folder", "access = \"./no-logs/access.log\""),
+        ("a Unix socket has at most 107 bytes", "xxx/admin.sock\""),
+        ("`no-such-program` is not found in PATH", "command = \"no-such-program\""),
+        ("its logs cannot be written", "logs = { folder = \"plain\" }"),
+        ("there is no user `no-such-user`", "user = \"no-such-user\""),
+        ("line 1: there is no `=`", "env_file = \"broken.env\""),
+        ("nowhere.sh, which sh is to run", "command = \"sh nowhere.sh\""),
+        ("chmod +x", "command = \"./plain\""),
+        ("nowhere is not there", "cwd = \"nowhere\""),
+    ] {
+        let problem = said.split("\n\n").find(|problem| problem.contains(message));
+        let problem = problem.unwrap_or_else(|| panic!("no {message:?} in\n{said}"));
+        assert!(problem.starts_with("error: ") && problem.contains(source), "{problem}");
+        assert!(problem.contains("^^"), "{problem}");
+    }
+    assert_eq!(said.matches("error: ").count(), 10, "{said}");
+}
+
+#[test]
+fn a_mistake_in_the_file_hides_nothing_of_the_machine() {
+    let more = "[app.a]\ncommand = \"no-such-program\"\n[app.b]\ncwd = 1\ncommand = \"sh nowhere.sh\"\n";
+    let (said, code) = check(&folder(), &file(ANYWHERE, &format!("{more}[limits]\nattempts_max = 0\n")));
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("`no-such-program` is not found") && said.contains("`attempts_max` is out of"),
+        "{said}"
+    );
+    // Nobody knows in which folder the script of `b` would be.
+    assert!(!said.contains("nowhere.sh, which"), "{said}");
+}
+
+#[test]
+fn a_port_that_somebody_has_is_a_warning_with_a_name() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address");
+    let (said, code) = check(&folder(), &file(&format!("[[listen]]\naddress = \"{address}\"\n"), ""));
+    let expected = format!("warning: the process {} (", std::process::id());
+    assert!(said.starts_with(&expected) && said.contains(&format!(") has {address}")), "{said}");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("tidelock.toml: good"), "{said}");
+}
+
+#[test]
+fn certificates_are_told_where_the_file_names_them() {
+    let folder = folder();
+    let authority = Authority::new("ca");
+    let _ = authority.issue_with_wrong_key(&["localhost"]).write(folder.path(), "wrong");
+    fs::write(folder.path().join("empty.pem"), "").expect("written");
+    let tls = |certificate: &str, key: &str| {
+        format!("{ANYWHERE}tls = {{ certificate = \"{certificate}\", key = \"{key}\" }}\n")
+    };
+    let listens =
+        [tls("wrong.pem", "wrong.key"), tls("empty.pem", "wrong.key"), tls("gone.pem", "wrong.key")];
+    let (said, code) = check(&folder, &file(&listens.concat(), ""));
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("is not the key of") && said.contains("holds no certificate"), "{said}");
+    assert!(said.contains("there is no file") && said.matches("error: ").count() == 3, "{said}");
+    assert!(said.matches("^^").count() >= 3, "{said}");
+}
+
+#[test]
+fn neither_variables_nor_secrets_are_shown() {
+    let folder = folder();
+    fs::write(folder.path().join("secret"), "hunter2\n").expect("written");
+    fs::set_permissions(folder.path().join("secret"), Permissions::from_mode(0o600)).expect("ours");
+    let text = file(
+        &format!("sticky_secret = [\"file:secret\", \"${{SECRET}}\", \"hunter2\"]\n{ANYWHERE}"),
+        "[limits]\nattempts_max = \"${ATTEMPTS}\"\nconnections_max = \"${NOT_SET}\"\n",
+    );
+    fs::write(folder.path().join("tidelock.toml"), text).expect("written");
+    let output = run(folder.path(), &[("SECRET", "hunter2"), ("ATTEMPTS", "3")]);
+    let said = String::from_utf8(output.stdout).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert_eq!(said.matches("is 7 bytes long, and needs 32").count(), 3, "{said}");
+    assert!(said.contains("the environment variable NOT_SET is not set"), "{said}");
+    assert!(!said.contains("hunter2") && said.matches("error: ").count() == 4, "{said}");
+}

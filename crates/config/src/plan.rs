@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use crate::app::App;
 use crate::limits::Limits;
 use crate::routing::Route;
+pub use crate::routing::{PathRule, UpstreamId};
 
 mod care;
 
@@ -86,20 +87,6 @@ pub struct CertificateFiles {
     /// The private key of the leaf.
     pub key: PathBuf,
 }
-
-/// Which paths a route takes, of those that match.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum PathRule {
-    /// All.
-    #[default]
-    Lenient,
-    /// Those whose meaning nodes cannot disagree on. Others are refused with 400.
-    Strict,
-}
-
-/// Index of an upstream in [`Plan::upstreams`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct UpstreamId(pub usize);
 
 /// A named pool of nodes.
 #[derive(Debug, Clone, PartialEq)]

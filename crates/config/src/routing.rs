@@ -11,8 +11,6 @@ pub use template::{Capture, NotATemplate, Piece, Template, Variable};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::plan::{PathRule, UpstreamId};
-
 /// Which requests are answered by what.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
@@ -37,6 +35,20 @@ pub struct Route {
     /// Where it stands among the routes of the file, from 1.
     pub number: usize,
 }
+
+/// Which paths a route takes, of those that match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PathRule {
+    /// All.
+    #[default]
+    Lenient,
+    /// Those whose meaning nodes cannot disagree on. Others are refused with 400.
+    Strict,
+}
+
+/// Index of an upstream in [`Plan::upstreams`](crate::plan::Plan::upstreams).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct UpstreamId(pub usize);
 
 /// The host part of a route.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! The methods a route takes.
 
-/// A set of methods. The nine that are registered for HTTP itself are a bit each (RFC 9110 section 9, RFC 5789).
+/// A set of methods. Those that a file may name are a bit each (RFC 9110 section 9, RFC 5789).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Methods(u16);
 

@@ -17,7 +17,7 @@ pub(crate) static ROUTE: Sub = Sub {
               `upstream` for what is no file. An exact host beats the longest \
               wildcard, which beats none. Of a host's routes `exact` beats `regex`, of which the first in the file wins, \
               and `regex` beats `path`, of which the longest wins; then a route with `methods` beats one without. \
-              Requests that match no route get 404. `tidelock check --explain URL` says which one it is.",
+              Requests that match no route get 404.",
         keys: &[
             &HOST,
             &PATH,

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use config::Inspected;
 use config::plan::{AccessLog, AdminSocket, Listen, Plan, Scheme};
 use config::problem::Severity;
+use config::routing::{Action, Route};
 use proxy::TlsProblem;
 use socket2::{Domain, Protocol, Socket, Type};
 use supervisor::why_not_writable;
@@ -41,6 +42,7 @@ fn look_around(plan: &Plan, inspected: &mut Inspected) {
     }
     log(plan, inspected);
     admin_socket(plan, inspected);
+    plan.routes.iter().for_each(|route| folder_of(route, inspected));
     for app in &plan.apps {
         let path = format!("app.{}", app.name);
         if !inspected.is_good_at(&path) {
@@ -69,6 +71,37 @@ fn certificates(plan: &Plan, inspected: &mut Inspected) {
 pub(crate) fn tell_certificates(problems: &[TlsProblem], inspected: &mut Inspected) {
     for problem in problems {
         inspected.tell_of("listen", &problem.file, problem.to_string());
+    }
+}
+
+/// A route's files. What is not there yet may come: tidelock starts without it, and answers 404.
+fn folder_of(route: &Route, inspected: &mut Inspected) {
+    let Action::Files(files) = &route.action else { return };
+    let place = |key: &str| format!("route.{}.{key}", route.number - 1);
+    let mut warn = |key: &str, message: String, hint: &str| {
+        inspected.tell(&place(key), Severity::Warning, message, Some(hint.to_owned()));
+    };
+    let folder = &files.folder;
+    let shown = folder.display();
+    match fs::read_dir(folder) {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return warn(
+                "files",
+                format!("there is no folder {shown}"),
+                "until there is, each file of it is 404",
+            );
+        }
+        Err(error) => {
+            let hint = "tidelock must be able to read it as the user that it runs as";
+            return warn("files", format!("{shown} cannot be read: {error}"), hint);
+        }
+    }
+    if let Some(fallback) = &files.fallback
+        && !folder.join(fallback).is_file()
+    {
+        let message = format!("there is no file {}", folder.join(fallback).display());
+        warn("fallback", message, "until there is, every page of the app is 404");
     }
 }
 

@@ -137,3 +137,20 @@ fn neither_variables_nor_secrets_are_shown() {
     assert!(said.contains("the environment variable NOT_SET is not set"), "{said}");
     assert!(!said.contains("hunter2") && said.matches("error: ").count() == 4, "{said}");
 }
+
+#[test]
+fn a_folder_or_a_page_that_is_not_there_is_told_and_stops_nothing() {
+    let folder = folder();
+    fs::create_dir(folder.path().join("dist")).expect("made");
+    let routes = "[[route]]\npath = \"/a\"\nfiles = \"nowhere\"\n[[route]]\nfiles = \"dist\"\nfallback = \"index.html\"\n";
+    let (said, code) = check(&folder, &format!("{ANYWHERE}{routes}"));
+    assert_eq!(code, Some(0), "{said}");
+    for (line, message) in [(5, "there is no folder nowhere"), (8, "there is no file dist/index.html")] {
+        assert!(said.contains(&format!("warning: {message}")), "{said}");
+        assert!(said.contains(&format!("tidelock.toml:{line}:")), "{said}");
+    }
+    fs::write(folder.path().join("dist/index.html"), "").expect("written");
+    let (said, _) =
+        check(&folder, &format!("{ANYWHERE}[[route]]\nfiles = \"dist\"\nfallback = \"index.html\"\n"));
+    assert!(!said.contains("warning"), "{said}");
+}

@@ -18,10 +18,10 @@ pub(crate) struct Values<'a> {
     pub(crate) route: &'a Route,
 }
 
-/// Where a value is put.
+/// Where a value is put, and so what of it must not be taken for something else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Into {
-    /// The value of a header line: what would end it is left out where it is printed.
+pub(crate) enum Escaping {
+    /// The value of a header line: what would end it is left out.
     Line,
     /// A URL: what may not stand there is escaped.
     Url,
@@ -42,21 +42,24 @@ pub(crate) struct Changed {
 
 impl Values<'_> {
     /// A text with its variables filled in.
-    pub(crate) fn fill(&self, template: &Template, into: Into) -> Vec<u8> {
+    pub(crate) fn fill(&self, template: &Template, escaping: Escaping) -> Vec<u8> {
         let mut out = Vec::new();
         for piece in template.pieces() {
             match piece {
                 Piece::Text(text) => out.extend_from_slice(text.as_bytes()),
                 Piece::Variable(variable) => {
                     let value = self.value(variable);
-                    match into {
-                        Into::Line | Into::Text => out.extend_from_slice(&value),
+                    match escaping {
+                        Escaping::Text => out.extend_from_slice(&value),
+                        Escaping::Line => {
+                            out.extend(value.iter().filter(|byte| !matches!(byte, b'\r' | b'\n' | 0)));
+                        }
                         // These are URLs already, and have a question mark of their own.
-                        Into::Url if matches!(variable, Variable::Uri | Variable::Query) => {
+                        Escaping::Url if matches!(variable, Variable::Uri | Variable::Query) => {
                             escape(&value, b"?", &mut out);
                         }
-                        Into::Url => escape(&value, b"", &mut out),
-                        Into::Html => print_html(&value, &mut out),
+                        Escaping::Url => escape(&value, b"", &mut out),
+                        Escaping::Html => print_html(&value, &mut out),
                     }
                 }
             }
@@ -116,17 +119,22 @@ impl Values<'_> {
     pub(crate) fn changed(&self, edits: &Edits) -> Changed {
         let mut changed = Changed::default();
         if let Some(host) = &edits.host {
-            changed.host = Some(String::from_utf8_lossy(&self.fill(host, Into::Line)).into_owned());
+            changed.host = Some(String::from_utf8_lossy(&self.fill(host, Escaping::Line)).into_owned());
         }
-        if let (Some(PathEdit::Prefix(_)), PathPattern::Prefix(mount)) = (&edits.path, &self.route.path)
-            && mount != "/"
+        if let (Some(PathEdit::Prefix(instead)), PathPattern::Prefix(mount)) = (&edits.path, &self.route.path)
         {
-            changed.answer.mount_at(mount.as_bytes());
-            // A proxy in front of us may have taken a part of the path, too.
-            let in_front =
-                self.head.header(PREFIX_LINE).filter(|_| self.end.is_trusted()).unwrap_or_default();
-            changed.request.drop_lines(PREFIX_LINE);
-            changed.request.say(PREFIX_LINE, &[in_front, mount.as_bytes()].concat());
+            let mount = mount.strip_suffix('/').unwrap_or(mount);
+            if mount != instead {
+                changed.answer.mount_at(mount.as_bytes(), instead.as_bytes());
+            }
+            // To an app that stands elsewhere for itself it would tell something else.
+            if !mount.is_empty() && instead.is_empty() {
+                // A proxy in front of us may have taken a part of the path, too.
+                let in_front =
+                    self.head.header(PREFIX_LINE).filter(|_| self.end.is_trusted()).unwrap_or_default();
+                changed.request.drop_lines(PREFIX_LINE);
+                changed.request.say(PREFIX_LINE, &[in_front, mount.as_bytes()].concat());
+            }
         }
         self.edit(&edits.request, &mut changed.request);
         self.edit(&edits.response, &mut changed.answer);
@@ -138,7 +146,7 @@ impl Values<'_> {
         let dropped = edits.remove.iter().chain(edits.set.iter().map(|(name, _)| name));
         dropped.for_each(|name| lines.drop_lines(name));
         for (name, template) in edits.set.iter().chain(&edits.add) {
-            let value = self.fill(template, Into::Line);
+            let value = self.fill(template, Escaping::Line);
             if !value.is_empty() {
                 lines.say(name, &value);
             }
@@ -148,7 +156,7 @@ impl Values<'_> {
     /// The path a node is asked for, as it is sent; `None` is the one that came.
     pub(crate) fn path(&self, edit: Option<&PathEdit>) -> Option<Vec<u8>> {
         let mut sent = match edit? {
-            PathEdit::Whole(template) => self.fill(template, Into::Url),
+            PathEdit::Whole(template) => self.fill(template, Escaping::Url),
             PathEdit::Prefix(instead) => {
                 let PathPattern::Prefix(prefix) = &self.route.path else { return None };
                 let prefix = path::normal(prefix.as_bytes());
@@ -170,6 +178,13 @@ impl Values<'_> {
 /// What a scheme means by itself.
 pub(crate) fn default_port(scheme: &str) -> &'static [u8] {
     if scheme == "https" { b"443" } else { b"80" }
+}
+
+/// A path in its normal form as URLs have it.
+pub(crate) fn escaped_path(path: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(path.len() + 1);
+    escape(path, b"", &mut out);
+    out
 }
 
 /// Escapes what may not stand in a URL, or in its path if `more` has no question mark (RFC 3986 section 3.3). Escapes that

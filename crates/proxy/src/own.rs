@@ -5,7 +5,7 @@ use wire::Malformed;
 use wire::forward::LineEdits;
 
 use crate::conversation::Exchanged;
-use crate::edits::{Into, Values, default_port};
+use crate::edits::{Escaping, Values, default_port};
 use crate::ends::{BodySource, ReplySink};
 use crate::fault::{ClientFault, Fault};
 use crate::files;
@@ -54,7 +54,7 @@ pub(crate) async fn answer(
 fn respond_with(respond: &Respond, values: &Values<'_>) -> reply::Own {
     let Respond { status, text, content_type } = respond;
     let is_html = content_type.to_ascii_lowercase().starts_with("text/html");
-    let body = values.fill(text, if is_html { Into::Html } else { Into::Text });
+    let body = values.fill(text, if is_html { Escaping::Html } else { Escaping::Text });
     let lines = match body.is_empty() {
         true => Vec::new(),
         false => vec![("Content-Type", content_type.clone().into_bytes())],
@@ -64,10 +64,18 @@ fn respond_with(respond: &Respond, values: &Values<'_>) -> reply::Own {
 
 fn redirect_to(redirect: &Redirect, values: &Values<'_>) -> Result<reply::Own, Fault> {
     let location = match &redirect.to {
-        Destination::Url(url) => values.fill(url, Into::Url),
+        Destination::Url(url) => {
+            let filled = values.fill(url, Escaping::Url);
+            let is_host = url.written().starts_with("//");
+            // Where a path is meant, one that a client began with two slashes is none to another host.
+            match filled.iter().take_while(|&&byte| byte == b'/').count() {
+                slashes @ 2.. if !is_host => filled[slashes - 1..].to_vec(),
+                _ => filled,
+            }
+        }
         Destination::Parts { scheme, host, port, path } => {
             let asked = values.head.host_name().map(<[u8]>::to_vec);
-            let host_said = host.as_ref().map(|host| values.fill(host, Into::Url));
+            let host_said = host.as_ref().map(|host| values.fill(host, Escaping::Url));
             // Only HTTP/1.0 may leave the host out.
             let host = host_said.clone().or(asked).ok_or(ClientFault::Malformed(Malformed::HostMissing))?;
             let is_elsewhere = scheme.is_some() || host_said.is_some();
@@ -79,7 +87,7 @@ fn redirect_to(redirect: &Redirect, values: &Values<'_>) -> Result<reply::Own, F
                 url.extend_from_slice(&[b":", &*port].concat());
             }
             match path {
-                Some(path) => url.extend(values.fill(path, Into::Url)),
+                Some(path) => url.extend(values.fill(path, Escaping::Url)),
                 None => url.extend_from_slice(values.head.path_and_query()),
             }
             url

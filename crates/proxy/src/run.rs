@@ -25,6 +25,7 @@ use crate::bell::{Order, Reason};
 use crate::drain::node::{Pace, empty, ring_streams};
 use crate::drain::schedule::Schedule;
 use crate::drain::{Drain, rebalance};
+use crate::files::kept_max;
 use crate::instances;
 use crate::listener::{self, Workers};
 use crate::memory::{Memory, watch_memory};
@@ -391,7 +392,8 @@ pub(crate) fn files_max() -> u64 {
 pub(crate) fn connections_max(limit: usize, workers: usize) -> usize {
     let files = files_max();
     let pipes = workers * pipes_max(files, workers) * FILES_A_PIPE;
-    let reserved = FILES_RESERVED.saturating_add(2 * workers as u64).saturating_add(pipes as u64);
+    let kept = workers * kept_max(files, workers);
+    let reserved = FILES_RESERVED.saturating_add(2 * workers as u64).saturating_add((pipes + kept) as u64);
     let affordable = usize::try_from(files.saturating_sub(reserved) / 2).unwrap_or(usize::MAX).max(1);
     let connections = if limit == 0 { affordable } else { limit.min(affordable) };
     if limit > affordable {

@@ -26,7 +26,7 @@ use crate::buffers::Buffers;
 use crate::clock::{Clock, by_clock};
 use crate::conversation::{Client, Ended, PLAIN_SCHEME, converse, linger};
 use crate::drain::{Live, Phase};
-use crate::files::OpenFiles;
+use crate::files::{OpenFiles, kept_max};
 use crate::listener::Acceptor;
 use crate::memory::Pressure;
 use crate::pace::{Lived, Pace};
@@ -121,7 +121,7 @@ impl Worker {
             seats: Seats::default(),
             counters: counters.clone(),
             reactor: Reactor::new().expect(EPOLLS_WERE_THERE),
-            files: OpenFiles::new(),
+            files: OpenFiles::new(kept_max(files_max(), shared.counters.len())),
             pool: Pool::new(limits.origin_idle_max),
             cursors: Cursors::default(),
             lines: Lines::new(shared.clone(), counters, clock),

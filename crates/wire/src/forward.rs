@@ -156,8 +156,15 @@ pub struct LineEdits {
     drops: Vec<String>,
     /// Lines that are said in their place, or beside others.
     lines: Vec<u8>,
-    /// What was taken from the front of the path, which the other end does not know of.
-    mount: Vec<u8>,
+    /// What was taken from the front of the path, and what came in its place.
+    mount: Option<Mount>,
+}
+
+/// Where an app stands for its clients, and where it thinks that it stands; both without a slash at their end.
+#[derive(Debug)]
+struct Mount {
+    for_client: Vec<u8>,
+    for_node: Vec<u8>,
 }
 
 impl LineEdits {
@@ -174,9 +181,10 @@ impl LineEdits {
         self.lines.extend_from_slice(b"\r\n");
     }
 
-    /// Puts `mount` back in front of paths in Location and in the Path of cookies, where it is not there already.
-    pub fn mount_at(&mut self, mount: &[u8]) {
-        self.mount = mount.to_vec();
+    /// Paths in Location and in the Path of cookies that are under `for_node` come under `for_client`. Where the node stands
+    /// at the top, all are but those that are under `for_client` already.
+    pub fn mount_at(&mut self, for_client: &[u8], for_node: &[u8]) {
+        self.mount = Some(Mount { for_client: for_client.to_vec(), for_node: for_node.to_vec() });
     }
 
     /// The lines that are said.
@@ -184,14 +192,16 @@ impl LineEdits {
         &self.lines
     }
 
-    /// Whether lines of this name go no further.
+    /// Whether lines of this name go no further, nor with an underscore for a dash: an app that folds them would take a
+    /// stranger's line for ours.
     pub fn drops(&self, name: &[u8]) -> bool {
-        self.drops.iter().any(|drops| drops.as_bytes().eq_ignore_ascii_case(name))
+        let folded = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+        self.drops.iter().any(|drops| drops.bytes().map(|byte| folded(&byte)).eq(name.iter().map(folded)))
     }
 
     /// Whether paths are put under a mount.
     pub fn is_mounting(&self) -> bool {
-        !self.mount.is_empty()
+        self.mount.is_some()
     }
 
     fn copy_line(&self, bytes: &[u8], line: &Line, out: &mut Vec<u8>) {
@@ -202,7 +212,7 @@ impl LineEdits {
         let is_cookie = line.known == Name::SetCookie;
         match self.mounts_at(name, value, is_cookie) {
             None => copy_line(bytes, line, out),
-            Some(at) => self.print_mounted((name, value), at, is_cookie, out),
+            Some((mount, at)) => mount.print((name, value), at, is_cookie, out),
         }
     }
 
@@ -217,40 +227,43 @@ impl LineEdits {
                     out.extend_from_slice(part);
                 }
             }
-            Some(at) => self.print_mounted((name, value), at, true, out),
+            Some((mount, at)) => mount.print((name, value), at, true, out),
         }
     }
 
-    /// Where the mount goes into the value, if it does.
-    fn mounts_at(&self, name: &[u8], value: &[u8], is_cookie: bool) -> Option<usize> {
-        let path_at = match () {
-            () if self.mount.is_empty() => None,
-            () if name.eq_ignore_ascii_case(b"location") => Some(0),
-            () if is_cookie => cookie::path_at(value),
-            () => None,
+    /// Where the value has a path that is another one for clients.
+    fn mounts_at(&self, name: &[u8], value: &[u8], is_cookie: bool) -> Option<(&Mount, usize)> {
+        let mount = self.mount.as_ref()?;
+        let path_at = match is_cookie {
+            true => cookie::path_at(value),
+            false => name.eq_ignore_ascii_case(b"location").then_some(0),
         };
-        path_at.filter(|&at| self.lacks_mount(&value[at..]))
+        path_at.filter(|&at| mount.moves(&value[at..])).map(|at| (mount, at))
+    }
+}
+
+impl Mount {
+    /// Whether this begins with a path that is another one for clients. `//` begins a host.
+    fn moves(&self, value: &[u8]) -> bool {
+        let is_under = |prefix: &[u8]| {
+            let rest = value.strip_prefix(prefix);
+            rest.is_some_and(|rest| matches!(rest, [] | [b'/' | b'?' | b'#' | b';', ..]))
+        };
+        let is_path = value.starts_with(b"/") && !value.starts_with(b"//");
+        is_path
+            && if self.for_node.is_empty() { !is_under(&self.for_client) } else { is_under(&self.for_node) }
     }
 
-    fn print_mounted(&self, (name, value): (&[u8], &[u8]), at: usize, is_cookie: bool, out: &mut Vec<u8>) {
+    fn print(&self, (name, value): (&[u8], &[u8]), at: usize, is_cookie: bool, out: &mut Vec<u8>) {
         out.extend_from_slice(name);
         out.extend_from_slice(b": ");
         out.extend_from_slice(&value[..at]);
-        out.extend_from_slice(&self.mount);
+        out.extend_from_slice(&self.for_client);
+        let rest = &value[at + self.for_node.len()..];
         // The path of a cookie that ends in a slash would not take the mount itself.
-        let is_root = is_cookie && matches!(&value[at..], [b'/'] | [b'/', b';' | b' ', ..]);
-        out.extend_from_slice(&value[at + usize::from(is_root)..]);
+        let is_root = is_cookie && matches!(rest, [b'/'] | [b'/', b';' | b' ', ..]);
+        out.extend_from_slice(&rest[usize::from(is_root)..]);
         out.extend_from_slice(b"\r\n");
-    }
-
-    /// Whether this begins with a path that is not under the mount. `//` begins a host.
-    fn lacks_mount(&self, value: &[u8]) -> bool {
-        let is_under = || {
-            value
-                .strip_prefix(&*self.mount)
-                .is_some_and(|rest| matches!(rest, [] | [b'/' | b'?' | b'#' | b';', ..]))
-        };
-        value.starts_with(b"/") && !value.starts_with(b"//") && !is_under()
     }
 }
 

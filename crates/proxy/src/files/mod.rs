@@ -15,10 +15,10 @@ use wire::forward::LineEdits;
 use wire::path;
 use wire::request::{Method, RequestHead};
 
-pub(crate) use open::OpenFiles;
+pub(crate) use open::{OpenFiles, kept_max};
 
 use crate::conversation::Exchanged;
-use crate::edits::Values;
+use crate::edits::{self, Values};
 use crate::ends::{BodySource, ReplySink};
 use crate::fault::{Fault, OurFault};
 use crate::own::Outcome;
@@ -79,13 +79,13 @@ pub(crate) async fn answer(
         Found::NotHere => answer.short(404, Vec::new(), record).await,
         Found::Forbidden => answer.short(403, Vec::new(), record).await,
         Found::Folder => {
-            // As the client asked, whatever of it a node or a folder would not see.
-            let (path, query) = (head.path_bytes(), head.query_bytes());
-            let query = query.map(|query| [b"?", query].concat()).unwrap_or_default();
-            // Two slashes at the front would name a host.
-            let path = [b"/", path.trim_ascii_start().strip_prefix(b"/").unwrap_or(path), b"/"].concat();
-            let path = if path.starts_with(b"//") { path::normal(&path).into_owned() } else { path };
-            answer.short(301, vec![("Location", [path, query].concat())], record).await
+            // The normal form, escaped: browsers take two slashes at the front for a host, and a backslash for a slash.
+            let mut location = edits::escaped_path(&path::normal(head.path_bytes()));
+            location.push(b'/');
+            if let Some(query) = head.query_bytes() {
+                location.extend_from_slice(&[b"?", query].concat());
+            }
+            answer.short(301, vec![("Location", location)], record).await
         }
     }
 }

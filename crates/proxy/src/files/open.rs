@@ -5,13 +5,14 @@ use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, open, openat2};
 use rustix::io::Errno;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::media::{self, Coding, Media};
 
@@ -46,8 +47,9 @@ pub(super) enum NotOpen {
 #[derive(Debug)]
 pub(crate) struct OpenFiles {
     kept: RefCell<HashMap<Key, Kept>>,
+    kept_max: usize,
     /// How many may be opened at a time: a folder that hangs takes no more threads.
-    openings: Semaphore,
+    openings: Arc<Semaphore>,
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -64,8 +66,8 @@ struct Kept {
 }
 
 impl OpenFiles {
-    pub(crate) fn new() -> Self {
-        Self { kept: RefCell::default(), openings: Semaphore::new(OPENINGS_MAX) }
+    pub(crate) fn new(kept_max: usize) -> Self {
+        Self { kept: RefCell::default(), kept_max, openings: Arc::new(Semaphore::new(OPENINGS_MAX)) }
     }
 
     /// The file of this name in a folder, in that coding.
@@ -83,19 +85,28 @@ impl OpenFiles {
             return Ok(kept.file.clone());
         }
         let (folder, name) = (folder.to_owned(), name.to_owned());
-        let opened = {
-            let _permit = self.openings.acquire().await.map_err(|_| NotOpen::Failed)?;
-            let opening = spawn_blocking(move || open_beneath(&folder, name, coding));
+        let openings = self.openings.clone();
+        let opening = async move {
+            let permit = openings.acquire_owned().await.map_err(|_| NotOpen::Failed)?;
+            // The permit goes along: a thread that hangs is still one when nobody waits for it any more.
+            let opening = spawn_blocking(move || {
+                let _permit = permit;
+                open_beneath(&folder, name, coding)
+            });
             opening.await.unwrap_or(Err(NotOpen::Failed))
         };
+        let opened = timeout(OPENS_WITHIN, opening).await.unwrap_or_else(|_| {
+            tracing::warn!(folder = %key.folder.display(), name = key.name, "a file is not opened in time");
+            Err(NotOpen::Failed)
+        });
         let mut kept = self.kept.borrow_mut();
         match opened {
             Ok(opened) => {
                 let file = Rc::new(opened);
-                if kept.len() >= KEPT_MAX {
+                if kept.len() >= self.kept_max {
                     // Those that nobody asks for go first, and if there is none such, any.
                     kept.retain(|_, kept| now.saturating_duration_since(kept.looked_at) < LOOKED_AT_EVERY);
-                    if kept.len() >= KEPT_MAX {
+                    if kept.len() >= self.kept_max {
                         kept.clear();
                     }
                 }
@@ -169,6 +180,14 @@ fn open_beneath(folder: &Path, name: String, coding: Option<Coding>) -> Result<O
 
 /// A change is noticed within this time.
 const LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
-/// Of a worker; each is an open file.
+/// How many files each worker keeps open, of all that this process may open.
+pub(crate) fn kept_max(files: u64, workers: usize) -> usize {
+    let share = usize::try_from(files).unwrap_or(usize::MAX) / FILES_SHARE / workers.max(1);
+    share.clamp(1, KEPT_MAX)
+}
+
 const KEPT_MAX: usize = 64;
+const FILES_SHARE: usize = 32;
+/// A folder of another machine that takes longer is as good as none.
+const OPENS_WITHIN: Duration = Duration::from_secs(10);
 const OPENINGS_MAX: usize = 8;

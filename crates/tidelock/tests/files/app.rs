@@ -5,7 +5,7 @@ use std::fs;
 use testkit::origin::ScriptedOrigin;
 use testkit::tidelock::Tidelock;
 
-use super::{ask, get, serve, tree};
+use super::{ask, get, serve, tree, until};
 
 const NAVIGATES: &str = "Sec-Fetch-Mode: navigate\r\nAccept: text/html,*/*;q=0.8\r\n";
 
@@ -66,17 +66,12 @@ async fn a_file_that_changes_is_noticed() {
     let address = proxy.address();
     let asking = tokio::task::spawn_blocking(move || {
         assert_eq!(ask(address, &get("/hello.txt", "")).text(), "hello");
-        fs::write(&file, "other").expect("it can be written");
         // What is open is read as it is; another file in its place is opened within a second.
         fs::remove_file(&file).expect("it can be removed");
         fs::write(&file, "a new one").expect("it can be written");
-        while ask(address, &get("/hello.txt", "")).text() != "a new one" {
-            std::thread::yield_now();
-        }
+        until("the new file is seen", || ask(address, &get("/hello.txt", "")).text() == "a new one");
         fs::remove_file(&file).expect("it can be removed");
-        while ask(address, &get("/hello.txt", "")).status() != 404 {
-            std::thread::yield_now();
-        }
+        until("its end is seen", || ask(address, &get("/hello.txt", "")).status() == 404);
     });
     asking.await.expect("all are asked");
 }

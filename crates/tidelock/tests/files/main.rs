@@ -14,6 +14,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use tempfile::TempDir;
+use testkit::PATIENCE;
 use testkit::message::Message;
 use testkit::tidelock::{Tidelock, directory};
 
@@ -83,6 +84,15 @@ fn converse(stream: &mut (impl Read + Write), request: &str) -> Message {
 
 fn get(path: &str, lines: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n{lines}\r\n")
+}
+
+/// Asks again and again, for as long as anything may take.
+fn until(what: &str, is_so: impl Fn() -> bool) {
+    let begun = tokio::time::Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "never: {what}");
+        std::thread::yield_now();
+    }
 }
 
 fn nginx_is_there() -> bool {

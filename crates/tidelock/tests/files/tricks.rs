@@ -55,3 +55,26 @@ async fn no_path_leads_out_of_the_folder() {
     });
     asking.await.expect("all are asked");
 }
+
+/// A folder is answered by a redirect to itself, and a browser takes two slashes for a host, backslashes too.
+#[tokio::test]
+async fn a_folder_sends_nobody_to_another_host() {
+    let proxy = serve(tree(), "").await;
+    let address = proxy.address();
+    let asking = tokio::task::spawn_blocking(move || {
+        for path in [
+            "/docs",
+            "//docs",
+            "/\\evil.example/../docs",
+            "/\\evil.example/%2e%2e/docs",
+            "//evil.example/../docs",
+            "///evil.example/..//docs",
+            "/%5cevil.example/../docs",
+            "/./\\evil.example/../docs",
+        ] {
+            let answer = ask(address, &get(path, ""));
+            assert_eq!((answer.status(), answer.header("location")), (301, Some("/docs/")), "{path}");
+        }
+    });
+    asking.await.expect("all are asked");
+}

@@ -57,6 +57,9 @@ async fn a_redirect_replaces_parts_of_the_url_or_all_of_it() {
         host = "line.example.com"
         redirect = "/{path}"
         [[route]]
+        host = "uri.example.com"
+        redirect = "{uri}"
+        [[route]]
         upstream = "nodes""#;
     let (proxy, origin) = start(routes, OK).await;
     for (host, target, status, want) in [
@@ -69,7 +72,10 @@ async fn a_redirect_replaces_parts_of_the_url_or_all_of_it() {
         ("url.example.com", "/a?x=1", 302, "https://url.example.com.example.org/a?x=1#1"),
         ("regex.example.com", "/old/1999/a/b?c=d", 307, "http://regex.example.com/1999/new/a/b"),
         // What is decoded in the path is escaped again, and cannot end a line.
-        ("line.example.com", "/%0d%0aSet-Cookie:x=y", 302, "//%0D%0ASet-Cookie:x=y"),
+        // Nor does a path lead to another host.
+        ("uri.example.com", "//evil.example/x?y", 302, "/evil.example/x?y"),
+        ("uri.example.com", "/\\evil.example", 302, "/%5Cevil.example"),
+        ("line.example.com", "/%0d%0aSet-Cookie:x=y", 302, "/%0D%0ASet-Cookie:x=y"),
     ] {
         let answer = get(&proxy, host, target).await;
         assert_eq!((answer.status(), answer.header("location")), (status, Some(want)), "{host}{target}");
@@ -200,11 +206,12 @@ async fn header_lines_are_set_added_and_removed_both_ways() {
         remove = ["X-Powered-By"]"#;
     let answer = "HTTP/1.1 200 OK\r\nServer: node\r\nX-Powered-By: Express\r\nVary: Origin\r\nContent-Length: 2\r\n\r\nok";
     let (proxy, origin) = start(routes, answer).await;
-    let request = "GET /a%20b HTTP/1.1\r\nHost: h:81\r\nX-Who: me\r\nX-Tag: one\r\nCookie: a=b; c=d\r\n\r\n";
+    let request = "GET /a%20b HTTP/1.1\r\nHost: h:81\r\nX-Who: me\r\nX_Who: stranger\r\nX-Tag: one\r\nCookie: a=b; c=d\r\n\r\n";
     let answer = ask(&proxy, request).await;
     let sent = origin.requests().remove(0);
     assert_eq!(sent.all("host"), ["app.internal:81"]);
     assert_eq!(sent.all("x-who"), ["d GET"]);
+    assert_eq!(sent.header("x_who"), None);
     assert_eq!(sent.all("x-tag"), ["one", "two"]);
     assert_eq!(sent.header("x-real"), Some("127.0.0.1"));
     assert_eq!(sent.header("cookie"), None);
@@ -215,6 +222,55 @@ async fn header_lines_are_set_added_and_removed_both_ways() {
 
     let post = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nabcd";
     assert_eq!(ask(&proxy, post).await.status(), 413);
+}
+
+/// What is decoded of a path ends no line, wherever it is put.
+#[tokio::test]
+async fn a_value_of_a_request_cannot_end_a_line() {
+    let routes = r#"
+        [[route]]
+        regex = '/(.*)'
+        rewrite = "/x/{1}"
+        upstream = "nodes"
+        [route.request_headers]
+        set = { Host = "a{path}", X-Path = "{path}", X-Group = "{1}" }
+        [route.response_headers]
+        set = { X-Path = "{path}" }"#;
+    let (proxy, origin) = start(routes, OK).await;
+    let answer = get(&proxy, "h", "/b%0d%0aEvil:%20yes%00").await;
+    let sent = origin.requests().remove(0);
+    assert_eq!(sent.start, "GET /x/b%0D%0AEvil:%20yes%00 HTTP/1.1");
+    assert_eq!(sent.header("evil"), None, "{sent:?}");
+    assert_eq!(sent.all("host"), ["a/bEvil: yes%00"]);
+    assert_eq!(
+        (sent.header("x-path"), sent.header("x-group")),
+        (Some("/bEvil: yes%00"), Some("bEvil: yes%00"))
+    );
+    assert_eq!((answer.header("evil"), answer.header("x-path")), (None, Some("/bEvil: yes%00")));
+}
+
+/// A node that sees another prefix says that one, and the client hears its own.
+#[tokio::test]
+async fn a_prefix_that_was_put_in_is_taken_out_again() {
+    let routes = "[[route]]\npath = \"/v1\"\nrewrite = { prefix = \"/v2\" }\nupstream = \"nodes\"";
+    for (location, want) in [
+        ("/v2/login?to=/v2", "/v1/login?to=/v2"),
+        ("/v2", "/v1"),
+        ("/v22/x", "/v22/x"),
+        ("/elsewhere", "/elsewhere"),
+        ("//host/v2", "//host/v2"),
+        ("https://h/v2/x", "https://h/v2/x"),
+        ("x", "x"),
+    ] {
+        let answer = format!(
+            "HTTP/1.1 302 Found\r\nLocation: {location}\r\nSet-Cookie: a=b; Path={location}\r\nContent-Length: 0\r\n\r\n"
+        );
+        let (proxy, origin) = start(routes, &answer).await;
+        let answer = get(&proxy, "h", "/v1/x").await;
+        assert_eq!(answer.header("location"), Some(want), "{location}");
+        assert_eq!(answer.header("set-cookie"), Some(&*format!("a=b; Path={want}")), "{location}");
+        assert_eq!(origin.requests()[0].header("x-forwarded-prefix"), None);
+    }
 }
 
 /// A Socket.IO app under a prefix: its sessions are sticky, and their ids carry tags.

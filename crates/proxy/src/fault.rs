@@ -3,7 +3,7 @@
 
 use wire::Malformed;
 
-use crate::balance::Unpicked;
+use crate::upstream::balance::Unpicked;
 
 /// Why an exchange failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,9 +9,9 @@ use tokio::time::Instant;
 use wire::engineio::read_open_packet;
 use wire::frame::{self, Edge, FrameEdges, Kinds};
 
-use crate::bell::Reason;
-use crate::buffers::Buffers;
+use crate::net::buffers::Buffers;
 use crate::tunnel::end::{End, Turn};
+use crate::upstream::bell::Reason;
 
 /// One direction, from a source to a sink.
 #[derive(Debug)]

@@ -11,8 +11,8 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown};
 use tokio::io::AsyncWrite;
 
-use crate::buffers::{Buffers, Inbox};
-use crate::stream::Stream;
+use crate::net::buffers::{Buffers, Inbox};
+use crate::net::stream::Stream;
 
 /// Where frames come from and go to.
 #[derive(Debug)]

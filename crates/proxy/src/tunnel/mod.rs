@@ -29,13 +29,12 @@ use rustix::event::epoll::EventFlags;
 use tokio::task::spawn_local;
 use tokio::time::Instant;
 
-use crate::bell::{self, Listening, Order, Reason};
-use crate::buffers::Buffers;
-use crate::clock::{Alarm, Clock, by_clock};
-use crate::drain::Live;
-use crate::exchange::{OriginEnd, TunnelSession};
-use crate::record::{EndedBy, TunnelRecord};
-use crate::stream::Stream;
+use crate::control::drain::Live;
+use crate::net::buffers::Buffers;
+use crate::net::clock::{Alarm, Clock, by_clock};
+use crate::net::stream::Stream;
+use crate::observe::record::{EndedBy, TunnelRecord};
+use crate::request::exchange::{OriginEnd, TunnelSession};
 use crate::tunnel::direction::{Broken, Direction};
 use crate::tunnel::end::{End, Turn};
 use crate::tunnel::rate::Rate;
@@ -43,6 +42,7 @@ use crate::tunnel::reactor::Side;
 #[cfg(test)]
 pub(crate) use crate::tunnel::reactor::Slot;
 pub(crate) use crate::tunnel::reactor::{Reactor, attend};
+use crate::upstream::bell::{self, Listening, Order, Reason};
 use crate::worker::Worker;
 
 /// Both ends, after a 101. What each sent early belongs to the tunnel and is the first thing that moves.

@@ -9,8 +9,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::places::{ClientKey, Places};
-use crate::record::Counters;
+use crate::net::places::{ClientKey, Places};
+use crate::observe::record::Counters;
 use crate::upstream::node::Node;
 
 /// The proxy's end of a connection, and the other one.

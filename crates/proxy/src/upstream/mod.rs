@@ -9,17 +9,22 @@ use config::roster::{InstanceId, Roster, RosterNode};
 use tokio::time::Instant;
 use wire::tag::{Key, Pin, Tag};
 
-use crate::balance::{self, Ask, Cursor, Load, Policy, Turns, Unpicked};
-use crate::gate::{Claim, Gate, Overrun, Patience};
-use crate::registry::Registry;
-use crate::sticky::Wish;
+use crate::request::sticky::Wish;
+use crate::upstream::balance::{Ask, Cursor, Load, Policy, Turns, Unpicked};
 use crate::upstream::budget::Budget;
+use crate::upstream::gate::{Claim, Gate, Overrun, Patience};
 use crate::upstream::member::{Begins, Member};
 use crate::upstream::node::{InSession, Node, Observed, Ward};
 use crate::upstream::oddities::Oddities;
 use crate::upstream::poison::Poison;
+use crate::upstream::registry::Registry;
 use crate::upstream::seals::Seals;
 
+pub(crate) mod registry;
+pub(crate) mod bell;
+pub(crate) mod gate;
+pub(crate) mod balance;
+pub(crate) mod names;
 pub(crate) mod budget;
 pub(crate) mod connect;
 pub(crate) mod health;

@@ -12,9 +12,9 @@ use config::plan;
 use config::roster::{AppInstance, NodeAddress, RosterNode};
 use tokio::time::Instant;
 
-use crate::balance::Latency;
-use crate::bell::{Bells, EventStream, LongAnswer, Order, Reason, Tunnel};
-use crate::gate::Pace;
+use crate::upstream::balance::Latency;
+use crate::upstream::bell::{Bells, EventStream, LongAnswer, Order, Reason, Tunnel};
+use crate::upstream::gate::Pace;
 use crate::upstream::health::outlier::Tallies;
 pub(crate) use crate::upstream::health::vitals::Observed;
 use crate::upstream::health::vitals::{Change, Rules, SHARE_FULL, Spare, Vitals};

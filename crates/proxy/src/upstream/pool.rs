@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::time::Instant;
 
-use crate::stream::Io;
+use crate::net::stream::Io;
 use crate::upstream::node::{InFlight, Node};
 
 /// A connection to a node, for one exchange.

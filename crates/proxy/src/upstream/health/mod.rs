@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::shared::{Shared, Snapshot};
+use crate::state::shared::{Shared, Snapshot};
 use crate::upstream::Upstream;
 use crate::upstream::health::outlier::{Counts, judge};
 use crate::upstream::health::probe::probe;

@@ -1,0 +1,9 @@
+//! One request and its answer: where it goes, on whose behalf, and what becomes of the bytes.
+
+pub(crate) mod ends;
+pub(crate) mod front_door;
+pub(crate) mod sticky;
+pub(crate) mod attempt;
+pub(crate) mod exchange;
+pub(crate) mod handshake;
+pub(crate) mod reply;

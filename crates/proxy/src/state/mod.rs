@@ -1,0 +1,4 @@
+//! What requests are decided by: the plan with its routes and nodes at one moment.
+
+pub(crate) mod shared;
+pub(crate) mod route;

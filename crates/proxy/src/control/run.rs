@@ -15,20 +15,21 @@ use arc_swap::ArcSwap;
 use config::plan::Plan;
 use config::roster::Roster;
 use fastrand::Rng;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep, timeout};
 
 use crate::control::drain::node::{Pace, empty, ring_streams};
+use crate::control::drain::rebalance;
 use crate::control::drain::schedule::Schedule;
-use crate::control::drain::{Drain, rebalance};
 use crate::control::instances;
 use crate::control::verbs::Emptying;
+use crate::net::files::{files_max, raise_file_limit};
 use crate::net::places::Places;
 use crate::net::pour::{FILES_A_PIPE, pipes_max};
 use crate::net::tls::TlsProblem;
 use crate::observe::access;
+use crate::observe::lifecycle::Drain;
 use crate::observe::record::Counters;
 use crate::state::shared::{ListenId, ListenNow, Shared, Snapshot};
 use crate::upstream::Upstream;
@@ -130,7 +131,7 @@ impl Proxy {
         let (fallen, to_probe) = Fallen::channel();
         let shared = Arc::new(Shared {
             snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::new(plan.clone(), listens.clone()))),
-            log: ArcSwap::from_pointee(log.sink()),
+            log: Arc::new(ArcSwap::from_pointee(log.sink())),
             fallen,
             drain: Drain::new(),
             instances: Mutex::default(),
@@ -367,19 +368,6 @@ async fn sweep_registries(shared: Arc<Shared>) {
 /// One for each core that this process may use: affinity and the cgroup's quota are respected.
 fn worker_count(workers: Option<NonZeroUsize>) -> usize {
     workers.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get)
-}
-
-/// The soft limit of most systems, 1024, is a courtesy to programs that use `select`; the hard one is meant.
-fn raise_file_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
-        tracing::warn!(%error, "the open-file limit stays as it is");
-    }
-}
-
-/// How many files this process may open.
-pub(crate) fn files_max() -> u64 {
-    getrlimit(Resource::Nofile).current.unwrap_or(1 << 20)
 }
 
 /// Each connection needs a file, and its tunnel or exchange another one; some are left for everything else.

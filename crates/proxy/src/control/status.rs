@@ -86,7 +86,7 @@ impl NodeStatus {
             sessions: node.sessions(),
             tunnels: node.tunnels.count(),
             in_flight: node.in_flight(),
-            surplus: node.surplus_count(),
+            surplus: node.surplus.count(),
             event_streams: node.event_streams.count(),
             long_answers: node.long_answers.count(),
         }

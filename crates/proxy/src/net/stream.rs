@@ -4,6 +4,8 @@
 mod as_tokio;
 mod fresh;
 mod known;
+pub(crate) mod quickness;
+mod unread;
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -23,8 +25,8 @@ use tokio_rustls::server::TlsStream;
 use crate::net::buffers::{Buffers, Inbox};
 use crate::net::clock::Alarm;
 use crate::net::stream::fresh::Fresh;
-pub(crate) use crate::net::stream::fresh::Quickness;
 use crate::net::stream::known::{is_known_quiet, receive_known, send_known};
+use crate::net::stream::unread::{has_nothing_to_read, peek};
 
 /// A client's or an origin's socket.
 #[derive(Debug)]
@@ -438,17 +440,6 @@ impl Io {
         // If it fails the client sees an ordinary close, and no harm beyond that is done.
         let _ = socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO));
     }
-}
-
-/// Whether the kernel has neither bytes nor the end.
-fn has_nothing_to_read(socket: BorrowedFd<'_>) -> bool {
-    peek(socket) == Err(rustix::io::Errno::AGAIN)
-}
-
-/// How many of one byte there are to read, leaving it there.
-fn peek(socket: BorrowedFd<'_>) -> rustix::io::Result<usize> {
-    let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
-    rustix::net::recv(socket, &mut [0_u8; 1], flags).map(|(received, _)| received)
 }
 
 /// One of tokio's steps: a turn is 64 KiB.

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwap;
 use config::plan::LogFormat;
 use time::OffsetDateTime;
 use time::macros::format_description;
@@ -19,9 +20,9 @@ use wire::request::RequestHead;
 
 use crate::net::clock::Clock;
 use crate::observe::access::json::{JsonLine, push_number};
-pub(crate) use crate::observe::access::writer::{Sink, Writer};
+use crate::observe::access::writer::BATCH_BYTES;
+pub(crate) use crate::observe::access::writer::{FLUSH_EVERY, Sink, Writer};
 use crate::observe::record::{Counters, Record, TunnelRecord, target_for_log};
-use crate::state::shared::Shared;
 use crate::upstream::node::Node;
 
 /// A worker's end of the access log.
@@ -29,7 +30,7 @@ use crate::upstream::node::Node;
 pub(crate) struct Lines {
     made: RefCell<Made>,
     clock: Rc<Clock>,
-    shared: Arc<Shared>,
+    sink: Arc<ArcSwap<Sink>>,
     counters: Arc<Counters>,
 }
 
@@ -81,8 +82,8 @@ fn print_time(time: OffsetDateTime, format: LogFormat) -> Result<String, time::e
 }
 
 impl Lines {
-    pub(crate) fn new(shared: Arc<Shared>, counters: Arc<Counters>, clock: Rc<Clock>) -> Self {
-        Self { made: RefCell::default(), clock, shared, counters }
+    pub(crate) fn new(sink: Arc<ArcSwap<Sink>>, counters: Arc<Counters>, clock: Rc<Clock>) -> Self {
+        Self { made: RefCell::default(), clock, sink, counters }
     }
 
     pub(crate) fn exchange(&self, record: &Record, head: &RequestHead) {
@@ -112,7 +113,7 @@ impl Lines {
     }
 
     fn add(&self, print: impl FnOnce(LogFormat, Moment<'_>, &mut Vec<u8>)) {
-        let sink = self.shared.log.load();
+        let sink = self.sink.load();
         if sink.is_off() {
             return;
         }
@@ -139,7 +140,7 @@ impl Lines {
     pub(crate) fn flush(&self) {
         let mut made = self.made.borrow_mut();
         let (bytes, lines) = (std::mem::take(&mut made.bytes), std::mem::take(&mut made.lines));
-        if lines > 0 && !self.shared.log.load().take(bytes) {
+        if lines > 0 && !self.sink.load().take(bytes) {
             self.counters.count_lost_lines(lines);
         }
     }
@@ -268,11 +269,6 @@ fn push_escaped(bytes: &[u8], out: &mut Vec<u8>) {
         }
     }
 }
-
-/// A worker's lines are handed over in batches of about so much.
-const BATCH_BYTES: usize = 64 * 1024;
-/// A line is at most about so old when it is written.
-pub(crate) const FLUSH_EVERY: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 mod tests {

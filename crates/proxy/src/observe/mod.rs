@@ -2,3 +2,4 @@
 
 pub(crate) mod record;
 pub(crate) mod access;
+pub(crate) mod lifecycle;

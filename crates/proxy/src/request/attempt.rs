@@ -17,13 +17,14 @@ use crate::observe::record::{self, Record};
 use crate::request::ends::{BodySource, ReplySink};
 use crate::request::exchange::{self, Purpose, Registered, Session, TunnelSession};
 use crate::request::reply;
-use crate::request::sticky::{InPlace, Opening, Place, Wish};
+use crate::request::sticky::{self, InPlace, Opening, Place};
+use crate::upstream::balance::Wish;
 use crate::upstream::connect::connect;
+use crate::upstream::death::have_died;
 use crate::upstream::gate::Overrun;
 use crate::upstream::health::vitals::{Change, Observed};
 use crate::upstream::member::Begins;
 use crate::upstream::node::{InSession, Node};
-use crate::upstream::poison::have_died;
 use crate::upstream::pool::Lease;
 use crate::upstream::registry::{Begun, Hashed, SessionUse, Use};
 use crate::upstream::{Asked, Upstream};
@@ -159,8 +160,8 @@ async fn at_any(
             }
             Err(_) => break,
         };
-        if let Some(sticky) = seeks.wish.decided(index) {
-            record.sticky = sticky;
+        if let Some(decided) = sticky::decided(seeks.wish, index) {
+            record.sticky = decided;
         }
         // What was never sent, or only to a connection that was dead, is no second try.
         let is_second_try = fault.retry() == Retry::IfSafe && !is_stale(fault);

@@ -13,7 +13,7 @@ use wire::tag::Tag;
 
 use crate::observe::record;
 use crate::upstream::Upstream;
-use crate::upstream::balance::hash;
+use crate::upstream::balance::{Wish, hash};
 use crate::upstream::node::Node;
 
 /// Where a request belongs.
@@ -27,23 +27,6 @@ pub(crate) enum Place {
     Session(InPlace),
     /// To a session that nobody knows.
     Nowhere,
-}
-
-/// What speaks for a node, as long as that node can be had.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wish {
-    None,
-    /// The node that a cookie names, by its index. What lasts, a handshake or a stream of events, does not wait until that
-    /// node has drained.
-    Node {
-        index: usize,
-        leaves_at_once: bool,
-    },
-    /// Whichever fits the key best; because the client belongs there, or because the balance spreads by it.
-    Key {
-        key: u64,
-        is_sticky: bool,
-    },
 }
 
 /// How a new session begins.
@@ -65,19 +48,12 @@ pub(crate) struct InPlace {
     pub(crate) is_tagged: bool,
 }
 
-impl Wish {
-    /// Whether the client belongs there.
-    pub(crate) fn is_sticky(self) -> bool {
-        matches!(self, Self::Node { .. } | Self::Key { is_sticky: true, .. })
-    }
-
-    /// What to record if this has decided for the node with the index `chosen`.
-    pub(crate) fn decided(self, chosen: usize) -> Option<record::Sticky> {
-        match self {
-            Self::Node { index, .. } => (index == chosen).then_some(record::Sticky::Cookie),
-            Self::Key { is_sticky, .. } => is_sticky.then_some(record::Sticky::Key),
-            Self::None => None,
-        }
+/// What to record if `wish` has decided for the node with the index `chosen`.
+pub(crate) fn decided(wish: Wish, chosen: usize) -> Option<record::Sticky> {
+    match wish {
+        Wish::Node { index, .. } => (index == chosen).then_some(record::Sticky::Cookie),
+        Wish::Key { is_sticky, .. } => is_sticky.then_some(record::Sticky::Key),
+        Wish::None => None,
     }
 }
 

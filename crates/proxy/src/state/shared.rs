@@ -14,11 +14,11 @@ use wire::request::RequestHead;
 use wire::tag::Key;
 use wire::{HeadBounds, Malformed};
 
-use crate::control::drain::Drain;
 use crate::control::instances;
 use crate::fault::{ClientFault, Fault, OurFault};
 use crate::net::tls::ServerTls;
 use crate::observe::access::Sink;
+use crate::observe::lifecycle::Drain;
 use crate::observe::record::Counters;
 use crate::request::sticky::cookie;
 use crate::state::route::{Found, Routes};
@@ -29,7 +29,7 @@ use crate::upstream::health::Fallen;
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
-    pub(crate) log: ArcSwap<Sink>,
+    pub(crate) log: Arc<ArcSwap<Sink>>,
     pub(crate) fallen: Fallen,
     pub(crate) drain: Drain,
     /// What the apps have running, by name. Only the control thread looks at it, whenever it makes a snapshot.

@@ -29,10 +29,10 @@ use rustix::event::epoll::EventFlags;
 use tokio::task::spawn_local;
 use tokio::time::Instant;
 
-use crate::control::drain::Live;
 use crate::net::buffers::Buffers;
 use crate::net::clock::{Alarm, Clock, by_clock};
 use crate::net::stream::Stream;
+use crate::observe::lifecycle::Live;
 use crate::observe::record::{EndedBy, TunnelRecord};
 use crate::request::exchange::{OriginEnd, TunnelSession};
 use crate::tunnel::direction::{Broken, Direction};

@@ -19,10 +19,10 @@ use slab::Slab;
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 
+use crate::net::epoll::watch;
 use crate::tunnel::Tunnel;
 use crate::tunnel::end::End;
 use crate::worker::Worker;
-use crate::worker::park::watch;
 
 /// A worker's tunnels.
 #[derive(Debug)]

@@ -9,8 +9,6 @@ use std::task::{Context, Waker};
 
 use tokio::time::Instant;
 
-use crate::upstream::node::Node;
-
 /// When and how a tunnel closes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Order {
@@ -68,8 +66,11 @@ impl Reason {
 
 /// What hangs a bell at its node.
 pub(crate) trait Rung: Copy {
+    /// What has them, which is a node.
+    type Home;
+
     /// Where those of its kind are.
-    fn bells(node: &Node) -> &Bells<Self>;
+    fn bells(home: &Self::Home) -> &Bells<Self>;
 }
 
 /// A tunnel.
@@ -86,24 +87,6 @@ pub(crate) struct EventStream(pub(crate) IpAddr);
 /// Any other answer that has lasted for a while, with the address of its client.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LongAnswer(pub(crate) IpAddr);
-
-impl Rung for Tunnel {
-    fn bells(node: &Node) -> &Bells<Self> {
-        &node.tunnels
-    }
-}
-
-impl Rung for EventStream {
-    fn bells(node: &Node) -> &Bells<Self> {
-        &node.event_streams
-    }
-}
-
-impl Rung for LongAnswer {
-    fn bells(node: &Node) -> &Bells<Self> {
-        &node.long_answers
-    }
-}
 
 /// Those of one kind of one node.
 #[derive(Debug)]
@@ -197,14 +180,14 @@ impl<R> Bell<R> {
 /// The own end of a tunnel, or of an answer. It counts among those of its node for as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Listening<R: Rung> {
-    node: Arc<Node>,
+    node: Arc<R::Home>,
     bell: Arc<Bell<R>>,
     /// Whether the bell knows whom to wake.
     is_heard: bool,
 }
 
 impl<R: Rung> Listening<R> {
-    pub(crate) fn to(node: Arc<Node>, whose: R) -> Self {
+    pub(crate) fn to(node: Arc<R::Home>, whose: R) -> Self {
         let bells = R::bells(&node);
         let bell = {
             // Numbered under the lock: whoever rings from a number on has told all below it.
@@ -220,7 +203,7 @@ impl<R: Rung> Listening<R> {
         Self { node, bell, is_heard: false }
     }
 
-    pub(crate) fn node(&self) -> &Arc<Node> {
+    pub(crate) fn node(&self) -> &Arc<R::Home> {
         &self.node
     }
 

@@ -15,7 +15,6 @@ use wire::forward::ClientEnd;
 use wire::request::RequestHead;
 use wire::scan::{HeadScan, Side};
 
-use crate::control::drain::Live;
 use crate::control::instances;
 use crate::fault::{ClientFault, Fault, OriginFault, OurFault};
 use crate::net::buffers::consume;
@@ -23,6 +22,7 @@ use crate::net::clock::Alarm;
 use crate::net::pace::Age;
 use crate::net::seats::Seated;
 use crate::net::stream::{Io, Stream};
+use crate::observe::lifecycle::Live;
 use crate::observe::record::{Record, Sticky};
 use crate::request::attempt;
 use crate::request::ends::{BodySource, ReplySink};

@@ -19,8 +19,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::control::drain::Live;
 use crate::net::places::{ClientKey, Places, Vacancy};
+use crate::observe::lifecycle::Live;
 use crate::observe::record::Counters;
 use crate::state::shared::ListenId;
 use crate::upstream::connect::is_out_of_files;

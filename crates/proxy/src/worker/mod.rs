@@ -24,16 +24,17 @@ use tokio::time::{Instant, interval, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use wire::forward::ClientEnd;
 
-use crate::control::drain::{Live, Phase};
-use crate::control::run::files_max;
 use crate::net::buffers::Buffers;
 use crate::net::clock::{Clock, by_clock};
+use crate::net::files::files_max;
 use crate::net::pace::{Lived, Pace};
 use crate::net::pour::{Pipes, pipes_max};
 use crate::net::seats::{Seated, Seats};
-use crate::net::stream::{Quickness, Stream};
+use crate::net::stream::Stream;
+use crate::net::stream::quickness::Quickness;
 use crate::net::tls::ServerTls;
 use crate::observe::access::{FLUSH_EVERY, Lines};
+use crate::observe::lifecycle::{Live, Phase};
 use crate::observe::record::Counters;
 use crate::request::reply::Redirect;
 use crate::state::shared::{ListenId, Shared, Snapshot};
@@ -124,7 +125,7 @@ impl Worker {
             reactor: Reactor::new().expect(EPOLLS_WERE_THERE),
             pool: Pool::new(limits.origin_idle_max),
             cursors: Cursors::default(),
-            lines: Lines::new(shared.clone(), counters, clock),
+            lines: Lines::new(shared.log.clone(), counters, clock),
             shared,
             newest: RefCell::new(Newest { cache, current }),
             await_instances: Cell::new(0),

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, TcpStream};
 use std::num::NonZeroU16;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,14 +21,13 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, Event, EventData, EventFlags};
 use rustix::net::RecvFlags;
 
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
-use crate::control::drain::Live;
+use crate::net::epoll::watch;
 use crate::net::seats::Seated;
+use crate::observe::lifecycle::Live;
 use crate::observe::record::Counters;
 use crate::worker::conversation::IDLE_WHILE_LEAVING;
 use crate::worker::{Worker, take_back};
@@ -264,15 +263,6 @@ pub(crate) async fn attend(worker: Rc<Worker>) {
             }
         }
     }
-}
-
-/// An epoll is readable when something that it watches is.
-#[expect(
-    deprecated,
-    reason = "unsound for types whose file can change under it, which a BorrowedFd's cannot"
-)]
-pub(crate) fn watch(epoll: BorrowedFd<'_>) -> io::Result<AsyncFd<BorrowedFd<'_>>> {
-    AsyncFd::with_interest(epoll, Interest::READABLE)
 }
 
 /// So long a connection waits for its next request in the runtime, before it is parked.

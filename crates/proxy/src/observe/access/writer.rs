@@ -12,8 +12,6 @@ use config::plan::{self, AccessLog, LogFormat};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::observe::access::{BATCH_BYTES, FLUSH_EVERY};
-
 /// Where lines go at this moment, and how they look.
 #[derive(Debug, Clone)]
 pub(crate) struct Sink {
@@ -184,3 +182,7 @@ const KEPT_MAX: usize = 8;
 const LINE_BYTES: usize = 4 * 1024;
 /// How long the thread sleeps after it has written. At a million lines a second the queue holds seven naps' worth.
 const NAP: Duration = Duration::from_millis(5);
+/// A worker's lines are handed over in batches of about so much.
+pub(super) const BATCH_BYTES: usize = 64 * 1024;
+/// A line is at most about so old when it is written.
+pub(crate) const FLUSH_EVERY: Duration = Duration::from_millis(500);

@@ -8,7 +8,7 @@ use wire::cookie;
 use wire::rendezvous::{self, Score};
 use wire::request::RequestHead;
 
-use super::{Ask, Unpicked};
+use crate::upstream::balance::ask::{Ask, Unpicked};
 use crate::upstream::member::Member;
 
 /// The key of a request; `None` if it does not say what is hashed.

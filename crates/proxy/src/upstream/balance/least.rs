@@ -1,6 +1,8 @@
 //! Whoever carries the least for its weight.
 
-use super::{Ask, Cursor, Fit, Load, Unpicked, turns};
+use crate::upstream::balance::ask::{Ask, Fit, Load, Unpicked};
+use crate::upstream::balance::cursor::Cursor;
+use crate::upstream::balance::turns;
 use crate::upstream::member::Member;
 
 /// Requests go. Where none is under way the turn decides, by weight, instead of the heaviest node getting each of them.

@@ -8,9 +8,12 @@ use std::time::Duration;
 
 use config::plan::NodeBounds;
 use config::roster::RosterNode;
+use fastrand::Rng;
 use wire::tag::Key;
 
 use super::*;
+use crate::upstream::balance::ask::Fit;
+use crate::upstream::member::Member;
 use crate::upstream::node::{InFlight, InSession, Node, Observed};
 
 const PICKS: usize = 100_000;

@@ -4,7 +4,9 @@
 
 use tokio::time::Instant;
 
-use super::{Ask, Cursor, Unpicked, turns};
+use crate::upstream::balance::ask::{Ask, Unpicked};
+use crate::upstream::balance::cursor::Cursor;
+use crate::upstream::balance::turns;
 use crate::upstream::member::Member;
 
 /// The one with fewer requests under way and tunnels for its weight.

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 pub(crate) use self::address::AddressedAs;
 use self::address::Addresses;
-pub(crate) use self::session::Contact;
+pub(crate) use self::session::{Begun, Closing, Contact, Use};
 use self::session::{Session, Stage};
 use self::shard::Shard;
 use crate::upstream::node::{InSession, Node};
@@ -38,46 +38,11 @@ pub(crate) struct Registry {
     max: AtomicUsize,
 }
 
-/// How a session is being used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Use {
-    Poll,
-    Post,
-    Tunnel,
-}
-
 /// A session's id and its hash, which takes longer than all else that is done to find it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Hashed<'s> {
     pub(crate) sid: &'s [u8],
     pub(crate) hash: u64,
-}
-
-/// What a request learns of its session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Begun {
-    /// It goes on.
-    Open {
-        /// `pingInterval + pingTimeout`, once known.
-        silence: Option<Duration>,
-        /// See [`Contact::is_pinned`].
-        is_pinned: bool,
-    },
-    /// It is closed on its node. The client must be told, not the node.
-    Leaving,
-    /// Nobody knows it here. It may be another tidelock's.
-    Unknown,
-}
-
-/// Whether a session can be closed politely at this moment.
-#[derive(Debug, Clone)]
-pub(crate) enum Closing {
-    /// It can, and from now on no request of it reaches the node.
-    Now(Contact),
-    /// A POST of its client is under way, and two at once would be an error.
-    Busy,
-    /// It is over, or a tunnel carries it.
-    Never,
 }
 
 /// What is known of a session that comes in.
@@ -397,10 +362,5 @@ const SHARDS: usize = 128;
 const SWEPT_AT_ONCE: usize = SHARDS / 4;
 /// Looked at for one that can go.
 const SAMPLED: usize = 32;
-/// Engine.IO's own defaults, `25 s + 20 s`, for sessions whose handshake another tidelock saw.
-const SILENCE_DEFAULT_MS: u32 = 45_000;
-/// The network's share of a silence.
-const SLACK_MS: u64 = 5_000;
-
 #[cfg(test)]
 mod tests;

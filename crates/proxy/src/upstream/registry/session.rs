@@ -6,8 +6,6 @@ use std::task::Waker;
 use std::time::Duration;
 
 use super::address::Address;
-use super::shard::Links;
-use super::{Begun, Closing, SILENCE_DEFAULT_MS, SLACK_MS, Use};
 use crate::upstream::node::{InSession, Node, Overdue};
 
 /// One session. There may be a million, and sweeping looks at each, so that it is kept small.
@@ -46,6 +44,48 @@ pub(crate) struct Contact {
     pub(crate) is_https: bool,
     /// Its client is pinned to the node, and would come back to it.
     pub(crate) is_pinned: bool,
+}
+
+/// How a session is being used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    Poll,
+    Post,
+    Tunnel,
+}
+
+/// What a request learns of its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Begun {
+    /// It goes on.
+    Open {
+        /// `pingInterval + pingTimeout`, once known.
+        silence: Option<Duration>,
+        /// See [`Contact::is_pinned`].
+        is_pinned: bool,
+    },
+    /// It is closed on its node. The client must be told, not the node.
+    Leaving,
+    /// Nobody knows it here. It may be another tidelock's.
+    Unknown,
+}
+
+/// Whether a session can be closed politely at this moment.
+#[derive(Debug, Clone)]
+pub(crate) enum Closing {
+    /// It can, and from now on no request of it reaches the node.
+    Now(Contact),
+    /// A POST of its client is under way, and two at once would be an error.
+    Busy,
+    /// It is over, or a tunnel carries it.
+    Never,
+}
+
+/// A session's neighbours among those of its node.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Links {
+    pub(super) before: Option<u32>,
+    pub(super) after: Option<u32>,
 }
 
 /// How far a session is on its way out.
@@ -144,3 +184,8 @@ impl Session {
         self.polls == 0 && self.posts == 0 && self.tunnels == 0
     }
 }
+
+/// Engine.IO's own defaults, `25 s + 20 s`, for sessions whose handshake another tidelock saw.
+const SILENCE_DEFAULT_MS: u32 = 45_000;
+/// The network's share of a silence.
+pub(super) const SLACK_MS: u64 = 5_000;

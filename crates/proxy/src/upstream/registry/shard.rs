@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use hashbrown::HashTable;
 use slab::Slab;
 
-use super::session::Session;
+use super::session::{Links, Session};
 use crate::upstream::node::NodeNumber;
 
 /// Sessions behind one lock.
@@ -16,13 +16,6 @@ pub(super) struct Shard {
     sessions: Slab<Session>,
     /// The first session of each node that has one here; each knows the next.
     firsts: HashMap<NodeNumber, u32>,
-}
-
-/// A session's neighbours among those of its node.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Links {
-    before: Option<u32>,
-    after: Option<u32>,
 }
 
 impl Shard {

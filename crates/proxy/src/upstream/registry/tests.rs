@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use config::roster::RosterNode;
 use wire::engineio::Revision;
 
+use super::session::SLACK_MS;
 use super::*;
 
 fn node() -> Arc<Node> {

@@ -13,7 +13,8 @@ mod fault;
 #[doc(hidden)]
 pub mod bench;
 
-pub use control::run::{Proxy, StartProblem, check_certificates};
+pub use control::proxy::{Proxy, StartProblem};
+pub use control::run::check_certificates;
 pub use control::status::{Left, NodeHandle, NodeStatus, Remains, Status, UnknownNode, UpstreamStatus};
 pub use net::tls::TlsProblem;
 pub use observe::record::Counts;

@@ -1,25 +1,21 @@
 //! The nodes that are processes of an app: which there are is told by whoever runs them, and one of them is emptied when
 //! it asks. Everything here happens on the control thread.
 
-use std::cell::Cell;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use config::plan::{self, NodeBounds};
 use config::roster::{AppInstance, Instance, InstanceId, Roster, RosterNode};
 use tokio::time::{Instant, sleep};
-use wire::request::RequestHead;
 
 use crate::control::drain::node::Pace;
-use crate::control::run::Proxy;
+use crate::control::proxy::Proxy;
 use crate::control::status::Remains;
-use crate::state::shared::{Instances, Snapshot};
+use crate::state::shared::Instances;
 use crate::upstream::Upstream;
 use crate::upstream::bell::{Order, Reason};
 use crate::upstream::node::{Node, Observed};
 use crate::upstream::registry::Registry;
-use crate::worker::{Current, Worker};
 
 impl Proxy {
     /// These instances of `app` can be reached now, and no others. One that is missing is gone: its tunnels are told at
@@ -99,52 +95,6 @@ impl Proxy {
     }
 }
 
-/// The snapshot in which the upstream of `head` has an instance that can answer. The start of an app's process, or of
-/// the only one after a crash, takes a moment, and a request that waits for it is better than one that fails; but it
-/// waits only so long, and not while the proxy leaves. Nobody waits beside as many others as there may be. `None` if
-/// `gone` is ready first: the client has left.
-pub(crate) async fn awaited(
-    head: &RequestHead,
-    worker: &Worker,
-    gone: impl Future<Output = ()>,
-) -> Option<Current> {
-    let until = Instant::now() + START_PATIENCE;
-    let waiting = Waiting::begin(worker);
-    let mut gone = pin!(gone);
-    loop {
-        let snapshot = worker.snapshot();
-        let is_awaited = snapshot.route(head).is_ok_and(Upstream::awaits_instance);
-        if !is_awaited || waiting.is_none() || worker.is_leaving() || Instant::now() >= until {
-            return Some(snapshot);
-        }
-        drop(snapshot);
-        tokio::select! {
-            () = sleep(LOOK_EVERY) => {}
-            () = gone.as_mut() => return None,
-        }
-    }
-}
-
-/// One of those that wait, of a worker.
-struct Waiting<'w>(&'w Cell<usize>);
-
-impl<'w> Waiting<'w> {
-    /// `None` if there are too many.
-    fn begin(worker: &'w Worker) -> Option<Self> {
-        let waiting = &worker.await_instances;
-        (waiting.get() < WAITING_MAX).then(|| {
-            waiting.set(waiting.get() + 1);
-            Self(waiting)
-        })
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
-    }
-}
-
 /// Gives each upstream that an app feeds the app's instances for nodes.
 pub(crate) fn fill_in(rosters: &mut [Roster], upstreams: &[Arc<plan::Upstream>], instances: &Instances) {
     for (roster, upstream) in rosters.iter_mut().zip(upstreams) {
@@ -165,26 +115,9 @@ fn node_of(app: &str, instance: &Instance) -> RosterNode {
     }
 }
 
-/// Tells the nodes of a snapshot which of them are what their app is now.
-pub(crate) fn tell(snapshot: &Snapshot, instances: &Instances) {
-    for upstream in &snapshot.upstreams {
-        let Some(app) = &upstream.plan.app else { continue };
-        for (node, id) in upstream.instances_of(app) {
-            let published = instances.get(app).and_then(|all| all.iter().find(|instance| instance.id == id));
-            if let Some(Instance { is_current, .. }) = published {
-                node.observe(Observed::Published { is_current: *is_current });
-            }
-        }
-    }
-}
-
 /// So long a tunnel whose node is gone may take to say so.
 const GOODBYE: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(5);
-/// Longer than Node.js takes to load an app, and shorter than clients wait for an answer.
-const START_PATIENCE: Duration = Duration::from_secs(10);
-/// Of one worker at once. Each looks so often whether there is something for it.
-const WAITING_MAX: usize = 512;
 /// At the deadline what is left is ended, which takes a moment.
 const SLACK: Duration = Duration::from_millis(500);

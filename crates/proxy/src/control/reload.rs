@@ -10,7 +10,8 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::control::instances;
-use crate::control::run::{Listening, Proxy, StartProblem, connections_max};
+use crate::control::proxy::{Listening, Proxy, StartProblem};
+use crate::control::run::connections_max;
 use crate::net::tls::ServerTls;
 use crate::observe::access;
 use crate::state::shared::{ListenId, ListenNow, Snapshot};

@@ -4,7 +4,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
@@ -15,15 +14,15 @@ use arc_swap::ArcSwap;
 use config::plan::Plan;
 use config::roster::Roster;
 use fastrand::Rng;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, interval, sleep, timeout};
 
 use crate::control::drain::node::{Pace, empty, ring_streams};
 use crate::control::drain::rebalance;
 use crate::control::drain::schedule::Schedule;
+use crate::control::health::{ask_all, look_after};
 use crate::control::instances;
-use crate::control::verbs::Emptying;
+use crate::control::proxy::{Inner, Listening, Proxy, StartProblem};
 use crate::net::files::{files_max, raise_file_limit};
 use crate::net::places::Places;
 use crate::net::pour::{FILES_A_PIPE, pipes_max};
@@ -34,81 +33,13 @@ use crate::observe::record::Counters;
 use crate::state::shared::{ListenId, ListenNow, Shared, Snapshot};
 use crate::upstream::Upstream;
 use crate::upstream::bell::{Order, Reason};
-use crate::upstream::health::{Fallen, ask_all, look_after};
+use crate::upstream::health::Fallen;
 use crate::upstream::names::Names;
 use crate::upstream::node::{Node, NodeNumber};
 use crate::worker;
-use crate::worker::listener::{self, Workers};
+use crate::worker::listener::{self, Errand, Workers};
 
-/// A running data plane. Cheap to clone; lives on the control thread, inside a tokio `LocalRuntime`.
-#[derive(Debug, Clone)]
-pub struct Proxy {
-    pub(crate) inner: Rc<Inner>,
-}
-
-#[derive(Debug)]
-pub(crate) struct Inner {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) log: RefCell<Option<access::Writer>>,
-    /// In the plan's order.
-    pub(crate) listening: RefCell<Vec<Listening>>,
-    pub(crate) next_listen: Cell<u64>,
-    /// Sockets on their way to the workers.
-    pub(crate) handing_over: RefCell<JoinSet<()>>,
-    pub(crate) places: Arc<Places>,
-    /// `None` once the proxy has left: a worker ends when its last connection has, unless more can come in.
-    pub(crate) workers: RefCell<Option<Arc<Workers>>>,
-    threads: RefCell<Vec<JoinHandle<()>>>,
-    /// The nodes that are being emptied at this moment, one drain each.
-    pub(crate) emptying: RefCell<Vec<Emptying>>,
-    pub(crate) names: Names,
-    /// Sweeps, probes, publishes and drains.
-    housekeeping: RefCell<JoinSet<()>>,
-}
-
-/// A listen that is accepted on.
-#[derive(Debug)]
-pub(crate) struct Listening {
-    pub(crate) id: ListenId,
-    pub(crate) stop: watch::Sender<bool>,
-}
-
-type Doors = Vec<(mpsc::Sender<worker::Errand>, Arc<Counters>)>;
-
-/// Why the data plane does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartProblem {
-    /// Certificates or keys that cannot be used, all of them.
-    #[error("{}", join_lines(.0))]
-    Tls(Vec<TlsProblem>),
-    /// An address that cannot be listened on.
-    #[error("cannot listen on {address}: {error}{}", listen_hint(.error))]
-    Listen {
-        /// As in the plan.
-        address: SocketAddr,
-        /// The system's word.
-        error: io::Error,
-    },
-    /// The access log cannot be opened.
-    #[error("cannot open the access log: {0}")]
-    Log(io::Error),
-    /// A thread cannot be started.
-    #[error("cannot start a thread: {0}")]
-    Thread(io::Error),
-}
-
-fn join_lines(problems: &[TlsProblem]) -> String {
-    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
-}
-
-fn listen_hint(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => "; another process has it (`ss -ltnp` shows which)",
-        io::ErrorKind::PermissionDenied => "; ports below 1024 need root or CAP_NET_BIND_SERVICE",
-        io::ErrorKind::AddrNotAvailable => "; no interface of this machine has it",
-        _ => "",
-    }
-}
+type Doors = Vec<(mpsc::Sender<Errand>, Arc<Counters>)>;
 
 impl Proxy {
     /// Starts to serve `plan`. Everything that can fail does so before the first connection is accepted. Must be
@@ -273,13 +204,6 @@ impl Proxy {
             }
         }
         is_news
-    }
-
-    pub(crate) fn keep_house(&self, task: impl Future<Output = ()> + 'static) {
-        let mut housekeeping = self.inner.housekeeping.borrow_mut();
-        // Those that have ended are forgotten whenever one begins.
-        while housekeeping.try_join_next().is_some() {}
-        housekeeping.spawn_local(task);
     }
 }
 

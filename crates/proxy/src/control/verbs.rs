@@ -1,6 +1,5 @@
 //! What people ask of a running proxy: to show what there is, to empty a node, to let it take part again.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use config::plan;
@@ -8,20 +7,13 @@ use config::roster::RosterNode;
 use tokio::sync::oneshot;
 
 use crate::control::drain::node::{Pace, empty};
-use crate::control::run::Proxy;
+use crate::control::proxy::{Emptying, Proxy};
 use crate::control::status::{NodeHandle, NodeStatus, Status, UnknownNode, UpstreamStatus};
 use crate::upstream::bell::Reason;
 use crate::upstream::member::Member;
 use crate::upstream::node::{Node, Observed};
 use crate::upstream::registry::Registry;
 use crate::upstream::{Removed, Upstream};
-
-/// A drain that is under way. It ends when this is dropped.
-#[derive(Debug)]
-pub(crate) struct Emptying {
-    node: Arc<Node>,
-    owner: oneshot::Sender<Infallible>,
-}
 
 /// A node, and the registry of its upstream.
 type Found = (Arc<Node>, Arc<Registry>);

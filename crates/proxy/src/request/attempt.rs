@@ -3,21 +3,23 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use wire::engineio::CloseScan;
-use wire::request::{Method, RequestBody, RequestHead};
+use wire::request::{Method, RequestHead};
 
 use crate::fault::{ClientFault, Fault, OriginFault, OurFault, Retry};
 use crate::observe::record::{self, Record};
-use crate::request::ends::{BodySource, ReplySink};
-use crate::request::exchange::{self, Purpose, Registered, Session, TunnelSession};
+use crate::request::ends::BodySource;
+use crate::request::exchange::{self, Exchanged, Purpose, Registered, Request, Session};
 use crate::request::reply;
 use crate::request::sticky::{self, InPlace, Opening, Place};
+use crate::request::upgrade::TunnelSession;
+use crate::state::local::Local;
+use crate::upstream::Asked;
 use crate::upstream::balance::Wish;
 use crate::upstream::connect::connect;
 use crate::upstream::death::have_died;
@@ -27,33 +29,6 @@ use crate::upstream::member::Begins;
 use crate::upstream::node::{InSession, Node};
 use crate::upstream::pool::Lease;
 use crate::upstream::registry::{Begun, Hashed, SessionUse, Use};
-use crate::upstream::{Asked, Upstream};
-use crate::worker::conversation::Exchanged;
-use crate::worker::{Current, Worker};
-
-/// What stays the same from attempt to attempt.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Request<'a> {
-    pub(crate) head: &'a RequestHead,
-    pub(crate) reply: &'a ReplySink<'a>,
-    pub(crate) upstream: &'a Upstream,
-    pub(crate) snapshot: &'a Current,
-    pub(crate) worker: &'a Worker,
-    /// How soon the answer must begin while there is another node to ask.
-    pub(crate) answer_within: Option<Duration>,
-}
-
-impl Request<'_> {
-    /// Whether a request that may have reached a node may be sent again.
-    fn is_repeatable(&self) -> bool {
-        self.head.method().is_safe() && self.head.body() == RequestBody::None
-    }
-
-    /// Whether there are other nodes by now, or another plan.
-    pub(crate) fn is_outdated(&self) -> bool {
-        !Rc::ptr_eq(self.snapshot, &self.worker.snapshot())
-    }
-}
 
 /// Tries until a node has answered, or until it may not be tried again. What fails for want of a node may be asked once
 /// more when there is a newer snapshot.
@@ -119,7 +94,7 @@ async fn anywhere(
 struct Waits<'w>(&'w Cell<u32>);
 
 impl<'w> Waits<'w> {
-    fn one_more(worker: &'w Worker) -> Self {
+    fn one_more(worker: &'w Local) -> Self {
         let waiting = &worker.await_nodes;
         waiting.set(waiting.get() + 1);
         Self(waiting)
@@ -514,20 +489,7 @@ fn observation(fault: Fault) -> Option<Observed> {
     }
 }
 
-/// How long an answer is waited for: a poll of a session for as long as the session can be silent.
-pub(crate) fn answer_patience(request: &Request<'_>, purpose: &Purpose) -> Duration {
-    let answer = request.upstream.plan.timeouts.answer;
-    match purpose {
-        Purpose::Session(session) => answer.max(session.silence.unwrap_or(SILENCE_UNKNOWN) + SLACK),
-        Purpose::Handshake { .. } | Purpose::Plain { .. } => {
-            request.answer_within.map_or(answer, |within| within.min(answer))
-        }
-    }
-}
-
 const STALE_MAX: usize = 2;
-/// Engine.IO's own, for a session whose handshake another tidelock saw, on a node whose settings are not known yet.
-const SILENCE_UNKNOWN: Duration = Duration::from_secs(45);
 /// While all nodes are full, one is looked for so often.
 const FULL_PAUSE: Duration = Duration::from_millis(20);
 /// While no node can be reached, one is tried so often.
@@ -535,4 +497,3 @@ const DOWN_PAUSE: Duration = Duration::from_millis(100);
 /// Of one worker, so many more that wait make it longer by as much, up to this.
 const CROWD: u32 = 64;
 const DOWN_PAUSE_MAX: Duration = Duration::from_secs(1);
-const SLACK: Duration = Duration::from_secs(5);

@@ -21,7 +21,7 @@ use crate::net::pace::Pace;
 use crate::net::pour::{Pipes, Poured, Waits};
 use crate::net::stream::{Io, join};
 use crate::request::reply::Redirect;
-use crate::worker::Worker;
+use crate::state::local::Local;
 
 /// Where the body of a request comes from.
 #[derive(Debug)]
@@ -48,10 +48,10 @@ impl<'c> BodySource<'c> {
         io: &'c Io,
         inbound: &'c mut BytesMut,
         head: &RequestHead,
-        (worker, alarm, begun): (&'c Worker, &'c Alarm, Instant),
+        (worker, alarm, begun): (&'c Local, &'c Alarm, Instant),
     ) -> Self {
         let is_done = head.body() == RequestBody::None;
-        let Worker { buffers, pipes, .. } = worker;
+        let Local { buffers, pipes, .. } = worker;
         Self {
             io,
             inbound,

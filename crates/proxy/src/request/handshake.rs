@@ -12,10 +12,10 @@ use wire::tag::Tag;
 
 use crate::fault::{Fault, OriginFault};
 use crate::net::stream::Io;
+use crate::state::local::Local;
 use crate::upstream::Upstream;
 use crate::upstream::node::InSession;
 use crate::upstream::registry::{Contact, Entering};
-use crate::worker::Worker;
 
 /// An answer that may tell of a session.
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +48,7 @@ impl Told<'_> {
         origin: &Io,
         inbound: &mut BytesMut,
         patience: Duration,
-        worker: &Worker,
+        worker: &Local,
     ) -> Result<Read, Fault> {
         let may_tell = match self.head.body() {
             AnswerBody::Length(length) => length <= HANDSHAKE_BYTES_MAX as u64,

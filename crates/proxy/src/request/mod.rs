@@ -3,7 +3,9 @@
 pub(crate) mod ends;
 pub(crate) mod front_door;
 pub(crate) mod sticky;
+pub(crate) mod await_instance;
 pub(crate) mod attempt;
 pub(crate) mod exchange;
 pub(crate) mod handshake;
+pub(crate) mod upgrade;
 pub(crate) mod reply;

@@ -14,16 +14,16 @@ use wire::request::RequestHead;
 use wire::tag::Key;
 use wire::{HeadBounds, Malformed};
 
-use crate::control::instances;
 use crate::fault::{ClientFault, Fault, OurFault};
 use crate::net::tls::ServerTls;
 use crate::observe::access::Sink;
 use crate::observe::lifecycle::Drain;
 use crate::observe::record::Counters;
-use crate::request::sticky::cookie;
 use crate::state::route::{Found, Routes};
 use crate::upstream::Upstream;
+use crate::upstream::cookie_names;
 use crate::upstream::health::Fallen;
+use crate::upstream::node::Observed;
 
 /// Shared by all threads for the life of the process.
 #[derive(Debug)]
@@ -73,7 +73,7 @@ impl Shared {
         for upstream in &next.upstreams {
             upstream.take_effect(before.upstream(&upstream.plan.name));
         }
-        instances::tell(&next, &self.instances());
+        tell(&next, &self.instances());
         self.snapshot.store(Arc::new(next));
         before
     }
@@ -89,7 +89,7 @@ impl Snapshot {
     pub(crate) fn new(plan: Arc<Plan>, listens: Vec<ListenNow>) -> Self {
         let keys = keys_of(&plan);
         let new = |(number, upstream): (usize, &Arc<plan::Upstream>)| {
-            let cookies = cookie::names(&plan, number, &keys);
+            let cookies = cookie_names::names(&plan, number, &keys);
             let is_fleet = plan.apps.iter().any(|app| {
                 upstream.app.as_ref() == Some(&app.name)
                     && app.instances != app::Instances::Count(NonZeroU32::MIN)
@@ -158,6 +158,19 @@ impl Snapshot {
     pub(crate) fn is_trusted(&self, peer: IpAddr) -> bool {
         let peer = peer.to_canonical();
         self.plan.trusted_proxies.iter().any(|net| net.contains(&peer))
+    }
+}
+
+/// Tells the nodes of a snapshot which of them are what their app is now.
+fn tell(snapshot: &Snapshot, instances: &Instances) {
+    for upstream in &snapshot.upstreams {
+        let Some(app) = &upstream.plan.app else { continue };
+        for (node, id) in upstream.instances_of(app) {
+            let published = instances.get(app).and_then(|all| all.iter().find(|instance| instance.id == id));
+            if let Some(Instance { is_current, .. }) = published {
+                node.observe(Observed::Published { is_current: *is_current });
+            }
+        }
     }
 }
 

@@ -14,6 +14,13 @@ use tokio::io::AsyncWrite;
 use crate::net::buffers::{Buffers, Inbox};
 use crate::net::stream::Stream;
 
+/// One of a tunnel's two ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Client,
+    Origin,
+}
+
 /// Where frames come from and go to.
 #[derive(Debug)]
 pub(super) enum End {

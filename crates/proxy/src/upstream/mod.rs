@@ -24,6 +24,7 @@ pub(crate) mod bell;
 pub(crate) mod gate;
 pub(crate) mod balance;
 pub(crate) mod names;
+pub(crate) mod cookie_names;
 pub(crate) mod budget;
 pub(crate) mod connect;
 pub(crate) mod health;

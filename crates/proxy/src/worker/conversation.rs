@@ -15,7 +15,6 @@ use wire::forward::ClientEnd;
 use wire::request::RequestHead;
 use wire::scan::{HeadScan, Side};
 
-use crate::control::instances;
 use crate::fault::{ClientFault, Fault, OriginFault, OurFault};
 use crate::net::buffers::consume;
 use crate::net::clock::Alarm;
@@ -25,14 +24,16 @@ use crate::net::stream::{Io, Stream};
 use crate::observe::lifecycle::Live;
 use crate::observe::record::{Record, Sticky};
 use crate::request::attempt;
+use crate::request::await_instance;
 use crate::request::ends::{BodySource, ReplySink};
-use crate::request::exchange::OriginEnd;
+use crate::request::exchange::{Exchanged, Request};
 use crate::request::front_door;
 use crate::request::reply::{self, Redirect};
 use crate::request::sticky::{self, Place};
+use crate::request::upgrade::OriginEnd;
+use crate::state::local::Local;
 use crate::state::shared::head_bounds;
-use crate::worker::Worker;
-use crate::worker::park::{PARKS_AFTER, PARKS_AGAIN_AFTER, Resting};
+use crate::worker::park::{IDLE_WHILE_LEAVING, PARKS_AFTER, PARKS_AGAIN_AFTER, Resting};
 
 /// A client's connection.
 #[derive(Debug)]
@@ -104,18 +105,8 @@ pub(crate) enum Ended {
     Rests,
 }
 
-/// What follows an exchange.
-#[derive(Debug)]
-pub(crate) enum Exchanged {
-    KeepAlive,
-    Close,
-    /// The answer was cut, or there was nobody to give it to: an end with ceremony would make it look whole.
-    Cut,
-    Upgraded(Box<OriginEnd>),
-}
-
 /// Talks to one client until one of both has had enough.
-pub(crate) async fn converse(client: &mut Client, worker: &Worker) -> Ended {
+pub(crate) async fn converse(client: &mut Client, worker: &Local) -> Ended {
     let mut leaving = pin!(worker.leaving());
     loop {
         if client.inbound.is_empty()
@@ -131,7 +122,7 @@ pub(crate) async fn converse(client: &mut Client, worker: &Worker) -> Ended {
 }
 
 /// From the first byte of a request to the last of its answer. Says how the conversation ended, if it did.
-pub(crate) async fn one_request(client: &mut Client, worker: &Worker) -> Option<Ended> {
+pub(crate) async fn one_request(client: &mut Client, worker: &Local) -> Option<Ended> {
     let head = match client.next_head(worker).await {
         Ok(Some(head)) => head,
         Ok(None) => return Some(client.ended_mutually()),
@@ -169,7 +160,7 @@ async fn answer(
     head: &RequestHead,
     body: &mut BodySource<'_>,
     reply: &ReplySink<'_>,
-    worker: &Worker,
+    worker: &Local,
     record: &mut Record,
 ) -> Result<Exchanged, Fault> {
     if let Some(redirect) = reply.redirects {
@@ -186,7 +177,7 @@ async fn answer(
         if snapshot.upstreams[number].awaits_instance() {
             // Boxed, because it is rare.
             let gone = poll_fn(|cx| body.poll_client_gone(cx));
-            let awaited = Box::pin(instances::awaited(head, worker, gone)).await;
+            let awaited = Box::pin(await_instance::awaited(head, worker, gone)).await;
             snapshot = awaited.ok_or(ClientFault::Gone)?;
             number = snapshot.route(head)?.number;
         }
@@ -197,8 +188,7 @@ async fn answer(
             record.sticky = Sticky::Unknown;
             return Err(OurFault::SessionUnknown.into());
         }
-        let request =
-            attempt::Request { head, reply, upstream, snapshot: &snapshot, worker, answer_within: None };
+        let request = Request { head, reply, upstream, snapshot: &snapshot, worker, answer_within: None };
         match attempt::until_answered(&request, place, body, record).await {
             // The nodes that it knew of have left meanwhile, and those that came in their place have not been asked.
             Err(fault) if fault.is_want_of_a_node() && request.is_outdated() => {}
@@ -236,7 +226,7 @@ async fn tell(
 
 impl Client {
     /// A connection that has just been accepted.
-    pub(crate) fn new(stream: Stream, end: ClientEnd, redirects: Option<Redirect>, worker: &Worker) -> Self {
+    pub(crate) fn new(stream: Stream, end: ClientEnd, redirects: Option<Redirect>, worker: &Local) -> Self {
         let alarm = Alarm::new(worker.clock.clone());
         let idle_until = alarm.now();
         Self {
@@ -254,7 +244,7 @@ impl Client {
     }
 
     /// One that was parked, and whose wait ends at `until`.
-    pub(crate) fn back(resting: Resting, until: Instant, worker: &Worker) -> Option<(Self, Live)> {
+    pub(crate) fn back(resting: Resting, until: Instant, worker: &Local) -> Option<(Self, Live)> {
         let Resting { tcp, peer, is_trusted, port, redirects, born_s, requests, live } = resting;
         let redirects = redirects.map(Redirect::to);
         let age = Age { born_s, requests };
@@ -275,7 +265,7 @@ impl Client {
     }
 
     /// The next request's head; `None` when the client has closed.
-    async fn next_head(&mut self, worker: &Worker) -> Result<Option<RequestHead>, Fault> {
+    async fn next_head(&mut self, worker: &Local) -> Result<Option<RequestHead>, Fault> {
         let snapshot = worker.snapshot();
         let bounds = head_bounds(&snapshot.plan.limits);
         let mut scan = HeadScan::new(Side::Request);
@@ -311,7 +301,7 @@ impl Client {
     /// can go.
     fn wait_for_request<'w>(
         &'w mut self,
-        worker: &'w Worker,
+        worker: &'w Local,
         mut leaving: Pin<&'w mut Notified<'_>>,
     ) -> impl Future<Output = Option<Ended>> {
         let begun = self.alarm.now();
@@ -363,7 +353,7 @@ impl Client {
     }
 
     /// Holds nothing while idle.
-    fn rest(&mut self, worker: &Worker) {
+    fn rest(&mut self, worker: &Local) {
         self.begun = None;
         if let Parked::Silent = self.parked {
             self.parked = Parked::Never;
@@ -383,7 +373,7 @@ impl Client {
         self.begun.unwrap_or_else(|| self.alarm.now())
     }
 
-    fn client_address(&self, head: &RequestHead, worker: &Worker) -> IpAddr {
+    fn client_address(&self, head: &RequestHead, worker: &Local) -> IpAddr {
         self.end.client_address(head, |address| worker.snapshot().is_trusted(address))
     }
 
@@ -393,7 +383,7 @@ impl Client {
     fn exchange_ends<'c>(
         &'c mut self,
         head: &RequestHead,
-        worker: &'c Worker,
+        worker: &'c Local,
     ) -> (BodySource<'c>, ReplySink<'c>) {
         let is_last = self.age.is_last(&worker.pace.get(), worker.lived.seconds(self.alarm.now()));
         let keep_alive = head.keep_alive() && !is_last && !worker.is_leaving();
@@ -409,7 +399,7 @@ impl Client {
     }
 
     /// Answers what never became a request.
-    async fn refuse(&mut self, fault: Fault, worker: &Worker) -> Ended {
+    async fn refuse(&mut self, fault: Fault, worker: &Local) -> Ended {
         let mut record = Record::new(self.end.peer(), self.begun());
         record.fault = Some(fault);
         let mut ended = Ended::Abruptly;
@@ -427,7 +417,7 @@ impl Client {
 
 /// Sends the end and reads on until the client's own, or until it has had long enough: a close while bytes of the
 /// client are unread would be a reset, and a reset can eat the answer (RFC 9112 section 9.6).
-pub(crate) async fn linger(client: &Client, worker: &Worker) {
+pub(crate) async fn linger(client: &Client, worker: &Local) {
     let mut discarded = BytesMut::new();
     let mut is_shut = false;
     let end = client.alarm.within(LINGER, |cx| {
@@ -453,5 +443,3 @@ const LAST_WORD_PATIENCE: Duration = Duration::from_secs(5);
 const LINGER: Duration = Duration::from_secs(2);
 /// What a connection without TLS speaks.
 pub(crate) const PLAIN_SCHEME: &str = "http";
-/// A client's request may cross our leaving on its way; Node.js' agents reuse a connection for as long.
-pub(crate) const IDLE_WHILE_LEAVING: Duration = Duration::from_secs(5);

@@ -22,9 +22,31 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::net::places::{ClientKey, Places, Vacancy};
 use crate::observe::lifecycle::Live;
 use crate::observe::record::Counters;
+use crate::state::local::Local;
 use crate::state::shared::ListenId;
 use crate::upstream::connect::is_out_of_files;
-use crate::worker::{Errand, Incoming, Worker, take_in};
+
+/// What comes in through a worker's door.
+#[derive(Debug)]
+pub(crate) enum Errand {
+    /// Accept on another listen, until told to stop.
+    Accept(Acceptor),
+    /// Serve a connection that another worker has accepted.
+    Serve(Incoming),
+    /// All places are taken, and the worker that needs one has nobody who could go.
+    MakeRoom,
+}
+
+/// A connection that was just accepted.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    pub(crate) tcp: std::net::TcpStream,
+    pub(crate) peer: SocketAddr,
+    /// The listen it came in on, and its port.
+    pub(crate) listen: ListenId,
+    pub(crate) port: u16,
+    pub(crate) live: Live,
+}
 
 /// The sockets of one listen, one for each worker.
 #[derive(Debug)]
@@ -129,15 +151,15 @@ struct Place {
 
 impl Acceptor {
     /// Accepts until it is told to stop, then once more everything that is in the queue: whoever was let in by the
-    /// kernel is answered.
-    pub(crate) async fn run(self, worker: Rc<Worker>) {
+    /// kernel is answered. `serve` has this worker serve a connection, `make_room` has it close one, if it can.
+    pub(crate) async fn run(self, worker: Rc<Local>, serve: impl Fn(Incoming), make_room: impl Fn() -> bool) {
         let Self { listener, place, workers, mut stop } = self;
         let address = place.address;
         let queue = match watch_queue(listener) {
             Ok(queue) => queue,
             Err(error) => return tracing::error!(%address, %error, "cannot wait for connections"),
         };
-        let accepting = Accepting { queue, place: &place, workers: &workers, worker };
+        let accepting = Accepting { queue, place: &place, workers: &workers, worker, serve, make_room };
         accepting.until(pin!(async { drop(stop.wait_for(|&stop| stop).await) })).await;
         accepting.the_rest().await;
         drop(accepting);
@@ -148,14 +170,16 @@ impl Acceptor {
 }
 
 /// An acceptor at work.
-struct Accepting<'a> {
+struct Accepting<'a, S, M> {
     queue: AsyncFd<OwnedFd>,
     place: &'a Place,
     workers: &'a Workers,
-    worker: Rc<Worker>,
+    worker: Rc<Local>,
+    serve: S,
+    make_room: M,
 }
 
-impl Accepting<'_> {
+impl<S: Fn(Incoming), M: Fn() -> bool> Accepting<'_, S, M> {
     async fn until(&self, mut told: Pin<&mut impl Future<Output = ()>>) {
         loop {
             let accepted = tokio::select! {
@@ -218,7 +242,7 @@ impl Accepting<'_> {
 
     /// Closes a connection of this worker, or has the others close one of theirs.
     fn make_room(&self) {
-        if self.worker.make_room() {
+        if (self.make_room)() {
             return;
         }
         let others = (0..).zip(&self.workers.doors).filter(|(slot, _)| *slot != self.worker.slot);
@@ -271,7 +295,7 @@ impl Accepting<'_> {
         let other = workers.other_than(worker.slot);
         match other.and_then(|other| Some((other, workers.doors[other].0.try_reserve().ok()?))) {
             Some((other, door)) => door.send(Errand::Serve(incoming(other))),
-            None => take_in(incoming(worker.slot), worker),
+            None => (self.serve)(incoming(worker.slot)),
         }
     }
 }

@@ -29,8 +29,7 @@ use crate::net::epoll::watch;
 use crate::net::seats::Seated;
 use crate::observe::lifecycle::Live;
 use crate::observe::record::Counters;
-use crate::worker::conversation::IDLE_WHILE_LEAVING;
-use crate::worker::{Worker, take_back};
+use crate::state::local::Local;
 
 /// A connection between two requests, without what can be made again. Always plain TCP: what TLS keeps is more than all
 /// that could be spared.
@@ -227,9 +226,8 @@ fn is_gone(tcp: &TcpStream) -> bool {
     }
 }
 
-/// Attends to the parked connections of a worker, for its life.
-pub(crate) async fn attend(worker: Rc<Worker>) {
-    let lot = &worker.lot;
+/// Attends to the parked connections of a worker, for its life. `back` goes on with one.
+pub(crate) async fn attend(lot: Rc<Lot>, worker: Rc<Local>, back: impl Fn(Resting, Instant)) {
     // Nobody parks once the proxy leaves: if that was said before now, there is nobody to tell.
     let mut leaving = pin!(worker.leaving());
     let epoll = match watch(lot.epoll.as_fd()) {
@@ -242,7 +240,7 @@ pub(crate) async fn attend(worker: Rc<Worker>) {
         let due = lot.first_due();
         tokio::select! {
             Ok(mut ready) = epoll.readable() => {
-                match lot.take_woken(&mut events, |resting, until| take_back(resting, until, &worker)) {
+                match lot.take_woken(&mut events, &back) {
                     // Those that were woken come first.
                     Ok(true) => yield_now().await,
                     // What comes from now on is told anew.
@@ -253,7 +251,7 @@ pub(crate) async fn attend(worker: Rc<Worker>) {
                 let now = Instant::now();
                 let all_due = std::iter::from_fn(|| lot.take_due(now));
                 for (resting, due) in all_due.take(AT_ONCE_MAX) {
-                    take_back(resting, due, &worker);
+                    back(resting, due);
                 }
                 yield_now().await;
             }
@@ -270,6 +268,8 @@ pub(crate) const PARKS_AFTER: Duration = Duration::from_millis(500);
 /// The same for one that was parked and came back. A client that asks every second is better left where it is: to park
 /// and to come back costs a good part of a request.
 pub(crate) const PARKS_AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// A client's request may cross our leaving on its way; Node.js' agents reuse a connection for as long.
+pub(crate) const IDLE_WHILE_LEAVING: Duration = Duration::from_secs(5);
 /// Of a ticket, for the number of a file; Linux' own bound on that is 2^20 unless somebody raises it. What is left holds
 /// 34 years.
 const FILE_BITS: u32 = 24;

@@ -22,16 +22,15 @@ use crate::net::buffers::{Buffers, consume};
 use crate::net::pour::Stopped;
 use crate::net::stream::Io;
 use crate::observe::record::{Record, Sticky};
-use crate::request::attempt::Request;
 use crate::request::ends::ReplySink;
-use crate::request::exchange::{Patience, Progress, Purpose, Session};
+use crate::request::exchange::request::{Patience, Progress, Purpose, Request, Session};
 use crate::request::handshake;
 use crate::request::reply;
 use crate::request::sticky::cookie;
+use crate::state::local::Local;
 use crate::state::shared::head_bounds;
 use crate::upstream::node::{InSession, Node};
 use crate::upstream::registry::{AddressedAs, Contact, Use};
-use crate::worker::Worker;
 
 /// How an exchange ended well.
 #[derive(Debug)]
@@ -359,7 +358,7 @@ impl Download<'_> {
         reframed: Reframed,
         patience: Duration,
     ) -> Result<bool, Fault> {
-        let Worker { buffers, pipes, .. } = self.request.worker;
+        let Local { buffers, pipes, .. } = self.request.worker;
         buffers.give_back_if_empty(self.origin.inbound);
         // A body with a length is passed on as it came.
         if let Some(poured) = self.reply().pour(pipes, self.origin.io, walk.unseen(), patience).await {

@@ -5,129 +5,30 @@
 mod download;
 mod events;
 mod lasting;
+mod request;
 
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
-use std::net::IpAddr;
 use std::pin::pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::time::Instant;
 use wire::forward::{self, ForOrigin};
 
 use crate::fault::{ClientFault, Fault, OriginFault};
 use crate::net::buffers::Buffers;
 use crate::net::clock::Alarm;
 use crate::net::pour::Stopped;
-use crate::net::stream::{Io, Stream, join};
+use crate::net::stream::{Io, join};
 use crate::observe::record::{Record, Sticky};
-use crate::request::attempt::{Request, answer_patience};
 use crate::request::ends::BodySource;
 use crate::request::exchange::download::{Answered, Download, Origin};
 use crate::request::exchange::lasting::Lasting;
-use crate::upstream::node::{InSession, Node};
+pub(crate) use crate::request::exchange::request::{Exchanged, Purpose, Registered, Request, Session};
+use crate::request::exchange::request::{Patience, Progress, answer_patience};
+use crate::request::upgrade::{OriginEnd, TunnelSession};
 use crate::upstream::pool::Lease;
-use crate::upstream::registry::{Contact, Entering, Registry, SessionUse, Use};
-use crate::worker::conversation::Exchanged;
-
-/// What an exchange is for, as far as sessions go.
-#[derive(Debug)]
-pub(crate) enum Purpose {
-    /// None, or one that lives and ends with its tunnel.
-    Plain { session: Option<TunnelSession> },
-    /// Its answer may tell of a new session.
-    Handshake { tags: bool, in_session: InSession },
-    /// It belongs to one.
-    Session(Session),
-}
-
-impl Purpose {
-    /// Whether it is a poll that is answered here, because its node does not end it.
-    fn is_overdue_poll(&self) -> bool {
-        let Self::Session(Session { registered, .. }) = self else { return false };
-        let poll = registered.in_use().filter(|in_use| in_use.how == Use::Poll);
-        poll.is_some_and(|in_use| in_use.registry.is_overdue(&in_use.sid))
-    }
-}
-
-/// The session that a request belongs to.
-#[derive(Debug)]
-pub(crate) struct Session {
-    pub(crate) registered: Registered,
-    pub(crate) is_tagged: bool,
-    /// `pingInterval + pingTimeout`.
-    pub(crate) silence: Option<Duration>,
-    /// Its client is pinned to the node.
-    pub(crate) is_pinned: bool,
-}
-
-/// Whether the registry knows a session.
-#[derive(Debug)]
-pub(crate) enum Registered {
-    Known(SessionUse),
-    /// Another tidelock may have opened it. It comes in once its node has answered it, and not before.
-    NotYet {
-        registry: Arc<Registry>,
-        sid: Arc<[u8]>,
-        how: Use,
-    },
-}
-
-impl Registered {
-    /// What is under way, if it is known.
-    pub(crate) fn in_use(&self) -> Option<&SessionUse> {
-        match self {
-            Self::Known(in_use) => Some(in_use),
-            Self::NotYet { .. } => None,
-        }
-    }
-
-    /// Its node has answered with `status`, which shows whether there is such a session.
-    fn answered(&mut self, status: u16, node: &Arc<Node>, contact: impl FnOnce() -> Contact, now: Instant) {
-        let Self::NotYet { registry, sid, how } = self else { return };
-        if !matches!(status, 101 | 200..=299) {
-            return;
-        }
-        let silence = node.silence_ms().map(Duration::from_millis);
-        registry.enter(Entering { sid, silence, contact: contact() }, node, *how, now);
-        *self = Self::Known(SessionUse {
-            registry: registry.clone(),
-            hash: registry.hashed(sid).hash,
-            sid: sid.clone(),
-            how: *how,
-        });
-    }
-}
-
-/// What a tunnel keeps of its session.
-#[derive(Debug)]
-pub(crate) enum TunnelSession {
-    /// It is the tunnel's own.
-    Own { _counted: InSession, is_engine_io: bool },
-    /// It is in the registry.
-    Registered { _counted: SessionUse },
-}
-
-/// The origin's half of a tunnel. Exists only after a 101 that answers the handshake.
-#[derive(Debug)]
-pub(crate) struct OriginEnd {
-    pub(crate) stream: Stream,
-    /// What the origin sent directly behind its 101.
-    pub(crate) early: BytesMut,
-    pub(crate) node: Arc<Node>,
-    pub(crate) session: Option<TunnelSession>,
-    /// `pingInterval + pingTimeout` of that session, once it is known.
-    pub(crate) silence: Option<Duration>,
-    /// Nothing moves for so long: it has been left.
-    pub(crate) idle: Duration,
-    pub(crate) client: IpAddr,
-    /// The client is pinned to the node, and would come back to it.
-    pub(crate) is_pinned: bool,
-}
 
 /// Sends the request on `lease` and brings back what the node answers.
 #[expect(
@@ -290,26 +191,6 @@ fn origin_end(lease: Lease, purpose: Purpose, patience: Patience, record: &Recor
     }
 }
 
-/// What the two directions tell each other.
-#[derive(Debug)]
-struct Progress {
-    /// What was sent at once has been taken, and more may follow it.
-    head_sent: bool,
-    request_sent: Cell<bool>,
-    /// The request's body, now whole, held an Engine.IO close packet.
-    said_close: Cell<bool>,
-    answered: Cell<bool>,
-    lasting: Lasting,
-}
-
-/// How long this exchange waits for what.
-#[derive(Debug, Clone, Copy)]
-struct Patience {
-    body: Duration,
-    answer: Duration,
-    tunnel: Duration,
-}
-
 /// Passes the body on; then sees to it that the answer comes in time, and that the client is still there to get it.
 /// Returns only with a fault.
 async fn upload(
@@ -379,12 +260,14 @@ const INTERIM: &[u8] = b"HTTP/1.1 1";
 #[cfg(test)]
 mod tests {
     use std::rc::Rc;
+    use std::time::Duration;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::UnixStream;
 
     use super::*;
     use crate::net::clock::Clock;
+    use crate::net::stream::Stream;
 
     /// What becomes of a head of this length, and what has been read meanwhile, while the node does as `node` says.
     async fn check<F: Future>(bytes: usize, node: impl FnOnce(UnixStream) -> F) -> (io::Result<()>, Vec<u8>) {

@@ -4,40 +4,15 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use config::plan::{self, Plan, Sticky};
+use config::plan::Sticky;
 use wire::answer::AnswerHead;
 use wire::cookie::{self, Lifetime, SameSite, SetCookie};
 use wire::forward::ClientEnd;
 use wire::request::RequestHead;
-use wire::tag::{Key, Pin};
+use wire::tag::Pin;
 
 use crate::upstream::Upstream;
 use crate::upstream::node::Node;
-
-/// The names of the cookie of the upstream with this number, one for each key. A name tells the key, so that two sites
-/// under one domain do not overwrite each other's; and upstreams with the same nodes share it.
-pub(crate) fn names(plan: &Plan, number: usize, keys: &[Key]) -> Arc<[Arc<str>]> {
-    let upstream = &plan.upstreams[number];
-    let prefix = match &upstream.sticky {
-        Sticky::Auto(Some(name)) | Sticky::Cookie(Some(name)) => return Arc::new([name.as_str().into()]),
-        Sticky::Auto(None) | Sticky::Cookie(None) => prefix(plan, upstream),
-        Sticky::EngineIo | Sticky::EngineIoLearned | Sticky::Key(_) | Sticky::None => return Arc::default(),
-    };
-    let name = |key: &Key| format!("{prefix}{}", String::from_utf8_lossy(&key.name())).into();
-    keys.iter().map(name).collect()
-}
-
-/// What stands in front of the key's name.
-fn prefix(plan: &Plan, upstream: &plan::Upstream) -> String {
-    let pool = |upstream: &plan::Upstream| {
-        let mut nodes: Vec<String> = upstream.nodes.iter().map(|node| node.written.clone()).collect();
-        nodes.sort_unstable();
-        (nodes, upstream.app.clone())
-    };
-    let own = pool(upstream);
-    let first = plan.upstreams.iter().find(|other| pool(other) == own);
-    format!("tidelock-{}-", first.map_or(&upstream.name, |first| &first.name))
-}
 
 /// The index of the member that the request's cookie names. Of several cookies the first that proves something counts.
 pub(crate) fn pinned(head: &RequestHead, upstream: &Upstream) -> Option<usize> {
@@ -242,6 +217,8 @@ const KEY_NAME_BYTES: usize = 4;
 
 #[cfg(test)]
 mod tests {
+    use wire::tag::Key;
+
     use super::*;
 
     /// The attributes of the pin beside cookies that the app sets, for chat.example.com.

@@ -1,16 +1,21 @@
 //! A tunnel between two pairs of sockets, by a paused clock.
 
+use std::future::poll_fn;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
+use bytes::BytesMut;
 use config::roster::RosterNode;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
+use crate::net::clock::by_clock;
 use crate::net::places::{ClientKey, Places};
+use crate::net::stream::Stream;
 use crate::observe::record::Counters;
+use crate::request::upgrade::OriginEnd;
 use crate::upstream::node::Node;
 
 /// The proxy's end of a connection, and the other one.

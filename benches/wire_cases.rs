@@ -62,8 +62,9 @@ fn print_for_origin(_: Size) -> Step {
             client_end: &end,
             client_address: end.peer(),
             strips_tag: true,
-            strips_cookies: &[],
+            strips_pins: &[],
             pass_headers: &[],
+            edits: None,
             wants_plain: false,
         };
         out.clear();

@@ -26,11 +26,12 @@ const rows = [];
 let closes = null;
 for (const folder of await folders(plan.names ?? [])) {
   const { default: proofs, closeCodes } = await import(join(import.meta.dirname, folder, "proof.mjs"));
-  for (const proof of (proofs ?? []).filter(({ name }) => !plan.only || name.includes(plan.only))) {
+  for (const [number, proof] of (proofs ?? []).entries()) {
+    if (plan.only && !proof.name.includes(plan.only)) continue;
     const row = await play(proof);
     console.error(`apps: ${row.good ? "good" : "BAD "} ${proof.name}: ${row.seen}`);
     rows.push({ ...proof, ...row });
-    await keep(proof, row);
+    await keep({ ...proof, folder, number }, row);
   }
   if (closeCodes) closes = await closeCodes();
 }
@@ -56,22 +57,18 @@ async function play(proof) {
 }
 
 /** The last row of each application, so that one may be run again alone. */
-async function keep({ name, sticky, does }, { good, seen, versions, limit }) {
+async function keep({ folder, number, name, sticky, does }, { good, seen, versions, limit }) {
   await mkdir(SEEN, { recursive: true });
   const file = join(SEEN, `${name.replaceAll(/[^\w.]+/g, "-")}.json`);
-  await writeFile(file, JSON.stringify({ name, sticky, does, good, seen, versions, limit }));
+  await writeFile(file, JSON.stringify({ folder, number, name, sticky, does, good, seen, versions, limit }));
 }
 
+/** What is kept of all folders, whether or not their packages are installed here. */
 async function kept() {
-  const all = [];
-  for (const folder of await folders([])) {
-    const { default: proofs } = await import(join(import.meta.dirname, folder, "proof.mjs"));
-    for (const { name } of proofs ?? []) {
-      const text = await readFile(join(SEEN, `${name.replaceAll(/[^\w.]+/g, "-")}.json`), "utf8").catch(() => null);
-      if (text) all.push(JSON.parse(text));
-    }
-  }
-  return all;
+  const names = await readdir(SEEN);
+  const all = await Promise.all(names.map(async (name) => JSON.parse(await readFile(join(SEEN, name), "utf8"))));
+  const place = ({ folder, number }) => ORDER.indexOf(folder) * 100 + number;
+  return all.sort((one, other) => place(one) - place(other));
 }
 
 async function folders(names) {

@@ -48,8 +48,9 @@ pub fn print_request(head: &RequestHead, is_trusted: bool) -> Vec<u8> {
         client_address: end.client_address(head, |address| address.is_loopback()),
         strips_tag: false,
         wants_plain: false,
-        strips_cookies: &["ours".into()],
+        strips_pins: &["ours".into()],
         pass_headers: &[],
+        edits: None,
     };
     let mut out = Vec::new();
     forward::print_request(head, &how, &mut out);

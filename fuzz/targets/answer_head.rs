@@ -24,6 +24,7 @@ fuzz_target!(|data: &[u8]| {
         method: if asked.is_head { Method::Head } else { Method::Get },
         keep_alive: choice & 4 == 4,
         content_length: None,
+        edits: None,
     };
     let mut out = Vec::new();
     print_answer(&head, &how, &mut out);

@@ -16,7 +16,8 @@ fuzz_target!(|data: &[u8]| {
     assert!(seal.proves(data, &tag) && tag.hint() == seal.hint());
     let tagged = [data, tag.as_bytes()].concat();
     assert_eq!(Tag::split(&tagged).is_some(), !data.is_empty());
-    if let Some(pin) = Pin::read(data) {
+    if let Some((value, pin)) = Pin::split(data) {
+        assert!(data.starts_with(value) && data.ends_with(pin.as_bytes()));
         assert_eq!(seal.holds(&pin), *seal.pin() == pin);
     }
 });

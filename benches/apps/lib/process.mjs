@@ -1,4 +1,5 @@
-// Processes that a proof starts, and their end: each in a group of its own, which is killed when the proof is over.
+// Processes that a proof starts, and their end: each in a group of its own, which is killed when the proof is over, and also
+// when the runner is killed, which can clean up nothing itself.
 import { spawn } from "node:child_process";
 import { createServer, connect } from "node:net";
 import { createInterface } from "node:readline";
@@ -7,15 +8,20 @@ import { setTimeout as pause } from "node:timers/promises";
 const STARTS_MS = 60_000;
 const LINES_KEPT = 400;
 const running = new Set();
+/** Reads a pipe that the runner holds: when that ends, so does the group. Then it becomes the program. */
+const LIFELINE = '(read -r _ <&3; kill -s KILL -- "-$$") >/dev/null 2>&1 & exec 3<&-; exec "$@"';
 
 export class Process {
   lines = [];
 
   constructor(command, { cwd, env = {} } = {}) {
     this.command = command;
-    this.child = spawn(command[0], command.slice(1), {
-      cwd, detached: true, stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, NO_COLOR: "1", ...env },
+    this.child = spawn("sh", ["-c", LIFELINE, "sh", ...command], {
+      cwd, detached: true, stdio: ["ignore", "pipe", "pipe", "pipe"], env: { ...process.env, NO_COLOR: "1", ...env },
     });
+    const lifeline = this.child.stdio[3];
+    lifeline.on("error", () => { /* it reads nothing */ });
+    this.child.on("exit", () => lifeline.destroy());
     running.add(this);
     for (const stream of [this.child.stdout, this.child.stderr]) {
       createInterface({ input: stream }).on("line", (line) => {

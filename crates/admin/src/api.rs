@@ -124,6 +124,15 @@ pub struct Status {
     /// What there is too little of, and what follows; absent while there is enough of everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overload: Option<String>,
+    /// What tidelock takes of memory, without its apps, in bytes.
+    #[serde(default)]
+    pub memory: u64,
+    /// What of it there may be (`limits.memory`).
+    #[serde(default)]
+    pub memory_max: u64,
+    /// Lines of the access log that could not be written since the start, because of a full disk, for one.
+    #[serde(default)]
+    pub access_lines_lost: u64,
     /// Lines of its own log that are lost since the start, because nobody has read its standard error.
     #[serde(default)]
     pub log_lines_lost: u64,

@@ -9,7 +9,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::app::App;
-use crate::plan::{Admin, HostPattern, Listen, NodeSpec, PathRule, Plan, Upstream, UpstreamId};
+use crate::plan::{Admin, Listen, NodeSpec, Plan, Upstream, UpstreamId};
+use crate::routing::{Action, Files, PathPattern, Route};
 
 mod say;
 
@@ -352,20 +353,39 @@ fn sort<T: Clone>(old: &[T], new: &[T], key: impl Fn(&T) -> &str) -> Sorted<T> {
     sorted
 }
 
-/// Whether every request goes to an upstream of the same name. The order of routes follows from what they match, and
-/// no two match the same.
+/// Whether every request is answered in the same way. Upstreams are the same by their name, for their ids mean something
+/// else in every plan. The order of routes follows from what they match, and no two match the same, but that of regular
+/// expressions, which is that of the file.
 fn are_routes_alike(old: &Plan, new: &Plan) -> bool {
     let before: Vec<Resolved<'_>> = resolved(old).collect();
-    old.routes.len() == new.routes.len() && resolved(new).all(|route| before.contains(&route))
+    let patterns = |plan: &Plan| {
+        let patterns = plan.routes.iter().filter_map(|route| match &route.path {
+            PathPattern::Regex(pattern) => Some((route.host.clone(), pattern.clone())),
+            PathPattern::Exact(_) | PathPattern::Prefix(_) => None,
+        });
+        patterns.collect::<Vec<_>>()
+    };
+    old.routes.len() == new.routes.len()
+        && resolved(new).all(|route| before.contains(&route))
+        && patterns(old) == patterns(new)
 }
 
-/// The host, the path, which paths it takes, and the name of the upstream.
-type Resolved<'p> = (&'p HostPattern, &'p str, PathRule, Option<&'p str>);
+/// A route, but for its place in the file, and the name of its upstream in the place of the id.
+type Resolved<'p> = (Route, Option<&'p str>);
 
-/// The routes of a plan, with names in the place of ids, which mean something else in every plan.
 fn resolved(plan: &Plan) -> impl Iterator<Item = Resolved<'_>> {
     let name = |UpstreamId(index): UpstreamId| plan.upstreams.get(index).map(|upstream| &*upstream.name);
-    plan.routes.iter().map(move |route| (&route.host, &*route.path, route.paths, name(route.upstream)))
+    plan.routes.iter().map(move |route| {
+        let upstream = route.action.upstream();
+        let action = match &route.action {
+            Action::Upstream(_) => Action::Upstream(UpstreamId(0)),
+            Action::Files(files) => {
+                Action::Files(Files { upstream: files.upstream.map(|_| UpstreamId(0)), ..files.clone() })
+            }
+            other => other.clone(),
+        };
+        (Route { number: 0, action, ..route.clone() }, upstream.and_then(name))
+    })
 }
 
 #[cfg(test)]

@@ -129,13 +129,14 @@ fn plan(root: &Fields<'_>, folder: &Path, named: &mut Vec<NamedFile>, disk: Disk
     let tables = root.many(&keys::UPSTREAM);
     let upstreams: Vec<_> = tables.iter().filter_map(|table| upstream::read(table, &timeouts)).collect();
     let apps = app::read(root, &tables, folder, named);
-    let routes = route::read(root, &route::Upstreams { read: &upstreams, named: &tables });
+    let listens = listen::read(root, folder, named);
+    let routes = route::read(root, &route::Upstreams { read: &upstreams, named: &tables }, &listens, folder);
     demand_the_three(root);
     Plan {
         workers: root
             .optional(&keys::WORKERS)
             .and_then(|workers| NonZeroUsize::new(usize::try_from(workers).ok()?)),
-        listens: listen::read(root, folder, named),
+        listens,
         routes,
         upstreams: upstreams.into_iter().map(Into::into).collect(),
         apps: apps.into_iter().map(Into::into).collect(),
@@ -160,6 +161,7 @@ fn limits(fields: &Fields<'_>) -> Limits {
         header_lines_max: count(&keys::HEADER_LINES_MAX),
         body_bytes_max: fields.or_default(&keys::BODY_BYTES_MAX),
         buffer_bytes: size(&keys::BUFFER_BYTES),
+        memory: fields.optional(&keys::MEMORY),
         connections_max: count(&keys::CONNECTIONS_MAX),
         connections_per_client_max: count(&keys::CONNECTIONS_PER_CLIENT_MAX),
         client_connections_per_second_max: rate(&keys::CLIENT_CONNECTIONS_PER_SECOND_MAX),
@@ -212,9 +214,12 @@ fn resolver(fields: &Fields<'_>) -> Resolver {
     }
 }
 
-/// A file needs a listen, a route and an upstream; whatever else is wrong, it is shown once how little that is.
+/// A file needs a listen and a route, and mostly an upstream; whatever else is wrong, it is shown once how little that is.
 fn demand_the_three(root: &Fields<'_>) {
-    let missing: Vec<&(&str, &str)> = THE_THREE.iter().filter(|(name, _)| root.is_without(name)).collect();
+    // Routes may all be answered without a node, and one that is not misses its upstream by name.
+    let has_routes = !root.is_without(keys::route::ROUTE.name);
+    let is_missing = |name: &str| root.is_without(name) && !(has_routes && name == keys::UPSTREAM.name);
+    let missing: Vec<&(&str, &str)> = THE_THREE.iter().filter(|(name, _)| is_missing(name)).collect();
     if missing.is_empty() {
         return;
     }

@@ -10,6 +10,7 @@ pub mod plan;
 pub mod problem;
 mod regular;
 pub mod roster;
+pub mod routing;
 pub mod schema;
 mod suggest;
 

@@ -19,6 +19,10 @@ pub struct Limits {
     /// One buffer of a body or a tunnel, in bytes (default 64 KiB, 4 KiB to 1 MiB). No body is held beyond one of
     /// them in each direction.
     pub buffer_bytes: usize,
+    /// What tidelock may take of memory, its apps not counted, in bytes (16 MiB to 1 TiB); `None`, the default, is half of
+    /// what its cgroup or the machine has. From three quarters of it on new connections wait and come in slowly, and
+    /// those that rest are closed; from nine tenths on requests get 503.
+    pub memory: Option<u64>,
     /// Most client connections at once (default 0, 0 to 10,000,000); 0 is as many as the open-file limit allows, two
     /// files a connection.
     pub connections_max: usize,

@@ -12,6 +12,7 @@ use ipnet::IpNet;
 
 use crate::app::App;
 use crate::limits::Limits;
+use crate::routing::Route;
 
 mod care;
 
@@ -82,20 +83,6 @@ pub struct CertificateFiles {
     pub key: PathBuf,
 }
 
-/// Which requests go to which upstream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Route {
-    /// Compared with the request's host, without its port, in lower case.
-    pub host: HostPattern,
-    /// A prefix of the path on segment borders: `/chat` takes `/chat` and `/chat/x`, not `/chatter`.
-    /// `/` takes everything. Compared with the path's normal form.
-    pub path: String,
-    /// Which paths it takes.
-    pub paths: PathRule,
-    /// Where they go.
-    pub upstream: UpstreamId,
-}
-
 /// Which paths a route takes, of those that match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PathRule {
@@ -104,17 +91,6 @@ pub enum PathRule {
     Lenient,
     /// Those whose meaning nodes cannot disagree on. Others are refused with 400.
     Strict,
-}
-
-/// The host part of a route.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HostPattern {
-    /// `api.example.com`, in lower case.
-    Exact(String),
-    /// `*.example.com`, kept as `.example.com`: one or more labels stand before it.
-    Wildcard(String),
-    /// A route without `host`.
-    Any,
 }
 
 /// Index of an upstream in [`Plan::upstreams`].

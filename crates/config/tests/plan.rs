@@ -9,9 +9,10 @@ use tidelock_config::app::{
 };
 use tidelock_config::limits::Limits;
 use tidelock_config::plan::{
-    AccessLog, Admin, AdminSocket, Balance, CertificateFiles, Drain, HashKey, HostPattern, LogFormat,
-    NodeBounds, NodeHost, PathRule, Plan, Rebalance, Resolver, Scheme, Sticky, Timeouts,
+    AccessLog, Admin, AdminSocket, Balance, CertificateFiles, Drain, HashKey, LogFormat, NodeBounds,
+    NodeHost, PathRule, Plan, Rebalance, Resolver, Scheme, Sticky, Timeouts,
 };
+use tidelock_config::routing::{HostPattern, PathPattern};
 use tidelock_config::{load, parse};
 
 /// Every key that has a default, with another value.
@@ -49,6 +50,7 @@ header_lines_max = 17
 body_bytes_max = "3MiB"
 buffer_bytes = "4KiB"
 connections_max = 5
+memory = "64MiB"
 connections_per_client_max = 4
 client_connections_per_second_max = 3
 client_handshakes_per_second_max = 2
@@ -102,7 +104,8 @@ fn every_key_reaches_the_plan() {
     assert_eq!(plan.listens[0].scheme, Scheme::Tls(vec![files]));
     assert_eq!(plan.listens[1].scheme, Scheme::RedirectToHttps { port: Some(8443) });
     assert_eq!(plan.routes[0].host, HostPattern::Exact("api.example.com".to_owned()));
-    assert_eq!((&*plan.routes[0].path, plan.routes[0].paths), ("/chat", PathRule::Strict));
+    let prefix = PathPattern::Prefix("/chat".to_owned());
+    assert_eq!((&plan.routes[0].path, plan.routes[0].paths), (&prefix, PathRule::Strict));
     assert_eq!(
         plan.limits,
         Limits {
@@ -111,6 +114,7 @@ fn every_key_reaches_the_plan() {
             header_lines_max: 17,
             body_bytes_max: Some(3 << 20),
             buffer_bytes: 4 << 10,
+            memory: Some(64 << 20),
             connections_max: 5,
             connections_per_client_max: 4,
             client_connections_per_second_max: 3,
@@ -149,7 +153,7 @@ fn every_key_reaches_the_plan() {
 #[test]
 fn every_key_of_an_upstream_reaches_the_plan() {
     let plan = plan_of(NOTHING_BY_DEFAULT);
-    let upstream = &plan.upstreams[plan.routes[0].upstream.0];
+    let upstream = &plan.upstreams[plan.routes[0].action.upstream().expect("nodes answer").0];
     assert_eq!(upstream.name, "chat");
     assert_eq!(upstream.sticky, Sticky::EngineIoLearned);
     assert_eq!(upstream.balance, Balance::LeastRequests);
@@ -310,10 +314,13 @@ fn routes_stand_from_the_most_to_the_least_specific() {
     let sorted: Vec<(String, String)> = plan_of(&file)
         .routes
         .into_iter()
-        .map(|route| match route.host {
-            HostPattern::Exact(name) => (name, route.path),
-            HostPattern::Wildcard(suffix) => (format!("*{suffix}"), route.path),
-            HostPattern::Any => (String::new(), route.path),
+        .map(|route| {
+            let PathPattern::Prefix(path) = route.path else { panic!("{:?}", route.path) };
+            match route.host {
+                HostPattern::Exact(name) => (name, path),
+                HostPattern::Wildcard(suffix) => (format!("*{suffix}"), path),
+                HostPattern::Any => (String::new(), path),
+            }
         })
         .collect();
     let expected = [
@@ -385,7 +392,7 @@ fn upstreams_stand_in_the_order_of_the_file() {
     let plan = plan_of(file);
     let names: Vec<&str> = plan.upstreams.iter().map(|upstream| &*upstream.name).collect();
     assert_eq!(names, ["b", "a"]);
-    assert_eq!(plan.upstreams[plan.routes[0].upstream.0].name, "a");
+    assert_eq!(plan.upstreams[plan.routes[0].action.upstream().expect("nodes answer").0].name, "a");
 }
 
 #[test]

@@ -48,7 +48,7 @@ impl Site {
     /// Whether some upstream answers `head`.
     #[must_use]
     pub fn route(&self, head: &RequestHead) -> bool {
-        self.snapshot.route(head).is_ok()
+        self.snapshot.route(head, 80).is_ok()
     }
 
     /// Finds the place of `head` and, if that is no session's, a node. Whether there is one; what it would carry is over

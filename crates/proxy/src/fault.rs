@@ -62,6 +62,10 @@ pub(crate) enum OurFault {
     Leaving,
     /// The open-file limit is reached.
     NoFiles,
+    /// A file that is an answer could not be read, or was cut while it was sent.
+    FileUnreadable,
+    /// The budget of memory is used up.
+    NoMemory,
     /// The stream of an EventSource has had its turn in a drain, between two events.
     StreamMoved,
     /// The node is stopped, and the answer had not come to its end by then.
@@ -133,8 +137,10 @@ impl Fault {
                 | OurFault::Leaving
                 | OurFault::StreamMoved
                 | OurFault::AnswerCut
-                | OurFault::NoFiles,
+                | OurFault::NoFiles
+                | OurFault::NoMemory,
             ) => Some(503),
+            Self::Ours(OurFault::FileUnreadable) => Some(500),
             Self::Ours(OurFault::SessionUnknown) => Some(400),
         }
     }
@@ -164,6 +170,8 @@ impl Fault {
             Self::Ours(OurFault::StreamMoved) => "event stream ended between two events, to go on elsewhere",
             Self::Ours(OurFault::AnswerCut) => "answer cut, its node is stopped",
             Self::Ours(OurFault::NoFiles) => "out of open files",
+            Self::Ours(OurFault::FileUnreadable) => "file cannot be read",
+            Self::Ours(OurFault::NoMemory) => "out of memory (`limits.memory`)",
             Self::Ours(OurFault::SessionUnknown) => "Session ID unknown",
         }
     }

@@ -3,8 +3,9 @@
 //
 //   PORT=0 NODE_NAME=a node login.mjs      prints `listening on 127.0.0.1:PORT` once it is ready
 //
-// POST /login?user=NAME logs in, GET /me says who is logged in, GET / is a page without a session. ROLLING=1 sets the
-// cookie with each answer, for an hour. LIFELINE=1 ends it when stdin closes.
+// POST /login?user=NAME logs in, GET /me says who is logged in, GET / is a page without a session. GET /set?name=N&value=V
+// sets a cookie of that name, for PATH if it says &path=PATH, without a value it takes it away; GET /cookies says which cookies
+// have come. GET /hold prints `held` and never answers, GET /fail answers 500. ROLLING=1 sets the session's cookie with each answer, for an hour. LIFELINE=1 ends it when stdin closes.
 import { createServer } from "node:http";
 import express from "express";
 import session from "express-session";
@@ -18,6 +19,14 @@ const rolling = env.ROLLING === "1" ? { rolling: true, cookie: { maxAge: 3_600_0
 const sessions = session({ secret: "keyboard cat", resave: false, saveUninitialized: false, ...rolling });
 
 app.get("/", (_request, response) => response.send(name));
+app.get("/set", ({ query: { name: own, value, path } }, response) => {
+  if (value) response.cookie(own, value, path ? { path } : {});
+  else response.clearCookie(own);
+  response.json({ node: name });
+});
+app.get("/hold", () => console.log("held"));
+app.get("/fail", (_request, response) => response.status(500).json({ node: name }));
+app.get("/cookies", (request, response) => response.json({ node: name, cookies: request.headers.cookie ?? null }));
 app.use(sessions);
 app.post("/login", (request, response) => {
   request.session.user = request.query.user;

@@ -58,7 +58,7 @@ class EventStreams {
 }
 
 /** Server-sent events that come for ever, each of them in two writes, so that most moments are in the midst of one. */
-function ticks(name, response) {
+export function ticks(name, response) {
   response.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-store" });
   let number = 0;
   let rest = "";
@@ -78,7 +78,7 @@ function ticks(name, response) {
 }
 
 /** An answer that comes token by token, as language models give it. `close` is one that ends with its connection. */
-function tokens(request, response, framing) {
+export function tokens(request, response, framing) {
   const type = "content-type: text/event-stream";
   const socket = framing === "close" ? request.socket : response;
   if (socket === response) response.writeHead(200, { "content-type": "text/event-stream" });

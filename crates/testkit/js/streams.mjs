@@ -1,61 +1,26 @@
 // Readers of streams: EventSources, as browsers have them, and two readers with fetch, as pages of language models do it,
 // one of a body in chunks and one of a body that ends with its connection.
 //
-//   node streams.mjs http://127.0.0.1:3000 20
+//   node streams.mjs http://127.0.0.1:3000 20 '["/ticks"]' node        the npm package `eventsource`
+//   node streams.mjs http://127.0.0.1:3000 4 '["/ticks"]' chromium     a page of headless Chromium at /, and its own
 //
 // stdout carries one JSON object a line: {"event":"open","client":n,"node":…} whenever an EventSource has its first event
 // from a node, "token" with the first token of each fetch, "tokens" with how it ended: "whole", "failed", or "short" if it
 // ended well and is not whole. stdin takes `report`: how many events were broken or doubled, and who is on which node.
 import { createInterface } from "node:readline";
 import { EventSource } from "eventsource";
+import { chromium } from "playwright-core";
+import { startReaders } from "./readers.mjs";
 
-const [url, count] = process.argv.slice(2);
-const say = (event, fields) => console.log(JSON.stringify({ event, ...fields }));
+const [url, count, paths = '["/ticks"]', where = "node"] = process.argv.slice(2);
+const plan = { url, count: Number(count), paths: JSON.parse(paths) };
 let broken = 0;
 const on = new Map();
 
-for (let client = 0; client < Number(count); client += 1) {
-  const source = new EventSource(`${url}/ticks`);
-  let last = null;
-  source.addEventListener("error", () => {
-    last = null;
-  });
-  source.addEventListener("message", ({ data }) => {
-    let tick;
-    try {
-      tick = JSON.parse(data);
-    } catch {
-      broken += 1;
-      return;
-    }
-    if (tick.text.length !== tick.length || (last !== null && tick.number !== last + 1)) broken += 1;
-    if (last === null) {
-      on.set(client, tick.node);
-      say("open", { client, node: tick.node });
-    }
-    last = tick.number;
-  });
-}
-
-for (const framing of ["chunked", "close"]) tokens(framing);
-
-/** Reads a stream of tokens as a page does: whatever comes without an error is the answer. */
-async function tokens(framing) {
-  let text = "";
-  let outcome;
-  try {
-    const response = await fetch(`${url}/tokens?framing=${framing}`, { headers: { accept: "text/event-stream" } });
-    let first = true;
-    for await (const piece of response.body.pipeThrough(new TextDecoderStream())) {
-      text += piece;
-      if (first) say("token", { framing });
-      first = false;
-    }
-    outcome = text.endsWith("data: [DONE]\n\n") ? "whole" : "short";
-  } catch {
-    outcome = "failed";
-  }
-  say("tokens", { framing, outcome, length: text.length });
+function say(event, fields) {
+  if (event === "broken") broken += 1;
+  if (event === "open") on.set(fields.client, fields.node);
+  console.log(JSON.stringify({ event, ...fields }));
 }
 
 const tally = () => {
@@ -66,3 +31,20 @@ const tally = () => {
 createInterface({ input: process.stdin })
   .on("line", () => say("report", { broken, on: tally() }))
   .on("close", () => process.exit(0));
+
+if (where === "node") {
+  startReaders({ ...plan, say, EventSource });
+} else {
+  const browser = await chromium.launch({
+    executablePath: "/usr/bin/chromium",
+    args: [
+      "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+      "--disable-component-update", "--disable-sync",
+    ],
+  });
+  const page = await browser.newPage();
+  page.on("pageerror", (error) => say("broken", { error: String(error) }));
+  await page.exposeFunction("say", say);
+  await page.goto(url);
+  await page.evaluate(`(${startReaders})({ ...${JSON.stringify(plan)}, say: window.say, EventSource: window.EventSource })`);
+}

@@ -36,6 +36,12 @@ impl NodePlan {
         Self { arguments: vec![script("login.mjs")], ..Self::binary(name, "node") }
     }
 
+    /// `js/streaming.mjs`: event streams with express and graphql-yoga.
+    #[must_use]
+    pub fn streaming(name: &str) -> Self {
+        Self { arguments: vec![script("streaming.mjs")], ..Self::binary(name, "node") }
+    }
+
     /// The chat example, a node in Rust. It is another package's binary, so Cargo does not say where it is; `beside`
     /// is a binary of the package under test, and all of a workspace's binaries lie in one directory.
     ///

@@ -102,8 +102,21 @@ impl Process {
         self.memory("VmRSS:")
     }
 
+    /// The same, with what it shares with other processes counted by its share alone.
+    ///
+    /// # Panics
+    /// Without /proc.
+    #[must_use]
+    pub fn proportional_memory(&self) -> u64 {
+        self.memory_in("smaps_rollup", "Pss:")
+    }
+
     fn memory(&self, kind: &str) -> u64 {
-        let path = format!("/proc/{}/status", self.pid());
+        self.memory_in("status", kind)
+    }
+
+    fn memory_in(&self, file: &str, kind: &str) -> u64 {
+        let path = format!("/proc/{}/{file}", self.pid());
         let status = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
         let kib = status.lines().find_map(|line| line.strip_prefix(kind)?.trim().strip_suffix(" kB"));
         kib.and_then(|kib| kib.parse::<u64>().ok()).unwrap_or_else(|| panic!("no {kind} in {status}")) * 1024

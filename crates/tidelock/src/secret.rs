@@ -57,11 +57,11 @@ fn keep(folder: &Path) -> io::Result<Vec<u8>> {
     let secret = random();
     // Whole or not at all: a crash in between leaves a file of another name.
     let written = folder.join(format!(".sticky_secret.{}", std::process::id()));
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&written)?;
-    file.write_all(&secret)?;
-    file.sync_all()?;
-    let linked = fs::hard_link(&written, &path);
-    fs::remove_file(&written)?;
+    let linked = write(&written, &secret).map(|()| fs::hard_link(&written, &path));
+    // On a full disk, too, nothing half is left.
+    let removed = fs::remove_file(&written);
+    let linked = linked?;
+    removed?;
     match linked {
         Ok(()) => {
             tracing::info!(file = %path.display(), "made a sticky secret; several tidelocks in front of the same nodes need one and the same");
@@ -70,6 +70,12 @@ fn keep(folder: &Path) -> io::Result<Vec<u8>> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => read(&path),
         Err(error) => Err(error),
     }
+}
+
+fn write(path: &Path, secret: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(secret)?;
+    file.sync_all()
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {

@@ -16,6 +16,9 @@ pub(crate) fn of(status: &Status) -> String {
     if let Some(cause) = &status.overload {
         text += &format!("OVERLOADED: {cause}\n");
     }
+    if status.access_lines_lost > 0 {
+        text += &format!("{} lines of the access log could not be written\n", status.access_lines_lost);
+    }
     if let Some(refused) = refused(status) {
         text += &format!("failed or refused since the start: {refused}\n");
     }
@@ -281,6 +284,9 @@ mod tests {
             pid: 4711,
             leaving: true,
             overload: Some("all 6 places are taken".to_owned()),
+            memory: 0,
+            memory_max: 0,
+            access_lines_lost: 0,
             log_lines_lost: 0,
             upstreams: vec![upstream],
             apps: vec![],
@@ -356,6 +362,9 @@ after each
             pid: 4711,
             leaving: false,
             overload: None,
+            memory: 0,
+            memory_max: 0,
+            access_lines_lost: 0,
             log_lines_lost: 0,
             upstreams: vec![],
             apps: vec![chat, idle],

@@ -9,7 +9,7 @@ use std::process::Output;
 use serde_json::Value;
 use testkit::PATIENCE;
 use testkit::certificates::Authority;
-use testkit::origin::ScriptedOrigin;
+use testkit::origin::{ScriptedOrigin, Step};
 use testkit::raw::RawConnection;
 use testkit::tidelock::{FilePlan, Tidelock, config_for, directory};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -236,4 +236,32 @@ async fn refusals_are_counted_by_their_reason() {
     assert_eq!(*faults, serde_json::json!({ "Host is missing": 2, "HTTP version not supported": 1 }));
     let shown = String::from_utf8(verb(&proxy, &["status"]).await.stdout).expect("text");
     assert!(shown.contains("since the start: 2 Host is missing, 1 HTTP version not supported"), "{shown}");
+}
+
+/// Whoever looks sees what there is too little of, for as long as that is so.
+#[tokio::test]
+async fn an_overload_is_told_with_its_cause_and_goes_away() {
+    let held = ScriptedOrigin::start(|_| vec![Step::Hold, Step::send(OK)]).await;
+    let config = format!("workers = 2\n{}[limits]\nconnections_max = 6\n", config_for(&[held.address()]));
+    let proxy = Tidelock::start(BINARY, &config).await;
+    let table = async || String::from_utf8(verb(&proxy, &["status"]).await.stdout).expect("text");
+    assert_eq!(proxy.status().await.get("overload"), None);
+    assert!(!table().await.contains("OVERLOADED"));
+
+    let mut busy = Vec::new();
+    for _ in 0..6 {
+        let mut client = RawConnection::connect(proxy.address()).await;
+        client.send(GET).await;
+        busy.push(client);
+    }
+    held.until_requests(6).await;
+    let status = proxy.status().await;
+    let cause = status["overload"].as_str().unwrap_or_else(|| panic!("a cause in {status:#}"));
+    assert!(cause.starts_with("all 6 places for connections are taken"), "{cause}");
+    assert!(table().await.contains(&format!("OVERLOADED: {cause}\n")));
+
+    drop(busy);
+    let gone = async { while proxy.status().await.get("overload").is_some() {} };
+    timeout(PATIENCE, gone).await.expect("it is over once they have gone");
+    assert!(!table().await.contains("OVERLOADED"));
 }

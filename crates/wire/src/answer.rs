@@ -164,11 +164,15 @@ impl AnswerHead {
         })
     }
 
-    /// Whether the body is coded, so that it cannot be read in passing.
+    /// Whether the body is coded, so that it cannot be read in passing. There is no coding `none`, but graphql-yoga says so of
+    /// its event streams, and others who want to be left alone by what compresses.
     pub fn is_content_coded(&self) -> bool {
+        let is_plain = |coding: &[u8]| {
+            coding.is_empty()
+                || [&b"identity"[..], b"none"].iter().any(|plain| coding.eq_ignore_ascii_case(plain))
+        };
         self.lines.iter().any(|line| {
-            line.known == Name::ContentEncoding
-                && !line.value.of_bytes(&self.bytes).eq_ignore_ascii_case(b"identity")
+            line.known == Name::ContentEncoding && !is_plain(line.value.of_bytes(&self.bytes).trim_ascii())
         })
     }
 

@@ -2,6 +2,7 @@
 //! in an answer (section 4.1) for how long a cookie is set, and for whom. Names and values are compared as they are sent.
 
 use crate::request::RequestHead;
+use crate::tag::Pin;
 
 /// The value of the first cookie with this name.
 pub fn find<'a>(head: &'a RequestHead, name: &[u8]) -> Option<&'a [u8]> {
@@ -17,23 +18,53 @@ pub fn all<'a>(head: &'a RequestHead, prefix: &'a [u8]) -> impl Iterator<Item = 
     })
 }
 
-/// Whether a Cookie line's value has a cookie of one of these names.
-pub(crate) fn has_any<N: AsRef<str>>(value: &[u8], names: &[N]) -> bool {
+/// Whether a Cookie line's value has a pin in a cookie of one of these names.
+pub(crate) fn has_pin<N: AsRef<str>>(value: &[u8], names: &[N]) -> bool {
     names.iter().any(|name| {
         memchr::memmem::find(value, name.as_ref().as_bytes()).is_some()
-            && pairs(value).any(|pair| value_of(pair, name.as_ref().as_bytes()).is_some())
+            && pairs(value).any(|pair| pinned(pair, name.as_ref().as_bytes()).is_some())
     })
 }
 
-/// A Cookie line's value without the cookies of these names; empty if nothing else was in it.
-pub(crate) fn print_without<N: AsRef<str>>(value: &[u8], names: &[N], out: &mut Vec<u8>) {
+/// A Cookie line's value without the pins in the cookies of these names; empty if nothing else was in it.
+pub(crate) fn print_without_pins<N: AsRef<str>>(value: &[u8], names: &[N], out: &mut Vec<u8>) {
     let before = out.len();
-    let is_ours = |pair: &[u8]| names.iter().any(|name| value_of(pair, name.as_ref().as_bytes()).is_some());
-    for pair in pairs(value).filter(|pair| !pair.is_empty() && !is_ours(pair)) {
+    for pair in pairs(value).filter(|pair| !pair.is_empty()) {
+        let pinned = names.iter().find_map(|name| pinned(pair, name.as_ref().as_bytes()));
+        if pinned.is_some_and(|(_, own, _)| own.is_empty()) {
+            continue;
+        }
         if out.len() > before {
             out.extend_from_slice(b"; ");
         }
-        out.extend_from_slice(pair);
+        match pinned {
+            Some((name, own, quote)) => out.extend_from_slice(&[name, own, quote].concat()),
+            None => out.extend_from_slice(pair),
+        }
+    }
+}
+
+/// What stands in front of the node's own value, that value, and what stands behind the pin, if the pair has this name and a
+/// pin.
+fn pinned<'a>(pair: &'a [u8], name: &[u8]) -> Option<(&'a [u8], &'a [u8], &'a [u8])> {
+    let value = pair.strip_prefix(name)?.strip_prefix(b"=")?;
+    let inner = unquoted(value);
+    let quote_bytes = (value.len() - inner.len()) / 2;
+    let (own, _) = Pin::split(inner)?;
+    let (front, _) = pair.split_at(pair.len() - value.len() + quote_bytes);
+    Some((front, own, &value[value.len() - quote_bytes..]))
+}
+
+/// A Set-Cookie line's value with `pin` behind the cookie's own.
+pub(crate) fn print_with_pin(line: &[u8], pin: &Pin, out: &mut Vec<u8>) {
+    let pair_end = memchr::memchr(b';', line).unwrap_or(line.len());
+    let pair = line[..pair_end].trim_ascii_end();
+    let (front, quote) = match pair.strip_suffix(b"\"") {
+        Some(front) => (front, &b"\""[..]),
+        None => (pair, &b""[..]),
+    };
+    for part in [front, &[Pin::MARK], pin.as_bytes(), quote, &line[pair_end..]] {
+        out.extend_from_slice(part);
     }
 }
 
@@ -66,6 +97,8 @@ pub struct SetCookie<'a> {
     pub lifetime: Lifetime<'a>,
     /// For which hosts, without the dot in front; `None` for the one that was asked alone.
     pub domain: Option<&'a [u8]>,
+    /// For which paths; `None` for the folder of the one that was asked.
+    pub path: Option<&'a [u8]>,
     /// Over HTTPS alone.
     pub is_secure: bool,
     /// Hidden from scripts.
@@ -74,6 +107,21 @@ pub struct SetCookie<'a> {
     pub is_partitioned: bool,
     /// With which requests of other sites it goes.
     pub same_site: SameSite,
+}
+
+/// Where the value of Path begins in a Set-Cookie line, if it has one.
+pub(crate) fn path_at(line: &[u8]) -> Option<usize> {
+    let mut at = line.iter().position(|&byte| byte == b';')?;
+    loop {
+        let part = line[at + 1..].split(|&byte| byte == b';').next()?;
+        let blanks = part.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+        let value = part[blanks..].get(..5).filter(|name| name.eq_ignore_ascii_case(b"path="));
+        if value.is_some() {
+            return Some(at + 1 + blanks + 5);
+        }
+        at += 1 + part.len();
+        line.get(at)?;
+    }
 }
 
 /// How long a cookie lives.
@@ -110,6 +158,7 @@ impl<'a> SetCookie<'a> {
             value: unquoted(first[name_end + 1..].trim_ascii()),
             lifetime: Lifetime::Session,
             domain: None,
+            path: None,
             is_secure: false,
             is_http_only: false,
             is_partitioned: false,
@@ -130,6 +179,7 @@ impl<'a> SetCookie<'a> {
             6 if is("secure") => self.is_secure = true,
             8 if is("httponly") => self.is_http_only = true,
             11 if is("partitioned") => self.is_partitioned = true,
+            4 if is("path") => self.path = Some(value).filter(|path| path.starts_with(b"/")),
             6 if is("domain") => {
                 let domain = value.strip_prefix(b".").unwrap_or(value);
                 self.domain = Some(domain).filter(|domain| !domain.is_empty());
@@ -154,6 +204,21 @@ impl<'a> SetCookie<'a> {
 mod tests {
     use super::*;
     use crate::HeadBounds;
+
+    #[test]
+    fn the_path_of_a_cookie_is_found() {
+        for (line, want) in [
+            ("a=b; Path=/x", Some("/x")),
+            ("a=b;path=/", Some("/")),
+            ("a=b; HttpOnly; PATH=/y; Secure", Some("/y; Secure")),
+            ("a=path=/; Secure", None),
+            ("a=b", None),
+            ("a=b;", None),
+        ] {
+            let got = path_at(line.as_bytes()).map(|at| &line[at..]);
+            assert_eq!(got, want, "{line}");
+        }
+    }
 
     fn head(lines: &str) -> RequestHead {
         let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
@@ -182,18 +247,40 @@ mod tests {
     }
 
     #[test]
-    fn the_others_stay() {
+    fn a_node_sees_its_own_values_and_no_pin() {
         let cases = [
-            ("a=1", ""),
-            ("a=1; b=2", "b=2"),
-            ("b=2; a=1; c=3; a=4", "b=2; c=3"),
-            ("b=2;c; aa=1", "b=2; c; aa=1"),
-            (";; a=1;", ""),
+            ("a=41KtHgeeIcT5", ""),
+            ("a=41KtHgeeIcT5; b=2", "b=2"),
+            ("b=2; a=41KtHgeeIcT5; c=3; a=\"41KtHgeeIcT5\"", "b=2; c=3"),
+            ("b=2;c; aa=41KtHgeeIcT5", "b=2; c; aa=41KtHgeeIcT5"),
+            (";; a=41KtHgeeIcT5;", ""),
+            ("a=dark.41KtHgeeIcT5; b=2", "a=dark; b=2"),
+            ("a=\"x y.41KtHgeeIcT5\"; a=41KtHgeeIcT5", "a=\"x y\""),
+            ("a=dark; b=41KtHgeeIcT5", "a=dark; b=41KtHgeeIcT5"),
         ];
         for (value, without) in cases {
             let mut out = b"Cookie: ".to_vec();
-            print_without(value.as_bytes(), &["a"], &mut out);
+            print_without_pins(value.as_bytes(), &["a"], &mut out);
             assert_eq!(out, [b"Cookie: ", without.as_bytes()].concat(), "{value}");
+            assert_eq!(
+                has_pin(value.as_bytes(), &["a"]),
+                without.len() < value.trim_matches([';', ' ']).len(),
+                "{value}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_pin_goes_behind_a_nodes_value() {
+        let (_, pin) = Pin::split(b"41KtHgeeIcT5").unwrap();
+        for (line, with) in [
+            ("a=dark", "a=dark.41KtHgeeIcT5"),
+            ("a=dark ; Path=/", "a=dark.41KtHgeeIcT5; Path=/"),
+            ("a=\"x y\"; Path=/; X=\"\"", "a=\"x y.41KtHgeeIcT5\"; Path=/; X=\"\""),
+        ] {
+            let mut out = Vec::new();
+            print_with_pin(line.as_bytes(), &pin, &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), with);
         }
     }
 
@@ -205,6 +292,7 @@ mod tests {
             value: b"x=y",
             lifetime: Lifetime::Session,
             domain: None,
+            path: None,
             is_secure: false,
             is_http_only: false,
             is_partitioned: false,
@@ -215,6 +303,7 @@ mod tests {
         let all = SetCookie {
             lifetime: Lifetime::Seconds(60),
             domain: Some(b"example.com"),
+            path: Some(b"/"),
             is_secure: true,
             is_http_only: true,
             is_partitioned: true,

@@ -7,9 +7,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::answer::{AnswerBody, AnswerHead};
+use crate::cookie::SetCookie;
 use crate::forwarded::{self, HOPS_MAX, Hop, read_address};
 use crate::lines::{Line, Name};
 use crate::request::{Method, RequestHead};
+use crate::tag::Pin;
 use crate::{Version, cookie, engineio, host};
 
 /// What is true of a client's connection. Made once for each; most of what we say about it never changes.
@@ -132,16 +134,123 @@ pub struct ForOrigin<'a> {
     pub strips_tag: bool,
     /// Leave out Accept-Encoding, so that the answer can be read.
     pub wants_plain: bool,
-    /// Leave out the cookies of these names: they are ours.
-    pub strips_cookies: &'a [Arc<str>],
+    /// Leave out the pins in the cookies of these names: they are ours.
+    pub strips_pins: &'a [Arc<str>],
     /// Lines of these names pass though a stranger says them, or with an underscore. Compared without case.
     pub pass_headers: &'a [String],
+    /// What a route changes.
+    pub edits: Option<&'a LineEdits>,
 }
 
 impl ForOrigin<'_> {
     fn passes(&self, bytes: &[u8], line: &Line) -> bool {
         let name = line.name.of_bytes(bytes);
         self.pass_headers.iter().any(|passes| name.eq_ignore_ascii_case(passes.as_bytes()))
+    }
+}
+
+/// Lines that a route changes on their way.
+#[derive(Debug, Default)]
+pub struct LineEdits {
+    /// Names of lines that go no further, in lower case.
+    drops: Vec<String>,
+    /// Lines that are said in their place, or beside others.
+    lines: Vec<u8>,
+    /// What was taken from the front of the path, which the other end does not know of.
+    mount: Vec<u8>,
+}
+
+impl LineEdits {
+    /// Lines of this name go no further.
+    pub fn drop_lines(&mut self, name: &str) {
+        self.drops.push(name.to_ascii_lowercase());
+    }
+
+    /// One more line, without what would end it.
+    pub fn say(&mut self, name: &str, value: &[u8]) {
+        self.lines.extend_from_slice(name.as_bytes());
+        self.lines.extend_from_slice(b": ");
+        self.lines.extend(value.iter().filter(|byte| !matches!(byte, b'\r' | b'\n' | 0)));
+        self.lines.extend_from_slice(b"\r\n");
+    }
+
+    /// Puts `mount` back in front of paths in Location and in the Path of cookies, where it is not there already.
+    pub fn mount_at(&mut self, mount: &[u8]) {
+        self.mount = mount.to_vec();
+    }
+
+    /// The lines that are said.
+    pub fn lines(&self) -> &[u8] {
+        &self.lines
+    }
+
+    /// Whether lines of this name go no further.
+    pub fn drops(&self, name: &[u8]) -> bool {
+        self.drops.iter().any(|drops| drops.as_bytes().eq_ignore_ascii_case(name))
+    }
+
+    /// Whether paths are put under a mount.
+    pub fn is_mounting(&self) -> bool {
+        !self.mount.is_empty()
+    }
+
+    fn copy_line(&self, bytes: &[u8], line: &Line, out: &mut Vec<u8>) {
+        let (name, value) = (line.name.of_bytes(bytes), line.value.of_bytes(bytes));
+        if self.drops(name) {
+            return;
+        }
+        let is_cookie = line.known == Name::SetCookie;
+        match self.mounts_at(name, value, is_cookie) {
+            None => copy_line(bytes, line, out),
+            Some(at) => self.print_mounted((name, value), at, is_cookie, out),
+        }
+    }
+
+    /// The same for a cookie whose value is another one.
+    fn print_cookie(&self, name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+        if self.drops(name) {
+            return;
+        }
+        match self.mounts_at(name, value, true) {
+            None => {
+                for part in [name, b": ", value, b"\r\n"] {
+                    out.extend_from_slice(part);
+                }
+            }
+            Some(at) => self.print_mounted((name, value), at, true, out),
+        }
+    }
+
+    /// Where the mount goes into the value, if it does.
+    fn mounts_at(&self, name: &[u8], value: &[u8], is_cookie: bool) -> Option<usize> {
+        let path_at = match () {
+            () if self.mount.is_empty() => None,
+            () if name.eq_ignore_ascii_case(b"location") => Some(0),
+            () if is_cookie => cookie::path_at(value),
+            () => None,
+        };
+        path_at.filter(|&at| self.lacks_mount(&value[at..]))
+    }
+
+    fn print_mounted(&self, (name, value): (&[u8], &[u8]), at: usize, is_cookie: bool, out: &mut Vec<u8>) {
+        out.extend_from_slice(name);
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(&value[..at]);
+        out.extend_from_slice(&self.mount);
+        // The path of a cookie that ends in a slash would not take the mount itself.
+        let is_root = is_cookie && matches!(&value[at..], [b'/'] | [b'/', b';' | b' ', ..]);
+        out.extend_from_slice(&value[at + usize::from(is_root)..]);
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// Whether this begins with a path that is not under the mount. `//` begins a host.
+    fn lacks_mount(&self, value: &[u8]) -> bool {
+        let is_under = || {
+            value
+                .strip_prefix(&*self.mount)
+                .is_some_and(|rest| matches!(rest, [] | [b'/' | b'?' | b'#' | b';', ..]))
+        };
+        value.starts_with(b"/") && !value.starts_with(b"//") && !is_under()
     }
 }
 
@@ -178,8 +287,9 @@ pub fn print_request(head: &RequestHead, how: &ForOrigin<'_>, out: &mut Vec<u8>)
             Name::Forwarded if is_trusted && is_last(head, line) => {
                 print_forwarded(&head.bytes, line, how.client_end, out);
             }
-            Name::Cookie if cookie::has_any(line.value.of_bytes(&head.bytes), how.strips_cookies) => {
-                print_cookies(&head.bytes, line, how.strips_cookies, out);
+            Name::Cookie if how.edits.is_some_and(|edits| edits.drops(b"cookie")) => {}
+            Name::Cookie if cookie::has_pin(line.value.of_bytes(&head.bytes), how.strips_pins) => {
+                print_cookies(&head.bytes, line, how.strips_pins, out);
             }
             Name::Other
             | Name::Cookie
@@ -196,7 +306,10 @@ pub fn print_request(head: &RequestHead, how: &ForOrigin<'_>, out: &mut Vec<u8>)
             | Name::FrontDoor
             | Name::Twin
             | Name::SecWebSocketKey
-            | Name::SecWebSocketAccept => copy_line(&head.bytes, line, out),
+            | Name::SecWebSocketAccept => match how.edits {
+                None => copy_line(&head.bytes, line, out),
+                Some(edits) => edits.copy_line(&head.bytes, line, out),
+            },
         }
     }
     // HTTP/1.0 may leave it out, or say it in an absolute-form target alone; HTTP/1.1 must not.
@@ -211,6 +324,9 @@ pub fn print_request(head: &RequestHead, how: &ForOrigin<'_>, out: &mut Vec<u8>)
         print_trusted_lines(head, how, out);
     } else {
         print_plain_lines(head, how, out);
+    }
+    if let Some(edits) = how.edits {
+        out.extend_from_slice(&edits.lines);
     }
     out.extend_from_slice(b"\r\n");
 }
@@ -228,13 +344,13 @@ fn print_plain_lines(head: &RequestHead, how: &ForOrigin<'_>, out: &mut Vec<u8>)
     print_line(out, "X-Forwarded-Host", head.host_bytes().unwrap_or(how.host_default.as_bytes()));
 }
 
-/// A Cookie line without the cookies that are ours; nothing if there is no other.
+/// A Cookie line without the pins that are ours; nothing if there is nothing else.
 fn print_cookies(bytes: &[u8], line: &Line, ours: &[Arc<str>], out: &mut Vec<u8>) {
     let before = out.len();
     out.extend_from_slice(line.name.of_bytes(bytes));
     out.extend_from_slice(b": ");
     let value_at = out.len();
-    cookie::print_without(line.value.of_bytes(bytes), ours, out);
+    cookie::print_without_pins(line.value.of_bytes(bytes), ours, out);
     if out.len() == value_at {
         out.truncate(before);
     } else {
@@ -244,7 +360,7 @@ fn print_cookies(bytes: &[u8], line: &Line, ours: &[Arc<str>], out: &mut Vec<u8>
 
 /// The target in origin-form, whatever form it came in (RFC 9112 section 3.2.1).
 fn print_target(head: &RequestHead, strips_tag: bool, out: &mut Vec<u8>) {
-    out.extend_from_slice(head.path_bytes());
+    out.extend_from_slice(head.sent_path_bytes());
     let Some(query) = head.query() else { return };
     out.push(b'?');
     let tag = match head.engine_io().map(|engine_io| (engine_io.sid, engine_io.is_plain())) {
@@ -315,7 +431,7 @@ fn print_forwarded(bytes: &[u8], line: &Line, end: &ClientEnd, out: &mut Vec<u8>
 
 /// What an answer is printed with.
 #[derive(Debug, Clone, Copy)]
-pub struct ForClient {
+pub struct ForClient<'a> {
     /// The version the client speaks.
     pub version: Version,
     /// The method it asked with.
@@ -324,6 +440,8 @@ pub struct ForClient {
     pub keep_alive: bool,
     /// The length of a body that we changed; its coding is gone.
     pub content_length: Option<u64>,
+    /// What a route changes; of final answers alone.
+    pub edits: Option<&'a LineEdits>,
 }
 
 /// How an answer's body reaches the client.
@@ -337,7 +455,7 @@ pub enum Reframed {
     ToClose,
 }
 
-impl ForClient {
+impl ForClient<'_> {
     /// How the body of `answer` reaches the client. The connection cannot go on after [`Reframed::ToClose`].
     pub fn reframed(&self, body: AnswerBody) -> Reframed {
         match (body, self.version) {
@@ -348,8 +466,38 @@ impl ForClient {
     }
 }
 
+/// A pin that goes behind the values of cookies that are the node's own and have the pin's name.
+pub struct Wrap<'a> {
+    /// The pin.
+    pub pin: &'a Pin,
+    /// Which of the cookies that the answer sets those are.
+    pub is_wrapped: &'a dyn Fn(&SetCookie<'_>) -> bool,
+}
+
+impl Wrap<'_> {
+    fn takes(&self, line: &[u8]) -> bool {
+        SetCookie::read(line).is_some_and(|cookie| (self.is_wrapped)(&cookie))
+    }
+}
+
+impl std::fmt::Debug for Wrap<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Wrap(..)")
+    }
+}
+
 /// Prints `head` for a client.
-pub fn print_answer(head: &AnswerHead, how: &ForClient, out: &mut Vec<u8>) {
+pub fn print_answer(head: &AnswerHead, how: &ForClient<'_>, out: &mut Vec<u8>) {
+    print_answer_wrapping(head, how, None, out);
+}
+
+/// The same with a pin in cookies of the node.
+pub fn print_answer_wrapping(
+    head: &AnswerHead,
+    how: &ForClient<'_>,
+    wrap: Option<&Wrap<'_>>,
+    out: &mut Vec<u8>,
+) {
     out.reserve(head.bytes.len() + OUR_LINES_BYTES);
     out.extend_from_slice(b"HTTP/1.1 ");
     let status_and_reason = head.status_and_reason.of_bytes(&head.bytes);
@@ -359,6 +507,7 @@ pub fn print_answer(head: &AnswerHead, how: &ForClient, out: &mut Vec<u8>) {
     // An answer without content says nothing of framing, but to HEAD and in a 304, where it tells what GET would say.
     let may_frame = how.content_length.is_none() && head.status() >= 200 && head.status() != 204;
     let reframed = how.reframed(head.body());
+    let edits = how.edits.filter(|_| !head.is_interim());
     for line in &head.lines {
         match line.known {
             Name::Connection | Name::KeepAlive | Name::HopByHop | Name::Nominated | Name::Again => {}
@@ -366,8 +515,15 @@ pub fn print_answer(head: &AnswerHead, how: &ForClient, out: &mut Vec<u8>) {
             Name::ContentLength if !may_frame => {}
             Name::TransferEncoding if !may_frame || how.version == Version::Http10 => {}
             Name::TransferEncoding => print_line(out, "Transfer-Encoding", b"chunked"),
-            _ => copy_line(&head.bytes, line, out),
+            Name::SetCookie if wrap.is_some() => copy_or_wrap(&head.bytes, line, (edits, wrap), out),
+            _ => match edits {
+                None => copy_line(&head.bytes, line, out),
+                Some(edits) => edits.copy_line(&head.bytes, line, out),
+            },
         }
+    }
+    if let Some(edits) = edits {
+        out.extend_from_slice(&edits.lines);
     }
     if let Some(length) = how.content_length {
         print_display(out, format_args!("Content-Length: {length}\r\n"));
@@ -380,6 +536,24 @@ pub fn print_answer(head: &AnswerHead, how: &ForClient, out: &mut Vec<u8>) {
         print_connection(how.version, how.keep_alive && reframed != Reframed::ToClose, out);
     }
     out.extend_from_slice(b"\r\n");
+}
+
+fn copy_or_wrap(
+    bytes: &[u8],
+    line: &Line,
+    (edits, wrap): (Option<&LineEdits>, Option<&Wrap<'_>>),
+    out: &mut Vec<u8>,
+) {
+    let value = line.value.of_bytes(bytes);
+    match (wrap.filter(|wrap| wrap.takes(value)), edits) {
+        (Some(wrap), edits) => {
+            let mut wrapped = Vec::with_capacity(value.len() + Pin::BYTES + 1);
+            cookie::print_with_pin(value, wrap.pin, &mut wrapped);
+            edits.unwrap_or(&LineEdits::default()).print_cookie(line.name.of_bytes(bytes), &wrapped, out);
+        }
+        (None, Some(edits)) => edits.copy_line(bytes, line, out),
+        (None, None) => copy_line(bytes, line, out),
+    }
 }
 
 /// Prints an address. `Display` finds out first how wide it may be, which takes longer than the digits.

@@ -20,6 +20,8 @@ pub struct RequestHead {
     target: Span,
     /// The path inside it; empty for an absolute-form target without one.
     path: Span,
+    /// What an origin is asked for in its place, behind the bytes that came.
+    sent_path: Option<Span>,
     /// What follows `?`, if anything does.
     query: Option<Span>,
     version: Version,
@@ -129,6 +131,7 @@ impl RequestHead {
             method_span: first.method,
             target: first.target,
             path: target.path,
+            sent_path: None,
             query: target.query,
             version,
             host,
@@ -170,6 +173,30 @@ impl RequestHead {
         }
     }
 
+    /// The path that an origin is asked for: the client's, unless [`RequestHead::send_path`] said another.
+    pub fn sent_path_bytes(&self) -> &[u8] {
+        match self.sent_path {
+            Some(path) => path.of_bytes(&self.bytes),
+            None => self.path_bytes(),
+        }
+    }
+
+    /// Lets an origin be asked for `path`, which begins with a slash and is as it is sent. The query stays. `None` is the
+    /// path that came.
+    pub fn send_path(&mut self, path: Option<&[u8]>) {
+        self.sent_path = path.map(|path| {
+            // In a copy of all, for requests whose path is changed are few and those whose head is read are many.
+            let start = self.bytes.len();
+            self.bytes = [&self.bytes, path].concat().into();
+            Span::new(start, start + path.len())
+        });
+    }
+
+    /// The query without its question mark, as it came.
+    pub fn query_bytes(&self) -> Option<&[u8]> {
+        self.query.map(|query| query.of_bytes(&self.bytes))
+    }
+
     /// The target in origin-form as it came, from the path on: for a redirect.
     pub fn path_and_query(&self) -> &[u8] {
         if matches!(self.path_bytes(), b"*") || (self.path.is_empty() && self.query.is_none()) {
@@ -199,7 +226,7 @@ impl RequestHead {
     }
 
     /// The port in the host, if it says one.
-    pub(crate) fn host_port(&self) -> Option<&[u8]> {
+    pub fn host_port(&self) -> Option<&[u8]> {
         self.host_port.map(|port| port.of_bytes(&self.bytes))
     }
 

@@ -4,7 +4,8 @@
 //! nobody without the secret can make one. Nothing else, so that any number of tidelocks with the same secret agree
 //! without talking.
 //!
-//! A [`Pin`] is the same for what is no session: it proves its node alone, and is never taken for a tag.
+//! A [`Pin`] is the same for what is no session: it proves its node alone, and is never taken for a tag. It is a cookie's
+//! value, or stands behind one that the node gave the cookie.
 
 use std::hash::Hasher;
 
@@ -62,15 +63,25 @@ impl Pin {
     /// How long a pin is.
     pub const BYTES: usize = 12;
 
+    /// What stands between a node's own value and the pin.
+    pub const MARK: u8 = b'.';
+
     /// The characters.
     pub fn as_bytes(&self) -> &[u8; Self::BYTES] {
         &self.0
     }
 
-    /// A pin that stands alone; `None` if it cannot be one.
-    pub fn read(text: &[u8]) -> Option<Self> {
-        let pin: &[u8; Self::BYTES] = text.try_into().ok()?;
-        pin.iter().all(|&byte| is_base64url(byte)).then_some(Self(*pin))
+    /// Takes the value of a cookie apart: the node's own value, empty where the pin stands alone, and the pin. `None` if
+    /// it cannot end in one. Whether the pin is true is for a [`Seal`] to say.
+    pub fn split(value: &[u8]) -> Option<(&[u8], Self)> {
+        let (own, pin) = value.split_last_chunk()?;
+        // Without the mark a node's own value that is long enough would be taken for a pin, and lose its end.
+        let own = if own.is_empty() {
+            own
+        } else {
+            own.strip_suffix(&[Self::MARK]).filter(|own| !own.is_empty())?
+        };
+        pin.iter().all(|&byte| is_base64url(byte)).then_some((own, Self(*pin)))
     }
 
     /// Which node it may name.
@@ -238,14 +249,34 @@ mod tests {
     #[test]
     fn a_pin_is_no_tag() {
         let seal = Key::new(b"a secret").seal(PLACE);
-        assert!(seal.holds(&Pin::read(seal.pin().as_bytes()).unwrap()));
+        assert!(seal.holds(&Pin::split(seal.pin().as_bytes()).unwrap().1));
         // Whatever is made of a pin's letters, behind whatever id, is not what a session would have.
         let pin = seal.pin().as_bytes();
         let (sid, tag) = Tag::split(pin).unwrap();
         assert!(!seal.proves(sid, &tag));
         assert!(!seal.proves(SID, &Tag(*pin.first_chunk().unwrap())));
-        assert_eq!(Pin::read(&pin[1..]), None);
-        assert_eq!(Pin::read(b"abcdefghij%a"), None);
+    }
+
+    #[test]
+    fn a_pin_stands_alone_or_behind_a_value() {
+        let check = |value: &str, own: Option<&str>| {
+            let split = Pin::split(value.as_bytes()).map(|(own, _)| std::str::from_utf8(own).unwrap());
+            assert_eq!(split, own, "{value}");
+        };
+        check("41KtHgeeIcT5", Some(""));
+        check("dark.41KtHgeeIcT5", Some("dark"));
+        check("a.b.c.41KtHgeeIcT5", Some("a.b.c"));
+        for none in [
+            "",
+            "dark",
+            "1KtHgeeIcT5",
+            "41KtHgeeIcT5A",
+            ".41KtHgeeIcT5",
+            "dark.1KtHgeeIcT5",
+            "d.41KtHgeeIc%5",
+        ] {
+            check(none, None);
+        }
     }
 
     #[test]

@@ -33,9 +33,10 @@ fn print_for(head: &RequestHead, (is_trusted, strips_tag): (bool, bool), passes:
         client_end: &end,
         client_address: end.client_address(head, |address| address == PEER),
         strips_tag,
-        strips_cookies: &[],
+        strips_pins: &[],
         wants_plain: strips_tag,
         pass_headers: &passes.iter().map(|&name| name.to_owned()).collect::<Vec<_>>(),
+        edits: None,
     };
     let mut out = Vec::new();
     forward::print_request(head, &how, &mut out);
@@ -431,7 +432,7 @@ fn check_answer(text: &str, version: Version, want: &str) {
     let head = read_answer(text.as_bytes(), &GET)
         .unwrap_or_else(|refused| panic!("{text:?} was refused: {refused}"));
     let mut out = Vec::new();
-    let how = ForClient { version, method: Method::Get, keep_alive: true, content_length: None };
+    let how = ForClient { version, method: Method::Get, keep_alive: true, content_length: None, edits: None };
     forward::print_answer(&head, &how, &mut out);
     assert_eq!(String::from_utf8(out).expect("what was read was text"), want);
 }
@@ -499,6 +500,18 @@ fn what_nodes_get_wrong_and_everybody_understands_is_put_right() {
                 if status == "600" { "600 " } else { status }
             ),
         );
+    }
+}
+
+/// graphql-yoga says `none`, which is no coding that anybody has registered.
+#[test]
+fn a_body_is_coded_where_a_coding_is_named() {
+    for (coding, is_coded) in
+        [("gzip", true), ("gzip, identity", true), ("identity", false), ("None", false), ("", false)]
+    {
+        let text = format!("HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\n\r\n");
+        let head = read_answer(text.as_bytes(), &GET).expect("it holds");
+        assert_eq!(head.is_content_coded(), is_coded, "{coding:?}");
     }
 }
 

@@ -13,7 +13,7 @@ use crate::run::{aloud, command, root};
 /// Fuzz the parsers, each for an equal part of the time.
 ///
 /// The targets are in `fuzz/`, a workspace of its own: heads of requests and answers, bodies, WebSocket frames, Engine.IO,
-/// tags, hosts, paths and files. They are built with libFuzzer and, unless told otherwise, AddressSanitizer. What is found
+/// tags, hosts, paths, files, the admin socket, lines of logs, and what fan-out's nodes say to each other. They are built with libFuzzer and, unless told otherwise, AddressSanitizer. What is found
 /// is in `fuzz/artifacts`, and the line that shows it again is printed; inputs that reach something new stay in
 /// `fuzz/target/corpus` for the next run. `cargo xtask test` runs each for a moment, from `fuzz/corpus`.
 #[derive(Debug, clap::Args)]
@@ -57,9 +57,12 @@ impl Fuzz {
             let corpus = root().join("fuzz/target/corpus").join(target);
             table.push((target, fuzz(&built, target, &corpus, each)?));
         }
-        println!("{:<14} {:>14} {:>10}", "target", "executions", "per second");
-        for (target, Ran { executions, a_second }) in table {
-            println!("{target:<14} {executions:>14} {a_second:>10}");
+        println!(
+            "{:<14} {:>14} {:>10} {:>9} {:>8}",
+            "target", "executions", "per second", "branches", "corpus"
+        );
+        for (target, Ran { executions, a_second, branches, corpus }) in table {
+            println!("{target:<14} {executions:>14} {a_second:>10} {branches:>9} {corpus:>8}");
         }
         Ok(())
     }
@@ -111,6 +114,10 @@ fn build(sanitizer: Sanitizer) -> Result<PathBuf> {
 struct Ran {
     executions: u64,
     a_second: u64,
+    /// Places between two branches that were reached, of the code and all that it uses.
+    branches: u64,
+    /// Inputs kept, because each of them reaches something that the others do not.
+    corpus: u64,
 }
 
 /// Runs one target; `corpus` is where it keeps what is new.
@@ -125,13 +132,7 @@ fn fuzz(built: &Path, target: &str, corpus: &Path, time: Duration) -> Result<Ran
         .args([corpus, &Path::new("corpus").join(target)])
         .arg(format!("-max_total_time={}", time.as_secs().max(1)))
         .arg(format!("-artifact_prefix={}/", artifacts.display()))
-        .args([
-            "-dict=dictionary.txt",
-            "-print_final_stats=1",
-            "-verbosity=0",
-            "-timeout=10",
-            "-rss_limit_mb=2048",
-        ]);
+        .args(["-dict=dictionary.txt", "-print_final_stats=1", "-timeout=10", "-rss_limit_mb=2048"]);
     eprintln!("xtask: fuzzing {target} for {} s", time.as_secs().max(1));
     let output = run.output().with_context(|| format!("{target} cannot be started"))?;
     let said = String::from_utf8_lossy(&output.stderr);
@@ -148,7 +149,15 @@ fn fuzz(built: &Path, target: &str, corpus: &Path, time: Duration) -> Result<Ran
         .collect();
     let stat =
         |name| stats.get(name).copied().with_context(|| format!("{target} does not say {name}: {said}"));
-    Ok(Ran { executions: stat("number_of_executed_units")?, a_second: stat("average_exec_per_sec")? })
+    let [branches, corpus] = ["cov:", "corp:"].map(|name| last_after(&said, name).unwrap_or_default());
+    let executions = stat("number_of_executed_units")?;
+    Ok(Ran { executions, a_second: stat("average_exec_per_sec")?, branches, corpus })
+}
+
+/// The number behind the last `name` in what libFuzzer has said: `#65536 pulse cov: 226 ft: 838 corp: 121/3046b`.
+fn last_after(said: &str, name: &str) -> Option<u64> {
+    let (_, behind) = said.rsplit_once(name)?;
+    behind.trim_start().split(|character: char| !character.is_ascii_digit()).next()?.parse().ok()
 }
 
 /// What libFuzzer wants to know of the code under it.

@@ -9,9 +9,10 @@
 
 use std::{collections::VecDeque, hint::black_box, net::SocketAddr, process::Stdio};
 
+use broker::Broker;
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use fanout::{RedisAdapter, bench::End, broker::Broker};
+use fanout::{RedisAdapter, bench::End};
 use futures_util::{SinkExt, StreamExt};
 use socketioxide::{
     SocketIo,

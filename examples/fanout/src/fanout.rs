@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::{
     error::{ConfigError, Error},
     hooks::{Description, ServerSideEmit},
-    link::{self, Connector, Shared, Tasks},
+    link::{self, Connector, Kind, Shared, Tasks},
     message::{Answer, RemoteSocket, Request, Target},
     node::Node,
     options::Options,
@@ -27,8 +27,8 @@ pub struct Fanout {
 }
 
 /// Reaches the other nodes through the Redis at `url`: `redis://[user:password@]host:port`, `rediss://` for
-/// TLS, or `unix:///path`. Redis 6 or later (7 for [`Mode::Sharded`](crate::Mode)), Valkey, or the
-/// [embedded broker](crate::broker).
+/// TLS, or `unix:///path`. Redis 6 or later (7 for [`Mode::Sharded`](crate::Mode)), Valkey, or the embedded
+/// `tidelock-broker`.
 ///
 /// # Errors
 ///
@@ -51,7 +51,7 @@ pub struct Fanout {
 /// # }
 /// ```
 pub async fn connect(url: &str, options: Options) -> Result<Fanout, ConfigError> {
-    start(Connector::new(&[url], false, &options)?, options).await
+    start(Connector::new(&[url], Kind::One, &options)?, options).await
 }
 
 /// As [`connect`], through a Redis Cluster. Any node of `urls` that is up is enough to find the others.
@@ -63,7 +63,31 @@ pub async fn connect(url: &str, options: Options) -> Result<Fanout, ConfigError>
 ///
 /// As for [`connect`].
 pub async fn connect_cluster(urls: &[&str], options: Options) -> Result<Fanout, ConfigError> {
-    start(Connector::new(urls, true, &options)?, options).await
+    start(Connector::new(urls, Kind::Cluster, &options)?, options).await
+}
+
+/// As [`connect`], through the server that Redis Sentinel calls the master of `service`. `sentinels` are the addresses of
+/// the Sentinels, of which one is enough; with `rediss://` the servers are spoken to with TLS as well. A password in them is
+/// the Sentinels', and the same for all; that of the servers is [`Options::credentials`].
+///
+/// # Errors
+///
+/// As for [`connect`].
+///
+/// ```no_run
+/// # async fn example() -> Result<(), fanout::ConfigError> {
+/// let sentinels = ["redis://10.0.0.1:26379", "redis://10.0.0.2:26379", "redis://10.0.0.3:26379"];
+/// let fleet = fanout::connect_sentinel(&sentinels, "mymaster", fanout::Options::default()).await?;
+/// # let _ = fleet;
+/// # Ok(())
+/// # }
+/// ```
+pub async fn connect_sentinel(
+    sentinels: &[&str],
+    service: &str,
+    options: Options,
+) -> Result<Fanout, ConfigError> {
+    start(Connector::new(sentinels, Kind::Sentinel(service), &options)?, options).await
 }
 
 async fn start(connector: Connector, options: Options) -> Result<Fanout, ConfigError> {

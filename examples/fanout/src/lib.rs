@@ -101,9 +101,21 @@
 //! | `createShardedAdapter` | [`Mode::Sharded`] | `subscriptionMode: "static"` there |
 //! | `createAdapter` | `createShardedAdapter`, or [`Mode::Sharded`] | one or the other, on all nodes; never both on one prefix |
 //!
+//! # Which servers
+//!
+//! | | |
+//! |---|---|
+//! | Redis 6 and 7 | [`connect`]. Tested with 7.0 |
+//! | Redis Sentinel | [`connect_sentinel`]. A failover is a gap, which ends when the Sentinels agree on another master; one that only hangs is left for it. No test covers this yet |
+//! | Redis Cluster | [`connect_cluster`]. Tested with a master that restarts and with resharding; not with a replica that takes over |
+//! | Redis 5 and older, and proxies that know no `HELLO` | [`connect`] falls back to RESP2, for [`Mode::Classic`] and without TLS |
+//! | Redis 8, Valkey | speak the same protocol; not tested here |
+//! | TLS, certificates of clients, passwords that change | [`Options::tls_roots_pem`], [`Options::tls_client`], [`Options::credentials`] |
+//!
 //! # With nothing installed
 //!
-//! [`broker`] is a small stand-in for Redis on one host, in memory. Nodes in both languages use it unchanged.
+//! `tidelock-broker`, a crate beside this one, is a small stand-in for Redis on one host, in memory. Nodes in both
+//! languages use it unchanged.
 
 // What an app holds.
 mod adapter;
@@ -131,7 +143,6 @@ mod sharded;
 mod timestamp;
 
 // How it gets there.
-pub mod broker;
 mod link;
 
 #[doc(hidden)]
@@ -141,9 +152,9 @@ pub use crate::{
     acks::AckStream,
     adapter::{RedisAdapter, Started},
     error::{ConfigError, Error},
-    fanout::{Fanout, Namespace, connect, connect_cluster},
+    fanout::{Fanout, Namespace, connect, connect_cluster, connect_sentinel},
     hooks::{Description, Responder, ServerSideEmit},
     message::{RemoteSocket, Target},
-    options::{Mode, OnEvent, Options},
+    options::{ClientCertificate, Credentials, Mode, OnCredentials, OnEvent, Options},
     stats::{DropReason, Event, OtherMode, Side, Stats},
 };

@@ -7,6 +7,39 @@ use crate::stats::Event;
 /// A hook for metrics and alarms. See [`Options::on_event`].
 pub type OnEvent = Arc<dyn Fn(&Event) + Send + Sync>;
 
+/// Says with what to log in at this moment. See [`Options::credentials`].
+pub type OnCredentials = Arc<dyn Fn() -> Credentials + Send + Sync>;
+
+/// What a server of Redis is told with `AUTH`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// The ACL user; `None` is `default`.
+    pub username: Option<String>,
+    /// Its password, or a token that takes its place.
+    pub password: String,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Credentials").field("username", &self.username).finish_non_exhaustive()
+    }
+}
+
+/// What this node shows to a Redis that asks for certificates of its clients (`tls-auth-clients yes`).
+#[derive(Clone)]
+pub struct ClientCertificate {
+    /// The certificate, and those between it and the authority, in PEM.
+    pub certificate_pem: Vec<u8>,
+    /// Its private key, in PEM.
+    pub key_pem: Vec<u8>,
+}
+
+impl fmt::Debug for ClientCertificate {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("ClientCertificate").finish_non_exhaustive()
+    }
+}
+
 /// How nodes talk through Redis. All nodes of a fleet must agree.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Mode {
@@ -68,6 +101,12 @@ pub struct Options {
     pub startup_wait: Duration,
     /// Certificate authorities for `rediss://`, in PEM; the system's if `None` (default).
     pub tls_roots_pem: Option<Vec<u8>>,
+    /// The certificate of this node, for `rediss://` (none if `None`, which is the default).
+    pub tls_client: Option<ClientCertificate>,
+    /// Asked before every attempt to connect, and every [`probe_interval`](Self::probe_interval): when it says something
+    /// else than before, the connections log in anew without being interrupted. It must not block. `None` (default)
+    /// takes what the address says. With Sentinel this is for the servers; the Sentinels' own is in their addresses.
+    pub credentials: Option<OnCredentials>,
     /// Called for every [`Event`], on the task that saw it: it must not block.
     pub on_event: Option<OnEvent>,
 }
@@ -91,6 +130,8 @@ impl Default for Options {
             retry_max: Duration::from_secs(1),
             startup_wait: Duration::from_secs(1),
             tls_roots_pem: None,
+            tls_client: None,
+            credentials: None,
             on_event: None,
         }
     }

@@ -15,7 +15,7 @@ use crate::app::{Instances, LogFormat, Port, Socket};
 
 pub(crate) static APP: Sub = Sub {
     name: "app",
-    shape: Shape::NamedOrNone,
+    shape: Shape::Named,
     section: &Section {
         doc: "A command of which tidelock runs some processes, each of them a node of the upstreams with `app = \
               \"NAME\"`.",

@@ -50,7 +50,7 @@ impl Sub {
         match shape {
             Shape::One => format!("`[{name}]` and its keys on the lines under it"),
             Shape::Many => format!("`[[{name}]]` and its keys on the lines under it, once for each"),
-            Shape::Named | Shape::NamedOrNone => {
+            Shape::Named => {
                 format!("`[{name}.NAME]` and its keys on the lines under it, once for each")
             }
             Shape::Inline => {
@@ -68,10 +68,8 @@ pub(crate) enum Shape {
     One,
     /// `[[name]]`, at least once.
     Many,
-    /// `[name.NAME]`, at least once.
-    Named,
     /// `[name.NAME]`, any number of times.
-    NamedOrNone,
+    Named,
     /// `name = { .. }` or `name = [{ .. }, { .. }]`.
     Inline,
 }
@@ -178,7 +176,7 @@ impl Known for Sub {
     }
 
     fn required(&self) -> bool {
-        matches!(self.shape, Shape::Many | Shape::Named)
+        self.shape == Shape::Many
     }
 
     fn schema(&self) -> Json {
@@ -186,8 +184,7 @@ impl Known for Sub {
         match self.shape {
             Shape::One => one,
             Shape::Many => json!({ "type": "array", "minItems": 1, "items": one }),
-            Shape::Named => json!({ "type": "object", "minProperties": 1, "additionalProperties": one }),
-            Shape::NamedOrNone => json!({ "type": "object", "additionalProperties": one }),
+            Shape::Named => json!({ "type": "object", "additionalProperties": one }),
             Shape::Inline => json!({ "oneOf": [one, { "type": "array", "minItems": 1, "items": one }] }),
         }
     }

@@ -112,7 +112,7 @@ impl<'f> Fields<'f> {
     pub(crate) fn many(&self, sub: &Sub) -> Vec<Fields<'f>> {
         let Some(given) = self.given(sub.name) else { return Vec::new() };
         match (given.value.get_ref(), sub.shape) {
-            (DeValue::Table(tables), Shape::Named | Shape::NamedOrNone) => named(tables, sub, self.problems),
+            (DeValue::Table(tables), Shape::Named) => named(tables, sub, self.problems),
             (DeValue::Array(tables), Shape::Many | Shape::Inline) => {
                 tables.iter().filter_map(|value| Given { value, ..given }.table_of(sub)).collect()
             }
@@ -151,7 +151,8 @@ impl<'f> Fields<'f> {
         self.problems.push(problem);
     }
 
-    fn given(&self, name: &str) -> Option<Given<'f>> {
+    /// The value of a key as it stands there.
+    pub(crate) fn given(&self, name: &str) -> Option<Given<'f>> {
         let (key, value) = self.entries?.get_key_value(name)?;
         Some(Given { name: key.get_ref(), value, problems: self.problems, is_element: false })
     }
@@ -180,6 +181,16 @@ impl<'f> Given<'f> {
     pub(crate) fn table(self, section: &Section) -> Option<Fields<'f>> {
         let DeValue::Table(entries) = self.value.get_ref() else { return None };
         Some(Fields::new(section, "", Some(self.value.span()), entries, self.problems))
+    }
+
+    /// The entries of a table whose keys are the user's own; nothing if it is none.
+    pub(crate) fn entries(self) -> Option<impl Iterator<Item = (&'f str, Given<'f>)>> {
+        let DeValue::Table(entries) = self.value.get_ref() else { return None };
+        let given = move |(name, value): (&'f Spanned<DeString<'f>>, &'f Spanned<DeValue<'f>>)| {
+            let name: &'f str = name.get_ref();
+            (name, Given { name, value, problems: self.problems, is_element: false })
+        };
+        Some(entries.iter().map(given))
     }
 
     fn table_of(self, sub: &Sub) -> Option<Fields<'f>> {

@@ -8,8 +8,9 @@ use serde_json::{Map, Value as Json, json};
 use super::declared::Kind;
 use super::fields::Given;
 use super::kinds::{quote, schema};
-use crate::plan::{HostPattern, NodeHost};
+use crate::plan::NodeHost;
 use crate::roster::why_no_node;
+use crate::routing::HostPattern;
 
 /// An address and port to listen on.
 pub(crate) struct ListenAddress;

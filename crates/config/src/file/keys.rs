@@ -9,17 +9,16 @@ use std::time::Duration;
 use super::app_keys::{APP, UPSTREAM_APP};
 use super::choices::{BalanceChoice, StickyChoice};
 use super::declared::{Key, Optional, Or, Required, Section, Shape, Sub};
-use super::hosts::{HostHeader, ListenAddress, Nameservers, NodeAddress, RouteHost, RoutePath};
+use super::hosts::{HostHeader, ListenAddress, Nameservers, NodeAddress};
 use super::kinds::headers::HeaderNames;
-use super::kinds::{
-    Count, FilePath, Flag, LogPlace, Name, OrNone, SecretTexts, Size, SocketPlace, Time, Word,
-};
+use super::kinds::{Count, FilePath, Flag, LogPlace, OrNone, SecretTexts, Size, SocketPlace, Time, Word};
 use super::proxies::{Trusted, Trusts};
 use super::rebalance::REBALANCE;
 use super::upstream::NodeList;
-use crate::plan::{AccessLog, Balance, LogFormat, PathRule, Sticky};
+use crate::plan::{AccessLog, Balance, LogFormat, Sticky};
 
 pub(crate) mod care;
+pub(crate) mod route;
 
 /// The file itself.
 pub(crate) static FILE: Section = Section {
@@ -30,7 +29,7 @@ pub(crate) static FILE: Section = Section {
         &PROXY_LISTS,
         &STICKY_SECRET,
         &LISTEN,
-        &ROUTE,
+        &route::ROUTE,
         &UPSTREAM,
         &APP,
         &LIMITS,
@@ -129,44 +128,6 @@ pub(crate) static REDIRECT_PORT: Key<Count, Optional> = Key {
     kind: Count { least: 1, most: 65_535 },
     absent: Optional("the port of the only listen with `tls`, or 443 if there are several or none"),
     doc: "The port in the URL that `redirect` answers with.",
-};
-
-pub(crate) static ROUTE: Sub = Sub {
-    name: "route",
-    shape: Shape::Many,
-    section: &Section {
-        doc: "Which upstream answers which requests. An exact host beats the longest wildcard, which beats none; \
-              then the longest path wins. Requests that match no route get 404.",
-        keys: &[&HOST, &PATH, &PATHS, &ROUTE_UPSTREAM],
-        later: &[],
-    },
-};
-pub(crate) static HOST: Key<RouteHost, Optional> = Key {
-    name: "host",
-    kind: RouteHost,
-    absent: Optional("every host"),
-    doc: "\"api.example.com\", or \"*.example.com\" for every name under it.",
-};
-pub(crate) static PATH: Key<RoutePath, Optional> = Key {
-    name: "path",
-    kind: RoutePath,
-    absent: Optional("\"/\", every path"),
-    doc: "Prefix of the path on segment borders: \"/chat\" takes \"/chat\" and \"/chat/x\", not \"/chatter\". A \
-          slash at its end makes no difference. Compared with the path of the request in its normal form: escapes \
-          decoded, but for those of slash, backslash, NUL and percent sign, slashes merged and dot segments resolved.",
-};
-pub(crate) static PATHS: Key<Word<PathRule>, Or<PathRule>> = Key {
-    name: "paths",
-    kind: Word(&[("lenient", PathRule::Lenient), ("strict", PathRule::Strict)]),
-    absent: Or(PathRule::Lenient),
-    doc: "\"strict\" answers 400 to paths on whose meaning nodes may disagree: a slash, a backslash or a NUL in an \
-          escape, a backslash, an escape that is none, dot segments that lead above the root or have a parameter.",
-};
-pub(crate) static ROUTE_UPSTREAM: Key<Name, Required> = Key {
-    name: "upstream",
-    kind: Name,
-    absent: Required("\"nodes\""),
-    doc: "The NAME of an `[upstream.NAME]`.",
 };
 
 pub(crate) static UPSTREAM: Sub = Sub {
@@ -289,6 +250,7 @@ pub(crate) static LIMITS: Sub = Sub {
             &HEADER_LINES_MAX,
             &BODY_BYTES_MAX,
             &BUFFER_BYTES,
+            &MEMORY,
             &CONNECTIONS_MAX,
             &CONNECTIONS_PER_CLIENT_MAX,
             &CLIENT_CONNECTIONS_PER_SECOND_MAX,
@@ -335,6 +297,13 @@ pub(crate) static BUFFER_BYTES: Key<Size, Or<u64>> = Key {
     kind: Size { least: 4 * KIB, most: MIB },
     absent: Or(64 * KIB),
     doc: "One buffer of a body or a tunnel. No body is held beyond one of them in each direction.",
+};
+pub(crate) static MEMORY: Key<Size, Optional> = Key {
+    name: "memory",
+    kind: Size { least: 16 * MIB, most: 1 << 40 },
+    absent: Optional("half of what the cgroup or the machine has"),
+    doc: "What tidelock may take of memory, its apps not counted. From three quarters of it on new connections come in \
+          slowly, and those that rest are closed; from nine tenths on requests get 503.",
 };
 pub(crate) static CONNECTIONS_MAX: Key<Count, Or<u64>> = Key {
     name: "connections_max",

@@ -16,6 +16,7 @@ use crate::suggest::nearest;
 
 pub(crate) mod care;
 pub(crate) mod headers;
+pub(crate) mod route;
 
 /// A bare number.
 pub(crate) struct Count {

@@ -27,7 +27,10 @@ impl Proxy {
         // Everything that can fail, first.
         let tls = crate::net::tls::load_all(&plan.listens).map_err(StartProblem::Tls)?;
         let log = if change.log {
-            Some(access::Writer::start(&plan.log).map_err(StartProblem::Log)?)
+            Some(
+                access::Writer::start(&plan.log, &self.inner.shared.log_unwritten)
+                    .map_err(StartProblem::Log)?,
+            )
         } else {
             None
         };

@@ -23,7 +23,8 @@ use crate::control::drain::schedule::Schedule;
 use crate::control::health::{ask_all, look_after};
 use crate::control::instances;
 use crate::control::proxy::{Inner, Listening, Proxy, StartProblem};
-use crate::net::files::{files_max, raise_file_limit};
+use crate::net::file_limit::{files_max, raise_file_limit};
+use crate::net::memory::{Memory, watch_memory};
 use crate::net::places::Places;
 use crate::net::pour::{FILES_A_PIPE, pipes_max};
 use crate::net::tls::TlsProblem;
@@ -46,7 +47,8 @@ impl Proxy {
     /// called inside a tokio `LocalRuntime`, whose thread becomes the control thread.
     pub async fn start(plan: Arc<Plan>) -> Result<Self, StartProblem> {
         let tls = crate::net::tls::load_all(&plan.listens).map_err(StartProblem::Tls)?;
-        let log = access::Writer::start(&plan.log).map_err(StartProblem::Log)?;
+        let log_unwritten = access::Unwritten::default();
+        let log = access::Writer::start(&plan.log, &log_unwritten).map_err(StartProblem::Log)?;
         let count = worker_count(plan.workers);
         let bind = |listen| {
             listener::bind(listen, count)
@@ -63,8 +65,10 @@ impl Proxy {
         let shared = Arc::new(Shared {
             snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::new(plan.clone(), listens.clone()))),
             log: Arc::new(ArcSwap::from_pointee(log.sink())),
+            log_unwritten,
             fallen,
             drain: Drain::new(),
+            memory: Memory::new(),
             instances: Mutex::default(),
             counters: (0..count).map(|_| Arc::default()).collect(),
         });
@@ -91,6 +95,10 @@ impl Proxy {
             }),
         };
         proxy.keep_house(look_after(proxy.inner.shared.clone(), to_probe));
+        let planned = proxy.inner.shared.clone();
+        proxy.keep_house(watch_memory(planned.memory.clone(), move || {
+            planned.snapshot.load().plan.limits.memory
+        }));
         proxy.keep_house(sweep_registries(proxy.inner.shared.clone()));
         proxy.keep_house(rebalance::run(proxy.inner.shared.clone()));
         proxy.keep_house(follow_names(proxy.clone()));

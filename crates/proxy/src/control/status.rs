@@ -19,6 +19,12 @@ pub struct Status {
     pub is_leaving: bool,
     /// What is used up, and what follows; `None` while there is enough of everything.
     pub overload: Option<String>,
+    /// What the process takes of memory, in bytes.
+    pub memory: u64,
+    /// What of it there may be.
+    pub memory_max: u64,
+    /// Lines of the access log that could not be written since the start, because of a full disk, for one.
+    pub access_lines_lost: u64,
     /// In the plan's order.
     pub upstreams: Vec<UpstreamStatus>,
     /// What each worker has counted.

@@ -1,6 +1,7 @@
 //! What people ask of a running proxy: to show what there is, to empty a node, to let it take part again.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use config::plan;
 use config::roster::RosterNode;
@@ -28,8 +29,12 @@ impl Proxy {
             unverifiable: upstream.oddities.unverifiable_count(),
             has_foreign: upstream.oddities.has_foreign(),
         };
+        let (memory, memory_max) = self.inner.shared.memory.taken_of();
         Status {
             overload: self.overload(),
+            memory,
+            memory_max,
+            access_lines_lost: self.inner.shared.log_unwritten.load(Relaxed),
             is_leaving: self.inner.shared.drain.is_leaving(),
             upstreams: snapshot.upstreams.iter().map(of).collect(),
             workers: self.inner.shared.counters.iter().map(|counters| counters.read()).collect(),
@@ -38,13 +43,23 @@ impl Proxy {
 
     /// What there is too little of, if anything.
     fn overload(&self) -> Option<String> {
-        let places = &self.inner.places;
-        places.are_all_taken().then(|| {
+        let (memory, places) = (&self.inner.shared.memory, &self.inner.places);
+        let short = memory.is_short().then(|| {
+            let follows = match memory.is_out() {
+                true => "requests get 503",
+                false => "new connections come in slowly, and those that rest are closed",
+            };
+            let (taken, budget) = memory.taken_of();
+            format!("{} of {} MiB of memory are taken: {follows}", taken >> 20, budget >> 20)
+        });
+        let full = places.are_all_taken().then(|| {
             let all = places.all();
             format!(
                 "all {all} places for connections are taken: what rests is closed for new ones, or they wait"
             )
-        })
+        });
+        let causes: Vec<String> = [short, full].into_iter().flatten().collect();
+        (!causes.is_empty()).then(|| causes.join("; "))
     }
 
     /// Gives a node, or every node of an upstream, nothing new, and its sessions a turn each to leave. It stays so

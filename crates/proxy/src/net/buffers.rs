@@ -1,8 +1,11 @@
 //! A worker's buffers. Whoever waits holds none; whoever reads borrows one and gives it back.
 
 use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 
 use bytes::{Buf, BufMut, BytesMut};
+
+use crate::net::memory::{Ledger, Memory};
 
 /// The buffers that a worker's connections share.
 #[derive(Debug)]
@@ -13,16 +16,19 @@ pub(crate) struct Buffers {
     for_heads: RefCell<Vec<u8>>,
     /// Where frames are read to. It is away only while a tunnel looks at its sockets.
     for_frames: RefCell<Vec<u8>>,
+    /// What is made here, and what the worker gets otherwise.
+    pub(crate) ledger: Ledger,
 }
 
 impl Buffers {
-    /// Buffers of so many bytes each.
-    pub(crate) fn new(bytes: usize) -> Self {
+    /// Buffers of so many bytes each, and of fewer while `memory` is short.
+    pub(crate) fn new(bytes: usize, memory: Arc<Memory>) -> Self {
         Self {
             free: RefCell::new(Vec::with_capacity(FREE_MAX)),
             bytes: Cell::new(bytes),
             for_heads: RefCell::default(),
             for_frames: RefCell::default(),
+            ledger: Ledger::new(memory),
         }
     }
 
@@ -39,7 +45,43 @@ impl Buffers {
     }
 
     pub(crate) fn take(&self) -> BytesMut {
-        self.free.borrow_mut().pop().unwrap_or_else(|| BytesMut::with_capacity(self.bytes.get()))
+        self.free.borrow_mut().pop().unwrap_or_else(|| self.make())
+    }
+
+    #[cold]
+    fn make(&self) -> BytesMut {
+        BytesMut::with_capacity(self.charge_one())
+    }
+
+    /// The size of the next one that is made.
+    fn charge_one(&self) -> usize {
+        let bytes = self.bytes.get();
+        let bytes = if self.ledger.is_short() { bytes.min(SMALL) } else { bytes };
+        self.ledger.charge(bytes);
+        bytes
+    }
+
+    /// Lets go of all that nobody has.
+    pub(crate) fn forget(&self) {
+        self.free.borrow_mut().clear();
+        self.for_heads.take();
+        self.for_frames.take();
+    }
+
+    /// Puts the little that waits for more into a buffer of its own size, and takes the big one back: who sends a head byte
+    /// by byte, or a byte of the next request, does not hold as much as who sends a body.
+    pub(crate) fn shrink(&self, buffer: &mut BytesMut) {
+        if !buffer.is_empty() && buffer.len() <= SMALL / 2 && buffer.capacity() > SMALL {
+            let mut small = self.small();
+            small.extend_from_slice(buffer);
+            self.give(std::mem::replace(buffer, small));
+        }
+    }
+
+    /// One for what is only kept.
+    pub(crate) fn small(&self) -> BytesMut {
+        self.ledger.charge(SMALL);
+        BytesMut::with_capacity(SMALL)
     }
 
     /// Makes sure that a read into `buffer` has somewhere to go, without letting it grow beyond its size for as
@@ -48,7 +90,7 @@ impl Buffers {
         if buffer.capacity() == 0 {
             *buffer = self.take();
         } else if buffer.capacity() == buffer.len() {
-            buffer.reserve(self.bytes.get());
+            buffer.reserve(self.charge_one());
         }
     }
 
@@ -149,5 +191,7 @@ pub(crate) fn consume(buffer: &mut BytesMut, taken: usize) {
 
 /// Enough for a burst; the rest goes back to the allocator.
 const FREE_MAX: usize = 64;
+/// In which little waits for more.
+pub(crate) const SMALL: usize = 4 << 10;
 /// The longest head that comes in, and what we add to it.
 const HEAD_KEPT_MAX: usize = 128 * 1024;

@@ -1,7 +1,8 @@
 //! Sockets, buffers and time. Nothing here knows HTTP or an upstream.
 
 pub(crate) mod places;
-pub(crate) mod files;
+pub(crate) mod memory;
+pub(crate) mod file_limit;
 pub(crate) mod epoll;
 pub(crate) mod clock;
 pub(crate) mod tls;

@@ -21,7 +21,7 @@ use wire::request::RequestHead;
 use crate::net::clock::Clock;
 use crate::observe::access::json::{JsonLine, push_number};
 use crate::observe::access::writer::BATCH_BYTES;
-pub(crate) use crate::observe::access::writer::{FLUSH_EVERY, Sink, Writer};
+pub(crate) use crate::observe::access::writer::{FLUSH_EVERY, Sink, Unwritten, Writer};
 use crate::observe::record::{Counters, Record, TunnelRecord, target_for_log};
 use crate::upstream::node::Node;
 
@@ -88,6 +88,9 @@ impl Lines {
 
     pub(crate) fn exchange(&self, record: &Record, head: &RequestHead) {
         self.counters.count(record);
+        if !record.is_logged {
+            return;
+        }
         self.add(|format, moment, out| match format {
             LogFormat::Json => exchange_json(record, Some(head), moment, out),
             LogFormat::Combined => exchange_combined(record, head, moment, out),

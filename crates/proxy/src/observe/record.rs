@@ -38,6 +38,8 @@ pub(crate) struct Record {
     /// Sent to the client, head included.
     pub(crate) bytes_out: u64,
     pub(crate) fault: Option<Fault>,
+    /// Whether its route wants it in the access log.
+    pub(crate) is_logged: bool,
 }
 
 /// What decided about the node.
@@ -86,6 +88,7 @@ impl Record {
             bytes_in: 0,
             bytes_out: 0,
             fault: None,
+            is_logged: true,
         }
     }
 }

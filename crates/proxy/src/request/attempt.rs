@@ -74,10 +74,12 @@ async fn anywhere(
             Err(fault) => fault,
         };
         let admission = &request.upstream.plan.admission;
-        let waits = Waits::one_more(request.worker);
-        let (patience, pause) = match fault {
-            Fault::Ours(OurFault::AllFull) => (admission.full_wait, FULL_PAUSE),
-            fault if fault.is_want_of_a_node() => (admission.down_wait, waits.pause()),
+        let (patience, pause, _waits) = match fault {
+            Fault::Ours(OurFault::AllFull) => (admission.full_wait, FULL_PAUSE, None),
+            fault if fault.is_want_of_a_node() => {
+                let waits = Waits::one_more(request.worker);
+                (admission.down_wait, waits.pause(), Some(waits))
+            }
             fault => return Err(fault),
         };
         if request.reply.alarm.now() + pause > record.begun + patience || request.worker.is_leaving() {
@@ -90,7 +92,8 @@ async fn anywhere(
     }
 }
 
-/// A request that waits for a node, counted while it does.
+/// A request that waits for a node that can be reached, counted while it does. Who waits for room at one that is full is not:
+/// a crowd of those must not keep others from a pool that is coming back.
 struct Waits<'w>(&'w Cell<u32>);
 
 impl<'w> Waits<'w> {

@@ -16,6 +16,7 @@ use crate::upstream::Upstream;
 /// `gone` is ready first: the client has left.
 pub(crate) async fn awaited(
     head: &RequestHead,
+    port: u16,
     worker: &Local,
     gone: impl Future<Output = ()>,
 ) -> Option<Current> {
@@ -24,7 +25,8 @@ pub(crate) async fn awaited(
     let mut gone = pin!(gone);
     loop {
         let snapshot = worker.snapshot();
-        let is_awaited = snapshot.route(head).is_ok_and(Upstream::awaits_instance);
+        let upstream = snapshot.route(head, port).ok().and_then(|route| snapshot.upstream_of(route));
+        let is_awaited = upstream.is_some_and(Upstream::awaits_instance);
         if !is_awaited || waiting.is_none() || worker.is_leaving() || Instant::now() >= until {
             return Some(snapshot);
         }

@@ -3,10 +3,13 @@
 
 use std::cell::Cell;
 use std::io::{self, IoSlice};
+use std::ops::Range;
+use std::os::fd::BorrowedFd;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use rustix::fs::sendfile;
 use tokio::time::Instant;
 use wire::Version;
 use wire::body::{BodyWalk, Walked};
@@ -14,12 +17,12 @@ use wire::engineio::CloseScan;
 use wire::forward::ClientEnd;
 use wire::request::{RequestBody, RequestHead};
 
-use crate::fault::{ClientFault, Fault};
-use crate::net::buffers::{Buffers, consume};
+use crate::fault::{ClientFault, Fault, OurFault};
+use crate::net::buffers::{Buffers, SMALL, consume};
 use crate::net::clock::Alarm;
 use crate::net::pace::Pace;
 use crate::net::pour::{Pipes, Poured, Waits};
-use crate::net::stream::{Io, join};
+use crate::net::stream::{Io, join, spend};
 use crate::request::reply::Redirect;
 use crate::state::local::Local;
 
@@ -154,11 +157,18 @@ impl<'c> BodySource<'c> {
     }
 
     /// Ready when the client has left. What it sends meanwhile, the next request or a tunnel's first bytes, is kept, up
-    /// to one buffer; a client that sends more than that is not watched any longer.
+    /// to 4 KiB; a client that sends more than that is not watched any longer.
     pub(crate) fn poll_client_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         ready!(self.io.poll_worth_watching(cx, self.alarm));
-        while self.inbound.len() < self.buffers.bytes() {
-            match ready!(self.io.poll_read(cx, self.inbound, self.buffers)) {
+        while self.inbound.len() < SMALL {
+            if self.inbound.capacity() == 0 && !self.io.is_quiet() {
+                *self.inbound = self.buffers.small();
+            }
+            let Poll::Ready(read) = self.io.poll_read(cx, self.inbound, self.buffers) else {
+                self.buffers.shrink(self.inbound);
+                return Poll::Pending;
+            };
+            match read {
                 Ok(0) | Err(_) => return Poll::Ready(()),
                 Ok(_) => {}
             }
@@ -272,6 +282,48 @@ impl<'c> ReplySink<'c> {
         Some(poured)
     }
 
+    /// Whether the kernel can take bytes from a file by itself.
+    pub(crate) fn can_send_files(&self) -> bool {
+        self.io.is_plain_tcp()
+    }
+
+    /// Sends a part of a file without looking at it.
+    pub(crate) async fn send_file(
+        &self,
+        file: BorrowedFd<'_>,
+        mut part: Range<u64>,
+        patience: Duration,
+    ) -> Result<(), Fault> {
+        while part.start < part.end {
+            // One client must not keep the others waiting, however much its socket takes.
+            let most = usize::try_from(part.end - part.start).unwrap_or(usize::MAX).min(TURN_BYTES);
+            let left = self.pace.get().of_answer(patience, self.bytes.get(), self.waited.get()).min(patience);
+            let begun = self.alarm.now();
+            let put = |socket: BorrowedFd<'_>| {
+                let mut at = part.start;
+                Ok(sendfile(socket, file, Some(&mut at), most)?)
+            };
+            let sent = self.alarm.within(left, |cx| {
+                let sent = ready!(self.io.poll_put(cx, put))?;
+                spend(cx, sent);
+                Poll::Ready(Ok::<_, io::Error>(sent))
+            });
+            let sent = sent.await;
+            self.waited.set(self.waited.get() + (self.alarm.now() - begun));
+            match sent {
+                // It was cut meanwhile.
+                Some(Ok(0)) => return Err(OurFault::FileUnreadable.into()),
+                Some(Ok(sent)) => {
+                    part.start += sent as u64;
+                    self.bytes.set(self.bytes.get() + sent as u64);
+                }
+                Some(Err(_)) => return Err(ClientFault::Gone.into()),
+                None => return Err(ClientFault::AnswerUntaken.into()),
+            }
+        }
+        Ok(())
+    }
+
     /// Sends an answer that is complete.
     pub(crate) async fn send_whole(&self, answer: &[u8], patience: Duration) -> Result<(), Fault> {
         self.has_begun.set(true);
@@ -316,3 +368,6 @@ impl Drop for ReplySink<'_> {
         }
     }
 }
+
+/// What of a file is sent before others have their turn, at most.
+const TURN_BYTES: usize = 256 << 10;

@@ -2,6 +2,9 @@
 
 pub(crate) mod ends;
 pub(crate) mod front_door;
+pub(crate) mod edits;
+pub(crate) mod own;
+pub(crate) mod files;
 pub(crate) mod sticky;
 pub(crate) mod await_instance;
 pub(crate) mod attempt;

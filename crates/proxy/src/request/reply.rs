@@ -4,7 +4,7 @@ use std::num::NonZeroU16;
 
 use wire::Version;
 use wire::engineio::Revision;
-use wire::forward::print_connection;
+use wire::forward::{LineEdits, print_connection};
 use wire::request::{Method, RequestHead};
 
 use crate::fault::{Fault, OurFault};
@@ -95,6 +95,49 @@ pub(crate) fn redirect_to_https(
     Some((308, answer.end("")))
 }
 
+/// An answer of a route.
+#[derive(Debug)]
+pub(crate) struct Own {
+    pub(crate) status: u16,
+    pub(crate) lines: Vec<(&'static str, Vec<u8>)>,
+    pub(crate) body: Vec<u8>,
+}
+
+/// The bytes of an answer of a route, with what the route changes of it.
+pub(crate) fn own(own: &Own, asked: &RequestHead, edits: &LineEdits, keep_alive: bool) -> Vec<u8> {
+    // These have no content, and say nothing of its length (RFC 9110 section 8.6).
+    let length = (!matches!(own.status, 204 | 304)).then_some(own.body.len() as u64);
+    let mut bytes = head(own.status, &own.lines, asked, edits, (keep_alive, length));
+    if asked.method() != Method::Head {
+        bytes.extend_from_slice(&own.body);
+    }
+    bytes
+}
+
+/// The head of such an answer, and the length of the content that follows it.
+pub(crate) fn head(
+    status: u16,
+    lines: &[(&'static str, Vec<u8>)],
+    asked: &RequestHead,
+    edits: &LineEdits,
+    (keep_alive, length): (bool, Option<u64>),
+) -> Vec<u8> {
+    let mut answer = Answer::new(status, Some(asked), keep_alive);
+    for (name, value) in lines.iter().filter(|(name, _)| !edits.drops(name.as_bytes())) {
+        // A value of the request may hold what would end the line.
+        let value: Vec<u8> =
+            value.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n' | 0)).collect();
+        answer.bytes_line(name, &value);
+    }
+    answer.bytes.extend_from_slice(edits.lines());
+    if let Some(length) = length {
+        answer.line("Content-Length", &length.to_string());
+    }
+    print_connection(answer.version, keep_alive, &mut answer.bytes);
+    answer.bytes.extend_from_slice(b"\r\n");
+    answer.bytes
+}
+
 /// An answer that is being written.
 struct Answer {
     bytes: Vec<u8>,
@@ -146,22 +189,49 @@ impl Answer {
     }
 }
 
-/// RFC 9110 section 15.
-fn reason_phrase(status: u16) -> &'static str {
+/// RFC 9110 section 15, and those that are registered elsewhere. A reason may be empty.
+pub(crate) fn reason_phrase(status: u16) -> &'static str {
     match status {
         200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        204 => "No Content",
+        206 => "Partial Content",
+        205 => "Reset Content",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        304 => "Not Modified",
+        307 => "Temporary Redirect",
         308 => "Permanent Redirect",
         400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
         404 => "Not Found",
+        405 => "Method Not Allowed",
+        406 => "Not Acceptable",
         408 => "Request Timeout",
+        409 => "Conflict",
+        410 => "Gone",
+        412 => "Precondition Failed",
         413 => "Content Too Large",
         414 => "URI Too Long",
+        415 => "Unsupported Media Type",
+        416 => "Range Not Satisfiable",
+        418 => "I'm a teapot",
+        421 => "Misdirected Request",
+        422 => "Unprocessable Content",
+        426 => "Upgrade Required",
+        429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
+        451 => "Unavailable For Legal Reasons",
+        500 => "Internal Server Error",
         501 => "Not Implemented",
         502 => "Bad Gateway",
         503 => "Service Unavailable",
         504 => "Gateway Timeout",
         505 => "HTTP Version Not Supported",
+        507 => "Insufficient Storage",
         _ => "",
     }
 }

@@ -12,12 +12,13 @@ use tokio::time::Instant;
 
 use crate::net::buffers::Buffers;
 use crate::net::clock::Clock;
-use crate::net::files::files_max;
+use crate::net::file_limit::files_max;
 use crate::net::pace::{Lived, Pace};
 use crate::net::pour::{Pipes, pipes_max};
 use crate::net::seats::Seats;
 use crate::observe::access::Lines;
 use crate::observe::record::Counters;
+use crate::state::open_files::OpenFiles;
 use crate::state::shared::{Shared, Snapshot};
 use crate::upstream::balance::Cursors;
 use crate::upstream::pool::Pool;
@@ -41,6 +42,7 @@ pub(crate) struct Local {
     pub(crate) clock: Rc<Clock>,
     pub(crate) buffers: Buffers,
     pub(crate) pipes: Pipes,
+    pub(crate) files: OpenFiles,
     pub(crate) pool: Pool,
     pub(crate) cursors: Cursors,
     pub(crate) lines: Lines,
@@ -70,10 +72,11 @@ impl Local {
         Self {
             slot,
             clock: clock.clone(),
-            buffers: Buffers::new(limits.buffer_bytes),
+            buffers: Buffers::new(limits.buffer_bytes, shared.memory.clone()),
             pipes: Pipes::new(pipes_max(files_max(), shared.counters.len())),
             seats: Seats::default(),
             counters: counters.clone(),
+            files: OpenFiles::new(),
             pool: Pool::new(limits.origin_idle_max),
             cursors: Cursors::default(),
             lines: Lines::new(shared.log.clone(), counters, clock),

@@ -1,9 +1,9 @@
-//! Which upstream answers a request. Pure, and read from an index that is made once for each plan. What a request costs
-//! does not grow with the number of routes.
+//! Which route takes a request. Pure, and read from an index that is made once for each plan. What a request costs does not
+//! grow with the number of routes, but for those with a regular expression, which are asked one after the other.
 
 use std::collections::HashMap;
 
-use config::plan::{HostPattern, PathRule, Route, UpstreamId};
+use config::routing::{HostPattern, Methods, PathPattern, Pattern, Route};
 use wire::path;
 
 /// The routes of a plan, by host.
@@ -14,22 +14,41 @@ pub(crate) struct Routes {
     wildcards: ByLength<Paths>,
     any: Paths,
     /// Whether any route has a path: otherwise nobody looks at that of a request.
-    has_prefixes: bool,
+    has_paths: bool,
 }
 
-/// Where a request goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Found {
-    pub(crate) upstream: UpstreamId,
-    pub(crate) paths: PathRule,
+/// What routes look at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asks<'a> {
+    /// Without its port.
+    pub(crate) host: Option<&'a [u8]>,
+    pub(crate) path: &'a [u8],
+    pub(crate) method: &'a [u8],
+    /// Of the listen.
+    pub(crate) port: u16,
 }
 
-/// The routes of one host, by the normal form of their path without the slash at its end.
+/// The routes of one host, by the normal form of their path, prefixes without the slash at their end.
 #[derive(Debug, Default)]
 struct Paths {
-    prefixes: ByLength<Found>,
+    exact: HashMap<Box<[u8]>, Choices>,
+    /// In the order of the file.
+    patterns: Vec<(Pattern, Choices)>,
+    prefixes: ByLength<Choices>,
     /// What takes every path. Most hosts have nothing else, and it needs no looking up.
-    root: Option<Found>,
+    root: Choices,
+}
+
+/// The routes of one path: those first that take some requests alone.
+#[derive(Debug, Default)]
+struct Choices(Vec<Choice>);
+
+#[derive(Debug)]
+struct Choice {
+    methods: Methods,
+    ports: Box<[u16]>,
+    /// Where the route stands in the plan.
+    route: usize,
 }
 
 /// What is known by the begin or the end of something longer. A plan has few lengths, however many routes it has; one
@@ -45,65 +64,108 @@ impl Routes {
     /// Indexes routes that stand in the plan's order, the most specific first.
     pub(crate) fn new(routes: &[Route]) -> Self {
         let mut index = Self::default();
-        for route in routes {
+        for (number, route) in routes.iter().enumerate() {
             let paths = match &route.host {
                 HostPattern::Any => &mut index.any,
                 HostPattern::Exact(host) => index.exact.entry(host.as_bytes().into()).or_default(),
                 HostPattern::Wildcard(suffix) => index.wildcards.entry(suffix.as_bytes(), Paths::default),
             };
-            let found = Found { upstream: route.upstream, paths: route.paths };
             // As a request's is.
-            let path = path::normal(route.path.as_bytes());
-            match path.strip_suffix(b"/").unwrap_or(&path) {
-                [] => _ = paths.root.get_or_insert(found),
-                prefix => {
-                    paths.prefixes.entry(prefix, || found);
-                    index.has_prefixes = true;
+            let choices = match &route.path {
+                PathPattern::Exact(exact) => {
+                    let exact = path::normal(exact.as_bytes()).into_owned();
+                    paths.exact.entry(exact.into()).or_default()
                 }
-            }
+                PathPattern::Regex(pattern) => paths.by_pattern(pattern),
+                PathPattern::Prefix(prefix) => {
+                    let prefix = path::normal(prefix.as_bytes());
+                    match prefix.strip_suffix(b"/").unwrap_or(&prefix) {
+                        [] => &mut paths.root,
+                        prefix => paths.prefixes.entry(prefix, Choices::default),
+                    }
+                }
+            };
+            let ports = route.ports.clone().into();
+            choices.0.push(Choice { methods: route.methods, ports, route: number });
         }
+        let paths = index.exact.values().chain(index.wildcards.entries.values()).chain([&index.any]);
+        index.has_paths = paths.into_iter().any(Paths::has_any);
         index
     }
 
-    /// An exact host beats the longest wildcard, which beats none; then the longest path wins.
-    pub(crate) fn find(&self, host: Option<&[u8]>, path: &[u8]) -> Option<Found> {
+    /// The place in the plan of the route that takes a request. An exact host beats the longest wildcard, which beats none;
+    /// then an exact path beats a pattern, and that the longest prefix; then methods and listens beat none.
+    pub(crate) fn find(&self, asks: Asks<'_>) -> Option<usize> {
         let normal;
-        let path = match !self.has_prefixes || path::is_plain(path) {
-            true => path,
+        let path = match !self.has_paths || path::is_plain(asks.path) {
+            true => asks.path,
             false => {
-                normal = path::normal(path);
+                normal = path::normal(asks.path);
                 &*normal
             }
         };
+        let asks = Asks { path, ..asks };
         let mut lower = [0; HOST_BYTES_MAX];
-        let host = host.and_then(|host| {
+        let host = asks.host.and_then(|host| {
             let lower = lower.get_mut(..host.len())?;
             lower.copy_from_slice(host);
             lower.make_ascii_lowercase();
             Some(&*lower)
         });
         let by_host = host.and_then(|host| {
-            self.exact.get(host).and_then(|paths| paths.find(path)).or_else(|| self.by_wildcard(host, path))
+            self.exact.get(host).and_then(|paths| paths.find(asks)).or_else(|| self.by_wildcard(host, asks))
         });
-        by_host.or_else(|| self.any.find(path))
+        by_host.or_else(|| self.any.find(asks))
     }
 
-    fn by_wildcard(&self, host: &[u8], path: &[u8]) -> Option<Found> {
+    fn by_wildcard(&self, host: &[u8], asks: Asks<'_>) -> Option<usize> {
         self.wildcards.find(|entries, length| {
             // The star stands for a name, which is not empty.
             let at = host.len().checked_sub(length).filter(|&at| at > 0 && host[at] == b'.')?;
-            entries.get(&host[at..])?.find(path)
+            entries.get(&host[at..])?.find(asks)
         })
     }
 }
 
 impl Paths {
-    fn find(&self, path: &[u8]) -> Option<Found> {
+    fn find(&self, asks: Asks<'_>) -> Option<usize> {
+        let path = asks.path;
+        if let Some(found) = self.exact.get(path).and_then(|choices| choices.find(asks)) {
+            return Some(found);
+        }
+        for (pattern, choices) in &self.patterns {
+            if let Some(found) = choices.find(asks).filter(|_| pattern.matches(path)) {
+                return Some(found);
+            }
+        }
         let by_prefix = self.prefixes.find(|entries, length| {
             let prefix = path.get(..length).filter(|_| matches!(path[length..], [] | [b'/', ..]))?;
-            entries.get(prefix).copied()
+            entries.get(prefix)?.find(asks)
         });
-        by_prefix.or(self.root)
+        by_prefix.or_else(|| self.root.find(asks))
+    }
+
+    fn by_pattern(&mut self, pattern: &Pattern) -> &mut Choices {
+        let at = self.patterns.iter().position(|(known, _)| known == pattern).unwrap_or_else(|| {
+            self.patterns.push((pattern.clone(), Choices::default()));
+            self.patterns.len() - 1
+        });
+        &mut self.patterns[at].1
+    }
+
+    /// Whether it tells paths apart.
+    fn has_any(&self) -> bool {
+        !self.exact.is_empty() || !self.patterns.is_empty() || !self.prefixes.entries.is_empty()
+    }
+}
+
+impl Choices {
+    fn find(&self, asks: Asks<'_>) -> Option<usize> {
+        let takes = |choice: &&Choice| {
+            choice.methods.contains(asks.method)
+                && (choice.ports.is_empty() || choice.ports.contains(&asks.port))
+        };
+        self.0.iter().find(takes).map(|choice| choice.route)
     }
 }
 
@@ -135,23 +197,48 @@ const HOST_BYTES_MAX: usize = 255;
 mod tests {
     use std::cmp::Reverse;
 
+    use config::plan::{PathRule, UpstreamId};
+    use config::routing::Action;
+
     use super::*;
 
     fn route(host: HostPattern, path: &str, upstream: usize) -> Route {
-        Route { host, path: path.into(), paths: PathRule::Lenient, upstream: UpstreamId(upstream) }
+        Route {
+            host,
+            path: PathPattern::Prefix(path.into()),
+            methods: Methods::ALL,
+            ports: Vec::new(),
+            paths: PathRule::Lenient,
+            action: Action::Upstream(UpstreamId(upstream)),
+            edits: None,
+            body_bytes_max: None,
+            is_logged: true,
+            number: upstream + 1,
+        }
+    }
+
+    /// The upstream of the route that takes a GET.
+    fn find(routes: &[Route], host: Option<&str>, path: &str) -> Option<usize> {
+        find_by(routes, host, path, "GET", 80)
+    }
+
+    fn find_by(routes: &[Route], host: Option<&str>, path: &str, method: &str, port: u16) -> Option<usize> {
+        let index = Routes::new(routes);
+        let (host, path, method) = (host.map(str::as_bytes), path.as_bytes(), method.as_bytes());
+        let found = index.find(Asks { host, path, method, port })?;
+        routes[found].action.upstream().map(|id| id.0)
     }
 
     fn check(host: &str, path: &str, want: Option<usize>) {
-        let routes = Routes::new(&[
+        let routes = [
             route(HostPattern::Exact("a.example.com".into()), "/chat", 0),
             route(HostPattern::Exact("a.example.com".into()), "/", 1),
             route(HostPattern::Exact("b.example.com".into()), "/only/", 2),
             route(HostPattern::Wildcard(".deep.example.com".into()), "/", 3),
             route(HostPattern::Wildcard(".example.com".into()), "/", 4),
             route(HostPattern::Any, "/any", 5),
-        ]);
-        let got = routes.find(Some(host.as_bytes()), path.as_bytes()).map(|found| found.upstream.0);
-        assert_eq!(got, want, "{host}{path}");
+        ];
+        assert_eq!(find(&routes, Some(host), path), want, "{host}{path}");
     }
 
     #[test]
@@ -175,17 +262,16 @@ mod tests {
             check("a.example.com", path, Some(1));
         }
         // As the file may have written it.
-        let routes = Routes::new(&[
+        let routes = [
             route(HostPattern::Any, "/%7euser", 0),
             route(HostPattern::Any, "/caf%c3%a9", 1),
             route(HostPattern::Any, "/a%2fb", 2),
             route(HostPattern::Any, "//a//c", 3),
-        ]);
+        ];
         for (path, want) in
             [("/~user/x", 0), ("/%7Euser", 0), ("/caf%C3%A9", 1), ("/a%2Fb", 2), ("/a/c/d", 3)]
         {
-            let got = routes.find(None, path.as_bytes()).map(|found| found.upstream.0);
-            assert_eq!(got, Some(want), "{path}");
+            assert_eq!(find(&routes, None, path), Some(want), "{path}");
         }
     }
 
@@ -206,6 +292,45 @@ mod tests {
         check("other", "/anyone", None);
     }
 
+    fn written(route: &Route) -> &str {
+        match &route.path {
+            PathPattern::Prefix(path) => path,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_exact_path_beats_a_pattern_and_that_a_prefix() {
+        let mut dice = [route(HostPattern::Any, "/a", 0), route(HostPattern::Any, "/", 1)].to_vec();
+        let pattern = |regex: &str, upstream| Route {
+            path: PathPattern::Regex(Pattern::new(regex).unwrap()),
+            ..route(HostPattern::Any, "/", upstream)
+        };
+        dice.splice(
+            0..0,
+            [
+                Route { path: PathPattern::Exact("/a/x.js".into()), ..route(HostPattern::Any, "/", 2) },
+                Route { methods: Methods::of(["POST"]).unwrap(), ..pattern(r".*\.js", 3) },
+                pattern(r".*\.js", 4),
+                pattern("/a/.*", 5),
+                Route { ports: vec![443], ..route(HostPattern::Any, "/", 6) },
+            ],
+        );
+        for (path, method, port, want) in [
+            ("/a/x.js", "POST", 80, 2),
+            ("/a/%78.js", "GET", 80, 2),
+            ("/a/x.js/", "GET", 80, 5),
+            ("/b/y.js", "POST", 80, 3),
+            ("/b/y.js", "GET", 80, 4),
+            ("/a/y.css", "GET", 80, 5),
+            ("/a", "GET", 443, 0),
+            ("/", "GET", 443, 6),
+            ("/", "GET", 80, 1),
+        ] {
+            assert_eq!(find_by(&dice, None, path, method, port), Some(want), "{method} {path} {port}");
+        }
+    }
+
     /// The definition: of routes in the plan's order, the first that takes the request.
     fn first_that_takes(routes: &[Route], host: &str, path: &str) -> Option<usize> {
         let takes_host = |pattern: &HostPattern| match pattern {
@@ -219,8 +344,8 @@ mod tests {
             let rest = path.strip_prefix(prefix.as_bytes());
             rest.is_some_and(|rest| prefix.is_empty() || rest.is_empty() || rest.starts_with(b"/"))
         };
-        let first = routes.iter().find(|route| takes_host(&route.host) && takes_path(&route.path));
-        first.map(|route| route.upstream.0)
+        let first = routes.iter().find(|route| takes_host(&route.host) && takes_path(written(route)));
+        first.and_then(|route| route.action.upstream()).map(|id| id.0)
     }
 
     #[test]
@@ -257,13 +382,15 @@ mod tests {
                     HostPattern::Wildcard(suffix) => (1, suffix.len()),
                     HostPattern::Any => (2, 0),
                 };
-                (rank, Reverse(bytes), Reverse(route.path.len()))
+                (rank, Reverse(bytes), Reverse(written(route).len()))
             });
-            let index = Routes::new(&routes);
             for _ in 0..20 {
                 let (host, path) = (name(&mut dice), sent(&mut dice));
-                let got = index.find(Some(host.as_bytes()), path.as_bytes()).map(|found| found.upstream.0);
-                assert_eq!(got, first_that_takes(&routes, &host, &path), "{host}{path} of {routes:#?}");
+                assert_eq!(
+                    find(&routes, Some(&host), &path),
+                    first_that_takes(&routes, &host, &path),
+                    "{host}{path} of {routes:#?}"
+                );
             }
         }
     }

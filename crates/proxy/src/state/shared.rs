@@ -15,11 +15,12 @@ use wire::tag::Key;
 use wire::{HeadBounds, Malformed};
 
 use crate::fault::{ClientFault, Fault, OurFault};
+use crate::net::memory::Memory;
 use crate::net::tls::ServerTls;
-use crate::observe::access::Sink;
+use crate::observe::access::{self, Sink};
 use crate::observe::lifecycle::Drain;
 use crate::observe::record::Counters;
-use crate::state::route::{Found, Routes};
+use crate::state::route::{Asks, Routes};
 use crate::upstream::Upstream;
 use crate::upstream::cookie_names;
 use crate::upstream::health::Fallen;
@@ -30,8 +31,11 @@ use crate::upstream::node::Observed;
 pub(crate) struct Shared {
     pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
     pub(crate) log: Arc<ArcSwap<Sink>>,
+    /// Lines of the access log that its place did not take.
+    pub(crate) log_unwritten: access::Unwritten,
     pub(crate) fallen: Fallen,
     pub(crate) drain: Drain,
+    pub(crate) memory: Arc<Memory>,
     /// What the apps have running, by name. Only the control thread looks at it, whenever it makes a snapshot.
     pub(crate) instances: Mutex<Instances>,
     /// One for each worker, in their order.
@@ -138,15 +142,21 @@ impl Snapshot {
         self.upstreams.iter().find(|upstream| upstream.plan.name == name)
     }
 
-    /// The upstream that answers `head`.
-    pub(crate) fn route(&self, head: &RequestHead) -> Result<&Upstream, Fault> {
+    /// The place in the plan of the route that takes a request which came in on a listen of this port.
+    pub(crate) fn route(&self, head: &RequestHead, port: u16) -> Result<usize, Fault> {
         let path = head.path_bytes();
-        let Found { upstream: UpstreamId(index), paths } =
-            self.routes.find(head.host_name(), path).ok_or(OurFault::NoRoute)?;
-        if paths == PathRule::Strict && wire::path::is_ambiguous(path) {
+        let asks = Asks { host: head.host_name(), path, method: head.method_bytes(), port };
+        let found = self.routes.find(asks).ok_or(OurFault::NoRoute)?;
+        if self.plan.routes[found].paths == PathRule::Strict && wire::path::is_ambiguous(path) {
             return Err(ClientFault::Malformed(Malformed::Path).into());
         }
-        Ok(&self.upstreams[index])
+        Ok(found)
+    }
+
+    /// The upstream of a route, if a node answers.
+    pub(crate) fn upstream_of(&self, route: usize) -> Option<&Upstream> {
+        let UpstreamId(number) = self.plan.routes[route].action.upstream()?;
+        Some(&self.upstreams[number])
     }
 
     /// How a listen speaks; `None` a reload after it was closed.

@@ -10,6 +10,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::direction::Direction;
 use super::end::{End, Turn};
 use crate::net::buffers::Buffers;
+use crate::net::memory::Memory;
 use crate::net::stream::Stream;
 
 /// What passes through it comes out at the other end.
@@ -37,7 +38,7 @@ impl Passing {
         drop(entered);
         let end = |socket| End::InRuntime(Box::new(Stream::Unix(Box::new(socket))));
         let ends = (end(source), end(sink));
-        let (direction, buffers) = (Direction::new(u64::MAX), Buffers::new(BUFFER_BYTES));
+        let (direction, buffers) = (Direction::new(u64::MAX), Buffers::new(BUFFER_BYTES, Memory::new()));
         Ok(Self { runtime, client, ends, node, direction, buffers, read: Vec::with_capacity(BUFFER_BYTES) })
     }
 

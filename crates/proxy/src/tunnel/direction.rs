@@ -434,6 +434,7 @@ fn find_edge(edges: &mut FrameEdges, bytes: &[u8], stops: impl Fn(Edge) -> bool)
 
 #[cfg(test)]
 mod tests {
+    use crate::net::memory::Memory;
     use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
     use std::sync::Arc;
@@ -477,7 +478,7 @@ mod tests {
         let long_message = [&[0x82, 0xff, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0][..], &[b'x'; 131_072]].concat();
         for (said, bytes_a_turn) in [(empty_frames, 32 << 10), (long_message, 64 << 10)] {
             let ((mut source, mut client), (mut sink, mut node)) = (end(), end());
-            let (buffers, woken) = (Buffers::new(8 << 10), Arc::new(Woken::default()));
+            let (buffers, woken) = (Buffers::new(8 << 10, Memory::new()), Arc::new(Woken::default()));
             let (waker, mut direction) = (Waker::from(woken.clone()), Direction::new(u64::MAX));
             let mut cx = Context::from_waker(&waker);
             let writing = std::thread::spawn(move || client.write_all(&said).map(|()| said.len()));

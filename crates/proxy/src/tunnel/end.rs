@@ -219,6 +219,7 @@ const FRAME_WORK: usize = 16;
 
 #[cfg(test)]
 mod tests {
+    use crate::net::memory::Memory;
     use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
     use std::task::Waker;
@@ -265,13 +266,13 @@ mod tests {
         let (mut end, mut far) = pair(EventFlags::IN | EventFlags::RDHUP);
         far.write_all(b"bye").unwrap();
         drop(far);
-        assert_eq!(read_on(&mut end, Waker::noop(), &Buffers::new(1024)), (3, 1, true));
+        assert_eq!(read_on(&mut end, Waker::noop(), &Buffers::new(1024, Memory::new())), (3, 1, true));
     }
 
     #[test]
     fn an_edge_in_vain_is_forgotten() {
         let (mut end, _far) = pair(EventFlags::IN | EventFlags::RDHUP);
-        assert_eq!(read_on(&mut end, Waker::noop(), &Buffers::new(1024)), (0, 0, false));
+        assert_eq!(read_on(&mut end, Waker::noop(), &Buffers::new(1024, Memory::new())), (0, 0, false));
         assert!(end.is_quiet());
     }
 

@@ -39,7 +39,7 @@ pub(crate) struct Tunnel {
     stage: Stage,
     bell: Listening<bell::Tunnel>,
     /// Counts the session, and ends it with the tunnel.
-    _session: Option<TunnelSession>,
+    session: Option<TunnelSession>,
     client_address: IpAddr,
     alarm: Alarm,
     begun: Instant,
@@ -125,7 +125,7 @@ impl Tunnel {
                 .after(origin.early.into()),
             stage: limits.tunnel_age_max.map_or(Stage::Open, |age| Stage::aging(grow_old(now, age))),
             bell: Listening::to(origin.node, bell::Tunnel { is_pinned: origin.is_pinned }),
-            _session: origin.session,
+            session: origin.session,
             client_address: origin.client,
             alarm: Alarm::new(clock.clone()),
             begun: now,
@@ -435,7 +435,12 @@ impl Tunnel {
         match &self.stage {
             Stage::Told(told) if now >= told.order.at => {
                 let Told { order, age } = **told;
-                if order.reason == Reason::Restart && !self.bell.node().is_draining() {
+                if let Some(at) = self.upgrading_until(now).filter(|_| now < order.until) {
+                    self.stage = Stage::Told(Box::new(Told {
+                        order: Order { at: at.min(order.until), ..order },
+                        age,
+                    }));
+                } else if order.reason == Reason::Restart && !self.bell.node().is_draining() {
                     self.stage = age.map_or(Stage::Open, Stage::aging);
                     self.bell.stays();
                 } else {
@@ -453,6 +458,20 @@ impl Tunnel {
             Stage::Open | Stage::Told(_) | Stage::Closing(_) if now >= idle_at => Some(self.who_is_silent()),
             Stage::Open | Stage::Told(_) | Stage::Closing(_) => None,
         }
+    }
+
+    /// When to look again, while a session that has polled is on its way to this tunnel. The client is about to stop polling,
+    /// or has just done so: if its tunnel ended now it would be deaf until a ping times out, and what it has kept for the
+    /// tunnel has not been said.
+    fn upgrading_until(&self, now: Instant) -> Option<Instant> {
+        let Some(TunnelSession::Registered { .. }) = &self.session else { return None };
+        let age = now.saturating_duration_since(self.begun);
+        let is_under_way = match self.to_origin.frames() {
+            // A probe, and then the upgrade.
+            0 | 1 => age < UPGRADES_WITHIN,
+            _ => age < SETTLES_WITHIN && now < self.client_spoke + UPGRADE_STEP,
+        };
+        is_under_way.then(|| now + UPGRADE_STEP)
     }
 
     fn say_goodbye(&mut self, order: Order) {
@@ -485,6 +504,11 @@ fn grow_old(now: Instant, age: Duration) -> Order {
     Order { at, until: at + CLOSE_PATIENCE, reason: Reason::TooOld }
 }
 
+/// After so long Engine.IO gives up an upgrade (`upgradeTimeout`).
+const UPGRADES_WITHIN: Duration = Duration::from_secs(10);
+/// A client that has just upgraded says what it has kept meanwhile, and hears the answers; but not for ever.
+const SETTLES_WITHIN: Duration = Duration::from_secs(1);
+const UPGRADE_STEP: Duration = Duration::from_millis(100);
 /// The network's share of a silence.
 const SLACK: Duration = Duration::from_secs(5);
 /// How long one end may go on alone after the other has closed.

@@ -281,19 +281,16 @@ impl Upstream {
 
     fn pick(&self, asked: Asked<'_>, begins: Begins, cursor: &Cursor) -> Result<usize, Unpicked> {
         let Asked { wish, tried, now } = asked;
-        // What a client has on a node is out of its reach anywhere else; a session that is yet to begin is not.
-        let heeds_bounds = begins == Begins::Session || !wish.is_sticky();
+        // What a key leads to is nowhere else; a pin is passed over while its node is full, and so is a key by a session
+        // that is yet to begin.
+        let heeds_bounds = begins == Begins::Session || !matches!(wish, Wish::Key { is_sticky: true, .. });
         let ask = Ask { members: &self.members, turns: &self.turns, tried, begins, heeds_bounds };
         match wish {
             Wish::Node { index, leaves_at_once } if ask.admits_pinned(index, leaves_at_once, now) => {
                 Ok(index)
             }
             Wish::Key { key, .. } => balance::pick(&ask, Policy::Hash(key), cursor),
-            Wish::Node { .. } => {
-                let ask = Ask { heeds_bounds: true, ..ask };
-                balance::pick(&ask, self.policy(begins, now), cursor)
-            }
-            Wish::None => balance::pick(&ask, self.policy(begins, now), cursor),
+            Wish::Node { .. } | Wish::None => balance::pick(&ask, self.policy(begins, now), cursor),
         }
     }
 

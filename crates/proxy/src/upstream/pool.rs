@@ -144,6 +144,11 @@ impl Pool {
         });
     }
 
+    /// Closes everything that is idle, for want of memory.
+    pub(crate) fn forget_all(&self) {
+        self.idle.borrow_mut().clear();
+    }
+
     /// Closes everything that is idle to `node`: it went away, and its connections with it.
     pub(crate) fn forget(&self, node: &Arc<Node>) {
         self.idle.borrow_mut().remove(&Arc::as_ptr(node));

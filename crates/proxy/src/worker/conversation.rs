@@ -8,6 +8,7 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use config::routing::Action;
 use tokio::net::TcpStream;
 use tokio::sync::futures::Notified;
 use tokio::time::Instant;
@@ -25,14 +26,18 @@ use crate::observe::lifecycle::Live;
 use crate::observe::record::{Record, Sticky};
 use crate::request::attempt;
 use crate::request::await_instance;
+use crate::request::edits::Values;
 use crate::request::ends::{BodySource, ReplySink};
+use crate::request::exchange::Outcome;
 use crate::request::exchange::{Exchanged, Request};
 use crate::request::front_door;
+use crate::request::own;
 use crate::request::reply::{self, Redirect};
 use crate::request::sticky::{self, Place};
 use crate::request::upgrade::OriginEnd;
 use crate::state::local::Local;
 use crate::state::shared::head_bounds;
+use crate::upstream::Upstream;
 use crate::worker::park::{IDLE_WHILE_LEAVING, PARKS_AFTER, PARKS_AGAIN_AFTER, Resting};
 
 /// A client's connection.
@@ -115,15 +120,22 @@ pub(crate) async fn converse(client: &mut Client, worker: &Local) -> Ended {
             return ended;
         }
         // Boxed, because a connection lives for hours and this for milliseconds: its size is the exchange's alone.
-        if let Some(ended) = Box::pin(one_request(client, worker)).await {
+        if let Some(ended) = boxed(|| one_request(client, worker)).await {
             return ended;
         }
     }
 }
 
+/// As `Box::pin`, but the future is made where it stays. Made on the stack first it would be copied whole, bytes included
+/// that nothing has been written to: for a request's four kibibytes that is 400 instructions.
+#[inline]
+fn boxed<F: Future>(future: impl FnOnce() -> F) -> Pin<Box<F>> {
+    Box::into_pin(Box::write(Box::new_uninit(), future()))
+}
+
 /// From the first byte of a request to the last of its answer. Says how the conversation ended, if it did.
 pub(crate) async fn one_request(client: &mut Client, worker: &Local) -> Option<Ended> {
-    let head = match client.next_head(worker).await {
+    let mut head = match client.next_head(worker).await {
         Ok(Some(head)) => head,
         Ok(None) => return Some(client.ended_mutually()),
         Err(fault) => return Some(client.refuse(fault, worker).await),
@@ -133,7 +145,7 @@ pub(crate) async fn one_request(client: &mut Client, worker: &Local) -> Option<E
     }
     let mut record = Record::new(client.client_address(&head, worker), client.begun());
     let (mut body, reply) = client.exchange_ends(&head, worker);
-    let exchanged = match answer(&head, &mut body, &reply, worker, &mut record).await {
+    let exchanged = match answer(&mut head, &mut body, &reply, worker, &mut record).await {
         Ok(exchanged) => exchanged,
         Err(fault) => tell(fault, &head, &body, &reply, &mut record).await,
     };
@@ -155,9 +167,9 @@ pub(crate) async fn one_request(client: &mut Client, worker: &Local) -> Option<E
     }
 }
 
-/// Answers one request: finds its upstream, its place, a node, and exchanges.
+/// Answers one request: finds its route, and for one of an upstream its place, a node, and exchanges.
 async fn answer(
-    head: &RequestHead,
+    head: &mut RequestHead,
     body: &mut BodySource<'_>,
     reply: &ReplySink<'_>,
     worker: &Local,
@@ -171,24 +183,56 @@ async fn answer(
         reply.send_whole(&bytes, worker.body_patience()).await?;
         return Ok(if keep_alive { Exchanged::KeepAlive } else { Exchanged::Close });
     }
+    if worker.shared.memory.is_out() {
+        return Err(OurFault::NoMemory.into());
+    }
+    let port = reply.client_end.port();
     loop {
         let mut snapshot = worker.snapshot();
-        let mut number = snapshot.route(head)?.number;
-        if snapshot.upstreams[number].awaits_instance() {
+        let mut found = snapshot.route(head, port)?;
+        let route = &snapshot.plan.routes[found];
+        record.is_logged = route.is_logged;
+        if !matches!(route.action, Action::Upstream(_)) {
+            let values = Values { head, end: reply.client_end, client: record.client, route };
+            // Boxed, for a request's memory is what the largest of its ways takes.
+            match Box::pin(own::answer(&values, body, reply, worker, record)).await? {
+                Outcome::Answered(exchanged) => return Ok(exchanged),
+                Outcome::NotHere => {}
+            }
+        }
+        if snapshot.upstream_of(found).is_some_and(Upstream::awaits_instance) {
             // Boxed, because it is rare.
             let gone = poll_fn(|cx| body.poll_client_gone(cx));
-            let awaited = Box::pin(await_instance::awaited(head, worker, gone)).await;
+            let awaited = Box::pin(await_instance::awaited(head, port, worker, gone)).await;
             snapshot = awaited.ok_or(ClientFault::Gone)?;
-            number = snapshot.route(head)?.number;
+            found = snapshot.route(head, port)?;
         }
-        let upstream = &snapshot.upstreams[number];
-        body.accept(head, snapshot.plan.limits.body_bytes_max)?;
+        // Another plan may have another answer by now.
+        let Some(upstream) = snapshot.upstream_of(found) else { continue };
+        let route = &snapshot.plan.routes[found];
+        body.accept(head, route.body_bytes_max.unwrap_or(snapshot.plan.limits.body_bytes_max))?;
+        let changed = route.edits.as_deref().map(|edits| {
+            let values = Values { head, end: reply.client_end, client: record.client, route };
+            let changed = Box::new(values.changed(edits));
+            let path = values.path(edits.path.as_ref());
+            head.send_path(path.as_deref());
+            changed
+        });
+        let head = &*head;
         let place = sticky::place(head, upstream, record.client);
         if let Place::Nowhere = place {
             record.sticky = Sticky::Unknown;
             return Err(OurFault::SessionUnknown.into());
         }
-        let request = Request { head, reply, upstream, snapshot: &snapshot, worker, answer_within: None };
+        let request = Request {
+            head,
+            reply,
+            upstream,
+            snapshot: &snapshot,
+            worker,
+            changed: changed.as_deref(),
+            answer_within: None,
+        };
         match attempt::until_answered(&request, place, body, record).await {
             // The nodes that it knew of have left meanwhile, and those that came in their place have not been asked.
             Err(fault) if fault.is_want_of_a_node() && request.is_outdated() => {}
@@ -210,7 +254,11 @@ async fn tell(
         return Exchanged::Cut;
     }
     // Where a client or a node broke the rules, nothing of the connection is trusted any further.
-    let is_suspect = matches!(fault, Fault::Client(_) | Fault::Origin(OriginFault::Malformed(_)));
+    // Nor is there memory for one that goes on asking.
+    let is_suspect = matches!(
+        fault,
+        Fault::Client(_) | Fault::Origin(OriginFault::Malformed(_)) | Fault::Ours(OurFault::NoMemory)
+    );
     let keep_alive = reply.keep_alive && body.is_done() && !is_suspect;
     let Some((status, bytes)) = reply::fault(fault, Some(head), keep_alive) else {
         record.status = STATUS_CLIENT_CLOSED;
@@ -274,10 +322,18 @@ impl Client {
         let reading = alarm.within(snapshot.plan.timeouts.head, |cx| {
             loop {
                 if let Some(length) = scan.advance(inbound, &bounds).map_err(ClientFault::from)? {
-                    return Poll::Ready(Ok(length));
+                    return Poll::Ready(Ok::<_, Fault>(length));
                 }
-                match ready!(io.poll_read(cx, inbound, &worker.buffers)) {
-                    Ok(0) | Err(_) => return Poll::Ready(Err(ClientFault::Gone)),
+                let Poll::Ready(read) = io.poll_read(cx, inbound, &worker.buffers) else {
+                    // Who sends its head in pieces while there is no memory is not waited for.
+                    if worker.shared.memory.is_out() {
+                        return Poll::Ready(Err(OurFault::NoMemory.into()));
+                    }
+                    worker.buffers.shrink(inbound);
+                    return Poll::Pending;
+                };
+                match read {
+                    Ok(0) | Err(_) => return Poll::Ready(Err(ClientFault::Gone.into())),
                     Ok(_) => {}
                 }
             }
@@ -289,8 +345,8 @@ impl Client {
                 worker.buffers.give_back_if_empty(inbound);
                 Ok(Some(head.map_err(ClientFault::from)?))
             }
-            Some(Err(ClientFault::Gone)) if scan.is_at_start() => Ok(None),
-            Some(Err(fault)) => Err(fault.into()),
+            Some(Err(Fault::Client(ClientFault::Gone))) if scan.is_at_start() => Ok(None),
+            Some(Err(fault)) => Err(fault),
             None => Err(ClientFault::HeadTimedOut.into()),
         }
     }

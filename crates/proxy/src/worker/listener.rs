@@ -216,6 +216,14 @@ impl<S: Fn(Incoming), M: Fn() -> bool> Accepting<'_, S, M> {
     /// `None` if nobody is.
     async fn vacancy(&self) -> Option<Vacancy> {
         let places = &self.workers.places;
+        if self.worker.shared.memory.is_short() {
+            if !is_anybody_in(self.queue.get_ref()) {
+                return None;
+            }
+            // Not for ever: where nothing more can be let go of, they come in one by one.
+            let pause = if self.worker.shared.memory.is_out() { OUT_PAUSE } else { SHORT_PAUSE };
+            let _ = timeout_at(Instant::now() + pause, self.worker.shared.memory.enough()).await;
+        }
         if let Some(vacancy) = places.try_take() {
             return Some(vacancy);
         }
@@ -379,6 +387,9 @@ const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 const MAKE_ROOM_EVERY: Duration = Duration::from_millis(20);
 /// For those in the queue of a listen that is closed. Who waits for that waits a little longer.
 const THE_REST_WITHIN: Duration = Duration::from_secs(1);
+/// While memory is short a worker lets in one connection in so long; while there is none, in the latter time.
+const SHORT_PAUSE: Duration = Duration::from_millis(10);
+const OUT_PAUSE: Duration = Duration::from_millis(50);
 /// Taken before what they bring is looked at.
 const AT_ONCE_MAX: usize = 16;
 /// A worker may have more connections than another by one in so many.

@@ -17,11 +17,12 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::coop::unconstrained;
 use tokio::task::spawn_local;
-use tokio::time::{Instant, interval, sleep_until, timeout};
+use tokio::time::{Instant, interval, sleep, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use wire::forward::ClientEnd;
 
 use crate::net::clock::by_clock;
+use crate::net::memory::Pressure;
 use crate::net::seats::Seated;
 use crate::net::stream::Stream;
 use crate::net::stream::quickness::Quickness;
@@ -61,13 +62,16 @@ impl Worker {
     /// Has somebody go whose place is wanted: who rests longest, or else who has not said a byte for longest. Whether there
     /// was anybody.
     fn make_room(&self) -> bool {
-        let gone = [Seated::Resting, Seated::Silent]
-            .into_iter()
-            .find(|&who| self.lot.clear_one(who) || self.local.seats.clear_one(who));
-        if let Some(who) = gone {
+        [Seated::Resting, Seated::Silent].into_iter().any(|who| self.close_one(who))
+    }
+
+    /// Closes the one of its kind that has waited longest. Whether there was one.
+    fn close_one(&self, who: Seated) -> bool {
+        let is_gone = self.lot.clear_one(who) || self.local.seats.clear_one(who);
+        if is_gone {
             self.local.counters.count_displaced(who);
         }
-        gone.is_some()
+        is_gone
     }
 }
 
@@ -83,6 +87,7 @@ pub(crate) fn run(shared: Arc<Shared>, counters: Arc<Counters>, errands: mpsc::R
         // The housekeeping ends with the runtime, which owns it.
         spawn_local(keep_house(worker.local.clone()));
         spawn_local(tell_leaving(worker.local.clone(), phase.clone()));
+        spawn_local(save_memory(worker.clone()));
         let back = {
             let worker = worker.clone();
             move |resting, until| take_back(resting, until, &worker)
@@ -125,6 +130,8 @@ fn take_in(incoming: Incoming, worker: &Rc<Worker>) {
     let snapshot = worker.local.snapshot();
     // Unless two reloads went by while this waited for its worker.
     let Some(listen) = snapshot.listen(listen) else { return };
+    let bytes = if listen.tls.is_some() { TLS_CONNECTION_BYTES } else { CONNECTION_BYTES };
+    worker.local.buffers.ledger.charge(bytes);
     let redirects = match listen.scheme {
         Scheme::RedirectToHttps { port } => Some(Redirect { port }),
         Scheme::Plain | Scheme::Tls(_) => None,
@@ -207,6 +214,27 @@ async fn keep_house(worker: Rc<Local>) {
     }
 }
 
+/// Lets go of what rests, for as long as memory is short.
+async fn save_memory(worker: Rc<Worker>) {
+    let mut pressure = worker.local.shared.memory.listen();
+    loop {
+        // Its sender lives as long as the workers do.
+        if pressure.wait_for(|pressure| *pressure > Pressure::None).await.is_err() {
+            return;
+        }
+        worker.local.buffers.forget();
+        let mut rest = (0..CLOSED_AT_ONCE).take_while(|_| worker.close_one(Seated::Resting)).count();
+        if worker.local.shared.memory.is_out() {
+            worker.local.pool.forget_all();
+            rest += (0..CLOSED_AT_ONCE).take_while(|_| worker.close_one(Seated::Silent)).count();
+        }
+        if rest > 0 {
+            tracing::debug!(connections = rest, "closed, for want of memory");
+        }
+        sleep(SAVE_EVERY).await;
+    }
+}
+
 /// One connection, from the moment from which its client speaks HTTP, or from its end of a rest.
 #[expect(clippy::manual_async_fn, reason = "those keep what they were called with for life")]
 pub(crate) fn serve((mut client, live): (Client, Live), worker: Rc<Worker>) -> impl Future<Output = ()> {
@@ -251,6 +279,12 @@ async fn handshake(tcp: TcpStream, tls: ServerTls, peer: IpAddr, patience: Durat
     }
 }
 
+/// While memory is short, what rests goes so often, and so many connections each time.
+const SAVE_EVERY: Duration = Duration::from_millis(20);
+const CLOSED_AT_ONCE: usize = 256;
+/// What a connection takes at first, about (docs/performance.md); over TLS while it shakes hands.
+const CONNECTION_BYTES: usize = 2 << 10;
+const TLS_CONNECTION_BYTES: usize = 32 << 10;
 /// Of what a worker cannot begin without.
 const EPOLLS_WERE_THERE: &str =
     "a runtime needs an epoll and an event file, which were there for its siblings";

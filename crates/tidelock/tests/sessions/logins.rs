@@ -18,33 +18,43 @@ use crate::stand::{TIDELOCK, verb};
 
 /// A browser's cookies, as far as one host and one path go.
 #[derive(Debug, Default, Clone)]
-struct Jar(BTreeMap<String, String>);
+pub(crate) struct Jar(pub(crate) BTreeMap<String, String>);
 
 impl Jar {
-    async fn ask(&mut self, proxy: &Tidelock, request: &str) -> Message {
+    pub(crate) async fn ask(&mut self, proxy: &Tidelock, request: &str) -> Message {
+        self.ask_host(proxy, "app.example", request).await
+    }
+
+    /// Cookies are not told apart by host.
+    pub(crate) async fn ask_host(&mut self, proxy: &Tidelock, host: &str, request: &str) -> Message {
         let cookies: Vec<String> = self.0.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let line =
             if cookies.is_empty() { String::new() } else { format!("Cookie: {}\r\n", cookies.join("; ")) };
         let mut connection = RawConnection::connect(proxy.address()).await;
         let text = format!(
-            "{request} HTTP/1.1\r\nHost: app.example\r\nConnection: close\r\nContent-Length: 0\r\n{line}\r\n"
+            "{request} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: 0\r\n{line}\r\n"
         );
         connection.send(text).await;
         let answer = connection.read_message().await;
         for set in answer.all("set-cookie") {
             let (name, value) = set.split(';').next().and_then(|pair| pair.split_once('=')).expect("a pair");
-            self.0.insert(name.to_owned(), value.to_owned());
+            // So it is taken away by express.
+            if value.is_empty() {
+                self.0.remove(name);
+            } else {
+                self.0.insert(name.to_owned(), value.to_owned());
+            }
         }
         answer
     }
 
-    async fn json(&mut self, proxy: &Tidelock, request: &str) -> Value {
+    pub(crate) async fn json(&mut self, proxy: &Tidelock, request: &str) -> Value {
         let answer = self.ask(proxy, request).await;
         serde_json::from_slice(&answer.body).unwrap_or_else(|error| panic!("{error}: {}", answer.text()))
     }
 
     /// Who the app says is there, on a page and in a socket that polls with the same cookies.
-    async fn user(&mut self, proxy: &Tidelock) -> (Value, Value) {
+    pub(crate) async fn user(&mut self, proxy: &Tidelock) -> (Value, Value) {
         let page = self.json(proxy, "GET /me").await;
         let open = self.ask(proxy, "GET /socket.io/?EIO=4&transport=polling").await.text();
         let sid = testkit::engineio::sid(&open).unwrap_or_else(|| panic!("no session in {open}"));
@@ -59,12 +69,12 @@ impl Jar {
         (page, event[1].clone())
     }
 
-    fn pin(&self) -> Option<(&String, &String)> {
+    pub(crate) fn pin(&self) -> Option<(&String, &String)> {
         self.0.iter().find(|(name, _)| name.starts_with("tidelock-"))
     }
 }
 
-async fn two(plan: impl Fn(&str) -> NodePlan) -> [Node; 2] {
+pub(crate) async fn two(plan: impl Fn(&str) -> NodePlan) -> [Node; 2] {
     [Node::start(plan("a")).await, Node::start(plan("b")).await]
 }
 

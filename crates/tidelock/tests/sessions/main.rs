@@ -6,5 +6,7 @@ mod identity;
 mod logins;
 mod model;
 mod odd_ids;
+mod pins;
 mod sequences;
 mod stand;
+mod upgrading;

@@ -123,8 +123,10 @@ async fn who_takes_part_again_keeps_them() {
     // tidelock's own end takes it all the same.
     let mut third = Stream::event_source(&proxy, &node).await;
     third.node.send(chunk("data: a\n\n")).await;
+    let got = third.client.read_until("data: a\n\n\r\n").await;
     proxy.process().signal(Signal::TERM);
-    assert_eq!(unchunk(&third.client.read_to_end().await.0), ("data: a\n\n".to_owned(), false));
+    let got = [got, third.client.read_to_end().await.0].concat();
+    assert_eq!(unchunk(&got), ("data: a\n\n".to_owned(), false));
     assert!(proxy.process().exit().await.success());
 }
 

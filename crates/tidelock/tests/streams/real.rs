@@ -1,4 +1,5 @@
-//! The npm package `eventsource`, and readers with `fetch`, in front of nodes in Node.js.
+//! The npm package `eventsource`, Chromium's own EventSource, and readers with `fetch`, in front of nodes in Node.js: plain
+//! ones, express and graphql-yoga.
 
 use testkit::node::{Node, NodePlan};
 use testkit::process::{Mark, Process};
@@ -11,10 +12,16 @@ struct Readers {
 }
 
 impl Readers {
+    /// Of plain nodes, with the npm package.
     async fn start(url: &str, event_sources: usize) -> Self {
+        Self::start_on(url, event_sources, &["/ticks"], "node").await
+    }
+
+    /// `whose` EventSources, "node" or "chromium", on these paths in turn.
+    async fn start_on(url: &str, event_sources: usize, paths: &[&str], whose: &str) -> Self {
         let mut command = Command::new("node");
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../testkit/js/streams.mjs");
-        command.args([script, url, &event_sources.to_string()]);
+        command.args([script, url, &event_sources.to_string(), &serde_json::json!(paths).to_string(), whose]);
         let readers = Self { process: Process::spawn("readers", command) };
         readers.until("open", event_sources).await;
         readers.until("token", 1).await;
@@ -37,26 +44,47 @@ impl Readers {
 
 const STREAMS: usize = 20;
 
-/// Each EventSource is on the other node afterwards, and has missed no event but those that it was away for; none was cut in
-/// two. The tokens come whole.
 #[tokio::test]
 async fn a_drained_node_hands_its_event_sources_over() {
     let nodes = [Node::start(NodePlan::js("a")).await, Node::start(NodePlan::js("b")).await];
-    let file = FilePlan::to(&nodes).text() + "[drain]\nwindow = \"1s\"\ndeadline = \"20s\"\n";
+    hand_over(&nodes, STREAMS, &["/ticks"], "node").await;
+}
+
+#[tokio::test]
+async fn a_drained_node_of_express_and_graphql_yoga_hands_them_over() {
+    hand_over(&streaming().await, STREAMS, &["/ticks", SUBSCRIPTION], "node").await;
+}
+
+/// A browser has six connections to one host, of which the fetches need two.
+#[tokio::test]
+async fn a_drained_node_hands_over_the_event_sources_of_chromium() {
+    hand_over(&streaming().await, 4, &["/ticks", SUBSCRIPTION], "chromium").await;
+}
+
+async fn streaming() -> [Node; 2] {
+    [Node::start(NodePlan::streaming("a")).await, Node::start(NodePlan::streaming("b")).await]
+}
+
+const SUBSCRIPTION: &str = "/graphql?query=subscription{ticks{node%20number%20length%20text}}";
+
+/// Each EventSource is on the other node afterwards, and has missed no event but those that it was away for; none was cut in
+/// two. The tokens come whole.
+async fn hand_over(nodes: &[Node; 2], streams: usize, paths: &[&str], whose: &str) {
+    let file = FilePlan::to(nodes).text() + "[drain]\nwindow = \"1s\"\ndeadline = \"20s\"\n";
     let proxy = Tidelock::start(TIDELOCK, &file).await;
-    let mut readers = Readers::start(&proxy.url(), STREAMS).await;
+    let mut readers = Readers::start_on(&proxy.url(), streams, paths, whose).await;
     let (code, said) = verb(&proxy, &["drain", &nodes[0].address().to_string()]).await;
     assert_eq!(code, 0, "{said}");
-    let opened = readers.until("open", STREAMS).await;
-    let on_a = opened.iter().filter(|open| open["node"] == "a").count();
+    let opened = readers.until("open", streams).await;
+    let on_a = opened[..streams].iter().filter(|open| open["node"] == "a").count();
     assert!(on_a > 0, "{opened:?}");
-    readers.until("open", STREAMS + on_a).await;
+    readers.until("open", streams + on_a).await;
     let tokens = readers.until("tokens", 2).await;
     assert!(tokens.iter().all(|end| end["outcome"] == "whole"), "{tokens:?}");
     let report = readers.report().await;
     assert_eq!(
         (&report["broken"], &report["on"]),
-        (&0.into(), &serde_json::json!({ "b": STREAMS })),
+        (&0.into(), &serde_json::json!({ "b": streams })),
         "{report:#}"
     );
 }

@@ -5,7 +5,7 @@
 use std::env::var;
 
 use anyhow::{Context as _, Result};
-use fanout::broker::Broker;
+use broker::Broker;
 use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main(flavor = "current_thread")]

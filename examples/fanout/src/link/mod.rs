@@ -5,6 +5,8 @@ mod backoff;
 mod connection;
 mod modes;
 mod publisher;
+mod resp2;
+mod sentinel;
 mod subscriber;
 
 use std::{
@@ -27,14 +29,17 @@ use tokio::{
 };
 
 use self::connection::Connection;
-pub(crate) use self::{connection::Connector, publisher::Queue};
+pub(crate) use self::{
+    connection::{Connector, Kind},
+    publisher::Queue,
+};
 use crate::{
     delivery::Budget,
-    dialect::{Kind, Subscription},
+    dialect::{Kind as Wanted, Subscription},
     error::Error,
     hooks::Hooks,
     node::Node,
-    options::{Mode, Options},
+    options::{Credentials, Mode, Options},
     stats::{Counters, Event, Side},
 };
 
@@ -47,6 +52,7 @@ pub(crate) struct Shared {
     /// What may wait for this node's clients.
     pub(crate) backlog: Arc<Budget>,
     pub(crate) runtime: Handle,
+    connector: Connector,
     life: Life,
     /// Every wanted subscription and whose it is.
     wanted: RwLock<HashMap<Subscription, Arc<Node>>>,
@@ -119,7 +125,7 @@ impl Shared {
         self.wanted.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn node_of(&self, kind: Kind, name: &str) -> Option<Arc<Node>> {
+    fn node_of(&self, kind: Wanted, name: &str) -> Option<Arc<Node>> {
         let wanted = self.wanted.read().unwrap_or_else(PoisonError::into_inner);
         wanted.get(&Subscription { kind, name: name.to_owned() }).cloned()
     }
@@ -187,9 +193,26 @@ async fn patiently<T>(
                 }
                 stalled = true;
                 shared.counters.tell_drops();
+                if shared.connector.has_moved(side).await {
+                    return Err("Redis was silent, and the Sentinels have another master".to_owned());
+                }
             }
         }
     }
+}
+
+/// Logs in anew if there is something else to log in with.
+async fn keep_logged_in(
+    shared: &Shared,
+    side: Side,
+    connection: &mut Connection,
+    used: &mut Option<Credentials>,
+) -> Result<(), String> {
+    let now = shared.connector.credentials();
+    let Some(new) = now.as_ref().filter(|_| now != *used) else { return Ok(()) };
+    patiently(shared, side, connection.log_in(new)).await?;
+    *used = now;
+    Ok(())
 }
 
 /// The two tasks. They end when this is dropped.
@@ -214,6 +237,7 @@ pub(crate) async fn start(connector: Connector, options: Options) -> RedisResult
         queue,
         backlog,
         runtime: Handle::current(),
+        connector: connector.clone(),
         life: Life::new(),
         hooks: Hooks::default(),
         wanted: RwLock::default(),

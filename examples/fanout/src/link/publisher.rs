@@ -14,10 +14,11 @@ use super::{
     Shared,
     backoff::Backoff,
     connection::{Connection, Connector},
-    patiently,
+    keep_logged_in, patiently,
 };
 use crate::{
     message::Outgoing,
+    options::Credentials,
     stats::{Counters, DropReason, Event, Side},
 };
 
@@ -121,7 +122,8 @@ pub(super) async fn keep(
     let mut last_error = String::new();
     loop {
         shared.counters.connects.fetch_add(1, Relaxed);
-        let error = match connector.connect(None).await {
+        let credentials = connector.credentials();
+        let error = match connector.connect(credentials.as_ref(), None).await {
             Err(error) => error.to_string(),
             Ok(connection) => {
                 backoff.reset();
@@ -130,7 +132,7 @@ pub(super) async fn keep(
                 shared.queue.up.send_replace(true);
                 shared.counters.tell(&Event::Connected(Side::Publisher));
                 tried.notify_one();
-                let error = publish_until_lost(&shared, connection, &mut waiting).await;
+                let error = publish_until_lost(&shared, connection, credentials, &mut waiting).await;
                 shared.queue.up.send_replace(false);
                 shared.set_current(None);
                 error
@@ -151,6 +153,7 @@ pub(super) async fn keep(
 async fn publish_until_lost(
     shared: &Shared,
     mut connection: Connection,
+    mut credentials: Option<Credentials>,
     waiting: &mut mpsc::Receiver<Waiting>,
 ) -> String {
     let mut batch = Vec::with_capacity(BATCH_MAX);
@@ -160,6 +163,10 @@ async fn publish_until_lost(
     loop {
         tokio::select! {
             _ = probe.tick() => {
+                let logged_in = keep_logged_in(shared, Side::Publisher, &mut connection, &mut credentials);
+                if let Err(error) = logged_in.await {
+                    return error;
+                }
                 if let Err(error) = patiently(shared, Side::Publisher, connection.ping()).await {
                     return error;
                 }

@@ -16,10 +16,11 @@ use super::{
     Shared,
     backoff::Backoff,
     connection::{Connection, Connector, Receive},
-    modes, patiently,
+    keep_logged_in, modes, patiently,
 };
 use crate::{
     dialect::{Kind, Subscription},
+    options::Credentials,
     stats::{Event, Side},
 };
 
@@ -30,7 +31,9 @@ pub(super) async fn keep(shared: Arc<Shared>, connector: Connector, tried: Arc<N
         shared.counters.connects.fetch_add(1, Relaxed);
         let ended = Arc::new(Notify::new());
         let mut confirmed = HashSet::new();
-        let error = match connector.connect(Some(receive(shared.clone(), ended.clone()))).await {
+        let credentials = connector.credentials();
+        let receive = receive(shared.clone(), ended.clone());
+        let error = match connector.connect(credentials.as_ref(), Some(receive)).await {
             Err(error) => error.to_string(),
             Ok(mut connection) => match follow(&shared, &mut connection, &mut confirmed).await {
                 Err(error) => error,
@@ -39,7 +42,7 @@ pub(super) async fn keep(shared: Arc<Shared>, connector: Connector, tried: Arc<N
                     last_error.clear();
                     shared.counters.close_gap(Instant::now());
                     tried.notify_one();
-                    attend(&shared, connection, &mut confirmed, &ended).await
+                    attend(&shared, (connection, credentials), &mut confirmed, &ended).await
                 }
             },
         };
@@ -59,7 +62,7 @@ pub(super) async fn keep(shared: Arc<Shared>, connector: Connector, tried: Arc<N
 /// Until the connection is lost. Says why.
 async fn attend(
     shared: &Shared,
-    mut connection: Connection,
+    (mut connection, mut credentials): (Connection, Option<Credentials>),
     confirmed: &mut HashSet<Subscription>,
     ended: &Notify,
 ) -> String {
@@ -76,6 +79,7 @@ async fn attend(
             tokio::select! {
                 () = shared.wanted_changed.notified() => follow(shared, &mut connection, confirmed).await,
                 _ = probe.tick() => {
+                    keep_logged_in(shared, Side::Subscriber, &mut connection, &mut credentials).await?;
                     let answered = patiently(shared, Side::Subscriber, connection.ping()).await;
                     shared.sweep();
                     // Twice in a row, and again a little later.

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use fanout::broker::{Broker, Limits};
+use broker::{Broker, Limits, Settings};
 use proptest::{
     prelude::{Strategy, any, prop},
     test_runner::TestRunner,
@@ -332,4 +332,85 @@ async fn node_redis_and_ioredis_use_the_broker_unchanged() {
             fleet.clients.call("received", serde_json::json!({ "name": name, "event": "said" })).await;
         }
     }
+}
+
+#[tokio::test]
+async fn a_password_is_asked_for_as_redis_does() {
+    let redis = RedisServer::with(&["--requirepass", "secret"]).await;
+    let settings = Settings { password: Some("secret".to_owned()), ..Settings::default() };
+    let broker = Broker::tcp(SocketAddr::from(([127, 0, 0, 1], 0)), settings).await.unwrap();
+    let scripts: &[&[&str]] = &[
+        &["PING", "SUBSCRIBE a", "PUBLISH a x", "AUTH wrong", "AUTH secret", "PING"],
+        &["HELLO 3", "HELLO 3 AUTH default wrong", "HELLO 3 AUTH nobody secret", "PING"],
+        &["HELLO 3 AUTH default secret SETNAME me", "CLIENT GETNAME", "RESET", "PING", "CLIENT GETNAME"],
+        &["AUTH default secret", "CLIENT SETNAME me", "CLIENT GETNAME", "HELLO 3 NONSENSE", "AUTH a b c"],
+        &["AUTH secre", "AUTH secrets", "PING"],
+    ];
+    for script in scripts {
+        let (ours, theirs) = (transcript(broker.url(), script).await, transcript(&redis.url(), script).await);
+        assert_eq!(comparable(&ours), comparable(&theirs), "{script:?}");
+    }
+}
+
+/// As many publishes as a connection takes, in one go; nobody waits for the answers in between.
+async fn flood(url: &str, messages: usize, size: usize) {
+    let mut command = redis::Cmd::new();
+    command.arg("PUBLISH").arg("news").arg(vec![b'x'; size]);
+    let flood = command.get_packed_command().repeat(messages);
+    let (mut reader, mut writer) = dial(url).await.into_split();
+    let reading = tokio::spawn(async move {
+        let (mut answers, mut buffer) = (0, vec![0; 1 << 16]);
+        while answers < messages {
+            let read = reader.read(&mut buffer).await.unwrap();
+            assert_ne!(read, 0, "cut off");
+            answers += buffer[..read].iter().filter(|byte| **byte == b'\n').count();
+        }
+    });
+    soon("the flood is taken", writer.write_all(&flood)).await.unwrap();
+    soon("the flood is answered", reading).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_flood_waits_for_subscribers_that_read_and_gets_none_cut_off() {
+    const MESSAGES: usize = 20_000;
+    let limits = Limits { waiting_bytes_max: 64 << 10, ..Limits::default() };
+    let broker = Broker::tcp(SocketAddr::from(([127, 0, 0, 1], 0)), limits).await.unwrap();
+    let mut readers = tokio::task::JoinSet::new();
+    for _ in 0..3 {
+        let mut stream = dial(broker.url()).await;
+        stream.write_all(&command("SUBSCRIBE news")).await.unwrap();
+        let mut confirmation = vec![0; b"*3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n".len()];
+        stream.read_exact(&mut confirmation).await.unwrap();
+        readers.spawn(async move {
+            let message = "*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$100\r\n".len() + 102;
+            let (mut heard, mut buffer) = (0, vec![0; 4096]);
+            while heard < MESSAGES * message {
+                let read = stream.read(&mut buffer).await.unwrap();
+                assert_ne!(read, 0, "cut off");
+                heard += read;
+            }
+            heard == MESSAGES * message
+        });
+    }
+    flood(broker.url(), MESSAGES, 100).await;
+    assert_eq!(soon("all is heard", readers.join_all()).await, [true; 3]);
+    assert_eq!(broker.cut_off(), 0);
+}
+
+#[tokio::test]
+async fn a_flood_does_not_wait_for_ever_for_a_subscriber_that_does_not_read() {
+    let limits = Limits { waiting_bytes_max: 1 << 20, ..Limits::default() };
+    let broker = Broker::tcp(SocketAddr::from(([127, 0, 0, 1], 0)), limits).await.unwrap();
+    let mut lazy = dial(broker.url()).await;
+    lazy.write_all(&command("SUBSCRIBE news")).await.unwrap();
+    let mut publisher = crate::connection(broker.url()).await.unwrap();
+    until("it is subscribed", async || {
+        let count: (String, usize) =
+            redis::cmd("PUBSUB").arg("NUMSUB").arg("news").query_async(&mut publisher.clone()).await.unwrap();
+        count.1 == 1
+    })
+    .await;
+    flood(broker.url(), 2000, 10_000).await;
+    let _: usize = redis::cmd("PUBLISH").arg("news").arg("end").query_async(&mut publisher).await.unwrap();
+    assert_eq!(broker.cut_off(), 1);
 }

@@ -23,6 +23,7 @@ mod mixed;
 mod names;
 mod outages;
 mod requests;
+mod servers;
 mod settings;
 mod sharded;
 

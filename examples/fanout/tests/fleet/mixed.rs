@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use broker::Broker;
 use bytes::Bytes;
-use fanout::broker::Broker;
 use serde_json::{Value as Json, json};
 
 use crate::{agent::Agent, patient, redis_server::RedisServer, rust_node::RustNode, support::Between, until};

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use fanout::{Mode, Options, Target, broker::Broker};
+use broker::Broker;
+use fanout::{Mode, Options, Target};
 use futures_util::StreamExt;
 use serde_json::{Value as Json, json};
 

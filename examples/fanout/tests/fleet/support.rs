@@ -2,7 +2,8 @@
 
 use std::{future::Future, time::Duration};
 
-use fanout::{Mode, Options, broker::Broker};
+use broker::Broker;
+use fanout::{Mode, Options};
 use serde_json::{Value as Json, json};
 
 use crate::{

@@ -54,7 +54,7 @@ impl Written for HeaderNames {
 }
 
 /// `x-real-ip` as people write it.
-fn title(name: &str) -> String {
+pub(crate) fn title(name: &str) -> String {
     let word = |word: &str| match word {
         "ip" | "te" => word.to_ascii_uppercase(),
         word => word[..1].to_ascii_uppercase() + &word[1..],
@@ -63,13 +63,15 @@ fn title(name: &str) -> String {
 }
 
 /// RFC 9110 section 5.6.2.
-fn is_token_byte(byte: u8) -> bool {
+pub(crate) fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-const SAID_BY_US: [&str; 6] =
+/// What nodes are told of a client.
+pub(crate) const SAID_BY_US: [&str; 6] =
     ["host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto", "x-real-ip"];
-const OF_THE_CONNECTION: [&str; 10] = [
+/// Hop by hop, or how a message is framed.
+pub(crate) const OF_THE_CONNECTION: [&str; 10] = [
     "connection",
     "content-length",
     "http2-settings",

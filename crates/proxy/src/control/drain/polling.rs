@@ -62,13 +62,17 @@ impl Closer {
         self.is_called_off.set(true);
     }
 
-    /// Closes the session once none of its client's POSTs is under way; two at once are an error to Engine.IO.
+    /// Closes the session once none of its client's POSTs is under way; two at once are an error to Engine.IO. What the last
+    /// of them has asked is given a moment to be answered, unless the client never stops asking.
     pub(crate) async fn close(self: Rc<Self>, sid: Box<[u8]>) -> (Box<[u8]>, Closed) {
+        let hurries_at = (Instant::now() + QUIET_WITHIN).min(self.until);
         let contact = loop {
-            match self.registry.begin_close(&sid) {
+            let now = Instant::now();
+            let quiet = if now < hurries_at { QUIET } else { Duration::ZERO };
+            match self.registry.begin_close(&sid, now.checked_sub(quiet).unwrap_or(now)) {
                 Closing::Now(contact) => break contact,
                 Closing::Never => return (sid, Closed::ByItself),
-                Closing::Busy if Instant::now() >= self.until || self.is_called_off.get() => {
+                Closing::Busy if now >= self.until || self.is_called_off.get() => {
                     self.registry.unschedule(&sid);
                     return (sid, Closed::NotYet);
                 }
@@ -181,6 +185,10 @@ impl Closer {
 /// first; python-engineio answers it with a noop, which ends the poll that its asyncio servers would leave pending for 45 s,
 /// and would wait for when their process is to end.
 const ENDS_POLL_AND_CLOSE: &str = "5\x1e1";
+/// Most apps answer a message sooner than this after its POST, and then the answer is with the client before the close is.
+const QUIET: Duration = Duration::from_millis(100);
+/// A client that says something all the time is not waited for longer.
+const QUIET_WITHIN: Duration = Duration::from_millis(500);
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 /// A node that takes a close answers within milliseconds.
 const SILENCE_MAX: Duration = Duration::from_secs(2);

@@ -62,6 +62,7 @@ const LOOKS_EVERY: u8 = 16;
 
 #[cfg(test)]
 mod tests {
+    use crate::net::memory::Memory;
     use std::io::Write;
     use std::net::TcpListener;
     use std::os::fd::AsFd;
@@ -83,7 +84,7 @@ mod tests {
                 until_readable(&tcp);
             }
             tcp.set_nonblocking(true).unwrap();
-            (quickness.hear(tcp, &Buffers::new(64)), client)
+            (quickness.hear(tcp, &Buffers::new(64, Memory::new())), client)
         }
     }
 
@@ -129,7 +130,7 @@ mod tests {
         let (tcp, _) = both.0.accept().unwrap();
         drop(client);
         until_readable(&tcp);
-        assert!(quickness.hear(tcp, &Buffers::new(64)).is_none());
+        assert!(quickness.hear(tcp, &Buffers::new(64, Memory::new())).is_none());
     }
 
     #[tokio::test]

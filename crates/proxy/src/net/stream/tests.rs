@@ -7,13 +7,14 @@ use tokio::net::TcpListener;
 use tokio::time::sleep;
 
 use super::*;
+use crate::net::memory::Memory;
 
 /// A connection through which somebody has looked for bytes in vain, its other end, and buffers for it.
 async fn looked_at() -> (Io, TcpStream, Buffers) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (near, _) = listener.accept().await.unwrap();
-    let (io, buffers) = (Io::new(Stream::Plain(near)), Buffers::new(1024));
+    let (io, buffers) = (Io::new(Stream::Plain(near)), Buffers::new(1024, Memory::new()));
     let polled = io.poll_read(&mut Context::from_waker(Waker::noop()), &mut BytesMut::new(), &buffers);
     assert!(polled.is_pending());
     (io, far, buffers)

@@ -94,11 +94,11 @@ fn is_plain(value: &[u8]) -> bool {
         .fold(true, |plain, &byte| plain & (b' '..0x7f).contains(&byte) & (byte != b'"') & (byte != b'\\'))
 }
 
-/// A client's bytes as text. JSON escapes the control characters of ASCII; those behind it mean as much to a terminal.
+/// A client's bytes as text. JSON escapes the control characters of ASCII but DEL; those behind it mean as much to a terminal.
 #[cold]
 fn print_escaped(value: &[u8], out: &mut Vec<u8>) {
     let text = String::from_utf8_lossy(value);
-    let is_hidden = |character: char| character.is_control() && !character.is_ascii();
+    let is_hidden = |character: char| character.is_control() && character >= '\u{7f}';
     let written = match text.contains(is_hidden) {
         true => serde_json::to_writer(out, &text.replace(char::is_control, "\u{fffd}")),
         false => serde_json::to_writer(out, &text),
@@ -138,6 +138,7 @@ mod tests {
         check(|line| line.text("a", b"\",\"x\":1}\n\x1b[2J\\"), r#"{"a":"\",\"x\":1}\n\u001b[2J\\"}"#);
         check(|line| line.text("a", b"\xff"), "{\"a\":\"\u{fffd}\"}");
         check(|line| line.text("a", "\u{9b}2J\t".as_bytes()), "{\"a\":\"\u{fffd}2J\u{fffd}\"}");
+        check(|line| line.text("a", b"a\x7f"), "{\"a\":\"a\u{fffd}\"}");
         check(|line| line.text("a", "é".as_bytes()), "{\"a\":\"é\"}");
     }
 

@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -58,6 +58,9 @@ impl Written {
     }
 }
 
+/// Lines that were handed over and could not be written, by all writers since the start.
+pub(crate) type Unwritten = Arc<AtomicU64>;
+
 /// The thread that writes. It ends when every sink that was made from it is gone.
 #[derive(Debug)]
 pub(crate) struct Writer {
@@ -69,15 +72,16 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Opens the log. Fails if its file cannot be opened.
-    pub(crate) fn start(log: &plan::Log) -> io::Result<Self> {
+    pub(crate) fn start(log: &plan::Log, unwritten: &Unwritten) -> io::Result<Self> {
         let reopen = Arc::new(AtomicBool::new(false));
         let out = match &log.access {
             AccessLog::Off => {
                 return Ok(Self { sink: Sink::off(log.format), reopen, ended: None });
             }
-            AccessLog::Stdout => Out::Stdout,
-            AccessLog::File(path) => Out::File { file: open(path)?, path: path.clone() },
+            AccessLog::Stdout => Place::Stdout,
+            AccessLog::File(path) => Place::File { file: open(path)?, path: path.clone() },
         };
+        let out = Out { place: out, unwritten: unwritten.clone(), failing: None, is_torn: false };
         let (to_writer, batches) = sync_channel(BATCHES_MAX);
         let sink = Sink { format: log.format, to_writer: Some(to_writer), written: Arc::default() };
         let (asked, written) = (reopen.clone(), sink.written.clone());
@@ -117,7 +121,17 @@ impl Writer {
     }
 }
 
-enum Out {
+/// Where lines go, and how that goes.
+struct Out {
+    place: Place,
+    unwritten: Unwritten,
+    /// So many lines are lost since it began to fail.
+    failing: Option<u64>,
+    /// The last line that is there is a part of one.
+    is_torn: bool,
+}
+
+enum Place {
     Stdout,
     File { file: File, path: PathBuf },
 }
@@ -128,48 +142,110 @@ fn open(path: &PathBuf) -> io::Result<File> {
 
 /// Takes batches until there is nobody left to send one.
 fn write_all(mut out: Out, batches: &Receiver<Vec<u8>>, written: &Written, reopen: &AtomicBool) {
-    let mut is_failing = false;
     loop {
         let batch = batches.recv_timeout(FLUSH_EVERY);
         if reopen.swap(false, Relaxed) {
-            reopen_file(&mut out);
+            out.reopen();
         }
         match batch {
-            Ok(batch) => write(&mut out, batch, written, &mut is_failing),
+            Ok(batch) => written.keep(out.write(batch)),
             Err(RecvTimeoutError::Timeout) => continue,
             Err(RecvTimeoutError::Disconnected) => return,
         }
         // A worker that sends to a thread that waits must wake it, which costs the worker a system call and the core
         // a switch. A thread that sleeps gets what came meanwhile in one go.
         while let Ok(batch) = batches.try_recv() {
-            write(&mut out, batch, written, &mut is_failing);
+            written.keep(out.write(batch));
         }
         std::thread::sleep(NAP);
     }
 }
 
-fn write(out: &mut Out, batch: Vec<u8>, written: &Written, is_failing: &mut bool) {
-    let result = match out {
-        Out::Stdout => io::stdout().write_all(&batch),
-        Out::File { file, .. } => file.write_all(&batch),
-    };
-    match result {
-        Ok(()) => *is_failing = false,
-        // Said once, not once a batch: a full disk is full for a while.
-        Err(error) if !*is_failing => {
-            *is_failing = true;
-            tracing::error!(%error, "access log cannot be written; lines are lost until it can");
-        }
-        Err(_) => {}
+impl Out {
+    /// Writes whole lines, as many as can be, and counts the others.
+    fn write(&mut self, batch: Vec<u8>) -> Vec<u8> {
+        let lost = match self.write_all(&batch) {
+            Ok(()) => {
+                if let Some(lines_lost) = self.failing.take() {
+                    tracing::info!(lines_lost, "access log can be written again");
+                }
+                return batch;
+            }
+            Err((written, error)) => {
+                // Said once, not once a batch: a full disk is full for a while.
+                if self.failing.is_none() {
+                    tracing::error!(%error, "access log cannot be written; lines are lost until it can");
+                }
+                let whole = memchr::memrchr(b'\n', &batch[..written]).map_or(0, |end| end + 1);
+                self.take_back(written - whole);
+                memchr::memchr_iter(b'\n', &batch[whole..]).count() as u64
+            }
+        };
+        self.failing = Some(self.failing.unwrap_or(0) + lost);
+        self.unwritten.fetch_add(lost, Relaxed);
+        batch
     }
-    written.keep(batch);
+
+    /// An error comes with how much was written before it.
+    fn write_all(&mut self, batch: &[u8]) -> Result<(), (usize, io::Error)> {
+        if self.is_torn {
+            self.place.write(b"\n").map_err(|error| (0, error))?;
+            self.is_torn = false;
+        }
+        let mut written = 0;
+        while written < batch.len() {
+            match self.place.write(&batch[written..]) {
+                Ok(0) => return Err((written, io::ErrorKind::WriteZero.into())),
+                Ok(more) => written += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err((written, error)),
+            }
+        }
+        // Standard output keeps what has no end of a line behind it.
+        self.place.flush().map_err(|error| (written, error))
+    }
+
+    /// The part of a line that found room is none.
+    fn take_back(&mut self, bytes: usize) {
+        if bytes > 0 {
+            let is_taken = match &self.place {
+                Place::Stdout => false,
+                Place::File { file, .. } => file
+                    .metadata()
+                    .and_then(|there| file.set_len(there.len().saturating_sub(bytes as u64)))
+                    .is_ok(),
+            };
+            self.is_torn = !is_taken;
+        }
+    }
+
+    fn reopen(&mut self) {
+        if let Place::File { file, path } = &mut self.place {
+            match open(path) {
+                Ok(opened) => {
+                    *file = opened;
+                    self.is_torn = false;
+                }
+                Err(error) => {
+                    tracing::error!(path = %path.display(), %error, "access log stays where it was");
+                }
+            }
+        }
+    }
 }
 
-fn reopen_file(out: &mut Out) {
-    if let Out::File { file, path } = out {
-        match open(path) {
-            Ok(opened) => *file = opened,
-            Err(error) => tracing::error!(path = %path.display(), %error, "access log stays where it was"),
+impl Place {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Stdout => io::stdout().write(bytes),
+            Self::File { file, .. } => file.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Stdout => io::stdout().flush(),
+            Self::File { .. } => Ok(()),
         }
     }
 }

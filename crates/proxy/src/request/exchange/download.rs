@@ -12,8 +12,9 @@ use config::plan::Balance;
 use tokio::time::Instant;
 use wire::answer::{AnswerBody, AnswerHead, Asked};
 use wire::body::BodyWalk;
+use wire::cookie::SetCookie;
 use wire::engineio::{CloseScan, EngineIo, Revision, Sid};
-use wire::forward::{self, ForClient, Reframed};
+use wire::forward::{self, ForClient, Reframed, Wrap};
 use wire::scan::{HeadScan, Side};
 use wire::{HeadBounds, Malformed};
 
@@ -65,7 +66,7 @@ pub(super) struct Download<'a> {
     pub(super) record: &'a mut Record,
 }
 
-impl Download<'_> {
+impl<'a> Download<'a> {
     /// Brings the whole answer back, or, after a 101, the word that a tunnel is open.
     pub(super) async fn run(&mut self) -> Result<Answered, Fault> {
         let head = self.final_head().await;
@@ -112,7 +113,7 @@ impl Download<'_> {
     ) -> Result<Answered, Fault> {
         let Request { head: asked, upstream, .. } = *self.request;
         let contact = self.contact();
-        let told = handshake::Told { head, tags, upstream, path: asked.path_bytes(), contact: &contact };
+        let told = handshake::Told { head, tags, upstream, path: asked.sent_path_bytes(), contact: &contact };
         match told.read(self.origin.io, self.origin.inbound, self.patience.body, self.request.worker).await? {
             handshake::Read::Session { body, open } => {
                 let sid = open.sid.clone();
@@ -195,11 +196,20 @@ impl Download<'_> {
 
     /// The head of the answer, with the cookie that pins its client to its node. `sid` is the session that it opens, if it
     /// does.
-    pub(super) fn print_final(&self, answer: &AnswerHead, how: &ForClient, sid: &[u8], out: &mut Vec<u8>) {
-        forward::print_answer(answer, how, out);
+    pub(super) fn print_final(
+        &self,
+        answer: &AnswerHead,
+        how: &ForClient<'_>,
+        sid: &[u8],
+        out: &mut Vec<u8>,
+    ) {
         let Request { head: asked, upstream, reply, .. } = self.request;
+        let edits = how.edits;
         let answered =
-            cookie::Answered { asked, answer, client: reply.client_end, node: self.origin.node, sid };
+            cookie::Answered { asked, answer, client: reply.client_end, node: self.origin.node, sid, edits };
+        let is_wrapped = |cookie: &SetCookie<'_>| cookie::is_wrapped(cookie, upstream);
+        let wrap = answered.wrapping(upstream).map(|pin| Wrap { pin, is_wrapped: &is_wrapped });
+        forward::print_answer_wrapping(answer, how, wrap.as_ref(), out);
         if let Some(cookie) = answered.pin(upstream) {
             self.request.worker.cursors.of(upstream.number).scatter(upstream.members.len());
             forward::add_line(out, "Set-Cookie", &cookie);
@@ -221,7 +231,7 @@ impl Download<'_> {
         &self.request.worker.buffers
     }
 
-    pub(super) fn for_client(&self, content_length: Option<u64>) -> ForClient {
+    pub(super) fn for_client(&self, content_length: Option<u64>) -> ForClient<'a> {
         let reply = self.reply();
         ForClient {
             version: reply.version,
@@ -231,6 +241,7 @@ impl Download<'_> {
                 && self.progress.request_sent.get()
                 && !self.request.worker.is_leaving(),
             content_length,
+            edits: self.request.changed.map(|changed| &changed.answer),
         }
     }
 
@@ -433,10 +444,10 @@ impl Download<'_> {
 
 /// Who the client is and how its requests are addressed, for whoever has to speak in its place.
 fn contact_of(request: &Request<'_>, record: &Record) -> Contact {
-    let Request { head, upstream, reply, .. } = *request;
+    let Request { head, upstream, reply, changed, .. } = *request;
     let addressed = |engine_io: &EngineIo| AddressedAs {
-        path: head.path_bytes(),
-        host: head.host_bytes(),
+        path: head.sent_path_bytes(),
+        host: changed.and_then(|changed| changed.host.as_deref()).map(str::as_bytes).or(head.host_bytes()),
         revision: engine_io.revision,
         jsonp: engine_io.jsonp,
     };

@@ -25,7 +25,9 @@ use crate::observe::record::{Record, Sticky};
 use crate::request::ends::BodySource;
 use crate::request::exchange::download::{Answered, Download, Origin};
 use crate::request::exchange::lasting::Lasting;
-pub(crate) use crate::request::exchange::request::{Exchanged, Purpose, Registered, Request, Session};
+pub(crate) use crate::request::exchange::request::{
+    Exchanged, Outcome, Purpose, Registered, Request, Session,
+};
 use crate::request::exchange::request::{Patience, Progress, answer_patience};
 use crate::request::upgrade::{OriginEnd, TunnelSession};
 use crate::upstream::pool::Lease;
@@ -103,14 +105,15 @@ async fn send_head(
     // Nearly every client says a Host.
     let written = request.head.host_bytes().is_none().then(|| lease.in_flight.node().written());
     let how = ForOrigin {
-        host_override: plan.host.as_deref(),
+        host_override: request.changed.and_then(|changed| changed.host.as_deref()).or(plan.host.as_deref()),
         host_default: written.as_deref().unwrap_or_default(),
         client_end: request.reply.client_end,
         client_address: record.client,
         strips_tag: matches!(purpose, Purpose::Session(Session { is_tagged: true, .. })),
         wants_plain: matches!(purpose, Purpose::Handshake { .. }),
-        strips_cookies: &request.upstream.cookies,
+        strips_pins: &request.upstream.cookies,
         pass_headers: &plan.pass_headers,
+        edits: request.changed.map(|changed| &changed.request),
     };
     let buffers = &request.worker.buffers;
     let mut head = buffers.take_for_head();
@@ -259,6 +262,7 @@ const INTERIM: &[u8] = b"HTTP/1.1 1";
 
 #[cfg(test)]
 mod tests {
+    use crate::net::memory::Memory;
     use std::rc::Rc;
     use std::time::Duration;
 
@@ -272,7 +276,7 @@ mod tests {
     /// What becomes of a head of this length, and what has been read meanwhile, while the node does as `node` says.
     async fn check<F: Future>(bytes: usize, node: impl FnOnce(UnixStream) -> F) -> (io::Result<()>, Vec<u8>) {
         let (near, far) = UnixStream::pair().expect("there are files left");
-        let (io, buffers) = (Io::new(Stream::Unix(Box::new(near))), Buffers::new(4096));
+        let (io, buffers) = (Io::new(Stream::Unix(Box::new(near))), Buffers::new(4096, Memory::new()));
         let (alarm, mut inbound) = (Alarm::new(Rc::new(Clock::new())), BytesMut::new());
         let head = vec![b'x'; bytes];
         let writing = io.write_all(&head, b"", &alarm, Duration::from_secs(30));

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use wire::request::{RequestBody, RequestHead};
 
+use crate::request::edits::Changed;
 use crate::request::ends::ReplySink;
 use crate::request::exchange::lasting::Lasting;
 use crate::request::upgrade::{OriginEnd, TunnelSession};
@@ -24,6 +25,8 @@ pub(crate) struct Request<'a> {
     pub(crate) upstream: &'a Upstream,
     pub(crate) snapshot: &'a Current,
     pub(crate) worker: &'a Local,
+    /// What its route changes, if anything.
+    pub(crate) changed: Option<&'a Changed>,
     /// How soon the answer must begin while there is another node to ask.
     pub(crate) answer_within: Option<Duration>,
 }
@@ -123,6 +126,14 @@ pub(crate) enum Exchanged {
     /// The answer was cut, or there was nobody to give it to: an end with ceremony would make it look whole.
     Cut,
     Upgraded(Box<OriginEnd>),
+}
+
+/// What came of a route that asks no node, or not at first.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Answered(Exchanged),
+    /// There is no such file, and the route has an upstream for that.
+    NotHere,
 }
 
 /// What the two directions tell each other.

@@ -1,5 +1,6 @@
 //! The cookie that pins a client to a node: the node's pin and nothing else, so that it tells no address, and nobody
-//! without the secret can make one. A value that names no node of now is no value at all.
+//! without the secret can make one. A pin that names no node of now is none at all. A node that sets a cookie of the same
+//! name gets its own value back: the pin stands behind that on its way, as a tag does behind a session's id.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -7,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use config::plan::Sticky;
 use wire::answer::AnswerHead;
 use wire::cookie::{self, Lifetime, SameSite, SetCookie};
-use wire::forward::ClientEnd;
+use wire::forward::{ClientEnd, LineEdits};
 use wire::request::RequestHead;
 use wire::tag::Pin;
 
@@ -21,7 +22,7 @@ pub(crate) fn pinned(head: &RequestHead, upstream: &Upstream) -> Option<usize> {
     }
     upstream.cookies.iter().find_map(|name| {
         let pins = cookie::all(head, name.as_bytes()).filter(|(rest, _)| rest.is_empty());
-        pins.filter_map(|(_, value)| Pin::read(value)).find_map(|pin| upstream.by_pin(&pin))
+        pins.filter_map(|(_, value)| Pin::split(value)).find_map(|(_, pin)| upstream.by_pin(&pin))
     })
 }
 
@@ -42,7 +43,7 @@ fn count_unproven(head: &RequestHead, upstream: &Upstream) {
     let key_bytes = if tells_key { KEY_NAME_BYTES } else { 0 };
     let Some(prefix) = own.len().checked_sub(key_bytes).map(|end| &own[..end]) else { return };
     let mut pins = cookie::all(head, prefix)
-        .filter(|(rest, value)| rest.len() == key_bytes && Pin::read(value).is_some());
+        .filter(|(rest, value)| rest.len() == key_bytes && Pin::split(value).is_some());
     let Some((key, _)) = pins.next() else { return };
     let is_own_key = tells_key && upstream.cookies.iter().any(|name| name.as_bytes().ends_with(key));
     if is_own_key {
@@ -61,6 +62,8 @@ pub(crate) struct Answered<'a> {
     pub(crate) node: &'a Node,
     /// The session that it opens, as the node calls it; empty if it opens none.
     pub(crate) sid: &'a [u8],
+    /// What the route changes on its way to the client.
+    pub(crate) edits: Option<&'a LineEdits>,
 }
 
 impl Answered<'_> {
@@ -69,22 +72,61 @@ impl Answered<'_> {
     pub(crate) fn pin(&self, upstream: &Upstream) -> Option<Vec<u8>> {
         let name = upstream.cookies.first()?;
         let scope = match &upstream.plan.sticky {
-            Sticky::Auto(_) if !self.answer.sets_cookies() && !self.asked.has_cookies() => return None,
+            Sticky::Auto(_) if !self.sets_cookies() && !self.asked.has_cookies() => return None,
             Sticky::Auto(_) => self.scope_of_the_apps_own(upstream)?,
             _ if self.answer.may_be_shared() => return None,
-            _ => (!self.is_pinned_here(upstream)).then(|| self.scope_by_itself())?,
+            _ if self.is_pinned_here(upstream) && !self.takes_pin_away(upstream) => return None,
+            _ => self.scope_by_itself(),
         };
+        let own = if self.sets_cookies() { self.own_of_our_name(upstream) } else { Own::Untouched };
         let pin = upstream.member_of(self.node)?.seal.pin();
-        Some(scope.print(name, pin))
+        match own {
+            Own::Set { domain, is_for_all_paths: true } if domain == scope.domain.as_deref() => None,
+            Own::Set { .. } | Own::TakenAway => Some(scope.print(name, b"", pin)),
+            // Ours would else take its place.
+            Own::Untouched => Some(scope.print(name, own_value(self.asked, upstream), pin)),
+        }
+    }
+
+    /// The pin that goes behind the values of the node's own cookies of our name, if this answer sets any cookies.
+    pub(crate) fn wrapping<'u>(&self, upstream: &'u Upstream) -> Option<&'u Pin> {
+        if !self.sets_cookies() || upstream.cookies.is_empty() {
+            return None;
+        }
+        let is_wanted = match &upstream.plan.sticky {
+            Sticky::Auto(_) => upstream.has_several(),
+            _ => !self.answer.may_be_shared(),
+        };
+        upstream.member_of(self.node).filter(|_| is_wanted).map(|member| member.seal.pin())
+    }
+
+    /// What the answer makes of the node's own cookie of our name.
+    fn own_of_our_name<'s>(&'s self, upstream: &Upstream) -> Own<'s> {
+        let cookies = self.answer.set_cookies().filter_map(SetCookie::read);
+        let Some(own) = cookies.filter(|cookie| is_ours_by_name(cookie, upstream)).last() else {
+            return Own::Untouched;
+        };
+        if is_deleted(&own, SystemTime::now) {
+            return Own::TakenAway;
+        }
+        let asked = self.asked.path_bytes();
+        // Without a path it is for the folder of the page (RFC 6265 section 5.1.4).
+        let is_at_top = || memchr::memrchr(b'/', asked) == Some(0);
+        let is_mounted = self.edits.is_some_and(LineEdits::is_mounting);
+        let is_for_all_paths = !is_mounted && own.path.map_or_else(is_at_top, |path| path == b"/");
+        Own::Set { domain: own.domain, is_for_all_paths }
     }
 
     /// In `"auto"` the pin lives as long as what the app keeps, for the same hosts.
     fn scope_of_the_apps_own(&self, upstream: &Upstream) -> Option<Scope> {
         let now = SystemTime::now;
-        let own = self.answer.set_cookies().filter_map(SetCookie::read).filter(|own| self.is_the_apps(own));
+        let sets_cookies = self.sets_cookies();
+        let own = self.answer.set_cookies().take_while(|_| sets_cookies).filter_map(SetCookie::read);
+        let own = own.filter(|own| self.is_the_apps(own));
         let mut own = own.filter(|own| !is_deleted(own, now)).peekable();
         if own.peek().is_none() {
-            return self.is_moved_along(upstream).then(|| self.scope_by_itself());
+            let is_needed = self.is_moved_along(upstream) || self.takes_pin_away(upstream);
+            return is_needed.then(|| self.scope_by_itself());
         }
         if !upstream.has_several() {
             return None;
@@ -95,7 +137,21 @@ impl Answered<'_> {
             Scope::over(if hidden.is_empty() { &own } else { &hidden }, self.asked.host_name(), now());
         upstream.oddities.sets_cookies(&upstream.plan.name);
         // A rolling session must not outlive its pin.
-        (scope.lifetime.is_some() || !self.is_pinned_here(upstream)).then_some(scope)
+        let is_needed =
+            scope.lifetime.is_some() || !self.is_pinned_here(upstream) || self.takes_pin_away(upstream);
+        is_needed.then_some(scope)
+    }
+
+    /// Whether the node takes a cookie of our name away, and our pin with it.
+    fn takes_pin_away(&self, upstream: &Upstream) -> bool {
+        self.sets_cookies()
+            && self.own_of_our_name(upstream) == Own::TakenAway
+            && self.is_pinned_here(upstream)
+    }
+
+    /// Whether it sets any cookie that the route lets through.
+    fn sets_cookies(&self) -> bool {
+        self.answer.sets_cookies() && !self.edits.is_some_and(|edits| edits.drops(b"set-cookie"))
     }
 
     /// Whether it is a cookie of the app, and not Engine.IO's own, whose value is the session's id.
@@ -125,6 +181,41 @@ impl Answered<'_> {
         let same_site = if is_secure { SameSite::None } else { SameSite::Lax };
         Scope { lifetime: None, domain: None, is_secure, is_partitioned: false, same_site }
     }
+}
+
+/// Whether the node's cookie has the name of the pin, so that it carries it.
+pub(crate) fn is_wrapped(cookie: &SetCookie<'_>, upstream: &Upstream) -> bool {
+    is_ours_by_name(cookie, upstream) && !is_deleted(cookie, SystemTime::now)
+}
+
+fn is_ours_by_name(cookie: &SetCookie<'_>, upstream: &Upstream) -> bool {
+    upstream.cookies.iter().any(|name| name.as_bytes() == cookie.name)
+}
+
+/// The node's own value in the cookie of our name; empty if there is none. Without a pin it can be one where the file gives
+/// the name: it was set before there were several nodes, or with an answer that anybody may keep.
+fn own_value<'a>(asked: &'a RequestHead, upstream: &'a Upstream) -> &'a [u8] {
+    let Some(name) = upstream.cookies.first() else { return b"" };
+    let is_given = matches!(upstream.plan.sticky, Sticky::Auto(Some(_)) | Sticky::Cookie(Some(_)));
+    let values = cookie::all(asked, name.as_bytes()).filter(|(rest, _)| rest.is_empty());
+    let mut own = values.filter_map(|(_, value)| match Pin::split(value) {
+        Some((own, _)) => Some(own),
+        None => is_given.then_some(value),
+    });
+    own.find(|own| !own.is_empty()).unwrap_or_default()
+}
+
+/// What an answer makes of the node's own cookie of our name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Own<'a> {
+    /// Nothing.
+    Untouched,
+    TakenAway,
+    /// For these hosts; to a browser those for other paths are other cookies.
+    Set {
+        domain: Option<&'a [u8]>,
+        is_for_all_paths: bool,
+    },
 }
 
 /// For how long a pin is set, and for whom.
@@ -163,8 +254,10 @@ impl Scope {
         }
     }
 
-    fn print(&self, name: &str, pin: &Pin) -> Vec<u8> {
-        let mut out = [name.as_bytes(), b"=", pin.as_bytes(), b"; Path=/; HttpOnly"].concat();
+    /// `own` is the node's own value, which the cookie keeps.
+    fn print(&self, name: &str, own: &[u8], pin: &Pin) -> Vec<u8> {
+        let mark = if own.is_empty() { &[][..] } else { &[Pin::MARK] };
+        let mut out = [name.as_bytes(), b"=", own, mark, pin.as_bytes(), b"; Path=/; HttpOnly"].concat();
         if let Some(lifetime) = self.lifetime {
             out.extend_from_slice(b"; Max-Age=");
             out.extend_from_slice(itoa::Buffer::new().format(lifetime.as_secs()).as_bytes());
@@ -227,7 +320,7 @@ mod tests {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000);
         let scope = Scope::over(&read, Some(b"chat.example.com"), now);
         let pin = *Key::new(b"x").seal("y").pin();
-        let printed = String::from_utf8(scope.print("n", &pin)).expect("text");
+        let printed = String::from_utf8(scope.print("n", b"", &pin)).expect("text");
         let (_, attributes) = printed.split_once("; Path=/; HttpOnly").expect("always");
         assert_eq!(attributes, want, "{cookies:?}");
     }

@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::net::clock::by_clock;
+use crate::net::memory::Memory;
 use crate::net::places::{ClientKey, Places};
 use crate::net::stream::Stream;
 use crate::observe::record::Counters;
@@ -58,7 +59,7 @@ const FILE: &str = "[[listen]]\naddress = \":1\"\n[[route]]\nupstream = \"nodes\
 
 /// Who ended it, and after how long.
 async fn run_to_its_end(mut tunnel: Tunnel, clock: Rc<Clock>) -> (EndedBy, Duration) {
-    let (buffers, begun) = (Buffers::new(16 << 10), Instant::now());
+    let (buffers, begun) = (Buffers::new(16 << 10, Memory::new()), Instant::now());
     let running = Box::pin(async move { poll_fn(|cx| tunnel.poll(cx, &buffers)).await });
     let ended_by = by_clock(clock, running).await;
     (ended_by, begun.elapsed())
@@ -105,6 +106,29 @@ async fn a_lost_node_does_not_move_the_deadline_of_a_drain() {
     drop(node);
     let (_, lasted) = run_to_its_end(tunnel, clock).await;
     assert!(lasted <= Duration::from_millis(2100), "{lasted:?}");
+}
+
+/// The word about a lost node is tried again at each wake while the client takes nothing. A client that wakes the tunnel
+/// by all that it sends gets no more time by it.
+#[tokio::test(start_paused = true)]
+async fn a_wake_does_not_put_off_the_end_after_a_lost_node() {
+    let set = tokio::task::LocalSet::new();
+    let clock = Rc::new(Clock::new());
+    set.run_until(async {
+        let (mut tunnel, _client, node) = tunnel(&clock).await;
+        drop(node);
+        let mut ends = async || {
+            poll_fn(|cx| tunnel.end_of_origin(cx)).await;
+            tunnel.wakes_at()
+        };
+        let first = ends().await;
+        for _ in 0..10 {
+            tokio::time::advance(Duration::from_millis(400)).await;
+            clock.tick();
+            assert_eq!(ends().await, first);
+        }
+    })
+    .await;
 }
 
 /// The client says pong to one ping and no more. The node pings on, and gives up.

@@ -29,7 +29,9 @@ impl Cursor {
     }
 
     /// Goes on with anybody's turn among `count` nodes. Clients that all ask in one rhythm, a page and then its login, would
-    /// else log in at every second node, or every third.
+    /// else log in at every second node, or every third. So pins spread by chance, of 10,000 within a hundredth or two. By sessions
+    /// they would spread no better: nobody knows which request will log in, one that finds no session yet leaves none, and
+    /// whoever asks while nothing is under way, all pages then, would go to the node with the fewest, one after the other.
     pub(crate) fn scatter(&self, count: usize) {
         self.at.set(self.at.get().wrapping_add(self.below(count.max(1))));
     }

@@ -143,8 +143,8 @@ impl Registry {
         session.begin(how, now_us)
     }
 
-    /// A request or a tunnel has ended. A session ends with its tunnel, unless it goes on polling beside it: then
-    /// the tunnel was a probe that failed.
+    /// A request or a tunnel has ended. A session ends with its tunnel, unless it goes on polling beside it, or is being
+    /// closed and its next poll has to be told: then the tunnel was a probe that failed.
     pub(crate) fn end(&self, Hashed { sid, hash }: Hashed<'_>, how: Use, now: Instant) {
         let mut shard = self.shard(hash);
         let Some(place) = shard.find(hash, sid) else { return };
@@ -152,11 +152,15 @@ impl Registry {
         session.last_seen_us = self.micros(now);
         let uses = session.uses(how);
         *uses = uses.saturating_sub(1);
-        if how == Use::Poll {
-            session.poller = None;
-            session.overdue = None;
+        match how {
+            Use::Poll => {
+                session.poller = None;
+                session.overdue = None;
+            }
+            Use::Post => session.posted_ms = self.millis(now),
+            Use::Tunnel => {}
         }
-        if how != Use::Tunnel {
+        if how != Use::Tunnel || session.stage == Stage::Leaving {
             return;
         }
         if session.is_unused() {
@@ -231,10 +235,11 @@ impl Registry {
         });
     }
 
-    /// Begins to close a session on its node.
-    pub(crate) fn begin_close(&self, sid: &[u8]) -> Closing {
+    /// Begins to close a session on its node, if its last POST has ended by `quiet_since`.
+    pub(crate) fn begin_close(&self, sid: &[u8], quiet_since: Instant) -> Closing {
         let may_tell = |address: &address::Address| self.addresses.is_proven(address);
-        self.with(sid, |session| session.begin_close(may_tell)).unwrap_or(Closing::Never)
+        let quiet_since_ms = self.millis(quiet_since);
+        self.with(sid, |session| session.begin_close(may_tell, quiet_since_ms)).unwrap_or(Closing::Never)
     }
 
     /// Closed on its node, where it counts no more; remembered here until its client has been told.
@@ -327,6 +332,11 @@ impl Registry {
     fn shard(&self, hash: u64) -> MutexGuard<'_, Shard> {
         // The table finds its places by the lowest bits and the highest ones.
         lock(&self.shards[(hash >> 32) as usize % SHARDS])
+    }
+
+    /// What has more than seven weeks of them has seven weeks.
+    fn millis(&self, now: Instant) -> u32 {
+        u32::try_from(now.saturating_duration_since(self.born).as_millis()).unwrap_or(u32::MAX)
     }
 
     fn micros(&self, now: Instant) -> u64 {

@@ -24,6 +24,8 @@ pub(super) struct Session {
     pub(super) polls: u32,
     pub(super) posts: u32,
     pub(super) tunnels: u32,
+    /// When its last POST has ended, in milliseconds since the registry began; 0 if there was none.
+    pub(super) posted_ms: u32,
     pub(super) stage: Stage,
     /// Whether it was used since its handshake.
     pub(super) was_used: bool,
@@ -75,7 +77,8 @@ pub(crate) enum Begun {
 pub(crate) enum Closing {
     /// It can, and from now on no request of it reaches the node.
     Now(Contact),
-    /// A POST of its client is under way, and two at once would be an error.
+    /// A POST of its client is under way, and two at once would be an error; or one has just ended, and what it asked may not
+    /// have been answered.
     Busy,
     /// It is over, or a tunnel carries it.
     Never,
@@ -118,6 +121,7 @@ impl Session {
             polls: 0,
             posts: 0,
             tunnels: 0,
+            posted_ms: 0,
             stage: Stage::Open,
             was_used: false,
             contact,
@@ -150,15 +154,20 @@ impl Session {
         self.is_unused() && now_us >= self.last_seen_us + patience_us
     }
 
-    /// `may_tell` says whether an address is one that sessions are opened at.
-    pub(super) fn begin_close(&mut self, may_tell: impl Fn(&Address) -> bool) -> Closing {
+    /// `may_tell` says whether an address is one that sessions are opened at; `quiet_since_ms` is when its last POST must
+    /// have ended.
+    pub(super) fn begin_close(
+        &mut self,
+        may_tell: impl Fn(&Address) -> bool,
+        quiet_since_ms: u32,
+    ) -> Closing {
         if self.tunnels > 0 {
             // Once it has failed, if it was a probe, the session is scheduled again.
             self.stage = Stage::Open;
             return Closing::Never;
         }
         match &self.contact.address {
-            Some(_) if self.posts > 0 => Closing::Busy,
+            Some(_) if self.posts > 0 || self.posted_ms > quiet_since_ms => Closing::Busy,
             Some(address) if self.stage == Stage::Scheduled && may_tell(address) => {
                 self.stage = Stage::Leaving;
                 Closing::Now(self.contact.clone())

@@ -112,6 +112,19 @@ async fn a_failed_probe_leaves_a_polling_session() {
     assert!(registry.schedule(b"sid"));
 }
 
+/// A client that is told between two polls, and whose probe comes too late, hears of the end with its next poll.
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_comes_too_late_leaves_its_session_to_the_next_poll() {
+    let (registry, node) = (Registry::new(10), node());
+    open(&registry, b"sid", &node);
+    assert_eq!(scheduled(&registry, &node), 1);
+    assert!(matches!(registry.begin_close(b"sid", Instant::now()), Closing::Now(_)));
+    registry.closed_there(b"sid");
+    assert_eq!(begin(&registry, b"sid", Use::Tunnel), Begun::Leaving);
+    registry.end(registry.hashed(b"sid"), Use::Tunnel, Instant::now());
+    assert_eq!(begin(&registry, b"sid", Use::Poll), Begun::Leaving);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_session_is_closed_between_two_posts_and_told_by_its_polls() {
     let (registry, node) = (Registry::new(10), node());
@@ -119,16 +132,35 @@ async fn a_session_is_closed_between_two_posts_and_told_by_its_polls() {
     begin(&registry, b"sid", Use::Post);
     assert_eq!(scheduled(&registry, &node), 1);
     assert_eq!(scheduled(&registry, &node), 0, "one slot each");
-    assert!(matches!(registry.begin_close(b"sid"), Closing::Busy));
+    assert!(matches!(registry.begin_close(b"sid", Instant::now()), Closing::Busy));
     registry.end(registry.hashed(b"sid"), Use::Post, Instant::now());
     begin(&registry, b"sid", Use::Poll);
-    let Closing::Now(contact) = registry.begin_close(b"sid") else { panic!("it can be closed") };
+    let Closing::Now(contact) = registry.begin_close(b"sid", Instant::now()) else {
+        panic!("it can be closed")
+    };
     assert_eq!(contact.address, registry.addressed(AT));
-    assert!(matches!(registry.begin_close(b"sid"), Closing::Never));
+    assert!(matches!(registry.begin_close(b"sid", Instant::now()), Closing::Never));
     assert!(registry.is_leaving(b"sid"));
     assert_eq!(begin(&registry, b"sid", Use::Post), Begun::Leaving);
     registry.closed_there(b"sid");
     assert_eq!(node.sessions(), 0);
+}
+
+/// The answer to what a client has just asked comes with a poll, a little later than its POST has ended.
+#[tokio::test(start_paused = true)]
+async fn a_session_is_not_closed_right_behind_a_post() {
+    let (registry, node) = (Registry::new(10), node());
+    open(&registry, b"sid", &node);
+    tokio::time::advance(Duration::from_secs(1)).await;
+    begin(&registry, b"sid", Use::Post);
+    registry.end(registry.hashed(b"sid"), Use::Post, Instant::now());
+    assert_eq!(scheduled(&registry, &node), 1);
+    let quiet_since = || Instant::now() - Duration::from_millis(100);
+    assert!(matches!(registry.begin_close(b"sid", quiet_since()), Closing::Busy));
+    tokio::time::advance(Duration::from_millis(90)).await;
+    assert!(matches!(registry.begin_close(b"sid", quiet_since()), Closing::Busy));
+    tokio::time::advance(Duration::from_millis(10)).await;
+    assert!(matches!(registry.begin_close(b"sid", quiet_since()), Closing::Now(_)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -141,7 +173,7 @@ async fn a_poll_is_overdue_until_it_has_ended() {
     registry.poll_is_overdue(b"sid");
     assert!(!node.has_overdue(), "it was not closed");
     assert_eq!(scheduled(&registry, &node), 1);
-    assert!(matches!(registry.begin_close(b"sid"), Closing::Now(_)));
+    assert!(matches!(registry.begin_close(b"sid", Instant::now()), Closing::Now(_)));
     registry.poll_is_overdue(b"sid");
     assert!(node.has_overdue() && registry.is_overdue(b"sid"));
     registry.end(registry.hashed(b"sid"), Use::Poll, Instant::now());
@@ -158,12 +190,12 @@ async fn only_where_sessions_are_opened_is_one_closed() {
     registry.end(registry.hashed(b"good"), Use::Post, Instant::now());
     assert_eq!(scheduled(&registry, &node), 2);
     assert!(
-        matches!(registry.begin_close(b"good"), Closing::Never),
+        matches!(registry.begin_close(b"good", Instant::now()), Closing::Never),
         "nobody knows yet that it is opened there"
     );
     open(&registry, b"other", &node);
-    assert!(matches!(registry.begin_close(b"evil"), Closing::Never));
-    assert!(matches!(registry.begin_close(b"good"), Closing::Now(_)));
+    assert!(matches!(registry.begin_close(b"evil", Instant::now()), Closing::Never));
+    assert!(matches!(registry.begin_close(b"good", Instant::now()), Closing::Now(_)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -180,7 +212,9 @@ async fn each_session_has_the_address_of_its_own_requests() {
     }
     assert_eq!(scheduled(&registry, &node), 1000);
     for sid in sids {
-        let Closing::Now(contact) = registry.begin_close(&sid) else { panic!("it can be closed") };
+        let Closing::Now(contact) = registry.begin_close(&sid, Instant::now()) else {
+            panic!("it can be closed")
+        };
         assert_eq!(contact.address, registry.addressed(at(sid)));
     }
 }

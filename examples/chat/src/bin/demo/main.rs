@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
+use broker::Broker;
 use clap::Parser;
-use fanout::broker::Broker;
 use tempfile::NamedTempFile;
 use tokio::process::Command;
 use tokio::signal::unix::{Signal, SignalKind, signal};

@@ -1,7 +1,7 @@
 //! Redis' patterns: `*`, `?`, `[abc]`, `[^a-c]`, and `\` before any of them.
 
 /// Whether `text` as a whole matches. Takes at most the product of both lengths in time, whatever the pattern.
-pub(super) fn matches(pattern: &[u8], text: &[u8]) -> bool {
+pub(crate) fn matches(pattern: &[u8], text: &[u8]) -> bool {
     let (mut at, mut seen) = (0, 0);
     // Where to go on if what follows the last `*` does not match: behind it, with one byte more swallowed.
     let mut retry: Option<(usize, usize)> = None;

@@ -2,17 +2,17 @@
 //!
 //! It lets a fleet on one machine share rooms with nothing installed, and tests run without a Redis. Nodes
 //! in Rust and in Node.js use it unchanged, under [`Broker::url`]. It keeps nothing: no keys, no persistence,
-//! no replication, no passwords. It listens on loopback or on a Unix socket and on nothing else. Once the
+//! no replication. It listens on loopback or on a Unix socket and on nothing else. Once the
 //! fleet has a second machine, use Redis or Valkey.
 //!
 //! It answers what the adapters use (`PUBLISH`, `SUBSCRIBE`, `PSUBSCRIBE`, `SPUBLISH`, `SSUBSCRIBE`, their opposites,
-//! and `PUBSUB`), and what node-redis, ioredis and redis-rs send when they connect (`HELLO 2` and `3`, `CLIENT`,
+//! and `PUBSUB`), and what node-redis, ioredis and redis-rs send when they connect (`HELLO 2` and `3`, `AUTH`, `CLIENT`,
 //! `SELECT 0`, `INFO`, `PING`, `QUIT`, `RESET`). Every other command is an error.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> std::io::Result<()> {
-//! let broker = fanout::broker::Broker::loopback(0).await?;
+//! let broker = broker::Broker::loopback(0).await?;
 //! println!("nodes may connect to {}", broker.url());
 //! # Ok(())
 //! # }
@@ -20,6 +20,7 @@
 
 mod glob;
 mod hub;
+mod outbox;
 mod resp;
 mod session;
 
@@ -48,8 +49,9 @@ pub struct Limits {
     pub command_bytes_max: usize,
     /// Arguments of one command (default 1,024).
     pub arguments_max: usize,
-    /// Bytes that wait to be read by one client (default 32 MiB, as Redis for subscribers). At the bound the client
-    /// is cut off; it reconnects and knows that it missed something.
+    /// Bytes that wait to be read by one client (default 32 MiB, as Redis for subscribers). Beyond half of it publishers are
+    /// made to wait for the client, for a second at most. At the bound it is cut off; it reconnects and knows that it
+    /// missed something.
     pub waiting_bytes_max: usize,
     /// Messages that wait to be read by one client (default 65,536), with the same consequence.
     pub waiting_messages_max: usize,
@@ -67,6 +69,27 @@ impl Default for Limits {
             waiting_messages_max: 65_536,
             subscriptions_max: 16_384,
         }
+    }
+}
+
+/// What a [`Broker`] is started with. [`Limits`] alone will do as well.
+#[derive(Clone, Default)]
+pub struct Settings {
+    /// The bounds.
+    pub limits: Limits,
+    /// What clients must say with `AUTH` or `HELLO`, as user `default` (none if `None`, which is the default, or empty).
+    pub password: Option<String>,
+}
+
+impl From<Limits> for Settings {
+    fn from(limits: Limits) -> Self {
+        Self { limits, password: None }
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Settings").field("limits", &self.limits).finish_non_exhaustive()
     }
 }
 
@@ -92,16 +115,16 @@ impl Broker {
     ///
     /// # Errors
     ///
-    /// If the address is not loopback, since there is no password; if the port is taken.
-    pub async fn tcp(address: SocketAddr, limits: Limits) -> io::Result<Self> {
+    /// If the address is not loopback, since there is no TLS; if the port is taken.
+    pub async fn tcp(address: SocketAddr, settings: impl Into<Settings>) -> io::Result<Self> {
         if !address.ip().is_loopback() {
             let message =
-                format!("the embedded broker has no password and listens on loopback only, not on {address}");
+                format!("the embedded broker has no TLS and listens on loopback only, not on {address}");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         let listener = TcpListener::bind(address).await?;
         let url = format!("redis://{}", listener.local_addr()?);
-        let hub = Arc::new(Hub::new(limits));
+        let hub = Arc::new(Hub::new(settings.into()));
         let accepting = tokio::spawn(accept_tcp(listener, hub.clone())).abort_handle();
         Ok(Self { url, accepting, hub, socket: None })
     }
@@ -111,11 +134,11 @@ impl Broker {
     /// # Errors
     ///
     /// If something is at `path` already, or it cannot be made.
-    pub async fn unix(path: &Path, limits: Limits) -> io::Result<Self> {
+    pub async fn unix(path: &Path, settings: impl Into<Settings>) -> io::Result<Self> {
         let listener = UnixListener::bind(path)?;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
         let url = format!("unix://{}", path.display());
-        let hub = Arc::new(Hub::new(limits));
+        let hub = Arc::new(Hub::new(settings.into()));
         let accepting = tokio::spawn(accept_unix(listener, hub.clone())).abort_handle();
         Ok(Self { url, accepting, hub, socket: Some(path.to_owned()) })
     }

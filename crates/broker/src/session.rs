@@ -3,71 +3,55 @@
 use std::{collections::HashSet, io, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    sync::mpsc,
-};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::{
-    hub::{Client, Hub, Kind},
+use crate::{
+    hub::{Client, Hub, Kind, Wakes},
     resp::{ProtocolError, Reply, Version, shrink, take_command},
 };
 
-/// What is read or written in one go.
+/// What is read in one go.
 const CHUNK: usize = 64 << 10;
 
-pub(super) async fn run(stream: impl AsyncRead + AsyncWrite + Send + 'static, hub: Arc<Hub>) {
+pub(crate) async fn run(stream: impl AsyncRead + AsyncWrite + Send + 'static, hub: Arc<Hub>) {
     let (reader, mut writer) = tokio::io::split(stream);
-    let Some((client, waiting)) = hub.enter() else {
+    let Some(client) = hub.enter() else {
         let _ = writer.write_all(&Reply::error("ERR max number of clients reached")).await;
         return;
     };
-    let mut session = Session { hub: hub.clone(), client: client.clone(), names: Default::default() };
+    let mut session = Session {
+        may_enter: hub.password.is_none(),
+        hub: hub.clone(),
+        client: client.clone(),
+        names: Default::default(),
+        called: None,
+        wakes: Wakes::default(),
+    };
     tokio::select! {
         // Replies still waiting when the client has said goodbye are written before the end.
-        _ = async { tokio::join!(session.read(reader), write(&client, writer, waiting)) } => {}
+        _ = async { tokio::join!(session.read(reader), write(&hub, &client, writer)) } => {}
         () = client.cut.notified() => {}
     }
 }
 
-/// Until the session hands over an empty piece, or the client is gone.
-async fn write(
-    client: &Client,
-    mut writer: impl AsyncWrite + Unpin,
-    mut waiting: mpsc::Receiver<Bytes>,
-) -> io::Result<()> {
-    let mut pieces = Vec::new();
-    let mut buffer = BytesMut::new();
-    while waiting.recv_many(&mut pieces, 256).await > 0 {
-        let last = pieces.iter().any(Bytes::is_empty);
-        for piece in pieces.drain(..) {
-            buffer.extend_from_slice(&piece);
-            if buffer.len() >= CHUNK {
-                flush(client, &mut writer, &mut buffer).await?;
+/// Until the session says that nothing follows, or the client is gone.
+async fn write(hub: &Hub, client: &Client, mut writer: impl AsyncWrite + Unpin) -> io::Result<()> {
+    let mut memory = BytesMut::new();
+    loop {
+        let outbox = client.next(&mut memory).await;
+        let is_last = outbox.is_last;
+        match outbox.write(&mut writer, |written| client.settle(written, &hub.limits)).await {
+            Ok(empty) => memory = empty,
+            Err(error) => {
+                // The reading half may wait for ever on a socket that cannot be written to.
+                client.cut.notify_one();
+                return Err(error);
             }
         }
-        flush(client, &mut writer, &mut buffer).await?;
-        if last {
+        if is_last {
             return writer.shutdown().await;
         }
-        shrink(&mut buffer);
     }
-    Ok(())
-}
-
-async fn flush(
-    client: &Client,
-    writer: &mut (impl AsyncWrite + Unpin),
-    buffer: &mut BytesMut,
-) -> io::Result<()> {
-    let written = writer.write_all(buffer).await;
-    client.settle(buffer.len());
-    buffer.clear();
-    if written.is_err() {
-        // The reading half may wait for ever on a socket that cannot be written to.
-        client.cut.notify_one();
-    }
-    written
 }
 
 struct Session {
@@ -75,6 +59,11 @@ struct Session {
     client: Arc<Client>,
     /// This client's channels, patterns and shard channels.
     names: [HashSet<Bytes>; 3],
+    /// What it calls itself.
+    called: Option<Bytes>,
+    /// Whether it has said the password, if there is one.
+    may_enter: bool,
+    wakes: Wakes,
 }
 
 impl Drop for Session {
@@ -110,6 +99,10 @@ impl Session {
                         if self.obey(&command) == Next::Close {
                             break 'connection;
                         }
+                        if self.wakes.is_anyone_behind() {
+                            self.wakes.wake();
+                            self.hub.let_catch_up(&mut self.wakes).await;
+                        }
                     }
                     Ok(None) => break,
                     Err(ProtocolError(what)) => {
@@ -118,41 +111,55 @@ impl Session {
                     }
                 }
             }
+            self.wakes.wake();
             shrink(&mut buffer);
         }
-        // The empty piece tells the writer that nothing follows.
-        self.say(Bytes::new());
+        self.wakes.wake();
+        self.client.close();
     }
 
     fn obey(&mut self, command: &[Bytes]) -> Next {
         let Some((name, arguments)) = command.split_first() else { return Next::Go };
-        let name = name.to_ascii_uppercase();
-        if self.may_only_subscribe() && !ALLOWED_TO_SUBSCRIBERS.contains(&&*name) {
-            let name = String::from_utf8_lossy(&name).to_lowercase();
+        let mut upper = [0; NAME_MAX];
+        let upper = &mut upper[..name.len().min(NAME_MAX)];
+        upper.copy_from_slice(&name[..upper.len()]);
+        upper.make_ascii_uppercase();
+        let name = &*upper;
+        if !self.may_enter && !matches!(name, b"AUTH" | b"HELLO" | b"QUIT" | b"RESET") {
+            self.say(Reply::error("NOAUTH Authentication required."));
+            return Next::Go;
+        }
+        if self.may_only_subscribe() && !ALLOWED_TO_SUBSCRIBERS.contains(&name) {
+            let name = String::from_utf8_lossy(name).to_lowercase();
             self.say(Reply::error(&format!(
                 "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
             )));
             return Next::Go;
         }
-        match (&*name, arguments) {
+        match (name, arguments) {
             (b"SUBSCRIBE", [_, ..]) => self.subscribe(Kind::Channel, arguments),
             (b"PSUBSCRIBE", [_, ..]) => self.subscribe(Kind::Pattern, arguments),
             (b"SSUBSCRIBE", [_, ..]) => self.subscribe(Kind::Shard, arguments),
             (b"UNSUBSCRIBE", _) => self.unsubscribe(Kind::Channel, arguments),
             (b"PUNSUBSCRIBE", _) => self.unsubscribe(Kind::Pattern, arguments),
             (b"SUNSUBSCRIBE", _) => self.unsubscribe(Kind::Shard, arguments),
-            (b"PUBLISH", [channel, message]) => self.say_count(self.hub.publish(channel, message)),
-            (b"SPUBLISH", [channel, message]) => self.say_count(self.hub.publish_shard(channel, message)),
+            (b"PUBLISH", [channel, message]) => {
+                let reached = self.hub.publish(channel, message, &mut self.wakes);
+                self.say_count(reached);
+            }
+            (b"SPUBLISH", [channel, message]) => {
+                let reached = self.hub.publish_shard(channel, message, &mut self.wakes);
+                self.say_count(reached);
+            }
             (b"PUBSUB", [what, rest @ ..]) => self.pubsub(&what.to_ascii_uppercase(), rest),
             (b"PING", [] | [_]) => self.ping(arguments.first()),
             (b"ECHO", [text]) => self.say_bulk(text),
             (b"HELLO", _) => self.hello(arguments),
-            (b"CLIENT", [what, ..]) => self.client(&what.to_ascii_uppercase()),
+            (b"CLIENT", [what, rest @ ..]) => self.client(&what.to_ascii_uppercase(), rest),
             (b"SELECT", [database]) if &**database == b"0" => self.say(Reply::simple("OK")),
             (b"SELECT", [_]) => self.say(Reply::error("ERR DB index is out of range")),
-            (b"AUTH", _) => {
-                self.say(Reply::error("ERR AUTH called without any password configured for this broker"));
-            }
+            (b"AUTH", [password]) => self.auth(DEFAULT_USER, password),
+            (b"AUTH", [user, password]) => self.auth(user, password),
             // ioredis asks whether a server is still loading before it uses it.
             (b"INFO", _) => {
                 self.say_bulk(b"# Server\r\nredis_version:7.0.0\r\nredis_mode:standalone\r\nloading:0\r\n");
@@ -162,13 +169,13 @@ impl Session {
                 self.say(Reply::simple("OK"));
                 return Next::Close;
             }
-            _ => self.refuse(&name, arguments),
+            _ => self.refuse(name, arguments),
         }
         Next::Go
     }
 
-    fn refuse(&self, name: &[u8], arguments: &[Bytes]) {
-        let name = String::from_utf8_lossy(&name[..name.len().min(64)]).into_owned();
+    fn refuse(&mut self, name: &[u8], arguments: &[Bytes]) {
+        let name = String::from_utf8_lossy(name).into_owned();
         self.say(Reply::error(&match KNOWN.contains(&name.as_bytes()) {
             true => format!("ERR wrong number of arguments for '{}' command", name.to_lowercase()),
             false => format!(
@@ -212,7 +219,7 @@ impl Session {
         }
     }
 
-    fn confirm(&self, what: &str, name: Option<&Bytes>, kind: Kind) {
+    fn confirm(&mut self, what: &str, name: Option<&Bytes>, kind: Kind) {
         let left = match kind {
             Kind::Channel | Kind::Pattern => self.names[0].len() + self.names[1].len(),
             Kind::Shard => self.names[2].len(),
@@ -228,7 +235,7 @@ impl Session {
         self.say(reply.done());
     }
 
-    fn pubsub(&self, what: &[u8], rest: &[Bytes]) {
+    fn pubsub(&mut self, what: &[u8], rest: &[Bytes]) {
         let mut reply = Reply::new();
         match (what, rest) {
             (b"NUMSUB" | b"SHARDNUMSUB", names) => {
@@ -254,7 +261,7 @@ impl Session {
         self.say(reply.done());
     }
 
-    fn ping(&self, text: Option<&Bytes>) {
+    fn ping(&mut self, text: Option<&Bytes>) {
         match (text, self.may_only_subscribe()) {
             (text, true) => {
                 let mut reply = Reply::new();
@@ -266,15 +273,30 @@ impl Session {
         }
     }
 
-    fn hello(&self, arguments: &[Bytes]) {
+    fn hello(&mut self, arguments: &[Bytes]) {
         let version = match arguments.first().map(|version| &**version) {
             None => self.client.version(),
             Some(b"2") => Version::Resp2,
             Some(b"3") => Version::Resp3,
             Some(_) => return self.say(Reply::error("NOPROTO unsupported protocol version")),
         };
-        if arguments.iter().any(|argument| argument.eq_ignore_ascii_case(b"AUTH")) {
-            return self.say(Reply::error("ERR AUTH called without any password configured for this broker"));
+        let mut rest = arguments.get(1..).unwrap_or_default();
+        while let Some((option, more)) = rest.split_first() {
+            rest = match (&*option.to_ascii_uppercase(), more) {
+                (b"AUTH", [user, password, rest @ ..]) => match self.admit(user, password) {
+                    Ok(()) => rest,
+                    Err(refusal) => return self.say(Reply::error(refusal)),
+                },
+                (b"SETNAME", [name, rest @ ..]) => {
+                    self.called = Some(Bytes::copy_from_slice(name));
+                    rest
+                }
+                _ => return self.say(Reply::error("ERR Syntax error in HELLO")),
+            };
+        }
+        if !self.may_enter {
+            return self
+                .say(Reply::error("NOAUTH HELLO needs the password here: HELLO 3 AUTH default PASSWORD"));
         }
         self.client.set_version(version);
         let mut reply = Reply::new();
@@ -290,17 +312,43 @@ impl Session {
         self.say(reply.done());
     }
 
-    /// Clients introduce themselves with it. What they say is not kept.
-    fn client(&self, what: &[u8]) {
-        match what {
-            b"SETINFO" | b"SETNAME" | b"NO-EVICT" | b"NO-TOUCH" => self.say(Reply::simple("OK")),
-            b"ID" => self.say_count(self.client.id as usize),
-            b"GETNAME" => {
-                let mut reply = Reply::new();
-                reply.null(self.client.version());
-                self.say(reply.done());
+    fn auth(&mut self, user: &[u8], password: &[u8]) {
+        let answer = match self.admit(user, password) {
+            Ok(()) => Reply::simple("OK"),
+            Err(refusal) => Reply::error(refusal),
+        };
+        self.say(answer);
+    }
+
+    fn admit(&mut self, user: &[u8], password: &[u8]) -> Result<(), &'static str> {
+        let Some(wanted) = &self.hub.password else {
+            return Err("ERR AUTH called without any password configured for this broker");
+        };
+        if user != DEFAULT_USER || !is_same(wanted.as_bytes(), password) {
+            return Err("WRONGPASS invalid username-password pair or user is disabled.");
+        }
+        self.may_enter = true;
+        Ok(())
+    }
+
+    /// Clients introduce themselves with it. Only the name is kept.
+    fn client(&mut self, what: &[u8], rest: &[Bytes]) {
+        match (what, rest) {
+            (b"SETNAME", [name]) => {
+                self.called = (!name.is_empty()).then(|| Bytes::copy_from_slice(name));
+                self.say(Reply::simple("OK"));
             }
-            _ => self.say(Reply::error("ERR unknown CLIENT subcommand")),
+            (b"SETINFO" | b"NO-EVICT" | b"NO-TOUCH", _) => self.say(Reply::simple("OK")),
+            (b"ID", []) => self.say_count(self.client.id as usize),
+            (b"GETNAME", []) => match self.called.clone() {
+                Some(name) => self.say_bulk(&name),
+                None => {
+                    let mut reply = Reply::new();
+                    reply.null(self.client.version());
+                    self.say(reply.done());
+                }
+            },
+            _ => self.say(Reply::error("ERR unknown CLIENT subcommand or wrong number of arguments")),
         }
     }
 
@@ -311,25 +359,38 @@ impl Session {
             }
         }
         self.client.set_version(Version::Resp2);
+        self.called = None;
+        self.may_enter = self.hub.password.is_none();
         self.say(Reply::simple("RESET"));
     }
 
-    fn say_count(&self, count: usize) {
+    fn say_count(&mut self, count: usize) {
         let mut reply = Reply::new();
         reply.integer(count);
         self.say(reply.done());
     }
 
-    fn say_bulk(&self, bytes: &[u8]) {
+    fn say_bulk(&mut self, bytes: &[u8]) {
         let mut reply = Reply::new();
         reply.bulk(bytes);
         self.say(reply.done());
     }
 
-    fn say(&self, bytes: Bytes) {
-        self.hub.hand(&self.client, bytes);
+    fn say(&mut self, bytes: Bytes) {
+        self.hub.hand(&self.client, &bytes, &mut self.wakes);
     }
 }
+
+/// Takes as long wherever the first difference is.
+fn is_same(wanted: &[u8], given: &[u8]) -> bool {
+    let differences = wanted.iter().zip(given).fold(0, |all, (one, other)| all | (one ^ other));
+    wanted.len() == given.len() && differences == 0
+}
+
+const DEFAULT_USER: &[u8] = b"default";
+
+/// Longer than any command's name.
+const NAME_MAX: usize = 16;
 
 const SUBSCRIBED: [&str; 3] = ["subscribe", "psubscribe", "ssubscribe"];
 const UNSUBSCRIBED: [&str; 3] = ["unsubscribe", "punsubscribe", "sunsubscribe"];

@@ -6,20 +6,20 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::Limits;
+use crate::Limits;
 
 /// Longest `*…\r\n` or `$…\r\n` line: a sign and the digits of any length, with room to spare.
 const LINE_MAX: usize = 32;
 
 /// Why a client is told off and closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct ProtocolError(pub(super) &'static str);
+pub(crate) struct ProtocolError(pub(crate) &'static str);
 
 /// Takes one command off the front of `buffer`, or says that it is not whole yet.
 ///
 /// Announced lengths are checked before anything waits for them, so that `buffer` need never hold more than
 /// [`Limits::command_bytes_max`] and the lines between.
-pub(super) fn take_command(
+pub(crate) fn take_command(
     buffer: &mut BytesMut,
     limits: &Limits,
 ) -> Result<Option<Vec<Bytes>>, ProtocolError> {
@@ -83,41 +83,41 @@ fn line(
 
 /// What a client understands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Version {
+pub(crate) enum Version {
     Resp2,
     Resp3,
 }
 
 /// Writes replies.
-pub(super) struct Reply(BytesMut);
+pub(crate) struct Reply(BytesMut);
 
 impl Reply {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(BytesMut::new())
     }
 
-    pub(super) fn simple(text: &str) -> Bytes {
+    pub(crate) fn simple(text: &str) -> Bytes {
         let mut reply = Self::new();
         reply.line('+', text);
         reply.done()
     }
 
     /// `text` begins with a code such as `ERR`. It may quote the client and must stay on one line.
-    pub(super) fn error(text: &str) -> Bytes {
+    pub(crate) fn error(text: &str) -> Bytes {
         let mut reply = Self::new();
         reply.line('-', text.replace(['\r', '\n'], " "));
         reply.done()
     }
 
-    pub(super) fn done(self) -> Bytes {
+    pub(crate) fn done(self) -> Bytes {
         self.0.freeze()
     }
 
-    pub(super) fn array(&mut self, length: usize) -> &mut Self {
+    pub(crate) fn array(&mut self, length: usize) -> &mut Self {
         self.line('*', length)
     }
 
-    pub(super) fn map(&mut self, version: Version, pairs: usize) -> &mut Self {
+    pub(crate) fn map(&mut self, version: Version, pairs: usize) -> &mut Self {
         match version {
             Version::Resp2 => self.line('*', pairs * 2),
             Version::Resp3 => self.line('%', pairs),
@@ -125,18 +125,18 @@ impl Reply {
     }
 
     /// What is not an answer: a message, or a subscription's confirmation.
-    pub(super) fn push(&mut self, version: Version, length: usize) -> &mut Self {
+    pub(crate) fn push(&mut self, version: Version, length: usize) -> &mut Self {
         match version {
             Version::Resp2 => self.line('*', length),
             Version::Resp3 => self.line('>', length),
         }
     }
 
-    pub(super) fn integer(&mut self, value: usize) -> &mut Self {
+    pub(crate) fn integer(&mut self, value: usize) -> &mut Self {
         self.line(':', value)
     }
 
-    pub(super) fn null(&mut self, version: Version) -> &mut Self {
+    pub(crate) fn null(&mut self, version: Version) -> &mut Self {
         self.0.extend_from_slice(match version {
             Version::Resp2 => b"$-1\r\n",
             Version::Resp3 => b"_\r\n",
@@ -144,7 +144,7 @@ impl Reply {
         self
     }
 
-    pub(super) fn bulk(&mut self, bytes: &[u8]) -> &mut Self {
+    pub(crate) fn bulk(&mut self, bytes: &[u8]) -> &mut Self {
         self.0.reserve(bytes.len() + LINE_MAX);
         self.line('$', bytes.len());
         self.0.extend_from_slice(bytes);
@@ -161,7 +161,7 @@ impl Reply {
 }
 
 /// Gives memory back once a burst is over.
-pub(super) fn shrink(buffer: &mut BytesMut) {
+pub(crate) fn shrink(buffer: &mut BytesMut) {
     const KEPT: usize = 64 << 10;
     if buffer.capacity() > KEPT && buffer.remaining() == 0 {
         *buffer = BytesMut::new();
@@ -171,7 +171,7 @@ pub(super) fn shrink(buffer: &mut BytesMut) {
 #[cfg(test)]
 mod tests {
     use super::{ProtocolError, take_command};
-    use crate::broker::Limits;
+    use crate::Limits;
     use bytes::BytesMut;
     use proptest::prelude::{any, prop, proptest};
 

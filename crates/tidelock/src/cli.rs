@@ -117,11 +117,13 @@ enum Verb {
         at: At,
     },
 
-    /// Translate PM2's ecosystem file into an upstreams.toml.
+    /// Translate nginx's file, or PM2's ecosystem file, into an upstreams.toml.
     ///
     /// The file goes to standard output, with all that was not translated in comments, and to standard error.
+    /// Of nginx's, what is included is read too, and `${NAME}` of Docker's templates is taken from the environment. Exits
+    /// with 2 if something of it was not translated.
     Import {
-        /// ecosystem.config.json; a .js or .cjs one needs --run-node.
+        /// nginx.conf or a part of it; ecosystem.config.json; a .js or .cjs one needs --run-node.
         file: PathBuf,
 
         /// Run the file with `node`, to see what it exports: it is a program, and does what it does.
@@ -261,6 +263,7 @@ Examples:
   tidelock reload chat              replace the processes of an app, the same way
   tidelock logs -f chat             what do they write?
   tidelock drain server1:3000       empty a node, to restart it
+  tidelock import nginx.conf        what would it be in our words?
   tidelock status                   which nodes are up, and what do they carry?
 
 Signals:

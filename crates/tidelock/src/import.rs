@@ -9,11 +9,15 @@ use std::process::{Command, ExitCode};
 
 use serde_json::Value;
 
+use crate::nginx;
 use crate::start::{key, quoted};
 use app::App;
 
 /// Prints what `file` says in our words.
 pub(crate) fn import(file: &Path, run_node: bool, env: Option<&str>) -> ExitCode {
+    if nginx::is_nginx(file) {
+        return nginx::import(file);
+    }
     match read(file, run_node).and_then(|ecosystem| translate(&ecosystem, file, env)) {
         Ok(Translated { text, left_out }) => {
             print!("{text}");

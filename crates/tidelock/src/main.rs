@@ -13,6 +13,7 @@ mod signals;
 mod verbs;
 mod table;
 mod import;
+mod nginx;
 
 use std::process::ExitCode;
 

@@ -1,0 +1,212 @@
+//! Which of our paths take what a location took, and in which order.
+//!
+//! A prefix of theirs ends anywhere, one of ours at the end of a segment; and theirs with a slash at its end takes the path
+//! without it only to send the client there.
+
+use super::answer::{self, Answers};
+use super::{Kind, Place, Work};
+use crate::nginx::ours::{Route, Takes, has_landed};
+use crate::nginx::rewrites::{escaped, whole};
+use crate::start::quoted;
+
+/// The routes of all locations.
+pub(super) fn of_all<'f>(work: &mut Work<'_, 'f>, root: &Place<'f>) -> Vec<Route> {
+    let mut places = work.places.clone();
+    let is_whole =
+        places.iter().any(|place| place.path == "/" && matches!(place.kind, Kind::Prefix | Kind::Firm));
+    if !is_whole && (has_landed("respond") || root.scope.one("root").is_some() || places.is_empty()) {
+        places.push(Place { path: "/".to_owned(), ..root.clone() });
+    }
+    let answered: Vec<(Place<'f>, Answers)> = places
+        .into_iter()
+        .filter(|place| place.kind != Kind::Named)
+        .map(|place| {
+            let answers = answer::of(&place, work);
+            (place, answers)
+        })
+        .collect();
+    let forms = Forms { all: &answered };
+    let has_regexes = answered.iter().any(|(place, _)| matches!(place.kind, Kind::Regex { .. }));
+    let (mut before, mut regexes, mut between, mut others) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (place, answers) in &answered {
+        before.extend(answers.before.iter().cloned());
+        match place.kind {
+            Kind::Regex { is_any_case } => {
+                let pattern = forms.pattern(place, is_any_case);
+                regexes.extend(answers.here.iter().map(|route| with(route, Takes::Regex(pattern.clone()))));
+            }
+            Kind::Exact => others.extend(answers.here.iter().map(|route| forms.exact(place, route))),
+            Kind::Prefix | Kind::Firm => {
+                forms.prefix(place, answers, &mut between, &mut others);
+                if place.kind == Kind::Firm && has_regexes {
+                    let pattern = format!("{}.*", escaped(&place.path));
+                    let firm =
+                        |route: &Route| with(&edited(route, &place.path), Takes::Regex(pattern.clone()));
+                    before.extend(answers.here.iter().filter(|route| route.replaced_by.is_none()).map(firm));
+                }
+            }
+            Kind::Named => {}
+        }
+    }
+    // The longest wins, as between prefixes.
+    between.sort_by_key(|route: &Route| std::cmp::Reverse(pattern_len(route)));
+    [before, regexes, between, others].concat()
+}
+
+struct Forms<'a, 'f> {
+    all: &'a [(Place<'f>, Answers)],
+}
+
+impl Forms<'_, '_> {
+    fn pattern(&self, place: &Place<'_>, is_any_case: bool) -> String {
+        let pattern = whole(&place.path, is_any_case);
+        match &place.within {
+            Some(prefix) if !place.path.starts_with('^') && prefix != "/" => {
+                let (case, pattern) = match pattern.strip_prefix("(?i)") {
+                    Some(pattern) => ("(?i)", pattern),
+                    None => ("", pattern.as_str()),
+                };
+                format!("{case}{}{}", escaped(prefix), pattern)
+            }
+            _ => pattern,
+        }
+    }
+
+    fn exact(&self, place: &Place<'_>, route: &Route) -> Route {
+        let mut route = with(route, Takes::Exact(place.path.clone()));
+        if let Some(to) = route.replaced_by.take().filter(|to| *to != place.path) {
+            route.set("rewrite", quoted(&to));
+        }
+        route
+    }
+
+    /// The answers of the location that would have `path` if `but` were not there.
+    fn beneath(&self, path: &str, but: &str) -> Option<&(Place<'_>, Answers)> {
+        let prefixes = self.all.iter().filter(|(place, _)| matches!(place.kind, Kind::Prefix | Kind::Firm));
+        let under = prefixes.filter(|(place, _)| place.path != but && path.starts_with(&place.path));
+        under.max_by_key(|(place, _)| place.path.len())
+    }
+
+    fn has(&self, kind: Kind, path: &str) -> bool {
+        self.all.iter().any(|(place, _)| {
+            place.path == path && (place.kind == kind || kind == Kind::Prefix && place.kind == Kind::Firm)
+        })
+    }
+
+    fn prefix(
+        &self,
+        place: &Place<'_>,
+        answers: &Answers,
+        between: &mut Vec<Route>,
+        others: &mut Vec<Route>,
+    ) {
+        let path = place.path.as_str();
+        let base = path.trim_end_matches('/');
+        let main = if base.is_empty() { "/" } else { base };
+        // `/foo` beside `/foo/` is the path itself, and what goes on without a slash.
+        if path == base && !base.is_empty() && self.has(Kind::Prefix, &format!("{base}/")) {
+            others.extend(answers.here.iter().map(|route| self.exact(place, route)));
+        } else {
+            others.extend(
+                answers.here.iter().map(|route| with(&edited(route, path), Takes::Prefix(main.to_owned()))),
+            );
+        }
+        if base.is_empty() {
+            return;
+        }
+        if path == base && has_landed("exact") && !self.has(Kind::Exact, base) {
+            let itself = answers.here.iter().filter(|route| route.is_replaced_beneath).map(unreplaced);
+            others.extend(itself.map(|route| with(&route, Takes::Exact(base.to_owned()))));
+        }
+        if path != base {
+            self.without_slash(place, answers, others);
+            return;
+        }
+        let Some((_, beneath)) = self.beneath(path, path) else { return };
+        let differs = keys_of(&beneath.here) != keys_of(&answers.here);
+        if !has_landed("regex") || !differs {
+            return;
+        }
+        // Locations that begin in the midst of a segment of this one.
+        let pattern = format!("{}([^/].*)", escaped(path));
+        for route in &answers.here {
+            let route = if route.is_replaced_beneath { unreplaced(route) } else { route.clone() };
+            let mut route = with(&route, Takes::Regex(pattern.clone()));
+            if let Some(to) = route.replaced_by.take() {
+                route.set("rewrite", quoted(&format!("{to}{{1}}")));
+            }
+            between.push(route);
+        }
+        let longer = self.all.iter().filter(|(other, _)| {
+            other.path.strip_prefix(path).is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'))
+                && matches!(other.kind, Kind::Prefix | Kind::Firm)
+        });
+        for (other, answers) in longer {
+            let pattern = format!("{}.*", escaped(&other.path));
+            let plain = answers.here.iter().filter(|route| route.replaced_by.is_none());
+            between.extend(plain.map(|route| with(route, Takes::Regex(pattern.clone()))));
+        }
+    }
+
+    /// `/foo` of a location `/foo/`.
+    fn without_slash(&self, place: &Place<'_>, answers: &Answers, others: &mut Vec<Route>) {
+        let base = place.path.trim_end_matches('/');
+        if !has_landed("exact") || self.has(Kind::Exact, base) || self.has(Kind::Prefix, base) {
+            return;
+        }
+        if answers.is_proxied {
+            let mut route = with(
+                &Route::of(place.directive, Takes::Exact(base.to_owned())),
+                Takes::Exact(base.to_owned()),
+            );
+            route.set("redirect", format!("{{ path = {}, status = 301 }}", quoted(&place.path)));
+            others.push(route);
+            return;
+        }
+        if let Some((_, beneath)) = self.beneath(base, &place.path) {
+            let plain = beneath.here.iter().filter(|route| route.replaced_by.is_none());
+            others.extend(plain.map(|route| with(route, Takes::Exact(base.to_owned()))));
+        }
+    }
+}
+
+/// What routes do, whatever they take.
+fn keys_of(routes: &[Route]) -> Vec<impl PartialEq> {
+    routes.iter().map(|route| (&route.keys[..], route.replaced_by.as_ref())).collect()
+}
+
+/// The same with the path that came.
+fn unreplaced(route: &Route) -> Route {
+    Route { replaced_by: None, is_replaced_beneath: false, ..route.clone() }
+}
+
+fn with(route: &Route, path: Takes) -> Route {
+    Route { path, ..route.clone() }
+}
+
+/// The same with the path for the node in our words, where the location's own is replaced.
+fn edited(route: &Route, path: &str) -> Route {
+    let mut route = route.clone();
+    let Some(to) = route.replaced_by.take() else { return route };
+    let (from, to_base) = (path.trim_end_matches('/'), to.trim_end_matches('/'));
+    if to == path || (from == to_base && path.ends_with('/') == to.ends_with('/')) {
+        return route;
+    }
+    if path.ends_with('/') != to.ends_with('/') && !from.is_empty() && !route.is_replaced_beneath {
+        route
+            .remarks
+            .push(format!("nginx puts {to:?} in the place of {path:?} letter by letter, slashes too."));
+    }
+    match to_base {
+        "" => route.set("strip", "true"),
+        base => route.set("rewrite", format!("{{ prefix = {} }}", quoted(base))),
+    }
+    route
+}
+
+fn pattern_len(route: &Route) -> usize {
+    match &route.path {
+        Takes::Regex(pattern) => pattern.trim_end_matches("([^/].*)").trim_end_matches(".*").len(),
+        Takes::Prefix(_) | Takes::Exact(_) => 0,
+    }
+}

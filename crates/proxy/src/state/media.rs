@@ -43,12 +43,15 @@ impl Coding {
 /// What a file of this name is.
 pub(crate) fn of(name: &str) -> Media {
     let guess = mime_guess::from_path(name).first_or_octet_stream();
-    let essence = guess.essence_str();
-    let is_text = guess.type_() == "text"
+    let essence = match guess.essence_str() {
+        // Its old name, which the table still has for modules (RFC 9239 section 6).
+        "application/javascript" => "text/javascript",
+        essence => essence,
+    };
+    let is_text = essence.starts_with("text/")
         || matches!(
             essence,
-            "application/javascript"
-                | "application/json"
+            "application/json"
                 | "application/manifest+json"
                 | "application/xml"
                 | "application/xhtml+xml"

@@ -46,9 +46,12 @@ pub(crate) fn check(root: &Path) -> Result<()> {
     Ok(())
 }
 
+/// A floor, as the names of what is on it.
+type Floor<'a> = Vec<&'a str>;
+
 /// Each crate's name and its floors, the highest first.
-fn crates(table: &str) -> Result<BTreeMap<&str, Vec<&str>>> {
-    let mut crates: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+fn crates(table: &str) -> Result<BTreeMap<&str, Vec<Floor<'_>>>> {
+    let mut crates: BTreeMap<&str, Vec<Floor<'_>>> = BTreeMap::new();
     let mut current = None;
     for line in table.lines() {
         let text = line.split('#').next().unwrap_or_default();
@@ -58,7 +61,7 @@ fn crates(table: &str) -> Result<BTreeMap<&str, Vec<&str>>> {
         }
         if text.starts_with(' ') {
             let name = current.context("a floor stands before the first crate")?;
-            crates.entry(name).or_default().push(word);
+            crates.entry(name).or_default().push(word.split_whitespace().collect());
         } else {
             if crates.insert(word, Vec::new()).is_some() {
                 bail!("{word} has its floors twice");
@@ -73,16 +76,16 @@ fn crates(table: &str) -> Result<BTreeMap<&str, Vec<&str>>> {
 struct House<'a> {
     root: &'a Path,
     name: &'a str,
-    floors: Vec<&'a str>,
+    floors: Vec<Floor<'a>>,
     modules: Vec<Module>,
 }
 
 impl House<'_> {
     fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
-        for floor in &self.floors {
-            if !self.modules.iter().any(|module| is_in(module, floor)) {
-                faults.push(format!("  {}: no file is on the floor `{floor}` of floors.txt", self.name));
+        for room in self.floors.iter().flatten() {
+            if !self.modules.iter().any(|module| is_in(module, room)) {
+                faults.push(format!("  {}: no file is `{room}` of floors.txt", self.name));
             }
         }
         for (number, module) in self.modules.iter().enumerate() {
@@ -109,19 +112,21 @@ impl House<'_> {
         if to.is_some_and(|to| from <= to) {
             return None;
         }
-        let upper = to.map_or("the crate's root", |to| self.floors[to]);
+        let upper = to.map_or("the crate's root".to_owned(), |to| format!("`{}`", self.floors[to].join(" ")));
         Some(format!(
-            "  {}, which is `{upper}`, and `{}` is below that",
+            "  {}, which is {upper}, and `{}` is below that",
             self.arrow(number, other, used),
-            self.floors[from]
+            self.floors[from].join(" ")
         ))
     }
 
     /// The floor of the module with this number: the innermost that is named in the table.
     fn floor_of(&self, number: usize) -> Option<usize> {
         let module = &self.modules[number];
-        let floors = self.floors.iter().enumerate().filter(|(_, floor)| is_in(module, floor));
-        floors.max_by_key(|(_, floor)| floor.len()).map(|(index, _)| index)
+        let rooms =
+            (0..).zip(&self.floors).flat_map(|(index, floor)| floor.iter().map(move |room| (index, room)));
+        let fitting = rooms.filter(|(_, room)| is_in(module, room));
+        fitting.max_by_key(|(_, room)| room.len()).map(|(index, _)| index)
     }
 
     /// The shortest circle through each file that is in one, but one only for the same files.
@@ -179,8 +184,8 @@ impl House<'_> {
     }
 }
 
-/// Whether `module` is the one that `floor` names, or in its folder.
-fn is_in(module: &Module, floor: &str) -> bool {
+/// Whether `module` is the one that `room` names, or in its folder.
+fn is_in(module: &Module, room: &str) -> bool {
     let mut names = module.path.iter();
-    floor.split('/').all(|name| names.next().is_some_and(|own| own == name))
+    room.split('/').all(|name| names.next().is_some_and(|own| own == name))
 }

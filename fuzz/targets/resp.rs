@@ -10,10 +10,13 @@ use libfuzzer_sys::fuzz_target;
 mod resp;
 
 /// As it is in the crate.
-pub(crate) struct Limits {
-    command_bytes_max: usize,
-    arguments_max: usize,
+mod settings {
+    pub(crate) struct Limits {
+        pub(crate) command_bytes_max: usize,
+        pub(crate) arguments_max: usize,
+    }
 }
+use settings::Limits;
 
 const LIMITS: Limits = Limits { command_bytes_max: 200, arguments_max: 8 };
 

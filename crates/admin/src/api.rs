@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 /// Which nodes `/v1/drain` and `/v1/undrain` mean.
@@ -292,3 +293,22 @@ pub struct Worker {
     #[serde(default)]
     pub faults: BTreeMap<String, u64>,
 }
+
+/// A line of an answer.
+pub(crate) fn line(event: &Event) -> Bytes {
+    let mut line = to_json(event);
+    line.push('\n');
+    line.into()
+}
+
+pub(crate) fn to_json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("plain structs with text for keys: this file has nothing else")
+}
+
+pub(crate) const STATUS: &str = "/v1/status";
+pub(crate) const RELOAD: &str = "/v1/reload";
+pub(crate) const DRAIN: &str = "/v1/drain";
+pub(crate) const UNDRAIN: &str = "/v1/undrain";
+pub(crate) const LOGS: &str = "/v1/logs";
+/// A verb of an app stands behind it.
+pub(crate) const APP: &str = "/v1/app/";

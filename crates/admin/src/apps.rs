@@ -10,8 +10,7 @@ use supervisor::{AppStatus, InstanceStatus, Progress, Supervisor, Verb};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::api::{App, Event, Instance, LogLine, LogsWanted, Told};
-use crate::verbs::{line, to_json};
+use crate::api::{App, Event, Instance, LogLine, LogsWanted, Told, line, to_json};
 
 /// What `told` asks for, and of which app.
 pub(crate) fn verb(name: &str, told: Told) -> Result<(String, Verb), String> {

@@ -16,8 +16,8 @@ use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::api::{Event, LogLine, LogsWanted, Status, Told, Which};
-use crate::serve::{APP, DRAIN, LOGS, RELOAD, STATUS, UNDRAIN};
+use crate::api::{APP, DRAIN, LOGS, RELOAD, STATUS, UNDRAIN};
+use crate::api::{Event, LogLine, LogsWanted, Status, Told, Which, to_json};
 
 /// A verb.
 #[derive(Debug, Clone)]
@@ -97,7 +97,7 @@ pub async fn logs(
     wanted: &LogsWanted,
     mut take: impl FnMut(LogLine) -> bool,
 ) -> Result<(), AskProblem> {
-    let body = crate::verbs::to_json(wanted);
+    let body = to_json(wanted);
     let mut asked = Asked::connect(paths, Method::POST, LOGS, body.into()).await?;
     // An app may have nothing to say for days.
     asked.silence_max = None;
@@ -133,11 +133,11 @@ pub async fn ask(
     ask: &Ask,
     mut progress: impl FnMut(&Event),
 ) -> Result<String, AskProblem> {
-    let app = |verb: &str, told: &Told| (format!("{APP}{verb}"), crate::verbs::to_json(told));
+    let app = |verb: &str, told: &Told| (format!("{APP}{verb}"), to_json(told));
     let (path, body) = match ask {
         Ask::Reload => (RELOAD.to_owned(), String::new()),
-        Ask::Drain(which) => (DRAIN.to_owned(), crate::verbs::to_json(which)),
-        Ask::Undrain(which) => (UNDRAIN.to_owned(), crate::verbs::to_json(which)),
+        Ask::Drain(which) => (DRAIN.to_owned(), to_json(which)),
+        Ask::Undrain(which) => (UNDRAIN.to_owned(), to_json(which)),
         Ask::Start(told) => app("start", told),
         Ask::Stop(told) => app("stop", told),
         Ask::Restart(told) => app("restart", told),

@@ -6,10 +6,12 @@
 
 mod socket;
 mod serve;
+mod seen;
 mod verbs;
 mod apps;
 pub mod api;
 pub mod client;
 
-pub use serve::{Applied, ReloadWanted, Seen, serve};
+pub use seen::{Applied, ReloadWanted, Seen};
+pub use serve::serve;
 pub use socket::{Socket, SocketProblem, default_path, paths_to_ask};

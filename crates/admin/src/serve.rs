@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use config::plan::Plan;
 use http_body_util::{BodyExt, Channel, Either, Full, Limited};
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
@@ -16,50 +15,20 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use proxy::Proxy;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use supervisor::{Progress, Supervisor, Verb};
+use supervisor::Verb;
 use tokio::net::UnixStream;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use crate::api::{APP, DRAIN, LOGS, RELOAD, STATUS, UNDRAIN, line, to_json};
 use crate::api::{Event, LogsWanted, Which};
 use crate::apps;
+use crate::seen::{Applied, Seen};
 use crate::socket::Socket;
 use crate::verbs;
-
-/// What there is to look at, and whom to tell.
-#[derive(Debug)]
-pub struct Seen {
-    /// The data plane.
-    pub proxy: Proxy,
-    /// The apps.
-    pub supervisor: Supervisor,
-    /// The plan in force.
-    pub plan: watch::Receiver<Arc<Plan>>,
-    /// Where the file is applied.
-    pub reload: mpsc::Sender<ReloadWanted>,
-    /// How many lines of tidelock's own log are lost, because nobody has read them.
-    pub own_log_lines_lost: fn() -> u64,
-}
-
-/// Somebody wants the file to be read again and applied.
-#[derive(Debug)]
-pub struct ReloadWanted {
-    /// What was done, or all that is wrong with the file, in lines.
-    pub answer: oneshot::Sender<Result<Applied, String>>,
-}
-
-/// A file that was applied.
-#[derive(Debug)]
-pub struct Applied {
-    /// What was done, in lines.
-    pub message: String,
-    /// How far its apps are, if they have changed: that goes on.
-    pub apps: Option<mpsc::Receiver<Progress>>,
-}
 
 /// Answers whoever connects to `socket`, inside a tokio `LocalRuntime`, until it is dropped.
 pub async fn serve(socket: Socket, seen: Seen) {
@@ -213,7 +182,7 @@ fn once(if_error: StatusCode, event: Event) -> Answer {
         Event::Error { .. } => if_error,
         Event::Progress { .. } | Event::Step { .. } | Event::Done { .. } => StatusCode::OK,
     };
-    with_type(status, LINES, Either::Left(verbs::line(&event).into()))
+    with_type(status, LINES, Either::Left(line(&event).into()))
 }
 
 fn not_allowed(allowed: &'static str) -> Answer {
@@ -224,7 +193,7 @@ fn not_allowed(allowed: &'static str) -> Answer {
 }
 
 fn json(status: StatusCode, value: &impl Serialize) -> Answer {
-    let text = verbs::to_json(value);
+    let text = to_json(value);
     with_type(status, "application/json", Either::Left(text.into()))
 }
 
@@ -239,13 +208,6 @@ fn with_type(
     answer
 }
 
-pub(crate) const STATUS: &str = "/v1/status";
-pub(crate) const RELOAD: &str = "/v1/reload";
-pub(crate) const DRAIN: &str = "/v1/drain";
-pub(crate) const UNDRAIN: &str = "/v1/undrain";
-pub(crate) const LOGS: &str = "/v1/logs";
-/// A verb of an app stands behind it.
-pub(crate) const APP: &str = "/v1/app/";
 const WHICH_EXAMPLE: &str = "{\"node\": \"10.0.0.1:3000\"}";
 const TOLD_EXAMPLE: &str = "{\"app\": \"chat\"}";
 const LOGS_EXAMPLE: &str = "{\"app\": \"chat\", \"lines\": 10}";

@@ -5,13 +5,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::channel::Sender;
 use proxy::{Counts, Left, NodeHandle, NodeStatus, Proxy};
-use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
-use crate::api::{Event, Leaving, Node, Status, Upstream, Which, Worker};
+use crate::api::{Event, Leaving, Node, Status, Upstream, Which, Worker, line};
 use crate::apps;
-use crate::serve::{Applied, ReloadWanted, Seen};
+use crate::seen::{Applied, ReloadWanted, Seen};
 
 pub(crate) async fn status(seen: &Seen) -> Status {
     let apps = seen.supervisor.status().await;
@@ -176,17 +175,6 @@ fn names(nodes: &[NodeHandle]) -> String {
     let names: Vec<String> =
         nodes.iter().map(|node| format!("{}/{}", node.upstream(), node.node())).collect();
     names.join(", ")
-}
-
-/// A line of an answer.
-pub(crate) fn line(event: &Event) -> Bytes {
-    let mut line = to_json(event);
-    line.push('\n');
-    line.into()
-}
-
-pub(crate) fn to_json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).expect("plain structs with text for keys: api.rs has nothing else")
 }
 
 /// A drain's progress is looked at so often.

@@ -16,9 +16,10 @@ use bytes::{Bytes, BytesMut};
 use tokio::{sync::Notify, time::timeout};
 
 use crate::{
-    Limits, Settings, glob,
+    glob,
     outbox::Outbox,
     resp::{Reply, Version},
+    settings::{Limits, Settings},
 };
 
 /// How long a publisher waits, all in all, for a subscriber that is behind. One that catches up may be waited for again.

@@ -23,6 +23,7 @@ mod hub;
 mod outbox;
 mod resp;
 mod session;
+mod settings;
 
 use std::{
     fmt, io,
@@ -39,59 +40,7 @@ use tokio::{
 };
 
 use self::hub::Hub;
-
-/// The bounds of a [`Broker`].
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Clients at once (default 4,096); further ones get an error and are closed.
-    pub clients_max: usize,
-    /// Bytes of one command (default 16 MiB); a longer one is refused when its length is announced.
-    pub command_bytes_max: usize,
-    /// Arguments of one command (default 1,024).
-    pub arguments_max: usize,
-    /// Bytes that wait to be read by one client (default 32 MiB, as Redis for subscribers). Beyond half of it publishers are
-    /// made to wait for the client, for a second at most. At the bound it is cut off; it reconnects and knows that it
-    /// missed something.
-    pub waiting_bytes_max: usize,
-    /// Messages that wait to be read by one client (default 65,536), with the same consequence.
-    pub waiting_messages_max: usize,
-    /// Channels and patterns of one client (default 16,384); further ones are an error.
-    pub subscriptions_max: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            clients_max: 4096,
-            command_bytes_max: 16 << 20,
-            arguments_max: 1024,
-            waiting_bytes_max: 32 << 20,
-            waiting_messages_max: 65_536,
-            subscriptions_max: 16_384,
-        }
-    }
-}
-
-/// What a [`Broker`] is started with. [`Limits`] alone will do as well.
-#[derive(Clone, Default)]
-pub struct Settings {
-    /// The bounds.
-    pub limits: Limits,
-    /// What clients must say with `AUTH` or `HELLO`, as user `default` (none if `None`, which is the default, or empty).
-    pub password: Option<String>,
-}
-
-impl From<Limits> for Settings {
-    fn from(limits: Limits) -> Self {
-        Self { limits, password: None }
-    }
-}
-
-impl fmt::Debug for Settings {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Settings").field("limits", &self.limits).finish_non_exhaustive()
-    }
-}
+pub use self::settings::{Limits, Settings};
 
 /// A running broker. It ends, with all its connections, when this is dropped.
 pub struct Broker {

@@ -6,7 +6,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::Limits;
+use crate::settings::Limits;
 
 /// Longest `*…\r\n` or `$…\r\n` line: a sign and the digits of any length, with room to spare.
 const LINE_MAX: usize = 32;
@@ -171,7 +171,7 @@ pub(crate) fn shrink(buffer: &mut BytesMut) {
 #[cfg(test)]
 mod tests {
     use super::{ProtocolError, take_command};
-    use crate::Limits;
+    use crate::settings::Limits;
     use bytes::BytesMut;
     use proptest::prelude::{any, prop, proptest};
 

@@ -10,12 +10,12 @@ use config::roster::{Roster, RosterNode};
 use tokio::time::Instant;
 use wire::request::RequestHead;
 
-use crate::balance::Cursor;
-use crate::registry::{Contact, Entering, Use};
-use crate::shared::Snapshot;
-use crate::sticky::{self, Place};
+use crate::request::sticky::{self, Place};
+use crate::state::shared::Snapshot;
+use crate::upstream::balance::Cursor;
 use crate::upstream::member::Member;
 use crate::upstream::node::InSession;
+use crate::upstream::registry::{Contact, Entering, Use};
 use crate::upstream::{Asked, Upstream};
 
 pub use crate::tunnel::bench::Passing;

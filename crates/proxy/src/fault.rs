@@ -3,8 +3,6 @@
 
 use wire::Malformed;
 
-use crate::balance::Unpicked;
-
 /// Why an exchange failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -202,15 +200,6 @@ impl From<ClientFault> for Fault {
 impl From<OriginFault> for Fault {
     fn from(fault: OriginFault) -> Self {
         Self::Origin(fault)
-    }
-}
-
-impl From<Unpicked> for Fault {
-    fn from(unpicked: Unpicked) -> Self {
-        match unpicked {
-            Unpicked::AllFull => Self::Ours(OurFault::AllFull),
-            Unpicked::Nobody => Self::Ours(OurFault::NoNode),
-        }
     }
 }
 

@@ -1,54 +1,23 @@
-//! The data plane: one request from listener to tunnel. The modules stand in the order in which a request meets
-//! them.
+//! The data plane: one request from listener to tunnel. The modules are its floors, the highest first: each uses those
+//! below it, and none above (`cargo xtask floors`).
 
-mod places;
-mod listener;
+mod control;
 mod worker;
-mod clock;
-mod tls;
-mod stream;
-mod buffers;
-mod pour;
-mod pace;
-mod shared;
-mod conversation;
-mod seats;
-mod memory;
-mod park;
-mod ends;
-mod front_door;
-mod route;
-mod edits;
-mod own;
-mod files;
-mod sticky;
-mod registry;
-mod attempt;
-mod gate;
-mod balance;
-mod upstream;
-mod names;
-mod exchange;
-mod handshake;
 mod tunnel;
-mod bell;
-mod drain;
-mod reply;
-mod record;
-mod access;
+mod request;
+mod state;
+mod observe;
+mod upstream;
+mod net;
 mod fault;
-mod run;
-mod reload;
-mod instances;
-mod verbs;
-mod status;
 #[doc(hidden)]
 pub mod bench;
 
-pub use record::Counts;
-pub use run::{Proxy, StartProblem, check_certificates};
-pub use status::{Left, NodeHandle, NodeStatus, Remains, Status, UnknownNode, UpstreamStatus};
-pub use tls::TlsProblem;
+pub use control::proxy::{Proxy, StartProblem};
+pub use control::run::check_certificates;
+pub use control::status::{Left, NodeHandle, NodeStatus, Remains, Status, UnknownNode, UpstreamStatus};
+pub use net::tls::TlsProblem;
+pub use observe::record::Counts;
 
 #[cfg(test)]
 mod sizes;

@@ -7,8 +7,9 @@
 
 use std::mem::size_of;
 
-use crate::clock::by_clock;
-use crate::{conversation, park, tunnel, worker};
+use crate::net::clock::by_clock;
+use crate::worker::{conversation, park};
+use crate::{tunnel, worker};
 
 /// The bytes of the future that a function returns.
 fn future_of<A, B, F: Future>(_: impl FnOnce(A, B) -> F) -> usize {

@@ -10,7 +10,7 @@ use nix::unistd::{Group, User};
 use rustix::fs::{Gid, Uid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
-use crate::process::StartProblem;
+use crate::process::launch::StartProblem;
 
 /// A user that an app becomes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,6 +13,7 @@ use config::plan::Drain;
 use config::roster::{Instance, InstanceAddress, InstanceId};
 use tokio::time::Instant;
 
+mod aims;
 mod change;
 mod events;
 mod goal;
@@ -24,9 +25,8 @@ mod tests;
 #[cfg(test)]
 mod world;
 
-use goal::Goal;
-use rolling::Roll;
-use slot::{Run, RunState, Slot};
+use aims::{Goal, Roll};
+use slot::{Run, RunState, Slot, Spec};
 #[cfg(test)]
 pub(crate) use world::example;
 
@@ -49,14 +49,6 @@ pub(crate) struct Crew {
     goals: Vec<Goal>,
     published: Vec<Instance>,
     last_failure: String,
-}
-
-/// What an instance was, or is to be, started with. A revision is a version of the app: each roll makes a new one, also
-/// if only files changed that tidelock does not know of.
-#[derive(Debug, Clone)]
-struct Spec {
-    revision: u64,
-    app: Arc<App>,
 }
 
 /// What is wished of the app as a whole.

@@ -1,6 +1,7 @@
 //! Where an instance listens that does not listen where it was told to, so that the mistake is said in its own words.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -10,7 +11,6 @@ use tokio::task::spawn_blocking;
 
 use crate::census::Census;
 use crate::process::Process;
-use crate::ready::Shown;
 
 /// What is to be said of it; nothing if it listens nowhere, or where it should.
 pub(crate) async fn explain(process: &Process) -> Option<String> {
@@ -80,6 +80,19 @@ fn parse(line: &str) -> Option<(SocketAddr, &str)> {
         Err(_) => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(bytes.as_slice()).ok()?)),
     };
     Some((SocketAddr::new(ip.to_canonical(), port), inode))
+}
+
+/// An address as people know it.
+#[derive(Debug)]
+pub(crate) struct Shown<'a>(pub(crate) &'a InstanceAddress);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            InstanceAddress::Tcp(address) => address.fmt(formatter),
+            InstanceAddress::Unix(path) => path.display().fmt(formatter),
+        }
+    }
 }
 
 /// TCP_LISTEN, as the kernel prints it.

@@ -10,7 +10,7 @@ use config::roster::{InstanceAddress, InstanceId};
 
 use crate::account::Account;
 use crate::preload;
-use crate::process::StartProblem;
+use crate::process::launch::StartProblem;
 use crate::trust;
 
 pub(crate) type Environment = BTreeMap<OsString, OsString>;

@@ -10,7 +10,8 @@ use rustix::fs::Access;
 
 use crate::account::Account;
 use crate::environment::lines_of;
-use crate::process::{StartProblem, check_cwd, find};
+use crate::process::launch::StartProblem;
+use crate::process::start::{check_cwd, find};
 
 /// What is in the way of an app.
 #[derive(Debug, PartialEq, Eq)]

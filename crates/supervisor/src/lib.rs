@@ -35,6 +35,7 @@
 //! ```
 
 mod supervise;
+mod verb;
 mod progress;
 mod status;
 mod shell;
@@ -52,7 +53,7 @@ mod preload;
 pub mod process;
 pub mod keeper;
 pub mod census;
-pub mod told;
+mod told;
 pub mod ready;
 mod elsewhere;
 pub mod logs;
@@ -61,4 +62,5 @@ mod foresight;
 pub use foresight::{Obstacle, obstacles, why_not_writable};
 pub use progress::Progress;
 pub use status::{AppState, AppStatus, InstanceState, InstanceStatus};
-pub use supervise::{Options, Supervisor, Verb};
+pub use supervise::{Options, Supervisor};
+pub use verb::Verb;

@@ -13,27 +13,20 @@ mod readers;
 mod ring;
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::account::Account;
-use crate::process::Launch;
+use crate::process::launch::Launch;
 
 pub use echo::Echo;
 pub use lines::{Line, Stream};
-pub use readers::{Reader, Said, Which};
+pub(crate) use readers::Output;
+pub use readers::{READERS_MAX, Reader, Said, Which};
 
 /// The logs of all apps. Clones are the same logs.
 #[derive(Debug, Clone)]
 pub struct Logs {
     keeping: Arc<readers::Keeping>,
-}
-
-/// The reading ends of a process's stdout and stderr.
-#[derive(Debug)]
-pub(crate) struct Output {
-    pub(crate) stdout: OwnedFd,
-    pub(crate) stderr: OwnedFd,
 }
 
 impl Logs {
@@ -63,6 +56,3 @@ impl Logs {
         self.keeping.forget(app);
     }
 }
-
-/// Readers that follow at once.
-pub const READERS_MAX: usize = 64;

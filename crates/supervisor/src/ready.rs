@@ -1,7 +1,6 @@
 //! When an instance counts as ready. It is asked again and again, each time on a connection of its own, until it
 //! answers as wanted or the deadline passes; then what stood in the way is said, with where the app listens instead.
 
-use std::fmt;
 use std::io;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use wire::engineio::{escape_sid, read_open_packet};
 
-use crate::elsewhere;
+use crate::elsewhere::{self, Shown};
 use crate::process::Process;
 
 /// Why an instance is not ready at its deadline. Says a whole sentence, that begins with what it is about.
@@ -142,19 +141,6 @@ async fn close_session(stream: Stream, opening: &str, sid: &[u8]) {
     let content = "Content-Type: text/plain;charset=UTF-8\r\nContent-Length: 1\r\n\r\n1";
     request.extend_from_slice(format!(" HTTP/1.1\r\n{ABOUT}{content}").as_bytes());
     let _ = Connection::over(stream).ask(&request, 0).await;
-}
-
-/// An address as people know it.
-#[derive(Debug)]
-pub(crate) struct Shown<'a>(pub(crate) &'a InstanceAddress);
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            InstanceAddress::Tcp(address) => address.fmt(formatter),
-            InstanceAddress::Unix(path) => path.display().fmt(formatter),
-        }
-    }
 }
 
 const ABOUT: &str = "Host: localhost\r\nUser-Agent: tidelock\r\nAccept: */*\r\nConnection: close\r\n";

@@ -16,9 +16,9 @@ use crate::crew::{Action, Crew, Event, Line};
 use crate::ground::Ground;
 use crate::progress::Following;
 use crate::status::AppStatus;
-use crate::supervise::{Leaving, Verb};
 use crate::triggers::Triggers;
 use crate::usage::{Counted, Counting, Usages};
+use crate::verb::{Leaving, Verb};
 use crate::wish::Wish;
 
 mod orders;

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use config::app::{App, LogFormat};
 use config::plan::Drain;
@@ -13,6 +12,7 @@ use crate::logs::{Echo, Logs};
 use crate::progress::{Following, Progress, following};
 use crate::shell::{Order, Shell};
 use crate::status::AppStatus;
+use crate::verb::{Leaving, Verb};
 use crate::wish::Wish;
 
 /// The apps that run here. A cheap handle: clones are the same. It lives on one thread, that of the tokio `LocalRuntime`
@@ -33,43 +33,6 @@ pub struct Options {
     pub drain: Drain,
     /// Whether what the apps say also goes to tidelock's own standard output and error.
     pub echo: bool,
-}
-
-/// What can be asked of an app.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verb {
-    /// Runs what was stopped or given up, and starts at once what waits for its next start. Done when all is ready;
-    /// failed when an instance fails on the way, which is then started again all the same.
-    Start,
-    /// Empties every instance, all at the same time, and stops it. Done when the last one is gone. It stays stopped,
-    /// over reloads too, until `Start`.
-    Stop,
-    /// The blunt one: every instance is told to end at once, without being emptied first, and started again when it is
-    /// gone. Nobody serves meanwhile. Done when all is ready.
-    Restart,
-    /// Replaces the instances one after the other, with one more than usual while it lasts: a new one is started; when
-    /// it is ready the old one is emptied and stopped. If a new one does not get ready the roll ends there, and the
-    /// old ones stay. One that is asked for during another takes its place.
-    Roll {
-        /// The budget of the whole roll: sessions are spread over so long, divided among the instances. `None` gives
-        /// each instance the window of [`Options::drain`].
-        window: Option<Duration>,
-    },
-    /// So many instances, from 1 to 1,024, until the next `Scale` or until the file says another number. New ones take
-    /// the next slots; the highest are emptied and stopped.
-    Scale(u32),
-}
-
-/// How far tidelock's own end has come. It only ever gets further.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Leaving {
-    No,
-    /// Nothing is started any more.
-    Soon,
-    /// Everything ends, by its signal and then by SIGKILL.
-    Now,
-    /// Everything is killed.
-    AtOnce,
 }
 
 impl Supervisor {

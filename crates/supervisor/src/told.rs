@@ -8,8 +8,6 @@ use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 
-use crate::process::Process;
-
 /// Tidelock's end.
 #[derive(Debug)]
 pub(crate) struct Channel {
@@ -28,25 +26,18 @@ impl Channel {
         tokio::spawn(listen_to(listen, says));
         Ok(Self { speak, is_ready })
     }
-}
 
-impl Process {
-    /// Waits until the app has said `process.send('ready')`; for ever if it has no channel or closed it. Cancel-safe.
-    pub async fn told_ready(&self) {
-        if let Some(channel) = &self.channel
-            && channel.is_ready.clone().wait_for(|&is_ready| is_ready).await.is_ok()
-        {
-            return;
+    /// Waits until the app has said `process.send('ready')`; for ever if it has closed the channel. Cancel-safe.
+    pub(crate) async fn told_ready(&self) {
+        if self.is_ready.clone().wait_for(|&is_ready| is_ready).await.is_err() {
+            std::future::pending::<()>().await;
         }
-        std::future::pending::<()>().await;
     }
 
-    /// Says `shutdown`, as PM2 does with `shutdown_with_message`. An app that does not listen is not told.
-    pub fn tell_shutdown(&self) {
-        if let Some(channel) = &self.channel {
-            // A few bytes into an empty socket; if it is full or closed nobody reads.
-            let _ = (&channel.speak).write(b"\"shutdown\"\n");
-        }
+    /// Says `shutdown`.
+    pub(crate) fn tell_shutdown(&self) {
+        // A few bytes into an empty socket; if it is full or closed nobody reads.
+        let _ = (&self.speak).write(b"\"shutdown\"\n");
     }
 }
 

@@ -11,10 +11,10 @@ use config::Inspected;
 use config::plan::{AccessLog, AdminSocket, Listen, Plan, Scheme};
 use config::problem::Severity;
 use config::routing::{Action, Route};
-use proxy::TlsProblem;
 use socket2::{Domain, Protocol, Socket, Type};
 use supervisor::why_not_writable;
 
+use crate::reload::tell_certificates;
 use crate::run;
 
 pub(crate) fn check(file: &Path) -> ExitCode {
@@ -64,13 +64,6 @@ fn certificates(plan: &Plan, inspected: &mut Inspected) {
     let listens = plan.listens.iter().filter(|listen| is_readable(listen)).cloned().collect();
     if let Err(problems) = proxy::check_certificates(&Plan { listens, ..plan.clone() }) {
         tell_certificates(&problems, inspected);
-    }
-}
-
-/// Tells each where the file names it.
-pub(crate) fn tell_certificates(problems: &[TlsProblem], inspected: &mut Inspected) {
-    for problem in problems {
-        inspected.tell_of("listen", &problem.file, problem.to_string());
     }
 }
 

@@ -10,12 +10,11 @@ use config::diff::Diff;
 use config::plan::Plan;
 use config::problem::Report;
 use config::{Inspected, Loaded, inspect};
-use proxy::{Proxy, StartProblem};
+use proxy::{Proxy, StartProblem, TlsProblem};
 use supervisor::Supervisor;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::check::tell_certificates;
 use crate::grant::follow;
 use crate::log::say;
 use crate::secret;
@@ -160,6 +159,13 @@ impl Reloader {
         }
         tracing::info!(%file, "reloaded");
         format!("{file}: applied\n{lines}")
+    }
+}
+
+/// Tells each where the file names it.
+pub(crate) fn tell_certificates(problems: &[TlsProblem], inspected: &mut Inspected) {
+    for problem in problems {
+        inspected.tell_of("listen", &problem.file, problem.to_string());
     }
 }
 

@@ -5,9 +5,11 @@
 use std::mem::MaybeUninit;
 
 use crate::lines::{self, Line, Name};
+use crate::malformed::Malformed;
 use crate::request::{Method, RequestHead};
 use crate::scan::Side;
-use crate::{HeadBounds, Malformed, Span, Version, websocket};
+use crate::span::{HeadBounds, Span, Version};
+use crate::websocket;
 
 /// An answer's head. Exists only if the whole head holds and fits the request it answers. Owns a copy of its
 /// bytes, as the request's does.

@@ -1,16 +1,12 @@
 //! Walks a body as it goes by: where it ends, and which of its bytes are passed on. Nothing is copied unless
 //! something in front of it was left out.
 
-use crate::Malformed;
 use crate::answer::AnswerBody;
 use crate::chunked::{Chunked, Piece};
 use crate::engineio::CloseScan;
+use crate::malformed::Malformed;
 use crate::request::RequestBody;
 use crate::scan::Side;
-
-/// The most that a length or a chunk may say, 1 EiB. No content is so long, and what nodes and we add to a length, or sum
-/// up of a few, stays far below what 64 bits hold, signed or not.
-pub(crate) const LENGTH_MAX: u64 = 1 << 60;
 
 /// A body that is going by.
 #[derive(Debug)]

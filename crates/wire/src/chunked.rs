@@ -3,9 +3,8 @@
 
 use memchr::memchr;
 
-use crate::Malformed;
-use crate::body::LENGTH_MAX;
-use crate::lines::Name;
+use crate::lines::{LENGTH_MAX, Name};
+use crate::malformed::Malformed;
 use crate::scan::{Side, is_token_byte};
 
 /// Where in a chunked body the walk is.

@@ -7,7 +7,7 @@ pub(crate) mod sid;
 pub use open::{OpenPacket, SILENCE_MS_MAX, read_open_packet};
 pub use sid::{SID_BYTES_MAX, escape_sid};
 
-use crate::Span;
+use crate::span::Span;
 
 /// What the query of an Engine.IO request says. A query is one if it has both `EIO` and `transport`, in any order
 /// and among any others; the path does not matter, apps choose it.

@@ -11,8 +11,9 @@ use crate::cookie::SetCookie;
 use crate::forwarded::{self, HOPS_MAX, Hop, read_address};
 use crate::lines::{Line, Name};
 use crate::request::{Method, RequestHead};
+use crate::span::Version;
 use crate::tag::Pin;
-use crate::{Version, cookie, engineio, host};
+use crate::{cookie, engineio, host};
 
 /// What is true of a client's connection. Made once for each; most of what we say about it never changes.
 #[derive(Debug)]

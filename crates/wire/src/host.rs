@@ -1,7 +1,7 @@
 //! Host and the authority of an absolute-form target, read strictly: what two parsers could take for two different
 //! hosts is refused (RFC 9110 section 7.2, RFC 3986 section 3.2).
 
-use crate::Malformed;
+use crate::malformed::Malformed;
 
 /// Checks `name[:port]`, where the name is an IPv4 address, an IPv6 address in brackets, or labels of letters,
 /// digits, `-` and `_`, the last with a dot behind it or not. A port may be left out behind its colon (RFC 3986

@@ -1,9 +1,9 @@
 //! Header lines: which names mean something to a proxy, and the two rules that hold for both directions, framing
 //! (RFC 9112 section 6) and the hop-by-hop lines that Connection names (RFC 9110 section 7.6.1).
 
-use crate::body::LENGTH_MAX;
+use crate::malformed::Malformed;
 use crate::scan::Side;
-use crate::{Malformed, Span, Version};
+use crate::span::{Span, Version};
 
 /// One header line of a head.
 #[derive(Debug, Clone, Copy)]
@@ -316,3 +316,7 @@ pub(crate) fn refusal(error: httparse::Error) -> Malformed {
 
 /// More than any honest message carries; each is compared with each header line.
 const CONNECTION_TOKENS_MAX: usize = 32;
+
+/// The most that a length or a chunk may say, 1 EiB. No content is so long, and what nodes and we add to a length, or sum
+/// up of a few, stays far below what 64 bits hold, signed or not.
+pub(crate) const LENGTH_MAX: u64 = 1 << 60;

@@ -5,8 +5,10 @@ use std::mem::MaybeUninit;
 
 use crate::engineio::{self, EngineIo};
 use crate::lines::{self, Line, Name};
+use crate::malformed::Malformed;
 use crate::scan::{Side, is_token_byte};
-use crate::{HeadBounds, Malformed, Span, Version, host, websocket};
+use crate::span::{HeadBounds, Span, Version};
+use crate::{host, websocket};
 
 /// A request's head. Exists only if the whole head holds. It owns a copy of its bytes: a head lives as long as its
 /// exchange, which may be a poll of half a minute, and must not keep the buffer that it came in.

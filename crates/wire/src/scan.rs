@@ -4,7 +4,8 @@
 
 use memchr::memchr;
 
-use crate::{HeadBounds, Malformed};
+use crate::malformed::Malformed;
+use crate::span::HeadBounds;
 
 /// Whose head is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

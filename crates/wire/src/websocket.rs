@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
 
-use crate::Malformed;
+use crate::malformed::Malformed;
 
 /// A key is the base64 of 16 bytes: 22 characters and two of padding. Nodes compute their answer from the text, so
 /// that bits which decoding would throw away do not matter to anyone.

@@ -1,6 +1,7 @@
 //! The project's own commands. `cargo xtask --help` lists them; each lives in a file of its name.
 
 mod bench;
+mod floors;
 mod fuzz;
 mod packages;
 mod run;
@@ -23,6 +24,7 @@ struct Xtask {
 enum Command {
     Test(test::Test),
     Bench(bench::Bench),
+    Floors(floors::Floors),
     Fuzz(fuzz::Fuzz),
     Soak(soak::Soak),
 }
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
     let done = match Xtask::parse().command {
         Command::Test(test) => test.run(),
         Command::Bench(bench) => bench.run(),
+        Command::Floors(floors) => floors.run(),
         Command::Fuzz(fuzz) => fuzz.run(),
         Command::Soak(soak) => soak.run(),
     };

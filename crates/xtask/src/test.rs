@@ -3,12 +3,13 @@
 use anyhow::Result;
 
 use crate::run::{aloud, command, exists};
-use crate::{fuzz, packages, run};
+use crate::{floors, fuzz, packages, run};
 
 /// Run all tests, and install first what they need.
 ///
 /// Tests start real programs: Node.js with socket.io and its clients, Chromium, redis-server, and the binaries of this
-/// workspace. What is missing is installed with apt-get and npm; what is there is left alone. Then come the tests, with
+/// workspace. What is missing is installed with apt-get and npm; what is there is left alone. Then it is looked whether each
+/// crate's files use only what is below them (`cargo xtask floors`). Then come the tests, with
 /// cargo-nextest if it is installed and with `cargo test` otherwise, the examples in the documentation, a moment of fuzzing
 /// for each parser, and the count of instructions: a step of a request that takes 5 % more of them than before, by the same compiler on whatever CPU, is a
 /// failure.
@@ -34,6 +35,7 @@ impl Test {
             packages::programs(&packages::FOR_TESTS)?;
             packages::npm()?;
         }
+        floors::check(&run::root())?;
         // Cargo builds the binaries of a package for its own tests, but those of other packages are started too.
         aloud("building the binaries", command(".", "cargo", &["build", "--workspace", "--bins"]))?;
         self.tests()?;

@@ -9,9 +9,9 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::direction::Direction;
 use super::end::{End, Turn};
-use crate::buffers::Buffers;
-use crate::memory::Memory;
-use crate::stream::Stream;
+use crate::net::buffers::Buffers;
+use crate::net::memory::Memory;
+use crate::net::stream::Stream;
 
 /// What passes through it comes out at the other end.
 #[derive(Debug)]

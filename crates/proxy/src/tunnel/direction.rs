@@ -9,9 +9,9 @@ use tokio::time::Instant;
 use wire::engineio::read_open_packet;
 use wire::frame::{self, Edge, FrameEdges, Kinds};
 
-use crate::bell::Reason;
-use crate::buffers::Buffers;
+use crate::net::buffers::Buffers;
 use crate::tunnel::end::{End, Turn};
+use crate::upstream::bell::Reason;
 
 /// One direction, from a source to a sink.
 #[derive(Debug)]
@@ -434,7 +434,7 @@ fn find_edge(edges: &mut FrameEdges, bytes: &[u8], stops: impl Fn(Edge) -> bool)
 
 #[cfg(test)]
 mod tests {
-    use crate::memory::Memory;
+    use crate::net::memory::Memory;
     use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
     use std::sync::Arc;

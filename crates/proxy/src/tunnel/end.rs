@@ -11,8 +11,15 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown};
 use tokio::io::AsyncWrite;
 
-use crate::buffers::{Buffers, Inbox};
-use crate::stream::Stream;
+use crate::net::buffers::{Buffers, Inbox};
+use crate::net::stream::Stream;
+
+/// One of a tunnel's two ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Client,
+    Origin,
+}
 
 /// Where frames come from and go to.
 #[derive(Debug)]
@@ -212,7 +219,7 @@ const FRAME_WORK: usize = 16;
 
 #[cfg(test)]
 mod tests {
-    use crate::memory::Memory;
+    use crate::net::memory::Memory;
     use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
     use std::task::Waker;

@@ -19,10 +19,10 @@ use slab::Slab;
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 
-use crate::park::watch;
-use crate::tunnel::Tunnel;
-use crate::tunnel::end::End;
-use crate::worker::Worker;
+use crate::net::epoll::watch;
+use crate::state::local::Local;
+use crate::tunnel::end::{End, Side};
+use crate::tunnel::established::Tunnel;
 
 /// A worker's tunnels.
 #[derive(Debug)]
@@ -65,13 +65,6 @@ impl Wake for Caller {
     }
 }
 
-/// One of a tunnel's two ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Side {
-    Client,
-    Origin,
-}
-
 /// What epoll knows a socket by: its tunnel's slot, and its side there. A socket that is closed while a child on its way to
 /// its program holds all our files may be told of once more, for a slot that is empty or another's: who is told in vain
 /// finds nothing to read.
@@ -101,7 +94,7 @@ impl Reactor {
     }
 
     /// Looks after a tunnel, both ends of which are bare, until it ends.
-    pub(super) fn take_in(&self, tunnel: Tunnel, worker: &Worker) {
+    pub(super) fn take_in(&self, tunnel: Tunnel, worker: &Local) {
         let key = self.slots.borrow().vacant_key();
         let watch = |side, end: &End| {
             let socket = end.socket().ok_or(Errno::BADF)?;
@@ -123,7 +116,7 @@ impl Reactor {
     }
 
     /// Goes on with the tunnels that epoll tells of, some of them at least. Whether there may be more.
-    fn turn(&self, events: &mut Vec<Event>, worker: &Worker) -> io::Result<bool> {
+    fn turn(&self, events: &mut Vec<Event>, worker: &Local) -> io::Result<bool> {
         let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
         epoll::wait(&self.epoll, spare_capacity(events), Some(&at_once))?;
         let is_full = events.len() == events.capacity();
@@ -141,7 +134,7 @@ impl Reactor {
     }
 
     /// Goes on with a tunnel, which is told something first.
-    fn go_on(&self, key: usize, worker: &Worker, tell: impl FnOnce(&mut Tunnel)) {
+    fn go_on(&self, key: usize, worker: &Local, tell: impl FnOnce(&mut Tunnel)) {
         let mut slots = self.slots.borrow_mut();
         let Some(slot) = slots.get_mut(key) else { return };
         let Slot { tunnel, waker } = &mut **slot;
@@ -160,8 +153,7 @@ impl Reactor {
 }
 
 /// Looks after the tunnels of a worker, for its life.
-pub(crate) async fn attend(worker: Rc<Worker>) {
-    let reactor = &worker.reactor;
+pub(crate) async fn attend(reactor: Rc<Reactor>, worker: Rc<Local>) {
     let epoll = match watch(reactor.epoll.as_fd()) {
         Ok(epoll) => epoll,
         Err(error) => return tracing::warn!(%error, "tunnels will take more time and memory"),

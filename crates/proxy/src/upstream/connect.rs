@@ -11,7 +11,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use crate::fault::{Fault, OriginFault, OurFault};
-use crate::stream::{Io, Stream};
+use crate::net::stream::{Io, Stream};
 use crate::upstream::node::{InFlight, Node};
 use crate::upstream::pool::Lease;
 

@@ -1,22 +1,16 @@
-//! Whether a node is dead: asked once for all of its tunnels that end in the same moment without a word. Dead is what the
-//! supervisor knows has ended, or what refuses a connection; a node that lives has ended them because it wanted to.
+//! What is known of a node's death, and who wants to know.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 
-use tokio::task::spawn_local;
 use tokio::time::Instant;
-
-use crate::upstream::node::Node;
-use crate::upstream::poison::have_died;
 
 /// What is known of a node's death.
 #[derive(Debug, Default)]
 pub(crate) struct Inquiry(Mutex<State>);
 
 #[derive(Debug, Default)]
-enum State {
+pub(super) enum State {
     #[default]
     Unasked,
     /// Somebody asks; these want to know.
@@ -27,48 +21,8 @@ enum State {
     },
 }
 
-impl Node {
-    /// Whether it is dead, ready once that is known. The task is woken then. What was found out lately still holds. To be
-    /// called inside a worker's runtime.
-    pub(crate) fn poll_dead(self: &Arc<Self>, cx: &Context<'_>, now: Instant) -> Poll<bool> {
-        if self.is_gone() {
-            return Poll::Ready(true);
-        }
-        let mut state = self.inquiry.state();
-        match &mut *state {
-            State::Known { is_dead, since } if now.saturating_duration_since(*since) < HOLDS_FOR => {
-                return Poll::Ready(*is_dead);
-            }
-            State::Asked(wakers) => wakers.push(cx.waker().clone()),
-            State::Unasked | State::Known { .. } => {
-                *state = State::Asked(vec![cx.waker().clone()]);
-                drop(spawn_local(ask(self.clone())));
-            }
-        }
-        Poll::Pending
-    }
-}
-
-/// Finds out, and tells all who want to know, whatever becomes of this task.
-async fn ask(node: Arc<Node>) {
-    struct Tells(Arc<Node>, bool);
-    impl Drop for Tells {
-        fn drop(&mut self) {
-            let known = State::Known { is_dead: self.1, since: Instant::now() };
-            if let State::Asked(wakers) = std::mem::replace(&mut *self.0.inquiry.state(), known) {
-                wakers.into_iter().for_each(Waker::wake);
-            }
-        }
-    }
-    let mut tells = Tells(node.clone(), false);
-    tells.1 = have_died(&[node]).await;
-}
-
 impl Inquiry {
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-/// A process that is started again takes longer.
-const HOLDS_FOR: Duration = Duration::from_millis(200);

@@ -12,13 +12,13 @@ use config::plan;
 use config::roster::{AppInstance, NodeAddress, RosterNode};
 use tokio::time::Instant;
 
-use crate::balance::Latency;
-use crate::bell::{Bells, EventStream, LongAnswer, Order, Reason, Tunnel};
-use crate::gate::Pace;
+use crate::upstream::bell::{Bells, EventStream, LongAnswer, Order, Reason, Rung, Tunnel};
+use crate::upstream::gate::Pace;
 use crate::upstream::health::outlier::Tallies;
 pub(crate) use crate::upstream::health::vitals::Observed;
 use crate::upstream::health::vitals::{Change, Rules, SHARE_FULL, Spare, Vitals};
 use crate::upstream::inquiry::Inquiry;
+use crate::upstream::latency::Latency;
 use crate::upstream::surplus::Surplus;
 
 /// A running backend of an upstream.
@@ -491,6 +491,30 @@ impl Node {
 
     pub(crate) fn engine_io_path(&self) -> Option<&[u8]> {
         self.engine_io_path.get().map(|path| &**path)
+    }
+}
+
+impl Rung for Tunnel {
+    type Home = Node;
+
+    fn bells(node: &Node) -> &Bells<Self> {
+        &node.tunnels
+    }
+}
+
+impl Rung for EventStream {
+    type Home = Node;
+
+    fn bells(node: &Node) -> &Bells<Self> {
+        &node.event_streams
+    }
+}
+
+impl Rung for LongAnswer {
+    type Home = Node;
+
+    fn bells(node: &Node) -> &Bells<Self> {
+        &node.long_answers
     }
 }
 

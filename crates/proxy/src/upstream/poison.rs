@@ -3,14 +3,11 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::Instant;
 use wire::request::RequestHead;
-
-use crate::upstream::connect::{open, says_refused};
-use crate::upstream::node::Node;
 
 /// What has killed lately, in one upstream.
 #[derive(Debug, Default)]
@@ -46,26 +43,6 @@ impl Poison {
     }
 }
 
-/// Whether all of these have just died: the system refuses for a process that is gone. One that closes a connection closes
-/// what it listens on a moment later.
-pub(crate) async fn have_died(nodes: &[Arc<Node>]) -> bool {
-    for node in nodes {
-        let mut looks = 0;
-        while !node.is_gone() {
-            match timeout(LOOK_PATIENCE, open(node.address())).await {
-                Ok(Err(error)) if says_refused(&error) => break,
-                Ok(Ok(_)) if looks < LOOKS_MAX => looks += 1,
-                _ => return false,
-            }
-            sleep(LOOK_AGAIN).await;
-        }
-    }
-    true
-}
-
 /// More than an app has ways to die.
 const KNOWN_MAX: usize = 1024;
 const REMEMBERED_FOR: Duration = Duration::from_secs(60);
-const LOOKS_MAX: u32 = 5;
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
-const LOOK_PATIENCE: Duration = Duration::from_millis(500);

@@ -9,8 +9,9 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::time::Instant;
 
-use crate::stream::Io;
+use crate::net::stream::Io;
 use crate::upstream::node::{InFlight, Node};
+use crate::upstream::surplus::KEEPS_NONE_FOR;
 
 /// A connection to a node, for one exchange.
 #[derive(Debug)]
@@ -59,6 +60,21 @@ struct Idle {
     until: Instant,
 }
 
+impl Node {
+    /// Bytes have come behind one of its answers.
+    pub(crate) fn sent_surplus(&self, now: Instant) {
+        if self.surplus.came(now) {
+            let (upstream, node, address) = (&self.upstream, self.written(), self.address());
+            tracing::warn!(
+                upstream,
+                node,
+                %address,
+                "a node sends more than its answer, as an app does that writes a body to HEAD, 204 or 304, or another length than it says; its connections are used once, for {KEEPS_NONE_FOR:?} after each time"
+            );
+        }
+    }
+}
+
 impl Pool {
     pub(crate) fn new(idle_max: usize) -> Self {
         Self { idle: RefCell::default(), idle_max: Cell::new(idle_max) }
@@ -69,11 +85,11 @@ impl Pool {
     pub(crate) fn take(&self, node: &Arc<Node>, for_sure: bool, now: Instant) -> Option<Lease> {
         let mut idle = self.idle.borrow_mut();
         let connections = idle.get_mut(&Arc::as_ptr(node))?;
-        if !node.may_keep(now) {
+        if !node.surplus.may_keep(now) {
             connections.clear();
             return None;
         }
-        let for_sure = for_sure || node.has_sent_surplus();
+        let for_sure = for_sure || node.surplus.ever_came();
         while let Some(connection) = connections.pop() {
             if now >= connection.until {
                 continue;
@@ -97,7 +113,7 @@ impl Pool {
             return;
         };
         let node = lease.in_flight.node().clone();
-        if !lease.inbound.is_empty() || !node.may_keep(now) {
+        if !lease.inbound.is_empty() || !node.surplus.may_keep(now) {
             return;
         }
         let mut idle = self.idle.borrow_mut();
@@ -123,7 +139,7 @@ impl Pool {
                 }
                 is_quiet && now < *until
             });
-            connections.retain(|connection| connection.node.may_keep(now));
+            connections.retain(|connection| connection.node.surplus.may_keep(now));
             !connections.is_empty()
         });
     }

@@ -8,8 +8,6 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::upstream::node::Node;
-
 /// How often a node has done so, and until when nothing of it is kept.
 #[derive(Debug, Default)]
 pub(crate) struct Surplus {
@@ -21,38 +19,28 @@ impl Surplus {
     fn keeps_none_until(&self) -> MutexGuard<'_, Option<Instant>> {
         self.keeps_none_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-impl Node {
-    /// Bytes have come behind one of its answers.
-    pub(crate) fn sent_surplus(&self, now: Instant) {
-        *self.surplus.keeps_none_until() = Some(now + KEEPS_NONE_FOR);
-        if self.surplus.times.fetch_add(1, Relaxed) == 0 {
-            let (upstream, node, address) = (&self.upstream, self.written(), self.address());
-            tracing::warn!(
-                upstream,
-                node,
-                %address,
-                "a node sends more than its answer, as an app does that writes a body to HEAD, 204 or 304, or another length than it says; its connections are used once, for {KEEPS_NONE_FOR:?} after each time"
-            );
-        }
+    /// It has done so now. Whether that was the first time.
+    pub(super) fn came(&self, now: Instant) -> bool {
+        *self.keeps_none_until() = Some(now + KEEPS_NONE_FOR);
+        self.times.fetch_add(1, Relaxed) == 0
     }
 
     /// Whether it has ever done so.
-    pub(crate) fn has_sent_surplus(&self) -> bool {
-        self.surplus.times.load(Relaxed) > 0
+    pub(super) fn ever_came(&self) -> bool {
+        self.times.load(Relaxed) > 0
     }
 
     /// How often it has done so.
-    pub(crate) fn surplus_count(&self) -> u64 {
-        self.surplus.times.load(Relaxed)
+    pub(crate) fn count(&self) -> u64 {
+        self.times.load(Relaxed)
     }
 
     /// Whether its connections may carry another request.
-    pub(crate) fn may_keep(&self, now: Instant) -> bool {
-        !self.has_sent_surplus() || self.surplus.keeps_none_until().is_none_or(|until| now >= until)
+    pub(super) fn may_keep(&self, now: Instant) -> bool {
+        !self.ever_came() || self.keeps_none_until().is_none_or(|until| now >= until)
     }
 }
 
 /// Then it is tried again, for an app may have been replaced.
-const KEEPS_NONE_FOR: Duration = Duration::from_secs(60);
+pub(super) const KEEPS_NONE_FOR: Duration = Duration::from_secs(60);

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use config::app::App;
 
-use super::goal::Kind;
-use super::slot::Slot;
-use super::{Crew, Mode, Spec, Turn};
+use super::aims::Kind;
+use super::slot::{Slot, Spec};
+use super::{Crew, Mode, Turn};
 
 impl Crew {
     pub(super) fn change(&mut self, app: Arc<App>, turn: &mut Turn) -> Kind {

@@ -4,7 +4,7 @@ use config::plan::Drain;
 use config::roster::InstanceId;
 use tokio::time::Instant;
 
-use super::goal::{Goal, Kind};
+use super::aims::{Goal, Kind};
 use super::slot::{Place, Run, RunState, Slot, pause_before};
 use super::{Action, Crew, Event, Mode, Told, Turn};
 

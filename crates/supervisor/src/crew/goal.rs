@@ -1,31 +1,9 @@
 //! When what somebody asked for is done, or cannot be done any more. Looked at after every step: goals see the state and
 //! change nothing.
 
+use super::aims::{Goal, Kind};
 use super::slot::Slot;
 use super::{Action, Crew, Mode, Turn};
-
-/// Something that somebody waits for.
-#[derive(Debug)]
-pub(super) struct Goal {
-    pub(super) ticket: u64,
-    pub(super) kind: Kind,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// All slots, or one, have a ready instance of a later generation than this, and nothing leaves there.
-    Up { after: u64, only: Option<u32> },
-    /// Nothing runs.
-    Down,
-    /// As many run as are wanted.
-    Scaled,
-    /// The roll to this revision has ended, and as many run as are wanted.
-    Rolled { revision: u64 },
-    /// There is nothing to be done.
-    Done,
-    /// It cannot be done, and nothing was changed.
-    Impossible(&'static str),
-}
 
 impl Crew {
     pub(super) fn pursue(&mut self, goal: Goal, turn: &mut Turn) {

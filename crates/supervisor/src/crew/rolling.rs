@@ -14,20 +14,9 @@ use config::plan::Drain;
 use config::roster::InstanceId;
 use tokio::time::Instant;
 
-use super::slot::{Run, Slot, pause_before};
-use super::{Crew, Mode, Spec, Turn};
-
-/// All instances are being replaced by ones of a new revision.
-#[derive(Debug)]
-pub(super) struct Roll {
-    pub(super) revision: u64,
-    /// What the app is again if not one of the new revision gets ready.
-    pub(super) before: Spec,
-    /// One has got ready.
-    pub(super) is_proven: bool,
-    /// The end of its budget, if it has one.
-    until: Option<Instant>,
-}
+use super::aims::Roll;
+use super::slot::{Run, Slot, Spec, pause_before};
+use super::{Crew, Mode, Turn};
 
 impl Crew {
     /// Begins a roll; one that is under way ends, and what it has replaced is replaced again.

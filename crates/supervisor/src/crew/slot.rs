@@ -1,12 +1,19 @@
 //! A slot of an app, and the processes that are in it: one, two while it is replaced, none while it waits.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use config::app::Restart;
+use config::app::{App, Restart};
 use config::roster::{InstanceAddress, InstanceId};
 use tokio::time::Instant;
 
-use super::Spec;
+/// What an instance was, or is to be, started with. A revision is a version of the app: each roll makes a new one, also
+/// if only files changed that tidelock does not know of.
+#[derive(Debug, Clone)]
+pub(super) struct Spec {
+    pub(super) revision: u64,
+    pub(super) app: Arc<App>,
+}
 
 /// A place for an instance.
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -18,9 +19,8 @@ use super::files;
 use super::lines::{Line, Splitter, Stream};
 use super::queue::Queue;
 use super::ring::Ring;
-use super::{Output, READERS_MAX};
 use crate::account::Account;
-use crate::process::Launch;
+use crate::process::launch::Launch;
 
 /// Whose lines.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -45,6 +45,13 @@ pub enum Said {
 pub struct Reader {
     past: VecDeque<Arc<Line>>,
     follows: Option<(mpsc::Receiver<Said>, Arc<Behind>)>,
+}
+
+/// The reading ends of a process's stdout and stderr.
+#[derive(Debug)]
+pub(crate) struct Output {
+    pub(crate) stdout: OwnedFd,
+    pub(crate) stderr: OwnedFd,
 }
 
 /// The thread that reads, and what it has read.
@@ -313,3 +320,6 @@ const READ_BYTES: usize = 16 << 10;
 /// Lines that wait for a reader, and how long they are together.
 const READER_LINES_MAX: usize = 16 << 10;
 const READER_BYTES_MAX: usize = 1 << 20;
+
+/// Readers that follow at once.
+pub const READERS_MAX: usize = 64;

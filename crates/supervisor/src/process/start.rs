@@ -24,7 +24,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::{Ending, Launch, Process, StartProblem, strays};
+use super::launch::{Ending, Launch, StartProblem};
+use super::{Process, strays};
 use crate::account::Account;
 use crate::environment::{Environment, MARK, Told, environment};
 use crate::ground::{Ground, InstanceFolder};
@@ -34,37 +35,47 @@ use crate::logs::Output;
 use crate::ports::PortLease;
 use crate::told::Channel;
 
-pub(super) async fn start(ground: &Ground, launch: Launch) -> Result<Process, StartProblem> {
-    let begun = {
-        let (ground, launch) = (ground.clone(), launch.clone());
-        // Files are looked at, and one of them may be on a disk that is far away.
-        spawn_blocking(move || begin(&ground, &launch))
-            .await
-            .map_err(|error| StartProblem::Keeper(error.into()))??
-    };
-    let Begun { child, tidelock, output, channel, place, program, mark, account } = begun;
-    let keeper = child.id().and_then(|id| i32::try_from(id).ok()).unwrap_or_default();
-    let (reports, orders) = UnixStream::from_std(tidelock).map_err(StartProblem::Keeper)?.into_split();
-    let mut reports = BufReader::new(reports).lines();
-    let said = timeout(KEEPER_PATIENCE, next(&mut reports)).await;
-    let pid = match said {
-        Ok(Some(Report::Started(pid))) => pid,
-        Ok(Some(Report::Failed(errno))) => {
-            return Err(StartProblem::Refused { program, error: io::Error::from_raw_os_error(errno) });
-        }
-        Ok(_) => {
-            return Err(StartProblem::Keeper(io::Error::other("it ended before it had started anything")));
-        }
-        Err(_) => return Err(StartProblem::Keeper(io::ErrorKind::TimedOut.into())),
-    };
-    ground.logs().follow(&launch, account, output);
-    let channel = channel.map(Channel::open).transpose().map_err(StartProblem::Keeper)?;
-    let (commands, asked) = mpsc::channel(COMMANDS_MAX);
-    let (says, ending) = watch::channel(None);
-    let address = place.address.clone();
-    let attended = Attended { child, reports, orders, pid, mark, _place: place };
-    tokio::spawn(async move { says.send_replace(Some(attended.until_gone(asked).await)) });
-    Ok(Process { launch, address, pid, keeper, commands, ending, channel })
+impl Process {
+    /// Looks everything up and starts it. Its output runs into the logs of `ground` until its end.
+    ///
+    /// Not cancel-safe in one way: what was begun is ended by itself, but its port is given out again at once.
+    ///
+    /// # Errors
+    /// If it does not start; one that starts and ends at once is no error here, but its ending.
+    pub async fn start(ground: &Ground, launch: Launch) -> Result<Self, StartProblem> {
+        let begun = {
+            let (ground, launch) = (ground.clone(), launch.clone());
+            // Files are looked at, and one of them may be on a disk that is far away.
+            spawn_blocking(move || begin(&ground, &launch))
+                .await
+                .map_err(|error| StartProblem::Keeper(error.into()))??
+        };
+        let Begun { child, tidelock, output, channel, place, program, mark, account } = begun;
+        let keeper = child.id().and_then(|id| i32::try_from(id).ok()).unwrap_or_default();
+        let (reports, orders) = UnixStream::from_std(tidelock).map_err(StartProblem::Keeper)?.into_split();
+        let mut reports = BufReader::new(reports).lines();
+        let said = timeout(KEEPER_PATIENCE, next(&mut reports)).await;
+        let pid = match said {
+            Ok(Some(Report::Started(pid))) => pid,
+            Ok(Some(Report::Failed(errno))) => {
+                return Err(StartProblem::Refused { program, error: io::Error::from_raw_os_error(errno) });
+            }
+            Ok(_) => {
+                return Err(StartProblem::Keeper(io::Error::other(
+                    "it ended before it had started anything",
+                )));
+            }
+            Err(_) => return Err(StartProblem::Keeper(io::ErrorKind::TimedOut.into())),
+        };
+        ground.logs().follow(&launch, account, output);
+        let channel = channel.map(Channel::open).transpose().map_err(StartProblem::Keeper)?;
+        let (commands, asked) = mpsc::channel(COMMANDS_MAX);
+        let (says, ending) = watch::channel(None);
+        let address = place.address.clone();
+        let attended = Attended { child, reports, orders, pid, mark, _place: place };
+        tokio::spawn(async move { says.send_replace(Some(attended.until_gone(asked).await)) });
+        Ok(Process { launch, address, pid, keeper, commands, ending, channel })
+    }
 }
 
 /// A keeper that has its order.

@@ -8,9 +8,9 @@ use config::plan::Drain;
 use super::{Held, Order, Shell};
 use crate::crew::{Crew, Event, Told};
 use crate::progress::{Following, Progress};
-use crate::supervise::{Leaving, Verb};
 use crate::triggers::Triggers;
 use crate::usage::Usages;
+use crate::verb::{Leaving, Verb};
 
 impl Shell {
     pub(super) fn take(&mut self, order: Order) {

@@ -1,8 +1,8 @@
 //! Header lines that are set on the way to nodes and to clients.
 
-use super::locations::Place;
 use super::ours::{Left, Route, has_landed};
 use super::parse::Directive;
+use super::place::Place;
 use super::pools::seconds;
 use super::vars::{Known, template};
 use crate::start::{key, quoted};

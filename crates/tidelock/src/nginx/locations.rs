@@ -5,48 +5,10 @@ mod forms;
 
 use super::ours::{Left, Route, Takes};
 use super::parse::Directive;
-use super::pools::Pools;
+use super::place::{Kind, Place, Work, told};
 use super::rewrites::{Asked, Rewritten, asked, give, rewrite, unasked};
-use super::scope::Scope;
-use super::sites::Site;
 
 pub(super) use answer::fate_of;
-
-/// How a location's path is meant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Prefix,
-    /// `^~`: expressions are not tried.
-    Firm,
-    Exact,
-    Regex {
-        is_any_case: bool,
-    },
-    Named,
-}
-
-/// One location, and all that holds in it.
-#[derive(Debug, Clone)]
-pub(super) struct Place<'f> {
-    pub(super) directive: &'f Directive,
-    pub(super) scope: Scope<'f>,
-    pub(super) kind: Kind,
-    pub(super) path: String,
-    /// The location around an expression.
-    pub(super) within: Option<String>,
-    pub(super) server_name: &'f str,
-    pub(super) site_is_on_usual_ports: bool,
-}
-
-/// What is common to the locations of a server.
-pub(super) struct Work<'w, 'f> {
-    pub(super) site: &'f Site<'f>,
-    pub(super) pools: &'w mut Pools<'f>,
-    pub(super) left: &'w mut Vec<Left>,
-    pub(super) places: Vec<Place<'f>>,
-    /// Whether its listens have TLS.
-    pub(super) tls: Vec<(String, bool)>,
-}
 
 /// The routes of a server, in the order in which they have to stand. Hosts are theirs that have others than the server's;
 /// listens are those of an `if` on the scheme.
@@ -244,9 +206,4 @@ fn answer_of(
     }
     left.push(unasked(directive));
     None
-}
-
-pub(super) fn told(directive: &Directive, why: &str) -> Left {
-    let todo = "write a route for it by hand, see docs/routes.md".to_owned();
-    Left { at: directive.at.clone(), what: directive.text(), why: why.to_owned(), todo }
 }

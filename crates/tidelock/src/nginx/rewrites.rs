@@ -1,8 +1,8 @@
 //! `return`, `rewrite` and `if`: what is done with a request before anybody is asked.
 
-use super::locations::Place;
 use super::ours::{Left, Route, Takes};
 use super::parse::Directive;
+use super::place::Place;
 use super::vars::{Known, template};
 use crate::start::quoted;
 

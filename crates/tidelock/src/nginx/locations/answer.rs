@@ -1,9 +1,9 @@
 //! What answers in one location. The paths of the routes are not decided here.
 
-use super::{Kind, Place, Work, told};
 use crate::nginx::headers::{Host, host, of_answers, of_requests};
 use crate::nginx::ours::{Left, Route, Takes, list};
 use crate::nginx::parse::Directive;
+use crate::nginx::place::{Kind, Place, Work, told};
 use crate::nginx::pools::Wanted;
 use crate::nginx::rewrites::{Asked, METHODS, Rewritten, asked, give, rewrite, unasked};
 use crate::nginx::words::{Fate, fate};

@@ -4,8 +4,8 @@
 //! without it only to send the client there.
 
 use super::answer::{self, Answers};
-use super::{Kind, Place, Work};
 use crate::nginx::ours::{Route, Takes, has_landed};
+use crate::nginx::place::{Kind, Place, Work};
 use crate::nginx::rewrites::{escaped, whole};
 use crate::start::quoted;
 

@@ -1,0 +1,248 @@
+//! Empties one node: each of its sessions gets a turn; tunnels are told theirs, polling sessions are closed through
+//! the node when theirs has come. Runs on the control thread, and works for the node's own sessions alone: all of them
+//! once, and then those that come.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fastrand::Rng;
+use tokio::sync::oneshot;
+use tokio::task::{JoinSet, yield_now};
+use tokio::time::{Instant, sleep_until};
+
+use crate::control::drain::polling::{Closed, Closer};
+use crate::control::drain::schedule::Schedule;
+use crate::control::status::Remains;
+use crate::upstream::bell::{Order, Reason};
+use crate::upstream::node::Node;
+use crate::upstream::registry::Registry;
+
+/// How a node is emptied.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    pub(crate) window: Duration,
+    pub(crate) deadline: Duration,
+    /// What its tunnels are told.
+    pub(crate) reason: Reason,
+    /// Whether it is stopped at the deadline, so that what it still answers is cut then.
+    pub(crate) is_stopped: bool,
+}
+
+/// A node that is being emptied.
+struct Emptying {
+    node: Arc<Node>,
+    registry: Arc<Registry>,
+    closer: Rc<Closer>,
+    schedule: Schedule,
+    until: Instant,
+    reason: Reason,
+    is_stopped: bool,
+    /// Polling sessions that have a turn.
+    turns: BinaryHeap<Reverse<(Instant, Box<[u8]>)>>,
+    closing: JoinSet<(Box<[u8]>, Closed)>,
+    /// Sessions that are closed, and by when the poll of each should have ended.
+    closed: VecDeque<(Instant, Box<[u8]>)>,
+    /// Tunnels from this number on have not been told yet.
+    next_tunnel: u64,
+    /// The same of the streams of EventSources.
+    next_stream: u64,
+    /// By which it follows the sessions that come.
+    follower: u64,
+}
+
+/// Empties `node`, which takes nothing new any more, until its owner lets go of it or its deadline has come. What
+/// is left then is in the log.
+pub(crate) async fn empty(
+    node: Arc<Node>,
+    registry: Arc<Registry>,
+    pace: Pace,
+    mut owner: oneshot::Receiver<Infallible>,
+) {
+    let mut emptying = Emptying::new(node, registry, pace);
+    emptying.tell_all().await;
+    let left = loop {
+        let now = Instant::now();
+        emptying.tell_newcomers(now).await;
+        emptying.step(now);
+        if emptying.node.is_empty() || now >= emptying.until {
+            break Some(Remains::on([&*emptying.node]));
+        }
+        tokio::select! {
+            _ = &mut owner => break None,
+            () = sleep_until(emptying.wakes_at(now)) => {}
+            Some(closed) = emptying.closing.join_next() => {
+                if let Ok((sid, closed)) = closed {
+                    emptying.note(sid, closed, Instant::now());
+                }
+            }
+        }
+    };
+    if let Some(left) = left {
+        emptying.say(&left);
+        if emptying.is_stopped {
+            emptying.node.cut_answers(Instant::now());
+        }
+    }
+    emptying.end().await;
+}
+
+impl Emptying {
+    fn new(node: Arc<Node>, registry: Arc<Registry>, pace: Pace) -> Self {
+        let begun = Instant::now();
+        let until = begun + pace.deadline;
+        node.keep_pinned(begun + pace.window);
+        node.lets_answers_end();
+        Self {
+            closer: Closer::new(node.clone(), registry.clone(), until),
+            schedule: Schedule::new(begun, pace.window, Rng::new()),
+            until,
+            reason: pace.reason,
+            is_stopped: pace.is_stopped,
+            turns: BinaryHeap::new(),
+            closing: JoinSet::new(),
+            closed: VecDeque::new(),
+            next_tunnel: 0,
+            next_stream: 0,
+            // Who comes from now on is a newcomer.
+            follower: node.follow_newcomers(),
+            node,
+            registry,
+        }
+    }
+
+    /// Gives a turn to everybody who is there. A hundred thousand are found in many steps, so that nothing else on this
+    /// thread has to wait for all of them.
+    async fn tell_all(&mut self) {
+        let mut polling = Vec::new();
+        for some in self.registry.schedule_polling(&self.node) {
+            polling.extend(some);
+            yield_now().await;
+        }
+        self.tell(polling, Instant::now()).await;
+    }
+
+    async fn tell_newcomers(&mut self, now: Instant) {
+        let mut polling = self.node.take_newcomers(self.follower);
+        polling.retain(|sid| self.registry.schedule(sid));
+        self.tell(polling, now).await;
+    }
+
+    /// One turn each, for these sessions and for the tunnels and streams that have not been told.
+    async fn tell(&mut self, polling: Vec<Box<[u8]>>, now: Instant) {
+        let tunnels = self.node.tunnels.count_from(self.next_tunnel);
+        let streams = self.node.event_streams.count_from(self.next_stream);
+        let mut turns = self.schedule.turns(polling.len() + tunnels + streams, now);
+        let streams_turns = turns.split_off(turns.len() - streams);
+        let mut turns = turns.into_iter();
+        let mut polling = polling.into_iter();
+        while polling.len() > 0 {
+            let some = polling.by_ref().take(AT_ONCE).zip(&mut turns);
+            self.turns.extend(some.map(|(sid, turn)| Reverse((turn, sid))));
+            yield_now().await;
+        }
+        // A tunnel that has come since they were counted has no turn of its own.
+        self.next_tunnel = self.node.tunnels.ring_from(self.next_tunnel, || Order {
+            at: turns.next().unwrap_or(now),
+            until: self.until,
+            reason: self.reason,
+        });
+        self.next_stream = ring_streams(&self.node, self.next_stream, streams_turns, |at| Order {
+            at: at.unwrap_or(now),
+            until: self.until,
+            reason: self.reason,
+        });
+    }
+
+    /// How it has ended.
+    fn say(&self, remains: &Remains) {
+        let (upstream, node, left) = (&self.node.upstream, self.node.written(), remains.left.sum());
+        if left == 0 {
+            tracing::info!(upstream, node, left, "node drained");
+        } else {
+            let next = if self.is_stopped { "cut now" } else { "waited for until the node is stopped" };
+            tracing::warn!(upstream, node, left, still = %remains, next, "node drained");
+        }
+    }
+
+    /// Does what is due.
+    fn step(&mut self, now: Instant) {
+        while self.turns.peek().is_some_and(|Reverse((turn, _))| *turn <= now)
+            && self.closing.len() < CLOSING_MAX
+        {
+            if let Some(Reverse((_, sid))) = self.turns.pop() {
+                self.closing.spawn_local(self.closer.clone().close(sid));
+            }
+        }
+        while let Some((_, sid)) = self.closed.pop_front_if(|(at, _)| *at <= now) {
+            self.registry.poll_is_overdue(&sid);
+        }
+    }
+
+    fn note(&mut self, sid: Box<[u8]>, closed: Closed, now: Instant) {
+        match closed {
+            Closed::Politely => self.closed.push_back((now + POLL_ENDS_WITHIN, sid)),
+            Closed::Failed => {
+                tracing::debug!(node = self.node.written(), "a polling session could not be closed politely");
+                self.closed.push_back((now + POLL_ENDS_WITHIN, sid));
+            }
+            Closed::ByItself | Closed::NotYet => {}
+        }
+    }
+
+    fn wakes_at(&self, now: Instant) -> Instant {
+        let turn = self.turns.peek().map(|Reverse((turn, _))| *turn);
+        let overdue = self.closed.front().map(|(at, _)| *at);
+        let soonest = [turn, overdue].into_iter().flatten().min().unwrap_or(self.until);
+        soonest.min(now + LOOK_EVERY).max(now + LOOK_AT_MOST_EVERY).min(self.until)
+    }
+
+    /// Whoever had no turn can be given another one, by another drain. What has begun to close a session finishes, or the
+    /// client would be told and the node not.
+    async fn end(mut self) {
+        self.closer.call_off();
+        self.node.unfollow_newcomers(self.follower);
+        for some in std::mem::take(&mut self.turns).into_vec().chunks(AT_ONCE) {
+            for Reverse((_, sid)) in some {
+                self.registry.unschedule(sid);
+            }
+            yield_now().await;
+        }
+        while let Some(closed) = self.closing.join_next().await {
+            if let Ok((sid, closed)) = closed {
+                self.note(sid, closed, Instant::now());
+            }
+        }
+        while let Some((at, sid)) = self.closed.pop_front() {
+            sleep_until(at).await;
+            self.registry.poll_is_overdue(&sid);
+        }
+    }
+}
+
+/// Tells the event streams from number `from` on, the oldest first: the youngest may have come from a node that was emptied
+/// just now. Returns the number of the next one to come.
+pub(crate) fn ring_streams(
+    node: &Node,
+    from: u64,
+    mut turns: Vec<Instant>,
+    order: impl Fn(Option<Instant>) -> Order,
+) -> u64 {
+    turns.sort_unstable();
+    let mut turns = turns.into_iter();
+    node.event_streams.ring_from(from, || order(turns.next()))
+}
+
+/// Requests to the node under way to close polling sessions.
+const CLOSING_MAX: usize = 64;
+/// A node that has taken the close ends the session's poll at once. One that does not has nothing in its queue, so that
+/// nothing is lost with that poll.
+pub(crate) const POLL_ENDS_WITHIN: Duration = Duration::from_millis(500);
+/// Sessions that are looked at before something else on this thread has its turn: a matter of a few milliseconds.
+const AT_ONCE: usize = 4096;
+/// What is left on the node is looked at so often.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(5);

@@ -1,0 +1,154 @@
+//! Puts another plan in the place of the one that runs: whole or not at all, and without touching what it does not
+//! change.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::diff::{Diff, diff};
+use config::plan::Plan;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::control::instances;
+use crate::control::proxy::{Listening, Proxy, StartProblem};
+use crate::control::run::connections_max;
+use crate::net::tls::ServerTls;
+use crate::observe::access;
+use crate::state::shared::{ListenId, ListenNow, Snapshot};
+use crate::upstream::member::Member;
+use crate::worker::listener::{self, Bound};
+
+impl Proxy {
+    /// Applies `plan`: whole, or, if it cannot be, not at all. Returns what changed. What needs a restart is said in
+    /// the difference and otherwise ignored. Not cancel-safe once listens are bound.
+    pub async fn apply(&self, plan: Arc<Plan>) -> Result<Diff, StartProblem> {
+        let before = self.inner.shared.snapshot.load_full();
+        let change = diff(&before.plan, &plan);
+        // Everything that can fail, first.
+        let tls = crate::net::tls::load_all(&plan.listens).map_err(StartProblem::Tls)?;
+        let log = if change.log {
+            Some(
+                access::Writer::start(&plan.log, &self.inner.shared.log_unwritten)
+                    .map_err(StartProblem::Log)?,
+            )
+        } else {
+            None
+        };
+        let bound = bind_new(&plan, &change, self.inner.shared.counters.len())?;
+        self.inner.names.learn(&plan).await;
+        // From here on nothing fails, and nothing is waited for before all of it is done.
+        // Apps and names may have got other nodes meanwhile.
+        let before = self.inner.shared.snapshot.load_full();
+        let mut rosters = self.inner.names.rosters(&plan.upstreams);
+        instances::fill_in(&mut rosters, &plan.upstreams, &self.inner.shared.instances());
+        let listens = self.listens_now(&plan, &change, tls);
+        self.adjust_connections(&before.plan, &plan);
+        let closing = self.and_those_that_close(&before, &listens);
+        let next = before.replanned(plan.clone(), closing, &rosters);
+        let before = self.inner.shared.publish(next);
+        if let Some(log) = log {
+            self.inner.shared.log.store(Arc::new(log.sink()));
+            // The old writer ends by itself when the last worker has let go of it.
+            drop(self.inner.log.replace(Some(log)));
+        }
+        let closing = self.relisten(&listens, bound);
+        self.inner.names.forget_all_but(&plan);
+        self.drain_removed(&before);
+        // Workers close their sockets when they come to it; who is told that a listen is gone may rely on it.
+        for Listening { stop, .. } in closing {
+            let _ = timeout(CLOSES_WITHIN, stop.closed()).await;
+        }
+        Ok(change)
+    }
+
+    /// Those that stay keep their identity, and with it their connections; all get their certificates read again.
+    fn listens_now(&self, plan: &Plan, change: &Diff, tls: Vec<Option<ServerTls>>) -> Vec<ListenNow> {
+        let open = self.inner.listening.borrow();
+        let ids =
+            change.listens.open.iter().map(|old| old.map_or_else(|| self.next_listen(), |old| open[old].id));
+        let listens = plan.listens.iter().zip(ids).zip(tls);
+        listens.map(|((listen, id), tls)| ListenNow { id, scheme: listen.scheme.clone(), tls }).collect()
+    }
+
+    /// What is closed now has connections on their way: in the kernel's queue, and from one worker to another. They are
+    /// answered as before, so that it is known until the next reload.
+    fn and_those_that_close(&self, before: &Snapshot, listens: &[ListenNow]) -> Vec<ListenNow> {
+        let open = self.inner.listening.borrow();
+        let stays = |id: ListenId| listens.iter().any(|listen| listen.id == id);
+        let closing = open.iter().filter(|open| !stays(open.id)).filter_map(|open| before.listen(open.id));
+        listens.iter().chain(closing).cloned().collect()
+    }
+
+    pub(crate) fn next_listen(&self) -> ListenId {
+        let next = self.inner.next_listen.get();
+        self.inner.next_listen.set(next + 1);
+        ListenId(next)
+    }
+
+    /// Accepts on what is new, and no more on what is gone. Returns the latter.
+    fn relisten(&self, listens: &[ListenNow], bound: Vec<Option<Bound>>) -> Vec<Listening> {
+        let mut old = self.inner.listening.take();
+        let mut listening = Vec::new();
+        for (listen, bound) in listens.iter().zip(bound) {
+            match bound {
+                Some(bound) => listening.push(self.accept_on(bound, listen.id)),
+                None => listening
+                    .extend(old.iter().position(|old| old.id == listen.id).map(|at| old.swap_remove(at))),
+            }
+        }
+        for Listening { stop, .. } in &old {
+            stop.send_replace(true);
+        }
+        self.inner.listening.replace(listening);
+        old
+    }
+
+    /// Has the workers accept.
+    pub(crate) fn accept_on(&self, bound: Bound, id: ListenId) -> Listening {
+        let stop = watch::Sender::new(false);
+        if let Some(workers) = &*self.inner.workers.borrow() {
+            let mut handing_over = self.inner.handing_over.borrow_mut();
+            // Those that have ended are forgotten whenever one begins.
+            while handing_over.try_join_next().is_some() {}
+            handing_over.spawn_local(workers.clone().accept(bound, id, stop.subscribe()));
+        }
+        Listening { id, stop }
+    }
+
+    fn adjust_connections(&self, before: &Plan, plan: &Plan) {
+        let (before, now) = (before.limits.connections_max, plan.limits.connections_max);
+        if before != now {
+            let all = connections_max(now, self.inner.shared.counters.len());
+            self.keep_house(self.inner.places.clone().resize(all));
+        }
+    }
+
+    /// A node that no member uses any more is emptied; one that is back is not.
+    pub(crate) fn drain_removed(&self, before: &Snapshot) {
+        self.call_off_drains();
+        let snapshot = self.inner.shared.snapshot.load_full();
+        for upstream in &before.upstreams {
+            let now = snapshot.upstream(&upstream.plan.name);
+            for Member { node, .. } in &upstream.members {
+                if now.is_none_or(|now| now.member_of(node).is_none()) {
+                    self.empty(node, &upstream.registry);
+                }
+            }
+        }
+    }
+}
+
+/// Binds what the old plan has not open.
+fn bind_new(plan: &Plan, change: &Diff, workers: usize) -> Result<Vec<Option<Bound>>, StartProblem> {
+    let listens = plan.listens.iter().zip(&change.listens.open);
+    let bind = |(listen, open): (&config::plan::Listen, &Option<usize>)| match open {
+        Some(_) => Ok(None),
+        None => listener::bind(listen, workers)
+            .map(Some)
+            .map_err(|error| StartProblem::Listen { address: listen.address, error }),
+    };
+    listens.map(bind).collect()
+}
+
+/// A worker that takes longer has more to do than to close a socket.
+const CLOSES_WITHIN: Duration = Duration::from_secs(2);

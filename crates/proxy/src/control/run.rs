@@ -1,0 +1,338 @@
+//! Starts the data plane and ends it: the workers' threads, and the control thread's tasks, which resolve, probe and
+//! sweep.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io;
+use std::num::NonZeroUsize;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use config::plan::Plan;
+use config::roster::Roster;
+use fastrand::Rng;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::{Instant, interval, sleep, timeout};
+
+use crate::control::drain::node::{Pace, empty, ring_streams};
+use crate::control::drain::rebalance;
+use crate::control::drain::schedule::Schedule;
+use crate::control::health::{ask_all, look_after};
+use crate::control::instances;
+use crate::control::proxy::{Inner, Listening, Proxy, StartProblem};
+use crate::net::file_limit::{files_max, raise_file_limit};
+use crate::net::memory::{Memory, watch_memory};
+use crate::net::places::Places;
+use crate::net::pour::{FILES_A_PIPE, pipes_max};
+use crate::net::tls::TlsProblem;
+use crate::observe::access;
+use crate::observe::lifecycle::Drain;
+use crate::observe::record::Counters;
+use crate::state::open_files::kept_max;
+use crate::state::shared::{ListenId, ListenNow, Shared, Snapshot};
+use crate::upstream::Upstream;
+use crate::upstream::bell::{Order, Reason};
+use crate::upstream::health::Fallen;
+use crate::upstream::names::Names;
+use crate::upstream::node::{Node, NodeNumber};
+use crate::worker;
+use crate::worker::listener::{self, Errand, Workers};
+
+type Doors = Vec<(mpsc::Sender<Errand>, Arc<Counters>)>;
+
+impl Proxy {
+    /// Starts to serve `plan`. Everything that can fail does so before the first connection is accepted. Must be
+    /// called inside a tokio `LocalRuntime`, whose thread becomes the control thread.
+    pub async fn start(plan: Arc<Plan>) -> Result<Self, StartProblem> {
+        let tls = crate::net::tls::load_all(&plan.listens).map_err(StartProblem::Tls)?;
+        let log_unwritten = access::Unwritten::default();
+        let log = access::Writer::start(&plan.log, &log_unwritten).map_err(StartProblem::Log)?;
+        let count = worker_count(plan.workers);
+        let bind = |listen| {
+            listener::bind(listen, count)
+                .map_err(|error| StartProblem::Listen { address: listen.address, error })
+        };
+        let bound: Vec<_> = plan.listens.iter().map(bind).collect::<Result<_, _>>()?;
+        let listens: Vec<_> = (0..)
+            .zip(&plan.listens)
+            .zip(tls)
+            .map(|((id, listen), tls)| ListenNow { id: ListenId(id), scheme: listen.scheme.clone(), tls })
+            .collect();
+        raise_file_limit();
+        let (fallen, to_probe) = Fallen::channel();
+        let shared = Arc::new(Shared {
+            snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::new(plan.clone(), listens.clone()))),
+            log: Arc::new(ArcSwap::from_pointee(log.sink())),
+            log_unwritten,
+            fallen,
+            drain: Drain::new(),
+            memory: Memory::new(),
+            instances: Mutex::default(),
+            counters: (0..count).map(|_| Arc::default()).collect(),
+        });
+        let names = Names::new(plan.resolver.clone());
+        names.learn(&plan).await;
+        let rosters = names.rosters(&plan.upstreams);
+        let first = shared.snapshot.load().with_rosters(&rosters);
+        shared.publish(first);
+        let (doors, threads) = start_workers(&shared).map_err(StartProblem::Thread)?;
+        let places = Places::new(connections_max(plan.limits.connections_max, count));
+        let proxy = Self {
+            inner: Rc::new(Inner {
+                shared,
+                log: RefCell::new(Some(log)),
+                listening: RefCell::default(),
+                next_listen: Cell::new(listens.len() as u64),
+                handing_over: RefCell::default(),
+                places: places.clone(),
+                workers: RefCell::new(Some(Workers::new(doors, places))),
+                threads: RefCell::new(threads),
+                emptying: RefCell::default(),
+                names,
+                housekeeping: RefCell::default(),
+            }),
+        };
+        proxy.keep_house(look_after(proxy.inner.shared.clone(), to_probe));
+        let planned = proxy.inner.shared.clone();
+        proxy.keep_house(watch_memory(planned.memory.clone(), move || {
+            planned.snapshot.load().plan.limits.memory
+        }));
+        proxy.keep_house(sweep_registries(proxy.inner.shared.clone()));
+        proxy.keep_house(rebalance::run(proxy.inner.shared.clone()));
+        proxy.keep_house(follow_names(proxy.clone()));
+        let listening =
+            listens.iter().zip(bound).map(|(listen, bound)| proxy.accept_on(bound, listen.id)).collect();
+        proxy.inner.listening.replace(listening);
+        let connections = proxy.inner.places.all();
+        tracing::info!(workers = count, connections_max = connections, "ready");
+        Ok(proxy)
+    }
+
+    /// Opens the access log again at its path.
+    pub fn reopen_log(&self) {
+        if let Some(log) = &*self.inner.log.borrow() {
+            log.reopen();
+        }
+    }
+
+    /// Accepts no more. What was accepted is answered, tunnels get a turn each, and what runs may finish within
+    /// `patience`; said again, it moves the deadline.
+    pub fn leave(&self, patience: Duration) {
+        let until = Instant::now() + patience;
+        let was_leaving = self.inner.shared.drain.is_leaving();
+        self.inner.shared.drain.leave(until);
+        if was_leaving {
+            return;
+        }
+        for Listening { stop, .. } in self.inner.listening.take() {
+            stop.send_replace(true);
+        }
+        let window =
+            self.inner.shared.snapshot.load().plan.drain.window.min(patience.mul_f64(WINDOW_SHARE_MAX));
+        let goodbye = until - patience.mul_f64(GOODBYE_SHARE).min(GOODBYE_MAX);
+        self.keep_house(send_tunnels_away(self.inner.shared.clone(), window, goodbye));
+        self.close_sessions_of_apps(window, goodbye);
+    }
+
+    /// The polling sessions of our own apps end with us, unlike those of other nodes, which whoever takes over finds by
+    /// their tags: they are closed at their turns. The apps answer whoever is here until the end, so that they are not told
+    /// to drain.
+    fn close_sessions_of_apps(&self, window: Duration, until: Instant) {
+        let snapshot = self.inner.shared.snapshot.load_full();
+        let deadline = until.saturating_duration_since(Instant::now());
+        for upstream in &snapshot.upstreams {
+            for node in upstream.nodes().filter(|node| node.instance.is_some()) {
+                let (node, registry) = (node.clone(), upstream.registry.clone());
+                let pace = Pace { window, deadline, reason: Reason::GoingAway, is_stopped: false };
+                self.keep_house(async move {
+                    // Nothing calls it off.
+                    let (_owner, called_off) = oneshot::channel();
+                    empty(node, registry, pace, called_off).await;
+                });
+            }
+        }
+    }
+
+    /// Waits, after [`Proxy::leave`], until everything has ended.
+    pub async fn ended(&self) {
+        self.inner.handing_over.take().join_all().await;
+        drop(self.inner.workers.take());
+        // The threads end by themselves, in time; waiting for them must not hold up the control thread's tasks.
+        let threads = self.inner.threads.take();
+        let joined = tokio::task::spawn_blocking(move || {
+            for thread in threads {
+                if thread.join().is_err() {
+                    tracing::error!("a worker panicked");
+                }
+            }
+        });
+        // It is cancelled only with the runtime, and then nobody waits for it.
+        let _ = joined.await;
+        self.inner.housekeeping.take().shutdown().await;
+        self.inner.shared.log.store(Arc::new(access::Writer::nothing()));
+        let log = self.inner.log.take();
+        if let Some(log) = log {
+            log.finish(LOG_PATIENCE).await;
+        }
+    }
+
+    /// Publishes the nodes that names resolve to now, if they are others; those that are gone are emptied.
+    fn publish_rosters(&self) {
+        let shared = &self.inner.shared;
+        let before = shared.snapshot.load_full();
+        let mut rosters = self.inner.names.rosters(&before.plan.upstreams);
+        instances::fill_in(&mut rosters, &before.plan.upstreams, &shared.instances());
+        let mut pairs = before.upstreams.iter().zip(&rosters);
+        let is_same = |(upstream, roster): (&Upstream, &Roster)| {
+            upstream.members.iter().map(|member| &member.entry).eq(&roster.nodes)
+        };
+        if pairs.all(is_same) {
+            return;
+        }
+        let before = shared.publish(before.with_rosters(&rosters));
+        self.drain_removed(&before);
+    }
+
+    /// Looks whether the nodes that names mean now are there, so that those that they meant before can go. Whether any can.
+    async fn prove_newcomers(&self) -> bool {
+        let (names, snapshot) = (&self.inner.names, self.inner.shared.snapshot.load_full());
+        let mut is_news = false;
+        for (question, addresses) in names.unproven(&snapshot.plan.upstreams) {
+            let nodes = snapshot.upstreams.iter().flat_map(|upstream| &upstream.members);
+            let nodes: Vec<_> =
+                nodes.map(|member| &member.node).filter(|node| addresses.contains(node.address())).collect();
+            if !nodes.iter().any(|node| node.is_proven()) {
+                ask_all(nodes.iter().take(PROVED_AT_ONCE).copied(), &self.inner.shared).await;
+            }
+            if nodes.iter().any(|node| node.is_proven()) {
+                names.trust(&question);
+                is_news = true;
+            }
+        }
+        is_news
+    }
+}
+
+/// Reads the certificates and keys that `plan` names, and tells all that is wrong with them.
+pub fn check_certificates(plan: &Plan) -> Result<(), Vec<TlsProblem>> {
+    crate::net::tls::load_all(&plan.listens).map(drop)
+}
+
+fn start_workers(shared: &Arc<Shared>) -> io::Result<(Doors, Vec<JoinHandle<()>>)> {
+    let mut doors = Vec::new();
+    let mut threads = Vec::new();
+    for (index, counters) in shared.counters.iter().enumerate() {
+        let (door, errands) = mpsc::channel(ERRANDS_MAX);
+        let (shared, counters) = (shared.clone(), counters.clone());
+        doors.push((door, counters.clone()));
+        let thread = std::thread::Builder::new().name(format!("worker-{index}"));
+        threads.push(thread.spawn(move || worker::run(shared, counters, errands))?);
+    }
+    Ok((doors, threads))
+}
+
+/// Tells every tunnel and every event stream its turn, also those that are opened by what still runs.
+async fn send_tunnels_away(shared: Arc<Shared>, window: Duration, until: Instant) {
+    let mut schedule = Schedule::new(Instant::now(), window, Rng::new());
+    let mut next: HashMap<NodeNumber, u64> = HashMap::new();
+    let mut next_streams: HashMap<NodeNumber, u64> = HashMap::new();
+    loop {
+        let now = Instant::now();
+        let snapshot = shared.snapshot.load_full();
+        let nodes = || snapshot.upstreams.iter().flat_map(Upstream::nodes);
+        let from = |node: &Node, next: &HashMap<_, _>| next.get(&node.number).copied().unwrap_or(0);
+        let count = nodes().map(|node| node.tunnels.count_from(from(node, &next))).sum();
+        let mut turns = schedule.turns(count, now).into_iter();
+        let mut told = 0;
+        for node in nodes() {
+            let order = || {
+                told += 1;
+                Order { at: turns.next().unwrap_or(now), until, reason: Reason::GoingAway }
+            };
+            next.insert(node.number, node.tunnels.ring_from(from(node, &next), order));
+        }
+        for node in nodes() {
+            let from = from(node, &next_streams);
+            let turns = schedule.turns(node.event_streams.count_from(from), now);
+            let order =
+                |at: Option<Instant>| Order { at: at.unwrap_or(now), until, reason: Reason::GoingAway };
+            next_streams.insert(node.number, ring_streams(node, from, turns, order));
+        }
+        if told > 0 {
+            tracing::info!(tunnels = told, ?window, "told tunnels when to go");
+        }
+        sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Cancelled with the housekeeping, which ends before the names do.
+async fn follow_names(proxy: Proxy) {
+    let mut news = proxy.inner.names.news();
+    // What came before this began is published too.
+    news.mark_changed();
+    loop {
+        let changed = match proxy.inner.names.keeps_some() {
+            true => timeout(PROVE_EVERY, news.changed()).await.unwrap_or(Ok(())),
+            false => news.changed().await,
+        };
+        if changed.is_err() {
+            return;
+        }
+        proxy.publish_rosters();
+        if proxy.prove_newcomers().await {
+            proxy.publish_rosters();
+        }
+    }
+}
+
+async fn sweep_registries(shared: Arc<Shared>) {
+    let mut tick = interval(SWEEP_EVERY);
+    loop {
+        let now = tick.tick().await;
+        for upstream in &shared.snapshot.load_full().upstreams {
+            upstream.registry.sweep(now);
+        }
+    }
+}
+
+/// One for each core that this process may use: affinity and the cgroup's quota are respected.
+fn worker_count(workers: Option<NonZeroUsize>) -> usize {
+    workers.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get)
+}
+
+/// Each connection needs a file, and its tunnel or exchange another one; some are left for everything else.
+pub(crate) fn connections_max(limit: usize, workers: usize) -> usize {
+    let files = files_max();
+    let pipes = workers * pipes_max(files, workers) * FILES_A_PIPE;
+    let kept = workers * kept_max(files, workers);
+    let reserved = FILES_RESERVED.saturating_add(2 * workers as u64).saturating_add((pipes + kept) as u64);
+    let affordable = usize::try_from(files.saturating_sub(reserved) / 2).unwrap_or(usize::MAX).max(1);
+    let connections = if limit == 0 { affordable } else { limit.min(affordable) };
+    if limit > affordable {
+        tracing::warn!(limit, affordable, "connections_max is more than the open-file limit allows");
+    }
+    connections.min(Semaphore::MAX_PERMITS)
+}
+
+/// On their way to one worker, nearly all of them connections.
+const ERRANDS_MAX: usize = 1024;
+/// While nodes that a name meant before are kept.
+const PROVE_EVERY: Duration = Duration::from_millis(500);
+/// Nodes of one name; the others are proved by what they are sent.
+const PROVED_AT_ONCE: usize = 16;
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// Listens, logs, certificates, epolls, probes, verbs and the file. The epolls of parked connections and of tunnels, two a
+/// worker, and the pipes that bodies are poured through are counted beside it.
+const FILES_RESERVED: u64 = 64;
+/// The end of that time belongs to the Closes of those who have not answered theirs.
+const GOODBYE_SHARE: f64 = 0.1;
+const GOODBYE_MAX: Duration = Duration::from_secs(1);
+/// At the end, for the last lines of the access log.
+const LOG_PATIENCE: Duration = Duration::from_secs(2);
+/// While the proxy leaves, tunnels that are opened late are found so soon.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Of the time there is to leave, tunnels' turns take at most so much: the last one must be able to say goodbye.
+const WINDOW_SHARE_MAX: f64 = 0.8;

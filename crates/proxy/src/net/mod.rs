@@ -1,0 +1,13 @@
+//! Sockets, buffers and time. Nothing here knows HTTP or an upstream.
+
+pub(crate) mod places;
+pub(crate) mod memory;
+pub(crate) mod file_limit;
+pub(crate) mod epoll;
+pub(crate) mod clock;
+pub(crate) mod tls;
+pub(crate) mod stream;
+pub(crate) mod buffers;
+pub(crate) mod pour;
+pub(crate) mod pace;
+pub(crate) mod seats;

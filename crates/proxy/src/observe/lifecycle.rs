@@ -1,0 +1,77 @@
+//! Leaving: who is told, who is waited for, and until when. Every connection and every tunnel holds a [`Live`] from
+//! its accept to its end, so that none is forgotten.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::net::places::Place;
+use crate::observe::record::Counters;
+
+/// Where the process is on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Serving,
+    /// No connection is accepted any more; what runs may finish until then.
+    Leaving {
+        until: Instant,
+    },
+}
+
+/// Told once, heard by all.
+#[derive(Debug)]
+pub(crate) struct Drain {
+    phase: watch::Sender<Phase>,
+    /// The same for those who only want to know, not to wait.
+    is_leaving: AtomicBool,
+}
+
+impl Drain {
+    pub(crate) fn new() -> Self {
+        Self { phase: watch::Sender::new(Phase::Serving), is_leaving: AtomicBool::new(false) }
+    }
+
+    /// Starts to leave; again, it moves the deadline.
+    pub(crate) fn leave(&self, until: Instant) {
+        self.is_leaving.store(true, Relaxed);
+        self.phase.send_replace(Phase::Leaving { until });
+    }
+
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.is_leaving.load(Relaxed)
+    }
+
+    pub(crate) fn listen(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
+    }
+}
+
+/// One client connection, or the tunnel it became, for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Live {
+    counters: Arc<Counters>,
+    place: Place,
+}
+
+impl Live {
+    /// Counted for the worker whose counters these are, from the moment it is chosen.
+    pub(crate) fn new(counters: Arc<Counters>, place: Place) -> Self {
+        counters.connections.fetch_add(1, Relaxed);
+        counters.live.fetch_add(1, Relaxed);
+        Self { counters, place }
+    }
+
+    /// The place that it has.
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.counters.live.fetch_sub(1, Relaxed);
+        self.counters.ended.notify_one();
+    }
+}

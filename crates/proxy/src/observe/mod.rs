@@ -1,0 +1,5 @@
+//! What happened: the record of an exchange, the access log, the counters.
+
+pub(crate) mod record;
+pub(crate) mod access;
+pub(crate) mod lifecycle;

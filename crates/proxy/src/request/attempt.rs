@@ -1,0 +1,502 @@
+//! One request, one node after another until one has answered. Which node, which connection, and whether to try
+//! again are decided here; what happens on the connection is in `exchange`.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use wire::engineio::CloseScan;
+use wire::request::{Method, RequestHead};
+
+use crate::fault::{ClientFault, Fault, OriginFault, OurFault, Retry};
+use crate::observe::record::{self, Record};
+use crate::request::ends::BodySource;
+use crate::request::exchange::{self, Exchanged, Purpose, Registered, Request, Session};
+use crate::request::reply;
+use crate::request::sticky::{self, InPlace, Opening, Place};
+use crate::request::upgrade::TunnelSession;
+use crate::state::local::Local;
+use crate::upstream::Asked;
+use crate::upstream::balance::Wish;
+use crate::upstream::connect::connect;
+use crate::upstream::death::have_died;
+use crate::upstream::gate::Overrun;
+use crate::upstream::health::vitals::{Change, Observed};
+use crate::upstream::member::Begins;
+use crate::upstream::node::{InSession, Node};
+use crate::upstream::pool::Lease;
+use crate::upstream::registry::{Begun, Hashed, SessionUse, Use};
+
+/// Tries until a node has answered, or until it may not be tried again. What fails for want of a node may be asked once
+/// more when there is a newer snapshot.
+pub(crate) async fn until_answered(
+    request: &Request<'_>,
+    place: Place,
+    body: &mut BodySource<'_>,
+    record: &mut Record,
+) -> Result<Exchanged, Fault> {
+    request.upstream.budget.count(request.worker.slot);
+    match place {
+        Place::Session(in_place) => at_its_node(request, in_place, body, record).await,
+        Place::NewSession(opening, wish) => {
+            anywhere(request, Seeks { opening: Some(opening), wish }, body, record).await
+        }
+        Place::Anywhere(wish) => anywhere(request, Seeks { opening: None, wish }, body, record).await,
+        Place::Nowhere => Err(OurFault::SessionUnknown.into()),
+    }
+}
+
+/// What a request without a session wants.
+#[derive(Debug, Clone, Copy)]
+struct Seeks {
+    /// A session begins with it.
+    opening: Option<Opening>,
+    wish: Wish,
+}
+
+/// A request that any node may answer, and that may begin a session there. While all are full, or none can be reached,
+/// it waits for as long as the upstream says.
+async fn anywhere(
+    request: &Request<'_>,
+    seeks: Seeks,
+    body: &mut BodySource<'_>,
+    record: &mut Record,
+) -> Result<Exchanged, Fault> {
+    if seeks.opening.is_some() {
+        record.sticky = record::Sticky::Handshake;
+    }
+    loop {
+        let fault = match at_any(request, seeks, body, record).await {
+            Ok(exchanged) => return Ok(exchanged),
+            Err(fault) => fault,
+        };
+        let admission = &request.upstream.plan.admission;
+        let (patience, pause, _waits) = match fault {
+            Fault::Ours(OurFault::AllFull) => (admission.full_wait, FULL_PAUSE, None),
+            fault if fault.is_want_of_a_node() => {
+                let waits = Waits::one_more(request.worker);
+                (admission.down_wait, waits.pause(), Some(waits))
+            }
+            fault => return Err(fault),
+        };
+        if request.reply.alarm.now() + pause > record.begun + patience || request.worker.is_leaving() {
+            return Err(fault);
+        }
+        Box::pin(while_wanted(request, body, sleep(pause))).await?;
+        if request.is_outdated() {
+            return Err(fault);
+        }
+    }
+}
+
+/// A request that waits for a node that can be reached, counted while it does. Who waits for room at one that is full is not:
+/// a crowd of those must not keep others from a pool that is coming back.
+struct Waits<'w>(&'w Cell<u32>);
+
+impl<'w> Waits<'w> {
+    fn one_more(worker: &'w Local) -> Self {
+        let waiting = &worker.await_nodes;
+        waiting.set(waiting.get() + 1);
+        Self(waiting)
+    }
+
+    /// Until its next try. The more of them wait, the longer: a pool that is coming back must not be met by all at once,
+    /// nor may those who wait take the time of those who do not.
+    fn pause(&self) -> Duration {
+        (DOWN_PAUSE * (1 + self.0.get() / CROWD)).min(DOWN_PAUSE_MAX)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+/// Asks one node after the other, each once.
+async fn at_any(
+    request: &Request<'_>,
+    seeks: Seeks,
+    body: &mut BodySource<'_>,
+    record: &mut Record,
+) -> Result<Exchanged, Fault> {
+    let plan = &request.upstream.plan;
+    let attempts_max = request.snapshot.plan.limits.attempts_max;
+    let mut tried = Vec::new();
+    let mut fault = Fault::from(OurFault::NoNode);
+    // A connection that died in the pool says nothing of its node, and costs none of the attempts; but not for ever.
+    let mut stale = 0;
+    let mut cut_by: Vec<Arc<Node>> = Vec::new();
+    while tried.len() < attempts_max && stale < STALE_MAX {
+        let (index, in_session) = match choose(request, seeks, &tried, body).await {
+            Ok(chosen) => chosen,
+            Err(unchosen) if tried.is_empty() || matches!(unchosen, Fault::Client(_)) => {
+                return Err(unchosen);
+            }
+            Err(_) => break,
+        };
+        if let Some(decided) = sticky::decided(seeks.wish, index) {
+            record.sticky = decided;
+        }
+        // What was never sent, or only to a connection that was dead, is no second try.
+        let is_second_try = fault.retry() == Retry::IfSafe && !is_stale(fault);
+        if is_second_try && !request.upstream.budget.allows(plan.admission.retry_percent) {
+            return Err(fault);
+        }
+        let node = &request.upstream.members[index].node;
+        let may_move = || {
+            request.is_repeatable()
+                && tried.len() + 1 < attempts_max
+                && request.upstream.has_another(index, &tried)
+        };
+        let hurried = Request { answer_within: plan.try_timeout.filter(|_| may_move()), ..*request };
+        let purpose = purpose_of(seeks.opening, in_session);
+        fault = match one(&hurried, To { node, fresh: stale > 0 }, purpose, body, record).await {
+            Ok(exchanged) => return Ok(exchanged),
+            Err(fault) => fault,
+        };
+        if !may_repeat(request, fault) {
+            return Err(fault);
+        }
+        // Several connections of one process end with it, and are one death.
+        if fault.may_be_a_death() && !cut_by.iter().any(|known| Arc::ptr_eq(known, node)) {
+            cut_by.push(node.clone());
+            // Boxed, because it is rare.
+            if Box::pin(kills(request, &cut_by)).await {
+                return Err(fault);
+            }
+        }
+        if is_stale(fault) {
+            stale += 1;
+        } else {
+            tried.push(index);
+        }
+    }
+    Err(fault)
+}
+
+/// Whether this request is not sent again, because processes die of it: the last two have, or its like has killed two
+/// lately, and now one more.
+async fn kills(request: &Request<'_>, cut_by: &[Arc<Node>]) -> bool {
+    let Request { head, upstream, .. } = *request;
+    let last_two = cut_by.last_chunk::<2>();
+    let now = request.reply.alarm.now();
+    match last_two {
+        Some(nodes) if have_died(nodes).await => {
+            let path = String::from_utf8_lossy(head.path_bytes());
+            tracing::warn!(upstream = upstream.plan.name, %path, "two processes have died of one request; it is not sent to a third");
+            upstream.poison.note(head, now);
+            true
+        }
+        _ => upstream.poison.knows(head, now) && have_died(&cut_by[cut_by.len() - 1..]).await,
+    }
+}
+
+/// A node that was not tried, and the session's place on it if it begins one; that may have to wait for its turn.
+async fn choose(
+    request: &Request<'_>,
+    seeks: Seeks,
+    tried: &[usize],
+    body: &mut BodySource<'_>,
+) -> Result<(usize, Option<InSession>), Fault> {
+    let upstream = request.upstream;
+    let asked = Asked { wish: seeks.wish, tried, now: request.reply.alarm.now() };
+    if seeks.opening.is_none() {
+        let cursor = request.worker.cursors.of(upstream.number);
+        return Ok((upstream.choose(asked, cursor)?, None));
+    }
+    let claimed = match upstream.plan.admission.handshake_rate {
+        None => upstream.claim_session(asked),
+        Some(rate) => Box::pin(while_wanted(request, body, upstream.claim_in_turn(asked, rate)))
+            .await?
+            .map_err(|Overrun| OurFault::Overrun)?,
+    };
+    let (index, in_session) = claimed?;
+    Ok((index, Some(in_session)))
+}
+
+/// What `wait` gives, unless the client leaves first, or the proxy begins to. Boxed by its callers: few requests wait,
+/// and all would carry it.
+async fn while_wanted<T>(
+    request: &Request<'_>,
+    body: &mut BodySource<'_>,
+    wait: impl Future<Output = T>,
+) -> Result<T, Fault> {
+    let leaving = request.worker.leaving();
+    let left = async {
+        if !request.worker.is_leaving() {
+            leaving.await;
+        }
+    };
+    tokio::select! {
+        biased;
+        waited = wait => Ok(waited),
+        () = poll_fn(|cx| body.poll_client_gone(cx)) => Err(ClientFault::Gone.into()),
+        () = left => Err(OurFault::Leaving.into()),
+    }
+}
+
+fn purpose_of(opening: Option<Opening>, in_session: Option<InSession>) -> Purpose {
+    match (opening, in_session) {
+        (Some(Opening::Handshake { tags }), Some(in_session)) => Purpose::Handshake { tags, in_session },
+        (Some(Opening::WebSocket { is_engine_io }), Some(in_session)) => {
+            Purpose::Plain { session: Some(TunnelSession::Own { _counted: in_session, is_engine_io }) }
+        }
+        (None, _) | (_, None) => Purpose::Plain { session: None },
+    }
+}
+
+/// A request of a session: to its node, or nowhere (Engine.IO allows one GET and one POST of a session at a time, so
+/// that one that may have arrived is never sent again but on proof that it has not).
+async fn at_its_node(
+    request: &Request<'_>,
+    place: InPlace,
+    body: &mut BodySource<'_>,
+    record: &mut Record,
+) -> Result<Exchanged, Fault> {
+    record.sticky = if place.is_tagged { record::Sticky::Tag } else { record::Sticky::Learned };
+    let registry = &request.upstream.registry;
+    let how = use_of(request.head);
+    let hash = registry.hashed(&place.sid).hash;
+    let (first_use, silence, is_pinned) = match begin_use(request, &place, hash, how).await {
+        Begun::Open { silence, is_pinned } => (registered(request, &place, hash, how), silence, is_pinned),
+        Begun::Leaving => {
+            // Counted until it has been told.
+            let _in_use = registered(request, &place, hash, how);
+            let told = goodbye(request, how, body, record).await;
+            if how == Use::Poll {
+                registry.close(&place.sid);
+            }
+            return told;
+        }
+        Begun::Unknown => {
+            let silence = place.node.silence_ms().map(Duration::from_millis);
+            (admit_unknown(request, &place, how)?, silence, false)
+        }
+    };
+    if let (Use::Poll | Use::Post, Some(engine_io)) = (how, request.head.engine_io()) {
+        body.watch_for_close_packet(CloseScan::new(engine_io.revision, engine_io.jsonp));
+    }
+    let session = |registered| Session { registered, is_tagged: place.is_tagged, silence, is_pinned };
+    let to = |fresh| To { node: &place.node, fresh };
+    let first = one(request, to(false), Purpose::Session(session(first_use)), body, record).await;
+    let exchanged = match first {
+        // An idle connection that died under a poll: the node has not seen it, or has already closed the session.
+        Err(Fault::Origin(OriginFault::ClosedUnanswered { reused: true })) if request.is_repeatable() => {
+            let again = match begin_use(request, &place, hash, how).await {
+                Begun::Open { .. } | Begun::Leaving => registered(request, &place, hash, how),
+                Begun::Unknown => admit_unknown(request, &place, how)?,
+            };
+            one(request, to(true), Purpose::Session(session(again)), body, record).await
+        }
+        other => other,
+    };
+    match exchanged {
+        // Engine.IO closes a session whose pending poll is cut.
+        Err(Fault::Client(_)) if how == Use::Poll => registry.close(&place.sid),
+        // Nobody listens there any more, so the process that knew the session is gone, and the client may know.
+        Err(Fault::Origin(OriginFault::Refused)) => {
+            registry.close(&place.sid);
+            return Err(OurFault::SessionUnknown.into());
+        }
+        Ok(_) | Err(_) => {}
+    }
+    exchanged
+}
+
+/// Tells the registry, with the task of a poll, which a drain may have to wake.
+async fn begin_use(request: &Request<'_>, place: &InPlace, hash: u64, how: Use) -> Begun {
+    let registry = &request.upstream.registry;
+    let now = request.reply.alarm.now();
+    poll_fn(|cx| {
+        let poller = (how == Use::Poll).then(|| cx.waker());
+        Poll::Ready(registry.begin(Hashed { sid: &place.sid, hash }, how, poller, now))
+    })
+    .await
+}
+
+fn registered(request: &Request<'_>, place: &InPlace, hash: u64, how: Use) -> Registered {
+    let registry = request.upstream.registry.clone();
+    Registered::Known(SessionUse { registry, sid: place.sid.clone(), hash, how })
+}
+
+/// A session that nobody knows here is its node's to judge; but what bounds the node bounds it too.
+fn admit_unknown(request: &Request<'_>, place: &InPlace, how: Use) -> Result<Registered, Fault> {
+    let member = request.upstream.member_of(&place.node);
+    if member.is_some_and(|member| member.is_full(Begins::Request)) {
+        return Err(OurFault::AllFull.into());
+    }
+    Ok(Registered::NotYet { registry: request.upstream.registry.clone(), sid: place.sid.clone(), how })
+}
+
+fn use_of(head: &RequestHead) -> Use {
+    match head.method() {
+        _ if head.websocket_key().is_some() => Use::Tunnel,
+        Method::Post => Use::Post,
+        Method::Get | Method::Head | Method::Options | Method::Other => Use::Poll,
+    }
+}
+
+/// The session was closed on its node, politely; now its client hears of it.
+async fn goodbye(
+    request: &Request<'_>,
+    how: Use,
+    body: &mut BodySource<'_>,
+    record: &mut Record,
+) -> Result<Exchanged, Fault> {
+    if how == Use::Tunnel {
+        return Err(OurFault::SessionUnknown.into());
+    }
+    let patience = request.worker.body_patience();
+    while !body.is_done() {
+        let (_, walked) = body.at_hand()?;
+        body.pass(walked);
+        if !body.is_done() {
+            body.fill(patience).await?;
+        }
+    }
+    let keep_alive = request.reply.keep_alive;
+    let (status, bytes) = reply::goodbye(request.head, how, keep_alive);
+    record.status = status;
+    request.reply.send_whole(&bytes, patience).await?;
+    Ok(if keep_alive { Exchanged::KeepAlive } else { Exchanged::Close })
+}
+
+/// Where an attempt goes.
+#[derive(Debug, Clone, Copy)]
+struct To<'a> {
+    node: &'a Arc<Node>,
+    /// Over a new connection: an idle one has just turned out to be dead.
+    fresh: bool,
+}
+
+/// One attempt at one node.
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an async function keeps what it was called with beside what it has made of it, and each request would carry both"
+)]
+fn one(
+    request: &Request<'_>,
+    to: To<'_>,
+    purpose: Purpose,
+    body: &mut BodySource<'_>,
+    record: &mut Record,
+) -> impl Future<Output = Result<Exchanged, Fault>> {
+    async move {
+        let node = to.node;
+        record.node = Some(node.clone());
+        record.attempts += 1;
+        let tally = Tally::begin(request, &purpose);
+        let outcome = match lease(request, to).await {
+            Ok(lease) => exchange::run(request, lease, purpose, body, record).await,
+            Err(fault) => Err(fault),
+        };
+        let outliers = &request.upstream.plan.outliers;
+        let observed = match &outcome {
+            Ok(_) if record.status >= 500 && outliers.errors > 0 => Some(Observed::AnsweredBadly),
+            Ok(_) => Some(Observed::Answered),
+            Err(fault) => observation(*fault),
+        };
+        if let Some(tally) = tally {
+            tally.end(node, &outcome, record);
+        }
+        match observed.map(|observed| node.observe(observed)) {
+            Some(Change::Fell) => {
+                request.worker.shared.fallen.tell(node);
+                request.worker.pool.forget(node);
+            }
+            Some(Change::Suspected) => request.worker.shared.fallen.tell(node),
+            _ => {}
+        }
+        outcome
+    }
+}
+
+/// Counts an exchange for those who look for outliers, if anybody does.
+struct Tally {
+    begun: Instant,
+    slot: usize,
+}
+
+impl Tally {
+    /// Polls are not counted: how long they take is their session's affair.
+    fn begin(request: &Request<'_>, purpose: &Purpose) -> Option<Self> {
+        let outliers = &request.upstream.plan.outliers;
+        let is_wanted = (outliers.error_percent > 0 || outliers.latency_factor > 0)
+            && !matches!(purpose, Purpose::Session(_));
+        is_wanted.then(|| Self { begun: request.reply.alarm.now(), slot: request.worker.slot })
+    }
+
+    fn end(self, node: &Node, outcome: &Result<Exchanged, Fault>, record: &Record) {
+        match outcome {
+            Ok(_) if record.status >= 500 => node.tallies.failed(self.slot),
+            Ok(Exchanged::Upgraded(_)) => {}
+            Ok(_) => {
+                let answered = record.answered_after.map(|after| record.begun + after);
+                let after = answered.map(|at| at.saturating_duration_since(self.begun));
+                node.tallies.answered(self.slot, after.unwrap_or_default());
+            }
+            // What died in the pool says nothing of the node.
+            Err(Fault::Origin(OriginFault::ClosedUnanswered { reused: true })) => {}
+            Err(Fault::Origin(_)) => node.tallies.failed(self.slot),
+            Err(Fault::Client(_) | Fault::Ours(_)) => {}
+        }
+    }
+}
+
+/// A connection to a node: an idle one, or a new one.
+async fn lease(request: &Request<'_>, To { node, fresh }: To<'_>) -> Result<Lease, Fault> {
+    let worker = request.worker;
+    if fresh {
+        // What died took its siblings with it more often than not.
+        worker.pool.forget(node);
+    } else if let Some(lease) = worker.pool.take(node, !request.is_repeatable(), request.reply.alarm.now()) {
+        return Ok(lease);
+    }
+    connect(node, request.upstream.plan.timeouts.connect).await
+}
+
+fn may_repeat(request: &Request<'_>, fault: Fault) -> bool {
+    match fault.retry() {
+        Retry::Never => false,
+        Retry::NothingSent => true,
+        Retry::IfSafe => request.is_repeatable() && !request.reply.has_begun(),
+    }
+}
+
+/// Whether an idle connection turned out to be dead, which says nothing of its node.
+fn is_stale(fault: Fault) -> bool {
+    fault == Fault::Origin(OriginFault::ClosedUnanswered { reused: true })
+}
+
+/// What a fault says of the node, if it says anything.
+fn observation(fault: Fault) -> Option<Observed> {
+    match fault {
+        Fault::Origin(OriginFault::Refused) => Some(Observed::Refused),
+        Fault::Origin(OriginFault::ClosedUnanswered { reused: true }) => None,
+        Fault::Origin(
+            OriginFault::Unreachable
+            | OriginFault::ConnectTimedOut
+            | OriginFault::ClosedUnanswered { reused: false }
+            | OriginFault::AnswerTimedOut
+            | OriginFault::RequestUntaken,
+        ) => Some(Observed::Failed(fault.reason())),
+        // It answered, if badly: that is its app's business, and another node's app is the same.
+        Fault::Origin(OriginFault::Malformed(_) | OriginFault::CutShort | OriginFault::BodyTimedOut) => {
+            Some(Observed::Answered)
+        }
+        Fault::Client(_) | Fault::Ours(_) => None,
+    }
+}
+
+const STALE_MAX: usize = 2;
+/// While all nodes are full, one is looked for so often.
+const FULL_PAUSE: Duration = Duration::from_millis(20);
+/// While no node can be reached, one is tried so often.
+const DOWN_PAUSE: Duration = Duration::from_millis(100);
+/// Of one worker, so many more that wait make it longer by as much, up to this.
+const CROWD: u32 = 64;
+const DOWN_PAUSE_MAX: Duration = Duration::from_secs(1);

@@ -1,0 +1,475 @@
+//! The way back: the node's answer, its interim ones and its body, to the client. What the answer tells of a session is
+//! told to the registry before the client hears it.
+
+use std::future::poll_fn;
+use std::io::IoSlice;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use config::plan::Balance;
+use tokio::time::Instant;
+use wire::answer::{AnswerBody, AnswerHead, Asked};
+use wire::body::BodyWalk;
+use wire::cookie::SetCookie;
+use wire::engineio::{CloseScan, EngineIo, Revision, Sid};
+use wire::forward::{self, ForClient, Reframed, Wrap};
+use wire::scan::{HeadScan, Side};
+use wire::{HeadBounds, Malformed};
+
+use crate::fault::{ClientFault, Fault, OriginFault};
+use crate::net::buffers::{Buffers, consume};
+use crate::net::pour::Stopped;
+use crate::net::stream::Io;
+use crate::observe::record::{Record, Sticky};
+use crate::request::ends::ReplySink;
+use crate::request::exchange::request::{Patience, Progress, Purpose, Request, Session};
+use crate::request::handshake;
+use crate::request::reply;
+use crate::request::sticky::cookie;
+use crate::state::local::Local;
+use crate::state::shared::head_bounds;
+use crate::upstream::node::{InSession, Node};
+use crate::upstream::registry::{AddressedAs, Contact, Use};
+
+/// How an exchange ended well.
+#[derive(Debug)]
+pub(super) enum Answered {
+    Whole { keep_alive: bool, origin_keeps: Option<OriginKeeps> },
+    Upgraded,
+}
+
+/// The origin keeps its connection open, for so long if it said so.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OriginKeeps {
+    pub(super) timeout: Option<Duration>,
+}
+
+/// The origin's connection as the answer sees it.
+pub(super) struct Origin<'a> {
+    pub(super) io: &'a Io,
+    pub(super) inbound: &'a mut BytesMut,
+    pub(super) node: &'a Arc<Node>,
+    pub(super) reused: bool,
+}
+
+/// The way back.
+pub(super) struct Download<'a> {
+    pub(super) request: &'a Request<'a>,
+    pub(super) origin: Origin<'a>,
+    pub(super) purpose: Purpose,
+    pub(super) progress: &'a Progress,
+    pub(super) patience: Patience,
+    /// When the request's head had been sent.
+    pub(super) sent: Instant,
+    pub(super) record: &'a mut Record,
+}
+
+impl<'a> Download<'a> {
+    /// Brings the whole answer back, or, after a 101, the word that a tunnel is open.
+    pub(super) async fn run(&mut self) -> Result<Answered, Fault> {
+        let head = self.final_head().await;
+        if let Err(Fault::Origin(OriginFault::Malformed(_))) = head
+            && self.origin.reused
+        {
+            // Most likely what was behind the answer before.
+            self.origin.node.sent_surplus(self.reply().alarm.now());
+        }
+        let Some(head) = head? else {
+            // The node should have ended this poll, and has not.
+            return self.goodbye().await;
+        };
+        self.progress.answered.set(true);
+        self.learn_session(head.status());
+        self.record.status = head.status();
+        self.record.answered_after = Some(self.reply().alarm.now().duration_since(self.record.begun));
+        self.learn_latency();
+        if head.status() == 101 {
+            let mut out = self.buffers().take_for_head();
+            self.print_final(&head, &self.for_client(None), b"", &mut out);
+            self.begin(out, b"", false).await?;
+            return Ok(Answered::Upgraded);
+        }
+        match std::mem::replace(&mut self.purpose, Purpose::Plain { session: None }) {
+            Purpose::Handshake { tags, in_session } => self.handshake(&head, tags, in_session).await,
+            other => {
+                self.purpose = other;
+                if head.status() == 400 && self.is_leaving() {
+                    self.goodbye().await
+                } else {
+                    self.relay(&head).await
+                }
+            }
+        }
+    }
+
+    /// What a handshake's answer tells is registered before it is passed on: the next request may come in anywhere.
+    async fn handshake(
+        &mut self,
+        head: &AnswerHead,
+        tags: bool,
+        session: InSession,
+    ) -> Result<Answered, Fault> {
+        let Request { head: asked, upstream, .. } = *self.request;
+        let contact = self.contact();
+        let told = handshake::Told { head, tags, upstream, path: asked.sent_path_bytes(), contact: &contact };
+        match told.read(self.origin.io, self.origin.inbound, self.patience.body, self.request.worker).await? {
+            handshake::Read::Session { body, open } => {
+                let sid = open.sid.clone();
+                let body = told.register(body, open, session, self.reply().alarm.now());
+                self.send_changed(head, &body, &sid).await
+            }
+            handshake::Read::Other { body } => self.send_changed(head, &body, b"").await,
+            handshake::Read::Unread => self.relay(head).await,
+        }
+    }
+
+    /// The head of the final answer; interim ones are passed on as they come. `None` for a poll that is answered here.
+    async fn final_head(&mut self) -> Result<Option<AnswerHead>, Fault> {
+        let bounds = head_bounds(&self.request.snapshot.plan.limits);
+        let asked = Asked::by(self.request.head);
+        for interim in 0..INTERIM_MAX {
+            let Some(length) = self.head_end(&bounds, interim > 0).await? else { return Ok(None) };
+            let head = AnswerHead::parse(&self.origin.inbound[..length], &bounds, &asked);
+            consume(self.origin.inbound, length);
+            let head = head.map_err(OriginFault::Malformed)?;
+            if !head.is_interim() {
+                return Ok(Some(head));
+            }
+            // HTTP/1.0 knows no interim answers (RFC 9110 section 15.2).
+            if self.reply().is_http_11() {
+                let mut out = Vec::new();
+                forward::print_answer(&head, &self.for_client(None), &mut out);
+                self.reply().send_interim(&out, self.patience.body).await?;
+            }
+        }
+        Err(OriginFault::Malformed(Malformed::TooManyInterim).into())
+    }
+
+    async fn head_end(&mut self, bounds: &HeadBounds, after_interim: bool) -> Result<Option<usize>, Fault> {
+        let mut scan = HeadScan::new(Side::Answer);
+        let Self { origin, purpose, request, .. } = self;
+        let Origin { io, inbound, node, reused } = origin;
+        loop {
+            if let Some(length) = scan.advance(inbound, bounds).map_err(OriginFault::Malformed)? {
+                return Ok(Some(length));
+            }
+            let reading = poll_fn(|cx| match io.poll_read(cx, inbound, &request.worker.buffers) {
+                Poll::Pending if node.has_overdue() && purpose.is_overdue_poll() => Poll::Ready(None),
+                read => read.map(Some),
+            });
+            let Some(read) = reading.await else { return Ok(None) };
+            match read {
+                Ok(0) | Err(_) if inbound.is_empty() && !after_interim => {
+                    return Err(OriginFault::ClosedUnanswered { reused: *reused }.into());
+                }
+                Ok(0) | Err(_) => return Err(OriginFault::CutShort.into()),
+                Ok(_) => {}
+            }
+        }
+    }
+
+    /// A session that was not known comes in by the answer of its node.
+    fn learn_session(&mut self, status: u16) {
+        let now = self.reply().alarm.now();
+        let contact = || contact_of(self.request, self.record);
+        if let Purpose::Session(session) = &mut self.purpose {
+            session.registered.answered(status, self.origin.node, contact, now);
+        }
+    }
+
+    fn contact(&self) -> Contact {
+        contact_of(self.request, self.record)
+    }
+
+    /// Told only where it decides something: workers that write one word fight over it.
+    fn learn_latency(&self) {
+        let Request { head, upstream, .. } = self.request;
+        // A poll waits for news, not for the node.
+        let is_poll = head.engine_io().is_some_and(|engine_io| engine_io.sid != Sid::None);
+        if upstream.plan.balance == Balance::PeakEwma && !is_poll {
+            let now = self.reply().alarm.now();
+            self.origin.node.latency.observe(now.duration_since(self.sent), now);
+        }
+    }
+
+    /// The head of the answer, with the cookie that pins its client to its node. `sid` is the session that it opens, if it
+    /// does.
+    pub(super) fn print_final(
+        &self,
+        answer: &AnswerHead,
+        how: &ForClient<'_>,
+        sid: &[u8],
+        out: &mut Vec<u8>,
+    ) {
+        let Request { head: asked, upstream, reply, .. } = self.request;
+        let edits = how.edits;
+        let answered =
+            cookie::Answered { asked, answer, client: reply.client_end, node: self.origin.node, sid, edits };
+        let is_wrapped = |cookie: &SetCookie<'_>| cookie::is_wrapped(cookie, upstream);
+        let wrap = answered.wrapping(upstream).map(|pin| Wrap { pin, is_wrapped: &is_wrapped });
+        forward::print_answer_wrapping(answer, how, wrap.as_ref(), out);
+        if let Some(cookie) = answered.pin(upstream) {
+            self.request.worker.cursors.of(upstream.number).scatter(upstream.members.len());
+            forward::add_line(out, "Set-Cookie", &cookie);
+        }
+    }
+
+    /// Sends the head of the final answer and what is here of its body.
+    pub(super) async fn begin(&self, mut head: Vec<u8>, body: &[u8], is_unframed: bool) -> Result<(), Fault> {
+        self.reply().begin(&mut head, body, is_unframed, self.patience.body).await?;
+        self.buffers().give_for_head(head);
+        Ok(())
+    }
+
+    pub(super) fn reply(&self) -> &ReplySink<'_> {
+        self.request.reply
+    }
+
+    pub(super) fn buffers(&self) -> &Buffers {
+        &self.request.worker.buffers
+    }
+
+    pub(super) fn for_client(&self, content_length: Option<u64>) -> ForClient<'a> {
+        let reply = self.reply();
+        ForClient {
+            version: reply.version,
+            method: self.request.head.method(),
+            // A request that is answered before it is whole leaves bytes behind that are no request.
+            keep_alive: reply.keep_alive
+                && self.progress.request_sent.get()
+                && !self.request.worker.is_leaving(),
+            content_length,
+            edits: self.request.changed.map(|changed| &changed.answer),
+        }
+    }
+
+    /// Sends an answer whose whole body is here, with a length of its own.
+    async fn send_changed(&mut self, head: &AnswerHead, body: &[u8], sid: &[u8]) -> Result<Answered, Fault> {
+        let how = self.for_client(Some(body.len() as u64));
+        let mut out = self.buffers().take_for_head();
+        self.print_final(head, &how, sid, &mut out);
+        self.begin(out, body, false).await?;
+        Ok(self.whole(head, how.keep_alive))
+    }
+
+    /// Passes the body on as it comes.
+    async fn relay(&mut self, head: &AnswerHead) -> Result<Answered, Fault> {
+        let is_events = head.is_event_stream();
+        if is_events && self.is_for_event_source(head) {
+            // Boxed, because few requests are EventSource's.
+            return Box::pin(self.relay_events(head)).await;
+        }
+        let body = head.body();
+        let farewell = self.farewell(head);
+        let length = match (farewell, body) {
+            (Some(farewell), AnswerBody::Length(length)) => length.checked_add(farewell.len() as u64),
+            (Some(_) | None, _) => None,
+        };
+        let how = self.for_client(length);
+        let reframed = match how.reframed(body) {
+            Reframed::AsItCame if farewell.is_some() && body == AnswerBody::Chunked => Reframed::ToChunks,
+            reframed => reframed,
+        };
+        let keep_alive = how.keep_alive && reframed != Reframed::ToClose;
+        let mut walk = BodyWalk::of_answer(body, reframed == Reframed::AsItCame);
+        // JSONP wraps its answers in a script, in which nothing is looked for.
+        if let (Purpose::Session(_), Some(engine_io)) =
+            (&self.purpose, self.request.head.engine_io().filter(|it| !it.jsonp))
+        {
+            walk.watch_for_close_packet(CloseScan::new(engine_io.revision, false));
+        }
+        if head.status() == 400 {
+            walk.watch_beginning(SID_UNKNOWN);
+        }
+        let mut out = self.buffers().take_for_head();
+        self.print_final(head, &how, b"", &mut out);
+        let walked = walk.walk(self.origin.inbound).map_err(OriginFault::Malformed)?;
+        let content = &self.origin.inbound[..walked.kept];
+        if walk.begins_as_asked()
+            || self.progress.said_close.get()
+            || (walked.is_end && walk.held_close_packet())
+        {
+            self.close_session();
+        }
+        if reframed == Reframed::ToChunks {
+            frame_chunk(content, &mut out);
+            self.begin(out, b"", false).await?;
+        } else {
+            let is_unframed = reframed == Reframed::ToClose;
+            self.begin(out, content, is_unframed).await?;
+        }
+        consume(self.origin.inbound, walked.taken);
+        let mut is_end = walked.is_end;
+        let patience = if is_events { self.patience.tunnel } else { self.patience.body };
+        if !is_end {
+            self.progress.lasting.begin(self.reply().alarm.now());
+        }
+        while !is_end {
+            is_end = self.relay_more(&mut walk, reframed, patience).await?;
+        }
+        let mut last = Vec::new();
+        match (farewell, reframed) {
+            (Some(farewell), Reframed::ToChunks) => frame_chunk(farewell, &mut last),
+            (Some(farewell), Reframed::AsItCame | Reframed::ToClose) => last.extend_from_slice(farewell),
+            (None, _) => {}
+        }
+        if reframed == Reframed::ToChunks {
+            last.extend_from_slice(b"0\r\n\r\n");
+        }
+        if !last.is_empty() {
+            self.request.reply.send_body(&mut [IoSlice::new(&last)], self.patience.body).await?;
+        }
+        if farewell.is_some() || walk.held_close_packet() {
+            self.close_session();
+        }
+        Ok(self.whole(head, keep_alive))
+    }
+
+    /// What is put behind the answer to a poll whose session was closed on its node meanwhile: the close packet that
+    /// the node has no poll left to send. A coded answer cannot be added to; the next poll is told then.
+    fn farewell(&self, head: &AnswerHead) -> Option<&'static [u8]> {
+        let engine_io = self.request.head.engine_io()?;
+        let may_add =
+            self.is_leaving() && head.status() == 200 && !engine_io.jsonp && !head.is_content_coded();
+        match engine_io.revision {
+            Revision::V4 if may_add => Some(b"\x1e1"),
+            Revision::V3 if may_add && !head.is_binary() => Some(b"1:1"),
+            Revision::V4 | Revision::V3 => None,
+        }
+    }
+
+    /// Whether this is a poll of a session that is being closed by a drain.
+    fn is_leaving(&self) -> bool {
+        match &self.purpose {
+            Purpose::Session(Session { registered, .. }) => registered
+                .in_use()
+                .is_some_and(|in_use| in_use.how == Use::Poll && in_use.registry.is_leaving(&in_use.sid)),
+            Purpose::Plain { .. } | Purpose::Handshake { .. } => false,
+        }
+    }
+
+    /// The node closed the session before this poll reached it, because we told it to. The client hears of the close,
+    /// not of an error.
+    async fn goodbye(&mut self) -> Result<Answered, Fault> {
+        let keep_alive = self.for_client(None).keep_alive;
+        let (status, bytes) = reply::goodbye(self.request.head, Use::Poll, keep_alive);
+        self.record.status = status;
+        // Before the client hears of it: its next handshake may come in on another worker at once.
+        self.close_session();
+        self.request.reply.send_whole(&bytes, self.patience.body).await?;
+        Ok(Answered::Whole { keep_alive, origin_keeps: None })
+    }
+
+    /// Reads once and passes on what came; `true` at the end.
+    async fn relay_more(
+        &mut self,
+        walk: &mut BodyWalk,
+        reframed: Reframed,
+        patience: Duration,
+    ) -> Result<bool, Fault> {
+        let Local { buffers, pipes, .. } = self.request.worker;
+        buffers.give_back_if_empty(self.origin.inbound);
+        // A body with a length is passed on as it came.
+        if let Some(poured) = self.reply().pour(pipes, self.origin.io, walk.unseen(), patience).await {
+            walk.pass_unseen(poured.bytes);
+            if walk.is_at_end() {
+                self.look_behind().await;
+            }
+            return match poured.stopped {
+                None => Ok(walk.is_at_end()),
+                Some(Stopped::SourceEnded) => Err(OriginFault::CutShort.into()),
+                Some(Stopped::SourceLate) => Err(OriginFault::BodyTimedOut.into()),
+                Some(Stopped::SinkEnded) => Err(ClientFault::Gone.into()),
+                Some(Stopped::SinkLate) => Err(ClientFault::AnswerUntaken.into()),
+            };
+        }
+        let Origin { io, inbound, .. } = &mut self.origin;
+        match self.request.reply.alarm.within(patience, |cx| io.poll_read(cx, inbound, buffers)).await {
+            Some(Ok(0)) if walk.ends_at_close() && !self.origin.node.cuts_answers() => return Ok(true),
+            Some(Ok(0) | Err(_)) => return Err(OriginFault::CutShort.into()),
+            Some(Ok(_)) => {}
+            None => return Err(OriginFault::BodyTimedOut.into()),
+        }
+        let walked = walk.walk(self.origin.inbound).map_err(OriginFault::Malformed)?;
+        if walk.begins_as_asked() {
+            self.close_session();
+        }
+        let content = &self.origin.inbound[..walked.kept];
+        if reframed == Reframed::ToChunks {
+            let size = format!("{:x}\r\n", content.len());
+            let mut pieces = [IoSlice::new(size.as_bytes()), IoSlice::new(content), IoSlice::new(b"\r\n")];
+            self.request.reply.send_body(&mut pieces, self.patience.body).await?;
+        } else if !content.is_empty() {
+            self.request.reply.send_body(&mut [IoSlice::new(content)], self.patience.body).await?;
+        }
+        consume(self.origin.inbound, walked.taken);
+        Ok(walked.is_end)
+    }
+
+    /// Reads what has come behind a body that was poured to its last byte. Usually that is nothing, and the runtime
+    /// learns from it that the socket is dry; else the connection is not used again.
+    async fn look_behind(&mut self) {
+        let Origin { io, inbound, .. } = &mut self.origin;
+        let buffers = &self.request.worker.buffers;
+        // An end is noticed by whoever uses the connection next.
+        let _ = poll_fn(|cx| Poll::Ready(io.poll_read(cx, inbound, buffers))).await;
+    }
+
+    /// The session is over: its client, its node, or a drain has said so. Told to the registry before the client
+    /// hears of it, where that can be: the client's next handshake may come in on another worker at once.
+    fn close_session(&self) {
+        if let Purpose::Session(session) = &self.purpose
+            && let Some(in_use) = session.registered.in_use()
+        {
+            in_use.registry.close(&in_use.sid);
+        }
+    }
+
+    pub(super) fn whole(&self, head: &AnswerHead, keep_alive: bool) -> Answered {
+        self.reply().finish();
+        let has_surplus = !self.origin.inbound.is_empty();
+        if has_surplus && head.keep_alive() {
+            // They belong to no request of ours, and others may have come on its idle connections.
+            self.origin.node.sent_surplus(self.reply().alarm.now());
+            self.request.worker.pool.forget(self.origin.node);
+        }
+        let keeps = head.keep_alive() && !has_surplus;
+        let origin_keeps =
+            keeps.then(|| OriginKeeps { timeout: head.keep_alive_timeout_s().map(Duration::from_secs) });
+        Answered::Whole { keep_alive, origin_keeps }
+    }
+}
+
+/// Who the client is and how its requests are addressed, for whoever has to speak in its place.
+fn contact_of(request: &Request<'_>, record: &Record) -> Contact {
+    let Request { head, upstream, reply, changed, .. } = *request;
+    let addressed = |engine_io: &EngineIo| AddressedAs {
+        path: head.sent_path_bytes(),
+        host: changed.and_then(|changed| changed.host.as_deref()).map(str::as_bytes).or(head.host_bytes()),
+        revision: engine_io.revision,
+        jsonp: engine_io.jsonp,
+    };
+    let address = head.engine_io().and_then(|engine_io| upstream.registry.addressed(addressed(engine_io)));
+    Contact {
+        address,
+        client: record.client,
+        is_https: reply.client_end.is_https(head),
+        is_pinned: record.sticky == Sticky::Cookie,
+    }
+}
+
+/// Content as one chunk; none where there is none, for an empty chunk is the last.
+pub(super) fn frame_chunk(content: &[u8], out: &mut Vec<u8>) {
+    if !content.is_empty() {
+        out.extend_from_slice(format!("{:x}\r\n", content.len()).as_bytes());
+        out.extend_from_slice(content);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// How Engine.IO says that it does not know a session.
+const SID_UNKNOWN: &[u8] = b"{\"code\":1,";
+/// More than any honest node sends before its answer.
+const INTERIM_MAX: usize = 64;

@@ -1,0 +1,172 @@
+//! What an exchange is given, and what follows it.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use wire::request::{RequestBody, RequestHead};
+
+use crate::request::edits::Changed;
+use crate::request::ends::ReplySink;
+use crate::request::exchange::lasting::Lasting;
+use crate::request::upgrade::{OriginEnd, TunnelSession};
+use crate::state::local::{Current, Local};
+use crate::upstream::Upstream;
+use crate::upstream::node::{InSession, Node};
+use crate::upstream::registry::{Contact, Entering, Registry, SessionUse, Use};
+
+/// What stays the same from attempt to attempt.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Request<'a> {
+    pub(crate) head: &'a RequestHead,
+    pub(crate) reply: &'a ReplySink<'a>,
+    pub(crate) upstream: &'a Upstream,
+    pub(crate) snapshot: &'a Current,
+    pub(crate) worker: &'a Local,
+    /// What its route changes, if anything.
+    pub(crate) changed: Option<&'a Changed>,
+    /// How soon the answer must begin while there is another node to ask.
+    pub(crate) answer_within: Option<Duration>,
+}
+
+impl Request<'_> {
+    /// Whether a request that may have reached a node may be sent again.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        self.head.method().is_safe() && self.head.body() == RequestBody::None
+    }
+
+    /// Whether there are other nodes by now, or another plan.
+    pub(crate) fn is_outdated(&self) -> bool {
+        !Rc::ptr_eq(self.snapshot, &self.worker.snapshot())
+    }
+}
+
+/// What an exchange is for, as far as sessions go.
+#[derive(Debug)]
+pub(crate) enum Purpose {
+    /// None, or one that lives and ends with its tunnel.
+    Plain { session: Option<TunnelSession> },
+    /// Its answer may tell of a new session.
+    Handshake { tags: bool, in_session: InSession },
+    /// It belongs to one.
+    Session(Session),
+}
+
+impl Purpose {
+    /// Whether it is a poll that is answered here, because its node does not end it.
+    pub(super) fn is_overdue_poll(&self) -> bool {
+        let Self::Session(Session { registered, .. }) = self else { return false };
+        let poll = registered.in_use().filter(|in_use| in_use.how == Use::Poll);
+        poll.is_some_and(|in_use| in_use.registry.is_overdue(&in_use.sid))
+    }
+}
+
+/// The session that a request belongs to.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) registered: Registered,
+    pub(crate) is_tagged: bool,
+    /// `pingInterval + pingTimeout`.
+    pub(crate) silence: Option<Duration>,
+    /// Its client is pinned to the node.
+    pub(crate) is_pinned: bool,
+}
+
+/// Whether the registry knows a session.
+#[derive(Debug)]
+pub(crate) enum Registered {
+    Known(SessionUse),
+    /// Another tidelock may have opened it. It comes in once its node has answered it, and not before.
+    NotYet {
+        registry: Arc<Registry>,
+        sid: Arc<[u8]>,
+        how: Use,
+    },
+}
+
+impl Registered {
+    /// What is under way, if it is known.
+    pub(crate) fn in_use(&self) -> Option<&SessionUse> {
+        match self {
+            Self::Known(in_use) => Some(in_use),
+            Self::NotYet { .. } => None,
+        }
+    }
+
+    /// Its node has answered with `status`, which shows whether there is such a session.
+    pub(super) fn answered(
+        &mut self,
+        status: u16,
+        node: &Arc<Node>,
+        contact: impl FnOnce() -> Contact,
+        now: Instant,
+    ) {
+        let Self::NotYet { registry, sid, how } = self else { return };
+        if !matches!(status, 101 | 200..=299) {
+            return;
+        }
+        let silence = node.silence_ms().map(Duration::from_millis);
+        registry.enter(Entering { sid, silence, contact: contact() }, node, *how, now);
+        *self = Self::Known(SessionUse {
+            registry: registry.clone(),
+            hash: registry.hashed(sid).hash,
+            sid: sid.clone(),
+            how: *how,
+        });
+    }
+}
+
+/// What follows an exchange.
+#[derive(Debug)]
+pub(crate) enum Exchanged {
+    KeepAlive,
+    Close,
+    /// The answer was cut, or there was nobody to give it to: an end with ceremony would make it look whole.
+    Cut,
+    Upgraded(Box<OriginEnd>),
+}
+
+/// What came of a route that asks no node, or not at first.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Answered(Exchanged),
+    /// There is no such file, and the route has an upstream for that.
+    NotHere,
+}
+
+/// What the two directions tell each other.
+#[derive(Debug)]
+pub(super) struct Progress {
+    /// What was sent at once has been taken, and more may follow it.
+    pub(super) head_sent: bool,
+    pub(super) request_sent: Cell<bool>,
+    /// The request's body, now whole, held an Engine.IO close packet.
+    pub(super) said_close: Cell<bool>,
+    pub(super) answered: Cell<bool>,
+    pub(super) lasting: Lasting,
+}
+
+/// How long this exchange waits for what.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    pub(super) body: Duration,
+    pub(super) answer: Duration,
+    pub(super) tunnel: Duration,
+}
+
+/// How long an answer is waited for: a poll of a session for as long as the session can be silent.
+pub(super) fn answer_patience(request: &Request<'_>, purpose: &Purpose) -> Duration {
+    let answer = request.upstream.plan.timeouts.answer;
+    match purpose {
+        Purpose::Session(session) => answer.max(session.silence.unwrap_or(SILENCE_UNKNOWN) + SLACK),
+        Purpose::Handshake { .. } | Purpose::Plain { .. } => {
+            request.answer_within.map_or(answer, |within| within.min(answer))
+        }
+    }
+}
+
+/// Engine.IO's own, for a session whose handshake another tidelock saw, on a node whose settings are not known yet.
+const SILENCE_UNKNOWN: Duration = Duration::from_secs(45);
+const SLACK: Duration = Duration::from_secs(5);

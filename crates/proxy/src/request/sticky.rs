@@ -1,0 +1,132 @@
+//! Where a request belongs: to its session's node, to a new session, or anywhere. Reads the Engine.IO session id in
+//! the query, its tag, and the registry, or the cookie or key that the plan wants instead; chooses nothing by load.
+
+pub(crate) mod cookie;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use config::plan;
+use wire::engineio::{Revision, Sid, Transport};
+use wire::request::{Method, RequestHead};
+use wire::tag::Tag;
+
+use crate::observe::record;
+use crate::upstream::Upstream;
+use crate::upstream::balance::{Wish, hash};
+use crate::upstream::node::Node;
+
+/// Where a request belongs.
+#[derive(Debug)]
+pub(crate) enum Place {
+    /// Where it wishes, or to whichever node the balance says.
+    Anywhere(Wish),
+    /// The same, and it becomes a session there.
+    NewSession(Opening, Wish),
+    /// To the node of its session, or nowhere.
+    Session(InPlace),
+    /// To a session that nobody knows.
+    Nowhere,
+}
+
+/// How a new session begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Opening {
+    /// With a polling handshake; its answer tells the session id, which is tagged or only learned.
+    Handshake { tags: bool },
+    /// With a WebSocket; the session lives and ends with its tunnel.
+    WebSocket { is_engine_io: bool },
+}
+
+/// A session that has its node.
+#[derive(Debug)]
+pub(crate) struct InPlace {
+    pub(crate) node: Arc<Node>,
+    /// The id as the node knows it.
+    pub(crate) sid: Arc<[u8]>,
+    /// Whether the id in the query carries a tag, which the node must not see.
+    pub(crate) is_tagged: bool,
+}
+
+/// What to record if `wish` has decided for the node with the index `chosen`.
+pub(crate) fn decided(wish: Wish, chosen: usize) -> Option<record::Sticky> {
+    match wish {
+        Wish::Node { index, .. } => (index == chosen).then_some(record::Sticky::Cookie),
+        Wish::Key { is_sticky, .. } => is_sticky.then_some(record::Sticky::Key),
+        Wish::None => None,
+    }
+}
+
+/// Finds the place of a request of `client`.
+pub(crate) fn place(head: &RequestHead, upstream: &Upstream, client: IpAddr) -> Place {
+    let opens_websocket = head.websocket_key().is_some();
+    let wish = || wish(head, upstream, client);
+    let engine_io = head.engine_io().filter(|_| upstream.plan.sticky != plan::Sticky::None);
+    let Some(engine_io) = engine_io else {
+        return if opens_websocket {
+            Place::NewSession(Opening::WebSocket { is_engine_io: false }, wish())
+        } else {
+            Place::Anywhere(wish())
+        };
+    };
+    match (engine_io.sid, engine_io.transport) {
+        (Sid::Is(_), _) => {
+            head.sid().and_then(|sid| in_place(&sid, upstream)).map_or(Place::Nowhere, Place::Session)
+        }
+        (Sid::TooLong, _) => {
+            upstream.oddities.sid_too_long(&upstream.plan.name);
+            Place::Anywhere(wish())
+        }
+        (Sid::None, Transport::WebSocket) if opens_websocket => {
+            Place::NewSession(Opening::WebSocket { is_engine_io: true }, wish())
+        }
+        (Sid::None, Transport::Polling) if head.method() == Method::Get => {
+            let tags = upstream.plan.sticky != plan::Sticky::EngineIoLearned
+                && engine_io.revision == Revision::V4
+                && !engine_io.jsonp;
+            Place::NewSession(Opening::Handshake { tags }, wish())
+        }
+        // A preflight, or something that the node will refuse.
+        (Sid::None, Transport::Polling | Transport::WebSocket) => Place::Anywhere(wish()),
+    }
+}
+
+/// What belongs to the client decides first, then what the balance spreads by.
+fn wish(head: &RequestHead, upstream: &Upstream, client: IpAddr) -> Wish {
+    let sticky = match &upstream.plan.sticky {
+        plan::Sticky::Auto(_) | plan::Sticky::Cookie(_) if head.has_cookies() => {
+            cookie::pinned_or_counted(head, upstream)
+                .map(|index| Wish::Node { index, leaves_at_once: head.asks_for_events() })
+        }
+        plan::Sticky::Auto(_) | plan::Sticky::Cookie(_) => None,
+        plan::Sticky::Key(of) => hash::key(of, head, client).map(|key| Wish::Key { key, is_sticky: true }),
+        plan::Sticky::EngineIo | plan::Sticky::EngineIoLearned | plan::Sticky::None => None,
+    };
+    let spread = || match &upstream.plan.balance {
+        plan::Balance::Hash(of) => hash::key(of, head, client).map(|key| Wish::Key { key, is_sticky: false }),
+        _ => None,
+    };
+    sticky.or_else(spread).unwrap_or(Wish::None)
+}
+
+/// The tag needs no memory and is asked first; the registry knows the ids that have none. Where there is one node only it
+/// is for that to say what it knows.
+fn in_place(sid: &[u8], upstream: &Upstream) -> Option<InPlace> {
+    let tagged = Tag::split(sid).filter(|_| upstream.plan.sticky != plan::Sticky::EngineIoLearned);
+    if let Some((sid, tag)) = &tagged
+        && let Some(node) = upstream.by_tag(sid, tag)
+    {
+        return Some(InPlace { node: node.clone(), sid: (*sid).into(), is_tagged: true });
+    }
+    let untagged = |node: Arc<Node>| InPlace { node, sid: sid.into(), is_tagged: false };
+    if let Some(node) = upstream.registry.find(sid) {
+        return Some(untagged(node));
+    }
+    if tagged.is_some() {
+        upstream.oddities.unverifiable(&upstream.plan.name);
+    }
+    match &*upstream.members {
+        [only] if upstream.removed.is_empty() => Some(untagged(only.node.clone())),
+        _ => None,
+    }
+}

@@ -1,0 +1,124 @@
+//! A worker's own part of the state: what each of its requests takes from and gives back to, without a lock.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, Cache};
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+use tokio::time::Instant;
+
+use crate::net::buffers::Buffers;
+use crate::net::clock::Clock;
+use crate::net::file_limit::files_max;
+use crate::net::pace::{Lived, Pace};
+use crate::net::pour::{Pipes, pipes_max};
+use crate::net::seats::Seats;
+use crate::observe::access::Lines;
+use crate::observe::record::Counters;
+use crate::state::open_files::{OpenFiles, kept_max};
+use crate::state::shared::{Shared, Snapshot};
+use crate::upstream::balance::Cursors;
+use crate::upstream::pool::Pool;
+
+/// A snapshot as a request holds it: counted by the worker alone, whatever other workers do.
+pub(crate) type Current = Rc<Arc<Snapshot>>;
+
+/// The worker's own handle on the newest snapshot, so that a request takes it without touching another core's memory.
+#[derive(Debug)]
+struct Newest {
+    /// Knows by a look at one pointer whether there is another one.
+    cache: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
+    current: Current,
+}
+
+/// What a worker has for the requests that it serves, and for its tunnels: nothing in it is shared with another worker but
+/// what [`Shared`] holds.
+#[derive(Debug)]
+pub(crate) struct Local {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) clock: Rc<Clock>,
+    pub(crate) buffers: Buffers,
+    pub(crate) pipes: Pipes,
+    pub(crate) files: OpenFiles,
+    pub(crate) pool: Pool,
+    pub(crate) cursors: Cursors,
+    pub(crate) lines: Lines,
+    pub(crate) seats: Seats,
+    pub(crate) counters: Arc<Counters>,
+    /// Its place among the workers.
+    pub(crate) slot: usize,
+    newest: RefCell<Newest>,
+    /// So many requests wait for the first instance of an app.
+    pub(crate) await_instances: Cell<usize>,
+    /// So many wait for a node that can be reached.
+    pub(crate) await_nodes: Cell<u32>,
+    leaving: Notify,
+    /// How slow clients may be, by the plan in force.
+    pub(crate) pace: Cell<Pace>,
+    pub(crate) lived: Lived,
+}
+
+impl Local {
+    pub(crate) fn new(shared: Arc<Shared>, counters: Arc<Counters>) -> Self {
+        let mut cache = Cache::new(shared.snapshot.clone());
+        let current = Rc::new(cache.load().clone());
+        let limits = current.plan.limits;
+        let pace = Pace::of(&limits, &current.plan.timeouts);
+        let slot = shared.counters.iter().position(|known| Arc::ptr_eq(known, &counters)).unwrap_or_default();
+        let clock = Rc::new(Clock::new());
+        Self {
+            slot,
+            clock: clock.clone(),
+            buffers: Buffers::new(limits.buffer_bytes, shared.memory.clone()),
+            pipes: Pipes::new(pipes_max(files_max(), shared.counters.len())),
+            seats: Seats::default(),
+            counters: counters.clone(),
+            files: OpenFiles::new(kept_max(files_max(), shared.counters.len())),
+            pool: Pool::new(limits.origin_idle_max),
+            cursors: Cursors::default(),
+            lines: Lines::new(shared.log.clone(), counters, clock),
+            shared,
+            newest: RefCell::new(Newest { cache, current }),
+            await_instances: Cell::new(0),
+            await_nodes: Cell::new(0),
+            leaving: Notify::new(),
+            pace: Cell::new(pace),
+            lived: Lived::since(Instant::now()),
+        }
+    }
+
+    /// Everything as it is now. A request asks once.
+    pub(crate) fn snapshot(&self) -> Current {
+        let Newest { cache, current } = &mut *self.newest.borrow_mut();
+        let newest = cache.load();
+        if !Arc::ptr_eq(current, newest) {
+            self.buffers.resize(newest.plan.limits.buffer_bytes);
+            self.pool.resize(newest.plan.limits.origin_idle_max);
+            self.pace.set(Pace::of(&newest.plan.limits, &newest.plan.timeouts));
+            *current = Rc::new(newest.clone());
+        }
+        current.clone()
+    }
+
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.shared.drain.is_leaving()
+    }
+
+    /// Ready, and its task woken, when the proxy begins to leave.
+    pub(crate) fn leaving(&self) -> Notified<'_> {
+        self.leaving.notified()
+    }
+
+    /// How long an answer of ours may take to be taken.
+    pub(crate) fn body_patience(&self) -> Duration {
+        self.snapshot().plan.timeouts.body
+    }
+
+    /// Wakes all who wait for [`Local::leaving`].
+    pub(crate) fn tell_leaving(&self) {
+        self.leaving.notify_waiters();
+    }
+}

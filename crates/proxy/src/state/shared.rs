@@ -1,0 +1,203 @@
+//! What the workers and the control thread share, and the snapshot of it that a request works with.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use config::app;
+use config::limits::Limits;
+use config::plan::{self, PathRule, Plan, Scheme, UpstreamId};
+use config::roster::{Instance, Roster};
+use wire::request::RequestHead;
+use wire::tag::Key;
+use wire::{HeadBounds, Malformed};
+
+use crate::fault::{ClientFault, Fault, OurFault};
+use crate::net::memory::Memory;
+use crate::net::tls::ServerTls;
+use crate::observe::access::{self, Sink};
+use crate::observe::lifecycle::Drain;
+use crate::observe::record::Counters;
+use crate::state::route::{Asks, Routes};
+use crate::upstream::Upstream;
+use crate::upstream::cookie_names;
+use crate::upstream::health::Fallen;
+use crate::upstream::node::Observed;
+
+/// Shared by all threads for the life of the process.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
+    pub(crate) log: Arc<ArcSwap<Sink>>,
+    /// Lines of the access log that its place did not take.
+    pub(crate) log_unwritten: access::Unwritten,
+    pub(crate) fallen: Fallen,
+    pub(crate) drain: Drain,
+    pub(crate) memory: Arc<Memory>,
+    /// What the apps have running, by name. Only the control thread looks at it, whenever it makes a snapshot.
+    pub(crate) instances: Mutex<Instances>,
+    /// One for each worker, in their order.
+    pub(crate) counters: Vec<Arc<Counters>>,
+}
+
+/// The instances of each app that can be reached.
+pub(crate) type Instances = HashMap<String, Vec<Instance>>;
+
+/// The plan with everything that is made from it, at one moment. A request takes one and sees no other.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) plan: Arc<Plan>,
+    routes: Arc<Routes>,
+    /// In the plan's order.
+    pub(crate) upstreams: Vec<Upstream>,
+    /// What tags and pins are made and proved with; never empty. The first one signs.
+    keys: Arc<[Key]>,
+    /// With those that the last reload has closed.
+    listens: Arc<Vec<ListenNow>>,
+}
+
+/// A listen that is open, whatever its address: several may have port 0 in the plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct ListenId(pub(crate) u64);
+
+/// How a listen speaks at this moment.
+#[derive(Debug, Clone)]
+pub(crate) struct ListenNow {
+    pub(crate) id: ListenId,
+    pub(crate) scheme: Scheme,
+    pub(crate) tls: Option<ServerTls>,
+}
+
+impl Shared {
+    /// Puts `next` in the place of the snapshot in force, which it returns. From now on nodes are what `next` says.
+    pub(crate) fn publish(&self, next: Snapshot) -> Arc<Snapshot> {
+        let before = self.snapshot.load_full();
+        for upstream in &next.upstreams {
+            upstream.take_effect(before.upstream(&upstream.plan.name));
+        }
+        tell(&next, &self.instances());
+        self.snapshot.store(Arc::new(next));
+        before
+    }
+
+    /// What the apps have running.
+    pub(crate) fn instances(&self) -> MutexGuard<'_, Instances> {
+        self.instances.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Snapshot {
+    /// A snapshot whose upstreams have no nodes yet.
+    pub(crate) fn new(plan: Arc<Plan>, listens: Vec<ListenNow>) -> Self {
+        let keys = keys_of(&plan);
+        let new = |(number, upstream): (usize, &Arc<plan::Upstream>)| {
+            let cookies = cookie_names::names(&plan, number, &keys);
+            let is_fleet = plan.apps.iter().any(|app| {
+                upstream.app.as_ref() == Some(&app.name)
+                    && app.instances != app::Instances::Count(NonZeroU32::MIN)
+            });
+            Upstream::new(Arc::clone(upstream), number, plan.limits.sessions_max)
+                .pinning_by(cookies, is_fleet)
+        };
+        let upstreams = plan.upstreams.iter().enumerate().map(new);
+        Self {
+            routes: Arc::new(Routes::new(&plan.routes)),
+            upstreams: upstreams.collect(),
+            keys,
+            listens: Arc::new(listens),
+            plan,
+        }
+    }
+
+    /// A snapshot of another plan. An upstream keeps what it has, its registry, its nodes and what they carry, by its
+    /// name.
+    pub(crate) fn replanned(&self, plan: Arc<Plan>, listens: Vec<ListenNow>, rosters: &[Roster]) -> Self {
+        let mut next = Self::new(plan, listens);
+        for (upstream, roster) in next.upstreams.iter_mut().zip(rosters) {
+            let before = self.upstream(&upstream.plan.name);
+            let planned = before.map_or_else(|| upstream.clone(), |before| before.replanned(upstream));
+            *upstream = planned.with_roster(roster, &next.keys);
+            upstream.registry.set_max(next.plan.limits.sessions_max);
+        }
+        next
+    }
+
+    /// The nodes of each upstream, in the plan's order.
+    pub(crate) fn rosters(&self) -> Vec<Roster> {
+        let roster = |upstream: &Upstream| Roster {
+            nodes: upstream.members.iter().map(|member| member.entry.clone()).collect(),
+        };
+        self.upstreams.iter().map(roster).collect()
+    }
+
+    /// The same with other nodes, one roster for each upstream.
+    pub(crate) fn with_rosters(&self, rosters: &[Roster]) -> Self {
+        self.replanned(self.plan.clone(), self.listens.to_vec(), rosters)
+    }
+
+    /// The upstream of this name.
+    pub(crate) fn upstream(&self, name: &str) -> Option<&Upstream> {
+        self.upstreams.iter().find(|upstream| upstream.plan.name == name)
+    }
+
+    /// The place in the plan of the route that takes a request which came in on a listen of this port.
+    pub(crate) fn route(&self, head: &RequestHead, port: u16) -> Result<usize, Fault> {
+        let path = head.path_bytes();
+        let asks = Asks { host: head.host_name(), path, method: head.method_bytes(), port };
+        let found = self.routes.find(asks).ok_or(OurFault::NoRoute)?;
+        if self.plan.routes[found].paths == PathRule::Strict && wire::path::is_ambiguous(path) {
+            return Err(ClientFault::Malformed(Malformed::Path).into());
+        }
+        Ok(found)
+    }
+
+    /// The upstream of a route, if a node answers.
+    pub(crate) fn upstream_of(&self, route: usize) -> Option<&Upstream> {
+        let UpstreamId(number) = self.plan.routes[route].action.upstream()?;
+        Some(&self.upstreams[number])
+    }
+
+    /// How a listen speaks; `None` a reload after it was closed.
+    pub(crate) fn listen(&self, id: ListenId) -> Option<&ListenNow> {
+        self.listens.iter().find(|listen| listen.id == id)
+    }
+
+    /// Whether a peer may say who its client is.
+    pub(crate) fn is_trusted(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.plan.trusted_proxies.iter().any(|net| net.contains(&peer))
+    }
+}
+
+/// Tells the nodes of a snapshot which of them are what their app is now.
+fn tell(snapshot: &Snapshot, instances: &Instances) {
+    for upstream in &snapshot.upstreams {
+        let Some(app) = &upstream.plan.app else { continue };
+        for (node, id) in upstream.instances_of(app) {
+            let published = instances.get(app).and_then(|all| all.iter().find(|instance| instance.id == id));
+            if let Some(Instance { is_current, .. }) = published {
+                node.observe(Observed::Published { is_current: *is_current });
+            }
+        }
+    }
+}
+
+/// Whoever runs a plan without a secret has put one of their own in; if nobody has, tags live as long as this process.
+fn keys_of(plan: &Plan) -> Arc<[Key]> {
+    static OWN: LazyLock<[u8; 32]> = LazyLock::new(|| std::array::from_fn(|_| fastrand::u8(..)));
+    if plan.sticky_secrets.is_empty() {
+        return Arc::new([Key::new(&*OWN)]);
+    }
+    plan.sticky_secrets.iter().map(Key::new).collect()
+}
+
+/// The bounds of a head as `wire` wants them.
+pub(crate) fn head_bounds(limits: &Limits) -> HeadBounds {
+    HeadBounds {
+        target_bytes_max: limits.target_bytes_max,
+        head_bytes_max: limits.head_bytes_max,
+        lines_max: limits.header_lines_max,
+    }
+}

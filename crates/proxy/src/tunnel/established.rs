@@ -1,0 +1,529 @@
+//! A WebSocket that is established: bytes in both directions until one end has had enough, or until it is told to go.
+//! It knows nothing of HTTP and holds no buffer while nothing moves. Only this module writes to an upgraded socket.
+//!
+//! ```text
+//!             told                its slot                 both Closes passed
+//!  Open ──────────────▶ Told ──────────────────▶ Closing ─────────────────────▶ ended
+//!    │                                              │   ▲        or the deadline
+//!    └──────────── the node is lost ────────────────┼───┘
+//!                                                   │
+//!     client: what it says up to its own Close ─────┤──▶ origin, whose echo is swallowed
+//!     client ◀──────────────── Close ───────────────┘    between two of the origin's messages
+//! ```
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use rustix::event::epoll::EventFlags;
+use tokio::time::Instant;
+
+use crate::net::buffers::Buffers;
+use crate::net::clock::{Alarm, Clock};
+use crate::observe::lifecycle::Live;
+use crate::observe::record::{EndedBy, TunnelRecord};
+use crate::request::upgrade::{TunnelSession, Upgraded};
+use crate::tunnel::direction::{Broken, Direction};
+use crate::tunnel::end::{End, Side, Turn};
+use crate::tunnel::rate::Rate;
+use crate::upstream::bell::{self, Listening, Order, Reason};
+
+/// A WebSocket that is established.
+#[derive(Debug)]
+pub(crate) struct Tunnel {
+    pub(super) client: End,
+    pub(super) origin: End,
+    to_origin: Direction,
+    to_client: Direction,
+    stage: Stage,
+    bell: Listening<bell::Tunnel>,
+    /// Counts the session, and ends it with the tunnel.
+    session: Option<TunnelSession>,
+    client_address: IpAddr,
+    alarm: Alarm,
+    begun: Instant,
+    last_moved: Instant,
+    /// When the client last said something that the node has taken.
+    client_spoke: Instant,
+    /// Nothing moves for so long: it has been left. In milliseconds, which take a quarter of a Duration.
+    idle_ms: u32,
+    /// Both ends are known to speak within that time: it is a session's, with pings.
+    has_pings: bool,
+    /// Who wanted the end first: said Close, sent its end, broke, or was silent.
+    ended_first: Option<EndedBy>,
+    /// One of both has sent its end; the other may still have something to say.
+    is_half_closed: bool,
+    /// Boxed, because most tunnels have none.
+    rate: Option<Box<Rate>>,
+    _live: Live,
+}
+
+/// What its two directions may still do in this turn.
+#[derive(Debug)]
+struct Turns {
+    to_origin: Turn,
+    to_client: Turn,
+}
+
+/// How far the tunnel is on its way out.
+#[derive(Debug)]
+enum Stage {
+    Open,
+    /// It goes when its slot comes. Boxed, because that is for the last minutes of a tunnel's hours.
+    Told(Box<Told>),
+    /// Goodbye was said, or waits for a message to end.
+    Closing(Box<Closing>),
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Told {
+    order: Order,
+    /// What it was told before, of its age, which counts again if the order is called off.
+    age: Option<Order>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Closing {
+    reason: Reason,
+    /// From then on nothing is waited for any longer.
+    until: Instant,
+}
+
+impl Stage {
+    /// Nothing but its age ends it.
+    fn aging(order: Order) -> Self {
+        Self::Told(Box::new(Told { order, age: None }))
+    }
+}
+
+impl Tunnel {
+    /// `None` if one of its sockets has broken.
+    pub(super) fn new(upgraded: Upgraded, is_bare: bool, clock: &Rc<Clock>) -> Option<Self> {
+        let Upgraded { client, client_early, origin, limits, live } = upgraded;
+        let (client, origin_end) = (End::new(client, is_bare)?, End::new(origin.stream, is_bare)?);
+        // Where nobody pings, the kernel finds out about an end that is gone without a word.
+        for socket in [&client, &origin_end].into_iter().filter_map(End::socket) {
+            let keepalive =
+                socket2::TcpKeepalive::new().with_time(KEEPALIVE_TIME).with_interval(KEEPALIVE_INTERVAL);
+            // If it cannot be set, the idle timeout finds out later.
+            let _ = socket2::SockRef::from(&socket).set_tcp_keepalive(&keepalive);
+        }
+        let awaits_open = match &origin.session {
+            Some(TunnelSession::Own { is_engine_io, .. }) => *is_engine_io,
+            Some(TunnelSession::Registered { .. }) | None => false,
+        };
+        let now = clock.now();
+        let message_bytes_max = limits.message_bytes_max.unwrap_or(u64::MAX);
+        Some(Self {
+            client,
+            origin: origin_end,
+            to_origin: Direction::new(message_bytes_max).after(client_early.into()),
+            to_client: Direction::new(message_bytes_max)
+                .towards_client()
+                .awaiting_open(awaits_open)
+                .after(origin.early.into()),
+            stage: limits.tunnel_age_max.map_or(Stage::Open, |age| Stage::aging(grow_old(now, age))),
+            bell: Listening::to(origin.node, bell::Tunnel { is_pinned: origin.is_pinned }),
+            session: origin.session,
+            client_address: origin.client,
+            alarm: Alarm::new(clock.clone()),
+            begun: now,
+            last_moved: now,
+            client_spoke: now,
+            has_pings: origin.silence.is_some(),
+            idle_ms: in_ms(origin.silence.map_or(origin.idle, |silence| silence + SLACK)),
+            ended_first: None,
+            is_half_closed: false,
+            rate: Some(limits.messages_per_second_max)
+                .filter(|&max| max > 0)
+                .map(|max| Box::new(Rate::new(max, now))),
+            _live: live,
+        })
+    }
+
+    /// Takes note of what epoll has told of a bare end.
+    pub(super) fn note(&mut self, side: Side, told: EventFlags) {
+        let end = match side {
+            Side::Client => &mut self.client,
+            Side::Origin => &mut self.origin,
+        };
+        end.note(told);
+    }
+
+    pub(super) fn record(&self, ended_by: EndedBy) -> TunnelRecord {
+        TunnelRecord {
+            client: self.client_address,
+            node: self.bell.node().clone(),
+            lasted: self.alarm.now().duration_since(self.begun),
+            bytes_to_origin: self.to_origin.bytes(),
+            bytes_to_client: self.to_client.bytes(),
+            frames_to_origin: self.to_origin.frames(),
+            frames_to_client: self.to_client.frames(),
+            ended_by,
+            close_code: self.close_code(ended_by),
+        }
+    }
+
+    /// One turn: each direction moves so much at most.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, buffers: &Buffers) -> Poll<EndedBy> {
+        let mut turns = Turns { to_origin: Turn::new(), to_client: Turn::new() };
+        loop {
+            if let Some(order) = self.bell.poll_order(cx) {
+                self.obey(order);
+                // A turn that is there already is taken before another message passes.
+                self.time_has_come(self.alarm.now());
+            }
+            if let Some(ended_by) = self.poll_moving(cx, buffers, &mut turns) {
+                return Poll::Ready(ended_by);
+            }
+            let wakes_at = self.wakes_at();
+            ready!(self.alarm.poll_until(cx, wakes_at));
+            if let Some(ended_by) = self.time_has_come(self.alarm.now()) {
+                self.flush_at_last(cx, buffers);
+                return Poll::Ready(ended_by);
+            }
+        }
+    }
+
+    /// Moves what can be moved, in both directions. Says who ended the tunnel, if it has ended.
+    fn poll_moving(&mut self, cx: &mut Context<'_>, buffers: &Buffers, turns: &mut Turns) -> Option<EndedBy> {
+        let Turns { to_origin: turn_out, to_client: turn_back } = turns;
+        let before = (self.to_origin.bytes(), self.to_client.bytes());
+        let mut to_origin =
+            self.to_origin.poll(cx, (&mut self.client, &mut self.origin), (buffers, &mut *turn_out));
+        if matches!(to_origin, Poll::Ready(Err(Broken::Sink { .. }))) {
+            // Whether the node is lost shows when its last words have been read.
+            self.to_origin.forget_sink();
+            to_origin =
+                self.to_origin.poll(cx, (&mut self.client, &mut self.origin), (buffers, &mut *turn_out));
+        }
+        if let Poll::Ready(Err(Broken::Source { is_silent } | Broken::Sink { is_silent })) = to_origin {
+            return Some(self.break_off(is_silent));
+        }
+        let mut to_client =
+            self.to_client.poll(cx, (&mut self.origin, &mut self.client), (buffers, &mut *turn_back));
+        self.note_closes();
+        if let Poll::Ready(Err(Broken::Source { is_silent: true })) = to_client {
+            self.end_first(EndedBy::OriginSilent);
+        }
+        if matches!(to_client, Poll::Ready(Ok(()) | Err(Broken::Source { .. }))) {
+            if self.end_of_origin(cx).is_pending() {
+                return None;
+            }
+            to_client =
+                self.to_client.poll(cx, (&mut self.origin, &mut self.client), (buffers, &mut *turn_back));
+        }
+        if let Poll::Ready(Err(Broken::Sink { is_silent })) = to_client {
+            return Some(self.break_off(is_silent));
+        }
+        // A session that began as a WebSocket tells its ping settings in its first frame.
+        if let Some(silence_ms) = self.to_client.take_silence_ms() {
+            self.bell.node().learn_silence(silence_ms);
+            self.idle_ms = in_ms(Duration::from_millis(silence_ms) + SLACK);
+            self.has_pings = true;
+        }
+        if (self.to_origin.bytes(), self.to_client.bytes()) != before {
+            self.last_moved = self.alarm.now();
+            if self.to_origin.bytes() != before.0 {
+                self.client_spoke = self.last_moved;
+            }
+            let said = self.to_origin.kinds();
+            if self.rate.as_mut().is_some_and(|rate| rate.is_exceeded(said, self.last_moved)) {
+                self.throw_out(Reason::TooFast);
+            }
+        }
+        if self.to_origin.has_said_too_much() || self.to_client.has_said_too_much() {
+            self.throw_out(Reason::TooBig);
+        }
+        self.shake_hands(cx, buffers);
+        match (to_origin.is_ready(), to_client.is_ready()) {
+            (true, true) => return Some(self.ended_by()),
+            (true, false) => self.half_close(EndedBy::Client),
+            (false, true) => self.half_close(EndedBy::Origin),
+            (false, false) => {}
+        }
+        // An end from which nothing is read, because the other one takes nothing, may have left all the same.
+        if self.to_origin.is_stuck() && self.client.has_ended() {
+            self.half_close(EndedBy::Client);
+        }
+        if self.to_client.is_stuck() && self.origin.has_ended() {
+            self.half_close(EndedBy::Origin);
+        }
+        None
+    }
+
+    /// The node's connection has ended. If neither end had said Close and the client had not left, its process may be gone: then the client is told at
+    /// once, so that it comes back without waiting for a ping that never comes. A node that lives has ended this because it
+    /// wanted to, and that is passed on as it is. Inside a frame there is no way to tell anything but the end. Pending until
+    /// it is known which of both it is.
+    fn end_of_origin(&mut self, cx: &Context<'_>) -> Poll<()> {
+        if self.is_client_missing() {
+            self.end_first(EndedBy::ClientSilent);
+        }
+        let is_unexplained = self.ended_first.is_none() && !self.to_client.is_quiet();
+        if is_unexplained && ready!(self.bell.node().poll_dead(cx, self.alarm.now())) {
+            let reason = Reason::NodeLost;
+            self.to_client.say_farewell(reason, true);
+            self.to_client.pass_nothing();
+            self.to_origin.forget_sink();
+            // This comes by at each wake, and a drain may have set a time already: the first one stands.
+            let soon = self.alarm.now() + CLOSE_PATIENCE;
+            let until = match &self.stage {
+                Stage::Closing(closing) => closing.until.min(soon),
+                Stage::Open | Stage::Told(_) => soon,
+            };
+            self.close_until(reason, until);
+        }
+        self.to_client.forget_source();
+        self.to_client.finish();
+        Poll::Ready(())
+    }
+
+    /// Once both Closes have passed, both ends get the end, and their own is waited for.
+    fn shake_hands(&mut self, cx: &mut Context<'_>, buffers: &Buffers) {
+        let Stage::Closing(_) = self.stage else { return };
+        if self.to_client.is_quiet() && self.to_origin.is_quiet() {
+            self.to_client.finish();
+            self.to_origin.finish();
+            self.flush_at_last(cx, buffers);
+        }
+    }
+
+    /// A drain's order, unless the tunnel is on its way already.
+    fn obey(&mut self, order: Order) {
+        match &mut self.stage {
+            Stage::Open => self.stage = Stage::Told(Box::new(Told { order, age: None })),
+            Stage::Told(told) => {
+                if told.order.reason == Reason::TooOld {
+                    told.age = Some(told.order);
+                }
+                // Its own time does not wait for a turn, which may never come.
+                let at = told.age.map_or(order.at, |age| age.at.min(order.at));
+                told.order = Order { at, ..order };
+            }
+            Stage::Closing(_) => {}
+        }
+    }
+
+    /// One of both has broken a bound: both are told, where that can be told between two frames, and nothing passes
+    /// any more.
+    fn throw_out(&mut self, reason: Reason) {
+        if let Stage::Open | Stage::Told(_) = self.stage {
+            self.to_client.say_farewell(reason, true);
+            self.to_origin.say_farewell(reason, true);
+            self.to_client.pass_nothing();
+            self.to_origin.pass_nothing();
+            self.close_until(reason, self.alarm.now() + CLOSE_PATIENCE);
+        }
+    }
+
+    fn half_close(&mut self, by: EndedBy) {
+        self.end_first(by);
+        if !self.is_half_closed {
+            self.is_half_closed = true;
+            self.last_moved = self.alarm.now();
+        }
+    }
+
+    /// The client's connection has broken, and there is nobody left to pass anything on to.
+    fn break_off(&mut self, is_silent: bool) -> EndedBy {
+        self.end_first(if is_silent { EndedBy::ClientSilent } else { EndedBy::Client });
+        self.ended_by()
+    }
+
+    /// The one who says Close first has ended it, whoever closes the connection then: mostly the node (RFC 6455 section
+    /// 7.1.1).
+    fn note_closes(&mut self) {
+        if self.to_origin.has_said_close() {
+            self.end_first(EndedBy::Client);
+        } else if self.to_client.has_said_close() {
+            self.end_first(EndedBy::Origin);
+        }
+    }
+
+    /// Somebody wants the end, and it is remembered who was the first. A node that gives up on a client from which
+    /// nothing has come for as long as a ping may take has not been the first.
+    fn end_first(&mut self, by: EndedBy) {
+        let (Stage::Open | Stage::Told(_), None) = (&self.stage, self.ended_first) else { return };
+        let is_missing = by == EndedBy::Origin && self.is_client_missing();
+        self.ended_first = Some(if is_missing { EndedBy::ClientSilent } else { by });
+    }
+
+    /// Whether a client that has pings to answer, or to send, has said nothing for so long that its node gives it up.
+    fn is_client_missing(&self) -> bool {
+        let silence = Duration::from_millis(self.idle_ms.into()).saturating_sub(SLACK);
+        // Its last word came a while after the ping that it answers.
+        self.has_pings && self.alarm.now().duration_since(self.client_spoke) >= silence / 8 * 7
+    }
+
+    fn ended_by(&self) -> EndedBy {
+        match (&self.stage, self.ended_first) {
+            (_, Some(by)) => by,
+            (Stage::Closing(closing), None) => EndedBy::Us(closing.reason),
+            (Stage::Open | Stage::Told(_), None) => EndedBy::Client,
+        }
+    }
+
+    /// Nothing moves any more: by whose fault.
+    fn who_is_silent(&self) -> EndedBy {
+        if let Some(by) = self.ended_first {
+            return by;
+        }
+        match (self.to_origin.is_stuck(), self.to_client.is_stuck()) {
+            (true, true) => EndedBy::Idle,
+            (true, false) => EndedBy::OriginSilent,
+            (false, true) => EndedBy::ClientSilent,
+            (false, false) if !self.has_pings => EndedBy::Idle,
+            // Who has spoken last waits for the other one's word.
+            (false, false) if self.client_spoke == self.last_moved => EndedBy::OriginSilent,
+            (false, false) => EndedBy::ClientSilent,
+        }
+    }
+
+    /// The code that ended it: ours, or that of whoever said Close.
+    fn close_code(&self, ended_by: EndedBy) -> Option<u16> {
+        match ended_by {
+            EndedBy::Us(reason) => Some(reason.code()),
+            EndedBy::Origin | EndedBy::OriginSilent => {
+                self.to_client.close_code().or(self.to_origin.close_code())
+            }
+            EndedBy::Client | EndedBy::ClientSilent | EndedBy::Idle => {
+                self.to_origin.close_code().or(self.to_client.close_code())
+            }
+        }
+    }
+
+    /// When there is something to do even if nothing moves.
+    fn wakes_at(&mut self) -> Instant {
+        let idle = match self.is_to_look() {
+            true => self.idle_at().min(self.alarm.now() + LOOK_AGAIN),
+            false => self.idle_at(),
+        };
+        match &self.stage {
+            Stage::Open => idle,
+            Stage::Told(told) => idle.min(told.order.at),
+            Stage::Closing(closing) => idle.min(closing.until),
+        }
+    }
+
+    /// When it has been left, or one end has taken nothing of what there is for it for too long.
+    fn idle_at(&mut self) -> Instant {
+        let now = self.alarm.now();
+        let stuck = [self.to_origin.stuck_since(now), self.to_client.stuck_since(now)];
+        let stuck = stuck.into_iter().flatten().min();
+        let idle = Duration::from_millis(self.idle_ms.into());
+        let left = self.last_moved
+            + match self.is_half_closed {
+                false => idle,
+                true if stuck.is_some() => idle.min(STUCK_ALONE),
+                true => idle.min(HALF_CLOSED),
+            };
+        stuck.map_or(left, |since| left.min(since + STUCK))
+    }
+
+    /// Whether an end has to be asked now and then if it has left, since nobody tells.
+    fn is_to_look(&self) -> bool {
+        !self.is_half_closed
+            && ((self.to_origin.is_stuck() && self.client.ends_untold())
+                || (self.to_client.is_stuck() && self.origin.ends_untold()))
+    }
+
+    /// Does what is due. Says who ended the tunnel, if its time is up.
+    fn time_has_come(&mut self, now: Instant) -> Option<EndedBy> {
+        let idle_at = self.idle_at();
+        match &self.stage {
+            Stage::Told(told) if now >= told.order.at => {
+                let Told { order, age } = **told;
+                if let Some(at) = self.upgrading_until(now).filter(|_| now < order.until) {
+                    self.stage = Stage::Told(Box::new(Told {
+                        order: Order { at: at.min(order.until), ..order },
+                        age,
+                    }));
+                } else if order.reason == Reason::Restart && !self.bell.node().is_draining() {
+                    self.stage = age.map_or(Stage::Open, Stage::aging);
+                    self.bell.stays();
+                } else {
+                    self.say_goodbye(order);
+                }
+                None
+            }
+            Stage::Closing(closing) if now >= closing.until => {
+                let reason = closing.reason;
+                // What a message's end was waited for is said at a frame's, or not at all.
+                self.to_client.say_farewell(reason, true);
+                self.to_origin.say_farewell(reason, true);
+                Some(self.ended_first.unwrap_or(EndedBy::Us(reason)))
+            }
+            Stage::Open | Stage::Told(_) | Stage::Closing(_) if now >= idle_at => Some(self.who_is_silent()),
+            Stage::Open | Stage::Told(_) | Stage::Closing(_) => None,
+        }
+    }
+
+    /// When to look again, while a session that has polled is on its way to this tunnel. The client is about to stop polling,
+    /// or has just done so: if its tunnel ended now it would be deaf until a ping times out, and what it has kept for the
+    /// tunnel has not been said.
+    fn upgrading_until(&self, now: Instant) -> Option<Instant> {
+        let Some(TunnelSession::Registered { .. }) = &self.session else { return None };
+        let age = now.saturating_duration_since(self.begun);
+        let is_under_way = match self.to_origin.frames() {
+            // A probe, and then the upgrade.
+            0 | 1 => age < UPGRADES_WITHIN,
+            _ => age < SETTLES_WITHIN && now < self.client_spoke + UPGRADE_STEP,
+        };
+        is_under_way.then(|| now + UPGRADE_STEP)
+    }
+
+    fn say_goodbye(&mut self, order: Order) {
+        let Order { reason, until, .. } = order;
+        self.to_client.say_farewell(reason, false);
+        self.to_origin.pass_until_close();
+        self.close_until(reason, until);
+    }
+
+    fn close_until(&mut self, reason: Reason, until: Instant) {
+        self.stage = Stage::Closing(Box::new(Closing { reason, until }));
+    }
+
+    /// Writes what the sockets take at this moment; there is no other.
+    fn flush_at_last(&mut self, cx: &mut Context<'_>, buffers: &Buffers) {
+        let _ = self.to_client.poll(cx, (&mut self.origin, &mut self.client), (buffers, &mut Turn::new()));
+        let _ = self.to_origin.poll(cx, (&mut self.client, &mut self.origin), (buffers, &mut Turn::new()));
+    }
+}
+
+/// Whole milliseconds; what has more than seven weeks of them has seven weeks.
+fn in_ms(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
+}
+
+/// A tunnel ends between nine tenths of its greatest age and that age: those that were opened together do not come
+/// back together.
+fn grow_old(now: Instant, age: Duration) -> Order {
+    let at = now + age.mul_f64(1.0 - 0.1 * fastrand::f64());
+    Order { at, until: at + CLOSE_PATIENCE, reason: Reason::TooOld }
+}
+
+/// After so long Engine.IO gives up an upgrade (`upgradeTimeout`).
+const UPGRADES_WITHIN: Duration = Duration::from_secs(10);
+/// A client that has just upgraded says what it has kept meanwhile, and hears the answers; but not for ever.
+const SETTLES_WITHIN: Duration = Duration::from_secs(1);
+const UPGRADE_STEP: Duration = Duration::from_millis(100);
+/// The network's share of a silence.
+const SLACK: Duration = Duration::from_secs(5);
+/// How long one end may go on alone after the other has closed.
+const HALF_CLOSED: Duration = Duration::from_secs(30);
+/// The same if the other takes nothing of what there is for it: nobody waits for it any more.
+const STUCK_ALONE: Duration = Duration::from_secs(10);
+/// How long an end may take nothing of what there is for it. An end that has left behind much that was not read cannot say
+/// so: its FIN waits behind that. nginx has the same 60 s (`proxy_send_timeout`, `send_timeout`).
+const STUCK: Duration = Duration::from_secs(60);
+/// How often an end is asked whether it has left, while nothing is read from it.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// How long a client may take to answer a Close that no drain has set a deadline for.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
+const KEEPALIVE_TIME: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+
+#[cfg(test)]
+mod tests;

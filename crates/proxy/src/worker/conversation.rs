@@ -1,0 +1,501 @@
+//! One client connection, first byte to last, and one request, head to answer. Read [`converse`] and [`answer`] to
+//! know the proxy; everything they call is a leaf.
+
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::pin::{Pin, pin};
+use std::task::{Poll, ready};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use config::routing::Action;
+use tokio::net::TcpStream;
+use tokio::sync::futures::Notified;
+use tokio::time::Instant;
+use wire::forward::ClientEnd;
+use wire::request::RequestHead;
+use wire::scan::{HeadScan, Side};
+
+use crate::fault::{ClientFault, Fault, OriginFault, OurFault};
+use crate::net::buffers::consume;
+use crate::net::clock::Alarm;
+use crate::net::pace::Age;
+use crate::net::seats::Seated;
+use crate::net::stream::{Io, Stream};
+use crate::observe::lifecycle::Live;
+use crate::observe::record::{Record, Sticky};
+use crate::request::attempt;
+use crate::request::await_instance;
+use crate::request::edits::Values;
+use crate::request::ends::{BodySource, ReplySink};
+use crate::request::exchange::Outcome;
+use crate::request::exchange::{Exchanged, Request};
+use crate::request::front_door;
+use crate::request::own;
+use crate::request::reply::{self, Redirect};
+use crate::request::sticky::{self, Place};
+use crate::request::upgrade::OriginEnd;
+use crate::state::local::Local;
+use crate::state::shared::head_bounds;
+use crate::upstream::Upstream;
+use crate::worker::park::{IDLE_WHILE_LEAVING, PARKS_AFTER, PARKS_AGAIN_AFTER, Resting};
+
+/// A client's connection.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) io: Io,
+    /// What was read and is not understood yet.
+    pub(crate) inbound: BytesMut,
+    pub(crate) end: ClientEnd,
+    redirects: Option<Redirect>,
+    alarm: Alarm,
+    /// Of the first byte of the request that is being read, or of the wait for it.
+    begun: Option<Instant>,
+    /// It waits for its next request until then.
+    idle_until: Instant,
+    age: Age,
+    parked: Parked,
+    /// It is woken when the proxy begins to leave.
+    hears_leaving: bool,
+}
+
+/// Whether it was parked before.
+#[derive(Debug, Clone, Copy)]
+enum Parked {
+    /// Nor has it said anything.
+    Silent,
+    Never,
+    /// In the midst of the wait that goes on now.
+    JustNow,
+    Earlier,
+}
+
+impl Parked {
+    fn is_parked(self) -> bool {
+        matches!(self, Self::JustNow)
+    }
+
+    /// After so long it is parked, if it is.
+    fn parks_after(self) -> Option<Duration> {
+        match self {
+            Self::Silent | Self::Never => Some(PARKS_AFTER),
+            // Once a wait is enough. Who was woken without a word may well be so again.
+            Self::JustNow => None,
+            Self::Earlier => Some(PARKS_AGAIN_AFTER),
+        }
+    }
+
+    /// What it is for whoever wants its place.
+    fn seated(self) -> Seated {
+        match self {
+            Self::Silent => Seated::Silent,
+            Self::Never | Self::JustNow | Self::Earlier => Seated::Resting,
+        }
+    }
+}
+
+/// How a conversation ended.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// Between two requests, or after an answer that said it was the last; the client is still owed the end.
+    Politely,
+    /// After the client's own end, or the answer to what it has said was its last request. Nothing of it is unread and
+    /// nothing more comes, so that the close cannot be a reset.
+    Mutually,
+    /// The client left, or was told nothing more.
+    Abruptly,
+    /// It became a tunnel.
+    Upgraded(Box<OriginEnd>),
+    /// It has not: nothing has come for a while, and the wait for a request can go on elsewhere.
+    Rests,
+}
+
+/// Talks to one client until one of both has had enough.
+pub(crate) async fn converse(client: &mut Client, worker: &Local) -> Ended {
+    let mut leaving = pin!(worker.leaving());
+    loop {
+        if client.inbound.is_empty()
+            && let Some(ended) = client.wait_for_request(worker, leaving.as_mut()).await
+        {
+            return ended;
+        }
+        // Boxed, because a connection lives for hours and this for milliseconds: its size is the exchange's alone.
+        if let Some(ended) = boxed(|| one_request(client, worker)).await {
+            return ended;
+        }
+    }
+}
+
+/// As `Box::pin`, but the future is made where it stays. Made on the stack first it would be copied whole, bytes included
+/// that nothing has been written to: for a request's four kibibytes that is 400 instructions.
+#[inline]
+fn boxed<F: Future>(future: impl FnOnce() -> F) -> Pin<Box<F>> {
+    Box::into_pin(Box::write(Box::new_uninit(), future()))
+}
+
+/// From the first byte of a request to the last of its answer. Says how the conversation ended, if it did.
+pub(crate) async fn one_request(client: &mut Client, worker: &Local) -> Option<Ended> {
+    let mut head = match client.next_head(worker).await {
+        Ok(Some(head)) => head,
+        Ok(None) => return Some(client.ended_mutually()),
+        Err(fault) => return Some(client.refuse(fault, worker).await),
+    };
+    if head.tells_of_client() && !client.end.is_trusted() {
+        front_door::hint(&head, client.end.peer());
+    }
+    let mut record = Record::new(client.client_address(&head, worker), client.begun());
+    let (mut body, reply) = client.exchange_ends(&head, worker);
+    let exchanged = match answer(&mut head, &mut body, &reply, worker, &mut record).await {
+        Ok(exchanged) => exchanged,
+        Err(fault) => tell(fault, &head, &body, &reply, &mut record).await,
+    };
+    record.bytes_in = body.bytes();
+    record.bytes_out = reply.bytes();
+    drop(reply);
+    worker.lines.exchange(&record, &head);
+    match exchanged {
+        Exchanged::KeepAlive => {
+            client.rest(worker);
+            None
+        }
+        Exchanged::Close if !head.keep_alive() && body.is_done() && client.io.is_quiet() => {
+            Some(client.ended_mutually())
+        }
+        Exchanged::Close => Some(Ended::Politely),
+        Exchanged::Cut => Some(Ended::Abruptly),
+        Exchanged::Upgraded(origin) => Some(Ended::Upgraded(origin)),
+    }
+}
+
+/// Answers one request: finds its route, and for one of an upstream its place, a node, and exchanges.
+async fn answer(
+    head: &mut RequestHead,
+    body: &mut BodySource<'_>,
+    reply: &ReplySink<'_>,
+    worker: &Local,
+    record: &mut Record,
+) -> Result<Exchanged, Fault> {
+    if let Some(redirect) = reply.redirects {
+        let keep_alive = reply.keep_alive && body.is_done();
+        let (status, bytes) = reply::redirect_to_https(head, redirect, keep_alive)
+            .ok_or(ClientFault::Malformed(wire::Malformed::HostMissing))?;
+        record.status = status;
+        reply.send_whole(&bytes, worker.body_patience()).await?;
+        return Ok(if keep_alive { Exchanged::KeepAlive } else { Exchanged::Close });
+    }
+    if worker.shared.memory.is_out() {
+        return Err(OurFault::NoMemory.into());
+    }
+    let port = reply.client_end.port();
+    loop {
+        let mut snapshot = worker.snapshot();
+        let mut found = snapshot.route(head, port)?;
+        let route = &snapshot.plan.routes[found];
+        record.is_logged = route.is_logged;
+        if !matches!(route.action, Action::Upstream(_)) {
+            let values = Values { head, end: reply.client_end, client: record.client, route };
+            // Boxed, for a request's memory is what the largest of its ways takes.
+            match Box::pin(own::answer(&values, body, reply, worker, record)).await? {
+                Outcome::Answered(exchanged) => return Ok(exchanged),
+                Outcome::NotHere => {}
+            }
+        }
+        if snapshot.upstream_of(found).is_some_and(Upstream::awaits_instance) {
+            // Boxed, because it is rare.
+            let gone = poll_fn(|cx| body.poll_client_gone(cx));
+            let awaited = Box::pin(await_instance::awaited(head, port, worker, gone)).await;
+            snapshot = awaited.ok_or(ClientFault::Gone)?;
+            found = snapshot.route(head, port)?;
+        }
+        // Another plan may have another answer by now.
+        let Some(upstream) = snapshot.upstream_of(found) else { continue };
+        let route = &snapshot.plan.routes[found];
+        body.accept(head, route.body_bytes_max.unwrap_or(snapshot.plan.limits.body_bytes_max))?;
+        let changed = route.edits.as_deref().map(|edits| {
+            let values = Values { head, end: reply.client_end, client: record.client, route };
+            let changed = Box::new(values.changed(edits));
+            let path = values.path(edits.path.as_ref());
+            head.send_path(path.as_deref());
+            changed
+        });
+        let head = &*head;
+        let place = sticky::place(head, upstream, record.client);
+        if let Place::Nowhere = place {
+            record.sticky = Sticky::Unknown;
+            return Err(OurFault::SessionUnknown.into());
+        }
+        let request = Request {
+            head,
+            reply,
+            upstream,
+            snapshot: &snapshot,
+            worker,
+            changed: changed.as_deref(),
+            answer_within: None,
+        };
+        match attempt::until_answered(&request, place, body, record).await {
+            // The nodes that it knew of have left meanwhile, and those that came in their place have not been asked.
+            Err(fault) if fault.is_want_of_a_node() && request.is_outdated() => {}
+            answered => return answered,
+        }
+    }
+}
+
+/// Turns a fault into an answer, where there is still somebody to tell and nothing of an answer has gone out.
+async fn tell(
+    fault: Fault,
+    head: &RequestHead,
+    body: &BodySource<'_>,
+    reply: &ReplySink<'_>,
+    record: &mut Record,
+) -> Exchanged {
+    record.fault = Some(fault);
+    if reply.has_begun() {
+        return Exchanged::Cut;
+    }
+    // Where a client or a node broke the rules, nothing of the connection is trusted any further.
+    // Nor is there memory for one that goes on asking.
+    let is_suspect = matches!(
+        fault,
+        Fault::Client(_) | Fault::Origin(OriginFault::Malformed(_)) | Fault::Ours(OurFault::NoMemory)
+    );
+    let keep_alive = reply.keep_alive && body.is_done() && !is_suspect;
+    let Some((status, bytes)) = reply::fault(fault, Some(head), keep_alive) else {
+        record.status = STATUS_CLIENT_CLOSED;
+        return Exchanged::Cut;
+    };
+    record.status = status;
+    match reply.send_whole(&bytes, LAST_WORD_PATIENCE).await {
+        Ok(()) if keep_alive => Exchanged::KeepAlive,
+        Ok(()) => Exchanged::Close,
+        Err(_) => Exchanged::Cut,
+    }
+}
+
+impl Client {
+    /// A connection that has just been accepted.
+    pub(crate) fn new(stream: Stream, end: ClientEnd, redirects: Option<Redirect>, worker: &Local) -> Self {
+        let alarm = Alarm::new(worker.clock.clone());
+        let idle_until = alarm.now();
+        Self {
+            io: Io::new(stream),
+            inbound: BytesMut::new(),
+            end,
+            redirects,
+            alarm,
+            begun: None,
+            idle_until,
+            age: Age::new(worker.lived.seconds(idle_until)),
+            parked: Parked::Silent,
+            hears_leaving: false,
+        }
+    }
+
+    /// One that was parked, and whose wait ends at `until`.
+    pub(crate) fn back(resting: Resting, until: Instant, worker: &Local) -> Option<(Self, Live)> {
+        let Resting { tcp, peer, is_trusted, port, redirects, born_s, requests, live } = resting;
+        let redirects = redirects.map(Redirect::to);
+        let age = Age { born_s, requests };
+        let stream = Stream::Plain(TcpStream::from_std(tcp).ok()?);
+        let end = ClientEnd::new(peer, PLAIN_SCHEME, port, is_trusted);
+        let client = Self::new(stream, end, redirects, worker);
+        Some((Self { idle_until: until, parked: Parked::JustNow, age, ..client }, live))
+    }
+
+    /// What of a plain connection cannot be made again, and how long it waits. `None` if it has broken.
+    pub(crate) fn into_resting(self, live: Live) -> Option<(Resting, Instant)> {
+        let Self { io, end, redirects, idle_until, age, .. } = self;
+        let (peer, is_trusted, port) = (end.peer(), end.is_trusted(), end.port());
+        let tcp = io.into_tcp()?;
+        let Age { born_s, requests } = age;
+        let redirects = redirects.map(Redirect::whole_port);
+        Some((Resting { tcp, peer, is_trusted, port, redirects, born_s, requests, live }, idle_until))
+    }
+
+    /// The next request's head; `None` when the client has closed.
+    async fn next_head(&mut self, worker: &Local) -> Result<Option<RequestHead>, Fault> {
+        let snapshot = worker.snapshot();
+        let bounds = head_bounds(&snapshot.plan.limits);
+        let mut scan = HeadScan::new(Side::Request);
+        self.begun = Some(self.alarm.now());
+        let Self { io, inbound, alarm, .. } = self;
+        let reading = alarm.within(snapshot.plan.timeouts.head, |cx| {
+            loop {
+                if let Some(length) = scan.advance(inbound, &bounds).map_err(ClientFault::from)? {
+                    return Poll::Ready(Ok::<_, Fault>(length));
+                }
+                let Poll::Ready(read) = io.poll_read(cx, inbound, &worker.buffers) else {
+                    // Who sends its head in pieces while there is no memory is not waited for.
+                    if worker.shared.memory.is_out() {
+                        return Poll::Ready(Err(OurFault::NoMemory.into()));
+                    }
+                    worker.buffers.shrink(inbound);
+                    return Poll::Pending;
+                };
+                match read {
+                    Ok(0) | Err(_) => return Poll::Ready(Err(ClientFault::Gone.into())),
+                    Ok(_) => {}
+                }
+            }
+        });
+        match reading.await {
+            Some(Ok(length)) => {
+                let head = RequestHead::parse(&inbound[..length], &bounds);
+                consume(inbound, length);
+                worker.buffers.give_back_if_empty(inbound);
+                Ok(Some(head.map_err(ClientFault::from)?))
+            }
+            Some(Err(Fault::Client(ClientFault::Gone))) if scan.is_at_start() => Ok(None),
+            Some(Err(fault)) => Err(fault),
+            None => Err(ClientFault::HeadTimedOut.into()),
+        }
+    }
+
+    /// Waits for the first bytes of a request. Says how it ended if the client leaves instead, has been idle for too long,
+    /// or rests. While the proxy leaves, too long is soon; but not at once, for a request may be on its way. Small, for
+    /// many connections are here most of the time; and no snapshot is held meanwhile, so that a plan that was replaced
+    /// can go.
+    fn wait_for_request<'w>(
+        &'w mut self,
+        worker: &'w Local,
+        mut leaving: Pin<&'w mut Notified<'_>>,
+    ) -> impl Future<Output = Option<Ended>> {
+        let begun = self.alarm.now();
+        self.begun = Some(begun);
+        let was = self.parked;
+        if was.is_parked() {
+            self.parked = Parked::Earlier;
+        } else {
+            let timeouts = &worker.snapshot().plan.timeouts;
+            self.idle_until = begun
+                + match was.seated() {
+                    Seated::Silent => timeouts.head,
+                    Seated::Resting => timeouts.idle,
+                };
+        }
+        let mut may_park = self.io.is_plain_tcp();
+        let mut seat = None;
+        poll_fn(move |cx| {
+            match self.io.poll_read(cx, &mut self.inbound, &worker.buffers) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Some(self.ended_mutually())),
+                Poll::Ready(Ok(_)) => return Poll::Ready(None),
+                Poll::Pending => {}
+            }
+            if !self.hears_leaving {
+                self.hears_leaving = true;
+                let _ = leaving.as_mut().poll(cx);
+            }
+            if worker.is_leaving() {
+                self.idle_until = self.idle_until.min(self.alarm.now() + IDLE_WHILE_LEAVING);
+                may_park = false;
+            }
+            let begun = self.begun();
+            let parks_at = was.parks_after().filter(|_| may_park).map(|after| begun + after);
+            let parks_at = parks_at.filter(|parks_at| *parks_at < self.idle_until);
+            let until = parks_at.unwrap_or(self.idle_until);
+            // Who waits for longer than a moment could go if its place is wanted.
+            let seated_at = begun + PARKS_AFTER;
+            if seat.is_none() && seated_at < until {
+                ready!(self.alarm.poll_until(cx, seated_at));
+                seat = Some(Box::new(worker.seats.take(was.seated())));
+            }
+            if seat.as_ref().is_some_and(|seat| seat.poll_wanted(cx).is_ready()) {
+                return Poll::Ready(Some(Ended::Abruptly));
+            }
+            let ended = if parks_at.is_some() { Ended::Rests } else { Ended::Politely };
+            ready!(self.alarm.poll_until(cx, until));
+            Poll::Ready(Some(ended))
+        })
+    }
+
+    /// Holds nothing while idle.
+    fn rest(&mut self, worker: &Local) {
+        self.begun = None;
+        if let Parked::Silent = self.parked {
+            self.parked = Parked::Never;
+        }
+        worker.buffers.give_back_if_empty(&mut self.inbound);
+    }
+
+    /// How it ends when the client has said that it is done. TLS has an end of its own to say.
+    fn ended_mutually(&self) -> Ended {
+        match self.inbound.is_empty() && self.io.is_plain() {
+            true => Ended::Mutually,
+            false => Ended::Politely,
+        }
+    }
+
+    fn begun(&self) -> Instant {
+        self.begun.unwrap_or_else(|| self.alarm.now())
+    }
+
+    fn client_address(&self, head: &RequestHead, worker: &Local) -> IpAddr {
+        self.end.client_address(head, |address| worker.snapshot().is_trusted(address))
+    }
+
+    /// The two ends of an exchange with this client: where its body comes from and where the answer goes. Inlined, or
+    /// both are made elsewhere and moved for each request.
+    #[inline(always)]
+    fn exchange_ends<'c>(
+        &'c mut self,
+        head: &RequestHead,
+        worker: &'c Local,
+    ) -> (BodySource<'c>, ReplySink<'c>) {
+        let is_last = self.age.is_last(&worker.pace.get(), worker.lived.seconds(self.alarm.now()));
+        let keep_alive = head.keep_alive() && !is_last && !worker.is_leaving();
+        let begun = self.begun();
+        let reply = ReplySink::new(
+            (&self.io, &self.alarm),
+            head,
+            keep_alive,
+            &self.end,
+            (self.redirects, &worker.pace),
+        );
+        (BodySource::new(&self.io, &mut self.inbound, head, (worker, &self.alarm, begun)), reply)
+    }
+
+    /// Answers what never became a request.
+    async fn refuse(&mut self, fault: Fault, worker: &Local) -> Ended {
+        let mut record = Record::new(self.end.peer(), self.begun());
+        record.fault = Some(fault);
+        let mut ended = Ended::Abruptly;
+        if let Some((status, bytes)) = reply::fault(fault, None, false) {
+            record.status = status;
+            record.bytes_out = bytes.len() as u64;
+            if self.io.write_all(&bytes, b"", &self.alarm, LAST_WORD_PATIENCE).await.is_ok() {
+                ended = Ended::Politely;
+            }
+        }
+        worker.lines.refusal(&record);
+        ended
+    }
+}
+
+/// Sends the end and reads on until the client's own, or until it has had long enough: a close while bytes of the
+/// client are unread would be a reset, and a reset can eat the answer (RFC 9112 section 9.6).
+pub(crate) async fn linger(client: &Client, worker: &Local) {
+    let mut discarded = BytesMut::new();
+    let mut is_shut = false;
+    let end = client.alarm.within(LINGER, |cx| {
+        if !is_shut {
+            ready!(client.io.poll_shutdown(cx))?;
+            is_shut = true;
+        }
+        while ready!(client.io.poll_read(cx, &mut discarded, &worker.buffers))? > 0 {
+            discarded.clear();
+        }
+        Poll::Ready(Ok::<_, std::io::Error>(()))
+    });
+    // However it ends, the connection is over.
+    let _ = end.await;
+    worker.buffers.give(discarded);
+}
+
+/// nginx's code in logs for a client that closed before its answer; never sent.
+const STATUS_CLIENT_CLOSED: u16 = 499;
+/// A client that does not take a short answer in so long is not waiting for it.
+const LAST_WORD_PATIENCE: Duration = Duration::from_secs(5);
+/// How long an early close waits for the client's own end.
+const LINGER: Duration = Duration::from_secs(2);
+/// What a connection without TLS speaks.
+pub(crate) const PLAIN_SCHEME: &str = "http";

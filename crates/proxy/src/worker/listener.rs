@@ -1,0 +1,396 @@
+//! Accepts connections. Each worker does so on its own thread, on a socket of its own, so that a connection crosses no
+//! thread on its way in. The kernel chooses the socket by a hash, and tunnels live for hours: a worker that has clearly
+//! more of them than another passes new ones on to that one.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, OwnedFd};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use config::plan::{Listen, Scheme};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{mpsc, watch};
+use tokio::task::yield_now;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::net::places::{ClientKey, Places, Vacancy};
+use crate::observe::lifecycle::Live;
+use crate::observe::record::Counters;
+use crate::state::local::Local;
+use crate::state::shared::ListenId;
+use crate::upstream::connect::is_out_of_files;
+
+/// What comes in through a worker's door.
+#[derive(Debug)]
+pub(crate) enum Errand {
+    /// Accept on another listen, until told to stop.
+    Accept(Acceptor),
+    /// Serve a connection that another worker has accepted.
+    Serve(Incoming),
+    /// All places are taken, and the worker that needs one has nobody who could go.
+    MakeRoom,
+}
+
+/// A connection that was just accepted.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    pub(crate) tcp: std::net::TcpStream,
+    pub(crate) peer: SocketAddr,
+    /// The listen it came in on, and its port.
+    pub(crate) listen: ListenId,
+    pub(crate) port: u16,
+    pub(crate) live: Live,
+}
+
+/// The sockets of one listen, one for each worker.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    listeners: Vec<TcpListener>,
+    address: SocketAddr,
+}
+
+/// Binds one listen for so many workers.
+pub(crate) fn bind(listen: &Listen, workers: usize) -> io::Result<Bound> {
+    let socket = |address| {
+        let domain = socket2::Domain::for_address(address);
+        let socket = socket2::Socket::new(domain, socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        // What is accepted inherits it. Answers are written whole; holding back their last segment would only delay it.
+        socket.set_tcp_nodelay(true)?;
+        io::Result::Ok(socket)
+    };
+    let first = socket(listen.address)?;
+    first.set_reuse_port(listen.reuse_port)?;
+    first.bind(&listen.address.into())?;
+    // Its port may be one that the kernel has chosen.
+    let address = first.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
+    let mut sockets = vec![first];
+    if workers > 1 {
+        // Only now that the first one has the address, for until then whoever else has it must be an error. The kernel
+        // looks at this when the next one is bound.
+        sockets[0].set_reuse_port(true)?;
+    }
+    for _ in 1..workers {
+        let sibling = socket(address)?;
+        sibling.set_reuse_port(true)?;
+        sibling.bind(&address.into())?;
+        sockets.push(sibling);
+    }
+    for socket in &sockets {
+        socket.listen(BACKLOG)?;
+    }
+    let scheme = match listen.scheme {
+        Scheme::Plain => "http",
+        Scheme::RedirectToHttps { .. } => "http, redirects to https",
+        Scheme::Tls(_) => "https",
+    };
+    tracing::info!(%address, scheme, "listening");
+    Ok(Bound { listeners: sockets.into_iter().map(TcpListener::from).collect(), address })
+}
+
+/// All workers, as each of them sees the others.
+#[derive(Debug)]
+pub(crate) struct Workers {
+    doors: Vec<(mpsc::Sender<Errand>, Arc<Counters>)>,
+    /// Who finds none waits in the kernel's queue until somebody has made room.
+    places: Arc<Places>,
+    about_being_full: Complaint,
+    about_failing: Complaint,
+}
+
+impl Workers {
+    pub(crate) fn new(doors: Vec<(mpsc::Sender<Errand>, Arc<Counters>)>, places: Arc<Places>) -> Arc<Self> {
+        let (about_being_full, about_failing) = Default::default();
+        Arc::new(Self { doors, places, about_being_full, about_failing })
+    }
+
+    /// Has each of them accept on its socket of `bound`, until it is told to stop.
+    pub(crate) async fn accept(self: Arc<Self>, bound: Bound, id: ListenId, stop: watch::Receiver<bool>) {
+        let Bound { listeners, address } = bound;
+        let place = Arc::new(Place { id, address });
+        for (listener, (door, _)) in listeners.into_iter().zip(&self.doors) {
+            let (workers, place, stop) = (self.clone(), place.clone(), stop.clone());
+            // A worker that is gone has taken the process's time with it.
+            let _ = door.send(Errand::Accept(Acceptor { listener, place, workers, stop })).await;
+        }
+    }
+
+    /// Who serves a connection that `slot` has accepted, if not itself: the one with the fewest live ones, where the
+    /// difference matters. Passing one on wakes another thread, which costs a short connection more than it would gain
+    /// there; and of many connections a sixteenth is what comes and goes in a moment anyway.
+    fn other_than(&self, slot: usize) -> Option<usize> {
+        let live = |slot: usize| self.doors[slot].1.live.load(Relaxed);
+        let least = (0..self.doors.len()).min_by_key(|&slot| live(slot))?;
+        let fewest = live(least);
+        (live(slot) > fewest + fewest / UNEVEN_SHARE).then_some(least)
+    }
+}
+
+/// One worker's part in a listen.
+#[derive(Debug)]
+pub(crate) struct Acceptor {
+    listener: TcpListener,
+    place: Arc<Place>,
+    workers: Arc<Workers>,
+    stop: watch::Receiver<bool>,
+}
+
+/// What the acceptors of one listen have in common.
+#[derive(Debug)]
+struct Place {
+    id: ListenId,
+    address: SocketAddr,
+}
+
+impl Acceptor {
+    /// Accepts until it is told to stop, then once more everything that is in the queue: whoever was let in by the
+    /// kernel is answered. `serve` has this worker serve a connection, `make_room` has it close one, if it can.
+    pub(crate) async fn run(self, worker: Rc<Local>, serve: impl Fn(Incoming), make_room: impl Fn() -> bool) {
+        let Self { listener, place, workers, mut stop } = self;
+        let address = place.address;
+        let queue = match watch_queue(listener) {
+            Ok(queue) => queue,
+            Err(error) => return tracing::error!(%address, %error, "cannot wait for connections"),
+        };
+        let accepting = Accepting { queue, place: &place, workers: &workers, worker, serve, make_room };
+        accepting.until(pin!(async { drop(stop.wait_for(|&stop| stop).await) })).await;
+        accepting.the_rest().await;
+        drop(accepting);
+        if Arc::into_inner(place).is_some() {
+            tracing::info!(%address, "listens no more");
+        }
+    }
+}
+
+/// An acceptor at work.
+struct Accepting<'a, S, M> {
+    queue: AsyncFd<OwnedFd>,
+    place: &'a Place,
+    workers: &'a Workers,
+    worker: Rc<Local>,
+    serve: S,
+    make_room: M,
+}
+
+impl<S: Fn(Incoming), M: Fn() -> bool> Accepting<'_, S, M> {
+    async fn until(&self, mut told: Pin<&mut impl Future<Output = ()>>) {
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = told.as_mut() => return,
+                accepted = self.some() => accepted,
+            };
+            if let Err(error) = accepted {
+                self.workers.about_failing.about(&error).await;
+            }
+        }
+    }
+
+    /// Waits for connections and takes some of those that are there. Cancel-safe.
+    async fn some(&self) -> io::Result<()> {
+        let mut ready = self.queue.readable().await?;
+        for _ in 0..AT_ONCE_MAX {
+            // Not before there is a connection: a place that waits with one worker would be missed by the others.
+            let Some(vacancy) = self.vacancy().await else {
+                ready.clear_ready();
+                return Ok(());
+            };
+            match ready.try_io(|queue| accept_one(queue.get_ref())) {
+                Ok(accepted) => self.give(accepted?, vacancy),
+                Err(_is_empty) => return Ok(()),
+            }
+        }
+        // Those that were taken come first.
+        yield_now().await;
+        Ok(())
+    }
+
+    /// A place for a connection. Where there is none, somebody has to go who would hardly notice, if anybody is in the queue;
+    /// `None` if nobody is.
+    async fn vacancy(&self) -> Option<Vacancy> {
+        let places = &self.workers.places;
+        if self.worker.shared.memory.is_short() {
+            if !is_anybody_in(self.queue.get_ref()) {
+                return None;
+            }
+            // Not for ever: where nothing more can be let go of, they come in one by one.
+            let pause = if self.worker.shared.memory.is_out() { OUT_PAUSE } else { SHORT_PAUSE };
+            let _ = timeout_at(Instant::now() + pause, self.worker.shared.memory.enough()).await;
+        }
+        if let Some(vacancy) = places.try_take() {
+            return Some(vacancy);
+        }
+        if !is_anybody_in(self.queue.get_ref()) {
+            return None;
+        }
+        self.workers.about_being_full.say(|| {
+            let connections_max = places.all();
+            tracing::warn!(
+                connections_max,
+                "all places are taken: connections that rest, or have said nothing, are closed for new ones"
+            );
+        });
+        let mut free = pin!(places.take());
+        loop {
+            self.make_room();
+            tokio::select! {
+                biased;
+                vacancy = free.as_mut() => return Some(vacancy),
+                () = sleep(MAKE_ROOM_EVERY) => {}
+            }
+        }
+    }
+
+    /// Closes a connection of this worker, or has the others close one of theirs.
+    fn make_room(&self) {
+        if (self.make_room)() {
+            return;
+        }
+        let others = (0..).zip(&self.workers.doors).filter(|(slot, _)| *slot != self.worker.slot);
+        for (_, (door, _)) in others {
+            // Who has much to do hears of it the next time.
+            let _ = door.try_send(Errand::MakeRoom);
+        }
+    }
+
+    /// Everything that is in the queue. One that has gone wrong is no reason to send away those behind it, and where there
+    /// is no place at this moment there may be one soon.
+    async fn the_rest(&self) {
+        let until = Instant::now() + THE_REST_WITHIN;
+        while let Ok(Some(vacancy)) = timeout_at(until, self.vacancy()).await {
+            match accept_one(self.queue.get_ref()) {
+                Ok(accepted) => self.give(accepted, vacancy),
+                Err(error) if is_one_clients(&error) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => {
+                    drop(vacancy);
+                    self.workers.about_failing.about(&error).await;
+                    if Instant::now() >= until {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// To this worker, or to another one that has fewer connections, if it has room for one on its way; or to nobody, if
+    /// its client has had its share.
+    fn give(&self, (tcp, peer): (std::net::TcpStream, SocketAddr), vacancy: Vacancy) {
+        let Self { place, workers, worker, .. } = self;
+        let snapshot = worker.snapshot();
+        let client = match snapshot.is_trusted(peer.ip()) {
+            true => ClientKey::NOBODY,
+            false => ClientKey::of(peer.ip()),
+        };
+        let taken = match vacancy.give(client, &snapshot.plan.limits) {
+            Ok(taken) => taken,
+            Err(refused) => {
+                tracing::debug!(%peer, ?refused, "a connection is closed at once");
+                return workers.doors[worker.slot].1.count_refused(refused);
+            }
+        };
+        let incoming = |slot: usize| {
+            let live = Live::new(workers.doors[slot].1.clone(), taken);
+            Incoming { tcp, peer, listen: place.id, port: place.address.port(), live }
+        };
+        let other = workers.other_than(worker.slot);
+        match other.and_then(|other| Some((other, workers.doors[other].0.try_reserve().ok()?))) {
+            Some((other, door)) => door.send(Errand::Serve(incoming(other))),
+            None => (self.serve)(incoming(worker.slot)),
+        }
+    }
+}
+
+/// Whether a connection waits to be accepted.
+fn is_anybody_in(queue: &OwnedFd) -> bool {
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut asked = [PollFd::new(queue, PollFlags::IN)];
+    // If that cannot be asked, accept tells.
+    poll(&mut asked, Some(&at_once)).is_ok_and(|ready| ready > 0)
+}
+
+/// Not tokio's own listener: it would register each connection with this worker, also
+/// those that another one serves.
+#[expect(deprecated, reason = "unsound for types whose file can change under it, which an OwnedFd's cannot")]
+fn watch_queue(listener: TcpListener) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(OwnedFd::from(listener), Interest::READABLE)
+}
+
+fn accept_one(listener: &OwnedFd) -> io::Result<(std::net::TcpStream, SocketAddr)> {
+    let flags = rustix::net::SocketFlags::NONBLOCK | rustix::net::SocketFlags::CLOEXEC;
+    let (socket, peer) = rustix::net::acceptfrom_with(listener.as_fd(), flags)?;
+    let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+    // A connection that was reset while it waited in the queue has no peer to speak of.
+    let peer = peer.ok_or(io::ErrorKind::ConnectionAborted)?;
+    Ok((std::net::TcpStream::from(socket), peer))
+}
+
+/// Whether it is one client's bad luck, and not ours: it says nothing about the next. An error of the network that waits on
+/// the new connection is given by accept(2), too.
+fn is_one_clients(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        ConnectionAborted, ConnectionReset, HostUnreachable, Interrupted, NetworkDown, NetworkUnreachable,
+    };
+    matches!(
+        error.kind(),
+        ConnectionAborted
+            | ConnectionReset
+            | HostUnreachable
+            | Interrupted
+            | NetworkDown
+            | NetworkUnreachable
+    ) || error.raw_os_error() == Some(rustix::io::Errno::PROTO.raw_os_error())
+}
+
+/// Says once a while what hinders the acceptors.
+#[derive(Debug, Default)]
+struct Complaint {
+    quiet_until: Mutex<Option<Instant>>,
+}
+
+impl Complaint {
+    fn say(&self, words: impl FnOnce()) {
+        let now = Instant::now();
+        let mut quiet_until = self.quiet_until.lock().unwrap_or_else(PoisonError::into_inner);
+        if quiet_until.is_none_or(|until| now >= until) {
+            *quiet_until = Some(now + COMPLAIN_EVERY);
+            words();
+        }
+    }
+
+    /// Slows an acceptor down, too, that fails.
+    async fn about(&self, error: &io::Error) {
+        if is_one_clients(error) {
+            return;
+        }
+        self.say(|| {
+            let hint = if is_out_of_files(error) { "raise the open-file limit" } else { "" };
+            tracing::error!(%error, hint, "cannot accept; trying again");
+        });
+        sleep(BACK_OFF).await;
+    }
+}
+
+/// The kernel lowers it to net.core.somaxconn.
+const BACKLOG: i32 = 4096;
+/// The queue stays readable while files are short: without a pause this would spin.
+const BACK_OFF: Duration = Duration::from_millis(50);
+const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
+/// While all places are taken, one more is asked to go so often.
+const MAKE_ROOM_EVERY: Duration = Duration::from_millis(20);
+/// For those in the queue of a listen that is closed. Who waits for that waits a little longer.
+const THE_REST_WITHIN: Duration = Duration::from_secs(1);
+/// While memory is short a worker lets in one connection in so long; while there is none, in the latter time.
+const SHORT_PAUSE: Duration = Duration::from_millis(10);
+const OUT_PAUSE: Duration = Duration::from_millis(50);
+/// Taken before what they bring is looked at.
+const AT_ONCE_MAX: usize = 16;
+/// A worker may have more connections than another by one in so many.
+const UNEVEN_SHARE: u64 = 16;

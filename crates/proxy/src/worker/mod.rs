@@ -1,0 +1,290 @@
+//! One worker: a thread with a runtime of its own, its connections, its pool of idle origin connections and its
+//! buffers. Nothing here is shared with another worker but what `Shared` holds.
+
+pub(crate) mod listener;
+pub(crate) mod conversation;
+pub(crate) mod park;
+
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use config::plan::Scheme;
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, watch};
+use tokio::task::coop::unconstrained;
+use tokio::task::spawn_local;
+use tokio::time::{Instant, interval, sleep, sleep_until, timeout};
+use tokio_rustls::TlsAcceptor;
+use wire::forward::ClientEnd;
+
+use crate::net::clock::by_clock;
+use crate::net::memory::Pressure;
+use crate::net::seats::Seated;
+use crate::net::stream::Stream;
+use crate::net::stream::quickness::Quickness;
+use crate::net::tls::ServerTls;
+use crate::observe::access::FLUSH_EVERY;
+use crate::observe::lifecycle::{Live, Phase};
+use crate::observe::record::Counters;
+use crate::request::reply::Redirect;
+use crate::request::upgrade::Upgraded;
+use crate::state::local::Local;
+use crate::state::shared::Shared;
+use crate::tunnel::{self, Reactor};
+use crate::worker::conversation::{Client, Ended, PLAIN_SCHEME, converse, linger};
+use crate::worker::listener::{Acceptor, Errand, Incoming};
+use crate::worker::park::{Lot, Resting};
+
+/// A worker's thread: what its requests share, and those that wait without a task of their own.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    local: Rc<Local>,
+    lot: Rc<Lot>,
+    reactor: Rc<Reactor>,
+    quickness: Quickness,
+}
+
+impl Worker {
+    fn new(shared: Arc<Shared>, counters: Arc<Counters>) -> Self {
+        let lot = Lot::new(counters.clone()).expect(EPOLLS_WERE_THERE);
+        Self {
+            local: Rc::new(Local::new(shared, counters)),
+            lot: Rc::new(lot),
+            reactor: Rc::new(Reactor::new().expect(EPOLLS_WERE_THERE)),
+            quickness: Quickness::default(),
+        }
+    }
+
+    /// Has somebody go whose place is wanted: who rests longest, or else who has not said a byte for longest. Whether there
+    /// was anybody.
+    fn make_room(&self) -> bool {
+        [Seated::Resting, Seated::Silent].into_iter().any(|who| self.close_one(who))
+    }
+
+    /// Closes the one of its kind that has waited longest. Whether there was one.
+    fn close_one(&self, who: Seated) -> bool {
+        let is_gone = self.lot.clear_one(who) || self.local.seats.clear_one(who);
+        if is_gone {
+            self.local.counters.count_displaced(who);
+        }
+        is_gone
+    }
+}
+
+/// Runs a worker on this thread until its connections have ended, or until the proxy's time is up.
+pub(crate) fn run(shared: Arc<Shared>, counters: Arc<Counters>, errands: mpsc::Receiver<Errand>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build_local(tokio::runtime::LocalOptions::default())
+        .expect(EPOLLS_WERE_THERE);
+    let phase = shared.drain.listen();
+    let worker = Rc::new(Worker::new(shared, counters.clone()));
+    runtime.block_on(async {
+        // The housekeeping ends with the runtime, which owns it.
+        spawn_local(keep_house(worker.local.clone()));
+        spawn_local(tell_leaving(worker.local.clone(), phase.clone()));
+        spawn_local(save_memory(worker.clone()));
+        let back = {
+            let worker = worker.clone();
+            move |resting, until| take_back(resting, until, &worker)
+        };
+        spawn_local(park::attend(worker.lot.clone(), worker.local.clone(), back));
+        // It divides its time by itself.
+        spawn_local(unconstrained(tunnel::attend(worker.reactor.clone(), worker.local.clone())));
+        run_errands(&worker, errands).await;
+        see_out(&counters, phase).await;
+    });
+    // What is still running is dropped here, and its sockets are closed.
+    worker.reactor.clear();
+    drop(runtime);
+    worker.local.lines.flush();
+}
+
+/// Until nobody can come in any more: the control thread has let go of the doors, and every acceptor of every worker has
+/// ended, for each of them holds them all.
+async fn run_errands(worker: &Rc<Worker>, mut errands: mpsc::Receiver<Errand>) {
+    while let Some(errand) = errands.recv().await {
+        match errand {
+            Errand::Accept(acceptor) => accept(acceptor, worker),
+            Errand::Serve(incoming) => take_in(incoming, worker),
+            Errand::MakeRoom => drop(worker.make_room()),
+        }
+    }
+}
+
+/// Has an acceptor give its connections to this worker.
+fn accept(acceptor: Acceptor, worker: &Rc<Worker>) {
+    let (serving, clearing) = (worker.clone(), worker.clone());
+    let serve = move |incoming| take_in(incoming, &serving);
+    let make_room = move || clearing.make_room();
+    spawn_local(acceptor.run(worker.local.clone(), serve, make_room));
+}
+
+/// Serves a connection that was just accepted.
+fn take_in(incoming: Incoming, worker: &Rc<Worker>) {
+    let Incoming { tcp, peer, listen, port, live } = incoming;
+    let snapshot = worker.local.snapshot();
+    // Unless two reloads went by while this waited for its worker.
+    let Some(listen) = snapshot.listen(listen) else { return };
+    let bytes = if listen.tls.is_some() { TLS_CONNECTION_BYTES } else { CONNECTION_BYTES };
+    worker.local.buffers.ledger.charge(bytes);
+    let redirects = match listen.scheme {
+        Scheme::RedirectToHttps { port } => Some(Redirect { port }),
+        Scheme::Plain | Scheme::Tls(_) => None,
+    };
+    let is_trusted = snapshot.is_trusted(peer.ip());
+    let client_on = move |stream, scheme, worker: &Local| {
+        Client::new(stream, ClientEnd::new(peer.ip(), scheme, port, is_trusted), redirects, worker)
+    };
+    let Some(tls) = &listen.tls else {
+        let Some((stream, said)) = worker.quickness.hear(tcp, &worker.local.buffers) else { return };
+        let mut client = client_on(stream, PLAIN_SCHEME, &worker.local);
+        client.inbound = said;
+        return begin((client, live), worker);
+    };
+    let (place, limits) = (live.place(), &snapshot.plan.limits);
+    if let Err(refused) = place.places().may_shake_hands(place.client(), limits) {
+        return worker.local.counters.count_refused(refused);
+    }
+    let Ok(tcp) = TcpStream::from_std(tcp) else { return };
+    let handshake = handshake(tcp, tls.clone(), peer.ip(), snapshot.plan.timeouts.head);
+    // A task of its own, because a TLS handshake is big and short.
+    let (worker, clock) = (worker.clone(), worker.local.clock.clone());
+    let handshake = Box::pin(async move {
+        let seat = worker.local.seats.take(Seated::Silent);
+        let shaken = tokio::select! {
+            biased;
+            shaken = handshake => shaken,
+            () = poll_fn(|cx| seat.poll_wanted(cx)) => None,
+        };
+        drop(seat);
+        if let Some(stream) = shaken {
+            begin((client_on(stream, "https", &worker.local), live), &worker);
+        }
+    });
+    spawn_local(by_clock(clock, handshake));
+}
+
+/// Goes on with a connection that was parked and waits for its next request until then.
+fn take_back(resting: Resting, until: Instant, worker: &Rc<Worker>) {
+    if let Some(client) = Client::back(resting, until, &worker.local) {
+        begin(client, worker);
+    }
+}
+
+fn begin(client: (Client, Live), worker: &Rc<Worker>) {
+    let serving = Box::pin(serve(client, worker.clone()));
+    spawn_local(by_clock(worker.local.clock.clone(), serving));
+}
+
+/// Waits until the last connection has ended, or until the time is up.
+async fn see_out(counters: &Counters, mut phase: watch::Receiver<Phase>) {
+    while counters.live.load(Relaxed) > 0 {
+        let until = match *phase.borrow_and_update() {
+            Phase::Leaving { until } => until,
+            // The acceptors are gone without a word: there is nothing to wait for but the connections.
+            Phase::Serving => Instant::now() + Duration::from_secs(1),
+        };
+        tokio::select! {
+            () = counters.ended.notified() => {}
+            _ = phase.changed() => {}
+            () = sleep_until(until) => {
+                tracing::warn!(connections = counters.live.load(Relaxed), "time is up; closing what is left");
+                return;
+            }
+        }
+    }
+}
+
+async fn tell_leaving(worker: Rc<Local>, mut phase: watch::Receiver<Phase>) {
+    while phase.changed().await.is_ok() {
+        worker.tell_leaving();
+    }
+}
+
+async fn keep_house(worker: Rc<Local>) {
+    let mut tick = interval(FLUSH_EVERY);
+    loop {
+        worker.pool.sweep(tick.tick().await);
+        worker.lines.flush();
+    }
+}
+
+/// Lets go of what rests, for as long as memory is short.
+async fn save_memory(worker: Rc<Worker>) {
+    let mut pressure = worker.local.shared.memory.listen();
+    loop {
+        // Its sender lives as long as the workers do.
+        if pressure.wait_for(|pressure| *pressure > Pressure::None).await.is_err() {
+            return;
+        }
+        worker.local.buffers.forget();
+        let mut rest = (0..CLOSED_AT_ONCE).take_while(|_| worker.close_one(Seated::Resting)).count();
+        if worker.local.shared.memory.is_out() {
+            worker.local.pool.forget_all();
+            rest += (0..CLOSED_AT_ONCE).take_while(|_| worker.close_one(Seated::Silent)).count();
+        }
+        if rest > 0 {
+            tracing::debug!(connections = rest, "closed, for want of memory");
+        }
+        sleep(SAVE_EVERY).await;
+    }
+}
+
+/// One connection, from the moment from which its client speaks HTTP, or from its end of a rest.
+#[expect(clippy::manual_async_fn, reason = "those keep what they were called with for life")]
+pub(crate) fn serve((mut client, live): (Client, Live), worker: Rc<Worker>) -> impl Future<Output = ()> {
+    async move {
+        match converse(&mut client, &worker.local).await {
+            Ended::Politely => linger(&client, &worker.local).await,
+            Ended::Mutually | Ended::Abruptly => {}
+            Ended::Upgraded(origin) => {
+                let Client { io, inbound, .. } = client;
+                let limits = worker.local.snapshot().plan.limits;
+                let upgraded = Upgraded {
+                    client: io.into_stream(),
+                    client_early: inbound,
+                    origin: *origin,
+                    limits,
+                    live,
+                };
+                tunnel::open(upgraded, &worker.reactor, &worker.local);
+            }
+            Ended::Rests => {
+                let Some((resting, until)) = client.into_resting(live) else { return };
+                if let Err(resting) = worker.lot.park(resting, until) {
+                    take_back(resting, until, &worker);
+                }
+            }
+        }
+    }
+}
+
+/// The TLS handshake, whole and in time.
+async fn handshake(tcp: TcpStream, tls: ServerTls, peer: IpAddr, patience: Duration) -> Option<Stream> {
+    match timeout(patience, TlsAcceptor::from(tls.0).accept(tcp)).await {
+        Ok(Ok(tls)) => Some(Stream::Tls(Box::new(tls))),
+        Ok(Err(error)) => {
+            tracing::debug!(%peer, %error, "TLS handshake failed");
+            None
+        }
+        Err(_) => {
+            tracing::debug!(%peer, "TLS handshake timed out");
+            None
+        }
+    }
+}
+
+/// While memory is short, what rests goes so often, and so many connections each time.
+const SAVE_EVERY: Duration = Duration::from_millis(20);
+const CLOSED_AT_ONCE: usize = 256;
+/// What a connection takes at first, about (docs/performance.md); over TLS while it shakes hands.
+const CONNECTION_BYTES: usize = 2 << 10;
+const TLS_CONNECTION_BYTES: usize = 32 << 10;
+/// Of what a worker cannot begin without.
+const EPOLLS_WERE_THERE: &str =
+    "a runtime needs an epoll and an event file, which were there for its siblings";

@@ -44,9 +44,7 @@ pub(crate) async fn look_after(shared: Arc<Shared>, mut fallen: mpsc::Receiver<A
 /// Settles a suspicion with one probe, and probes a node that fell until it is back: more and more rarely, but at least
 /// twice a second.
 async fn tend(node: Weak<Node>) {
-    if let Some(suspected) = node.upgrade().filter(|node| node.is_up()) {
-        ask(&suspected).await;
-    }
+    settle(&node).await;
     let mut pause = PAUSE_MIN;
     loop {
         // A reload may have taken it out for good; nobody else holds it then.
@@ -56,10 +54,11 @@ async fn tend(node: Weak<Node>) {
         }
         if fallen.is_up() {
             fallen.end_tending();
-            // It may have fallen between the two, when nobody could tell.
-            if fallen.is_up() || !fallen.begin_tending() {
+            // It may have fallen, or come under suspicion, between the two, when nobody could tell.
+            if (fallen.is_up() && !fallen.is_suspected()) || !fallen.begin_tending() {
                 return;
             }
+            settle(&node).await;
         }
         let worth_it = fallen.worth_probing_at();
         drop(fallen);
@@ -70,6 +69,15 @@ async fn tend(node: Weak<Node>) {
         if let Some(fallen) = node.upgrade().filter(|node| !node.is_up()) {
             ask(&fallen).await;
         }
+    }
+}
+
+/// Asks a node that is up once whether it is there. Whatever comes of it, even if nothing can be said, is the end of the
+/// suspicion.
+async fn settle(node: &Weak<Node>) {
+    if let Some(suspected) = node.upgrade().filter(|node| node.is_up()) {
+        ask(&suspected).await;
+        suspected.observe(Observed::Settled);
     }
 }
 

@@ -253,6 +253,11 @@ impl Node {
         self.glance.state.load(Relaxed) & WORD_GONE != 0
     }
 
+    /// Whether lately somebody got no answer from it, and no probe has settled yet what that means.
+    pub(crate) fn is_suspected(&self) -> bool {
+        self.glance.state.load(Relaxed) & WORD_SUSPECTED != 0
+    }
+
     pub(crate) fn is_starting_slowly(&self) -> bool {
         self.glance.share.load(Relaxed) < SHARE_FULL
     }
@@ -584,6 +589,7 @@ fn word_of(vitals: &Vitals) -> u32 {
         | flag(!vitals.is_clear(), WORD_UNCLEAR)
         | flag(vitals.is_outdated, WORD_OUTDATED)
         | flag(vitals.is_gone, WORD_GONE)
+        | flag(vitals.is_suspected, WORD_SUSPECTED)
 }
 
 /// It is leaving.
@@ -596,6 +602,8 @@ const WORD_UNCLEAR: u32 = 1 << 2;
 const WORD_OUTDATED: u32 = 1 << 3;
 /// It is no more.
 const WORD_GONE: u32 = 1 << 4;
+/// Others come first, until a probe has found out.
+const WORD_SUSPECTED: u32 = 1 << 5;
 
 #[cfg(test)]
 mod tests;

@@ -59,7 +59,8 @@ pub(crate) enum Unpicked {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Fit {
     Ready,
-    /// It would be, but others come first: it has just come back and has had its share, or it will be replaced soon.
+    /// It would be, but others come first: it has just come back and has had its share, it will be replaced soon, or
+    /// somebody has just got no answer from it.
     Second,
     /// Stands in for those that are down or full.
     Backup,
@@ -123,6 +124,7 @@ impl Ask<'_> {
         match (member.node.is_up(), self.heeds_bounds && member.is_full(self.begins)) {
             (true, true) => Fit::Full,
             (true, false) if member.entry.backup => Fit::Backup,
+            (true, false) if member.node.is_suspected() => Fit::Second,
             (true, false) => Fit::Ready,
             (false, true) => Fit::Out,
             (false, false) => Fit::Down,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use crate::upstream::health::vitals::Observed;
 use crate::upstream::node::Node;
 
 /// Where workers tell which nodes want looking after.
@@ -28,6 +29,7 @@ impl Fallen {
             return;
         }
         if self.0.try_send(node.clone()).is_err() {
+            node.observe(Observed::Settled);
             node.end_tending();
             // More nodes fell at once than anyone has. It is up again when a request finds it so.
             tracing::warn!(node = node.written(), "too many nodes down to probe this one");

@@ -24,7 +24,7 @@ fn check(rules: Rules, rows: &[(f64, Observed, Change)]) -> Vitals {
 }
 
 use Change::{Fell, Nothing, Rose, Suspected};
-use Observed::{Answered, AnsweredBadly, Failed, Missed, Outlier, Reached, Refused};
+use Observed::{Answered, AnsweredBadly, Failed, Missed, Outlier, Reached, Refused, Settled};
 
 #[test]
 fn failures_in_a_row_take_a_node_out_and_an_answer_brings_it_back() {
@@ -59,6 +59,35 @@ fn a_request_and_a_probe_without_an_answer_are_enough() {
             (9.2, Answered, Rose),
         ],
     );
+}
+
+#[test]
+fn a_suspicion_lasts_until_it_is_settled() {
+    let is_suspected = |rules: Rules, seen: &[Observed]| {
+        let rows: Vec<_> = seen.iter().map(|seen| (0.0, *seen)).collect();
+        let start = Instant::now();
+        let mut vitals = Vitals::new(start);
+        for (at, observed) in rows {
+            vitals.note(observed, &rules, || Spare { one: false, outlier: false }, start + s(at));
+        }
+        vitals.is_suspected
+    };
+    let passive = Rules::default();
+    let probing = Rules { is_probed: true, ..passive };
+    for (seen, want) in [
+        (&[Failed("x")][..], [true, true]),
+        (&[Failed("x"), Answered], [false; 2]),
+        (&[Failed("x"), Reached], [false; 2]),
+        (&[Failed("x"), Settled], [false; 2]),
+        // Nobody probes it again where no probes are asked for, so that nothing would end the suspicion.
+        (&[Missed("y")], [false, true]),
+        (&[Failed("x"), Missed("y")], [false, true]),
+        (&[Missed("y"), Reached], [false; 2]),
+        (&[Failed("x"), Refused], [false; 2]),
+        (&[AnsweredBadly], [false; 2]),
+    ] {
+        assert_eq!([is_suspected(passive, seen), is_suspected(probing, seen)], want, "{seen:?}");
+    }
 }
 
 #[test]

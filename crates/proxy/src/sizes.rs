@@ -2,7 +2,7 @@
 //!
 //! The bounds are sizes that the allocator has (…, 384, 448, 512, 640, …), so that a byte more costs the way to the next.
 //! If one of these tests fails, find out what has grown by `RUSTC_BOOTSTRAP=1 cargo rustc -p tidelock-proxy --lib --
-//! -Zprint-type-sizes`, and box what is there only while something moves, or while it ends. `docs/performance.md` has the
+//! -Zprint-type-sizes`, and box what is there only while something moves, or while it ends. `benches/results/history.md` has the
 //! bytes of everything that rests.
 
 use std::mem::size_of;

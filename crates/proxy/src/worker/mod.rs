@@ -282,7 +282,7 @@ async fn handshake(tcp: TcpStream, tls: ServerTls, peer: IpAddr, patience: Durat
 /// While memory is short, what rests goes so often, and so many connections each time.
 const SAVE_EVERY: Duration = Duration::from_millis(20);
 const CLOSED_AT_ONCE: usize = 256;
-/// What a connection takes at first, about (docs/performance.md); over TLS while it shakes hands.
+/// What a connection takes at first, about (benches/results/history.md); over TLS while it shakes hands.
 const CONNECTION_BYTES: usize = 2 << 10;
 const TLS_CONNECTION_BYTES: usize = 32 << 10;
 /// Of what a worker cannot begin without.

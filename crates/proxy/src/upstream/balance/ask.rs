@@ -20,7 +20,7 @@ pub(crate) struct Ask<'a> {
 
 /// What speaks for a node, as long as that node can be had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wish {
+pub(crate) enum Preference {
     None,
     /// The node that a cookie names, by its index. What lasts, a handshake or a stream of events, does not wait until that
     /// node has drained.
@@ -73,7 +73,7 @@ pub(super) enum Fit {
     Out,
 }
 
-impl Wish {
+impl Preference {
     /// Whether the client belongs there.
     pub(crate) fn is_sticky(self) -> bool {
         matches!(self, Self::Node { .. } | Self::Key { is_sticky: true, .. })

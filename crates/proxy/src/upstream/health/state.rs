@@ -75,7 +75,7 @@ pub(crate) struct Rules {
 
 /// A node's health.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Vitals {
+pub(crate) struct HealthState {
     state: State,
     /// It is leaving: its sessions go on, nothing new comes.
     pub(crate) is_draining: bool,
@@ -168,7 +168,7 @@ impl Default for Rules {
     }
 }
 
-impl Vitals {
+impl HealthState {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             state: CLEAR,

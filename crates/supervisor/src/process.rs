@@ -1,6 +1,7 @@
 //! One process of an app, with everything that comes of it: started under a keeper, signalled, watched until all of it
 //! is gone. Knows nothing of why it is started or stopped.
 
+mod child;
 pub(crate) mod launch;
 pub(crate) mod start;
 mod orphans;

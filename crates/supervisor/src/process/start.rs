@@ -9,8 +9,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream as StdStream;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command as Program, Stdio};
 use std::time::Duration;
 
 use config::app::{ReadyWhen, Socket};
@@ -19,11 +20,11 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg}
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::process::{Child, Command as Program};
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use super::child::Child;
 use super::launch::{Ending, Launch, StartProblem};
 use super::{Process, orphans};
 use crate::account::Account;
@@ -51,7 +52,7 @@ impl Process {
                 .map_err(|error| StartProblem::Keeper(error.into()))??
         };
         let Begun { child, tidelock, output, channel, place, program, mark, account } = begun;
-        let keeper = child.id().and_then(|id| i32::try_from(id).ok()).unwrap_or_default();
+        let keeper = child.id().unwrap_or_default();
         let (reports, orders) = UnixStream::from_std(tidelock).map_err(StartProblem::Keeper)?.into_split();
         let mut reports = BufReader::new(reports).lines();
         let said = timeout(KEEPER_PATIENCE, next(&mut reports)).await;
@@ -166,7 +167,7 @@ fn keeper(ground: &Ground, launch: &Launch, order: &Order, mark: &str) -> io::Re
     // A group of its own: Ctrl-C is for tidelock.
     program.current_dir("/").process_group(0);
     program.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(stdout_end).stderr(stderr_end);
-    let child = program.spawn()?;
+    let child = Child::spawn(&mut program)?;
     drop(program);
     let channels = order.has_channel.then(StdStream::pair).transpose()?;
     tidelock.set_write_timeout(Some(KEEPER_PATIENCE))?;
@@ -220,7 +221,7 @@ impl Attended {
                 },
             }
         };
-        let _ = self.child.wait().await;
+        self.child.ended().await;
         match reported {
             Some(Report::Code(code)) => Ending::Code(code),
             Some(Report::Signal(signal)) => Ending::Signal(signal),

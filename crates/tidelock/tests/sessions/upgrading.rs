@@ -154,7 +154,7 @@ async fn a_101_that_comes_in_the_midst_of_a_drain_opens_a_tunnel_that_is_told() 
     assert_eq!(code, 0, "{said}");
 }
 
-/// As behind a front door that lets no WebSocket live: its ids have no tags, so that only the registry knows its node.
+/// As behind a front door that lets no WebSocket live: its ids have no tags, so that only the session table knows its node.
 #[tokio::test]
 async fn a_probe_that_fails_between_two_polls_costs_no_session() {
     let nodes = two(NodePlan::js).await;

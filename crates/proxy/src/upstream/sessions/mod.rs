@@ -26,7 +26,7 @@ use crate::upstream::node::{InSession, Node};
 
 /// Sessions by the id that their node gave them.
 #[derive(Debug)]
-pub(crate) struct Registry {
+pub(crate) struct SessionTable {
     shards: [Mutex<Shard>; SHARDS],
     addresses: Addresses,
     hasher: RandomState,
@@ -54,7 +54,7 @@ pub(crate) struct Entering<'a> {
     pub(crate) contact: Contact,
 }
 
-impl Registry {
+impl SessionTable {
     pub(crate) fn new(max: usize) -> Self {
         Self {
             shards: std::array::from_fn(|_| Mutex::default()),
@@ -152,7 +152,7 @@ impl Registry {
 
     /// A request or a tunnel has ended. A session ends with the tunnel that it has come over to. Any other tunnel was a
     /// probe that failed, as it does behind front doors that take no WebSockets, and its session goes on polling, even if
-    /// none of its polls is under way at this moment: forgotten, it would lose its node where only the registry knows
+    /// none of its polls is under way at this moment: forgotten, it would lose its node where only this table knows
     /// that, and a drain would come to its end without it.
     pub(crate) fn end(&self, Hashed { sid, hash }: Hashed<'_>, how: Use, now: Instant) {
         let mut shard = self.shard(hash);
@@ -353,7 +353,7 @@ impl Registry {
     }
 }
 
-/// A panic in another worker's critical section ends one connection, not the registry.
+/// A panic in another worker's critical section ends one connection, not the session table.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -361,24 +361,24 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// A request or a tunnel of a session, under way for as long as this lives.
 #[derive(Debug)]
 pub(crate) struct SessionUse {
-    pub(crate) registry: Arc<Registry>,
+    pub(crate) session_table: Arc<SessionTable>,
     pub(crate) sid: Arc<[u8]>,
-    /// Of [`Registry::hashed`].
+    /// Of [`SessionTable::hashed`].
     pub(crate) hash: u64,
     pub(crate) how: Use,
 }
 
 impl SessionUse {
-    /// See [`Registry::came_over`].
+    /// See [`SessionTable::came_over`].
     pub(crate) fn came_over(&self) {
-        self.registry.came_over(Hashed { sid: &self.sid, hash: self.hash });
+        self.session_table.came_over(Hashed { sid: &self.sid, hash: self.hash });
     }
 }
 
 impl Drop for SessionUse {
     fn drop(&mut self) {
         let hashed = Hashed { sid: &self.sid, hash: self.hash };
-        self.registry.end(hashed, self.how, Instant::now());
+        self.session_table.end(hashed, self.how, Instant::now());
     }
 }
 

@@ -12,7 +12,10 @@ import { fillCloseCodes, page, table } from "./lib/page.mjs";
 
 const plan = JSON.parse(process.argv[2] ?? "{}");
 binary.path = plan.tidelock;
-process.on("SIGINT", () => endAll().then(() => process.exit(130)));
+const leave = (code) => endAll().then(() => process.exit(code));
+process.on("SIGINT", () => leave(130));
+// Whoever has started this holds the other end of stdin, and is gone when that is.
+if (plan.lifeline) process.stdin.on("close", () => leave(1)).on("error", () => leave(1)).resume();
 // Clients of applications that are killed complain in the background.
 process.on("unhandledRejection", (error) => console.error(`apps: unhandled: ${error?.message ?? error}`));
 

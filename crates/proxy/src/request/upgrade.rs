@@ -18,7 +18,7 @@ pub(crate) enum TunnelSession {
     /// It is the tunnel's own.
     Own { _counted: InSession, is_engine_io: bool },
     /// It is in the session table.
-    Registered { _counted: SessionUse },
+    Registered { in_use: SessionUse },
 }
 
 /// The origin's half of a tunnel. Exists only after a 101 that answers the handshake.

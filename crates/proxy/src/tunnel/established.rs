@@ -167,6 +167,16 @@ impl Tunnel {
 
     /// One turn: each direction moves so much at most.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, buffers: &Buffers) -> Poll<EndedBy> {
+        let ended_by = ready!(self.poll_to_the_end(cx, buffers));
+        if let Some(TunnelSession::Registered { in_use }) = &self.session
+            && self.to_origin.kinds().messages >= UPGRADE_MESSAGES
+        {
+            in_use.came_over();
+        }
+        Poll::Ready(ended_by)
+    }
+
+    fn poll_to_the_end(&mut self, cx: &mut Context<'_>, buffers: &Buffers) -> Poll<EndedBy> {
         let mut turns = Turns { to_origin: Turn::new(), to_client: Turn::new() };
         loop {
             if let Some(order) = self.signal.poll_order(cx) {
@@ -504,6 +514,8 @@ fn grow_old(now: Instant, age: Duration) -> CloseOrder {
     CloseOrder { at, until: at + CLOSE_PATIENCE, reason: CloseReason::TooOld }
 }
 
+/// What a client says until its session has come over: a probe, and then the upgrade.
+const UPGRADE_MESSAGES: u32 = 2;
 /// After so long Engine.IO gives up an upgrade (`upgradeTimeout`).
 const UPGRADES_WITHIN: Duration = Duration::from_secs(10);
 /// A client that has just upgraded says what it has kept meanwhile, and hears the answers; but not for ever.

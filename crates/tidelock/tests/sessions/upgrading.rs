@@ -153,3 +153,27 @@ async fn a_101_that_comes_in_the_midst_of_a_drain_opens_a_tunnel_that_is_told() 
     let ((code, said), ()) = tokio::join!(draining, opening);
     assert_eq!(code, 0, "{said}");
 }
+
+/// As behind a front door that lets no WebSocket live: its ids have no tags, so that only the session table knows its node.
+#[tokio::test]
+async fn a_probe_that_fails_between_two_polls_costs_no_session() {
+    let nodes = two(NodePlan::js).await;
+    let learned = FilePlan::to(&nodes).text() + "sticky = \"engineio-learned\"\n";
+    let proxy = Tidelock::start(TIDELOCK, &learned).await;
+    for _ in 0..8 {
+        let session = PollingSession::open(proxy.address(), "EIO=4").await;
+        assert_eq!(session.post("40").await.text(), "ok");
+        assert!(session.poll().await.text().starts_with("40"));
+        let mut probe =
+            websocket(&proxy, &format!("/socket.io/?EIO=4&transport=websocket&sid={}", session.sid)).await;
+        probe.send(text("2probe")).await;
+        assert_eq!(frame(&mut probe).await, (false, "3probe".to_owned()));
+        probe.half_close().await;
+        probe.read_to_end().await;
+        assert_eq!(session.post("421[\"echo\",\"x\"]").await.text(), "ok", "its node knows it");
+    }
+    let status = proxy.status().await;
+    let counted: u64 =
+        (0..2).filter_map(|node| status["upstreams"][0]["nodes"][node]["sessions"].as_u64()).sum();
+    assert_eq!(counted, 8, "{status}");
+}

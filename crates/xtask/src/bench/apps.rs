@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
@@ -73,10 +73,9 @@ impl Apps {
             "page": self.save.then(|| root().join("docs/apps.md")),
             "drain": root().join("docs/drain.md"),
             "versions": versions(&tidelock)?,
+            "lifeline": true,
         });
-        let mut run = Command::new("node");
-        run.arg("run.mjs").arg(plan.to_string()).current_dir(&cache);
-        let status = run.status().context("node cannot be started")?;
+        let status = play(&cache, &plan.to_string())?;
         ensure!(status.success(), "not everything that was asked for was seen; the table has it");
         Ok(())
     }
@@ -89,6 +88,18 @@ impl Apps {
         }
         Ok(())
     }
+}
+
+/// Runs the runner. It reads a pipe that is held here until it has ended: if this program is killed, which can clean up nothing
+/// then, the runner ends what it has started, and itself.
+fn play(cache: &Path, plan: &str) -> Result<ExitStatus> {
+    let mut run = Command::new("node");
+    run.arg("run.mjs").arg(plan).current_dir(cache).stdin(Stdio::piped());
+    let mut runner = run.spawn().context("node cannot be started")?;
+    let lifeline = runner.stdin.take();
+    let status = runner.wait();
+    drop(lifeline);
+    Ok(status?)
 }
 
 fn folders(source: &Path) -> Result<Vec<String>> {

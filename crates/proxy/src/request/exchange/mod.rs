@@ -174,7 +174,7 @@ fn origin_end(lease: Lease, kind: ExchangeKind, patience: Patience, record: &Rec
             is_pinned |= session_is_pinned;
             // After a 101 it is known.
             let counted = match registered {
-                Registered::Known(in_use) => Some(TunnelSession::Registered { _counted: in_use }),
+                Registered::Known(in_use) => Some(TunnelSession::Registered { in_use }),
                 Registered::NotYet { .. } => None,
             };
             (counted, silence)

@@ -143,8 +143,17 @@ impl SessionTable {
         session.begin(how, now_us)
     }
 
-    /// A request or a tunnel has ended. A session ends with its tunnel, unless it goes on polling beside it, or is being
-    /// closed and its next poll has to be told: then the tunnel was a probe that failed.
+    /// A session that polled goes on over its tunnel, and ends with it.
+    pub(crate) fn came_over(&self, Hashed { sid, hash }: Hashed<'_>) {
+        if let Some(session) = self.shard(hash).find_mut(hash, sid) {
+            session.has_come_over = true;
+        }
+    }
+
+    /// A request or a tunnel has ended. A session ends with the tunnel that it has come over to. Any other tunnel was a
+    /// probe that failed, as it does behind front doors that take no WebSockets, and its session goes on polling, even if
+    /// none of its polls is under way at this moment: forgotten, it would lose its node where only this table knows
+    /// that, and a drain would come to its end without it.
     pub(crate) fn end(&self, Hashed { sid, hash }: Hashed<'_>, how: Use, now: Instant) {
         let mut shard = self.shard(hash);
         let Some(place) = shard.find(hash, sid) else { return };
@@ -163,7 +172,7 @@ impl SessionTable {
         if how != Use::Tunnel || session.stage == Stage::Leaving {
             return;
         }
-        if session.is_unused() {
+        if session.has_come_over && session.is_unused() {
             shard.remove(hash, place);
             self.count.fetch_sub(1, Relaxed);
         } else if session.polls_openly() {
@@ -357,6 +366,13 @@ pub(crate) struct SessionUse {
     /// Of [`SessionTable::hashed`].
     pub(crate) hash: u64,
     pub(crate) how: Use,
+}
+
+impl SessionUse {
+    /// See [`SessionTable::came_over`].
+    pub(crate) fn came_over(&self) {
+        self.session_table.came_over(Hashed { sid: &self.sid, hash: self.hash });
+    }
 }
 
 impl Drop for SessionUse {

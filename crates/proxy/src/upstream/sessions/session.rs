@@ -29,6 +29,8 @@ pub(super) struct Session {
     pub(super) stage: Stage,
     /// Whether it was used since its handshake.
     pub(super) was_used: bool,
+    /// Whether it polls no more: a tunnel carries it.
+    pub(super) has_come_over: bool,
     /// What closing it politely needs.
     pub(super) contact: Contact,
     /// The task of its poll that is under way.
@@ -124,6 +126,7 @@ impl Session {
             posted_ms: 0,
             stage: Stage::Open,
             was_used: false,
+            has_come_over: false,
             contact,
             poller: None,
             overdue: None,

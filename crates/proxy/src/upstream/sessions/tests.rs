@@ -95,6 +95,7 @@ async fn a_session_and_its_tunnel_count_once_and_end_together() {
     open(&session_table, b"sid", &node);
     begin(&session_table, b"sid", Use::Tunnel);
     assert_eq!(node.sessions(), 1);
+    session_table.came_over(session_table.hashed(b"sid"));
     session_table.end(session_table.hashed(b"sid"), Use::Tunnel, Instant::now());
     assert_eq!(node.sessions(), 0);
 }
@@ -113,6 +114,24 @@ async fn a_failed_probe_leaves_a_polling_session() {
     assert!(session_table.find(b"sid").is_some());
     assert_eq!(node.take_newcomers(follower), [(*b"sid").into()]);
     assert!(session_table.schedule(b"sid"));
+}
+
+/// It goes on polling: a drain that ended without it would leave its client on a node that is about to be stopped.
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_fails_between_two_polls_leaves_its_session() {
+    let (session_table, node) = (SessionTable::new(10), node());
+    open(&session_table, b"sid", &node);
+    begin(&session_table, b"sid", Use::Tunnel);
+    let follower = node.follow_newcomers();
+    node.observe(crate::upstream::node::Observed::ToldToDrain);
+    session_table.end(session_table.hashed(b"sid"), Use::Tunnel, Instant::now());
+    assert_eq!(node.sessions(), 1);
+    assert_eq!(node.take_newcomers(follower), [(*b"sid").into()]);
+    assert!(session_table.schedule(b"sid"));
+    // A client that does not poll again either is forgotten as any other that has fallen silent.
+    tokio::time::advance(SILENCE + Duration::from_millis(SLACK_MS)).await;
+    sweep_all(&session_table);
+    assert_eq!(node.sessions(), 0);
 }
 
 /// A client that is told between two polls, and whose probe comes too late, hears of the end with its next poll.

@@ -419,6 +419,41 @@ mod tests {
     }
 
     #[test]
+    fn what_is_lost_is_told() {
+        for (inside, is_told) in [
+            ("location /x { proxy_redirect off; proxy_pass http://a:1; }", false),
+            ("location /x { proxy_redirect http://a:1/ https://b/; proxy_pass http://a:1; }", true),
+            ("location /x { proxy_next_upstream error timeout; proxy_pass http://a:1; }", false),
+            ("location /x { proxy_next_upstream error http_502; proxy_pass http://a:1; }", true),
+            ("root /w; location /x { try_files $uri /index.html; }", false),
+            (
+                "root /w; location /x { try_files $uri /index.html; } location = /index.html { expires -1; }",
+                true,
+            ),
+            ("root /w; location /x { try_files $uri /index.html; } location = /index.html { }", false),
+            ("root /w; location /x { try_files $uri /$host.html; }", true),
+            ("root /w; location /x { try_files /up.html $uri =404; }", true),
+            ("root /w; location /x { try_files $uri =410; }", true),
+            ("location /x { root /w/$host; }", true),
+            ("location ~ ^/x/(.*)$ { alias /w/$1; }", true),
+            ("location ~ ^/x/ { alias /w/; }", true),
+            ("location /x/ { alias /w/; try_files $uri /x/index.html; }", false),
+            ("location /x/ { alias /w/; try_files $uri /index.html; }", true),
+            (
+                "root /w; location /x/ { add_header A b; try_files $uri @n; } location @n { proxy_pass http://a:1; }",
+                true,
+            ),
+            (
+                "root /w; location /x/ { expires 1d; try_files $uri @n; } location @n { proxy_pass http://a:1; }",
+                false,
+            ),
+        ] {
+            let Translated { text, left } = server(inside);
+            assert_eq!(!left.is_empty(), is_told, "{inside}: {left:?}\n{text}");
+        }
+    }
+
+    #[test]
     fn what_is_written_is_what_tidelock_has() {
         let schema = config::schema::schema();
         for (key, has_landed) in ours::LANDED {

@@ -196,9 +196,10 @@ pub(super) const LANDED: &[(&str, bool)] = &[
     ("response_headers", true),
     ("body_bytes_max", true),
     ("access_log", true),
-    ("files", false),
-    ("index", false),
-    ("fallback", false),
+    ("files", true),
+    ("index", true),
+    ("fallback", true),
+    ("cache", true),
     ("unix:", false),
 ];
 /// Without these a request is still answered by whoever should.

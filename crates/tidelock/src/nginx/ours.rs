@@ -17,7 +17,7 @@ pub(super) struct Left {
 }
 
 /// Which requests a route takes, by their path.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Takes {
     Prefix(String),
     Exact(String),

@@ -7,6 +7,7 @@
 mod alike;
 mod asks;
 mod disk;
+mod hostile;
 mod mapped;
 mod stand;
 

@@ -68,7 +68,7 @@ fn brief(stderr: &str) -> Vec<String> {
     reasons
 }
 
-async fn import(file: &Path) -> (i32, String, String) {
+pub(crate) async fn import(file: &Path) -> (i32, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidelock"));
     command.arg("import").arg(file.file_name().expect("a file has a name"));
     command.current_dir(file.parent().expect("a file is in a folder")).envs(TEMPLATE);

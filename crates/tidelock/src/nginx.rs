@@ -14,12 +14,13 @@ mod sites;
 mod vars;
 mod words;
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::process::ExitCode;
 
 use include::Whole;
 use locations::routes;
-use ours::{Left, Route, comment};
+use ours::{Left, Route, Takes, comment};
 use parse::Directive;
 use place::Work;
 use pools::Pools;
@@ -169,6 +170,7 @@ impl<'f> Translation<'f> {
     /// All routes, with their hosts and listens, that this tidelock takes.
     fn routes(&mut self) -> Vec<Route> {
         let mut all: Vec<Route> = Vec::new();
+        let mut known: Known = HashMap::new();
         let sites: &'f Sites<'f> = self.sites;
         for site in &sites.sites {
             let tls = site.sockets.iter().map(|number| &sites.sockets[*number]);
@@ -184,7 +186,11 @@ impl<'f> Translation<'f> {
                     ));
                 }
                 for route in self.placed(site, route) {
-                    all.extend(untaken(route, &all));
+                    let same = known.entry((route.listens.clone(), route.path.clone())).or_default();
+                    if let Some(route) = untaken(route, same, &all) {
+                        same.push(all.len());
+                        all.push(route);
+                    }
                 }
             }
         }
@@ -295,13 +301,14 @@ impl<'f> Translation<'f> {
     }
 }
 
-/// A route without the hosts whose requests another one has already: nginx keeps the first server of a name.
-fn untaken(mut route: Route, all: &[Route]) -> Option<Route> {
-    let same: Vec<&Route> = all
-        .iter()
-        .filter(|known| (&known.listens, &known.path) == (&route.listens, &route.path))
-        .filter(|known| known.value("methods") == route.value("methods"))
-        .collect();
+/// Places in a list of routes, by what they take.
+type Known = HashMap<(Vec<String>, Takes), Vec<usize>>;
+
+/// A route without the hosts whose requests another one has already: nginx keeps the first server of a name. `same` are the
+/// places in `all` of those with its listens and path.
+fn untaken(mut route: Route, same: &[usize], all: &[Route]) -> Option<Route> {
+    let same = same.iter().map(|place| &all[*place]);
+    let same: Vec<&Route> = same.filter(|known| known.value("methods") == route.value("methods")).collect();
     if route.hosts.is_empty() {
         return same.iter().all(|known| !known.hosts.is_empty()).then_some(route);
     }
@@ -415,6 +422,41 @@ mod tests {
                 }
             }
             assert_eq!(!left.is_empty(), is_told, "{inside}: {left:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_lost_is_told() {
+        for (inside, is_told) in [
+            ("location /x { proxy_redirect off; proxy_pass http://a:1; }", false),
+            ("location /x { proxy_redirect http://a:1/ https://b/; proxy_pass http://a:1; }", true),
+            ("location /x { proxy_next_upstream error timeout; proxy_pass http://a:1; }", false),
+            ("location /x { proxy_next_upstream error http_502; proxy_pass http://a:1; }", true),
+            ("root /w; location /x { try_files $uri /index.html; }", false),
+            (
+                "root /w; location /x { try_files $uri /index.html; } location = /index.html { expires -1; }",
+                true,
+            ),
+            ("root /w; location /x { try_files $uri /index.html; } location = /index.html { }", false),
+            ("root /w; location /x { try_files $uri /$host.html; }", true),
+            ("root /w; location /x { try_files /up.html $uri =404; }", true),
+            ("root /w; location /x { try_files $uri =410; }", true),
+            ("location /x { root /w/$host; }", true),
+            ("location ~ ^/x/(.*)$ { alias /w/$1; }", true),
+            ("location ~ ^/x/ { alias /w/; }", true),
+            ("location /x/ { alias /w/; try_files $uri /x/index.html; }", false),
+            ("location /x/ { alias /w/; try_files $uri /index.html; }", true),
+            (
+                "root /w; location /x/ { add_header A b; try_files $uri @n; } location @n { proxy_pass http://a:1; }",
+                true,
+            ),
+            (
+                "root /w; location /x/ { expires 1d; try_files $uri @n; } location @n { proxy_pass http://a:1; }",
+                false,
+            ),
+        ] {
+            let Translated { text, left } = server(inside);
+            assert_eq!(!left.is_empty(), is_told, "{inside}: {left:?}\n{text}");
         }
     }
 

@@ -18,7 +18,7 @@ pub(super) struct Whole {
 /// Reads `file`. `variable` tells the values of a template's `${NAME}`.
 pub(super) fn read(file: &Path, variable: &dyn Fn(&str) -> Option<String>) -> Result<Whole, String> {
     let folder = file.parent().map_or_else(PathBuf::new, Path::to_owned);
-    let mut including = Including { folder, variable, files: 0, whole: Whole::default() };
+    let mut including = Including { folder, variable, files: 0, bytes: 0, whole: Whole::default() };
     let directives = including.file(file, 0)?;
     Ok(Whole { directives, ..including.whole })
 }
@@ -28,6 +28,7 @@ struct Including<'v> {
     folder: PathBuf,
     variable: &'v dyn Fn(&str) -> Option<String>,
     files: usize,
+    bytes: usize,
     whole: Whole,
 }
 
@@ -42,6 +43,14 @@ impl Including<'_> {
         }
         let text = config::read_regular(file)
             .map_err(|error| format!("{}: cannot be read: {error}", file.display()))?;
+        self.bytes += text.len();
+        if self.bytes > BYTES_MAX {
+            return Err(format!(
+                "{}: with what was read before it is more than {} MiB",
+                file.display(),
+                BYTES_MAX >> 20
+            ));
+        }
         let name = file.strip_prefix(&self.folder).unwrap_or(file).display().to_string();
         let directives = parse(&String::from_utf8_lossy(&text), &Rc::from(name.as_str()))?;
         self.expand(directives, depth)
@@ -133,7 +142,7 @@ fn matching(pattern: &Path) -> Vec<PathBuf> {
             found.iter_mut().for_each(|path| path.push(part));
             continue;
         }
-        found = found.iter().flat_map(|folder| entries(folder, &text)).collect();
+        found = found.iter().flat_map(|folder| entries(folder, &text)).take(FILES_MAX + 1).collect();
         found.sort();
     }
     found.retain(|path| path.is_file());
@@ -154,21 +163,43 @@ fn entries(folder: &Path, pattern: &str) -> Vec<PathBuf> {
         .collect()
 }
 
-/// `*`, `?` and `[a-z]`, as glob(7) has them.
+/// `*`, `?` and `[a-z]`, as glob(7) has them. Goes back to the last star only, so that no pattern takes for ever.
 fn matches(pattern: &[u8], name: &[u8]) -> bool {
-    match (pattern.first(), name.first()) {
-        (None, None) => true,
-        (Some(b'*'), _) => (0..=name.len()).any(|skipped| matches(&pattern[1..], &name[skipped..])),
-        (Some(b'?'), Some(_)) => matches(&pattern[1..], &name[1..]),
-        (Some(b'['), Some(byte)) => {
-            match pattern.iter().position(|end| *end == b']').filter(|end| *end > 1) {
-                Some(end) => is_in_class(&pattern[1..end], *byte) && matches(&pattern[end + 1..], &name[1..]),
-                None => *byte == b'[' && matches(&pattern[1..], &name[1..]),
-            }
+    let (mut rest, mut left) = (pattern, name);
+    // What stands behind the last star, and what was left of the name there.
+    let mut star: Option<(&[u8], &[u8])> = None;
+    loop {
+        if let Some((b'*', behind)) = rest.split_first() {
+            star = Some((behind, left));
+            rest = behind;
+            continue;
         }
-        (Some(one), Some(other)) => one == other && matches(&pattern[1..], &name[1..]),
-        _ => false,
+        if rest.is_empty() && left.is_empty() {
+            return true;
+        }
+        match (one(rest, left), left.split_first()) {
+            (Some(behind), Some((_, further))) => (rest, left) = (behind, further),
+            _ => match star {
+                Some((behind, [_, further @ ..])) => {
+                    star = Some((behind, further));
+                    (rest, left) = (behind, further);
+                }
+                _ => return false,
+            },
+        }
     }
+}
+
+/// What is left of a pattern if its first sign, which is no star, stands for the first byte of a name.
+fn one<'p>(pattern: &'p [u8], name: &[u8]) -> Option<&'p [u8]> {
+    let (sign, behind) = pattern.split_first()?;
+    let byte = *name.first()?;
+    if *sign == b'['
+        && let Some(end) = pattern.iter().position(|end| *end == b']').filter(|end| *end > 1)
+    {
+        return is_in_class(&pattern[1..end], byte).then(|| &pattern[end + 1..]);
+    }
+    (*sign == b'?' || *sign == byte).then_some(behind)
 }
 
 fn is_in_class(class: &[u8], byte: u8) -> bool {
@@ -203,6 +234,8 @@ proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
 proxy_set_header X-Forwarded-Proto $scheme;";
 const DEPTH_MAX: usize = 16;
 const FILES_MAX: usize = 4096;
+/// All of them together.
+const BYTES_MAX: usize = 32 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -219,6 +252,10 @@ mod tests {
             ("**", "", true),
             ("[", "[", true),
             ("a", "ab", false),
+            ("*a*b", "xaxxab", true),
+            ("*a*b", "xaxxa", false),
+            (&"a*".repeat(60), &"a".repeat(200), true),
+            (&("a*".repeat(60) + "b"), &"a".repeat(200), false),
         ] {
             assert_eq!(matches(pattern.as_bytes(), name.as_bytes()), want, "{pattern} {name}");
         }

@@ -1,7 +1,9 @@
 //! One server's locations to routes: what answers each, and which of our paths takes what theirs took.
 
 mod answer;
+mod disk;
 mod forms;
+mod node;
 
 use super::ours::{Left, Route, Takes};
 use super::parse::Directive;

@@ -17,7 +17,7 @@ pub(super) struct Left {
 }
 
 /// Which requests a route takes, by their path.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Takes {
     Prefix(String),
     Exact(String),
@@ -196,9 +196,10 @@ pub(super) const LANDED: &[(&str, bool)] = &[
     ("response_headers", true),
     ("body_bytes_max", true),
     ("access_log", true),
-    ("files", false),
-    ("index", false),
-    ("fallback", false),
+    ("files", true),
+    ("index", true),
+    ("fallback", true),
+    ("cache", true),
     ("unix:", false),
 ];
 /// Without these a request is still answered by whoever should.

@@ -118,12 +118,14 @@ pub(super) const TABLE: &[(&str, Fate)] = &[
     ),
     (
         "proxy_redirect",
-        Read("nothing for `off` and `default`: where a path is stripped, Location gets it back"),
+        Read(
+            "nothing for `off` and `default`: where a path is stripped, Location gets it back; one with two arguments is told",
+        ),
     ),
     (
         "proxy_next_upstream",
         Read(
-            "nothing for `error`, `timeout` and `invalid_header`: that is what is tried again, and no POST that may have arrived",
+            "nothing for `error`, `timeout` and `invalid_header`: that is what is tried again, and no POST that may have arrived; others are told",
         ),
     ),
     (

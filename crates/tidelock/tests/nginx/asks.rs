@@ -11,6 +11,8 @@ pub(crate) struct Ask {
     pub(crate) start: String,
     pub(crate) more: String,
     pub(crate) body: usize,
+    /// Whether an end without an answer can be what is right.
+    pub(crate) may_be_closed: bool,
 }
 
 /// Twenty requests for what a file has: its hosts, its listens, its locations and what is beside them.
@@ -59,6 +61,7 @@ pub(crate) fn asks(found: &Found) -> Vec<Ask> {
         start,
         more: String::new(),
         body: 0,
+        may_be_closed: found.closes && host == "unknown.example",
     };
     let mut asks = Vec::new();
     for port in &found.ports {

@@ -4,7 +4,10 @@
 //! Each file of `corpus` is mapped to the test's own ports, folders, certificates and nodes. nginx listens on 127.0.0.2 and
 //! tidelock on 127.0.0.3, on the same ports, so that what they say of a port is the same.
 
+mod alike;
 mod asks;
+mod disk;
+mod hostile;
 mod mapped;
 mod stand;
 
@@ -13,14 +16,21 @@ use std::path::{Path, PathBuf};
 
 use stand::{Outcome, try_file};
 
+/// Shapes that some files have, one in each of these. All of them move.
+#[tokio::test]
+async fn shapes_answer_as_nginx_does() {
+    for file in files("shapes") {
+        match try_file(&file).await {
+            Outcome::Moved => {}
+            Outcome::NotWhole(left) => panic!("{}: {left:?}", file.display()),
+            Outcome::Differs(differences) => panic!("{}:\n{}", file.display(), differences.join("\n")),
+        }
+    }
+}
+
 #[tokio::test]
 async fn files_that_import_whole_answer_as_nginx_does() {
-    let mut files: Vec<PathBuf> = std::fs::read_dir(corpus())
-        .expect("the corpus is there")
-        .map(|entry| entry.expect("it can be listed").path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "conf"))
-        .collect();
-    files.sort();
+    let files = files("corpus");
     assert_eq!(files.len(), 40);
     let only = std::env::var("ONLY").unwrap_or_default();
     let (mut table, mut moved, mut wrong) = (String::new(), 0, Vec::new());
@@ -66,8 +76,15 @@ fn the_documentation_says(table: &str) {
     }
 }
 
-fn corpus() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/nginx/corpus")
+fn files(folder: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/nginx").join(folder);
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
+        .expect("the folder is there")
+        .map(|entry| entry.expect("it can be listed").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "conf"))
+        .collect();
+    files.sort();
+    files
 }
 
 const BEGIN: &str = "<!-- written by the test of the forty files, from here -->";

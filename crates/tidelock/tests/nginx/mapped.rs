@@ -15,6 +15,10 @@ pub(crate) struct Found {
     pub(crate) hosts: Vec<String>,
     pub(crate) paths: Vec<String>,
     pub(crate) certificates: Vec<(String, String)>,
+    /// What `root` and `alias` name.
+    pub(crate) folders: Vec<String>,
+    /// Whether some server closes without an answer.
+    pub(crate) closes: bool,
 }
 
 /// Each statement of the name `word` as `change` has it; nothing where it is to go.
@@ -81,6 +85,8 @@ pub(crate) fn found(text: &str) -> Found {
                 found.nodes.insert(address.to_owned(), pool.clone());
             }
             ["location", .., path] => found.paths.push(path.to_owned()),
+            ["root" | "alias", folder] => found.folders.push(folder.to_owned()),
+            ["return", "444"] => found.closes = true,
             _ => {}
         }
     }

@@ -13,7 +13,9 @@ use testkit::raw::RawConnection;
 use testkit::tidelock::Tidelock;
 use tokio::process::Command;
 
+use crate::alike::told;
 use crate::asks::{Ask, asks};
+use crate::disk;
 use crate::mapped::{Found, each, found, port};
 
 /// What became of a file.
@@ -66,7 +68,7 @@ fn brief(stderr: &str) -> Vec<String> {
     reasons
 }
 
-async fn import(file: &Path) -> (i32, String, String) {
+pub(crate) async fn import(file: &Path) -> (i32, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidelock"));
     command.arg("import").arg(file.file_name().expect("a file has a name"));
     command.current_dir(file.parent().expect("a file is in a folder")).envs(TEMPLATE);
@@ -110,6 +112,7 @@ impl Stand {
             names.into_iter().filter(|host| !host.starts_with('~') && *host != "_").collect();
         let certificate =
             authority.issue(&[&names[..], &["unknown.example"]].concat()).write(folder.path(), "all");
+        disk::fill(folder.path(), &found);
         let mapping =
             Mapping { folder: folder.path(), ports: &ports, nodes: &nodes, certificate: &certificate };
         let name = file.file_name().expect("a file has a name").to_string_lossy().into_owned();
@@ -124,7 +127,7 @@ impl Stand {
         for ask in asks(&self.found) {
             let theirs = self.ask(NGINX, &ask).await;
             let ours = self.ask(TIDELOCK, &ask).await;
-            let (theirs, ours) = told(theirs, ours);
+            let (theirs, ours) = told(&ask, theirs, ours);
             if theirs != ours {
                 let Ask { port, host, start, .. } = &ask;
                 differences
@@ -161,69 +164,6 @@ impl Stand {
         let _ = client.try_send(&request).await;
         client.try_ask("").await
     }
-}
-
-/// Both answers as far as they are to be alike.
-fn told(theirs: Result<Message, String>, ours: Result<Message, String>) -> (String, String) {
-    let (theirs, ours) = match (theirs, ours) {
-        (Ok(theirs), Ok(ours)) => (theirs, ours),
-        (Err(_), Err(_)) => return (String::new(), String::new()),
-        (theirs, ours) => return (format!("{theirs:?}"), format!("{ours:?}")),
-    };
-    // We pass every WebSocket, where nginx has to be told.
-    if ours.status() == 101 && theirs.status() == 200 {
-        return (String::new(), String::new());
-    }
-    // Where there is nothing, we say so whatever is asked.
-    if ours.status() == 404 && [405, 413].contains(&theirs.status()) {
-        return (String::new(), String::new());
-    }
-    let (mut their_node, mut our_node) = (seen(&theirs), seen(&ours));
-    for name in SAID_BY_US {
-        // It is said always; what matters is that nothing is missing or another.
-        if !their_node.contains_key(name) {
-            our_node.remove(name);
-        }
-    }
-    // Ours is Host as the client said it, with a port that is not the scheme's own.
-    if let (Some(theirs), Some(ours)) =
-        (their_node.get("x-forwarded-host"), our_node.get_mut("x-forwarded-host"))
-    {
-        let bare = ours.rsplit_once(':').map_or(ours.clone(), |(host, _)| host.to_owned());
-        *ours = if *theirs == bare { bare } else { ours.clone() };
-    }
-    their_node.retain(|name, _| !OF_THE_CONNECTION.contains(&&**name));
-    our_node.retain(|name, _| !OF_THE_CONNECTION.contains(&&**name));
-    let is_page = theirs.text().contains("<center>");
-    let of = |message: &Message, node: &BTreeMap<String, String>| {
-        let mut headers: Vec<String> = message
-            .headers
-            .iter()
-            .map(|(name, value)| (name.to_ascii_lowercase(), value))
-            .filter(|(name, _)| !UNTOLD.contains(&&**name))
-            // nginx's own pages are not ours, nor are their headers without `always`.
-            .filter(|(name, _)| message.status() < 400 || name == "location")
-            .filter(|(name, _)| name != "content-type" || !(is_page || message.body.is_empty()))
-            .map(|(name, value)| format!("{name}: {}", value.replace("; charset=utf-8", "")))
-            .collect();
-        headers.sort();
-        let body = if is_page || !node.is_empty() { String::new() } else { message.text() };
-        format!("{} {headers:?} {body:?} {node:?}", message.status())
-    };
-    (of(&theirs, &their_node), of(&ours, &our_node))
-}
-
-/// What the node saw, where one answered.
-fn seen(message: &Message) -> BTreeMap<String, String> {
-    let text = message.text();
-    let mut lines = text.lines();
-    if lines.next() != Some("seen") {
-        return BTreeMap::new();
-    }
-    lines
-        .filter_map(|line| line.split_once('='))
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect()
 }
 
 async fn echoing(pool: String) -> ScriptedOrigin {
@@ -337,6 +277,12 @@ impl Mapping<'_> {
                 self.folder.join("access.log").display().to_string()
             })
         });
+        for word in ["root", "alias"] {
+            text = each(&text, word, |arguments| {
+                let path = self.folder.join("disk").join(arguments.trim_start_matches('/'));
+                Some(path.display().to_string())
+            });
+        }
         text = each(&text, "include", |arguments| {
             let is_ours = arguments.contains(".d/");
             Some(if is_ours {
@@ -365,7 +311,8 @@ impl Mapping<'_> {
 /// A whole file for nginx around what may be a piece of one.
 fn framed(text: &str, ip: IpAddr, port_80: Option<u16>) -> String {
     let temporary = TEMPORARY.map(|kind| format!("{kind}_temp_path temp_{kind};")).concat();
-    let own = format!("\naccess_log off;\n{temporary}\n");
+    // As in the nginx.conf that includes such pieces.
+    let own = format!("\naccess_log off;\n{temporary}\ninclude mime.types;\n");
     let has_block =
         |word: &str| text.lines().any(|line| line.trim_start().starts_with(&format!("{word} {{")));
     let text = match (has_block("http"), has_block("server"), port_80) {
@@ -402,33 +349,16 @@ async fn start_tidelock(file: &Path, count: usize) -> Tidelock {
 
 const TEMPORARY: [&str; 5] = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
 const SHIPPED: [(&str, &str); 4] = [
-    ("mime.types", "types { text/html html; text/css css; }\n"),
-    ("options-ssl-nginx.conf", "ssl_session_timeout 1440m;\n"),
-    ("ssl-params.conf", "ssl_session_timeout 1440m;\n"),
+    (
+        "mime.types",
+        "types { text/html html; text/css css; application/javascript js; text/plain txt; image/x-icon ico; }\n",
+    ),
+    // What they ship is said in some files once more, which nginx does not take.
+    ("options-ssl-nginx.conf", "ssl_prefer_server_ciphers off;\n"),
+    ("ssl-params.conf", ""),
     (
         "proxy_params",
         "proxy_set_header Host $http_host;\nproxy_set_header X-Real-IP $remote_addr;\n\
          proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\nproxy_set_header X-Forwarded-Proto $scheme;\n",
     ),
-];
-/// Said of a client on every request, while nginx has to be told.
-const SAID_BY_US: [&str; 6] = [
-    "x-forwarded-for",
-    "x-forwarded-proto",
-    "x-forwarded-host",
-    "x-forwarded-port",
-    "x-real-ip",
-    "x-forwarded-prefix",
-];
-const OF_THE_CONNECTION: [&str; 4] = ["connection", "upgrade", "content-length", "transfer-encoding"];
-/// Not for an importer to say. Expires says what Cache-Control says.
-const UNTOLD: [&str; 8] = [
-    "server",
-    "date",
-    "connection",
-    "content-length",
-    "transfer-encoding",
-    "keep-alive",
-    "expires",
-    "sec-websocket-accept",
 ];

@@ -1,10 +1,11 @@
 //! What answers in one location. The paths of the routes are not decided here.
 
-use crate::nginx::headers::{Host, host, of_answers, of_requests};
+use super::disk;
+use super::node::proxied;
+use crate::nginx::headers::of_answers;
 use crate::nginx::ours::{Left, Route, Takes, list};
 use crate::nginx::parse::Directive;
 use crate::nginx::place::{Kind, Place, Work, told};
-use crate::nginx::pools::Wanted;
 use crate::nginx::rewrites::{Asked, METHODS, Rewritten, asked, give, rewrite, unasked};
 use crate::nginx::words::{Fate, fate};
 use crate::start::quoted;
@@ -203,9 +204,10 @@ fn content<'f>(place: &Place<'f>, work: &mut Work<'_, 'f>, main: &mut Route) -> 
     let pass = place.directive.inside().iter().find(|one| one.name == "proxy_pass");
     let is_there = match pass {
         Some(pass) => proxied(place, pass, work, main),
-        None => from_disk(place, work, main),
+        None => disk::answers(place, work, main),
     };
     if !is_there {
+        main.keys.clear();
         main.set("respond", "501");
     }
     if let Some(cache) = place.scope.one("proxy_cache").filter(|cache| cache.arg() != "off" && pass.is_some())
@@ -219,6 +221,9 @@ fn content<'f>(place: &Place<'f>, work: &mut Work<'_, 'f>, main: &mut Route) -> 
         });
     }
     of_answers(place, main, work.left);
+    if pass.is_none() {
+        disk::keeps_from_nodes(place, work, main);
+    }
     logged(place, main);
     Some(main.clone())
 }
@@ -227,103 +232,4 @@ fn logged(place: &Place<'_>, route: &mut Route) {
     if place.scope.one("access_log").is_some_and(|log| log.arg() == "off") {
         route.set("access_log", "false");
     }
-}
-
-fn proxied<'f>(place: &Place<'f>, pass: &'f Directive, work: &mut Work<'_, 'f>, main: &mut Route) -> bool {
-    let to = place.scope.filled_in(pass.arg());
-    let Some((scheme, rest)) = to.split_once("://") else {
-        work.left.push(told(pass, "which node it is, is decided by a variable"));
-        return false;
-    };
-    if scheme != "http" {
-        let mut left = told(pass, "nodes that speak TLS are not supported yet");
-        left.todo = "let the node speak HTTP to tidelock on a private network".to_owned();
-        work.left.push(left);
-        return false;
-    }
-    let (authority, uri) =
-        match rest.strip_prefix("unix:").map(|rest| rest.split_once(':').unwrap_or((rest, ""))) {
-            Some((path, uri)) => (format!("unix:{path}"), uri),
-            None => {
-                let at = rest.find('/').or_else(|| rest.find("$request_uri")).unwrap_or(rest.len());
-                (rest[..at].to_owned(), &rest[at..])
-            }
-        };
-    let uri = if uri == "$request_uri" { "" } else { uri };
-    if uri.contains('$') {
-        work.left.push(told(pass, "the path for the node is made of variables"));
-        return false;
-    }
-    let host = host(place, &authority);
-    let fixed = match &host {
-        Host::Fixed(name) => Some(name.clone()),
-        Host::Passed | Host::Made(_) => None,
-    };
-    let wanted = Wanted { directive: pass, authority: &authority, host: fixed, scope: &place.scope };
-    let Some(name) = work.pools.name(&wanted, work.left) else { return false };
-    main.set("upstream", quoted(&name));
-    if !uri.is_empty() {
-        main.replaced_by = Some(uri.to_owned());
-    }
-    of_requests(place, &host, main, work.left);
-    let bytes =
-        place.scope.one("client_max_body_size").and_then(|one| super::super::globals::bytes(one.arg()));
-    main.set("body_bytes_max", body_bytes_max(bytes.unwrap_or(1 << 20)));
-    true
-}
-
-/// A bound of a body, as we write it.
-pub(in crate::nginx) fn body_bytes_max(bytes: u64) -> String {
-    // What `[limits]` takes, too.
-    let bytes = if bytes == 0 { 0 } else { bytes.clamp(1 << 10, 1 << 40) };
-    match bytes {
-        0 => "\"none\"".to_owned(),
-        bytes if bytes % (1 << 30) == 0 => format!("\"{}GiB\"", bytes >> 30),
-        bytes if bytes % (1 << 20) == 0 => format!("\"{}MiB\"", bytes >> 20),
-        bytes if bytes % (1 << 10) == 0 => format!("\"{}KiB\"", bytes >> 10),
-        bytes => format!("\"{bytes}B\""),
-    }
-}
-
-/// What a folder holds. Without one nginx has its own, in which such a file is seldom.
-fn from_disk<'f>(place: &Place<'f>, work: &mut Work<'_, 'f>, main: &mut Route) -> bool {
-    let alias = place.directive.inside().iter().find(|one| one.name == "alias");
-    let Some(root) = alias.or_else(|| place.scope.one("root")) else {
-        main.set("respond", "404");
-        return true;
-    };
-    main.set("files", quoted(root.arg()));
-    if alias.is_some() {
-        main.set("strip", "true");
-    }
-    if let Some(autoindex) = place.scope.one("autoindex").filter(|one| one.arg() == "on") {
-        work.left.push(told(autoindex, "folders are not listed"));
-    }
-    let index = place.scope.one("index").map(|index| index.args.clone()).unwrap_or_default();
-    if !index.is_empty() && index.first().map(String::as_str) != Some("index.html") {
-        main.set("index", list(&index));
-    }
-    let Some(tried) = place.scope.one("try_files") else { return true };
-    let last = tried.args.last().map_or("", String::as_str);
-    if let Some(named) = last.strip_prefix('@') {
-        return named_location(named, work, main).is_some() || {
-            work.left.push(told(tried, "there is no node in that named location"));
-            false
-        };
-    }
-    let page = last.split('?').next().unwrap_or_default().trim_start_matches('/');
-    if page.ends_with(".php") {
-        work.left.push(told(tried, "FastCGI is not spoken"));
-    } else if !last.starts_with('=') && !page.is_empty() && !page.contains('$') {
-        main.set("fallback", quoted(page));
-    }
-    true
-}
-
-/// Nodes beside the files.
-fn named_location<'f>(name: &str, work: &mut Work<'_, 'f>, main: &mut Route) -> Option<()> {
-    let named =
-        work.places.iter().find(|place| place.kind == Kind::Named && place.path[1..] == *name)?.clone();
-    let pass = named.directive.inside().iter().find(|one| one.name == "proxy_pass")?;
-    proxied(&named, pass, work, main).then_some(())
 }

@@ -39,10 +39,7 @@ pub(super) fn of_all<'f>(work: &mut Work<'_, 'f>, root: &Place<'f>) -> Vec<Route
             Kind::Prefix | Kind::Firm => {
                 forms.prefix(place, answers, &mut between, &mut others);
                 if place.kind == Kind::Firm && has_regexes {
-                    let pattern = format!("{}.*", escaped(&place.path));
-                    let firm =
-                        |route: &Route| with(&edited(route, &place.path), Takes::Regex(pattern.clone()));
-                    before.extend(answers.here.iter().filter(|route| route.replaced_by.is_none()).map(firm));
+                    before.extend(answers.here.iter().map(|route| firm(route, &place.path)));
                 }
             }
             Kind::Named => {}
@@ -122,6 +119,9 @@ impl Forms<'_, '_> {
             self.without_slash(place, answers, others);
             return;
         }
+        if answers.here.iter().any(is_alias) && !self.has(Kind::Exact, base) {
+            others.push(to_slash(place));
+        }
         let Some((_, beneath)) = self.beneath(path, path) else { return };
         let differs = keys_of(&beneath.here) != keys_of(&answers.here);
         if !has_landed("regex") || !differs {
@@ -130,7 +130,12 @@ impl Forms<'_, '_> {
         // Locations that begin in the midst of a segment of this one.
         let pattern = format!("{}([^/].*)", escaped(path));
         for route in &answers.here {
-            let route = if route.is_replaced_beneath { unreplaced(route) } else { route.clone() };
+            let mut route = if route.is_replaced_beneath { unreplaced(route) } else { route.clone() };
+            if is_alias(&route) {
+                // Beside the folder of the `alias`, where there is nothing.
+                route.keys.clear();
+                route.set("respond", "404");
+            }
             let mut route = with(&route, Takes::Regex(pattern.clone()));
             if let Some(to) = route.replaced_by.take() {
                 route.set("rewrite", quoted(&format!("{to}{{1}}")));
@@ -155,12 +160,7 @@ impl Forms<'_, '_> {
             return;
         }
         if answers.is_proxied {
-            let mut route = with(
-                &Route::of(place.directive, Takes::Exact(base.to_owned())),
-                Takes::Exact(base.to_owned()),
-            );
-            route.set("redirect", format!("{{ path = {}, status = 301 }}", quoted(&place.path)));
-            others.push(route);
+            others.push(to_slash(place));
             return;
         }
         if let Some((_, beneath)) = self.beneath(base, &place.path) {
@@ -168,6 +168,40 @@ impl Forms<'_, '_> {
             others.extend(plain.map(|route| with(route, Takes::Exact(base.to_owned()))));
         }
     }
+}
+
+/// Whether a folder stands for the path.
+fn is_alias(route: &Route) -> bool {
+    route.value("files").is_some() && route.value("strip").is_some()
+}
+
+/// Sends the path without its last slash to the one with it.
+fn to_slash(place: &Place<'_>) -> Route {
+    let base = place.path.trim_end_matches('/');
+    let mut route = Route::of(place.directive, Takes::Exact(base.to_owned()));
+    route.set("redirect", format!("{{ path = {}, status = 301 }}", quoted(&format!("{base}/"))));
+    route
+}
+
+/// A route that is asked before all expressions.
+fn firm(route: &Route, path: &str) -> Route {
+    let mut firm = route.clone();
+    let base = path.trim_end_matches('/');
+    // What is put in the place of the path.
+    let to = match (firm.replaced_by.take(), firm.value("strip")) {
+        (Some(to), _) => to,
+        (None, Some(_)) if path.ends_with('/') => "/".to_owned(),
+        (None, Some(_)) => String::new(),
+        (None, None) => return with(&firm, Takes::Regex(format!("{}.*", escaped(path)))),
+    };
+    firm.keys.retain(|(key, _)| *key != "strip");
+    let rest = match (path.ends_with('/'), firm.is_replaced_beneath || to.is_empty()) {
+        (false, true) => "(/.*)",
+        _ => "(.*)",
+    };
+    let to = if firm.is_replaced_beneath && base == path { to.trim_end_matches('/').to_owned() } else { to };
+    firm.set("rewrite", quoted(&format!("{to}{{1}}")));
+    with(&firm, Takes::Regex(format!("{}{rest}", escaped(path))))
 }
 
 /// What routes do, whatever they take.

@@ -1,0 +1,91 @@
+//! What answers in a location from a node: `proxy_pass`, and what goes with it.
+
+use crate::nginx::headers::{Host, host, of_requests};
+use crate::nginx::ours::{Left, Route};
+use crate::nginx::parse::Directive;
+use crate::nginx::place::{Place, Work, told};
+use crate::nginx::pools::Wanted;
+use crate::start::quoted;
+
+pub(super) fn proxied<'f>(
+    place: &Place<'f>,
+    pass: &'f Directive,
+    work: &mut Work<'_, 'f>,
+    main: &mut Route,
+) -> bool {
+    let to = place.scope.filled_in(pass.arg());
+    let Some((scheme, rest)) = to.split_once("://") else {
+        work.left.push(told(pass, "which node it is, is decided by a variable"));
+        return false;
+    };
+    if scheme != "http" {
+        let mut left = told(pass, "nodes that speak TLS are not supported yet");
+        left.todo = "let the node speak HTTP to tidelock on a private network".to_owned();
+        work.left.push(left);
+        return false;
+    }
+    let (authority, uri) =
+        match rest.strip_prefix("unix:").map(|rest| rest.split_once(':').unwrap_or((rest, ""))) {
+            Some((path, uri)) => (format!("unix:{path}"), uri),
+            None => {
+                let at = rest.find('/').or_else(|| rest.find("$request_uri")).unwrap_or(rest.len());
+                (rest[..at].to_owned(), &rest[at..])
+            }
+        };
+    let uri = if uri == "$request_uri" { "" } else { uri };
+    if uri.contains('$') {
+        work.left.push(told(pass, "the path for the node is made of variables"));
+        return false;
+    }
+    let host = host(place, &authority);
+    let fixed = match &host {
+        Host::Fixed(name) => Some(name.clone()),
+        Host::Passed | Host::Made(_) => None,
+    };
+    let wanted = Wanted { directive: pass, authority: &authority, host: fixed, scope: &place.scope };
+    let Some(name) = work.pools.name(&wanted, work.left) else { return false };
+    main.set("upstream", quoted(&name));
+    if !uri.is_empty() {
+        main.replaced_by = Some(uri.to_owned());
+    }
+    of_requests(place, &host, main, work.left);
+    unkept(place, work.left);
+    let bytes =
+        place.scope.one("client_max_body_size").and_then(|one| crate::nginx::globals::bytes(one.arg()));
+    main.set("body_bytes_max", body_bytes_max(bytes.unwrap_or(1 << 20)));
+    true
+}
+
+/// What is done with a node's answers that has no word of ours.
+fn unkept(place: &Place<'_>, left: &mut Vec<Left>) {
+    for line in place.scope.list("proxy_redirect").into_iter().filter(|line| line.args.len() > 1) {
+        let mut told = told(line, "whole URLs in Location pass as the node says them");
+        told.todo = "let the app say the public address, or a path alone; paths that `strip` and `rewrite` change come back by themselves".to_owned();
+        left.push(told);
+    }
+    if let Some(line) = place.scope.one("proxy_next_upstream") {
+        let unusual: Vec<&str> =
+            line.args.iter().map(String::as_str).filter(|when| !RETRIED.contains(when)).collect();
+        if !unusual.is_empty() {
+            let mut told = told(line, &format!("{} is no reason to ask another node", unusual.join(", ")));
+            told.todo = "leave it out: a request that may have been heard is not sent twice".to_owned();
+            left.push(told);
+        }
+    }
+}
+
+/// A bound of a body, as we write it.
+pub(in crate::nginx) fn body_bytes_max(bytes: u64) -> String {
+    // What `[limits]` takes, too.
+    let bytes = if bytes == 0 { 0 } else { bytes.clamp(1 << 10, 1 << 40) };
+    match bytes {
+        0 => "\"none\"".to_owned(),
+        bytes if bytes % (1 << 30) == 0 => format!("\"{}GiB\"", bytes >> 30),
+        bytes if bytes % (1 << 20) == 0 => format!("\"{}MiB\"", bytes >> 20),
+        bytes if bytes % (1 << 10) == 0 => format!("\"{}KiB\"", bytes >> 10),
+        bytes => format!("\"{bytes}B\""),
+    }
+}
+
+/// What is tried again by itself, and `off`, which says less.
+const RETRIED: [&str; 4] = ["error", "timeout", "invalid_header", "off"];

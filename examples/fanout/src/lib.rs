@@ -150,6 +150,11 @@ mod link;
 #[doc(hidden)]
 pub mod bench;
 
+/// Keeps the README's code working.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub use crate::{
     acks::AckStream,
     adapter::{RedisAdapter, Started},

@@ -10,12 +10,12 @@ use config::roster::{Roster, RosterNode};
 use tokio::time::Instant;
 use wire::request::RequestHead;
 
-use crate::request::sticky::{self, Place};
+use crate::request::sticky::{self, Affinity};
 use crate::state::shared::Snapshot;
 use crate::upstream::balance::Cursor;
 use crate::upstream::member::Member;
 use crate::upstream::node::InSession;
-use crate::upstream::registry::{Contact, Entering, Use};
+use crate::upstream::sessions::{Contact, Entering, Use};
 use crate::upstream::{Asked, Upstream};
 
 pub use crate::tunnel::bench::Passing;
@@ -56,12 +56,12 @@ impl Site {
     #[must_use]
     pub fn place(&self, head: &RequestHead, now: Instant) -> bool {
         let upstream = self.upstream();
-        let asked = |wish| Asked { wish, tried: &[], now };
-        match sticky::place(head, upstream, CLIENT) {
-            Place::Session(_) => true,
-            Place::NewSession(_, wish) => upstream.claim_session(asked(wish)).is_ok(),
-            Place::Anywhere(wish) => upstream.choose(asked(wish), &self.cursor).is_ok(),
-            Place::Nowhere => false,
+        let asked = |preference| Asked { preference, tried: &[], now };
+        match sticky::affinity(head, upstream, CLIENT) {
+            Affinity::Session(_) => true,
+            Affinity::NewSession(_, preference) => upstream.claim_session(asked(preference)).is_ok(),
+            Affinity::Any(preference) => upstream.choose(asked(preference), &self.cursor).is_ok(),
+            Affinity::Unknown => false,
         }
     }
 
@@ -75,19 +75,19 @@ impl Site {
             let node = self.member(number).node.clone();
             let contact = Contact { address: None, client: CLIENT, is_https: false, is_pinned: false };
             let entering = Entering { sid: &sid(number), silence: Some(Duration::from_secs(45)), contact };
-            self.upstream().registry.open(entering, InSession::new(node), now);
+            self.upstream().session_table.open(entering, InSession::new(node), now);
         }
     }
 
-    /// What a poll of session `number` asks of the registry and leaves there. Whether the session was known.
+    /// What a poll of session `number` asks of the session table and leaves there. Whether the session was known.
     #[must_use]
     pub fn use_session(&self, number: usize, now: Instant) -> bool {
-        let (sid, registry) = (sid(number), &self.upstream().registry);
-        if registry.find(&sid).is_none() {
+        let (sid, session_table) = (sid(number), &self.upstream().session_table);
+        if session_table.find(&sid).is_none() {
             return false;
         }
-        let _ = registry.begin(registry.hashed(&sid), Use::Poll, None, now);
-        registry.end(registry.hashed(&sid), Use::Poll, now);
+        let _ = session_table.begin(session_table.hashed(&sid), Use::Poll, None, now);
+        session_table.end(session_table.hashed(&sid), Use::Poll, now);
         true
     }
 

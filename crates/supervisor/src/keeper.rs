@@ -28,7 +28,7 @@ use rustix::process::{
 };
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
-use crate::census::Census;
+use crate::process_table::ProcessTable;
 use order::{Command, Order, Report};
 
 /// Whether this process was started to be a keeper. The first thing that `main` asks, before it looks at arguments.
@@ -206,7 +206,7 @@ impl Kept {
     }
 
     fn each(&self, signal: Signal) {
-        for pid in Census::take().descendants(getpid().as_raw_nonzero().get()) {
+        for pid in ProcessTable::take().descendants(getpid().as_raw_nonzero().get()) {
             // One that ended meanwhile is a zombie until this process waits for it, or its parent has done so a moment
             // ago; a number is not given again that soon.
             let _ = Pid::from_raw(pid).map(|pid| kill_process(pid, signal));

@@ -52,10 +52,10 @@ mod environment;
 mod preload;
 pub mod process;
 pub mod keeper;
-pub mod census;
-mod told;
+pub mod process_table;
+mod ipc;
 pub mod ready;
-mod elsewhere;
+mod listen_diagnosis;
 pub mod logs;
 mod foresight;
 

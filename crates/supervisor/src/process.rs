@@ -3,16 +3,16 @@
 
 pub(crate) mod launch;
 pub(crate) mod start;
-mod strays;
+mod orphans;
 
 use config::app::Stop;
 use config::roster::InstanceAddress;
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 
-use crate::census::{Census, Usage};
+use crate::ipc::Channel;
 use crate::keeper::order::Command;
-use crate::told::Channel;
+use crate::process_table::{ProcessTable, Usage};
 
 pub use launch::{Ending, Launch, StartProblem};
 
@@ -101,10 +101,10 @@ impl Process {
     pub async fn usage(&self) -> Usage {
         let keeper = self.keeper;
         // Whoever asks while the runtime ends gets nothing.
-        spawn_blocking(move || Census::take().usage(keeper)).await.unwrap_or_default()
+        spawn_blocking(move || ProcessTable::take().usage(keeper)).await.unwrap_or_default()
     }
 
-    /// The process id of its keeper: what the usage of many processes is read by from one [`Census`].
+    /// The process id of its keeper: what the usage of many processes is read by from one [`ProcessTable`].
     #[must_use]
     pub fn keeper(&self) -> i32 {
         self.keeper

@@ -12,7 +12,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use wire::engineio::{escape_sid, read_open_packet};
 
-use crate::elsewhere::{self, Shown};
+use crate::listen_diagnosis::{self, Shown};
 use crate::process::Process;
 
 /// Why an instance is not ready at its deadline. Says a whole sentence, that begins with what it is about.
@@ -44,7 +44,7 @@ pub async fn until_ready(process: &Process, when: &ReadyWhen, deadline: Instant)
             Err(last) => last,
         },
     };
-    if let Some(explained) = elsewhere::explain(process).await {
+    if let Some(explained) = listen_diagnosis::explain(process).await {
         last = format!("{last}; {explained}");
     }
     let took = deadline.duration_since(began);

@@ -52,7 +52,7 @@ pub(crate) struct Shell {
     ticket_last: u64,
     dice: fastrand::Rng,
     leaving: Leaving,
-    /// Those who wait for a status, which waits for a census.
+    /// Those who wait for a status, which waits for a process table.
     lookers: Vec<oneshot::Sender<Vec<AppStatus>>>,
 }
 
@@ -278,7 +278,7 @@ impl Shell {
             for (id, keeper) in
                 held.attended.iter().filter_map(|(id, attended)| Some((*id, attended.keeper?)))
             {
-                let usage = counted.census.usage(keeper);
+                let usage = counted.process_table.usage(keeper);
                 held.usages.note(id, usage, now);
                 samples.push((app.clone(), Event::Sampled { id, memory: usage.resident_bytes }));
             }

@@ -7,7 +7,7 @@ use config::roster::InstanceId;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
 
-use crate::census::{Census, Usage};
+use crate::process_table::{ProcessTable, Usage};
 use crate::status::InstanceStatus;
 
 /// The last samples of an app's instances.
@@ -63,13 +63,13 @@ pub(crate) struct Counting {
     /// Somebody wants to know now.
     pub(crate) is_asked: bool,
     next: Instant,
-    running: Option<(JoinHandle<Census>, bool)>,
+    running: Option<(JoinHandle<ProcessTable>, bool)>,
 }
 
-/// A census.
+/// A process table.
 #[derive(Debug)]
 pub(crate) struct Counted {
-    pub(crate) census: Census,
+    pub(crate) process_table: ProcessTable,
     /// It was time for it, and not somebody's wish.
     pub(crate) is_periodic: bool,
 }
@@ -79,7 +79,7 @@ impl Counting {
         Self { is_periodic: false, is_asked: false, next: Instant::now() + EVERY, running: None }
     }
 
-    /// The next census, if there is a reason for one. Cancel-safe.
+    /// The next process table, if there is a reason for one. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Counted {
         if self.running.is_none() {
             if !self.is_asked {
@@ -90,11 +90,11 @@ impl Counting {
                 }
             }
             let is_due = self.is_periodic && self.next <= Instant::now();
-            self.running = Some((spawn_blocking(Census::take), is_due));
+            self.running = Some((spawn_blocking(ProcessTable::take), is_due));
         }
         let Some((running, is_periodic)) = &mut self.running else { return std::future::pending().await };
         // Only the end of the runtime takes it away.
-        let counted = Counted { census: running.await.unwrap_or_default(), is_periodic: *is_periodic };
+        let counted = Counted { process_table: running.await.unwrap_or_default(), is_periodic: *is_periodic };
         if counted.is_periodic {
             self.next = Instant::now() + EVERY;
         }

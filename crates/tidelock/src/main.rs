@@ -18,7 +18,7 @@ mod nginx;
 
 use std::process::ExitCode;
 
-/// Chosen for the memory of what rests, by measurement (docs/performance.md): what is aligned takes no more than its size,
+/// Chosen for the memory of what rests, by measurement (benches/results/history.md): what is aligned takes no more than its size,
 /// and what shrinks to its half gives the other half back, as rustls' buffers do after each long record.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

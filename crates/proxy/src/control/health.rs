@@ -16,19 +16,19 @@ use crate::state::shared::{Shared, Snapshot};
 use crate::upstream::Upstream;
 use crate::upstream::health::outlier::{Counts, judge};
 use crate::upstream::health::probe::probe;
-use crate::upstream::health::vitals::{Change, Observed, PASSIVE_INTERVAL};
+use crate::upstream::health::state::{Change, Observed, PASSIVE_INTERVAL};
 use crate::upstream::member::Member;
 use crate::upstream::node::Node;
 
 /// Looks after all nodes until the data plane is gone.
-pub(crate) async fn look_after(shared: Arc<Shared>, mut fallen: mpsc::Receiver<Arc<Node>>) {
+pub(crate) async fn run_health(shared: Arc<Shared>, mut queue: mpsc::Receiver<Arc<Node>>) {
     let mut tending = JoinSet::new();
     let mut round = Round::default();
     let mut next_round = Instant::now();
     loop {
         tokio::select! {
-            node = fallen.recv() => match node {
-                Some(node) => drop(tending.spawn_local(tend(Arc::downgrade(&node)))),
+            node = queue.recv() => match node {
+                Some(node) => drop(tending.spawn_local(probe_until_up(Arc::downgrade(&node)))),
                 None => return,
             },
             Some(_) = tending.join_next() => {}
@@ -43,10 +43,8 @@ pub(crate) async fn look_after(shared: Arc<Shared>, mut fallen: mpsc::Receiver<A
 
 /// Settles a suspicion with one probe, and probes a node that fell until it is back: more and more rarely, but at least
 /// twice a second.
-async fn tend(node: Weak<Node>) {
-    if let Some(suspected) = node.upgrade().filter(|node| node.is_up()) {
-        ask(&suspected).await;
-    }
+async fn probe_until_up(node: Weak<Node>) {
+    settle(&node).await;
     let mut pause = PAUSE_MIN;
     loop {
         // A reload may have taken it out for good; nobody else holds it then.
@@ -55,11 +53,12 @@ async fn tend(node: Weak<Node>) {
             return;
         }
         if fallen.is_up() {
-            fallen.end_tending();
-            // It may have fallen between the two, when nobody could tell.
-            if fallen.is_up() || !fallen.begin_tending() {
+            fallen.release_probe();
+            // It may have fallen, or come under suspicion, between the two, when nobody could tell.
+            if (fallen.is_up() && !fallen.is_suspected()) || !fallen.claim_probe() {
                 return;
             }
+            settle(&node).await;
         }
         let worth_it = fallen.worth_probing_at();
         drop(fallen);
@@ -73,6 +72,15 @@ async fn tend(node: Weak<Node>) {
     }
 }
 
+/// Asks a node that is up once whether it is there. Whatever comes of it, even if nothing can be said, is the end of the
+/// suspicion.
+async fn settle(node: &Weak<Node>) {
+    if let Some(suspected) = node.upgrade().filter(|node| node.is_up()) {
+        ask(&suspected).await;
+        suspected.observe(Observed::Settled);
+    }
+}
+
 /// Asks each of `nodes` once, at the same time, whether it is there.
 pub(crate) async fn ask_all(nodes: impl Iterator<Item = &Arc<Node>>, shared: &Arc<Shared>) {
     let mut asking = JoinSet::new();
@@ -82,7 +90,7 @@ pub(crate) async fn ask_all(nodes: impl Iterator<Item = &Arc<Node>>, shared: &Ar
             if let Some(observed) = probe(&node, PATIENCE_MIN).await
                 && node.observe(observed) == Change::Fell
             {
-                shared.fallen.tell(&node);
+                shared.probe_queue.push(&node);
             }
         });
     }
@@ -192,13 +200,13 @@ impl Round {
                 && node.observe(Observed::Outlier(cause)) == Change::Fell
             {
                 self.histories.remove(&Arc::as_ptr(node));
-                shared.fallen.tell(node);
+                shared.probe_queue.push(node);
             }
         }
     }
 }
 
-/// Probes one node for as long as it is in the pool. While it is down, that is the business of [`tend`].
+/// Probes one node for as long as it is in the pool. While it is down, that is the business of [`probe_until_up`].
 async fn probe_on_and_on(node: Weak<Node>, plan: Arc<plan::Upstream>, shared: Arc<Shared>) {
     let mut dice = Rng::new();
     let health = &plan.health;
@@ -210,7 +218,7 @@ async fn probe_on_and_on(node: Weak<Node>, plan: Arc<plan::Upstream>, shared: Ar
             && let Some(observed) = probe(&probed, health.timeout).await
             && probed.observe(observed) == Change::Fell
         {
-            shared.fallen.tell(&probed);
+            shared.probe_queue.push(&probed);
         }
         drop(probed);
         let jitter = f64::from(health.jitter_percent) / 100.0 * (2.0 * dice.f64() - 1.0);

@@ -13,9 +13,9 @@ use crate::control::proxy::Proxy;
 use crate::control::status::Remains;
 use crate::state::shared::Instances;
 use crate::upstream::Upstream;
-use crate::upstream::bell::{Order, Reason};
+use crate::upstream::close_signal::{CloseOrder, CloseReason};
 use crate::upstream::node::{Node, Observed};
-use crate::upstream::registry::Registry;
+use crate::upstream::sessions::SessionTable;
 
 impl Proxy {
     /// These instances of `app` can be reached now, and no others. One that is missing is gone: its tunnels are told at
@@ -28,7 +28,7 @@ impl Proxy {
             for (node, id) in upstream.instances_of(app) {
                 if instances.iter().all(|instance| instance.id != id) {
                     node.observe(Observed::Gone);
-                    lost.push((node.clone(), upstream.registry.clone()));
+                    lost.push((node.clone(), upstream.session_table.clone()));
                 }
             }
         }
@@ -36,10 +36,14 @@ impl Proxy {
         let mut rosters = before.rosters();
         fill_in(&mut rosters, &before.plan.upstreams, &shared.instances());
         shared.publish(before.with_rosters(&rosters));
-        for (node, registry) in lost {
+        for (node, session_table) in lost {
             let now = Instant::now();
-            node.tunnels.ring_from(0, || Order { at: now, until: now + GOODBYE, reason: Reason::NodeLost });
-            registry.forget(&node);
+            node.tunnels.signal_from(0, || CloseOrder {
+                at: now,
+                until: now + GOODBYE,
+                reason: CloseReason::NodeLost,
+            });
+            session_table.forget(&node);
         }
     }
 
@@ -54,11 +58,11 @@ impl Proxy {
         deadline: Duration,
     ) -> impl Future<Output = Option<Option<String>>> + use<> {
         let found = self.find_instance(app, id);
-        for (node, registry) in &found {
+        for (node, session_table) in &found {
             self.empty_at(
                 node,
-                registry,
-                Pace { window, deadline, reason: Reason::Restart, is_stopped: true },
+                session_table,
+                Pace { window, deadline, reason: CloseReason::Restart, is_stopped: true },
             );
         }
         let until = Instant::now() + deadline;
@@ -85,11 +89,11 @@ impl Proxy {
     }
 
     /// One in each upstream that the app feeds, or has fed.
-    fn find_instance(&self, app: &str, id: InstanceId) -> Vec<(Arc<Node>, Arc<Registry>)> {
+    fn find_instance(&self, app: &str, id: InstanceId) -> Vec<(Arc<Node>, Arc<SessionTable>)> {
         let snapshot = self.inner.shared.snapshot.load();
         let of = |upstream: &Upstream| {
             let nodes = upstream.instances_of(app).filter(|(_, found)| *found == id);
-            nodes.map(|(node, _)| (node.clone(), upstream.registry.clone())).collect::<Vec<_>>()
+            nodes.map(|(node, _)| (node.clone(), upstream.session_table.clone())).collect::<Vec<_>>()
         };
         snapshot.upstreams.iter().flat_map(of).collect()
     }

@@ -131,7 +131,7 @@ impl Proxy {
             let now = snapshot.upstream(&upstream.plan.name);
             for Member { node, .. } in &upstream.members {
                 if now.is_none_or(|now| now.member_of(node).is_none()) {
-                    self.empty(node, &upstream.registry);
+                    self.empty(node, &upstream.session_table);
                 }
             }
         }

@@ -17,16 +17,16 @@ use fastrand::Rng;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, interval, sleep, timeout};
 
-use crate::control::drain::node::{Pace, empty, ring_streams};
+use crate::control::drain::node::{Pace, empty, signal_streams};
 use crate::control::drain::rebalance;
 use crate::control::drain::schedule::Schedule;
-use crate::control::health::{ask_all, look_after};
+use crate::control::health::{ask_all, run_health};
 use crate::control::instances;
 use crate::control::proxy::{Inner, Listening, Proxy, StartProblem};
 use crate::net::file_limit::{files_max, raise_file_limit};
 use crate::net::memory::{Memory, watch_memory};
 use crate::net::places::Places;
-use crate::net::pour::{FILES_A_PIPE, pipes_max};
+use crate::net::splice::{FILES_A_PIPE, pipes_max};
 use crate::net::tls::TlsProblem;
 use crate::observe::access;
 use crate::observe::lifecycle::Drain;
@@ -34,14 +34,14 @@ use crate::observe::record::Counters;
 use crate::state::open_files::kept_max;
 use crate::state::shared::{ListenId, ListenNow, Shared, Snapshot};
 use crate::upstream::Upstream;
-use crate::upstream::bell::{Order, Reason};
-use crate::upstream::health::Fallen;
+use crate::upstream::close_signal::{CloseOrder, CloseReason};
+use crate::upstream::health::ProbeQueue;
 use crate::upstream::names::Names;
 use crate::upstream::node::{Node, NodeNumber};
 use crate::worker;
-use crate::worker::listener::{self, Errand, Workers};
+use crate::worker::listener::{self, WorkerMessage, Workers};
 
-type Doors = Vec<(mpsc::Sender<Errand>, Arc<Counters>)>;
+type Mailboxes = Vec<(mpsc::Sender<WorkerMessage>, Arc<Counters>)>;
 
 impl Proxy {
     /// Starts to serve `plan`. Everything that can fail does so before the first connection is accepted. Must be
@@ -62,12 +62,12 @@ impl Proxy {
             .map(|((id, listen), tls)| ListenNow { id: ListenId(id), scheme: listen.scheme.clone(), tls })
             .collect();
         raise_file_limit();
-        let (fallen, to_probe) = Fallen::channel();
+        let (probe_queue, to_probe) = ProbeQueue::channel();
         let shared = Arc::new(Shared {
             snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::new(plan.clone(), listens.clone()))),
             log: Arc::new(ArcSwap::from_pointee(log.sink())),
             log_unwritten,
-            fallen,
+            probe_queue,
             drain: Drain::new(),
             memory: Memory::new(),
             instances: Mutex::default(),
@@ -78,7 +78,7 @@ impl Proxy {
         let rosters = names.rosters(&plan.upstreams);
         let first = shared.snapshot.load().with_rosters(&rosters);
         shared.publish(first);
-        let (doors, threads) = start_workers(&shared).map_err(StartProblem::Thread)?;
+        let (mailboxes, threads) = start_workers(&shared).map_err(StartProblem::Thread)?;
         let places = Places::new(connections_max(plan.limits.connections_max, count));
         let proxy = Self {
             inner: Rc::new(Inner {
@@ -88,14 +88,14 @@ impl Proxy {
                 next_listen: Cell::new(listens.len() as u64),
                 handing_over: RefCell::default(),
                 places: places.clone(),
-                workers: RefCell::new(Some(Workers::new(doors, places))),
+                workers: RefCell::new(Some(Workers::new(mailboxes, places))),
                 threads: RefCell::new(threads),
                 emptying: RefCell::default(),
                 names,
                 housekeeping: RefCell::default(),
             }),
         };
-        proxy.keep_house(look_after(proxy.inner.shared.clone(), to_probe));
+        proxy.keep_house(run_health(proxy.inner.shared.clone(), to_probe));
         let planned = proxy.inner.shared.clone();
         proxy.keep_house(watch_memory(planned.memory.clone(), move || {
             planned.snapshot.load().plan.limits.memory
@@ -145,12 +145,12 @@ impl Proxy {
         let deadline = until.saturating_duration_since(Instant::now());
         for upstream in &snapshot.upstreams {
             for node in upstream.nodes().filter(|node| node.instance.is_some()) {
-                let (node, registry) = (node.clone(), upstream.registry.clone());
-                let pace = Pace { window, deadline, reason: Reason::GoingAway, is_stopped: false };
+                let (node, session_table) = (node.clone(), upstream.session_table.clone());
+                let pace = Pace { window, deadline, reason: CloseReason::GoingAway, is_stopped: false };
                 self.keep_house(async move {
                     // Nothing calls it off.
                     let (_owner, called_off) = oneshot::channel();
-                    empty(node, registry, pace, called_off).await;
+                    empty(node, session_table, pace, called_off).await;
                 });
             }
         }
@@ -221,17 +221,17 @@ pub fn check_certificates(plan: &Plan) -> Result<(), Vec<TlsProblem>> {
     crate::net::tls::load_all(&plan.listens).map(drop)
 }
 
-fn start_workers(shared: &Arc<Shared>) -> io::Result<(Doors, Vec<JoinHandle<()>>)> {
-    let mut doors = Vec::new();
+fn start_workers(shared: &Arc<Shared>) -> io::Result<(Mailboxes, Vec<JoinHandle<()>>)> {
+    let mut mailboxes = Vec::new();
     let mut threads = Vec::new();
     for (index, counters) in shared.counters.iter().enumerate() {
-        let (door, errands) = mpsc::channel(ERRANDS_MAX);
+        let (mailbox, messages) = mpsc::channel(ERRANDS_MAX);
         let (shared, counters) = (shared.clone(), counters.clone());
-        doors.push((door, counters.clone()));
+        mailboxes.push((mailbox, counters.clone()));
         let thread = std::thread::Builder::new().name(format!("worker-{index}"));
-        threads.push(thread.spawn(move || worker::run(shared, counters, errands))?);
+        threads.push(thread.spawn(move || worker::run(shared, counters, messages))?);
     }
-    Ok((doors, threads))
+    Ok((mailboxes, threads))
 }
 
 /// Tells every tunnel and every event stream its turn, also those that are opened by what still runs.
@@ -250,16 +250,19 @@ async fn send_tunnels_away(shared: Arc<Shared>, window: Duration, until: Instant
         for node in nodes() {
             let order = || {
                 told += 1;
-                Order { at: turns.next().unwrap_or(now), until, reason: Reason::GoingAway }
+                CloseOrder { at: turns.next().unwrap_or(now), until, reason: CloseReason::GoingAway }
             };
-            next.insert(node.number, node.tunnels.ring_from(from(node, &next), order));
+            next.insert(node.number, node.tunnels.signal_from(from(node, &next), order));
         }
         for node in nodes() {
             let from = from(node, &next_streams);
             let turns = schedule.turns(node.event_streams.count_from(from), now);
-            let order =
-                |at: Option<Instant>| Order { at: at.unwrap_or(now), until, reason: Reason::GoingAway };
-            next_streams.insert(node.number, ring_streams(node, from, turns, order));
+            let order = |at: Option<Instant>| CloseOrder {
+                at: at.unwrap_or(now),
+                until,
+                reason: CloseReason::GoingAway,
+            };
+            next_streams.insert(node.number, signal_streams(node, from, turns, order));
         }
         if told > 0 {
             tracing::info!(tunnels = told, ?window, "told tunnels when to go");
@@ -293,7 +296,7 @@ async fn sweep_registries(shared: Arc<Shared>) {
     loop {
         let now = tick.tick().await;
         for upstream in &shared.snapshot.load_full().upstreams {
-            upstream.registry.sweep(now);
+            upstream.session_table.sweep(now);
         }
     }
 }
@@ -325,7 +328,7 @@ const PROVE_EVERY: Duration = Duration::from_millis(500);
 const PROVED_AT_ONCE: usize = 16;
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// Listens, logs, certificates, epolls, probes, verbs and the file. The epolls of parked connections and of tunnels, two a
-/// worker, and the pipes that bodies are poured through are counted beside it.
+/// worker, and the pipes that bodies are spliced through are counted beside it.
 const FILES_RESERVED: u64 = 64;
 /// The end of that time belongs to the Closes of those who have not answered theirs.
 const GOODBYE_SHARE: f64 = 0.1;

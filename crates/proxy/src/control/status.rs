@@ -9,7 +9,7 @@ use config::roster::{AppInstance, NodeAddress};
 use tokio::time::Instant;
 
 use crate::observe::record::Counts;
-use crate::upstream::bell::{EventStream, LongAnswer};
+use crate::upstream::close_signal::{EventStream, LongAnswer};
 use crate::upstream::node::Node;
 
 /// The proxy at one moment.

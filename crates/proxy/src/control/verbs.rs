@@ -10,14 +10,14 @@ use tokio::sync::oneshot;
 use crate::control::drain::node::{Pace, empty};
 use crate::control::proxy::{Emptying, Proxy};
 use crate::control::status::{NodeHandle, NodeStatus, Status, UnknownNode, UpstreamStatus};
-use crate::upstream::bell::Reason;
+use crate::upstream::close_signal::CloseReason;
 use crate::upstream::member::Member;
 use crate::upstream::node::{Node, Observed};
-use crate::upstream::registry::Registry;
+use crate::upstream::sessions::SessionTable;
 use crate::upstream::{Removed, Upstream};
 
-/// A node, and the registry of its upstream.
-type Found = (Arc<Node>, Arc<Registry>);
+/// A node, and the session table of its upstream.
+type Found = (Arc<Node>, Arc<SessionTable>);
 
 impl Proxy {
     /// Everything there is to see, at this moment.
@@ -66,8 +66,8 @@ impl Proxy {
     /// until [`Proxy::undrain`]. `what` is a node as written, its address, `upstream/node`, or an upstream's name.
     pub fn drain(&self, what: &str) -> Result<Vec<NodeHandle>, UnknownNode> {
         let found = self.find(what)?;
-        for (node, registry) in &found {
-            self.empty(node, registry);
+        for (node, session_table) in &found {
+            self.empty(node, session_table);
         }
         Ok(found.into_iter().map(|(node, _)| NodeHandle(node)).collect())
     }
@@ -83,21 +83,25 @@ impl Proxy {
     }
 
     /// Begins to empty a node at the plan's own pace.
-    pub(crate) fn empty(&self, node: &Arc<Node>, registry: &Arc<Registry>) {
+    pub(crate) fn empty(&self, node: &Arc<Node>, session_table: &Arc<SessionTable>) {
         let plan::Drain { window, deadline } = self.inner.shared.snapshot.load().plan.drain;
-        self.empty_at(node, registry, Pace { window, deadline, reason: Reason::Restart, is_stopped: false });
+        self.empty_at(
+            node,
+            session_table,
+            Pace { window, deadline, reason: CloseReason::Restart, is_stopped: false },
+        );
     }
 
     /// The same at a pace of its own. Of two words about a node the later one counts: a drain that is under way ends, and
     /// the sessions that it has not told yet are told by this one.
-    pub(crate) fn empty_at(&self, node: &Arc<Node>, registry: &Arc<Registry>, pace: Pace) {
+    pub(crate) fn empty_at(&self, node: &Arc<Node>, session_table: &Arc<SessionTable>, pace: Pace) {
         node.observe(Observed::ToldToDrain);
         let (owner, called_off) = oneshot::channel();
         let mut drains = self.inner.emptying.borrow_mut();
         drains.retain(|emptied| !Arc::ptr_eq(&emptied.node, node) && !emptied.owner.is_closed());
         drains.push(Emptying { node: node.clone(), owner });
         drop(drains);
-        self.keep_house(empty(node.clone(), registry.clone(), pace, called_off));
+        self.keep_house(empty(node.clone(), session_table.clone(), pace, called_off));
     }
 
     /// Ends the drains of nodes that take part again.
@@ -121,7 +125,7 @@ impl Proxy {
                     || what.strip_prefix(name.as_str()).and_then(|rest| rest.strip_prefix('/'))
                         == Some(written);
                 if is_meant {
-                    found.push((node.clone(), upstream.registry.clone()));
+                    found.push((node.clone(), upstream.session_table.clone()));
                 }
                 known.push(written.clone());
             }

@@ -32,7 +32,7 @@ pub(crate) enum Pressure {
 pub(crate) struct Memory {
     pressure: watch::Sender<Pressure>,
     /// The same for those who only want to know.
-    glance: AtomicU8,
+    hot: AtomicU8,
     /// When it was last looked up.
     resident: AtomicU64,
     /// All that workers have ever got for buffers and connections.
@@ -73,7 +73,7 @@ impl Memory {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             pressure: watch::Sender::new(Pressure::None),
-            glance: AtomicU8::new(Pressure::None as u8),
+            hot: AtomicU8::new(Pressure::None as u8),
             resident: AtomicU64::new(0),
             charged: AtomicU64::new(0),
             charged_then: AtomicU64::new(0),
@@ -82,11 +82,11 @@ impl Memory {
     }
 
     pub(crate) fn is_short(&self) -> bool {
-        self.glance.load(Relaxed) >= Pressure::Short as u8
+        self.hot.load(Relaxed) >= Pressure::Short as u8
     }
 
     pub(crate) fn is_out(&self) -> bool {
-        self.glance.load(Relaxed) >= Pressure::Out as u8
+        self.hot.load(Relaxed) >= Pressure::Out as u8
     }
 
     pub(crate) fn listen(&self) -> watch::Receiver<Pressure> {
@@ -127,7 +127,7 @@ impl Memory {
             if !is_believed(*before, now) {
                 return false;
             }
-            self.glance.store(now as u8, Relaxed);
+            self.hot.store(now as u8, Relaxed);
             *before = now;
             changed = Some(now);
             true

@@ -8,6 +8,6 @@ pub(crate) mod clock;
 pub(crate) mod tls;
 pub(crate) mod stream;
 pub(crate) mod buffers;
-pub(crate) mod pour;
+pub(crate) mod splice;
 pub(crate) mod pace;
 pub(crate) mod seats;

@@ -2,9 +2,9 @@
 //! futures by their callers; every one of them is cancel-safe unless it says otherwise.
 
 mod as_tokio;
-mod fresh;
+mod unregistered;
 mod known;
-pub(crate) mod quickness;
+pub(crate) mod eager_read;
 mod unread;
 
 use std::cell::{Cell, RefCell};
@@ -24,16 +24,16 @@ use tokio_rustls::server::TlsStream;
 
 use crate::net::buffers::{Buffers, Inbox};
 use crate::net::clock::Alarm;
-use crate::net::stream::fresh::Fresh;
 use crate::net::stream::known::{is_known_quiet, receive_known, send_known};
 use crate::net::stream::unread::{has_nothing_to_read, peek};
+use crate::net::stream::unregistered::Unregistered;
 
 /// A client's or an origin's socket.
 #[derive(Debug)]
 pub(crate) enum Stream {
     Plain(TcpStream),
     /// Plain, and not known to the runtime yet. It is made known, and becomes `Plain`, when something is waited for.
-    Fresh(Fresh),
+    Unregistered(Unregistered),
     Tls(Box<TlsStream<TcpStream>>),
     /// A process of an app that listens on a Unix socket. Boxed, because two sockets of one size would need a word
     /// more to be told apart, in every connection.
@@ -45,7 +45,7 @@ impl Stream {
     pub(crate) fn socket(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Self::Plain(tcp) => Some(tcp.as_fd()),
-            Self::Fresh(fresh) => fresh.socket(),
+            Self::Unregistered(unregistered) => unregistered.socket(),
             Self::Tls(tls) => Some(tls.get_ref().0.as_fd()),
             Self::Unix(unix) => Some(unix.as_fd()),
         }
@@ -55,7 +55,7 @@ impl Stream {
     pub(crate) fn into_socket(self) -> Option<OwnedFd> {
         match self {
             Self::Plain(tcp) => Some(tcp.into_std().ok()?.into()),
-            Self::Fresh(fresh) => Some(fresh.into_tcp()?.into()),
+            Self::Unregistered(unregistered) => Some(unregistered.into_tcp()?.into()),
             Self::Unix(unix) => Some(unix.into_std().ok()?.into()),
             Self::Tls(_) => None,
         }
@@ -64,32 +64,32 @@ impl Stream {
     /// Whether what goes through it is no cipher text.
     pub(crate) fn is_plain(&self) -> bool {
         match self {
-            Self::Plain(_) | Self::Fresh(_) | Self::Unix(_) => true,
+            Self::Plain(_) | Self::Unregistered(_) | Self::Unix(_) => true,
             Self::Tls(_) => false,
         }
     }
 
     /// The runtime's socket, if what goes through it is no cipher text.
     fn as_tcp(&mut self) -> io::Result<Option<&TcpStream>> {
-        match self.make_known()? {
+        match self.register()? {
             Self::Plain(tcp) => Ok(Some(tcp)),
-            Self::Fresh(_) | Self::Tls(_) | Self::Unix(_) => Ok(None),
+            Self::Unregistered(_) | Self::Tls(_) | Self::Unix(_) => Ok(None),
         }
     }
 
     /// Makes the runtime know of it, if it does not.
-    fn make_known(&mut self) -> io::Result<&mut Self> {
-        if let Self::Fresh(fresh) = self {
-            *self = Self::Plain(TcpStream::from_std(fresh.take_tcp()?)?);
+    fn register(&mut self) -> io::Result<&mut Self> {
+        if let Self::Unregistered(unregistered) = self {
+            *self = Self::Plain(TcpStream::from_std(unregistered.take_tcp()?)?);
         }
         Ok(self)
     }
 
     /// Ready when a read may give something. Holds no buffer, so that a connection that waits costs none.
     pub(crate) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.make_known()? {
+        match self.register()? {
             Self::Plain(tcp) => tcp.poll_read_ready(cx),
-            Self::Fresh(_) => Poll::Pending,
+            Self::Unregistered(_) => Poll::Pending,
             Self::Unix(unix) => unix.poll_read_ready(cx),
             Self::Tls(tls) => {
                 let (tcp, session) = tls.get_mut();
@@ -123,7 +123,7 @@ impl Stream {
             let received = match self {
                 Self::Plain(tcp) => receive_known(tcp, buffer, buffers),
                 // Nothing is left that was there when it came.
-                Self::Fresh(_) => None,
+                Self::Unregistered(_) => None,
                 Self::Unix(unix) => receive_known(&**unix, buffer, buffers),
                 Self::Tls(tls) => return poll_decrypted(tls, cx, buffer, buffers),
             };
@@ -148,7 +148,7 @@ impl Stream {
         loop {
             let sent = match self {
                 Self::Plain(tcp) => send_known(tcp, bytes),
-                Self::Fresh(fresh) => fresh.send(bytes),
+                Self::Unregistered(unregistered) => unregistered.send(bytes),
                 Self::Unix(unix) => send_known(&**unix, bytes),
                 Self::Tls(tls) => return Pin::new(tls).poll_write(cx, bytes),
             };
@@ -157,10 +157,10 @@ impl Stream {
                 Some(sent) => return Poll::Ready(sent),
                 None => {}
             }
-            match self.make_known()? {
+            match self.register()? {
                 Self::Plain(tcp) => ready!(tcp.poll_write_ready(cx))?,
                 Self::Unix(unix) => ready!(unix.poll_write_ready(cx))?,
-                Self::Fresh(_) | Self::Tls(_) => {}
+                Self::Unregistered(_) | Self::Tls(_) => {}
             }
         }
     }
@@ -169,7 +169,7 @@ impl Stream {
     pub(crate) fn is_quiet(&mut self) -> bool {
         match self {
             Self::Plain(tcp) => is_known_quiet(tcp),
-            Self::Fresh(fresh) => fresh.is_quiet(),
+            Self::Unregistered(unregistered) => unregistered.is_quiet(),
             Self::Unix(unix) => is_known_quiet(&**unix),
             Self::Tls(tls) => {
                 let (tcp, session) = tls.get_mut();
@@ -192,7 +192,7 @@ impl Stream {
             Self::Plain(tcp) => is_closed(pin!(tcp.ready(Interest::READABLE))),
             Self::Tls(tls) => is_closed(pin!(tls.get_ref().0.ready(Interest::READABLE))),
             Self::Unix(unix) => is_closed(pin!(unix.ready(Interest::READABLE))),
-            Self::Fresh(_) => false,
+            Self::Unregistered(_) => false,
         }
     }
 }
@@ -361,7 +361,7 @@ impl Io {
     /// Ready when it is time to watch whether the client is still there: a while after its first request, and ever since.
     pub(crate) fn poll_worth_watching(&self, cx: &mut Context<'_>, alarm: &Alarm) -> Poll<()> {
         match &mut *self.stream.borrow_mut() {
-            Stream::Fresh(fresh) => fresh.poll_worth_watching(cx, alarm),
+            Stream::Unregistered(unregistered) => unregistered.poll_worth_watching(cx, alarm),
             Stream::Plain(_) | Stream::Tls(_) | Stream::Unix(_) => Poll::Ready(()),
         }
     }
@@ -370,14 +370,14 @@ impl Io {
     pub(crate) fn into_tcp(self) -> Option<std::net::TcpStream> {
         match self.into_stream() {
             Stream::Plain(tcp) => tcp.into_std().ok(),
-            Stream::Fresh(fresh) => fresh.into_tcp(),
+            Stream::Unregistered(unregistered) => unregistered.into_tcp(),
             Stream::Tls(_) | Stream::Unix(_) => None,
         }
     }
 
     /// Whether the kernel can take bytes from here, or put them here, by itself.
     pub(crate) fn is_plain_tcp(&self) -> bool {
-        matches!(*self.stream.borrow(), Stream::Plain(_) | Stream::Fresh(_))
+        matches!(*self.stream.borrow(), Stream::Plain(_) | Stream::Unregistered(_))
     }
 
     /// Lets `take` take bytes from the socket, if it has some. Of a plain TCP connection only.

@@ -16,7 +16,7 @@ use wire::request::RequestHead;
 use crate::fault::Fault;
 use crate::net::places::Refused;
 use crate::net::seats::Seated;
-use crate::upstream::bell::Reason;
+use crate::upstream::close_signal::CloseReason;
 use crate::upstream::node::Node;
 
 /// One exchange.
@@ -55,7 +55,7 @@ pub(crate) enum Sticky {
     Cookie,
     /// What the request says, hashed.
     Key,
-    /// The registry knew the session.
+    /// The session table knew the session.
     Learned,
     /// There was a session id, and nobody knew it.
     Unknown,
@@ -120,14 +120,14 @@ pub(crate) enum EndedBy {
     /// Nothing moved for too long, and nothing had to.
     Idle,
     /// We did, with a Close frame.
-    Us(Reason),
+    Us(CloseReason),
 }
 
 impl EndedBy {
     fn index(self) -> usize {
         match self {
             Self::Client => 0,
-            Self::Origin | Self::Us(Reason::NodeLost) => 1,
+            Self::Origin | Self::Us(CloseReason::NodeLost) => 1,
             Self::ClientSilent | Self::OriginSilent | Self::Idle => 2,
             Self::Us(_) => 3,
         }
@@ -174,7 +174,7 @@ pub(crate) struct Counters {
     displaced: [AtomicU64; 2],
     /// Exchanges that failed, by why. A lock that only the worker takes, and whoever reads.
     faults: Mutex<BTreeMap<&'static str, u64>>,
-    /// Rung whenever a connection ends.
+    /// Signalled whenever a connection ends.
     pub(crate) ended: Notify,
 }
 

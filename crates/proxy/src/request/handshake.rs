@@ -15,7 +15,7 @@ use crate::net::stream::Io;
 use crate::state::local::Local;
 use crate::upstream::Upstream;
 use crate::upstream::node::InSession;
-use crate::upstream::registry::{Contact, Entering};
+use crate::upstream::sessions::{Contact, Entering};
 
 /// An answer that may tell of a session.
 #[derive(Debug, Clone, Copy)]
@@ -84,7 +84,7 @@ impl Told<'_> {
         })
     }
 
-    /// Enters the session into the registry and returns the body as the client gets it.
+    /// Enters the session into the session table and returns the body as the client gets it.
     pub(crate) fn register(
         &self,
         body: Vec<u8>,
@@ -99,8 +99,8 @@ impl Told<'_> {
         }
         let silence = open.silence_ms.map(|silence_ms| Duration::from_millis(silence_ms.into()));
         let entering = Entering { sid: &open.sid, silence, contact: self.contact.clone() };
-        self.upstream.registry.open(entering, in_session, now);
-        // A node that a reload took out meanwhile signs no more; the registry knows the session.
+        self.upstream.session_table.open(entering, in_session, now);
+        // A node that a reload took out meanwhile signs no more; the session table knows the session.
         let member = self.upstream.member_of(&node).filter(|_| self.tags);
         let (Some(member), Some(tag_at)) = (member, open.tag_at) else { return body };
         let tag = member.seal.tag(&open.sid);

@@ -1,13 +1,13 @@
 //! One request and its answer: where it goes, on whose behalf, and what becomes of the bytes.
 
-pub(crate) mod ends;
+pub(crate) mod downstream;
 pub(crate) mod front_door;
 pub(crate) mod edits;
 pub(crate) mod own;
 pub(crate) mod files;
 pub(crate) mod sticky;
 pub(crate) mod await_instance;
-pub(crate) mod attempt;
+pub(crate) mod dispatch;
 pub(crate) mod exchange;
 pub(crate) mod handshake;
 pub(crate) mod upgrade;

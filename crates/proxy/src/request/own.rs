@@ -6,8 +6,8 @@ use wire::forward::LineEdits;
 
 use crate::fault::{ClientFault, Fault};
 use crate::observe::record::Record;
+use crate::request::downstream::{BodySource, ReplySink};
 use crate::request::edits::{Escaping, Values, default_port};
-use crate::request::ends::{BodySource, ReplySink};
 use crate::request::exchange::{Exchanged, Outcome};
 use crate::request::files;
 use crate::request::reply;

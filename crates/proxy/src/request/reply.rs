@@ -8,7 +8,7 @@ use wire::forward::{LineEdits, print_connection};
 use wire::request::{Method, RequestHead};
 
 use crate::fault::{Fault, OurFault};
-use crate::upstream::registry::Use;
+use crate::upstream::sessions::Use;
 
 /// The answer to a request that failed, and its status; `None` where there is nobody to tell.
 pub(crate) fn fault(fault: Fault, head: Option<&RequestHead>, keep_alive: bool) -> Option<(u16, Vec<u8>)> {

@@ -1,5 +1,5 @@
 //! Where a request belongs: to its session's node, to a new session, or anywhere. Reads the Engine.IO session id in
-//! the query, its tag, and the registry, or the cookie or key that the plan wants instead; chooses nothing by load.
+//! the query, its tag, and the session table, or the cookie or key that the plan wants instead; chooses nothing by load.
 
 pub(crate) mod cookie;
 
@@ -13,20 +13,20 @@ use wire::tag::Tag;
 
 use crate::observe::record;
 use crate::upstream::Upstream;
-use crate::upstream::balance::{Wish, hash};
+use crate::upstream::balance::{Preference, hash};
 use crate::upstream::node::Node;
 
 /// Where a request belongs.
 #[derive(Debug)]
-pub(crate) enum Place {
+pub(crate) enum Affinity {
     /// Where it wishes, or to whichever node the balance says.
-    Anywhere(Wish),
+    Any(Preference),
     /// The same, and it becomes a session there.
-    NewSession(Opening, Wish),
+    NewSession(Opening, Preference),
     /// To the node of its session, or nowhere.
-    Session(InPlace),
+    Session(SessionTarget),
     /// To a session that nobody knows.
-    Nowhere,
+    Unknown,
 }
 
 /// How a new session begins.
@@ -40,7 +40,7 @@ pub(crate) enum Opening {
 
 /// A session that has its node.
 #[derive(Debug)]
-pub(crate) struct InPlace {
+pub(crate) struct SessionTarget {
     pub(crate) node: Arc<Node>,
     /// The id as the node knows it.
     pub(crate) sid: Arc<[u8]>,
@@ -48,78 +48,83 @@ pub(crate) struct InPlace {
     pub(crate) is_tagged: bool,
 }
 
-/// What to record if `wish` has decided for the node with the index `chosen`.
-pub(crate) fn decided(wish: Wish, chosen: usize) -> Option<record::Sticky> {
-    match wish {
-        Wish::Node { index, .. } => (index == chosen).then_some(record::Sticky::Cookie),
-        Wish::Key { is_sticky, .. } => is_sticky.then_some(record::Sticky::Key),
-        Wish::None => None,
+/// What to record if `preference` has decided for the node with the index `chosen`.
+pub(crate) fn decided(preference: Preference, chosen: usize) -> Option<record::Sticky> {
+    match preference {
+        Preference::Node { index, .. } => (index == chosen).then_some(record::Sticky::Cookie),
+        Preference::Key { is_sticky, .. } => is_sticky.then_some(record::Sticky::Key),
+        Preference::None => None,
     }
 }
 
 /// Finds the place of a request of `client`.
-pub(crate) fn place(head: &RequestHead, upstream: &Upstream, client: IpAddr) -> Place {
+pub(crate) fn affinity(head: &RequestHead, upstream: &Upstream, client: IpAddr) -> Affinity {
     let opens_websocket = head.websocket_key().is_some();
-    let wish = || wish(head, upstream, client);
+    let preference = || preference(head, upstream, client);
     let engine_io = head.engine_io().filter(|_| upstream.plan.sticky != plan::Sticky::None);
     let Some(engine_io) = engine_io else {
         return if opens_websocket {
-            Place::NewSession(Opening::WebSocket { is_engine_io: false }, wish())
+            Affinity::NewSession(Opening::WebSocket { is_engine_io: false }, preference())
         } else {
-            Place::Anywhere(wish())
+            Affinity::Any(preference())
         };
     };
     match (engine_io.sid, engine_io.transport) {
-        (Sid::Is(_), _) => {
-            head.sid().and_then(|sid| in_place(&sid, upstream)).map_or(Place::Nowhere, Place::Session)
-        }
+        (Sid::Is(_), _) => head
+            .sid()
+            .and_then(|sid| session_target(&sid, upstream))
+            .map_or(Affinity::Unknown, Affinity::Session),
         (Sid::TooLong, _) => {
             upstream.oddities.sid_too_long(&upstream.plan.name);
-            Place::Anywhere(wish())
+            Affinity::Any(preference())
         }
         (Sid::None, Transport::WebSocket) if opens_websocket => {
-            Place::NewSession(Opening::WebSocket { is_engine_io: true }, wish())
+            Affinity::NewSession(Opening::WebSocket { is_engine_io: true }, preference())
         }
         (Sid::None, Transport::Polling) if head.method() == Method::Get => {
             let tags = upstream.plan.sticky != plan::Sticky::EngineIoLearned
                 && engine_io.revision == Revision::V4
                 && !engine_io.jsonp;
-            Place::NewSession(Opening::Handshake { tags }, wish())
+            Affinity::NewSession(Opening::Handshake { tags }, preference())
         }
         // A preflight, or something that the node will refuse.
-        (Sid::None, Transport::Polling | Transport::WebSocket) => Place::Anywhere(wish()),
+        (Sid::None, Transport::Polling | Transport::WebSocket) => Affinity::Any(preference()),
     }
 }
 
 /// What belongs to the client decides first, then what the balance spreads by.
-fn wish(head: &RequestHead, upstream: &Upstream, client: IpAddr) -> Wish {
+fn preference(head: &RequestHead, upstream: &Upstream, client: IpAddr) -> Preference {
     let sticky = match &upstream.plan.sticky {
         plan::Sticky::Auto(_) | plan::Sticky::Cookie(_) if head.has_cookies() => {
             cookie::pinned_or_counted(head, upstream)
-                .map(|index| Wish::Node { index, leaves_at_once: head.asks_for_events() })
+                .map(|index| Preference::Node { index, leaves_at_once: head.asks_for_events() })
         }
         plan::Sticky::Auto(_) | plan::Sticky::Cookie(_) => None,
-        plan::Sticky::Key(of) => hash::key(of, head, client).map(|key| Wish::Key { key, is_sticky: true }),
+        plan::Sticky::Key(of) => {
+            hash::key(of, head, client).map(|key| Preference::Key { key, is_sticky: true })
+        }
         plan::Sticky::EngineIo | plan::Sticky::EngineIoLearned | plan::Sticky::None => None,
     };
     let spread = || match &upstream.plan.balance {
-        plan::Balance::Hash(of) => hash::key(of, head, client).map(|key| Wish::Key { key, is_sticky: false }),
+        plan::Balance::Hash(of) => {
+            hash::key(of, head, client).map(|key| Preference::Key { key, is_sticky: false })
+        }
         _ => None,
     };
-    sticky.or_else(spread).unwrap_or(Wish::None)
+    sticky.or_else(spread).unwrap_or(Preference::None)
 }
 
-/// The tag needs no memory and is asked first; the registry knows the ids that have none. Where there is one node only it
+/// The tag needs no memory and is asked first; the session table knows the ids that have none. Where there is one node only it
 /// is for that to say what it knows.
-fn in_place(sid: &[u8], upstream: &Upstream) -> Option<InPlace> {
+fn session_target(sid: &[u8], upstream: &Upstream) -> Option<SessionTarget> {
     let tagged = Tag::split(sid).filter(|_| upstream.plan.sticky != plan::Sticky::EngineIoLearned);
     if let Some((sid, tag)) = &tagged
         && let Some(node) = upstream.by_tag(sid, tag)
     {
-        return Some(InPlace { node: node.clone(), sid: (*sid).into(), is_tagged: true });
+        return Some(SessionTarget { node: node.clone(), sid: (*sid).into(), is_tagged: true });
     }
-    let untagged = |node: Arc<Node>| InPlace { node, sid: sid.into(), is_tagged: false };
-    if let Some(node) = upstream.registry.find(sid) {
+    let untagged = |node: Arc<Node>| SessionTarget { node, sid: sid.into(), is_tagged: false };
+    if let Some(node) = upstream.session_table.find(sid) {
         return Some(untagged(node));
     }
     if tagged.is_some() {

@@ -10,14 +10,14 @@ use config::limits::Limits;
 use crate::net::stream::Stream;
 use crate::observe::lifecycle::Live;
 use crate::upstream::node::{InSession, Node};
-use crate::upstream::registry::SessionUse;
+use crate::upstream::sessions::SessionUse;
 
 /// What a tunnel keeps of its session.
 #[derive(Debug)]
 pub(crate) enum TunnelSession {
     /// It is the tunnel's own.
     Own { _counted: InSession, is_engine_io: bool },
-    /// It is in the registry.
+    /// It is in the session table.
     Registered { _counted: SessionUse },
 }
 

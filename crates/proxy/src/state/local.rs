@@ -14,8 +14,8 @@ use crate::net::buffers::Buffers;
 use crate::net::clock::Clock;
 use crate::net::file_limit::files_max;
 use crate::net::pace::{Lived, Pace};
-use crate::net::pour::{Pipes, pipes_max};
 use crate::net::seats::Seats;
+use crate::net::splice::{SplicePipes, pipes_max};
 use crate::observe::access::Lines;
 use crate::observe::record::Counters;
 use crate::state::open_files::{OpenFiles, kept_max};
@@ -41,7 +41,7 @@ pub(crate) struct Local {
     pub(crate) shared: Arc<Shared>,
     pub(crate) clock: Rc<Clock>,
     pub(crate) buffers: Buffers,
-    pub(crate) pipes: Pipes,
+    pub(crate) pipes: SplicePipes,
     pub(crate) files: OpenFiles,
     pub(crate) pool: Pool,
     pub(crate) cursors: Cursors,
@@ -73,7 +73,7 @@ impl Local {
             slot,
             clock: clock.clone(),
             buffers: Buffers::new(limits.buffer_bytes, shared.memory.clone()),
-            pipes: Pipes::new(pipes_max(files_max(), shared.counters.len())),
+            pipes: SplicePipes::new(pipes_max(files_max(), shared.counters.len())),
             seats: Seats::default(),
             counters: counters.clone(),
             files: OpenFiles::new(kept_max(files_max(), shared.counters.len())),

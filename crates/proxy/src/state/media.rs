@@ -103,7 +103,7 @@ mod tests {
         for (name, want) in [
             ("index.html", "text/html; charset=utf-8"),
             ("a/app.js", "text/javascript; charset=utf-8"),
-            ("app.mjs", "application/javascript; charset=utf-8"),
+            ("app.mjs", "text/javascript; charset=utf-8"),
             ("x.css", "text/css; charset=utf-8"),
             ("x.json", "application/json; charset=utf-8"),
             ("x.svg", "image/svg+xml; charset=utf-8"),

@@ -23,7 +23,7 @@ use crate::observe::record::Counters;
 use crate::state::route::{Asks, Routes};
 use crate::upstream::Upstream;
 use crate::upstream::cookie_names;
-use crate::upstream::health::Fallen;
+use crate::upstream::health::ProbeQueue;
 use crate::upstream::node::Observed;
 
 /// Shared by all threads for the life of the process.
@@ -33,7 +33,7 @@ pub(crate) struct Shared {
     pub(crate) log: Arc<ArcSwap<Sink>>,
     /// Lines of the access log that its place did not take.
     pub(crate) log_unwritten: access::Unwritten,
-    pub(crate) fallen: Fallen,
+    pub(crate) probe_queue: ProbeQueue,
     pub(crate) drain: Drain,
     pub(crate) memory: Arc<Memory>,
     /// What the apps have running, by name. Only the control thread looks at it, whenever it makes a snapshot.
@@ -111,7 +111,7 @@ impl Snapshot {
         }
     }
 
-    /// A snapshot of another plan. An upstream keeps what it has, its registry, its nodes and what they carry, by its
+    /// A snapshot of another plan. An upstream keeps what it has, its session table, its nodes and what they carry, by its
     /// name.
     pub(crate) fn replanned(&self, plan: Arc<Plan>, listens: Vec<ListenNow>, rosters: &[Roster]) -> Self {
         let mut next = Self::new(plan, listens);
@@ -119,7 +119,7 @@ impl Snapshot {
             let before = self.upstream(&upstream.plan.name);
             let planned = before.map_or_else(|| upstream.clone(), |before| before.replanned(upstream));
             *upstream = planned.with_roster(roster, &next.keys);
-            upstream.registry.set_max(next.plan.limits.sessions_max);
+            upstream.session_table.set_max(next.plan.limits.sessions_max);
         }
         next
     }

@@ -11,7 +11,7 @@ use wire::frame::{self, Edge, FrameEdges, Kinds};
 
 use crate::net::buffers::Buffers;
 use crate::tunnel::end::{End, Turn};
-use crate::upstream::bell::Reason;
+use crate::upstream::close_signal::CloseReason;
 
 /// One direction, from a source to a sink.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ enum Flow {
     #[default]
     All,
     /// What is there up to the next edge. Then a Close, and nothing else.
-    UntilEdge { may_split_message: bool, reason: Reason },
+    UntilEdge { may_split_message: bool, reason: CloseReason },
     /// What is there up to the source's Close, and that.
     UntilClose,
     /// Nothing. It is read all the same: a close with bytes unread would be a reset.
@@ -183,7 +183,7 @@ impl Direction {
 
     /// Says Close to the sink at the next edge, and nothing afterwards. Where the source has said its own Close there
     /// is nothing left to say.
-    pub(super) fn say_farewell(&mut self, reason: Reason, may_split_message: bool) {
+    pub(super) fn say_farewell(&mut self, reason: CloseReason, may_split_message: bool) {
         if self.has_said_close || matches!(self.flow, Flow::Nothing) {
             return;
         }
@@ -200,7 +200,7 @@ impl Direction {
         }
     }
 
-    fn farewell(&self, reason: Reason) -> Vec<u8> {
+    fn farewell(&self, reason: CloseReason) -> Vec<u8> {
         let (code, words) = (reason.code(), reason.words());
         match self.is_towards_client {
             true => frame::close_to_client(code, words),

@@ -27,7 +27,7 @@ use crate::request::upgrade::{TunnelSession, Upgraded};
 use crate::tunnel::direction::{Broken, Direction};
 use crate::tunnel::end::{End, Side, Turn};
 use crate::tunnel::rate::Rate;
-use crate::upstream::bell::{self, Listening, Order, Reason};
+use crate::upstream::close_signal::{self, CloseListener, CloseOrder, CloseReason};
 
 /// A WebSocket that is established.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ pub(crate) struct Tunnel {
     to_origin: Direction,
     to_client: Direction,
     stage: Stage,
-    bell: Listening<bell::Tunnel>,
+    signal: CloseListener<close_signal::Tunnel>,
     /// Counts the session, and ends it with the tunnel.
     session: Option<TunnelSession>,
     client_address: IpAddr,
@@ -78,21 +78,21 @@ enum Stage {
 
 #[derive(Debug, Clone, Copy)]
 struct Told {
-    order: Order,
+    order: CloseOrder,
     /// What it was told before, of its age, which counts again if the order is called off.
-    age: Option<Order>,
+    age: Option<CloseOrder>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Closing {
-    reason: Reason,
+    reason: CloseReason,
     /// From then on nothing is waited for any longer.
     until: Instant,
 }
 
 impl Stage {
     /// Nothing but its age ends it.
-    fn aging(order: Order) -> Self {
+    fn aging(order: CloseOrder) -> Self {
         Self::Told(Box::new(Told { order, age: None }))
     }
 }
@@ -124,7 +124,7 @@ impl Tunnel {
                 .awaiting_open(awaits_open)
                 .after(origin.early.into()),
             stage: limits.tunnel_age_max.map_or(Stage::Open, |age| Stage::aging(grow_old(now, age))),
-            bell: Listening::to(origin.node, bell::Tunnel { is_pinned: origin.is_pinned }),
+            signal: CloseListener::to(origin.node, close_signal::Tunnel { is_pinned: origin.is_pinned }),
             session: origin.session,
             client_address: origin.client,
             alarm: Alarm::new(clock.clone()),
@@ -154,7 +154,7 @@ impl Tunnel {
     pub(super) fn record(&self, ended_by: EndedBy) -> TunnelRecord {
         TunnelRecord {
             client: self.client_address,
-            node: self.bell.node().clone(),
+            node: self.signal.node().clone(),
             lasted: self.alarm.now().duration_since(self.begun),
             bytes_to_origin: self.to_origin.bytes(),
             bytes_to_client: self.to_client.bytes(),
@@ -169,7 +169,7 @@ impl Tunnel {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, buffers: &Buffers) -> Poll<EndedBy> {
         let mut turns = Turns { to_origin: Turn::new(), to_client: Turn::new() };
         loop {
-            if let Some(order) = self.bell.poll_order(cx) {
+            if let Some(order) = self.signal.poll_order(cx) {
                 self.obey(order);
                 // A turn that is there already is taken before another message passes.
                 self.time_has_come(self.alarm.now());
@@ -219,7 +219,7 @@ impl Tunnel {
         }
         // A session that began as a WebSocket tells its ping settings in its first frame.
         if let Some(silence_ms) = self.to_client.take_silence_ms() {
-            self.bell.node().learn_silence(silence_ms);
+            self.signal.node().learn_silence(silence_ms);
             self.idle_ms = in_ms(Duration::from_millis(silence_ms) + SLACK);
             self.has_pings = true;
         }
@@ -230,11 +230,11 @@ impl Tunnel {
             }
             let said = self.to_origin.kinds();
             if self.rate.as_mut().is_some_and(|rate| rate.is_exceeded(said, self.last_moved)) {
-                self.throw_out(Reason::TooFast);
+                self.throw_out(CloseReason::TooFast);
             }
         }
         if self.to_origin.has_said_too_much() || self.to_client.has_said_too_much() {
-            self.throw_out(Reason::TooBig);
+            self.throw_out(CloseReason::TooBig);
         }
         self.shake_hands(cx, buffers);
         match (to_origin.is_ready(), to_client.is_ready()) {
@@ -262,8 +262,8 @@ impl Tunnel {
             self.end_first(EndedBy::ClientSilent);
         }
         let is_unexplained = self.ended_first.is_none() && !self.to_client.is_quiet();
-        if is_unexplained && ready!(self.bell.node().poll_dead(cx, self.alarm.now())) {
-            let reason = Reason::NodeLost;
+        if is_unexplained && ready!(self.signal.node().poll_dead(cx, self.alarm.now())) {
+            let reason = CloseReason::NodeLost;
             self.to_client.say_farewell(reason, true);
             self.to_client.pass_nothing();
             self.to_origin.forget_sink();
@@ -291,16 +291,16 @@ impl Tunnel {
     }
 
     /// A drain's order, unless the tunnel is on its way already.
-    fn obey(&mut self, order: Order) {
+    fn obey(&mut self, order: CloseOrder) {
         match &mut self.stage {
             Stage::Open => self.stage = Stage::Told(Box::new(Told { order, age: None })),
             Stage::Told(told) => {
-                if told.order.reason == Reason::TooOld {
+                if told.order.reason == CloseReason::TooOld {
                     told.age = Some(told.order);
                 }
                 // Its own time does not wait for a turn, which may never come.
                 let at = told.age.map_or(order.at, |age| age.at.min(order.at));
-                told.order = Order { at, ..order };
+                told.order = CloseOrder { at, ..order };
             }
             Stage::Closing(_) => {}
         }
@@ -308,7 +308,7 @@ impl Tunnel {
 
     /// One of both has broken a bound: both are told, where that can be told between two frames, and nothing passes
     /// any more.
-    fn throw_out(&mut self, reason: Reason) {
+    fn throw_out(&mut self, reason: CloseReason) {
         if let Stage::Open | Stage::Told(_) = self.stage {
             self.to_client.say_farewell(reason, true);
             self.to_origin.say_farewell(reason, true);
@@ -437,12 +437,12 @@ impl Tunnel {
                 let Told { order, age } = **told;
                 if let Some(at) = self.upgrading_until(now).filter(|_| now < order.until) {
                     self.stage = Stage::Told(Box::new(Told {
-                        order: Order { at: at.min(order.until), ..order },
+                        order: CloseOrder { at: at.min(order.until), ..order },
                         age,
                     }));
-                } else if order.reason == Reason::Restart && !self.bell.node().is_draining() {
+                } else if order.reason == CloseReason::Restart && !self.signal.node().is_draining() {
                     self.stage = age.map_or(Stage::Open, Stage::aging);
-                    self.bell.stays();
+                    self.signal.stays();
                 } else {
                     self.say_goodbye(order);
                 }
@@ -474,14 +474,14 @@ impl Tunnel {
         is_under_way.then(|| now + UPGRADE_STEP)
     }
 
-    fn say_goodbye(&mut self, order: Order) {
-        let Order { reason, until, .. } = order;
+    fn say_goodbye(&mut self, order: CloseOrder) {
+        let CloseOrder { reason, until, .. } = order;
         self.to_client.say_farewell(reason, false);
         self.to_origin.pass_until_close();
         self.close_until(reason, until);
     }
 
-    fn close_until(&mut self, reason: Reason, until: Instant) {
+    fn close_until(&mut self, reason: CloseReason, until: Instant) {
         self.stage = Stage::Closing(Box::new(Closing { reason, until }));
     }
 
@@ -499,9 +499,9 @@ fn in_ms(time: Duration) -> u32 {
 
 /// A tunnel ends between nine tenths of its greatest age and that age: those that were opened together do not come
 /// back together.
-fn grow_old(now: Instant, age: Duration) -> Order {
+fn grow_old(now: Instant, age: Duration) -> CloseOrder {
     let at = now + age.mul_f64(1.0 - 0.1 * fastrand::f64());
-    Order { at, until: at + CLOSE_PATIENCE, reason: Reason::TooOld }
+    CloseOrder { at, until: at + CLOSE_PATIENCE, reason: CloseReason::TooOld }
 }
 
 /// After so long Engine.IO gives up an upgrade (`upgradeTimeout`).

@@ -33,7 +33,7 @@ pub(crate) struct Reactor {
     is_attended: Cell<bool>,
 }
 
-/// A tunnel, and how it is called for something that its sockets do not tell: a bell or an alarm.
+/// A tunnel, and how it is called for something that its sockets do not tell: a signal or an alarm.
 #[derive(Debug)]
 pub(crate) struct Slot {
     tunnel: Tunnel,

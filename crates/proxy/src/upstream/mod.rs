@@ -9,19 +9,19 @@ use config::roster::{InstanceId, Roster, RosterNode};
 use tokio::time::Instant;
 use wire::tag::{Key, Pin, Tag};
 
-use crate::upstream::balance::{Ask, Cursor, Load, Policy, Turns, Unpicked, Wish};
+use crate::upstream::admission::{Admission, Claim, Overrun, Patience};
+use crate::upstream::balance::{Ask, Cursor, Load, Policy, Preference, Turns, Unpicked};
 use crate::upstream::budget::Budget;
-use crate::upstream::gate::{Claim, Gate, Overrun, Patience};
 use crate::upstream::member::{Begins, Member};
-use crate::upstream::node::{InSession, Node, Observed, Ward};
+use crate::upstream::node::{InSession, Node, Observed, PoolGuard};
 use crate::upstream::oddities::Oddities;
 use crate::upstream::poison::Poison;
-use crate::upstream::registry::Registry;
 use crate::upstream::seals::Seals;
+use crate::upstream::sessions::SessionTable;
 
-pub(crate) mod registry;
-pub(crate) mod bell;
-pub(crate) mod gate;
+pub(crate) mod sessions;
+pub(crate) mod close_signal;
+pub(crate) mod admission;
 pub(crate) mod balance;
 pub(crate) mod names;
 pub(crate) mod cookie_names;
@@ -39,7 +39,7 @@ pub(crate) mod poison;
 pub(crate) mod pool;
 mod surplus;
 
-/// An upstream in a snapshot. A new roster or plan makes a new one that shares nodes, registry and cursor with the
+/// An upstream in a snapshot. A new roster or plan makes a new one that shares nodes, session table and cursor with the
 /// last.
 #[derive(Debug, Clone)]
 pub(crate) struct Upstream {
@@ -50,7 +50,7 @@ pub(crate) struct Upstream {
     pub(crate) removed: Vec<Removed>,
     /// What every key makes for every node, the removed ones too: sessions outlive their node's place in the file.
     seals: Arc<Seals>,
-    pub(crate) registry: Arc<Registry>,
+    pub(crate) session_table: Arc<SessionTable>,
     /// The names of the cookie that pins a client to a node, one for each key; the first is set. Empty where there is none.
     pub(crate) cookies: Arc<[Arc<str>]>,
     /// Its app has several instances, whether or not they are all there at this moment.
@@ -62,9 +62,9 @@ pub(crate) struct Upstream {
     /// handshakes spreads evenly.
     choosing: Arc<Mutex<Cursor>>,
     /// Where new sessions wait for a node's turn.
-    gate: Arc<Gate>,
+    admission: Arc<Admission>,
     /// The nodes as those who may be out at the same time.
-    ward: Arc<Ward>,
+    pool_guard: Arc<PoolGuard>,
     /// How many requests may be tried a second time.
     pub(crate) budget: Arc<Budget>,
     pub(crate) oddities: Arc<Oddities>,
@@ -88,7 +88,7 @@ struct Turn {
 /// What a node is chosen by.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asked<'a> {
-    pub(crate) wish: Wish,
+    pub(crate) preference: Preference,
     /// Nodes that have failed this request already.
     pub(crate) tried: &'a [usize],
     pub(crate) now: Instant,
@@ -105,10 +105,10 @@ impl Upstream {
             members: Vec::new(),
             removed: Vec::new(),
             seals: Arc::default(),
-            registry: Arc::new(Registry::new(sessions_max)),
+            session_table: Arc::new(SessionTable::new(sessions_max)),
             choosing: Arc::new(Mutex::new(Cursor::default())),
-            gate: Arc::default(),
-            ward: Arc::default(),
+            admission: Arc::default(),
+            pool_guard: Arc::default(),
             budget: Arc::default(),
             oddities: Arc::default(),
             poison: Arc::default(),
@@ -165,9 +165,9 @@ impl Upstream {
     /// was there. To be called once, before the snapshot is published: a node that is back may be the only one there is.
     pub(crate) fn take_effect(&self, before: Option<&Self>) {
         for Member { node, entry, .. } in &self.members {
-            node.put_under(&self.plan, &self.ward, &entry.written);
+            node.put_under(&self.plan, &self.pool_guard, &entry.written);
         }
-        self.ward.admit(self.members.iter().map(|member| (&member.node, member.entry.backup)));
+        self.pool_guard.admit(self.members.iter().map(|member| (&member.node, member.entry.backup)));
         let Some(before) = before.filter(|before| !before.members.is_empty()) else { return };
         for Member { node, entry, .. } in &self.members {
             if before.removed.iter().any(|removed| Arc::ptr_eq(&removed.node, node)) {
@@ -245,8 +245,8 @@ impl Upstream {
         let serving = u32::try_from(serving.max(1)).unwrap_or(u32::MAX);
         let spacing = Duration::from_secs(1) / rate.get().saturating_mul(serving);
         let patience = Patience { wait: self.plan.admission.handshake_wait, spacing };
-        self.gate
-            .enter(patience, |has_waited| {
+        self.admission
+            .admit(patience, |has_waited| {
                 let turn = Turn { rate, has_waited };
                 self.claim_now(Asked { now: Instant::now(), ..asked }, turn)
             })
@@ -272,7 +272,7 @@ impl Upstream {
             match pace.take(turn.rate, turn.has_waited, asked.now) {
                 Ok(()) => return Claim::Now(Ok((index, InSession::new(node.clone())))),
                 // Who belongs there waits for it, rather than for anybody.
-                Err(at) if asked.wish.is_sticky() => return Claim::At(at),
+                Err(at) if asked.preference.is_sticky() => return Claim::At(at),
                 Err(at) => soonest = Some(soonest.map_or(at, |soonest| soonest.min(at))),
             }
             passed.push(index);
@@ -280,17 +280,20 @@ impl Upstream {
     }
 
     fn pick(&self, asked: Asked<'_>, begins: Begins, cursor: &Cursor) -> Result<usize, Unpicked> {
-        let Asked { wish, tried, now } = asked;
+        let Asked { preference, tried, now } = asked;
         // What a key leads to is nowhere else; a pin is passed over while its node is full, and so is a key by a session
         // that is yet to begin.
-        let heeds_bounds = begins == Begins::Session || !matches!(wish, Wish::Key { is_sticky: true, .. });
+        let heeds_bounds =
+            begins == Begins::Session || !matches!(preference, Preference::Key { is_sticky: true, .. });
         let ask = Ask { members: &self.members, turns: &self.turns, tried, begins, heeds_bounds };
-        match wish {
-            Wish::Node { index, leaves_at_once } if ask.admits_pinned(index, leaves_at_once, now) => {
+        match preference {
+            Preference::Node { index, leaves_at_once } if ask.admits_pinned(index, leaves_at_once, now) => {
                 Ok(index)
             }
-            Wish::Key { key, .. } => balance::pick(&ask, Policy::Hash(key), cursor),
-            Wish::Node { .. } | Wish::None => balance::pick(&ask, self.policy(begins, now), cursor),
+            Preference::Key { key, .. } => balance::pick(&ask, Policy::Hash(key), cursor),
+            Preference::Node { .. } | Preference::None => {
+                balance::pick(&ask, self.policy(begins, now), cursor)
+            }
         }
     }
 

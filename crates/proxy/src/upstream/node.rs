@@ -1,6 +1,6 @@
 //! One node: where it is, how much it carries, and whether it is up. It lives for as long as anything is on it, whatever
 //! the file says of it meanwhile: that is a [`Member`]'s, which each snapshot has anew. Its state changes in
-//! [`Node::observe`] and nowhere else; what changes it, and how, is in `health::vitals`.
+//! [`Node::observe`] and nowhere else; what changes it, and how, is in `health::state`.
 //!
 //! [`Member`]: crate::upstream::member::Member
 
@@ -12,11 +12,13 @@ use config::plan;
 use config::roster::{AppInstance, NodeAddress, RosterNode};
 use tokio::time::Instant;
 
-use crate::upstream::bell::{Bells, EventStream, LongAnswer, Order, Reason, Rung, Tunnel};
-use crate::upstream::gate::Pace;
+use crate::upstream::admission::Pace;
+use crate::upstream::close_signal::{
+    CloseOrder, CloseReason, CloseSignals, EventStream, LongAnswer, Signalled, Tunnel,
+};
 use crate::upstream::health::outlier::Tallies;
-pub(crate) use crate::upstream::health::vitals::Observed;
-use crate::upstream::health::vitals::{Change, Rules, SHARE_FULL, Spare, Vitals};
+pub(crate) use crate::upstream::health::state::Observed;
+use crate::upstream::health::state::{Change, HealthState, Rules, SHARE_FULL, Spare};
 use crate::upstream::inquiry::Inquiry;
 use crate::upstream::latency::Latency;
 use crate::upstream::surplus::Surplus;
@@ -31,20 +33,20 @@ pub(crate) struct Node {
     pub(crate) instance: Option<AppInstance>,
     /// As people know it, which a reload can change.
     label: ArcSwap<Label>,
-    glance: Glance,
-    chart: Mutex<Chart>,
+    hot: HotState,
+    cold: Mutex<ColdState>,
     /// Whether the control thread is at it.
-    tended: AtomicBool,
+    is_claimed: AtomicBool,
     /// How its exchanges went.
     pub(crate) tallies: Tallies,
     /// When it takes its next new session, where there is a rate.
     pub(crate) pace: Mutex<Pace>,
     /// The tunnels to it, each of which can be told to close.
-    pub(crate) tunnels: Bells<Tunnel>,
+    pub(crate) tunnels: CloseSignals<Tunnel>,
     /// The streams of EventSources from it, each of which can be told to end.
-    pub(crate) event_streams: Bells<EventStream>,
+    pub(crate) event_streams: CloseSignals<EventStream>,
     /// Its other answers that last.
-    pub(crate) long_answers: Bells<LongAnswer>,
+    pub(crate) long_answers: CloseSignals<LongAnswer>,
     /// Whoever empties it has waited for long enough, and its process is stopped.
     cuts_answers: AtomicBool,
     /// Sessions that have come, or begin to poll again, while it leaves.
@@ -88,7 +90,7 @@ pub(crate) struct Label {
 /// What picks read of a node, on one cache line: some picks look at every node of a pool.
 #[derive(Debug)]
 #[repr(align(64))]
-struct Glance {
+struct HotState {
     /// What requests need to know of its health, in one word, so that reading it costs them nothing. 0 for a node that
     /// can have whatever comes.
     state: AtomicU32,
@@ -102,31 +104,31 @@ struct Glance {
 
 /// What only those read who change something.
 #[derive(Debug)]
-struct Chart {
-    vitals: Vitals,
+struct ColdState {
+    health: HealthState,
     rules: Rules,
     /// `None` for a node that belongs to no plan, which only tests have.
     plan: Option<Arc<plan::Upstream>>,
-    ward: Arc<Ward>,
+    pool_guard: Arc<PoolGuard>,
 }
 
 /// The nodes of one pool, which decide together how many of them may be out.
 #[derive(Debug, Default)]
-pub(crate) struct Ward(Mutex<Vec<Warded>>);
+pub(crate) struct PoolGuard(Mutex<Vec<Guarded>>);
 
 /// One of them.
 #[derive(Debug)]
-struct Warded {
+struct Guarded {
     node: Weak<Node>,
     /// Backups stand in for the others, not beside them.
     is_backup: bool,
 }
 
-impl Ward {
+impl PoolGuard {
     /// From now on these are the pool, each with whether it is a backup.
     pub(crate) fn admit<'n>(&self, nodes: impl Iterator<Item = (&'n Arc<Node>, bool)>) {
-        let warded = nodes.map(|(node, is_backup)| Warded { node: Arc::downgrade(node), is_backup });
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = warded.collect();
+        let guarded = nodes.map(|(node, is_backup)| Guarded { node: Arc::downgrade(node), is_backup });
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = guarded.collect();
     }
 }
 
@@ -134,15 +136,15 @@ impl Node {
     /// The node at the place that `entry` names. What else it says of the node is a member's.
     pub(crate) fn new(upstream: &str, entry: &RosterNode) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let vitals = Vitals::new(Instant::now());
-        let glance = Glance {
-            state: AtomicU32::new(word_of(&vitals)),
+        let health = HealthState::new(Instant::now());
+        let hot = HotState {
+            state: AtomicU32::new(word_of(&health)),
             share: AtomicU32::new(SHARE_FULL),
             in_flight: AtomicUsize::new(0),
             sessions: AtomicUsize::new(0),
             has_answered: AtomicBool::new(false),
         };
-        let chart = Chart { vitals, rules: Rules::default(), plan: None, ward: Arc::default() };
+        let cold = ColdState { health, rules: Rules::default(), plan: None, pool_guard: Arc::default() };
         Self {
             upstream: upstream.to_owned(),
             number: NodeNumber(NEXT.fetch_add(1, Relaxed)),
@@ -154,15 +156,15 @@ impl Node {
             address: entry.address.clone(),
             instance: entry.instance.clone(),
             label: ArcSwap::from_pointee(Label::new(&entry.written)),
-            glance,
-            chart: Mutex::new(chart),
-            tended: AtomicBool::new(false),
+            hot,
+            cold: Mutex::new(cold),
+            is_claimed: AtomicBool::new(false),
             tallies: Tallies::default(),
             pace: Mutex::default(),
             latency: Latency::new(Instant::now()),
-            tunnels: Bells::default(),
-            event_streams: Bells::default(),
-            long_answers: Bells::default(),
+            tunnels: CloseSignals::default(),
+            event_streams: CloseSignals::default(),
+            long_answers: CloseSignals::default(),
             cuts_answers: AtomicBool::new(false),
             silence_ms: AtomicU64::new(0),
             engine_io_path: OnceLock::new(),
@@ -192,15 +194,15 @@ impl Node {
         is_loopback && (self.sessions() > 0 || self.connections() > 0 || self.is_draining())
     }
 
-    /// Puts it under the rules of `plan`, in the pool of `ward`, with the name that is written there.
-    pub(crate) fn put_under(&self, plan: &Arc<plan::Upstream>, ward: &Arc<Ward>, written: &str) {
+    /// Puts it under the rules of `plan`, in the pool of `pool_guard`, with the name that is written there.
+    pub(crate) fn put_under(&self, plan: &Arc<plan::Upstream>, pool_guard: &Arc<PoolGuard>, written: &str) {
         if self.label().written != written {
             self.label.store(Arc::new(Label::new(written)));
         }
-        let mut chart = self.chart();
-        chart.rules = Rules::of(plan);
-        chart.plan = Some(plan.clone());
-        chart.ward = ward.clone();
+        let mut cold = self.cold();
+        cold.rules = Rules::of(plan);
+        cold.plan = Some(plan.clone());
+        cold.pool_guard = pool_guard.clone();
     }
 
     /// What people call it now.
@@ -215,7 +217,7 @@ impl Node {
 
     /// The upstream as the plan has it now.
     pub(crate) fn plan(&self) -> Option<Arc<plan::Upstream>> {
-        self.chart().plan.clone()
+        self.cold().plan.clone()
     }
 
     pub(crate) fn address(&self) -> &NodeAddress {
@@ -224,7 +226,7 @@ impl Node {
 
     /// Whether its health is no reason to think twice: it is up and stays. So are nearly all nodes at nearly all times.
     pub(crate) fn is_ready(&self) -> bool {
-        self.glance.state.load(Relaxed) & !(WORD_UNCLEAR | WORD_OUTDATED) == 0
+        self.hot.state.load(Relaxed) & !(WORD_UNCLEAR | WORD_OUTDATED) == 0
     }
 
     /// Whether it has all of its share and will not be replaced soon.
@@ -233,73 +235,76 @@ impl Node {
     }
 
     pub(crate) fn is_up(&self) -> bool {
-        self.glance.state.load(Relaxed) & WORD_DOWN == 0
+        self.hot.state.load(Relaxed) & WORD_DOWN == 0
     }
 
     /// Whether it is known to be there: it is up, and has answered.
     pub(crate) fn is_proven(&self) -> bool {
-        self.is_up() && self.glance.has_answered.load(Relaxed)
+        self.is_up() && self.hot.has_answered.load(Relaxed)
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        self.glance.state.load(Relaxed) & WORD_DRAINING != 0
+        self.hot.state.load(Relaxed) & WORD_DRAINING != 0
     }
 
     pub(crate) fn is_outdated(&self) -> bool {
-        self.glance.state.load(Relaxed) & WORD_OUTDATED != 0
+        self.hot.state.load(Relaxed) & WORD_OUTDATED != 0
     }
 
     pub(crate) fn is_gone(&self) -> bool {
-        self.glance.state.load(Relaxed) & WORD_GONE != 0
+        self.hot.state.load(Relaxed) & WORD_GONE != 0
+    }
+
+    /// Whether lately somebody got no answer from it, and no probe has settled yet what that means.
+    pub(crate) fn is_suspected(&self) -> bool {
+        self.hot.state.load(Relaxed) & WORD_SUSPECTED != 0
     }
 
     pub(crate) fn is_starting_slowly(&self) -> bool {
-        self.glance.share.load(Relaxed) < SHARE_FULL
+        self.hot.share.load(Relaxed) < SHARE_FULL
     }
 
     /// It has just appeared beside others, and is not given more at once than they.
     pub(crate) fn begin_slow_start(&self, now: Instant) {
-        self.chart().vitals.begin_slow_start(now);
+        self.cold().health.begin_slow_start(now);
         self.step_share(now);
     }
 
     /// Moves its share on. `true` until it has all of it. Called now and then, so that no request asks for the time.
     pub(crate) fn step_share(&self, now: Instant) -> bool {
-        let mut chart = self.chart();
-        let rules = chart.rules;
-        let share = chart.vitals.share(&rules, now);
-        self.glance.share.store(share, Relaxed);
+        let mut cold = self.cold();
+        let rules = cold.rules;
+        let share = cold.health.share(&rules, now);
+        self.hot.share.store(share, Relaxed);
         share < SHARE_FULL
     }
 
     /// The one place where a node goes down, comes back, or begins to leave.
     pub(crate) fn observe(&self, observed: Observed) -> Change {
-        if matches!(observed, Observed::Answered | Observed::Reached)
-            && !self.glance.has_answered.load(Relaxed)
+        if matches!(observed, Observed::Answered | Observed::Reached) && !self.hot.has_answered.load(Relaxed)
         {
-            self.glance.has_answered.store(true, Relaxed);
+            self.hot.has_answered.store(true, Relaxed);
         }
         // Nearly every exchange ends here, and must not write to what the other workers read.
-        if observed == Observed::Answered && self.glance.state.load(Relaxed) & (WORD_DOWN | WORD_UNCLEAR) == 0
-        {
+        if observed == Observed::Answered && self.hot.state.load(Relaxed) & (WORD_DOWN | WORD_UNCLEAR) == 0 {
             return Change::Nothing;
         }
-        let ward = self.chart().ward.clone();
-        // Taken before the chart and held to the end: of two nodes that fall at once, the second must see the first.
-        let pool = ward.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut chart = self.chart();
+        let pool_guard = self.cold().pool_guard.clone();
+        // Taken before the cold state and held to the end: of two nodes that fall at once, the second must see the first.
+        let pool = pool_guard.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cold = self.cold();
         let now = Instant::now();
-        let rules = chart.rules;
-        let percent_max = chart.plan.as_ref().map_or(100, |plan| plan.outliers.ejected_percent_max);
-        let change = chart.vitals.note(observed, &rules, || self.spare(&pool, percent_max), now);
-        let vitals = &mut chart.vitals;
-        self.glance.share.store(vitals.share(&rules, now), Relaxed);
-        self.glance.state.store(word_of(vitals), Relaxed);
+        let rules = cold.rules;
+        let percent_max = cold.plan.as_ref().map_or(100, |plan| plan.outliers.ejected_percent_max);
+        let change = cold.health.note(observed, &rules, || self.spare(&pool, percent_max), now);
+        let health = &mut cold.health;
+        self.hot.share.store(health.share(&rules, now), Relaxed);
+        self.hot.state.store(word_of(health), Relaxed);
         let label = self.label();
-        let (node, upstream, address, cause) = (&label.written, &self.upstream, self.address(), vitals.cause);
+        let (node, upstream, address, cause) = (&label.written, &self.upstream, self.address(), health.cause);
         match change {
             Change::Fell => {
-                let out_for = vitals.out_until().map(|until| until.duration_since(now)).unwrap_or_default();
+                let out_for = health.out_until().map(|until| until.duration_since(now)).unwrap_or_default();
                 tracing::warn!(upstream, node, %address, cause, at_least = ?out_for, "node down");
             }
             Change::Rose => tracing::info!(upstream, node, %address, cause, "node up"),
@@ -313,14 +318,14 @@ impl Node {
     }
 
     /// What the pool can do without this node.
-    fn spare(&self, pool: &[Warded], percent_max: u32) -> Spare {
-        let is_self = |warded: &&Warded| std::ptr::eq(warded.node.as_ptr(), self);
+    fn spare(&self, pool: &[Guarded], percent_max: u32) -> Spare {
+        let is_self = |guarded: &&Guarded| std::ptr::eq(guarded.node.as_ptr(), self);
         // One that was removed is none of them any more.
-        let is_backup = pool.iter().find(is_self).is_some_and(|warded| warded.is_backup);
+        let is_backup = pool.iter().find(is_self).is_some_and(|guarded| guarded.is_backup);
         let alike: Vec<_> = pool
             .iter()
-            .filter(|warded| warded.is_backup == is_backup)
-            .filter_map(|warded| warded.node.upgrade())
+            .filter(|guarded| guarded.is_backup == is_backup)
+            .filter_map(|guarded| guarded.node.upgrade())
             .collect();
         let serves = |node: &Self| node.is_up() && !node.is_draining();
         let others = alike.iter().filter(|node| node.address() != self.address() && serves(node)).count();
@@ -331,50 +336,50 @@ impl Node {
 
     /// Why its health is what it is, in words, and since when.
     pub(crate) fn cause(&self, now: Instant) -> (String, Instant) {
-        let Chart { vitals, .. } = &*self.chart();
-        let cause = vitals.cause;
-        let cause = match vitals.out_until() {
+        let ColdState { health, .. } = &*self.cold();
+        let cause = health.cause;
+        let cause = match health.out_until() {
             Some(until) if until > now => {
                 format!("{cause}; out for {} s more", until.duration_since(now).as_secs() + 1)
             }
             None if self.is_starting_slowly() => {
-                format!("{cause}; slow start, {} %", self.glance.share.load(Relaxed) / 10)
+                format!("{cause}; slow start, {} %", self.hot.share.load(Relaxed) / 10)
             }
             Some(_) | None => cause.to_owned(),
         };
-        (cause, vitals.since)
+        (cause, health.since)
     }
 
     /// When there is a point in probing it, if not at once.
     pub(crate) fn worth_probing_at(&self) -> Option<Instant> {
-        let Chart { vitals, .. } = &*self.chart();
-        vitals.out_until().filter(|_| vitals.is_out_for_its_answers())
+        let ColdState { health, .. } = &*self.cold();
+        health.out_until().filter(|_| health.is_out_for_its_answers())
     }
 
     /// Since when it is as it is.
     pub(crate) fn since(&self) -> Instant {
-        self.chart().vitals.since
+        self.cold().health.since
     }
 
     /// Whether whoever calls is the one to tend it from now on.
-    pub(crate) fn begin_tending(&self) -> bool {
-        !self.tended.swap(true, Relaxed)
+    pub(crate) fn claim_probe(&self) -> bool {
+        !self.is_claimed.swap(true, Relaxed)
     }
 
-    pub(crate) fn end_tending(&self) {
-        self.tended.store(false, Relaxed);
+    pub(crate) fn release_probe(&self) {
+        self.is_claimed.store(false, Relaxed);
     }
 
-    fn chart(&self) -> MutexGuard<'_, Chart> {
-        self.chart.lock().unwrap_or_else(PoisonError::into_inner)
+    fn cold(&self) -> MutexGuard<'_, ColdState> {
+        self.cold.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn in_flight(&self) -> usize {
-        self.glance.in_flight.load(Relaxed)
+        self.hot.in_flight.load(Relaxed)
     }
 
     pub(crate) fn sessions(&self) -> usize {
-        self.glance.sessions.load(Relaxed)
+        self.hot.sessions.load(Relaxed)
     }
 
     /// Connections in use: requests under way and tunnels.
@@ -389,19 +394,19 @@ impl Node {
 
     /// Its share of what it would get, in thousandths.
     pub(crate) fn share(&self) -> u32 {
-        self.glance.share.load(Relaxed)
+        self.hot.share.load(Relaxed)
     }
 
     /// How far it is in its slow start: more than 0, and 1 at its end and wherever there is none. Picks respect it.
     pub(crate) fn ramp(&self) -> f64 {
-        f64::from(self.glance.share.load(Relaxed)) / f64::from(SHARE_FULL)
+        f64::from(self.hot.share.load(Relaxed)) / f64::from(SHARE_FULL)
     }
 
     /// Says how far it is in its slow start.
     #[cfg(test)]
     pub(crate) fn set_ramp(&self, ramp: f64) {
         let share = (ramp * f64::from(SHARE_FULL)) as u32;
-        self.glance.share.store(share.clamp(1, SHARE_FULL), Relaxed);
+        self.hot.share.store(share.clamp(1, SHARE_FULL), Relaxed);
     }
 
     /// It leaves, and keeps the plain requests of clients that are pinned to it until then.
@@ -423,9 +428,9 @@ impl Node {
     /// Its process is about to be stopped: what it answers is cut, so that nobody takes it for whole.
     pub(crate) fn cut_answers(&self, now: Instant) {
         self.cuts_answers.store(true, Relaxed);
-        let order = || Order { at: now, until: now, reason: Reason::Stopped };
-        self.event_streams.ring_from(0, order);
-        self.long_answers.ring_from(0, order);
+        let order = || CloseOrder { at: now, until: now, reason: CloseReason::Stopped };
+        self.event_streams.signal_from(0, order);
+        self.long_answers.signal_from(0, order);
     }
 
     /// Whether an end of its connections may be that of its process, and not of an answer.
@@ -494,26 +499,26 @@ impl Node {
     }
 }
 
-impl Rung for Tunnel {
+impl Signalled for Tunnel {
     type Home = Node;
 
-    fn bells(node: &Node) -> &Bells<Self> {
+    fn signals(node: &Node) -> &CloseSignals<Self> {
         &node.tunnels
     }
 }
 
-impl Rung for EventStream {
+impl Signalled for EventStream {
     type Home = Node;
 
-    fn bells(node: &Node) -> &Bells<Self> {
+    fn signals(node: &Node) -> &CloseSignals<Self> {
         &node.event_streams
     }
 }
 
-impl Rung for LongAnswer {
+impl Signalled for LongAnswer {
     type Home = Node;
 
-    fn bells(node: &Node) -> &Bells<Self> {
+    fn signals(node: &Node) -> &CloseSignals<Self> {
         &node.long_answers
     }
 }
@@ -524,7 +529,7 @@ pub(crate) struct InFlight(Arc<Node>);
 
 impl InFlight {
     pub(crate) fn new(node: Arc<Node>) -> Self {
-        node.glance.in_flight.fetch_add(1, Relaxed);
+        node.hot.in_flight.fetch_add(1, Relaxed);
         Self(node)
     }
 
@@ -535,7 +540,7 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.glance.in_flight.fetch_sub(1, Relaxed);
+        self.0.hot.in_flight.fetch_sub(1, Relaxed);
     }
 }
 
@@ -555,7 +560,7 @@ pub(crate) struct InSession(Arc<Node>);
 
 impl InSession {
     pub(crate) fn new(node: Arc<Node>) -> Self {
-        node.glance.sessions.fetch_add(1, Relaxed);
+        node.hot.sessions.fetch_add(1, Relaxed);
         Self(node)
     }
 
@@ -566,7 +571,7 @@ impl InSession {
 
 impl Drop for InSession {
     fn drop(&mut self) {
-        self.0.glance.sessions.fetch_sub(1, Relaxed);
+        self.0.hot.sessions.fetch_sub(1, Relaxed);
     }
 }
 
@@ -577,13 +582,14 @@ impl Label {
 }
 
 /// What requests need to know of all that.
-fn word_of(vitals: &Vitals) -> u32 {
+fn word_of(health: &HealthState) -> u32 {
     let flag = |is_set: bool, flag: u32| if is_set { flag } else { 0 };
-    flag(!vitals.is_up(), WORD_DOWN)
-        | flag(vitals.is_draining, WORD_DRAINING)
-        | flag(!vitals.is_clear(), WORD_UNCLEAR)
-        | flag(vitals.is_outdated, WORD_OUTDATED)
-        | flag(vitals.is_gone, WORD_GONE)
+    flag(!health.is_up(), WORD_DOWN)
+        | flag(health.is_draining, WORD_DRAINING)
+        | flag(!health.is_clear(), WORD_UNCLEAR)
+        | flag(health.is_outdated, WORD_OUTDATED)
+        | flag(health.is_gone, WORD_GONE)
+        | flag(health.is_suspected, WORD_SUSPECTED)
 }
 
 /// It is leaving.
@@ -596,6 +602,8 @@ const WORD_UNCLEAR: u32 = 1 << 2;
 const WORD_OUTDATED: u32 = 1 << 3;
 /// It is no more.
 const WORD_GONE: u32 = 1 << 4;
+/// Others come first, until a probe has found out.
+const WORD_SUSPECTED: u32 = 1 << 5;
 
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use config::plan::{Listen, Scheme};
@@ -26,9 +27,9 @@ use crate::state::local::Local;
 use crate::state::shared::ListenId;
 use crate::upstream::connect::is_out_of_files;
 
-/// What comes in through a worker's door.
+/// What comes in through a worker's mailbox.
 #[derive(Debug)]
-pub(crate) enum Errand {
+pub(crate) enum WorkerMessage {
     /// Accept on another listen, until told to stop.
     Accept(Acceptor),
     /// Serve a connection that another worker has accepted.
@@ -98,7 +99,7 @@ pub(crate) fn bind(listen: &Listen, workers: usize) -> io::Result<Bound> {
 /// All workers, as each of them sees the others.
 #[derive(Debug)]
 pub(crate) struct Workers {
-    doors: Vec<(mpsc::Sender<Errand>, Arc<Counters>)>,
+    mailboxes: Vec<(mpsc::Sender<WorkerMessage>, Arc<Counters>)>,
     /// Who finds none waits in the kernel's queue until somebody has made room.
     places: Arc<Places>,
     about_being_full: Complaint,
@@ -106,19 +107,22 @@ pub(crate) struct Workers {
 }
 
 impl Workers {
-    pub(crate) fn new(doors: Vec<(mpsc::Sender<Errand>, Arc<Counters>)>, places: Arc<Places>) -> Arc<Self> {
+    pub(crate) fn new(
+        mailboxes: Vec<(mpsc::Sender<WorkerMessage>, Arc<Counters>)>,
+        places: Arc<Places>,
+    ) -> Arc<Self> {
         let (about_being_full, about_failing) = Default::default();
-        Arc::new(Self { doors, places, about_being_full, about_failing })
+        Arc::new(Self { mailboxes, places, about_being_full, about_failing })
     }
 
     /// Has each of them accept on its socket of `bound`, until it is told to stop.
     pub(crate) async fn accept(self: Arc<Self>, bound: Bound, id: ListenId, stop: watch::Receiver<bool>) {
         let Bound { listeners, address } = bound;
         let place = Arc::new(Place { id, address });
-        for (listener, (door, _)) in listeners.into_iter().zip(&self.doors) {
+        for (listener, (mailbox, _)) in listeners.into_iter().zip(&self.mailboxes) {
             let (workers, place, stop) = (self.clone(), place.clone(), stop.clone());
             // A worker that is gone has taken the process's time with it.
-            let _ = door.send(Errand::Accept(Acceptor { listener, place, workers, stop })).await;
+            let _ = mailbox.send(WorkerMessage::Accept(Acceptor { listener, place, workers, stop })).await;
         }
     }
 
@@ -126,8 +130,8 @@ impl Workers {
     /// difference matters. Passing one on wakes another thread, which costs a short connection more than it would gain
     /// there; and of many connections a sixteenth is what comes and goes in a moment anyway.
     fn other_than(&self, slot: usize) -> Option<usize> {
-        let live = |slot: usize| self.doors[slot].1.live.load(Relaxed);
-        let least = (0..self.doors.len()).min_by_key(|&slot| live(slot))?;
+        let live = |slot: usize| self.mailboxes[slot].1.live.load(Relaxed);
+        let least = (0..self.mailboxes.len()).min_by_key(|&slot| live(slot))?;
         let fewest = live(least);
         (live(slot) > fewest + fewest / UNEVEN_SHARE).then_some(least)
     }
@@ -162,7 +166,7 @@ impl Acceptor {
         let accepting = Accepting { queue, place: &place, workers: &workers, worker, serve, make_room };
         accepting.until(pin!(async { drop(stop.wait_for(|&stop| stop).await) })).await;
         accepting.the_rest().await;
-        drop(accepting);
+        accepting.close();
         if Arc::into_inner(place).is_some() {
             tracing::info!(%address, "listens no more");
         }
@@ -170,8 +174,8 @@ impl Acceptor {
 }
 
 /// An acceptor at work.
-struct Accepting<'a, S, M> {
-    queue: AsyncFd<OwnedFd>,
+struct Accepting<'a, S, M, Q = AsyncFd<OwnedFd>> {
+    queue: Q,
     place: &'a Place,
     workers: &'a Workers,
     worker: Rc<Local>,
@@ -253,10 +257,10 @@ impl<S: Fn(Incoming), M: Fn() -> bool> Accepting<'_, S, M> {
         if (self.make_room)() {
             return;
         }
-        let others = (0..).zip(&self.workers.doors).filter(|(slot, _)| *slot != self.worker.slot);
-        for (_, (door, _)) in others {
+        let others = (0..).zip(&self.workers.mailboxes).filter(|(slot, _)| *slot != self.worker.slot);
+        for (_, (mailbox, _)) in others {
             // Who has much to do hears of it the next time.
-            let _ = door.try_send(Errand::MakeRoom);
+            let _ = mailbox.try_send(WorkerMessage::MakeRoom);
         }
     }
 
@@ -280,6 +284,24 @@ impl<S: Fn(Incoming), M: Fn() -> bool> Accepting<'_, S, M> {
         }
     }
 
+    /// Closes the socket. Whoever the kernel lets in between the last look and the close is reset, where another process listens
+    /// on the same address and could have had it. So nothing stands between the two, and the thread's time begins anew
+    /// before: one that has just been given the processor is hardly ever interrupted in these microseconds.
+    fn close(self) {
+        let Self { queue, place, workers, worker, serve, make_room } = self;
+        let last = Accepting { queue: queue.into_inner(), place, workers, worker, serve, make_room };
+        thread::yield_now();
+        while let Some(vacancy) = workers.places.try_take() {
+            match accept_one(&last.queue) {
+                Ok(accepted) => last.give(accepted, vacancy),
+                Err(error) if is_one_clients(&error) => {}
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+impl<S: Fn(Incoming), M, Q> Accepting<'_, S, M, Q> {
     /// To this worker, or to another one that has fewer connections, if it has room for one on its way; or to nobody, if
     /// its client has had its share.
     fn give(&self, (tcp, peer): (std::net::TcpStream, SocketAddr), vacancy: Vacancy) {
@@ -293,16 +315,16 @@ impl<S: Fn(Incoming), M: Fn() -> bool> Accepting<'_, S, M> {
             Ok(taken) => taken,
             Err(refused) => {
                 tracing::debug!(%peer, ?refused, "a connection is closed at once");
-                return workers.doors[worker.slot].1.count_refused(refused);
+                return workers.mailboxes[worker.slot].1.count_refused(refused);
             }
         };
         let incoming = |slot: usize| {
-            let live = Live::new(workers.doors[slot].1.clone(), taken);
+            let live = Live::new(workers.mailboxes[slot].1.clone(), taken);
             Incoming { tcp, peer, listen: place.id, port: place.address.port(), live }
         };
         let other = workers.other_than(worker.slot);
-        match other.and_then(|other| Some((other, workers.doors[other].0.try_reserve().ok()?))) {
-            Some((other, door)) => door.send(Errand::Serve(incoming(other))),
+        match other.and_then(|other| Some((other, workers.mailboxes[other].0.try_reserve().ok()?))) {
+            Some((other, mailbox)) => mailbox.send(WorkerMessage::Serve(incoming(other))),
             None => (self.serve)(incoming(worker.slot)),
         }
     }

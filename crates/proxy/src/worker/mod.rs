@@ -2,8 +2,8 @@
 //! buffers. Nothing here is shared with another worker but what `Shared` holds.
 
 pub(crate) mod listener;
-pub(crate) mod conversation;
-pub(crate) mod park;
+pub(crate) mod connection;
+pub(crate) mod idle;
 
 use std::future::poll_fn;
 use std::net::IpAddr;
@@ -25,7 +25,7 @@ use crate::net::clock::by_clock;
 use crate::net::memory::Pressure;
 use crate::net::seats::Seated;
 use crate::net::stream::Stream;
-use crate::net::stream::quickness::Quickness;
+use crate::net::stream::eager_read::EagerRead;
 use crate::net::tls::ServerTls;
 use crate::observe::access::FLUSH_EVERY;
 use crate::observe::lifecycle::{Live, Phase};
@@ -35,27 +35,27 @@ use crate::request::upgrade::Upgraded;
 use crate::state::local::Local;
 use crate::state::shared::Shared;
 use crate::tunnel::{self, Reactor};
-use crate::worker::conversation::{Client, Ended, PLAIN_SCHEME, converse, linger};
-use crate::worker::listener::{Acceptor, Errand, Incoming};
-use crate::worker::park::{Lot, Resting};
+use crate::worker::connection::{ClientConnection, Ended, PLAIN_SCHEME, linger, serve_requests};
+use crate::worker::idle::{IdleConnection, IdleSet};
+use crate::worker::listener::{Acceptor, Incoming, WorkerMessage};
 
 /// A worker's thread: what its requests share, and those that wait without a task of their own.
 #[derive(Debug)]
 pub(crate) struct Worker {
     local: Rc<Local>,
-    lot: Rc<Lot>,
+    idle_set: Rc<IdleSet>,
     reactor: Rc<Reactor>,
-    quickness: Quickness,
+    eager_read: EagerRead,
 }
 
 impl Worker {
     fn new(shared: Arc<Shared>, counters: Arc<Counters>) -> Self {
-        let lot = Lot::new(counters.clone()).expect(EPOLLS_WERE_THERE);
+        let idle_set = IdleSet::new(counters.clone()).expect(EPOLLS_WERE_THERE);
         Self {
             local: Rc::new(Local::new(shared, counters)),
-            lot: Rc::new(lot),
+            idle_set: Rc::new(idle_set),
             reactor: Rc::new(Reactor::new().expect(EPOLLS_WERE_THERE)),
-            quickness: Quickness::default(),
+            eager_read: EagerRead::default(),
         }
     }
 
@@ -67,7 +67,7 @@ impl Worker {
 
     /// Closes the one of its kind that has waited longest. Whether there was one.
     fn close_one(&self, who: Seated) -> bool {
-        let is_gone = self.lot.clear_one(who) || self.local.seats.clear_one(who);
+        let is_gone = self.idle_set.clear_one(who) || self.local.seats.clear_one(who);
         if is_gone {
             self.local.counters.count_displaced(who);
         }
@@ -76,7 +76,7 @@ impl Worker {
 }
 
 /// Runs a worker on this thread until its connections have ended, or until the proxy's time is up.
-pub(crate) fn run(shared: Arc<Shared>, counters: Arc<Counters>, errands: mpsc::Receiver<Errand>) {
+pub(crate) fn run(shared: Arc<Shared>, counters: Arc<Counters>, messages: mpsc::Receiver<WorkerMessage>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build_local(tokio::runtime::LocalOptions::default())
@@ -85,18 +85,18 @@ pub(crate) fn run(shared: Arc<Shared>, counters: Arc<Counters>, errands: mpsc::R
     let worker = Rc::new(Worker::new(shared, counters.clone()));
     runtime.block_on(async {
         // The housekeeping ends with the runtime, which owns it.
-        spawn_local(keep_house(worker.local.clone()));
+        spawn_local(housekeeping(worker.local.clone()));
         spawn_local(tell_leaving(worker.local.clone(), phase.clone()));
         spawn_local(save_memory(worker.clone()));
         let back = {
             let worker = worker.clone();
-            move |resting, until| take_back(resting, until, &worker)
+            move |resting, until| resume(resting, until, &worker)
         };
-        spawn_local(park::attend(worker.lot.clone(), worker.local.clone(), back));
+        spawn_local(idle::attend(worker.idle_set.clone(), worker.local.clone(), back));
         // It divides its time by itself.
         spawn_local(unconstrained(tunnel::attend(worker.reactor.clone(), worker.local.clone())));
-        run_errands(&worker, errands).await;
-        see_out(&counters, phase).await;
+        run_messages(&worker, messages).await;
+        wait_for_connections(&counters, phase).await;
     });
     // What is still running is dropped here, and its sockets are closed.
     worker.reactor.clear();
@@ -104,14 +104,14 @@ pub(crate) fn run(shared: Arc<Shared>, counters: Arc<Counters>, errands: mpsc::R
     worker.local.lines.flush();
 }
 
-/// Until nobody can come in any more: the control thread has let go of the doors, and every acceptor of every worker has
+/// Until nobody can come in any more: the control thread has let go of the mailboxes, and every acceptor of every worker has
 /// ended, for each of them holds them all.
-async fn run_errands(worker: &Rc<Worker>, mut errands: mpsc::Receiver<Errand>) {
-    while let Some(errand) = errands.recv().await {
-        match errand {
-            Errand::Accept(acceptor) => accept(acceptor, worker),
-            Errand::Serve(incoming) => take_in(incoming, worker),
-            Errand::MakeRoom => drop(worker.make_room()),
+async fn run_messages(worker: &Rc<Worker>, mut messages: mpsc::Receiver<WorkerMessage>) {
+    while let Some(message) = messages.recv().await {
+        match message {
+            WorkerMessage::Accept(acceptor) => accept(acceptor, worker),
+            WorkerMessage::Serve(incoming) => accept_connection(incoming, worker),
+            WorkerMessage::MakeRoom => drop(worker.make_room()),
         }
     }
 }
@@ -119,13 +119,13 @@ async fn run_errands(worker: &Rc<Worker>, mut errands: mpsc::Receiver<Errand>) {
 /// Has an acceptor give its connections to this worker.
 fn accept(acceptor: Acceptor, worker: &Rc<Worker>) {
     let (serving, clearing) = (worker.clone(), worker.clone());
-    let serve = move |incoming| take_in(incoming, &serving);
+    let serve = move |incoming| accept_connection(incoming, &serving);
     let make_room = move || clearing.make_room();
     spawn_local(acceptor.run(worker.local.clone(), serve, make_room));
 }
 
 /// Serves a connection that was just accepted.
-fn take_in(incoming: Incoming, worker: &Rc<Worker>) {
+fn accept_connection(incoming: Incoming, worker: &Rc<Worker>) {
     let Incoming { tcp, peer, listen, port, live } = incoming;
     let snapshot = worker.local.snapshot();
     // Unless two reloads went by while this waited for its worker.
@@ -138,13 +138,15 @@ fn take_in(incoming: Incoming, worker: &Rc<Worker>) {
     };
     let is_trusted = snapshot.is_trusted(peer.ip());
     let client_on = move |stream, scheme, worker: &Local| {
-        Client::new(stream, ClientEnd::new(peer.ip(), scheme, port, is_trusted), redirects, worker)
+        ClientConnection::new(stream, ClientEnd::new(peer.ip(), scheme, port, is_trusted), redirects, worker)
     };
     let Some(tls) = &listen.tls else {
-        let Some((stream, said)) = worker.quickness.hear(tcp, &worker.local.buffers) else { return };
+        let Some((stream, said)) = worker.eager_read.try_first_read(tcp, &worker.local.buffers) else {
+            return;
+        };
         let mut client = client_on(stream, PLAIN_SCHEME, &worker.local);
         client.inbound = said;
-        return begin((client, live), worker);
+        return spawn_serve((client, live), worker);
     };
     let (place, limits) = (live.place(), &snapshot.plan.limits);
     if let Err(refused) = place.places().may_shake_hands(place.client(), limits) {
@@ -163,26 +165,26 @@ fn take_in(incoming: Incoming, worker: &Rc<Worker>) {
         };
         drop(seat);
         if let Some(stream) = shaken {
-            begin((client_on(stream, "https", &worker.local), live), &worker);
+            spawn_serve((client_on(stream, "https", &worker.local), live), &worker);
         }
     });
     spawn_local(by_clock(clock, handshake));
 }
 
 /// Goes on with a connection that was parked and waits for its next request until then.
-fn take_back(resting: Resting, until: Instant, worker: &Rc<Worker>) {
-    if let Some(client) = Client::back(resting, until, &worker.local) {
-        begin(client, worker);
+fn resume(resting: IdleConnection, until: Instant, worker: &Rc<Worker>) {
+    if let Some(client) = ClientConnection::back(resting, until, &worker.local) {
+        spawn_serve(client, worker);
     }
 }
 
-fn begin(client: (Client, Live), worker: &Rc<Worker>) {
+fn spawn_serve(client: (ClientConnection, Live), worker: &Rc<Worker>) {
     let serving = Box::pin(serve(client, worker.clone()));
     spawn_local(by_clock(worker.local.clock.clone(), serving));
 }
 
 /// Waits until the last connection has ended, or until the time is up.
-async fn see_out(counters: &Counters, mut phase: watch::Receiver<Phase>) {
+async fn wait_for_connections(counters: &Counters, mut phase: watch::Receiver<Phase>) {
     while counters.live.load(Relaxed) > 0 {
         let until = match *phase.borrow_and_update() {
             Phase::Leaving { until } => until,
@@ -206,7 +208,7 @@ async fn tell_leaving(worker: Rc<Local>, mut phase: watch::Receiver<Phase>) {
     }
 }
 
-async fn keep_house(worker: Rc<Local>) {
+async fn housekeeping(worker: Rc<Local>) {
     let mut tick = interval(FLUSH_EVERY);
     loop {
         worker.pool.sweep(tick.tick().await);
@@ -237,13 +239,16 @@ async fn save_memory(worker: Rc<Worker>) {
 
 /// One connection, from the moment from which its client speaks HTTP, or from its end of a rest.
 #[expect(clippy::manual_async_fn, reason = "those keep what they were called with for life")]
-pub(crate) fn serve((mut client, live): (Client, Live), worker: Rc<Worker>) -> impl Future<Output = ()> {
+pub(crate) fn serve(
+    (mut client, live): (ClientConnection, Live),
+    worker: Rc<Worker>,
+) -> impl Future<Output = ()> {
     async move {
-        match converse(&mut client, &worker.local).await {
-            Ended::Politely => linger(&client, &worker.local).await,
-            Ended::Mutually | Ended::Abruptly => {}
+        match serve_requests(&mut client, &worker.local).await {
+            Ended::Lingering => linger(&client, &worker.local).await,
+            Ended::Immediate | Ended::Reset => {}
             Ended::Upgraded(origin) => {
-                let Client { io, inbound, .. } = client;
+                let ClientConnection { io, inbound, .. } = client;
                 let limits = worker.local.snapshot().plan.limits;
                 let upgraded = Upgraded {
                     client: io.into_stream(),
@@ -255,9 +260,9 @@ pub(crate) fn serve((mut client, live): (Client, Live), worker: Rc<Worker>) -> i
                 tunnel::open(upgraded, &worker.reactor, &worker.local);
             }
             Ended::Rests => {
-                let Some((resting, until)) = client.into_resting(live) else { return };
-                if let Err(resting) = worker.lot.park(resting, until) {
-                    take_back(resting, until, &worker);
+                let Some((resting, until)) = client.into_idle(live) else { return };
+                if let Err(resting) = worker.idle_set.park(resting, until) {
+                    resume(resting, until, &worker);
                 }
             }
         }
@@ -282,7 +287,7 @@ async fn handshake(tcp: TcpStream, tls: ServerTls, peer: IpAddr, patience: Durat
 /// While memory is short, what rests goes so often, and so many connections each time.
 const SAVE_EVERY: Duration = Duration::from_millis(20);
 const CLOSED_AT_ONCE: usize = 256;
-/// What a connection takes at first, about (docs/performance.md); over TLS while it shakes hands.
+/// What a connection takes at first, about (benches/results/history.md); over TLS while it shakes hands.
 const CONNECTION_BYTES: usize = 2 << 10;
 const TLS_CONNECTION_BYTES: usize = 32 << 10;
 /// Of what a worker cannot begin without.

@@ -25,15 +25,15 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::launch::{Ending, Launch, StartProblem};
-use super::{Process, strays};
+use super::{Process, orphans};
 use crate::account::Account;
 use crate::environment::{Environment, MARK, Told, environment};
 use crate::ground::{Ground, InstanceFolder};
+use crate::ipc::Channel;
 use crate::keeper;
 use crate::keeper::order::{Command, Order, Report};
 use crate::logs::Output;
 use crate::ports::PortLease;
-use crate::told::Channel;
 
 impl Process {
     /// Looks everything up and starts it. Its output runs into the logs of `ground` until its end.
@@ -226,7 +226,7 @@ impl Attended {
             Some(Report::Signal(signal)) => Ending::Signal(signal),
             _ => {
                 let (pid, mark) = (self.pid, self.mark);
-                let _ = spawn_blocking(move || strays::kill(pid, &mark)).await;
+                let _ = spawn_blocking(move || orphans::kill(pid, &mark)).await;
                 Ending::KeeperLost
             }
         }

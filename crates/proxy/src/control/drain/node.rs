@@ -17,9 +17,9 @@ use tokio::time::{Instant, sleep_until};
 use crate::control::drain::polling::{Closed, Closer};
 use crate::control::drain::schedule::Schedule;
 use crate::control::status::Remains;
-use crate::upstream::bell::{Order, Reason};
+use crate::upstream::close_signal::{CloseOrder, CloseReason};
 use crate::upstream::node::Node;
-use crate::upstream::registry::Registry;
+use crate::upstream::sessions::SessionTable;
 
 /// How a node is emptied.
 #[derive(Debug, Clone, Copy)]
@@ -27,7 +27,7 @@ pub(crate) struct Pace {
     pub(crate) window: Duration,
     pub(crate) deadline: Duration,
     /// What its tunnels are told.
-    pub(crate) reason: Reason,
+    pub(crate) reason: CloseReason,
     /// Whether it is stopped at the deadline, so that what it still answers is cut then.
     pub(crate) is_stopped: bool,
 }
@@ -35,11 +35,11 @@ pub(crate) struct Pace {
 /// A node that is being emptied.
 struct Emptying {
     node: Arc<Node>,
-    registry: Arc<Registry>,
+    session_table: Arc<SessionTable>,
     closer: Rc<Closer>,
     schedule: Schedule,
     until: Instant,
-    reason: Reason,
+    reason: CloseReason,
     is_stopped: bool,
     /// Polling sessions that have a turn.
     turns: BinaryHeap<Reverse<(Instant, Box<[u8]>)>>,
@@ -58,11 +58,11 @@ struct Emptying {
 /// is left then is in the log.
 pub(crate) async fn empty(
     node: Arc<Node>,
-    registry: Arc<Registry>,
+    session_table: Arc<SessionTable>,
     pace: Pace,
     mut owner: oneshot::Receiver<Infallible>,
 ) {
-    let mut emptying = Emptying::new(node, registry, pace);
+    let mut emptying = Emptying::new(node, session_table, pace);
     emptying.tell_all().await;
     let left = loop {
         let now = Instant::now();
@@ -91,13 +91,13 @@ pub(crate) async fn empty(
 }
 
 impl Emptying {
-    fn new(node: Arc<Node>, registry: Arc<Registry>, pace: Pace) -> Self {
+    fn new(node: Arc<Node>, session_table: Arc<SessionTable>, pace: Pace) -> Self {
         let begun = Instant::now();
         let until = begun + pace.deadline;
         node.keep_pinned(begun + pace.window);
         node.lets_answers_end();
         Self {
-            closer: Closer::new(node.clone(), registry.clone(), until),
+            closer: Closer::new(node.clone(), session_table.clone(), until),
             schedule: Schedule::new(begun, pace.window, Rng::new()),
             until,
             reason: pace.reason,
@@ -110,7 +110,7 @@ impl Emptying {
             // Who comes from now on is a newcomer.
             follower: node.follow_newcomers(),
             node,
-            registry,
+            session_table,
         }
     }
 
@@ -118,7 +118,7 @@ impl Emptying {
     /// thread has to wait for all of them.
     async fn tell_all(&mut self) {
         let mut polling = Vec::new();
-        for some in self.registry.schedule_polling(&self.node) {
+        for some in self.session_table.schedule_polling(&self.node) {
             polling.extend(some);
             yield_now().await;
         }
@@ -127,7 +127,7 @@ impl Emptying {
 
     async fn tell_newcomers(&mut self, now: Instant) {
         let mut polling = self.node.take_newcomers(self.follower);
-        polling.retain(|sid| self.registry.schedule(sid));
+        polling.retain(|sid| self.session_table.schedule(sid));
         self.tell(polling, now).await;
     }
 
@@ -145,12 +145,12 @@ impl Emptying {
             yield_now().await;
         }
         // A tunnel that has come since they were counted has no turn of its own.
-        self.next_tunnel = self.node.tunnels.ring_from(self.next_tunnel, || Order {
+        self.next_tunnel = self.node.tunnels.signal_from(self.next_tunnel, || CloseOrder {
             at: turns.next().unwrap_or(now),
             until: self.until,
             reason: self.reason,
         });
-        self.next_stream = ring_streams(&self.node, self.next_stream, streams_turns, |at| Order {
+        self.next_stream = signal_streams(&self.node, self.next_stream, streams_turns, |at| CloseOrder {
             at: at.unwrap_or(now),
             until: self.until,
             reason: self.reason,
@@ -178,7 +178,7 @@ impl Emptying {
             }
         }
         while let Some((_, sid)) = self.closed.pop_front_if(|(at, _)| *at <= now) {
-            self.registry.poll_is_overdue(&sid);
+            self.session_table.poll_is_overdue(&sid);
         }
     }
 
@@ -207,7 +207,7 @@ impl Emptying {
         self.node.unfollow_newcomers(self.follower);
         for some in std::mem::take(&mut self.turns).into_vec().chunks(AT_ONCE) {
             for Reverse((_, sid)) in some {
-                self.registry.unschedule(sid);
+                self.session_table.unschedule(sid);
             }
             yield_now().await;
         }
@@ -218,22 +218,22 @@ impl Emptying {
         }
         while let Some((at, sid)) = self.closed.pop_front() {
             sleep_until(at).await;
-            self.registry.poll_is_overdue(&sid);
+            self.session_table.poll_is_overdue(&sid);
         }
     }
 }
 
 /// Tells the event streams from number `from` on, the oldest first: the youngest may have come from a node that was emptied
 /// just now. Returns the number of the next one to come.
-pub(crate) fn ring_streams(
+pub(crate) fn signal_streams(
     node: &Node,
     from: u64,
     mut turns: Vec<Instant>,
-    order: impl Fn(Option<Instant>) -> Order,
+    order: impl Fn(Option<Instant>) -> CloseOrder,
 ) -> u64 {
     turns.sort_unstable();
     let mut turns = turns.into_iter();
-    node.event_streams.ring_from(from, || order(turns.next()))
+    node.event_streams.signal_from(from, || order(turns.next()))
 }
 
 /// Requests to the node under way to close polling sessions.

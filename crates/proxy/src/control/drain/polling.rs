@@ -18,7 +18,7 @@ use crate::net::stream::Stream;
 use crate::request::reply;
 use crate::upstream::connect::open;
 use crate::upstream::node::Node;
-use crate::upstream::registry::{Closing, Contact, Registry};
+use crate::upstream::sessions::{Closing, Contact, SessionTable};
 
 /// How it went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub(crate) enum Closed {
 #[derive(Debug)]
 pub(crate) struct Closer {
     node: Arc<Node>,
-    registry: Arc<Registry>,
+    session_table: Arc<SessionTable>,
     /// From then on nobody waits for a node.
     until: Instant,
     /// Connections that one session's close has left for another's.
@@ -51,10 +51,10 @@ pub(crate) struct Closer {
 }
 
 impl Closer {
-    pub(crate) fn new(node: Arc<Node>, registry: Arc<Registry>, until: Instant) -> Rc<Self> {
+    pub(crate) fn new(node: Arc<Node>, session_table: Arc<SessionTable>, until: Instant) -> Rc<Self> {
         let [hangs, takes_close_alone, is_called_off] = [const { Cell::new(false) }; 3];
         let idle = RefCell::default();
-        Rc::new(Self { node, registry, until, idle, hangs, takes_close_alone, is_called_off })
+        Rc::new(Self { node, session_table, until, idle, hangs, takes_close_alone, is_called_off })
     }
 
     /// Sessions that nothing was said of yet stay.
@@ -69,18 +69,18 @@ impl Closer {
         let contact = loop {
             let now = Instant::now();
             let quiet = if now < hurries_at { QUIET } else { Duration::ZERO };
-            match self.registry.begin_close(&sid, now.checked_sub(quiet).unwrap_or(now)) {
+            match self.session_table.begin_close(&sid, now.checked_sub(quiet).unwrap_or(now)) {
                 Closing::Now(contact) => break contact,
                 Closing::Never => return (sid, Closed::ByItself),
                 Closing::Busy if now >= self.until || self.is_called_off.get() => {
-                    self.registry.unschedule(&sid);
+                    self.session_table.unschedule(&sid);
                     return (sid, Closed::NotYet);
                 }
                 Closing::Busy => sleep(BUSY_PAUSE).await,
             }
         };
         let closed = if self.hangs.get() { Closed::Failed } else { self.tell(&sid, &contact).await };
-        self.registry.closed_there(&sid);
+        self.session_table.closed_there(&sid);
         (sid, closed)
     }
 
@@ -91,7 +91,7 @@ impl Closer {
             Err(_) => {
                 // The client need not wait for a node that is busy, or hangs. The node is told all the same.
                 self.hangs.set(true);
-                self.registry.poll_is_overdue(sid);
+                self.session_table.poll_is_overdue(sid);
                 let patience = self.until.saturating_duration_since(Instant::now());
                 match timeout(patience, telling).await {
                     Ok(told) => told,

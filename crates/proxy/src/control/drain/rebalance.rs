@@ -15,7 +15,7 @@ use crate::control::drain::node::POLL_ENDS_WITHIN;
 use crate::control::drain::polling::{Closed, Closer};
 use crate::state::shared::Shared;
 use crate::upstream::Upstream;
-use crate::upstream::bell::{Order, Reason};
+use crate::upstream::close_signal::{CloseOrder, CloseReason};
 use crate::upstream::member::Member;
 use crate::upstream::node::Node;
 
@@ -180,7 +180,12 @@ impl Pool {
         let carried: Vec<Carried> = upstream.members.iter().map(|member| self.carried(member)).collect();
         let moves = self.pacer.step(&carried, pace, LOOK_EVERY);
         for (member, count) in upstream.members.iter().zip(moves).filter(|(_, count)| *count > 0) {
-            self.move_oldest(upstream, &member.node, count, Order { at: now, until, reason: Reason::Moved });
+            self.move_oldest(
+                upstream,
+                &member.node,
+                count,
+                CloseOrder { at: now, until, reason: CloseReason::Moved },
+            );
         }
     }
 
@@ -205,25 +210,26 @@ impl Pool {
     }
 
     /// Tells so many of a node's sessions to go, tunnels and polling ones in the proportion in which there are.
-    fn move_oldest(&mut self, upstream: &Upstream, node: &Arc<Node>, count: usize, order: Order) {
+    fn move_oldest(&mut self, upstream: &Upstream, node: &Arc<Node>, count: usize, order: CloseOrder) {
         let tunnels = node.tunnels.count().saturating_sub(node.tunnels.going());
         let all = node.sessions().max(1);
         let polling = (count * all.saturating_sub(tunnels)).div_ceil(all);
-        let closed = upstream.registry.schedule_oldest_polling(node, polling.min(CLOSING_MAX));
+        let closed = upstream.session_table.schedule_oldest_polling(node, polling.min(CLOSING_MAX));
         let polling = closed.len();
         for sid in closed {
-            let (node, registry) = (node.clone(), upstream.registry.clone());
+            let (node, session_table) = (node.clone(), upstream.session_table.clone());
             *self.closing_at.entry(Arc::as_ptr(&node)).or_default() += 1;
             self.closing.spawn_local(async move {
-                let (sid, closed) = Closer::new(node.clone(), registry.clone(), order.until).close(sid).await;
+                let (sid, closed) =
+                    Closer::new(node.clone(), session_table.clone(), order.until).close(sid).await;
                 if matches!(closed, Closed::Politely | Closed::Failed) {
                     sleep(POLL_ENDS_WITHIN).await;
-                    registry.poll_is_overdue(&sid);
+                    session_table.poll_is_overdue(&sid);
                 }
                 Arc::as_ptr(&node)
             });
         }
-        let rung = node.tunnels.ring_oldest(count - polling.min(count), || Order {
+        let rung = node.tunnels.signal_oldest(count - polling.min(count), || CloseOrder {
             at: order.at + LOOK_EVERY.mul_f64(self.dice.f64()),
             ..order
         });

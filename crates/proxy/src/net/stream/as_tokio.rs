@@ -10,9 +10,9 @@ use crate::net::stream::Stream;
 
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut().make_known()? {
+        match self.get_mut().register()? {
             Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
-            Self::Fresh(_) => Poll::Pending,
+            Self::Unregistered(_) => Poll::Pending,
             Self::Unix(unix) => Pin::new(&mut **unix).poll_read(cx, buf),
             Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
         }
@@ -21,9 +21,9 @@ impl AsyncRead for Stream {
 
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut().make_known()? {
+        match self.get_mut().register()? {
             Self::Plain(tcp) => Pin::new(tcp).poll_write(cx, buf),
-            Self::Fresh(_) => Poll::Pending,
+            Self::Unregistered(_) => Poll::Pending,
             Self::Unix(unix) => Pin::new(&mut **unix).poll_write(cx, buf),
             Self::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
         }
@@ -34,9 +34,9 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut().make_known()? {
+        match self.get_mut().register()? {
             Self::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
-            Self::Fresh(_) => Poll::Pending,
+            Self::Unregistered(_) => Poll::Pending,
             Self::Unix(unix) => Pin::new(&mut **unix).poll_write_vectored(cx, bufs),
             Self::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
         }
@@ -44,15 +44,15 @@ impl AsyncWrite for Stream {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Plain(_) | Self::Fresh(_) | Self::Unix(_) => Poll::Ready(Ok(())),
+            Self::Plain(_) | Self::Unregistered(_) | Self::Unix(_) => Poll::Ready(Ok(())),
             Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut().make_known()? {
+        match self.get_mut().register()? {
             Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
-            Self::Fresh(_) => Poll::Pending,
+            Self::Unregistered(_) => Poll::Pending,
             Self::Unix(unix) => Pin::new(&mut **unix).poll_shutdown(cx),
             Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
         }

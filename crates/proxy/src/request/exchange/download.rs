@@ -1,5 +1,5 @@
 //! The way back: the node's answer, its interim ones and its body, to the client. What the answer tells of a session is
-//! told to the registry before the client hears it.
+//! told to the session table before the client hears it.
 
 use std::future::poll_fn;
 use std::io::IoSlice;
@@ -20,18 +20,18 @@ use wire::{HeadBounds, Malformed};
 
 use crate::fault::{ClientFault, Fault, OriginFault};
 use crate::net::buffers::{Buffers, consume};
-use crate::net::pour::Stopped;
+use crate::net::splice::Stopped;
 use crate::net::stream::Io;
 use crate::observe::record::{Record, Sticky};
-use crate::request::ends::ReplySink;
-use crate::request::exchange::request::{Patience, Progress, Purpose, Request, Session};
+use crate::request::downstream::ReplySink;
+use crate::request::exchange::request::{ExchangeKind, Patience, Progress, Request, Session};
 use crate::request::handshake;
 use crate::request::reply;
 use crate::request::sticky::cookie;
 use crate::state::local::Local;
 use crate::state::shared::head_bounds;
 use crate::upstream::node::{InSession, Node};
-use crate::upstream::registry::{AddressedAs, Contact, Use};
+use crate::upstream::sessions::{AddressedAs, Contact, Use};
 
 /// How an exchange ended well.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ pub(super) struct Origin<'a> {
 pub(super) struct Download<'a> {
     pub(super) request: &'a Request<'a>,
     pub(super) origin: Origin<'a>,
-    pub(super) purpose: Purpose,
+    pub(super) kind: ExchangeKind,
     pub(super) progress: &'a Progress,
     pub(super) patience: Patience,
     /// When the request's head had been sent.
@@ -91,10 +91,10 @@ impl<'a> Download<'a> {
             self.begin(out, b"", false).await?;
             return Ok(Answered::Upgraded);
         }
-        match std::mem::replace(&mut self.purpose, Purpose::Plain { session: None }) {
-            Purpose::Handshake { tags, in_session } => self.handshake(&head, tags, in_session).await,
+        match std::mem::replace(&mut self.kind, ExchangeKind::Plain { session: None }) {
+            ExchangeKind::Handshake { tags, in_session } => self.handshake(&head, tags, in_session).await,
             other => {
-                self.purpose = other;
+                self.kind = other;
                 if head.status() == 400 && self.is_leaving() {
                     self.goodbye().await
                 } else {
@@ -149,14 +149,14 @@ impl<'a> Download<'a> {
 
     async fn head_end(&mut self, bounds: &HeadBounds, after_interim: bool) -> Result<Option<usize>, Fault> {
         let mut scan = HeadScan::new(Side::Answer);
-        let Self { origin, purpose, request, .. } = self;
+        let Self { origin, kind, request, .. } = self;
         let Origin { io, inbound, node, reused } = origin;
         loop {
             if let Some(length) = scan.advance(inbound, bounds).map_err(OriginFault::Malformed)? {
                 return Ok(Some(length));
             }
             let reading = poll_fn(|cx| match io.poll_read(cx, inbound, &request.worker.buffers) {
-                Poll::Pending if node.has_overdue() && purpose.is_overdue_poll() => Poll::Ready(None),
+                Poll::Pending if node.has_overdue() && kind.is_overdue_poll() => Poll::Ready(None),
                 read => read.map(Some),
             });
             let Some(read) = reading.await else { return Ok(None) };
@@ -174,7 +174,7 @@ impl<'a> Download<'a> {
     fn learn_session(&mut self, status: u16) {
         let now = self.reply().alarm.now();
         let contact = || contact_of(self.request, self.record);
-        if let Purpose::Session(session) = &mut self.purpose {
+        if let ExchangeKind::Session(session) = &mut self.kind {
             session.registered.answered(status, self.origin.node, contact, now);
         }
     }
@@ -275,8 +275,8 @@ impl<'a> Download<'a> {
         let keep_alive = how.keep_alive && reframed != Reframed::ToClose;
         let mut walk = BodyWalk::of_answer(body, reframed == Reframed::AsItCame);
         // JSONP wraps its answers in a script, in which nothing is looked for.
-        if let (Purpose::Session(_), Some(engine_io)) =
-            (&self.purpose, self.request.head.engine_io().filter(|it| !it.jsonp))
+        if let (ExchangeKind::Session(_), Some(engine_io)) =
+            (&self.kind, self.request.head.engine_io().filter(|it| !it.jsonp))
         {
             walk.watch_for_close_packet(CloseScan::new(engine_io.revision, false));
         }
@@ -342,11 +342,11 @@ impl<'a> Download<'a> {
 
     /// Whether this is a poll of a session that is being closed by a drain.
     fn is_leaving(&self) -> bool {
-        match &self.purpose {
-            Purpose::Session(Session { registered, .. }) => registered
-                .in_use()
-                .is_some_and(|in_use| in_use.how == Use::Poll && in_use.registry.is_leaving(&in_use.sid)),
-            Purpose::Plain { .. } | Purpose::Handshake { .. } => false,
+        match &self.kind {
+            ExchangeKind::Session(Session { registered, .. }) => registered.in_use().is_some_and(|in_use| {
+                in_use.how == Use::Poll && in_use.session_table.is_leaving(&in_use.sid)
+            }),
+            ExchangeKind::Plain { .. } | ExchangeKind::Handshake { .. } => false,
         }
     }
 
@@ -372,12 +372,12 @@ impl<'a> Download<'a> {
         let Local { buffers, pipes, .. } = self.request.worker;
         buffers.give_back_if_empty(self.origin.inbound);
         // A body with a length is passed on as it came.
-        if let Some(poured) = self.reply().pour(pipes, self.origin.io, walk.unseen(), patience).await {
-            walk.pass_unseen(poured.bytes);
+        if let Some(spliced) = self.reply().splice(pipes, self.origin.io, walk.unseen(), patience).await {
+            walk.pass_unseen(spliced.bytes);
             if walk.is_at_end() {
                 self.look_behind().await;
             }
-            return match poured.stopped {
+            return match spliced.stopped {
                 None => Ok(walk.is_at_end()),
                 Some(Stopped::SourceEnded) => Err(OriginFault::CutShort.into()),
                 Some(Stopped::SourceLate) => Err(OriginFault::BodyTimedOut.into()),
@@ -408,7 +408,7 @@ impl<'a> Download<'a> {
         Ok(walked.is_end)
     }
 
-    /// Reads what has come behind a body that was poured to its last byte. Usually that is nothing, and the runtime
+    /// Reads what has come behind a body that was spliced to its last byte. Usually that is nothing, and the runtime
     /// learns from it that the socket is dry; else the connection is not used again.
     async fn look_behind(&mut self) {
         let Origin { io, inbound, .. } = &mut self.origin;
@@ -417,13 +417,13 @@ impl<'a> Download<'a> {
         let _ = poll_fn(|cx| Poll::Ready(io.poll_read(cx, inbound, buffers))).await;
     }
 
-    /// The session is over: its client, its node, or a drain has said so. Told to the registry before the client
+    /// The session is over: its client, its node, or a drain has said so. Told to the session table before the client
     /// hears of it, where that can be: the client's next handshake may come in on another worker at once.
     fn close_session(&self) {
-        if let Purpose::Session(session) = &self.purpose
+        if let ExchangeKind::Session(session) = &self.kind
             && let Some(in_use) = session.registered.in_use()
         {
-            in_use.registry.close(&in_use.sid);
+            in_use.session_table.close(&in_use.sid);
         }
     }
 
@@ -451,7 +451,8 @@ fn contact_of(request: &Request<'_>, record: &Record) -> Contact {
         revision: engine_io.revision,
         jsonp: engine_io.jsonp,
     };
-    let address = head.engine_io().and_then(|engine_io| upstream.registry.addressed(addressed(engine_io)));
+    let address =
+        head.engine_io().and_then(|engine_io| upstream.session_table.addressed(addressed(engine_io)));
     Contact {
         address,
         client: record.client,

@@ -17,7 +17,7 @@ use crate::net::buffers::consume;
 use crate::net::clock::Alarm;
 use crate::request::exchange::download::{Answered, Download, Origin, frame_chunk};
 use crate::request::exchange::lasting::Lasting;
-use crate::upstream::bell::Reason;
+use crate::upstream::close_signal::CloseReason;
 use crate::upstream::node::Node;
 
 impl Lasting {
@@ -31,7 +31,7 @@ impl Lasting {
     /// Whether it has. A node that takes part again keeps its streams.
     fn has_turn(&self, now: Instant, node: &Node) -> bool {
         let Some(order) = self.order.get().filter(|order| order.at <= now) else { return false };
-        let stays = order.reason == Reason::Restart && !node.is_draining();
+        let stays = order.reason == CloseReason::Restart && !node.is_draining();
         if stays {
             self.order.set(None);
         }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::fault::{Fault, OurFault};
 use crate::net::clock::Alarm;
-use crate::upstream::bell::{EventStream, Listening, LongAnswer, Order};
+use crate::upstream::close_signal::{CloseListener, CloseOrder, EventStream, LongAnswer};
 use crate::upstream::node::Node;
 
 /// What a drain has to know of an answer.
@@ -19,9 +19,9 @@ use crate::upstream::node::Node;
 pub(super) struct Lasting {
     from: Cell<Lasts>,
     /// What its node knows it by.
-    bell: RefCell<Option<Bell>>,
+    signal: RefCell<Option<CloseSignal>>,
     /// What a drain has said.
-    pub(super) order: Cell<Option<Order>>,
+    pub(super) order: Cell<Option<CloseOrder>>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -36,9 +36,9 @@ enum Lasts {
 }
 
 #[derive(Debug)]
-enum Bell {
-    Events(Listening<EventStream>),
-    Long(Listening<LongAnswer>),
+enum CloseSignal {
+    Events(CloseListener<EventStream>),
+    Long(CloseListener<LongAnswer>),
 }
 
 impl Lasting {
@@ -50,7 +50,7 @@ impl Lasting {
     /// The stream of an EventSource begins. Its node knows of it before the client does, so that the older is the one that
     /// came first.
     pub(super) fn begin_events(&self, node: &Arc<Node>, client: IpAddr) {
-        self.bell.replace(Some(Bell::Events(Listening::to(node.clone(), EventStream(client)))));
+        self.signal.replace(Some(CloseSignal::Events(CloseListener::to(node.clone(), EventStream(client)))));
         self.from.set(Lasts::Events);
     }
 
@@ -65,9 +65,12 @@ impl Lasting {
             Lasts::Not => Poll::Pending,
             Lasts::Events => self.poll_bell(cx, node),
             Lasts::Since(since) => {
-                if self.bell.borrow().is_none() {
+                if self.signal.borrow().is_none() {
                     ready!(alarm.poll_until(cx, since + LONG));
-                    self.bell.replace(Some(Bell::Long(Listening::to(node.clone(), LongAnswer(client)))));
+                    self.signal.replace(Some(CloseSignal::Long(CloseListener::to(
+                        node.clone(),
+                        LongAnswer(client),
+                    ))));
                 }
                 self.poll_bell(cx, node)
             }
@@ -79,13 +82,13 @@ impl Lasting {
             // Those who pass events on have been asked already, and did not know of it.
             cx.waker().wake_by_ref();
         }
-        // Whoever rang before the bell was there did not reach it.
+        // Whoever rang before the signal was there did not reach it.
         if node.cuts_answers() { Poll::Ready(OurFault::AnswerCut.into()) } else { Poll::Pending }
     }
 
     /// Hears what it is told, and says whether it was anything.
     pub(super) fn hear(&self, cx: &Context<'_>) -> bool {
-        let order = self.bell.borrow_mut().as_mut().and_then(|bell| bell.poll_order(cx));
+        let order = self.signal.borrow_mut().as_mut().and_then(|signal| signal.poll_order(cx));
         let is_told = order.is_some();
         if is_told {
             self.order.set(order);
@@ -94,8 +97,8 @@ impl Lasting {
     }
 }
 
-impl Bell {
-    fn poll_order(&mut self, cx: &Context<'_>) -> Option<Order> {
+impl CloseSignal {
+    fn poll_order(&mut self, cx: &Context<'_>) -> Option<CloseOrder> {
         match self {
             Self::Events(listening) => listening.poll_order(cx),
             Self::Long(listening) => listening.poll_order(cx),

@@ -19,14 +19,14 @@ use wire::forward::{self, ForOrigin};
 use crate::fault::{ClientFault, Fault, OriginFault};
 use crate::net::buffers::Buffers;
 use crate::net::clock::Alarm;
-use crate::net::pour::Stopped;
+use crate::net::splice::Stopped;
 use crate::net::stream::{Io, join};
 use crate::observe::record::{Record, Sticky};
-use crate::request::ends::BodySource;
+use crate::request::downstream::BodySource;
 use crate::request::exchange::download::{Answered, Download, Origin};
 use crate::request::exchange::lasting::Lasting;
 pub(crate) use crate::request::exchange::request::{
-    Exchanged, Outcome, Purpose, Registered, Request, Session,
+    ExchangeKind, Exchanged, Outcome, Registered, Request, Session,
 };
 use crate::request::exchange::request::{Patience, Progress, answer_patience};
 use crate::request::upgrade::{OriginEnd, TunnelSession};
@@ -40,12 +40,12 @@ use crate::upstream::pool::Lease;
 pub(crate) fn run(
     request: &Request<'_>,
     mut lease: Lease,
-    purpose: Purpose,
+    kind: ExchangeKind,
     body: &mut BodySource<'_>,
     record: &mut Record,
 ) -> impl Future<Output = Result<Exchanged, Fault>> {
     async move {
-        let head_sent = send_head(request, &mut lease, &purpose, body, record).await?;
+        let head_sent = send_head(request, &mut lease, &kind, body, record).await?;
         let progress = Progress {
             head_sent,
             request_sent: Cell::new(head_sent && body.is_done()),
@@ -55,14 +55,14 @@ pub(crate) fn run(
         };
         let patience = Patience {
             body: request.upstream.plan.timeouts.body,
-            answer: answer_patience(request, &purpose),
+            answer: answer_patience(request, &kind),
             tunnel: request.upstream.plan.timeouts.tunnel,
         };
         let Lease { io, inbound, reused, in_flight } = &mut lease;
         let origin = Origin { io, inbound, node: in_flight.node(), reused: *reused };
         let sent = request.reply.alarm.now();
         let (node, client) = (in_flight.node(), record.client);
-        let mut download = Download { request, origin, purpose, progress: &progress, patience, sent, record };
+        let mut download = Download { request, origin, kind, progress: &progress, patience, sent, record };
         let answered = {
             let alarm = request.reply.alarm;
             let mut upload = pin!(upload(body, (io, alarm), &progress, patience));
@@ -76,7 +76,7 @@ pub(crate) fn run(
             })
             .await?
         };
-        let purpose = download.purpose;
+        let kind = download.kind;
         request.worker.buffers.give_back_if_empty(&mut lease.inbound);
         Ok(match answered {
             Answered::Whole { keep_alive, origin_keeps } => {
@@ -87,7 +87,7 @@ pub(crate) fn run(
                 }
                 if keep_alive && body.is_done() { Exchanged::KeepAlive } else { Exchanged::Close }
             }
-            Answered::Upgraded => Exchanged::Upgraded(Box::new(origin_end(lease, purpose, patience, record))),
+            Answered::Upgraded => Exchanged::Upgraded(Box::new(origin_end(lease, kind, patience, record))),
         })
     }
 }
@@ -97,7 +97,7 @@ pub(crate) fn run(
 async fn send_head(
     request: &Request<'_>,
     lease: &mut Lease,
-    purpose: &Purpose,
+    kind: &ExchangeKind,
     body: &mut BodySource<'_>,
     record: &Record,
 ) -> Result<bool, Fault> {
@@ -109,8 +109,8 @@ async fn send_head(
         host_default: written.as_deref().unwrap_or_default(),
         client_end: request.reply.client_end,
         client_address: record.client,
-        strips_tag: matches!(purpose, Purpose::Session(Session { is_tagged: true, .. })),
-        wants_plain: matches!(purpose, Purpose::Handshake { .. }),
+        strips_tag: matches!(kind, ExchangeKind::Session(Session { is_tagged: true, .. })),
+        wants_plain: matches!(kind, ExchangeKind::Handshake { .. }),
         strips_pins: &request.upstream.cookies,
         pass_headers: &plan.pass_headers,
         edits: request.changed.map(|changed| &changed.request),
@@ -166,11 +166,11 @@ fn poll_final_answer(
     }
 }
 
-fn origin_end(lease: Lease, purpose: Purpose, patience: Patience, record: &Record) -> OriginEnd {
+fn origin_end(lease: Lease, kind: ExchangeKind, patience: Patience, record: &Record) -> OriginEnd {
     let mut is_pinned = record.sticky == Sticky::Cookie;
-    let (session, silence) = match purpose {
-        Purpose::Plain { session } => (session, None),
-        Purpose::Session(Session { registered, silence, is_pinned: session_is_pinned, .. }) => {
+    let (session, silence) = match kind {
+        ExchangeKind::Plain { session } => (session, None),
+        ExchangeKind::Session(Session { registered, silence, is_pinned: session_is_pinned, .. }) => {
             is_pinned |= session_is_pinned;
             // After a 101 it is known.
             let counted = match registered {
@@ -179,7 +179,7 @@ fn origin_end(lease: Lease, purpose: Purpose, patience: Patience, record: &Recor
             };
             (counted, silence)
         }
-        Purpose::Handshake { .. } => (None, None),
+        ExchangeKind::Handshake { .. } => (None, None),
     };
     let node = lease.in_flight.node().clone();
     OriginEnd {
@@ -233,8 +233,8 @@ async fn pass_body(
         if progress.answered.get() {
             body.is_answered();
         }
-        if let Some(poured) = body.pour(origin, patience.body).await {
-            match poured.stopped {
+        if let Some(spliced) = body.splice(origin, patience.body).await {
+            match spliced.stopped {
                 None => continue,
                 Some(Stopped::SourceEnded) => return Err(ClientFault::Gone.into()),
                 Some(Stopped::SourceLate) => return Err(ClientFault::BodyTimedOut.into()),

@@ -8,14 +8,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 use wire::request::{RequestBody, RequestHead};
 
+use crate::request::downstream::ReplySink;
 use crate::request::edits::Changed;
-use crate::request::ends::ReplySink;
 use crate::request::exchange::lasting::Lasting;
 use crate::request::upgrade::{OriginEnd, TunnelSession};
 use crate::state::local::{Current, Local};
 use crate::upstream::Upstream;
 use crate::upstream::node::{InSession, Node};
-use crate::upstream::registry::{Contact, Entering, Registry, SessionUse, Use};
+use crate::upstream::sessions::{Contact, Entering, SessionTable, SessionUse, Use};
 
 /// What stays the same from attempt to attempt.
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +45,7 @@ impl Request<'_> {
 
 /// What an exchange is for, as far as sessions go.
 #[derive(Debug)]
-pub(crate) enum Purpose {
+pub(crate) enum ExchangeKind {
     /// None, or one that lives and ends with its tunnel.
     Plain { session: Option<TunnelSession> },
     /// Its answer may tell of a new session.
@@ -54,12 +54,12 @@ pub(crate) enum Purpose {
     Session(Session),
 }
 
-impl Purpose {
+impl ExchangeKind {
     /// Whether it is a poll that is answered here, because its node does not end it.
     pub(super) fn is_overdue_poll(&self) -> bool {
         let Self::Session(Session { registered, .. }) = self else { return false };
         let poll = registered.in_use().filter(|in_use| in_use.how == Use::Poll);
-        poll.is_some_and(|in_use| in_use.registry.is_overdue(&in_use.sid))
+        poll.is_some_and(|in_use| in_use.session_table.is_overdue(&in_use.sid))
     }
 }
 
@@ -74,13 +74,13 @@ pub(crate) struct Session {
     pub(crate) is_pinned: bool,
 }
 
-/// Whether the registry knows a session.
+/// Whether the session table knows a session.
 #[derive(Debug)]
 pub(crate) enum Registered {
     Known(SessionUse),
     /// Another tidelock may have opened it. It comes in once its node has answered it, and not before.
     NotYet {
-        registry: Arc<Registry>,
+        session_table: Arc<SessionTable>,
         sid: Arc<[u8]>,
         how: Use,
     },
@@ -103,15 +103,15 @@ impl Registered {
         contact: impl FnOnce() -> Contact,
         now: Instant,
     ) {
-        let Self::NotYet { registry, sid, how } = self else { return };
+        let Self::NotYet { session_table, sid, how } = self else { return };
         if !matches!(status, 101 | 200..=299) {
             return;
         }
         let silence = node.silence_ms().map(Duration::from_millis);
-        registry.enter(Entering { sid, silence, contact: contact() }, node, *how, now);
+        session_table.enter(Entering { sid, silence, contact: contact() }, node, *how, now);
         *self = Self::Known(SessionUse {
-            registry: registry.clone(),
-            hash: registry.hashed(sid).hash,
+            session_table: session_table.clone(),
+            hash: session_table.hashed(sid).hash,
             sid: sid.clone(),
             how: *how,
         });
@@ -157,11 +157,11 @@ pub(super) struct Patience {
 }
 
 /// How long an answer is waited for: a poll of a session for as long as the session can be silent.
-pub(super) fn answer_patience(request: &Request<'_>, purpose: &Purpose) -> Duration {
+pub(super) fn answer_patience(request: &Request<'_>, kind: &ExchangeKind) -> Duration {
     let answer = request.upstream.plan.timeouts.answer;
-    match purpose {
-        Purpose::Session(session) => answer.max(session.silence.unwrap_or(SILENCE_UNKNOWN) + SLACK),
-        Purpose::Handshake { .. } | Purpose::Plain { .. } => {
+    match kind {
+        ExchangeKind::Session(session) => answer.max(session.silence.unwrap_or(SILENCE_UNKNOWN) + SLACK),
+        ExchangeKind::Handshake { .. } | ExchangeKind::Plain { .. } => {
             request.answer_within.map_or(answer, |within| within.min(answer))
         }
     }

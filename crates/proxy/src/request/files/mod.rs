@@ -15,8 +15,8 @@ use wire::request::{Method, RequestHead};
 
 use crate::fault::{Fault, OurFault};
 use crate::observe::record::Record;
+use crate::request::downstream::{BodySource, ReplySink};
 use crate::request::edits::{self, Values};
-use crate::request::ends::{BodySource, ReplySink};
 use crate::request::exchange::{Exchanged, Outcome};
 use crate::request::reply::{self, Own};
 use crate::state::local::Local;

@@ -102,7 +102,11 @@ async fn a_lost_node_does_not_move_the_deadline_of_a_drain() {
     let clock = Rc::new(Clock::new());
     let (mut tunnel, _silent_client, node) = tunnel(&clock).await;
     let now = Instant::now();
-    tunnel.say_goodbye(Order { at: now, until: now + Duration::from_secs(2), reason: Reason::Restart });
+    tunnel.say_goodbye(CloseOrder {
+        at: now,
+        until: now + Duration::from_secs(2),
+        reason: CloseReason::Restart,
+    });
     drop(node);
     let (_, lasted) = run_to_its_end(tunnel, clock).await;
     assert!(lasted <= Duration::from_millis(2100), "{lasted:?}");

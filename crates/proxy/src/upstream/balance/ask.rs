@@ -20,7 +20,7 @@ pub(crate) struct Ask<'a> {
 
 /// What speaks for a node, as long as that node can be had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wish {
+pub(crate) enum Preference {
     None,
     /// The node that a cookie names, by its index. What lasts, a handshake or a stream of events, does not wait until that
     /// node has drained.
@@ -59,7 +59,8 @@ pub(crate) enum Unpicked {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Fit {
     Ready,
-    /// It would be, but others come first: it has just come back and has had its share, or it will be replaced soon.
+    /// It would be, but others come first: it has just come back and has had its share, it will be replaced soon, or
+    /// somebody has just got no answer from it.
     Second,
     /// Stands in for those that are down or full.
     Backup,
@@ -72,7 +73,7 @@ pub(super) enum Fit {
     Out,
 }
 
-impl Wish {
+impl Preference {
     /// Whether the client belongs there.
     pub(crate) fn is_sticky(self) -> bool {
         matches!(self, Self::Node { .. } | Self::Key { is_sticky: true, .. })
@@ -123,6 +124,7 @@ impl Ask<'_> {
         match (member.node.is_up(), self.heeds_bounds && member.is_full(self.begins)) {
             (true, true) => Fit::Full,
             (true, false) if member.entry.backup => Fit::Backup,
+            (true, false) if member.node.is_suspected() => Fit::Second,
             (true, false) => Fit::Ready,
             (false, true) => Fit::Out,
             (false, false) => Fit::Down,

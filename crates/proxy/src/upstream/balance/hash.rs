@@ -8,7 +8,7 @@ use wire::cookie;
 use wire::rendezvous::{self, Score};
 use wire::request::RequestHead;
 
-use crate::upstream::balance::ask::{Ask, Unpicked};
+use crate::upstream::balance::ask::{Ask, Fit, Unpicked};
 use crate::upstream::member::Member;
 
 /// The key of a request; `None` if it does not say what is hashed.
@@ -32,8 +32,12 @@ fn of_address(client: IpAddr) -> u64 {
 }
 
 /// The node with the best score. In its ramp a node draws its keys to it one after the other, for more weight only
-/// ever does that.
+/// ever does that. A suspicion moves nobody: it is settled in a moment, and most of them come to nothing.
 pub(super) fn pick(ask: &Ask<'_>, key: u64) -> Result<usize, Unpicked> {
     let score = |member: &Member| Score::new(member.seed, key, member.weight());
-    ask.best(0, |index, member| (ask.fit_of(index, member), score(member)), Score::beats)
+    let fit = |index: usize, member: &Member| match ask.fit_of(index, member) {
+        Fit::Second => Fit::Ready,
+        fit => fit,
+    };
+    ask.best(0, |index, member| (fit(index, member), score(member)), Score::beats)
 }

@@ -11,7 +11,7 @@ pub(crate) mod hash;
 
 use tokio::time::Instant;
 
-pub(crate) use self::ask::{Ask, Load, Unpicked, Wish};
+pub(crate) use self::ask::{Ask, Load, Preference, Unpicked};
 pub(crate) use self::cursor::{Cursor, Cursors};
 pub(crate) use self::round::Turns;
 use crate::upstream::member::Begins;

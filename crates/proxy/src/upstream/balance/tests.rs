@@ -514,3 +514,31 @@ fn two_upstreams_do_not_disturb_each_others_turns() {
     }
     assert_eq!(spread, [[50, 50]; 2]);
 }
+
+#[test]
+fn whoever_is_under_suspicion_comes_second() {
+    let pool = Pool::weighing(&[1; 2]);
+    let suspected = &pool.members[0].node;
+    let policies = [
+        Policy::Least(Load::InFlight),
+        Policy::Least(Load::Sessions),
+        Policy::InTurn,
+        Policy::RandomTwo,
+        Policy::PeakEwma(Instant::now()),
+    ];
+    let spread = || policies.map(|policy| pool.idle(|_| policy));
+    let keys = pool.idle(Policy::Hash);
+    suspected.observe(Observed::Failed("no answer in time"));
+    for (spread, policy) in spread().iter().zip(policies) {
+        assert_eq!(spread[0], 0, "{policy:?}");
+    }
+    assert_eq!(pool.idle(Policy::Hash), keys, "who belongs there stays until it is out");
+    let others_failed = pool.ask(Begins::Request, &[1]);
+    assert_eq!(pick(&others_failed, Policy::InTurn, &pool.cursor), Ok(0), "it is better than none");
+    suspected.observe(Observed::Settled);
+    pool.members[1].node.observe(Observed::Failed("no answer in time"));
+    pool.members[1].node.observe(Observed::Answered);
+    for (spread, policy) in spread().iter().zip(policies) {
+        assert!(spread[0] > 0 && spread[1] > 0, "{policy:?}: {spread:?}");
+    }
+}

@@ -1,21 +1,22 @@
-//! What is known of a node's health: `probe` asks it, `outlier` compares it with the others, `vitals` decides. The control
+//! What is known of a node's health: `probe` asks it, `outlier` compares it with the others, `state` decides. The control
 //! thread looks after all of them.
 
 pub(crate) mod outlier;
 pub(crate) mod probe;
-pub(crate) mod vitals;
+pub(crate) mod state;
 
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use crate::upstream::health::state::Observed;
 use crate::upstream::node::Node;
 
 /// Where workers tell which nodes want looking after.
 #[derive(Debug, Clone)]
-pub(crate) struct Fallen(mpsc::Sender<Arc<Node>>);
+pub(crate) struct ProbeQueue(mpsc::Sender<Arc<Node>>);
 
-impl Fallen {
+impl ProbeQueue {
     /// The sending end, and what whoever looks after them receives from.
     pub(crate) fn channel() -> (Self, mpsc::Receiver<Arc<Node>>) {
         let (sender, receiver) = mpsc::channel(FALLEN_MAX);
@@ -23,12 +24,13 @@ impl Fallen {
     }
 
     /// Has `node` probed until it is back, or until a suspicion is settled; one probe at a time runs for it.
-    pub(crate) fn tell(&self, node: &Arc<Node>) {
-        if !node.begin_tending() {
+    pub(crate) fn push(&self, node: &Arc<Node>) {
+        if !node.claim_probe() {
             return;
         }
         if self.0.try_send(node.clone()).is_err() {
-            node.end_tending();
+            node.observe(Observed::Settled);
+            node.release_probe();
             // More nodes fell at once than anyone has. It is up again when a request finds it so.
             tracing::warn!(node = node.written(), "too many nodes down to probe this one");
         }

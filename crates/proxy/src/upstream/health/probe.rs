@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use wire::engineio::{escape_sid, read_open_packet};
 
 use crate::upstream::connect::{is_out_of_files, open, says_refused};
-use crate::upstream::health::vitals::Observed;
+use crate::upstream::health::state::Observed;
 use crate::upstream::node::Node;
 
 /// Why a node was not found well.

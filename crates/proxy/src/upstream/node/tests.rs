@@ -10,14 +10,14 @@ use tokio::time::advance;
 use super::*;
 
 /// A pool as the file would have it, with `more` in its upstream.
-fn pool(count: usize, more: &str) -> (Vec<Arc<Node>>, Arc<Ward>) {
+fn pool(count: usize, more: &str) -> (Vec<Arc<Node>>, Arc<PoolGuard>) {
     let addresses: Vec<_> = (0..count).map(|at| format!("127.0.0.1:{}", 3000 + at)).collect();
     let file = format!(
         "[[listen]]\naddress = \":80\"\n[[route]]\nupstream = \"n\"\n[upstream.n]\nnodes = {addresses:?}\n{more}"
     );
     let plan = config::parse(&file, "test.toml".as_ref()).expect("a file without mistakes").plan;
     let upstream: &Arc<Upstream> = &plan.upstreams[0];
-    let ward = Arc::default();
+    let pool_guard = Arc::default();
     let node = |written: &String| {
         let address = NodeAddress::Tcp(written.parse().expect("an address"));
         let entry = RosterNode {
@@ -29,12 +29,12 @@ fn pool(count: usize, more: &str) -> (Vec<Arc<Node>>, Arc<Ward>) {
             bounds: Default::default(),
         };
         let node = Node::new("n", &entry);
-        node.put_under(upstream, &ward, written);
+        node.put_under(upstream, &pool_guard, written);
         Arc::new(node)
     };
     let nodes: Vec<_> = addresses.iter().map(node).collect();
-    ward.admit(nodes.iter().map(|node| (node, false)));
-    (nodes, ward)
+    pool_guard.admit(nodes.iter().map(|node| (node, false)));
+    (nodes, pool_guard)
 }
 
 fn up(nodes: &[Arc<Node>]) -> usize {

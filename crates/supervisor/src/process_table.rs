@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// All processes of the machine that this one may see.
 #[derive(Debug, Default)]
-pub struct Census {
+pub struct ProcessTable {
     processes: BTreeMap<i32, Counted>,
 }
 
@@ -34,7 +34,7 @@ struct Counted {
     resident_pages: u64,
 }
 
-impl Census {
+impl ProcessTable {
     /// Counts them now. Those that may not be seen are left out, and those that end meanwhile.
     #[must_use]
     pub fn take() -> Self {
@@ -131,12 +131,12 @@ mod tests {
             ticks_of_children: 0,
             resident_pages: 1,
         };
-        let census = Census {
+        let process_table = ProcessTable {
             processes: [(2, counted(1)), (3, counted(2)), (4, counted(3)), (5, counted(1)), (9, counted(4))]
                 .into(),
         };
-        assert_eq!(census.descendants(2), [3, 4, 9]);
-        assert_eq!(census.descendants(9), [] as [i32; 0]);
-        assert_eq!(census.usage(2).processes, 2);
+        assert_eq!(process_table.descendants(2), [3, 4, 9]);
+        assert_eq!(process_table.descendants(9), [] as [i32; 0]);
+        assert_eq!(process_table.usage(2).processes, 2);
     }
 }

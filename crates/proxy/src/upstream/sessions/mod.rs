@@ -26,7 +26,7 @@ use crate::upstream::node::{InSession, Node};
 
 /// Sessions by the id that their node gave them.
 #[derive(Debug)]
-pub(crate) struct Registry {
+pub(crate) struct SessionTable {
     shards: [Mutex<Shard>; SHARDS],
     addresses: Addresses,
     hasher: RandomState,
@@ -54,7 +54,7 @@ pub(crate) struct Entering<'a> {
     pub(crate) contact: Contact,
 }
 
-impl Registry {
+impl SessionTable {
     pub(crate) fn new(max: usize) -> Self {
         Self {
             shards: std::array::from_fn(|_| Mutex::default()),
@@ -344,7 +344,7 @@ impl Registry {
     }
 }
 
-/// A panic in another worker's critical section ends one connection, not the registry.
+/// A panic in another worker's critical section ends one connection, not the session table.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -352,9 +352,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// A request or a tunnel of a session, under way for as long as this lives.
 #[derive(Debug)]
 pub(crate) struct SessionUse {
-    pub(crate) registry: Arc<Registry>,
+    pub(crate) session_table: Arc<SessionTable>,
     pub(crate) sid: Arc<[u8]>,
-    /// Of [`Registry::hashed`].
+    /// Of [`SessionTable::hashed`].
     pub(crate) hash: u64,
     pub(crate) how: Use,
 }
@@ -362,7 +362,7 @@ pub(crate) struct SessionUse {
 impl Drop for SessionUse {
     fn drop(&mut self) {
         let hashed = Hashed { sid: &self.sid, hash: self.hash };
-        self.registry.end(hashed, self.how, Instant::now());
+        self.session_table.end(hashed, self.how, Instant::now());
     }
 }
 

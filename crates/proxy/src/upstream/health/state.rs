@@ -21,6 +21,8 @@ pub(crate) enum Observed {
     Refused,
     /// No connection, no answer, or no answer in time.
     Failed(&'static str),
+    /// Whoever looked into a suspicion is done with it.
+    Settled,
     /// It is worse than the others of its pool by far.
     Outlier(&'static str),
     /// Somebody wants it to leave.
@@ -58,6 +60,8 @@ pub(crate) struct Spare {
 /// The upstream's rules, as far as one node is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rules {
+    /// Whether it is probed all the time.
+    is_probed: bool,
     /// Between two probes.
     interval: Duration,
     rise: u32,
@@ -71,7 +75,7 @@ pub(crate) struct Rules {
 
 /// A node's health.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Vitals {
+pub(crate) struct HealthState {
     state: State,
     /// It is leaving: its sessions go on, nothing new comes.
     pub(crate) is_draining: bool,
@@ -79,6 +83,8 @@ pub(crate) struct Vitals {
     pub(crate) is_outdated: bool,
     /// It was a process of an app, and is no more.
     pub(crate) is_gone: bool,
+    /// It is up, and lately somebody got no answer: others come first until a probe has settled that.
+    pub(crate) is_suspected: bool,
     /// Why it is up or down.
     pub(crate) cause: &'static str,
     pub(crate) since: Instant,
@@ -126,6 +132,7 @@ impl Rules {
     pub(crate) fn of(upstream: &plan::Upstream) -> Self {
         let plan::Upstream { health, outliers, .. } = upstream;
         Self {
+            is_probed: health.probe.is_some(),
             interval: if health.probe.is_some() { health.interval } else { PASSIVE_INTERVAL },
             // Without probes of its own choice, any answer to ours will do.
             rise: if health.probe.is_some() { health.rise } else { 1 },
@@ -148,6 +155,7 @@ impl Default for Rules {
     /// Those of an upstream that says nothing.
     fn default() -> Self {
         Self {
+            is_probed: false,
             interval: PASSIVE_INTERVAL,
             rise: 1,
             fall: 3,
@@ -160,13 +168,14 @@ impl Default for Rules {
     }
 }
 
-impl Vitals {
+impl HealthState {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             state: CLEAR,
             is_draining: false,
             is_outdated: false,
             is_gone: false,
+            is_suspected: false,
             cause: "no failure yet",
             since: now,
             has_changed: false,
@@ -284,6 +293,12 @@ impl Vitals {
             _ => None,
         };
         self.state = State::Up { failures: next.failures, errors: next.errors, missed: next.missed };
+        self.is_suspected = match observed {
+            // The next probe will settle it; where there is none, this was the one.
+            Observed::Missed(_) => rules.is_probed,
+            Observed::Answered | Observed::AnsweredBadly | Observed::Reached | Observed::Settled => false,
+            _ => self.is_suspected,
+        };
         let may_fall = |by: By| match by {
             By::Refusal => true,
             By::Probes => self.may_change(rules, now),
@@ -295,7 +310,10 @@ impl Vitals {
                 self.fall(by, cause, rules, now);
                 Change::Fell
             }
-            (None, Observed::Failed(_)) => Change::Suspected,
+            (None, Observed::Failed(_)) => {
+                self.is_suspected = true;
+                Change::Suspected
+            }
             (Some(_) | None, _) => Change::Nothing,
         }
     }
@@ -339,6 +357,7 @@ impl Vitals {
             self.relapses = self.relapses.saturating_add(1);
         }
         self.state = State::Down { by, until: now + out_for, reached: 0 };
+        self.is_suspected = false;
         self.changed(cause, now);
         self.ramp = None;
     }

@@ -1,8 +1,8 @@
 //! The way in for new sessions, where the plan says how many of them a node takes in a second. Whoever comes too early
-//! waits in a line, first come, first served. What belongs to a session never passes here.
+//! waits in a queue, first come, first served. What belongs to a session never passes here.
 //!
-//! The line is shared by the workers. Its first one sleeps until a node's next turn, takes it, and wakes the next one;
-//! nobody else runs. A wait that is dropped, because its client has left, leaves the line.
+//! The queue is shared by the workers. Its first one sleeps until a node's next turn, takes it, and wakes the next one;
+//! nobody else runs. A wait that is dropped, because its client has left, leaves the queue.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
@@ -41,18 +41,18 @@ pub(crate) enum Claim<T> {
     At(Instant),
 }
 
-/// The line in front of the nodes of one upstream.
+/// The queue in front of the nodes of one upstream.
 #[derive(Debug, Default)]
-pub(crate) struct Gate(Mutex<Line>);
+pub(crate) struct Admission(Mutex<Queue>);
 
 /// Who waits, in their order. Pure.
 #[derive(Debug, Default)]
-struct Line {
+struct Queue {
     waiting: VecDeque<(u64, Arc<Notify>)>,
     next_ticket: u64,
 }
 
-/// How long somebody waits at most, and how quickly the line moves.
+/// How long somebody waits at most, and how quickly the queue moves.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {
     pub(crate) wait: Duration,
@@ -64,34 +64,34 @@ pub(crate) struct Patience {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Overrun;
 
-impl Gate {
+impl Admission {
     /// Waits for a turn, which `claim` takes; it is told whether it was waited for. Those who would wait for too long
-    /// are told so at once. Cancel-safe: whoever stops waiting has left the line.
-    pub(crate) async fn enter<T>(
+    /// are told so at once. Cancel-safe: whoever stops waiting has left the queue.
+    pub(crate) async fn admit<T>(
         &self,
         patience: Patience,
         mut claim: impl FnMut(bool) -> Claim<T>,
     ) -> Result<T, Overrun> {
         let until = Instant::now() + patience.wait;
         let place = {
-            let mut line = self.line();
-            if line.waiting.is_empty() {
+            let mut queue = self.queue();
+            if queue.waiting.is_empty() {
                 match claim(false) {
                     Claim::Now(claimed) => return Ok(claimed),
                     Claim::At(at) if at > until => return Err(Overrun),
                     Claim::At(_) => {}
                 }
             }
-            self.join(&mut line, patience)?
+            self.join(&mut queue, patience)?
         };
         loop {
             let at = {
-                let line = self.line();
-                if line.is_first(place.ticket) {
+                let queue = self.queue();
+                if queue.is_first(place.ticket) {
                     match claim(true) {
                         // Dropping the place wakes the next one.
                         Claim::Now(claimed) => {
-                            drop(line);
+                            drop(queue);
                             return Ok(claimed);
                         }
                         Claim::At(at) => Some(at),
@@ -115,24 +115,24 @@ impl Gate {
     /// How many wait.
     #[cfg(test)]
     fn waiting(&self) -> usize {
-        self.line().waiting.len()
+        self.queue().waiting.len()
     }
 
-    fn join(&self, line: &mut Line, patience: Patience) -> Result<InLine<'_>, Overrun> {
-        let ahead = u32::try_from(line.waiting.len()).unwrap_or(u32::MAX);
+    fn join(&self, queue: &mut Queue, patience: Patience) -> Result<InQueue<'_>, Overrun> {
+        let ahead = u32::try_from(queue.waiting.len()).unwrap_or(u32::MAX);
         if ahead >= WAITING_MAX || patience.spacing.saturating_mul(ahead) > patience.wait {
             return Err(Overrun);
         }
-        let (ticket, called) = line.join();
-        Ok(InLine { gate: self, ticket, called })
+        let (ticket, called) = queue.join();
+        Ok(InQueue { admission: self, ticket, called })
     }
 
-    fn line(&self) -> MutexGuard<'_, Line> {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Line {
+impl Queue {
     fn join(&mut self) -> (u64, Arc<Notify>) {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
@@ -145,7 +145,7 @@ impl Line {
         self.waiting.front().is_some_and(|(first, _)| *first == ticket)
     }
 
-    /// Leaves the line, from wherever in it. Tickets only grow.
+    /// Leaves the queue, from wherever in it. Tickets only grow.
     fn leave(&mut self, ticket: u64) {
         let was_first = self.is_first(ticket);
         if let Ok(place) = self.waiting.binary_search_by_key(&ticket, |(ticket, _)| *ticket) {
@@ -157,16 +157,16 @@ impl Line {
     }
 }
 
-/// A place in the line, for as long as somebody holds it.
-struct InLine<'g> {
-    gate: &'g Gate,
+/// A place in the queue, for as long as somebody holds it.
+struct InQueue<'g> {
+    admission: &'g Admission,
     ticket: u64,
     called: Arc<Notify>,
 }
 
-impl Drop for InLine<'_> {
+impl Drop for InQueue<'_> {
     fn drop(&mut self) {
-        self.gate.line().leave(self.ticket);
+        self.admission.queue().leave(self.ticket);
     }
 }
 
@@ -189,10 +189,10 @@ mod tests {
     const RATE: NonZeroU32 = NonZeroU32::new(200).expect("not zero");
     const SPACING: Duration = Duration::from_millis(5);
 
-    /// A gate in front of nodes, and when each took somebody in.
+    /// An admission queue in front of nodes, and when each took somebody in.
     #[derive(Clone)]
     struct Crowd {
-        gate: Rc<Gate>,
+        admission: Rc<Admission>,
         nodes: Rc<Vec<RefCell<Pace>>>,
         taken: Rc<RefCell<Vec<(usize, Instant, usize)>>>,
     }
@@ -200,11 +200,11 @@ mod tests {
     impl Crowd {
         fn new(nodes: usize) -> Self {
             let nodes = Rc::new((0..nodes).map(|_| RefCell::default()).collect());
-            Self { gate: Rc::default(), nodes, taken: Rc::default() }
+            Self { admission: Rc::default(), nodes, taken: Rc::default() }
         }
 
         /// Comes as number `who` and takes whatever node is free first.
-        async fn enter(&self, who: usize, wait: Duration) -> Result<usize, Overrun> {
+        async fn admit(&self, who: usize, wait: Duration) -> Result<usize, Overrun> {
             let patience = Patience { wait, spacing: SPACING / self.nodes.len() as u32 };
             let claim = |has_waited| {
                 let now = Instant::now();
@@ -220,7 +220,7 @@ mod tests {
                 }
                 Claim::At(soonest.expect("there is a node"))
             };
-            self.gate.enter(patience, claim).await
+            self.admission.admit(patience, claim).await
         }
 
         /// In any second, by each node's own count.
@@ -249,7 +249,7 @@ mod tests {
                 let mut coming = JoinSet::new();
                 for who in 0..3_000 {
                     let crowd = crowd.clone();
-                    coming.spawn_local(async move { crowd.enter(who, Duration::from_secs(15)).await });
+                    coming.spawn_local(async move { crowd.admit(who, Duration::from_secs(15)).await });
                 }
                 while let Some(entered) = coming.join_next().await {
                     assert_eq!(entered.expect("no panic"), Ok(0));
@@ -279,7 +279,7 @@ mod tests {
                         coming.spawn_local(async move {
                             sleep(comes_in).await;
                             let stays = Duration::from_millis(dice.u64(0..4_000));
-                            let entering = crowd.enter(who, Duration::from_secs(3));
+                            let entering = crowd.admit(who, Duration::from_secs(3));
                             matches!(tokio::time::timeout(stays, entering).await, Ok(Ok(_)))
                         });
                     }
@@ -295,7 +295,7 @@ mod tests {
                     // A timer's last millisecond is all that it may be off by.
                     assert!(crowd.most_in_a_second() <= 201, "seed {seed}: {}", crowd.most_in_a_second());
                     assert!(entered > 400, "seed {seed}: {entered}");
-                    assert_eq!(crowd.gate.waiting(), 0);
+                    assert_eq!(crowd.admission.waiting(), 0);
                 })
                 .await;
         }
@@ -305,17 +305,17 @@ mod tests {
     async fn who_could_not_have_a_turn_in_time_is_told_at_once() {
         let crowd = Crowd::new(1);
         let wait = Duration::from_millis(50);
-        let mut waiting: Vec<_> = (0..20).map(|who| Box::pin(crowd.enter(who, wait))).collect();
+        let mut waiting: Vec<_> = (0..20).map(|who| Box::pin(crowd.admit(who, wait))).collect();
         let mut turned_away = 0;
-        for enter in &mut waiting {
-            let first_look = std::future::poll_fn(|cx| std::task::Poll::Ready(enter.as_mut().poll(cx))).await;
+        for admit in &mut waiting {
+            let first_look = std::future::poll_fn(|cx| std::task::Poll::Ready(admit.as_mut().poll(cx))).await;
             turned_away += usize::from(matches!(first_look, std::task::Poll::Ready(Err(Overrun))));
         }
         // One has gone in, and ten turns fit into the wait, the last at its very end.
-        assert_eq!((crowd.gate.waiting(), turned_away), (11, 8));
+        assert_eq!((crowd.admission.waiting(), turned_away), (11, 8));
         drop(waiting);
-        assert_eq!(crowd.gate.waiting(), 0);
+        assert_eq!(crowd.admission.waiting(), 0);
         advance(SPACING).await;
-        assert_eq!(crowd.enter(20, wait).await, Ok(0));
+        assert_eq!(crowd.admit(20, wait).await, Ok(0));
     }
 }

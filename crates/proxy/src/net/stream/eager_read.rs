@@ -10,21 +10,21 @@ use rustix::net::RecvFlags;
 
 use crate::net::buffers::{Buffers, Inbox};
 use crate::net::stream::Stream;
-use crate::net::stream::fresh::Fresh;
+use crate::net::stream::unregistered::Unregistered;
 
 /// Whether connections come with their first request, as far as those that came lately tell. A look in vain costs a system
 /// call, and where clients are far away most would be.
 #[derive(Debug, Default)]
-pub(crate) struct Quickness {
+pub(crate) struct EagerRead {
     /// Looks in vain that there may be yet before there is not one for each connection.
     credit: Cell<u8>,
     /// Counts connections, round and round.
     count: Cell<u8>,
 }
 
-impl Quickness {
+impl EagerRead {
     /// A connection that was just accepted, with what its client has said by now; `None` if it has left already.
-    pub(crate) fn hear(&self, tcp: TcpStream, buffers: &Buffers) -> Option<(Stream, BytesMut)> {
+    pub(crate) fn try_first_read(&self, tcp: TcpStream, buffers: &Buffers) -> Option<(Stream, BytesMut)> {
         let count = self.count.replace(self.count.get().wrapping_add(1));
         let credit = self.credit.get();
         if credit == 0 && !count.is_multiple_of(LOOKS_EVERY) {
@@ -39,7 +39,7 @@ impl Quickness {
                 buffers.make_room(&mut inbound);
                 inbound.extend_from_slice(&said);
                 // What has filled the buffer may not be all.
-                if said.is_full() { known(tcp) } else { Some(Stream::Fresh(Fresh::new(tcp))) }
+                if said.is_full() { known(tcp) } else { Some(Stream::Unregistered(Unregistered::new(tcp))) }
             }
             Err(Errno::AGAIN) => {
                 self.credit.set(credit.saturating_sub(1));
@@ -76,7 +76,11 @@ mod tests {
 
     impl Both {
         /// One whose client has said so much by now, heard; and the client.
-        fn hear(&self, quickness: &Quickness, said: &[u8]) -> (Option<(Stream, BytesMut)>, TcpStream) {
+        fn try_first_read(
+            &self,
+            eager_read: &EagerRead,
+            said: &[u8],
+        ) -> (Option<(Stream, BytesMut)>, TcpStream) {
             let mut client = TcpStream::connect(self.0.local_addr().unwrap()).unwrap();
             client.write_all(said).unwrap();
             let (tcp, _) = self.0.accept().unwrap();
@@ -84,7 +88,7 @@ mod tests {
                 until_readable(&tcp);
             }
             tcp.set_nonblocking(true).unwrap();
-            (quickness.hear(tcp, &Buffers::new(64, Memory::new())), client)
+            (eager_read.try_first_read(tcp, &Buffers::new(64, Memory::new())), client)
         }
     }
 
@@ -101,13 +105,13 @@ mod tests {
 
     #[tokio::test]
     async fn the_runtime_is_not_told_of_one_that_has_said_all() {
-        let (both, quickness) = (both(), Quickness::default());
-        let (heard, _client) = both.hear(&quickness, b"GET /");
+        let (both, eager_read) = (both(), EagerRead::default());
+        let (heard, _client) = both.try_first_read(&eager_read, b"GET /");
         let (stream, inbound) = heard.unwrap();
-        assert!(matches!(stream, Stream::Fresh(_)));
+        assert!(matches!(stream, Stream::Unregistered(_)));
         assert_eq!(&*inbound, b"GET /");
         // It fills the buffer, and there is more.
-        let (heard, _client) = both.hear(&quickness, &[b'x'; 65]);
+        let (heard, _client) = both.try_first_read(&eager_read, &[b'x'; 65]);
         let (stream, inbound) = heard.unwrap();
         assert!(matches!(stream, Stream::Plain(_)));
         assert_eq!(inbound.len(), 64);
@@ -115,7 +119,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_has_said_more_is_not_quiet() {
-        let (heard, mut client) = both().hear(&Quickness::default(), b"GET /");
+        let (heard, mut client) = both().try_first_read(&EagerRead::default(), b"GET /");
         let (mut stream, _) = heard.unwrap();
         assert!(stream.is_quiet());
         client.write_all(b"\r\n").unwrap();
@@ -125,27 +129,27 @@ mod tests {
 
     #[tokio::test]
     async fn who_left_without_a_word_is_let_go() {
-        let (both, quickness) = (both(), Quickness::default());
+        let (both, eager_read) = (both(), EagerRead::default());
         let client = TcpStream::connect(both.0.local_addr().unwrap()).unwrap();
         let (tcp, _) = both.0.accept().unwrap();
         drop(client);
         until_readable(&tcp);
-        assert!(quickness.hear(tcp, &Buffers::new(64, Memory::new())).is_none());
+        assert!(eager_read.try_first_read(tcp, &Buffers::new(64, Memory::new())).is_none());
     }
 
     #[tokio::test]
     async fn where_clients_are_slow_few_are_asked() {
-        let (both, quickness) = (both(), Quickness::default());
-        drop(both.hear(&quickness, b"GET /"));
+        let (both, eager_read) = (both(), EagerRead::default());
+        drop(both.try_first_read(&eager_read, b"GET /"));
         for _ in 0..CREDIT_MAX {
-            drop(both.hear(&quickness, b""));
+            drop(both.try_first_read(&eager_read, b""));
         }
         let mut asked = 0;
         for _ in 0..4 * usize::from(LOOKS_EVERY) {
             // Those that are asked in vain count, too, so that all of them say something, and none is believed.
-            let (heard, _client) = both.hear(&quickness, b"GET /");
-            asked += usize::from(matches!(heard.unwrap().0, Stream::Fresh(_)));
-            quickness.credit.set(0);
+            let (heard, _client) = both.try_first_read(&eager_read, b"GET /");
+            asked += usize::from(matches!(heard.unwrap().0, Stream::Unregistered(_)));
+            eager_read.credit.set(0);
         }
         assert_eq!(asked, 4);
     }

@@ -13,39 +13,41 @@ use wire::request::{Method, RequestHead};
 
 use crate::fault::{ClientFault, Fault, OriginFault, OurFault, Retry};
 use crate::observe::record::{self, Record};
-use crate::request::ends::BodySource;
-use crate::request::exchange::{self, Exchanged, Purpose, Registered, Request, Session};
+use crate::request::downstream::BodySource;
+use crate::request::exchange::{self, ExchangeKind, Exchanged, Registered, Request, Session};
 use crate::request::reply;
-use crate::request::sticky::{self, InPlace, Opening, Place};
+use crate::request::sticky::{self, Affinity, Opening, SessionTarget};
 use crate::request::upgrade::TunnelSession;
 use crate::state::local::Local;
 use crate::upstream::Asked;
-use crate::upstream::balance::Wish;
+use crate::upstream::admission::Overrun;
+use crate::upstream::balance::Preference;
 use crate::upstream::connect::connect;
 use crate::upstream::death::have_died;
-use crate::upstream::gate::Overrun;
-use crate::upstream::health::vitals::{Change, Observed};
+use crate::upstream::health::state::{Change, Observed};
 use crate::upstream::member::Begins;
 use crate::upstream::node::{InSession, Node};
 use crate::upstream::pool::Lease;
-use crate::upstream::registry::{Begun, Hashed, SessionUse, Use};
+use crate::upstream::sessions::{Begun, Hashed, SessionUse, Use};
 
 /// Tries until a node has answered, or until it may not be tried again. What fails for want of a node may be asked once
 /// more when there is a newer snapshot.
-pub(crate) async fn until_answered(
+pub(crate) async fn dispatch(
     request: &Request<'_>,
-    place: Place,
+    place: Affinity,
     body: &mut BodySource<'_>,
     record: &mut Record,
 ) -> Result<Exchanged, Fault> {
     request.upstream.budget.count(request.worker.slot);
     match place {
-        Place::Session(in_place) => at_its_node(request, in_place, body, record).await,
-        Place::NewSession(opening, wish) => {
-            anywhere(request, Seeks { opening: Some(opening), wish }, body, record).await
+        Affinity::Session(session_target) => to_session_node(request, session_target, body, record).await,
+        Affinity::NewSession(opening, preference) => {
+            to_any_node(request, Seeks { opening: Some(opening), preference }, body, record).await
         }
-        Place::Anywhere(wish) => anywhere(request, Seeks { opening: None, wish }, body, record).await,
-        Place::Nowhere => Err(OurFault::SessionUnknown.into()),
+        Affinity::Any(preference) => {
+            to_any_node(request, Seeks { opening: None, preference }, body, record).await
+        }
+        Affinity::Unknown => Err(OurFault::SessionUnknown.into()),
     }
 }
 
@@ -54,12 +56,12 @@ pub(crate) async fn until_answered(
 struct Seeks {
     /// A session begins with it.
     opening: Option<Opening>,
-    wish: Wish,
+    preference: Preference,
 }
 
 /// A request that any node may answer, and that may begin a session there. While all are full, or none can be reached,
 /// it waits for as long as the upstream says.
-async fn anywhere(
+async fn to_any_node(
     request: &Request<'_>,
     seeks: Seeks,
     body: &mut BodySource<'_>,
@@ -69,7 +71,7 @@ async fn anywhere(
         record.sticky = record::Sticky::Handshake;
     }
     loop {
-        let fault = match at_any(request, seeks, body, record).await {
+        let fault = match try_nodes(request, seeks, body, record).await {
             Ok(exchanged) => return Ok(exchanged),
             Err(fault) => fault,
         };
@@ -117,7 +119,7 @@ impl Drop for Waits<'_> {
 }
 
 /// Asks one node after the other, each once.
-async fn at_any(
+async fn try_nodes(
     request: &Request<'_>,
     seeks: Seeks,
     body: &mut BodySource<'_>,
@@ -138,7 +140,7 @@ async fn at_any(
             }
             Err(_) => break,
         };
-        if let Some(decided) = sticky::decided(seeks.wish, index) {
+        if let Some(decided) = sticky::decided(seeks.preference, index) {
             record.sticky = decided;
         }
         // What was never sent, or only to a connection that was dead, is no second try.
@@ -153,8 +155,8 @@ async fn at_any(
                 && request.upstream.has_another(index, &tried)
         };
         let hurried = Request { answer_within: plan.try_timeout.filter(|_| may_move()), ..*request };
-        let purpose = purpose_of(seeks.opening, in_session);
-        fault = match one(&hurried, To { node, fresh: stale > 0 }, purpose, body, record).await {
+        let kind = kind_of(seeks.opening, in_session);
+        fault = match try_once(&hurried, To { node, fresh: stale > 0 }, kind, body, record).await {
             Ok(exchanged) => return Ok(exchanged),
             Err(fault) => fault,
         };
@@ -203,7 +205,7 @@ async fn choose(
     body: &mut BodySource<'_>,
 ) -> Result<(usize, Option<InSession>), Fault> {
     let upstream = request.upstream;
-    let asked = Asked { wish: seeks.wish, tried, now: request.reply.alarm.now() };
+    let asked = Asked { preference: seeks.preference, tried, now: request.reply.alarm.now() };
     if seeks.opening.is_none() {
         let cursor = request.worker.cursors.of(upstream.number);
         return Ok((upstream.choose(asked, cursor)?, None));
@@ -239,28 +241,28 @@ async fn while_wanted<T>(
     }
 }
 
-fn purpose_of(opening: Option<Opening>, in_session: Option<InSession>) -> Purpose {
+fn kind_of(opening: Option<Opening>, in_session: Option<InSession>) -> ExchangeKind {
     match (opening, in_session) {
-        (Some(Opening::Handshake { tags }), Some(in_session)) => Purpose::Handshake { tags, in_session },
+        (Some(Opening::Handshake { tags }), Some(in_session)) => ExchangeKind::Handshake { tags, in_session },
         (Some(Opening::WebSocket { is_engine_io }), Some(in_session)) => {
-            Purpose::Plain { session: Some(TunnelSession::Own { _counted: in_session, is_engine_io }) }
+            ExchangeKind::Plain { session: Some(TunnelSession::Own { _counted: in_session, is_engine_io }) }
         }
-        (None, _) | (_, None) => Purpose::Plain { session: None },
+        (None, _) | (_, None) => ExchangeKind::Plain { session: None },
     }
 }
 
 /// A request of a session: to its node, or nowhere (Engine.IO allows one GET and one POST of a session at a time, so
 /// that one that may have arrived is never sent again but on proof that it has not).
-async fn at_its_node(
+async fn to_session_node(
     request: &Request<'_>,
-    place: InPlace,
+    place: SessionTarget,
     body: &mut BodySource<'_>,
     record: &mut Record,
 ) -> Result<Exchanged, Fault> {
     record.sticky = if place.is_tagged { record::Sticky::Tag } else { record::Sticky::Learned };
-    let registry = &request.upstream.registry;
+    let session_table = &request.upstream.session_table;
     let how = use_of(request.head);
-    let hash = registry.hashed(&place.sid).hash;
+    let hash = session_table.hashed(&place.sid).hash;
     let (first_use, silence, is_pinned) = match begin_use(request, &place, hash, how).await {
         Begun::Open { silence, is_pinned } => (registered(request, &place, hash, how), silence, is_pinned),
         Begun::Leaving => {
@@ -268,7 +270,7 @@ async fn at_its_node(
             let _in_use = registered(request, &place, hash, how);
             let told = goodbye(request, how, body, record).await;
             if how == Use::Poll {
-                registry.close(&place.sid);
+                session_table.close(&place.sid);
             }
             return told;
         }
@@ -282,7 +284,7 @@ async fn at_its_node(
     }
     let session = |registered| Session { registered, is_tagged: place.is_tagged, silence, is_pinned };
     let to = |fresh| To { node: &place.node, fresh };
-    let first = one(request, to(false), Purpose::Session(session(first_use)), body, record).await;
+    let first = try_once(request, to(false), ExchangeKind::Session(session(first_use)), body, record).await;
     let exchanged = match first {
         // An idle connection that died under a poll: the node has not seen it, or has already closed the session.
         Err(Fault::Origin(OriginFault::ClosedUnanswered { reused: true })) if request.is_repeatable() => {
@@ -290,16 +292,16 @@ async fn at_its_node(
                 Begun::Open { .. } | Begun::Leaving => registered(request, &place, hash, how),
                 Begun::Unknown => admit_unknown(request, &place, how)?,
             };
-            one(request, to(true), Purpose::Session(session(again)), body, record).await
+            try_once(request, to(true), ExchangeKind::Session(session(again)), body, record).await
         }
         other => other,
     };
     match exchanged {
         // Engine.IO closes a session whose pending poll is cut.
-        Err(Fault::Client(_)) if how == Use::Poll => registry.close(&place.sid),
+        Err(Fault::Client(_)) if how == Use::Poll => session_table.close(&place.sid),
         // Nobody listens there any more, so the process that knew the session is gone, and the client may know.
         Err(Fault::Origin(OriginFault::Refused)) => {
-            registry.close(&place.sid);
+            session_table.close(&place.sid);
             return Err(OurFault::SessionUnknown.into());
         }
         Ok(_) | Err(_) => {}
@@ -307,29 +309,33 @@ async fn at_its_node(
     exchanged
 }
 
-/// Tells the registry, with the task of a poll, which a drain may have to wake.
-async fn begin_use(request: &Request<'_>, place: &InPlace, hash: u64, how: Use) -> Begun {
-    let registry = &request.upstream.registry;
+/// Tells the session table, with the task of a poll, which a drain may have to wake.
+async fn begin_use(request: &Request<'_>, place: &SessionTarget, hash: u64, how: Use) -> Begun {
+    let session_table = &request.upstream.session_table;
     let now = request.reply.alarm.now();
     poll_fn(|cx| {
         let poller = (how == Use::Poll).then(|| cx.waker());
-        Poll::Ready(registry.begin(Hashed { sid: &place.sid, hash }, how, poller, now))
+        Poll::Ready(session_table.begin(Hashed { sid: &place.sid, hash }, how, poller, now))
     })
     .await
 }
 
-fn registered(request: &Request<'_>, place: &InPlace, hash: u64, how: Use) -> Registered {
-    let registry = request.upstream.registry.clone();
-    Registered::Known(SessionUse { registry, sid: place.sid.clone(), hash, how })
+fn registered(request: &Request<'_>, place: &SessionTarget, hash: u64, how: Use) -> Registered {
+    let session_table = request.upstream.session_table.clone();
+    Registered::Known(SessionUse { session_table, sid: place.sid.clone(), hash, how })
 }
 
 /// A session that nobody knows here is its node's to judge; but what bounds the node bounds it too.
-fn admit_unknown(request: &Request<'_>, place: &InPlace, how: Use) -> Result<Registered, Fault> {
+fn admit_unknown(request: &Request<'_>, place: &SessionTarget, how: Use) -> Result<Registered, Fault> {
     let member = request.upstream.member_of(&place.node);
     if member.is_some_and(|member| member.is_full(Begins::Request)) {
         return Err(OurFault::AllFull.into());
     }
-    Ok(Registered::NotYet { registry: request.upstream.registry.clone(), sid: place.sid.clone(), how })
+    Ok(Registered::NotYet {
+        session_table: request.upstream.session_table.clone(),
+        sid: place.sid.clone(),
+        how,
+    })
 }
 
 fn use_of(head: &RequestHead) -> Use {
@@ -378,10 +384,10 @@ struct To<'a> {
     clippy::manual_async_fn,
     reason = "an async function keeps what it was called with beside what it has made of it, and each request would carry both"
 )]
-fn one(
+fn try_once(
     request: &Request<'_>,
     to: To<'_>,
-    purpose: Purpose,
+    kind: ExchangeKind,
     body: &mut BodySource<'_>,
     record: &mut Record,
 ) -> impl Future<Output = Result<Exchanged, Fault>> {
@@ -389,9 +395,9 @@ fn one(
         let node = to.node;
         record.node = Some(node.clone());
         record.attempts += 1;
-        let tally = Tally::begin(request, &purpose);
+        let tally = Tally::begin(request, &kind);
         let outcome = match lease(request, to).await {
-            Ok(lease) => exchange::run(request, lease, purpose, body, record).await,
+            Ok(lease) => exchange::run(request, lease, kind, body, record).await,
             Err(fault) => Err(fault),
         };
         let outliers = &request.upstream.plan.outliers;
@@ -405,10 +411,10 @@ fn one(
         }
         match observed.map(|observed| node.observe(observed)) {
             Some(Change::Fell) => {
-                request.worker.shared.fallen.tell(node);
+                request.worker.shared.probe_queue.push(node);
                 request.worker.pool.forget(node);
             }
-            Some(Change::Suspected) => request.worker.shared.fallen.tell(node),
+            Some(Change::Suspected) => request.worker.shared.probe_queue.push(node),
             _ => {}
         }
         outcome
@@ -423,10 +429,10 @@ struct Tally {
 
 impl Tally {
     /// Polls are not counted: how long they take is their session's affair.
-    fn begin(request: &Request<'_>, purpose: &Purpose) -> Option<Self> {
+    fn begin(request: &Request<'_>, kind: &ExchangeKind) -> Option<Self> {
         let outliers = &request.upstream.plan.outliers;
         let is_wanted = (outliers.error_percent > 0 || outliers.latency_factor > 0)
-            && !matches!(purpose, Purpose::Session(_));
+            && !matches!(kind, ExchangeKind::Session(_));
         is_wanted.then(|| Self { begun: request.reply.alarm.now(), slot: request.worker.slot })
     }
 

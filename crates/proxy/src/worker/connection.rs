@@ -1,4 +1,4 @@
-//! One client connection, first byte to last, and one request, head to answer. Read [`converse`] and [`answer`] to
+//! One client connection, first byte to last, and one request, head to answer. Read [`serve_requests`] and [`answer`] to
 //! know the proxy; everything they call is a leaf.
 
 use std::future::poll_fn;
@@ -24,25 +24,25 @@ use crate::net::seats::Seated;
 use crate::net::stream::{Io, Stream};
 use crate::observe::lifecycle::Live;
 use crate::observe::record::{Record, Sticky};
-use crate::request::attempt;
 use crate::request::await_instance;
+use crate::request::dispatch;
+use crate::request::downstream::{BodySource, ReplySink};
 use crate::request::edits::Values;
-use crate::request::ends::{BodySource, ReplySink};
 use crate::request::exchange::Outcome;
 use crate::request::exchange::{Exchanged, Request};
 use crate::request::front_door;
 use crate::request::own;
 use crate::request::reply::{self, Redirect};
-use crate::request::sticky::{self, Place};
+use crate::request::sticky::{self, Affinity};
 use crate::request::upgrade::OriginEnd;
 use crate::state::local::Local;
 use crate::state::shared::head_bounds;
 use crate::upstream::Upstream;
-use crate::worker::park::{IDLE_WHILE_LEAVING, PARKS_AFTER, PARKS_AGAIN_AFTER, Resting};
+use crate::worker::idle::{IDLE_WHILE_LEAVING, IdleConnection, PARKS_AFTER, PARKS_AGAIN_AFTER};
 
 /// A client's connection.
 #[derive(Debug)]
-pub(crate) struct Client {
+pub(crate) struct ClientConnection {
     pub(crate) io: Io,
     /// What was read and is not understood yet.
     pub(crate) inbound: BytesMut,
@@ -98,12 +98,12 @@ impl Parked {
 #[derive(Debug)]
 pub(crate) enum Ended {
     /// Between two requests, or after an answer that said it was the last; the client is still owed the end.
-    Politely,
+    Lingering,
     /// After the client's own end, or the answer to what it has said was its last request. Nothing of it is unread and
     /// nothing more comes, so that the close cannot be a reset.
-    Mutually,
+    Immediate,
     /// The client left, or was told nothing more.
-    Abruptly,
+    Reset,
     /// It became a tunnel.
     Upgraded(Box<OriginEnd>),
     /// It has not: nothing has come for a while, and the wait for a request can go on elsewhere.
@@ -111,7 +111,7 @@ pub(crate) enum Ended {
 }
 
 /// Talks to one client until one of both has had enough.
-pub(crate) async fn converse(client: &mut Client, worker: &Local) -> Ended {
+pub(crate) async fn serve_requests(client: &mut ClientConnection, worker: &Local) -> Ended {
     let mut leaving = pin!(worker.leaving());
     loop {
         if client.inbound.is_empty()
@@ -134,10 +134,10 @@ fn boxed<F: Future>(future: impl FnOnce() -> F) -> Pin<Box<F>> {
 }
 
 /// From the first byte of a request to the last of its answer. Says how the conversation ended, if it did.
-pub(crate) async fn one_request(client: &mut Client, worker: &Local) -> Option<Ended> {
+pub(crate) async fn one_request(client: &mut ClientConnection, worker: &Local) -> Option<Ended> {
     let mut head = match client.next_head(worker).await {
         Ok(Some(head)) => head,
-        Ok(None) => return Some(client.ended_mutually()),
+        Ok(None) => return Some(client.ended_by_client()),
         Err(fault) => return Some(client.refuse(fault, worker).await),
     };
     if head.tells_of_client() && !client.end.is_trusted() {
@@ -159,10 +159,10 @@ pub(crate) async fn one_request(client: &mut Client, worker: &Local) -> Option<E
             None
         }
         Exchanged::Close if !head.keep_alive() && body.is_done() && client.io.is_quiet() => {
-            Some(client.ended_mutually())
+            Some(client.ended_by_client())
         }
-        Exchanged::Close => Some(Ended::Politely),
-        Exchanged::Cut => Some(Ended::Abruptly),
+        Exchanged::Close => Some(Ended::Lingering),
+        Exchanged::Cut => Some(Ended::Reset),
         Exchanged::Upgraded(origin) => Some(Ended::Upgraded(origin)),
     }
 }
@@ -219,8 +219,8 @@ async fn answer(
             changed
         });
         let head = &*head;
-        let place = sticky::place(head, upstream, record.client);
-        if let Place::Nowhere = place {
+        let place = sticky::affinity(head, upstream, record.client);
+        if let Affinity::Unknown = place {
             record.sticky = Sticky::Unknown;
             return Err(OurFault::SessionUnknown.into());
         }
@@ -233,7 +233,7 @@ async fn answer(
             changed: changed.as_deref(),
             answer_within: None,
         };
-        match attempt::until_answered(&request, place, body, record).await {
+        match dispatch::dispatch(&request, place, body, record).await {
             // The nodes that it knew of have left meanwhile, and those that came in their place have not been asked.
             Err(fault) if fault.is_want_of_a_node() && request.is_outdated() => {}
             answered => return answered,
@@ -272,7 +272,7 @@ async fn tell(
     }
 }
 
-impl Client {
+impl ClientConnection {
     /// A connection that has just been accepted.
     pub(crate) fn new(stream: Stream, end: ClientEnd, redirects: Option<Redirect>, worker: &Local) -> Self {
         let alarm = Alarm::new(worker.clock.clone());
@@ -292,8 +292,8 @@ impl Client {
     }
 
     /// One that was parked, and whose wait ends at `until`.
-    pub(crate) fn back(resting: Resting, until: Instant, worker: &Local) -> Option<(Self, Live)> {
-        let Resting { tcp, peer, is_trusted, port, redirects, born_s, requests, live } = resting;
+    pub(crate) fn back(resting: IdleConnection, until: Instant, worker: &Local) -> Option<(Self, Live)> {
+        let IdleConnection { tcp, peer, is_trusted, port, redirects, born_s, requests, live } = resting;
         let redirects = redirects.map(Redirect::to);
         let age = Age { born_s, requests };
         let stream = Stream::Plain(TcpStream::from_std(tcp).ok()?);
@@ -303,13 +303,13 @@ impl Client {
     }
 
     /// What of a plain connection cannot be made again, and how long it waits. `None` if it has broken.
-    pub(crate) fn into_resting(self, live: Live) -> Option<(Resting, Instant)> {
+    pub(crate) fn into_idle(self, live: Live) -> Option<(IdleConnection, Instant)> {
         let Self { io, end, redirects, idle_until, age, .. } = self;
         let (peer, is_trusted, port) = (end.peer(), end.is_trusted(), end.port());
         let tcp = io.into_tcp()?;
         let Age { born_s, requests } = age;
         let redirects = redirects.map(Redirect::whole_port);
-        Some((Resting { tcp, peer, is_trusted, port, redirects, born_s, requests, live }, idle_until))
+        Some((IdleConnection { tcp, peer, is_trusted, port, redirects, born_s, requests, live }, idle_until))
     }
 
     /// The next request's head; `None` when the client has closed.
@@ -377,7 +377,7 @@ impl Client {
         let mut seat = None;
         poll_fn(move |cx| {
             match self.io.poll_read(cx, &mut self.inbound, &worker.buffers) {
-                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Some(self.ended_mutually())),
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Some(self.ended_by_client())),
                 Poll::Ready(Ok(_)) => return Poll::Ready(None),
                 Poll::Pending => {}
             }
@@ -400,9 +400,9 @@ impl Client {
                 seat = Some(Box::new(worker.seats.take(was.seated())));
             }
             if seat.as_ref().is_some_and(|seat| seat.poll_wanted(cx).is_ready()) {
-                return Poll::Ready(Some(Ended::Abruptly));
+                return Poll::Ready(Some(Ended::Reset));
             }
-            let ended = if parks_at.is_some() { Ended::Rests } else { Ended::Politely };
+            let ended = if parks_at.is_some() { Ended::Rests } else { Ended::Lingering };
             ready!(self.alarm.poll_until(cx, until));
             Poll::Ready(Some(ended))
         })
@@ -418,10 +418,10 @@ impl Client {
     }
 
     /// How it ends when the client has said that it is done. TLS has an end of its own to say.
-    fn ended_mutually(&self) -> Ended {
+    fn ended_by_client(&self) -> Ended {
         match self.inbound.is_empty() && self.io.is_plain() {
-            true => Ended::Mutually,
-            false => Ended::Politely,
+            true => Ended::Immediate,
+            false => Ended::Lingering,
         }
     }
 
@@ -458,12 +458,12 @@ impl Client {
     async fn refuse(&mut self, fault: Fault, worker: &Local) -> Ended {
         let mut record = Record::new(self.end.peer(), self.begun());
         record.fault = Some(fault);
-        let mut ended = Ended::Abruptly;
+        let mut ended = Ended::Reset;
         if let Some((status, bytes)) = reply::fault(fault, None, false) {
             record.status = status;
             record.bytes_out = bytes.len() as u64;
             if self.io.write_all(&bytes, b"", &self.alarm, LAST_WORD_PATIENCE).await.is_ok() {
-                ended = Ended::Politely;
+                ended = Ended::Lingering;
             }
         }
         worker.lines.refusal(&record);
@@ -473,7 +473,7 @@ impl Client {
 
 /// Sends the end and reads on until the client's own, or until it has had long enough: a close while bytes of the
 /// client are unread would be a reset, and a reset can eat the answer (RFC 9112 section 9.6).
-pub(crate) async fn linger(client: &Client, worker: &Local) {
+pub(crate) async fn linger(client: &ClientConnection, worker: &Local) {
     let mut discarded = BytesMut::new();
     let mut is_shut = false;
     let end = client.alarm.within(LINGER, |cx| {

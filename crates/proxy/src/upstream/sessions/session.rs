@@ -24,7 +24,7 @@ pub(super) struct Session {
     pub(super) polls: u32,
     pub(super) posts: u32,
     pub(super) tunnels: u32,
-    /// When its last POST has ended, in milliseconds since the registry began; 0 if there was none.
+    /// When its last POST has ended, in milliseconds since the session table began; 0 if there was none.
     pub(super) posted_ms: u32,
     pub(super) stage: Stage,
     /// Whether it was used since its handshake.

@@ -17,14 +17,14 @@ use crate::net::stream::unread::has_nothing_to_read;
 
 /// An accepted socket from which everything was read that had come.
 #[derive(Debug)]
-pub(crate) struct Fresh {
+pub(crate) struct Unregistered {
     /// `None` once the runtime could not take it.
     tcp: Option<TcpStream>,
     /// From then on it is watched whether the client is still there.
     watched_from: Option<Instant>,
 }
 
-impl Fresh {
+impl Unregistered {
     pub(crate) fn new(tcp: TcpStream) -> Self {
         Self { tcp: Some(tcp), watched_from: None }
     }

@@ -34,7 +34,7 @@ use crate::state::local::Local;
 /// A connection between two requests, without what can be made again. Always plain TCP: what TLS keeps is more than all
 /// that could be spared.
 #[derive(Debug)]
-pub(crate) struct Resting {
+pub(crate) struct IdleConnection {
     pub(crate) tcp: TcpStream,
     pub(crate) peer: IpAddr,
     pub(crate) is_trusted: bool,
@@ -48,7 +48,7 @@ pub(crate) struct Resting {
     pub(crate) live: Live,
 }
 
-impl Resting {
+impl IdleConnection {
     /// Whether it has not asked for anything yet.
     pub(crate) fn is_silent(&self) -> bool {
         self.requests == 0
@@ -57,12 +57,12 @@ impl Resting {
 
 /// A worker's parked connections. As many as connections may live, at most.
 #[derive(Debug)]
-pub(crate) struct Lot {
+pub(crate) struct IdleSet {
     epoll: OwnedFd,
     /// In the order in which they have to leave. Not a slab with a list through it: this is a few tens of bytes more for
     /// each and nothing of it is ours.
     parked: RefCell<Parked>,
-    /// From which tickets count.
+    /// From which keys count.
     start: Instant,
     /// Set once the proxy leaves.
     all_leave_at: Cell<Option<Instant>>,
@@ -75,24 +75,24 @@ pub(crate) struct Lot {
 /// Apart, because those that rest go first when their places are wanted.
 #[derive(Debug, Default)]
 struct Parked {
-    resting: BTreeMap<Ticket, Resting>,
-    silent: BTreeMap<Ticket, Resting>,
+    resting: BTreeMap<IdleKey, IdleConnection>,
+    silent: BTreeMap<IdleKey, IdleConnection>,
 }
 
 impl Parked {
-    fn insert(&mut self, ticket: Ticket, resting: Resting) {
+    fn insert(&mut self, key: IdleKey, resting: IdleConnection) {
         match resting.is_silent() {
-            true => self.silent.insert(ticket, resting),
-            false => self.resting.insert(ticket, resting),
+            true => self.silent.insert(key, resting),
+            false => self.resting.insert(key, resting),
         };
     }
 
-    fn remove(&mut self, ticket: Ticket) -> Option<Resting> {
-        self.resting.remove(&ticket).or_else(|| self.silent.remove(&ticket))
+    fn remove(&mut self, key: IdleKey) -> Option<IdleConnection> {
+        self.resting.remove(&key).or_else(|| self.silent.remove(&key))
     }
 
     /// The first that has to leave.
-    fn first(&self) -> Option<Ticket> {
+    fn first(&self) -> Option<IdleKey> {
         let firsts = [&self.resting, &self.silent].map(|parked| Some(*parked.first_key_value()?.0));
         firsts.into_iter().flatten().min()
     }
@@ -105,9 +105,9 @@ impl Parked {
 /// What epoll knows a connection by: when it has to leave, in milliseconds, and the number of its file, which is nobody
 /// else's as long as it is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Ticket(u64);
+struct IdleKey(u64);
 
-impl Ticket {
+impl IdleKey {
     /// `None` if either number is too big.
     fn new(until_ms: u64, file: u64) -> Option<Self> {
         (until_ms >> (u64::BITS - FILE_BITS) == 0 && file >> FILE_BITS == 0)
@@ -119,7 +119,7 @@ impl Ticket {
     }
 }
 
-impl Lot {
+impl IdleSet {
     /// For the worker with these counters. An error is a want of files.
     pub(crate) fn new(counters: Arc<Counters>) -> io::Result<Self> {
         Ok(Self {
@@ -135,29 +135,29 @@ impl Lot {
 
     /// Parks a connection until its client speaks, and until then at most; or gives it back, if the system will watch no
     /// more files.
-    pub(crate) fn park(&self, resting: Resting, until: Instant) -> Result<(), Resting> {
+    pub(crate) fn park(&self, resting: IdleConnection, until: Instant) -> Result<(), IdleConnection> {
         // A millisecond that has begun counts, as it does for tokio's timers.
         let until_ms = until.duration_since(self.start).as_nanos().div_ceil(1_000_000);
         let file = u64::try_from(resting.tcp.as_raw_fd()).ok();
-        let ticket = file.zip(u64::try_from(until_ms).ok()).and_then(|(file, ms)| Ticket::new(ms, file));
-        let Some(ticket) = ticket.filter(|_| self.is_attended.get()) else { return Err(resting) };
+        let key = file.zip(u64::try_from(until_ms).ok()).and_then(|(file, ms)| IdleKey::new(ms, file));
+        let Some(key) = key.filter(|_| self.is_attended.get()) else { return Err(resting) };
         // What has come since the runtime let go of it is reported at once: epoll tells what is, not what happens.
         let watched = EventFlags::IN | EventFlags::RDHUP;
-        if epoll::add(&self.epoll, &resting.tcp, EventData::new_u64(ticket.0), watched).is_err() {
+        if epoll::add(&self.epoll, &resting.tcp, EventData::new_u64(key.0), watched).is_err() {
             return Err(resting);
         }
         let mut parked = self.parked.borrow_mut();
-        parked.insert(ticket, resting);
+        parked.insert(key, resting);
         self.count(&parked);
-        if parked.first() == Some(ticket) {
+        if parked.first() == Some(key) {
             self.first_changed.notify_one();
         }
         Ok(())
     }
 
-    fn take(&self, ticket: Ticket) -> Option<Resting> {
+    fn take(&self, key: IdleKey) -> Option<IdleConnection> {
         let mut parked = self.parked.borrow_mut();
-        let resting = parked.remove(ticket)?;
+        let resting = parked.remove(key)?;
         self.count(&parked);
         // The runtime watches it from now on. Closing it would not do here: a child on its way to its program holds
         // all our files for a moment, and epoll would go on telling of what nobody knows any more.
@@ -173,9 +173,9 @@ impl Lot {
                 Seated::Resting => &parked.resting,
                 Seated::Silent => &parked.silent,
             };
-            parked.first_key_value().map(|(ticket, _)| *ticket)
+            parked.first_key_value().map(|(key, _)| *key)
         };
-        first.and_then(|ticket| self.take(ticket)).is_some()
+        first.and_then(|key| self.take(key)).is_some()
     }
 
     /// When the first has to leave.
@@ -185,7 +185,7 @@ impl Lot {
     }
 
     /// The first, if it has to leave by now, and when it had to.
-    fn take_due(&self, now: Instant) -> Option<(Resting, Instant)> {
+    fn take_due(&self, now: Instant) -> Option<(IdleConnection, Instant)> {
         let due = self.first_due().filter(|due| *due <= now)?;
         let first = self.parked.borrow().first()?;
         Some((self.take(first)?, due))
@@ -195,18 +195,18 @@ impl Lot {
     fn take_woken(
         &self,
         events: &mut Vec<Event>,
-        mut with: impl FnMut(Resting, Instant),
+        mut with: impl FnMut(IdleConnection, Instant),
     ) -> io::Result<bool> {
         let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
         epoll::wait(&self.epoll, spare_capacity(events), Some(&at_once))?;
         let is_full = events.len() == events.capacity();
         for event in events.drain(..) {
-            let (flags, ticket) = (event.flags, Ticket(event.data.u64()));
-            let Some(resting) = self.take(ticket) else { continue };
+            let (flags, key) = (event.flags, IdleKey(event.data.u64()));
+            let Some(resting) = self.take(key) else { continue };
             let may_be_gone = flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
             // Whoever left without another word needs no conversation to be let go.
             if !(may_be_gone && is_gone(&resting.tcp)) {
-                with(resting, ticket.until(self.start));
+                with(resting, key.until(self.start));
             }
         }
         Ok(is_full)
@@ -227,37 +227,37 @@ fn is_gone(tcp: &TcpStream) -> bool {
 }
 
 /// Attends to the parked connections of a worker, for its life. `back` goes on with one.
-pub(crate) async fn attend(lot: Rc<Lot>, worker: Rc<Local>, back: impl Fn(Resting, Instant)) {
+pub(crate) async fn attend(idle_set: Rc<IdleSet>, worker: Rc<Local>, back: impl Fn(IdleConnection, Instant)) {
     // Nobody parks once the proxy leaves: if that was said before now, there is nobody to tell.
     let mut leaving = pin!(worker.leaving());
-    let epoll = match watch(lot.epoll.as_fd()) {
+    let epoll = match watch(idle_set.epoll.as_fd()) {
         Ok(epoll) => epoll,
         Err(error) => return tracing::warn!(%error, "connections that rest will take more memory"),
     };
-    lot.is_attended.set(true);
+    idle_set.is_attended.set(true);
     let mut events = Vec::with_capacity(AT_ONCE_MAX);
     loop {
-        let due = lot.first_due();
+        let due = idle_set.first_due();
         tokio::select! {
             Ok(mut ready) = epoll.readable() => {
-                match lot.take_woken(&mut events, &back) {
+                match idle_set.take_woken(&mut events, &back) {
                     // Those that were woken come first.
                     Ok(true) => yield_now().await,
                     // What comes from now on is told anew.
                     Ok(false) | Err(_) => ready.clear_ready(),
                 }
             }
-            () = sleep_until(due.unwrap_or(lot.start)), if due.is_some() => {
+            () = sleep_until(due.unwrap_or(idle_set.start)), if due.is_some() => {
                 let now = Instant::now();
-                let all_due = std::iter::from_fn(|| lot.take_due(now));
+                let all_due = std::iter::from_fn(|| idle_set.take_due(now));
                 for (resting, due) in all_due.take(AT_ONCE_MAX) {
                     back(resting, due);
                 }
                 yield_now().await;
             }
-            () = lot.first_changed.notified() => {}
-            () = leaving.as_mut(), if lot.all_leave_at.get().is_none() => {
-                lot.all_leave_at.set(Some(Instant::now() + IDLE_WHILE_LEAVING));
+            () = idle_set.first_changed.notified() => {}
+            () = leaving.as_mut(), if idle_set.all_leave_at.get().is_none() => {
+                idle_set.all_leave_at.set(Some(Instant::now() + IDLE_WHILE_LEAVING));
             }
         }
     }
@@ -270,7 +270,7 @@ pub(crate) const PARKS_AFTER: Duration = Duration::from_millis(500);
 pub(crate) const PARKS_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// A client's request may cross our leaving on its way; Node.js' agents reuse a connection for as long.
 pub(crate) const IDLE_WHILE_LEAVING: Duration = Duration::from_secs(5);
-/// Of a ticket, for the number of a file; Linux' own bound on that is 2^20 unless somebody raises it. What is left holds
+/// Of a key, for the number of a file; Linux' own bound on that is 2^20 unless somebody raises it. What is left holds
 /// 34 years.
 const FILE_BITS: u32 = 24;
 /// Given back before others have their turn.
@@ -283,14 +283,14 @@ mod tests {
     #[test]
     fn tickets_are_in_the_order_in_which_connections_leave() {
         let start = Instant::now();
-        let ticket = |until_ms, file| Ticket::new(until_ms, file).expect("both fit");
-        let sorted = [ticket(0, 0), ticket(0, 7), ticket(1, 3), ticket(75_000, 1 << 20), ticket(75_001, 3)];
+        let key = |until_ms, file| IdleKey::new(until_ms, file).expect("both fit");
+        let sorted = [key(0, 0), key(0, 7), key(1, 3), key(75_000, 1 << 20), key(75_001, 3)];
         assert!(sorted.is_sorted());
         for (until_ms, file) in [(0, 3), (1, 1 << 20), (75_000, 9), ((1 << 40) - 1, (1 << 24) - 1)] {
-            assert_eq!(ticket(until_ms, file).until(start), start + Duration::from_millis(until_ms));
+            assert_eq!(key(until_ms, file).until(start), start + Duration::from_millis(until_ms));
         }
         for (until_ms, file) in [(1 << 40, 3), (0, 1 << 24), (u64::MAX, u64::MAX)] {
-            assert_eq!(Ticket::new(until_ms, file), None, "{until_ms} {file}");
+            assert_eq!(IdleKey::new(until_ms, file), None, "{until_ms} {file}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Long bodies between two sockets without TLS: they are poured through a pipe, which the kernel does without copying
+//! Long bodies between two sockets without TLS: they are spliced through a pipe, which the kernel does without copying
 //! them (splice(2)). Whatever has to be looked at goes through a buffer instead.
 
 use std::cell::{Cell, RefCell};
@@ -15,7 +15,7 @@ use crate::net::stream::{Io, spend};
 
 /// A worker's pipes. Whoever waits for bytes holds none.
 #[derive(Debug)]
-pub(crate) struct Pipes {
+pub(crate) struct SplicePipes {
     free: RefCell<Vec<Pipe>>,
     lent: Cell<usize>,
     lent_max: usize,
@@ -30,15 +30,15 @@ struct Pipe {
 
 /// A pipe in use. It goes back only if it is empty again.
 #[derive(Debug)]
-struct Lent<'a> {
-    pipes: &'a Pipes,
+struct PipeGuard<'a> {
+    pipes: &'a SplicePipes,
     pipe: Option<Pipe>,
     holds: usize,
 }
 
 /// What came of pouring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Poured {
+pub(crate) struct Spliced {
     /// So many bytes have gone into the sink.
     pub(crate) bytes: u64,
     pub(crate) stopped: Option<Stopped>,
@@ -52,7 +52,7 @@ pub(crate) struct Waits {
     pub(crate) sink: Duration,
 }
 
-/// Why no more can be poured.
+/// Why no more can be spliced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stopped {
     /// The source has ended.
@@ -75,7 +75,7 @@ pub(crate) fn pipes_max(files: u64, workers: usize) -> usize {
 /// Each of them has so many files.
 pub(crate) const FILES_A_PIPE: usize = 2;
 
-impl Pipes {
+impl SplicePipes {
     /// So many of them, lent and free ones together.
     pub(crate) fn new(pipes_max: usize) -> Self {
         Self { free: RefCell::default(), lent: Cell::new(0), lent_max: pipes_max }
@@ -83,12 +83,12 @@ impl Pipes {
 
     /// Waits until the source has something and pours what it has, at most `bytes`, into the sink. `None` if these
     /// bytes are better copied, or no pipe is to be had. Not cancel-safe: what is in the pipe is lost.
-    pub(crate) async fn pour(
+    pub(crate) async fn splice(
         &self,
         (source, sink): (&Io, &Io),
         bytes: u64,
         (alarm, patience): (&Alarm, Waits),
-    ) -> Option<Poured> {
+    ) -> Option<Spliced> {
         if bytes < WORTH_BYTES || !source.is_plain_tcp() || !sink.is_plain_tcp() {
             return None;
         }
@@ -101,35 +101,35 @@ impl Pipes {
         (source, sink): (&Io, &Io),
         bytes: u64,
         (alarm, patience): (&Alarm, Waits),
-    ) -> Option<Poured> {
-        let mut poured = Poured { bytes: 0, stopped: None, waited: Waits::default() };
+    ) -> Option<Spliced> {
+        let mut spliced = Spliced { bytes: 0, stopped: None, waited: Waits::default() };
         let begun = alarm.now();
         let readable = alarm.within(patience.source, |cx| source.poll_readable(cx)).await;
-        poured.waited.source = alarm.now() - begun;
+        spliced.waited.source = alarm.now() - begun;
         match readable {
             Some(Ok(())) => {}
-            Some(Err(_)) => return Some(poured.and(Stopped::SourceEnded)),
-            None => return Some(poured.and(Stopped::SourceLate)),
+            Some(Err(_)) => return Some(spliced.and(Stopped::SourceEnded)),
+            None => return Some(spliced.and(Stopped::SourceLate)),
         }
         let mut pipe = self.lend()?;
         let most = usize::try_from(bytes).unwrap_or(usize::MAX).min(PIPE_BYTES);
         match source.try_take(|socket| pipe.fill(socket, most)) {
-            Ok(0) => return Some(poured.and(Stopped::SourceEnded)),
+            Ok(0) => return Some(spliced.and(Stopped::SourceEnded)),
             Ok(taken) => pipe.holds = taken,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Some(poured),
-            Err(_) => return Some(poured.and(Stopped::SourceEnded)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Some(spliced),
+            Err(_) => return Some(spliced.and(Stopped::SourceEnded)),
         }
         let (taken, begun) = (pipe.holds, alarm.now());
         while pipe.holds > 0 {
             let put = alarm.within(patience.sink, |cx| sink.poll_put(cx, |socket| pipe.empty(socket))).await;
-            poured.waited.sink = alarm.now() - begun;
+            spliced.waited.sink = alarm.now() - begun;
             match put {
                 Some(Ok(put @ 1..)) => {
                     pipe.holds -= put;
-                    poured.bytes += put as u64;
+                    spliced.bytes += put as u64;
                 }
-                Some(Ok(0) | Err(_)) => return Some(poured.and(Stopped::SinkEnded)),
-                None => return Some(poured.and(Stopped::SinkLate)),
+                Some(Ok(0) | Err(_)) => return Some(spliced.and(Stopped::SinkEnded)),
+                None => return Some(spliced.and(Stopped::SinkLate)),
             }
         }
         // The kernel has less to do for them than for bytes that are copied, but others have their turn, too.
@@ -138,11 +138,11 @@ impl Pipes {
             Poll::Ready(())
         })
         .await;
-        Some(poured)
+        Some(spliced)
     }
 
     /// None if there are enough of them, or the system gives none.
-    fn lend(&self) -> Option<Lent<'_>> {
+    fn lend(&self) -> Option<PipeGuard<'_>> {
         if self.lent.get() >= self.lent_max {
             return None;
         }
@@ -152,7 +152,7 @@ impl Pipes {
             None => Pipe::new()?,
         };
         self.lent.set(self.lent.get() + 1);
-        Some(Lent { pipes: self, pipe: Some(pipe), holds: 0 })
+        Some(PipeGuard { pipes: self, pipe: Some(pipe), holds: 0 })
     }
 }
 
@@ -165,7 +165,7 @@ impl Pipe {
     }
 }
 
-impl Lent<'_> {
+impl PipeGuard<'_> {
     fn fill(&self, socket: BorrowedFd<'_>, most: usize) -> io::Result<usize> {
         let Some(pipe) = &self.pipe else { return Ok(0) };
         Ok(splice(socket, None, &pipe.entry, None, most, SpliceFlags::NONBLOCK)?)
@@ -177,7 +177,7 @@ impl Lent<'_> {
     }
 }
 
-impl Drop for Lent<'_> {
+impl Drop for PipeGuard<'_> {
     fn drop(&mut self) {
         self.pipes.lent.set(self.pipes.lent.get() - 1);
         let mut free = self.pipes.free.borrow_mut();
@@ -188,7 +188,7 @@ impl Drop for Lent<'_> {
     }
 }
 
-impl Poured {
+impl Spliced {
     fn and(self, stopped: Stopped) -> Self {
         Self { stopped: Some(stopped), ..self }
     }
@@ -203,7 +203,7 @@ const PIPE_BYTES: usize = 256 << 10;
 const PIPES_MAX: usize = 32;
 /// Of all files.
 const FILES_SHARE: usize = 16;
-/// A poured byte costs so much less than a copied one, about: a turn is what goes through a pipe at once.
+/// A spliced byte costs so much less than a copied one, about: a turn is what goes through a pipe at once.
 const CHEAPER: usize = 4;
 /// Enough for what is under way at one moment.
 const FREE_MAX: usize = 8;
@@ -234,22 +234,22 @@ mod tests {
 
     const PATIENCE: Waits = Waits { source: Duration::from_secs(5), sink: Duration::from_secs(5) };
 
-    fn outcome(poured: Option<Poured>) -> Option<(u64, Option<Stopped>)> {
-        poured.map(|poured| (poured.bytes, poured.stopped))
+    fn outcome(spliced: Option<Spliced>) -> Option<(u64, Option<Stopped>)> {
+        spliced.map(|spliced| (spliced.bytes, spliced.stopped))
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_pipe_that_was_not_emptied_is_never_lent_again() {
         by_test_clock(async |alarm| {
-            let pipes = Pipes::new(PIPES_MAX);
+            let pipes = SplicePipes::new(PIPES_MAX);
             let (source, mut node) = ends().await;
             let (sink, client) = ends().await;
             let writing =
                 tokio::spawn(async move { while node.write_all(&[b'x'; 1 << 16]).await.is_ok() {} });
             // The client never reads.
             let stopped = loop {
-                let poured = pipes.pour((&source, &sink), u64::MAX, (&alarm, PATIENCE)).await.unwrap();
-                if let Some(stopped) = poured.stopped {
+                let spliced = pipes.splice((&source, &sink), u64::MAX, (&alarm, PATIENCE)).await.unwrap();
+                if let Some(stopped) = spliced.stopped {
                     break stopped;
                 }
                 assert_eq!((pipes.lent.get(), pipes.free.borrow().len()), (0, 1));
@@ -265,22 +265,22 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn it_says_who_stopped() {
         by_test_clock(async |alarm| {
-            let pipes = Pipes::new(PIPES_MAX);
+            let pipes = SplicePipes::new(PIPES_MAX);
             let (source, mut node) = ends().await;
             let (sink, client) = ends().await;
             // A socket may seem readable once, before it was asked.
-            let asked = pipes.pour((&source, &sink), 1 << 20, (&alarm, PATIENCE)).await;
-            assert_eq!(asked.map(|poured| poured.bytes), Some(0));
-            let late = pipes.pour((&source, &sink), 1 << 20, (&alarm, PATIENCE)).await;
+            let asked = pipes.splice((&source, &sink), 1 << 20, (&alarm, PATIENCE)).await;
+            assert_eq!(asked.map(|spliced| spliced.bytes), Some(0));
+            let late = pipes.splice((&source, &sink), 1 << 20, (&alarm, PATIENCE)).await;
             assert_eq!(outcome(late), Some((0, Some(Stopped::SourceLate))));
             node.write_all(b"abc").await.unwrap();
-            let some = pipes.pour((&source, &sink), 1 << 20, (&alarm, PATIENCE)).await;
+            let some = pipes.splice((&source, &sink), 1 << 20, (&alarm, PATIENCE)).await;
             assert_eq!(outcome(some), Some((3, None)));
             node.write_all(b"abc").await.unwrap();
             // With bytes unread, its close is a reset.
             drop(client);
             let ended = loop {
-                match pipes.pour((&source, &sink), 1 << 20, (&alarm, PATIENCE)).await.unwrap().stopped {
+                match pipes.splice((&source, &sink), 1 << 20, (&alarm, PATIENCE)).await.unwrap().stopped {
                     Some(stopped) => break stopped,
                     None => node.write_all(b"abc").await.unwrap(),
                 }
@@ -290,7 +290,7 @@ mod tests {
             let (sink, _client) = ends().await;
             let ended = loop {
                 if let Some(stopped) =
-                    pipes.pour((&source, &sink), 1 << 20, (&alarm, PATIENCE)).await.unwrap().stopped
+                    pipes.splice((&source, &sink), 1 << 20, (&alarm, PATIENCE)).await.unwrap().stopped
                 {
                     break stopped;
                 }
@@ -312,16 +312,16 @@ mod tests {
     #[tokio::test]
     async fn short_bodies_and_those_beyond_the_last_pipe_are_copied() {
         by_test_clock(async |alarm| {
-            let pipes = Pipes::new(PIPES_MAX);
+            let pipes = SplicePipes::new(PIPES_MAX);
             let (source, mut node) = ends().await;
             let (sink, _client) = ends().await;
             node.write_all(b"abc").await.unwrap();
-            assert_eq!(pipes.pour((&source, &sink), WORTH_BYTES - 1, (&alarm, PATIENCE)).await, None);
+            assert_eq!(pipes.splice((&source, &sink), WORTH_BYTES - 1, (&alarm, PATIENCE)).await, None);
             let lent: Vec<_> = (0..PIPES_MAX).map(|_| pipes.lend().unwrap()).collect();
-            assert_eq!(pipes.pour((&source, &sink), WORTH_BYTES, (&alarm, PATIENCE)).await, None);
+            assert_eq!(pipes.splice((&source, &sink), WORTH_BYTES, (&alarm, PATIENCE)).await, None);
             drop(lent);
             assert_eq!(pipes.free.borrow().len(), FREE_MAX);
-            let some = pipes.pour((&source, &sink), WORTH_BYTES, (&alarm, PATIENCE)).await;
+            let some = pipes.splice((&source, &sink), WORTH_BYTES, (&alarm, PATIENCE)).await;
             assert_eq!(outcome(some), Some((3, None)));
         })
         .await;

@@ -7,17 +7,17 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
-use crate::census::Census;
 use crate::environment::MARK;
+use crate::process_table::ProcessTable;
 
 /// Kills all that bear `mark` or are in `group`, until none is left.
 pub(crate) fn kill(group: i32, mark: &str) {
     let wanted = format!("{MARK}={mark}").into_bytes();
     for _ in 0..ROUNDS {
-        let census = Census::take();
-        let mut left = census.group(group);
+        let process_table = ProcessTable::take();
+        let mut left = process_table.group(group);
         // The children of one that is killed have the mark too, and there may be new ones in each round.
-        left.extend(census.descendants(1).into_iter().filter(|&pid| bears(pid, &wanted)));
+        left.extend(process_table.descendants(1).into_iter().filter(|&pid| bears(pid, &wanted)));
         left.sort_unstable();
         left.dedup();
         if left.is_empty() {

@@ -9,8 +9,8 @@ use config::app::Port;
 use config::roster::InstanceAddress;
 use tokio::task::spawn_blocking;
 
-use crate::census::Census;
 use crate::process::Process;
+use crate::process_table::ProcessTable;
 
 /// What is to be said of it; nothing if it listens nowhere, or where it should.
 pub(crate) async fn explain(process: &Process) -> Option<String> {
@@ -43,7 +43,7 @@ fn reaches(at: SocketAddr, told: SocketAddr) -> bool {
 
 /// All TCP addresses that the descendants of a keeper listen on. Blocks.
 fn listens(keeper: i32) -> BTreeSet<SocketAddr> {
-    let pids = Census::take().descendants(keeper);
+    let pids = ProcessTable::take().descendants(keeper);
     let Some(&first) = pids.first() else { return BTreeSet::new() };
     let inodes: BTreeSet<String> = pids.into_iter().flat_map(sockets).collect();
     // Seen from the app's own network namespace, should it have one.

@@ -21,7 +21,7 @@ use crate::fault::{ClientFault, Fault, OurFault};
 use crate::net::buffers::{Buffers, SMALL, consume};
 use crate::net::clock::Alarm;
 use crate::net::pace::Pace;
-use crate::net::pour::{Pipes, Poured, Waits};
+use crate::net::splice::{SplicePipes, Spliced, Waits};
 use crate::net::stream::{Io, join, spend};
 use crate::request::reply::Redirect;
 use crate::state::local::Local;
@@ -32,7 +32,7 @@ pub(crate) struct BodySource<'c> {
     io: &'c Io,
     inbound: &'c mut BytesMut,
     buffers: &'c Buffers,
-    pipes: &'c Pipes,
+    pipes: &'c SplicePipes,
     alarm: &'c Alarm,
     walk: Option<BodyWalk>,
     is_done: bool,
@@ -131,16 +131,16 @@ impl<'c> BodySource<'c> {
     }
 
     /// Passes more of it on without looking at it. `None` if it must be looked at, or is better copied.
-    pub(crate) async fn pour(&mut self, origin: &Io, patience: Duration) -> Option<Poured> {
+    pub(crate) async fn splice(&mut self, origin: &Io, patience: Duration) -> Option<Spliced> {
         let source = self.patience(patience);
         let walk = self.walk.as_mut().filter(|_| self.inbound.is_empty())?;
         let waits = Waits { source, sink: patience };
-        let poured = self.pipes.pour((self.io, origin), walk.unseen(), (self.alarm, waits)).await?;
-        self.waited += poured.waited.source;
-        walk.pass_unseen(poured.bytes);
-        self.bytes += poured.bytes;
+        let spliced = self.pipes.splice((self.io, origin), walk.unseen(), (self.alarm, waits)).await?;
+        self.waited += spliced.waited.source;
+        walk.pass_unseen(spliced.bytes);
+        self.bytes += spliced.bytes;
         self.is_done |= walk.is_at_end();
-        Some(poured)
+        Some(spliced)
     }
 
     /// Waits for more of it.
@@ -266,20 +266,20 @@ impl<'c> ReplySink<'c> {
     }
 
     /// Passes up to `bytes` of the body on without looking at them. `None` if they are better copied.
-    pub(crate) async fn pour(
+    pub(crate) async fn splice(
         &self,
-        pipes: &Pipes,
+        pipes: &SplicePipes,
         origin: &Io,
         bytes: u64,
         patience: Duration,
-    ) -> Option<Poured> {
+    ) -> Option<Spliced> {
         // As if one pipe were all: it is asked again before the next.
         let left = self.pace.get().of_answer(patience, self.bytes.get(), self.waited.get());
         let waits = Waits { source: patience, sink: left.min(patience) };
-        let poured = pipes.pour((origin, self.io), bytes, (self.alarm, waits)).await?;
-        self.waited.set(self.waited.get() + poured.waited.sink);
-        self.bytes.set(self.bytes.get() + poured.bytes);
-        Some(poured)
+        let spliced = pipes.splice((origin, self.io), bytes, (self.alarm, waits)).await?;
+        self.waited.set(self.waited.get() + spliced.waited.sink);
+        self.bytes.set(self.bytes.get() + spliced.bytes);
+        Some(spliced)
     }
 
     /// Whether the kernel can take bytes from a file by itself.

@@ -4,8 +4,8 @@ use super::*;
 
 const ALL: Spare = Spare { one: true, outlier: true };
 
-fn note(vitals: &mut Vitals, observed: Observed, now: Instant) -> Change {
-    vitals.note(observed, &Rules::default(), || ALL, now)
+fn note(health: &mut HealthState, observed: Observed, now: Instant) -> Change {
+    health.note(observed, &Rules::default(), || ALL, now)
 }
 
 fn s(seconds: f64) -> Duration {
@@ -13,22 +13,22 @@ fn s(seconds: f64) -> Duration {
 }
 
 /// Each row: seconds since the start, what is seen, what follows.
-fn check(rules: Rules, rows: &[(f64, Observed, Change)]) -> Vitals {
+fn check(rules: Rules, rows: &[(f64, Observed, Change)]) -> HealthState {
     let start = Instant::now();
-    let mut vitals = Vitals::new(start);
+    let mut health = HealthState::new(start);
     for (at, observed, want) in rows {
-        let change = vitals.note(*observed, &rules, || ALL, start + s(*at));
+        let change = health.note(*observed, &rules, || ALL, start + s(*at));
         assert_eq!(change, *want, "{observed:?} at {at} s");
     }
-    vitals
+    health
 }
 
 use Change::{Fell, Nothing, Rose, Suspected};
-use Observed::{Answered, AnsweredBadly, Failed, Missed, Outlier, Reached, Refused};
+use Observed::{Answered, AnsweredBadly, Failed, Missed, Outlier, Reached, Refused, Settled};
 
 #[test]
 fn failures_in_a_row_take_a_node_out_and_an_answer_brings_it_back() {
-    let vitals = check(
+    let health = check(
         Rules::default(),
         &[
             (0.0, Failed("x"), Suspected),
@@ -43,7 +43,7 @@ fn failures_in_a_row_take_a_node_out_and_an_answer_brings_it_back() {
             (1.61, Reached, Rose),
         ],
     );
-    assert!(vitals.is_up());
+    assert!(health.is_up());
 }
 
 #[test]
@@ -59,6 +59,35 @@ fn a_request_and_a_probe_without_an_answer_are_enough() {
             (9.2, Answered, Rose),
         ],
     );
+}
+
+#[test]
+fn a_suspicion_lasts_until_it_is_settled() {
+    let is_suspected = |rules: Rules, seen: &[Observed]| {
+        let rows: Vec<_> = seen.iter().map(|seen| (0.0, *seen)).collect();
+        let start = Instant::now();
+        let mut health = HealthState::new(start);
+        for (at, observed) in rows {
+            health.note(observed, &rules, || Spare { one: false, outlier: false }, start + s(at));
+        }
+        health.is_suspected
+    };
+    let passive = Rules::default();
+    let probing = Rules { is_probed: true, ..passive };
+    for (seen, want) in [
+        (&[Failed("x")][..], [true, true]),
+        (&[Failed("x"), Answered], [false; 2]),
+        (&[Failed("x"), Reached], [false; 2]),
+        (&[Failed("x"), Settled], [false; 2]),
+        // Nobody probes it again where no probes are asked for, so that nothing would end the suspicion.
+        (&[Missed("y")], [false, true]),
+        (&[Failed("x"), Missed("y")], [false, true]),
+        (&[Missed("y"), Reached], [false; 2]),
+        (&[Failed("x"), Refused], [false; 2]),
+        (&[AnsweredBadly], [false; 2]),
+    ] {
+        assert_eq!([is_suspected(passive, seen), is_suspected(probing, seen)], want, "{seen:?}");
+    }
 }
 
 #[test]
@@ -132,11 +161,11 @@ fn what_the_pool_cannot_spare_stays() {
         (Refused, none, true),
         (Missed("y"), none, true),
     ] {
-        let mut vitals = Vitals::new(Instant::now());
+        let mut health = HealthState::new(Instant::now());
         for _ in 0..3 {
-            vitals.note(observed, &Rules::default(), || spare, Instant::now());
+            health.note(observed, &Rules::default(), || spare, Instant::now());
         }
-        assert_eq!(!vitals.is_up(), falls, "{observed:?} {spare:?}");
+        assert_eq!(!health.is_up(), falls, "{observed:?} {spare:?}");
     }
 }
 
@@ -144,18 +173,18 @@ fn what_the_pool_cannot_spare_stays() {
 fn a_slow_start_rises_to_the_whole() {
     let start = Instant::now();
     let rules = Rules::default();
-    let mut vitals = check(rules, &[(0.0, Refused, Fell), (2.0, Reached, Rose)]);
+    let mut health = check(rules, &[(0.0, Refused, Fell), (2.0, Reached, Rose)]);
     // The node came back two seconds after some start a moment ago.
-    let back = vitals.since;
+    let back = health.since;
     let mut last = 0;
     for tenth in 0..100 {
-        let share = vitals.share(&rules, back + s(f64::from(tenth) / 10.0));
+        let share = health.share(&rules, back + s(f64::from(tenth) / 10.0));
         assert!((last.max(SHARE_LEAST)..SHARE_FULL).contains(&share), "{tenth}: {share}");
         last = share;
     }
-    assert_eq!(vitals.share(&rules, back + s(10.0)), SHARE_FULL);
+    assert_eq!(health.share(&rules, back + s(10.0)), SHARE_FULL);
     assert_eq!(
-        Vitals::new(start).share(&rules, start),
+        HealthState::new(start).share(&rules, start),
         SHARE_FULL,
         "at the start of all there is nobody else"
     );
@@ -163,7 +192,7 @@ fn a_slow_start_rises_to_the_whole() {
 
 #[test]
 fn draining_and_health_do_not_touch_each_other() {
-    let vitals = check(
+    let health = check(
         Rules::default(),
         &[
             (0.0, Observed::ToldToDrain, Change::BeganToLeave),
@@ -172,12 +201,12 @@ fn draining_and_health_do_not_touch_each_other() {
             (1.3, Reached, Rose),
         ],
     );
-    assert!(vitals.is_draining && vitals.is_up());
+    assert!(health.is_draining && health.is_up());
 }
 
 #[test]
 fn what_is_said_of_a_process_touches_nothing_else() {
-    let mut vitals = check(
+    let mut health = check(
         Rules::default(),
         &[
             (0.0, Observed::Published { is_current: false }, Nothing),
@@ -185,13 +214,13 @@ fn what_is_said_of_a_process_touches_nothing_else() {
             (0.2, Answered, Nothing),
         ],
     );
-    assert!(vitals.is_outdated && vitals.is_draining && vitals.is_up() && !vitals.is_gone);
+    assert!(health.is_outdated && health.is_draining && health.is_up() && !health.is_gone);
     let now = Instant::now() + s(60.0);
-    note(&mut vitals, Observed::Published { is_current: true }, now);
-    assert!(!vitals.is_outdated && vitals.is_draining);
-    assert_eq!(note(&mut vitals, Observed::Gone, now), Nothing, "nobody has to probe it");
-    assert_eq!(note(&mut vitals, Reached, now + s(60.0)), Nothing);
-    assert!(vitals.is_gone && !vitals.is_up());
+    note(&mut health, Observed::Published { is_current: true }, now);
+    assert!(!health.is_outdated && health.is_draining);
+    assert_eq!(note(&mut health, Observed::Gone, now), Nothing, "nobody has to probe it");
+    assert_eq!(note(&mut health, Reached, now + s(60.0)), Nothing);
+    assert!(health.is_gone && !health.is_up());
 }
 
 /// Whatever is seen in whatever order: without a refusal, two changes are two intervals apart.
@@ -211,7 +240,7 @@ fn a_flapping_node_changes_no_more_often_than_it_may() {
             ..Rules::default()
         };
         let mut now = Instant::now();
-        let mut vitals = Vitals::new(now);
+        let mut health = HealthState::new(now);
         let mut changed: Option<Instant> = None;
         let mut was_refused = false;
         let mut changes = 0;
@@ -229,15 +258,15 @@ fn a_flapping_node_changes_no_more_often_than_it_may() {
                 _ => Refused,
             };
             let spare = Spare { one: dice.bool(), outlier: dice.bool() };
-            let was_up = vitals.is_up();
-            let change = vitals.note(observed, &rules, || spare, now);
-            assert_eq!(was_up != vitals.is_up(), matches!(change, Fell | Rose), "seed {seed}: {change:?}");
-            if was_up == vitals.is_up() {
+            let was_up = health.is_up();
+            let change = health.note(observed, &rules, || spare, now);
+            assert_eq!(was_up != health.is_up(), matches!(change, Fell | Rose), "seed {seed}: {change:?}");
+            if was_up == health.is_up() {
                 continue;
             }
             changes += 1;
             let apart = changed.map(|before| now.duration_since(before));
-            let least = match (observed, vitals.is_up()) {
+            let least = match (observed, health.is_up()) {
                 (Refused, false) => Duration::ZERO,
                 // The return of one that was refused: a second, or two of its own intervals.
                 (_, true) if was_refused => s(1.0).min(interval * 2),
@@ -254,10 +283,10 @@ fn a_flapping_node_changes_no_more_often_than_it_may() {
 #[test]
 fn nothing_held_against_it_is_clear() {
     let start = Instant::now();
-    let mut vitals = Vitals::new(start);
-    assert!(vitals.is_clear());
-    note(&mut vitals, Failed("x"), start);
-    assert!(!vitals.is_clear());
-    note(&mut vitals, Answered, start);
-    assert!(vitals.is_clear());
+    let mut health = HealthState::new(start);
+    assert!(health.is_clear());
+    note(&mut health, Failed("x"), start);
+    assert!(!health.is_clear());
+    note(&mut health, Answered, start);
+    assert!(health.is_clear());
 }

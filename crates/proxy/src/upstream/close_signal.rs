@@ -11,17 +11,17 @@ use tokio::time::Instant;
 
 /// When and how a tunnel closes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Order {
+pub(crate) struct CloseOrder {
     /// Its slot: from then on it says goodbye at the first end of a message.
     pub(crate) at: Instant,
     /// From then on it does not wait for a message to end, nor for the other end to answer.
     pub(crate) until: Instant,
-    pub(crate) reason: Reason,
+    pub(crate) reason: CloseReason,
 }
 
 /// Why a tunnel closes, as its two ends are told (RFC 6455 section 7.4 and its registry).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reason {
+pub(crate) enum CloseReason {
     /// The node is restarted or removed; come back, there is another one.
     Restart,
     /// The node is stopped now, whoever is still there.
@@ -41,7 +41,7 @@ pub(crate) enum Reason {
     TooOld,
 }
 
-impl Reason {
+impl CloseReason {
     pub(crate) fn code(self) -> u16 {
         match self {
             Self::Restart | Self::Stopped | Self::Moved | Self::TooOld | Self::NodeLost => 1012,
@@ -64,13 +64,13 @@ impl Reason {
     }
 }
 
-/// What hangs a bell at its node.
-pub(crate) trait Rung: Copy {
+/// What can be told to close.
+pub(crate) trait Signalled: Copy {
     /// What has them, which is a node.
     type Home;
 
     /// Where those of its kind are.
-    fn bells(home: &Self::Home) -> &Bells<Self>;
+    fn signals(home: &Self::Home) -> &CloseSignals<Self>;
 }
 
 /// A tunnel.
@@ -90,58 +90,62 @@ pub(crate) struct LongAnswer(pub(crate) IpAddr);
 
 /// Those of one kind of one node.
 #[derive(Debug)]
-pub(crate) struct Bells<R> {
+pub(crate) struct CloseSignals<R> {
     /// By their numbers, which they get as they come.
-    hung: Mutex<BTreeMap<u64, Arc<Bell<R>>>>,
+    listeners: Mutex<BTreeMap<u64, Arc<CloseSignal<R>>>>,
     next: AtomicU64,
-    /// How many are hung, for those who only want to know that.
+    /// How many listen, for those who only want to know that.
     count: AtomicUsize,
 }
 
 /// One tunnel's, or one answer's.
 #[derive(Debug)]
-struct Bell<R> {
+struct CloseSignal<R> {
     /// Its place among those of its node.
     number: u64,
     whose: R,
     inside: Mutex<Inside>,
     /// There is an order that the tunnel has not heard. A tunnel that was never told anything looks at this one word.
-    is_rung: AtomicBool,
+    is_signalled: AtomicBool,
     /// It was told to go, and that was not called off.
     is_going: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct Inside {
-    order: Option<Box<Order>>,
+    order: Option<Box<CloseOrder>>,
     waker: Option<Waker>,
 }
 
-impl<R> Default for Bells<R> {
+impl<R> Default for CloseSignals<R> {
     fn default() -> Self {
-        Self { hung: Mutex::default(), next: AtomicU64::new(0), count: AtomicUsize::new(0) }
+        Self { listeners: Mutex::default(), next: AtomicU64::new(0), count: AtomicUsize::new(0) }
     }
 }
 
-impl<R: Rung> Bells<R> {
+impl<R: Signalled> CloseSignals<R> {
     /// Tells everybody from number `from` on, whatever it was told before; `order` is asked once for each. Returns the
     /// number of the next one to come.
-    pub(crate) fn ring_from(&self, from: u64, mut order: impl FnMut() -> Order) -> u64 {
-        let hung = lock(&self.hung);
-        for bell in hung.range(from..).map(|(_, bell)| bell) {
-            bell.ring(order());
+    pub(crate) fn signal_from(&self, from: u64, mut order: impl FnMut() -> CloseOrder) -> u64 {
+        let listeners = lock(&self.listeners);
+        for signal in listeners.range(from..).map(|(_, signal)| signal) {
+            signal.signal(order());
         }
         self.next.load(Ordering::Relaxed)
     }
 
     /// Those from number `from` on.
     pub(crate) fn count_from(&self, from: u64) -> usize {
-        if from == self.next.load(Ordering::Relaxed) { 0 } else { lock(&self.hung).range(from..).count() }
+        if from == self.next.load(Ordering::Relaxed) {
+            0
+        } else {
+            lock(&self.listeners).range(from..).count()
+        }
     }
 
     /// Whose they are, the oldest first, `most` of them.
     pub(crate) fn whose(&self, most: usize) -> Vec<R> {
-        lock(&self.hung).values().take(most).map(|bell| bell.whose).collect()
+        lock(&self.listeners).values().take(most).map(|signal| signal.whose).collect()
     }
 
     /// How many there are.
@@ -150,27 +154,28 @@ impl<R: Rung> Bells<R> {
     }
 }
 
-impl Bells<Tunnel> {
+impl CloseSignals<Tunnel> {
     /// Tells so many of the oldest tunnels that are not going yet, and whose clients would not come back, and says how many they were.
-    pub(crate) fn ring_oldest(&self, count: usize, mut order: impl FnMut() -> Order) -> usize {
-        let hung = lock(&self.hung);
-        let staying =
-            hung.values().filter(|bell| !bell.whose.is_pinned && !bell.is_going.load(Ordering::Acquire));
-        staying.take(count).map(|bell| bell.ring(order())).count()
+    pub(crate) fn signal_oldest(&self, count: usize, mut order: impl FnMut() -> CloseOrder) -> usize {
+        let listeners = lock(&self.listeners);
+        let staying = listeners
+            .values()
+            .filter(|signal| !signal.whose.is_pinned && !signal.is_going.load(Ordering::Acquire));
+        staying.take(count).map(|signal| signal.signal(order())).count()
     }
 
     /// Tunnels that were told to go.
     pub(crate) fn going(&self) -> usize {
-        lock(&self.hung).values().filter(|bell| bell.is_going.load(Ordering::Acquire)).count()
+        lock(&self.listeners).values().filter(|signal| signal.is_going.load(Ordering::Acquire)).count()
     }
 }
 
-impl<R> Bell<R> {
-    fn ring(&self, order: Order) {
+impl<R> CloseSignal<R> {
+    fn signal(&self, order: CloseOrder) {
         let mut inside = lock(&self.inside);
         inside.order = Some(Box::new(order));
         self.is_going.store(true, Ordering::Release);
-        self.is_rung.store(true, Ordering::Release);
+        self.is_signalled.store(true, Ordering::Release);
         if let Some(waker) = inside.waker.take() {
             waker.wake();
         }
@@ -179,28 +184,28 @@ impl<R> Bell<R> {
 
 /// The own end of a tunnel, or of an answer. It counts among those of its node for as long as this lives.
 #[derive(Debug)]
-pub(crate) struct Listening<R: Rung> {
+pub(crate) struct CloseListener<R: Signalled> {
     node: Arc<R::Home>,
-    bell: Arc<Bell<R>>,
-    /// Whether the bell knows whom to wake.
+    signal: Arc<CloseSignal<R>>,
+    /// Whether the signal knows whom to wake.
     is_heard: bool,
 }
 
-impl<R: Rung> Listening<R> {
+impl<R: Signalled> CloseListener<R> {
     pub(crate) fn to(node: Arc<R::Home>, whose: R) -> Self {
-        let bells = R::bells(&node);
-        let bell = {
+        let signals = R::signals(&node);
+        let signal = {
             // Numbered under the lock: whoever rings from a number on has told all below it.
-            let mut hung = lock(&bells.hung);
-            let number = bells.next.fetch_add(1, Ordering::Relaxed);
-            let (inside, is_rung, is_going) =
+            let mut listeners = lock(&signals.listeners);
+            let number = signals.next.fetch_add(1, Ordering::Relaxed);
+            let (inside, is_signalled, is_going) =
                 (Mutex::default(), AtomicBool::new(false), AtomicBool::new(false));
-            let bell = Arc::new(Bell { number, whose, inside, is_rung, is_going });
-            hung.insert(number, bell.clone());
-            bell
+            let signal = Arc::new(CloseSignal { number, whose, inside, is_signalled, is_going });
+            listeners.insert(number, signal.clone());
+            signal
         };
-        bells.count.fetch_add(1, Ordering::Relaxed);
-        Self { node, bell, is_heard: false }
+        signals.count.fetch_add(1, Ordering::Relaxed);
+        Self { node, signal, is_heard: false }
     }
 
     pub(crate) fn node(&self) -> &Arc<R::Home> {
@@ -208,13 +213,13 @@ impl<R: Rung> Listening<R> {
     }
 
     /// What it is told, once for each time. The task is woken when that happens. A task has one waker for its life, so that
-    /// the bell needs it once for each order.
-    pub(crate) fn poll_order(&mut self, cx: &Context<'_>) -> Option<Order> {
-        if self.is_heard && !self.bell.is_rung.load(Ordering::Acquire) {
+    /// the signal needs it once for each order.
+    pub(crate) fn poll_order(&mut self, cx: &Context<'_>) -> Option<CloseOrder> {
+        if self.is_heard && !self.signal.is_signalled.load(Ordering::Acquire) {
             return None;
         }
-        let mut inside = lock(&self.bell.inside);
-        self.bell.is_rung.store(false, Ordering::Release);
+        let mut inside = lock(&self.signal.inside);
+        self.signal.is_signalled.store(false, Ordering::Release);
         inside.waker = Some(cx.waker().clone());
         self.is_heard = true;
         inside.order.take().map(|order| *order)
@@ -222,22 +227,22 @@ impl<R: Rung> Listening<R> {
 
     /// The order has been called off, unless there is another one by now.
     pub(crate) fn stays(&self) {
-        let inside = lock(&self.bell.inside);
+        let inside = lock(&self.signal.inside);
         if inside.order.is_none() {
-            self.bell.is_going.store(false, Ordering::Release);
+            self.signal.is_going.store(false, Ordering::Release);
         }
     }
 }
 
-impl<R: Rung> Drop for Listening<R> {
+impl<R: Signalled> Drop for CloseListener<R> {
     fn drop(&mut self) {
-        let bells = R::bells(&self.node);
-        lock(&bells.hung).remove(&self.bell.number);
-        bells.count.fetch_sub(1, Ordering::Relaxed);
+        let signals = R::signals(&self.node);
+        lock(&signals.listeners).remove(&self.signal.number);
+        signals.count.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// A panic elsewhere ends one connection, not the bells.
+/// A panic elsewhere ends one connection, not the signals.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -42,6 +42,11 @@ use tokio::{
 use self::hub::Hub;
 pub use self::settings::{Limits, Settings};
 
+/// Keeps the README's code working.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 /// A running broker. It ends, with all its connections, when this is dropped.
 pub struct Broker {
     url: String,

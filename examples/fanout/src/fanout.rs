@@ -72,7 +72,7 @@ pub async fn connect_cluster(urls: &[&str], options: Options) -> Result<Fanout, 
 ///
 /// # Errors
 ///
-/// As for [`connect`].
+/// As for [`connect`], and if Sentinels answer of which none knows `service`.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), fanout::ConfigError> {
@@ -87,7 +87,9 @@ pub async fn connect_sentinel(
     service: &str,
     options: Options,
 ) -> Result<Fanout, ConfigError> {
-    start(Connector::new(sentinels, Kind::Sentinel(service), &options)?, options).await
+    let connector = Connector::new(sentinels, Kind::Sentinel(service), &options)?;
+    connector.check().await?;
+    start(connector, options).await
 }
 
 async fn start(connector: Connector, options: Options) -> Result<Fanout, ConfigError> {

@@ -68,12 +68,14 @@
 //! - Emitting delivers locally and then puts the message into a bounded queue ([`Options::publish_queue_max`],
 //!   [`Options::publish_bytes_max`]). While that is full and Redis is there an emit waits for room, for
 //!   [`Options::emit_wait_max`], and fails after that. What cannot be queued or is not confirmed by Redis is
-//!   dropped and counted, by [`DropReason`]. Nothing is kept
-//!   for Redis' return: publish/subscribe has no memory, and the others' subscriptions end with the same outage, so a late
-//!   message would reach some nodes and not others.
+//!   dropped and counted, by [`DropReason`].
+//! - What is said while Redis is away, for a restart or a failover, is held in that queue for [`Options::hold_max`], and
+//!   leaves when the other nodes have subscribed again. What exceeds the queue or the time is dropped and counted: a node
+//!   grows by [`Options::publish_bytes_max`] and [`Options::client_backlog_max`] at most, however long it lasts. What was
+//!   on its way when the connection ended is not sent again, since it could be heard twice.
 //! - A Redis that stalls is waited for: a connection whose TCP lives is not ended before [`Options::stall_max`], what is
 //!   said meanwhile is queued, and nothing is lost. [`Event::Stalled`] tells.
-//! - Lost connections are replaced after a pause that grows to a second at most, with jitter. A subscription
+//! - Lost connections are replaced after a pause that grows to [`Options::retry_max`], with jitter. A subscription
 //!   that was lost is a gap: opened, closed and measured, from the last sign of life of Redis. A node that reads more slowly than the fleet writes is cut off by
 //!   Redis (`client-output-buffer-limit pubsub`), which is a gap as well.
 //! - [`Fanout::stats`] has the counters ([`Stats::prometheus`] as text), [`Options::on_event`] is told of every change, and so is the log (`tracing`).
@@ -106,8 +108,8 @@
 //! | | |
 //! |---|---|
 //! | Redis 6 and 7 | [`connect`]. Tested with 7.0 |
-//! | Redis Sentinel | [`connect_sentinel`]. A failover is a gap, which ends when the Sentinels agree on another master; one that only hangs is left for it. No test covers this yet |
-//! | Redis Cluster | [`connect_cluster`]. Tested with a master that restarts and with resharding; not with a replica that takes over |
+//! | Redis Sentinel | [`connect_sentinel`]. A failover is a gap, which ends when the Sentinels agree on another master; one that only hangs is left for it. Tested with a failover that is ordered and with a master that dies |
+//! | Redis Cluster | [`connect_cluster`]. Tested with a master that restarts, with resharding, and with a replica that takes over |
 //! | Redis 5 and older, and proxies that know no `HELLO` | [`connect`] falls back to RESP2, for [`Mode::Classic`] and without TLS |
 //! | Redis 8, Valkey | speak the same protocol; not tested here |
 //! | TLS, certificates of clients, passwords that change | [`Options::tls_roots_pem`], [`Options::tls_client`], [`Options::credentials`] |
@@ -147,6 +149,11 @@ mod link;
 
 #[doc(hidden)]
 pub mod bench;
+
+/// Keeps the README's code working.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 pub use crate::{
     acks::AckStream,

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU8, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -32,6 +32,8 @@ pub(crate) struct Node {
     pub(crate) pending: Arc<Pending>,
     /// Whether all subscriptions are confirmed.
     pub(crate) subscribed: watch::Sender<bool>,
+    /// How many nodes were last seen to be, with this one.
+    pub(crate) seen: AtomicUsize,
     forwards: Mutex<JoinSet<()>>,
     /// Made because a client asked for it, not by the app.
     pub(crate) fleeting: AtomicBool,
@@ -50,6 +52,7 @@ impl Node {
             local,
             shared,
             subscribed: watch::Sender::new(false),
+            seen: AtomicUsize::new(0),
             forwards: Mutex::default(),
             fleeting: AtomicBool::new(false),
             resting: AtomicBool::new(false),
@@ -191,7 +194,9 @@ impl Node {
         if !*self.subscribed.borrow() {
             return Err(Error::Disconnected);
         }
-        Ok(self.shared.count(self.dialect.roll_call()).await?.saturating_sub(1))
+        let count = self.shared.count(self.dialect.roll_call()).await?;
+        self.seen.store(count, Relaxed);
+        Ok(count.saturating_sub(1))
     }
 
     /// Asks all other nodes and waits for an answer of each.

@@ -91,9 +91,12 @@ pub struct Options {
     /// How long Redis may be silent before a connection to it is given up (default 30 s). Meanwhile its TCP lives, nothing
     /// is lost, and messages wait in the bounded queue. Also how long TCP may go unacknowledged (`TCP_USER_TIMEOUT`).
     pub stall_max: Duration,
+    /// How long what is said while Redis is away is held for its return (default 10 s), within the bounds of the queue. It
+    /// leaves when as many nodes have subscribed again as there were, or five seconds after the reconnect. Zero drops it.
+    pub hold_max: Duration,
     /// How often each connection is asked whether it is alive (default 1 s).
     pub probe_interval: Duration,
-    /// The longest pause between two attempts to reconnect (default and at most 1 s). The first pause is
+    /// The longest pause between two attempts to reconnect (default 250 ms, at most 1 s). The first pause is
     /// a sixteenth of it; each is drawn at random from its upper half, so that a fleet does not come back in step.
     pub retry_max: Duration,
     /// How long [`connect`](crate::connect) and each namespace wait for Redis before they go on without it
@@ -126,8 +129,9 @@ impl Default for Options {
             client_backlog_max: 64 << 20,
             command_timeout: Duration::from_secs(2),
             stall_max: Duration::from_secs(30),
+            hold_max: Duration::from_secs(10),
             probe_interval: Duration::from_secs(1),
-            retry_max: Duration::from_secs(1),
+            retry_max: Duration::from_millis(250),
             startup_wait: Duration::from_secs(1),
             tls_roots_pem: None,
             tls_client: None,

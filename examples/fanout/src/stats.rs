@@ -24,8 +24,8 @@ pub enum Side {
 /// Why a message did not reach Redis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DropReason {
-    /// Redis was out of reach. Nothing is kept for its return: the other nodes' subscriptions end with
-    /// the same outage, so a late message would reach some of them and not others.
+    /// Redis was out of reach from the start, or for longer than [`hold_max`](crate::Options::hold_max), or more was said
+    /// meanwhile than the queue holds.
     Disconnected,
     /// [`publish_queue_max`](crate::Options::publish_queue_max) or
     /// [`publish_bytes_max`](crate::Options::publish_bytes_max) was reached: Redis is slower than this node.

@@ -95,6 +95,14 @@ impl Connector {
         Ok(connector)
     }
 
+    /// An error if what answers can never be what is wanted.
+    pub(crate) async fn check(&self) -> RedisResult<()> {
+        match &self.sentinels {
+            Some(sentinels) => sentinels.know_it(self.command_timeout).await,
+            None => Ok(()),
+        }
+    }
+
     /// What to log in with at this moment, if not with what the address says.
     pub(crate) fn credentials(&self) -> Option<Credentials> {
         self.credentials.as_ref().map(|ask| ask())

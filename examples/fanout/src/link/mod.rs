@@ -140,10 +140,34 @@ impl Shared {
         }
     }
 
+    /// Remembers how many nodes there are, for the time after an outage.
+    async fn call_roll(&self) {
+        for node in self.nodes().into_iter().take(ROLLS_MAX) {
+            let Ok(count) = self.count(node.dialect.roll_call()).await else { return };
+            node.seen.store(count, Relaxed);
+        }
+    }
+
+    /// Whether at least as many nodes are subscribed as were before.
+    async fn is_complete(&self) -> bool {
+        for node in self.nodes().into_iter().take(ROLLS_MAX) {
+            let seen = node.seen.load(Relaxed);
+            if !*node.subscribed.borrow()
+                || self.count(node.dialect.roll_call()).await.is_ok_and(|count| count < seen)
+            {
+                return false;
+            }
+        }
+        true
+    }
+
     fn set_current(&self, connection: Option<Connection>) {
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = connection;
     }
 }
+
+/// Namespaces whose nodes are counted. They come back in all of them at about the same time.
+const ROLLS_MAX: usize = 8;
 
 /// When the subscriber's connection last gave a sign of life.
 struct Life {

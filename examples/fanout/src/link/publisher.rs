@@ -33,7 +33,18 @@ const BATCH_BYTES_MAX: usize = 1 << 20;
 pub(crate) struct Queue {
     waiting: mpsc::Sender<Waiting>,
     bytes: Arc<Semaphore>,
-    up: watch::Sender<bool>,
+    up: watch::Sender<Way>,
+}
+
+/// What becomes of a message now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// It leaves as soon as Redis takes it.
+    Up,
+    /// Redis is away, and what fits into the queue waits for it.
+    Held,
+    /// Redis has never been there, or has been away for too long.
+    Down,
 }
 
 pub(super) struct Waiting {
@@ -46,14 +57,15 @@ impl Queue {
     pub(super) fn new(messages_max: usize, bytes_max: usize) -> (Self, mpsc::Receiver<Waiting>) {
         let (waiting, next) = mpsc::channel(messages_max.max(1));
         let bytes = Arc::new(Semaphore::new(bytes_max.min(Semaphore::MAX_PERMITS)));
-        (Self { waiting, bytes, up: watch::Sender::new(false) }, next)
+        (Self { waiting, bytes, up: watch::Sender::new(Way::Down) }, next)
     }
 
     /// Never waits. Says whether it was queued; if not, it is counted as dropped.
     pub(crate) fn offer(&self, outgoing: Outgoing, counters: &Counters) -> Result<(), DropReason> {
         let queued = match *self.up.borrow() {
-            false => Err(DropReason::Disconnected),
-            true => self.try_enter(outgoing).map_err(|_| DropReason::QueueFull),
+            Way::Down => Err(DropReason::Disconnected),
+            Way::Held => self.try_enter(outgoing).map_err(|_| DropReason::Disconnected),
+            Way::Up => self.try_enter(outgoing).map_err(|_| DropReason::QueueFull),
         };
         queued.inspect_err(|reason| counters.drop_messages(*reason, 1))
     }
@@ -65,7 +77,7 @@ impl Queue {
         wait_max: Duration,
         counters: &Counters,
     ) -> Result<(), DropReason> {
-        if !*self.up.borrow() {
+        if *self.up.borrow() != Way::Up {
             return self.offer(outgoing, counters);
         }
         let Err(outgoing) = self.try_enter(outgoing) else { return Ok(()) };
@@ -75,7 +87,7 @@ impl Queue {
                 Ok(true) => Ok(()),
                 _ => Err(DropReason::QueueFull),
             },
-            _ = up.wait_for(|up| !up) => Err(DropReason::Disconnected),
+            _ = up.wait_for(|up| *up != Way::Up) => Err(DropReason::Disconnected),
         };
         entered.inspect_err(|reason| counters.drop_messages(*reason, 1))
     }
@@ -120,6 +132,8 @@ pub(super) async fn keep(
 ) {
     let mut backoff = Backoff::new(shared.options.retry_max);
     let mut last_error = String::new();
+    // When the connection was lost that messages are held for.
+    let mut lost: Option<Instant> = None;
     loop {
         shared.counters.connects.fetch_add(1, Relaxed);
         let credentials = connector.credentials();
@@ -129,16 +143,23 @@ pub(super) async fn keep(
                 backoff.reset();
                 last_error.clear();
                 shared.set_current(Some(connection.clone()));
-                shared.queue.up.send_replace(true);
                 shared.counters.tell(&Event::Connected(Side::Publisher));
                 tried.notify_one();
+                if lost.is_some() {
+                    others_are_back(&shared).await;
+                }
+                shared.queue.up.send_replace(Way::Up);
                 let error = publish_until_lost(&shared, connection, credentials, &mut waiting).await;
-                shared.queue.up.send_replace(false);
+                shared.queue.up.send_replace(Way::Held);
                 shared.set_current(None);
+                lost = Some(Instant::now());
                 error
             }
         };
-        drop_waiting(&shared, &mut waiting);
+        if lost.is_none_or(|lost| lost.elapsed() >= shared.options.hold_max) {
+            shared.queue.up.send_replace(Way::Down);
+            drop_waiting(&shared, &mut waiting);
+        }
         shared.counters.tell_drops();
         // The same refusal every second is told once.
         if error != last_error {
@@ -170,6 +191,7 @@ async fn publish_until_lost(
                 if let Err(error) = patiently(shared, Side::Publisher, connection.ping()).await {
                     return error;
                 }
+                shared.call_roll().await;
             }
             () = next_batch(waiting, &mut batch) => {
                 let sent = batch.len();
@@ -195,6 +217,21 @@ async fn publish_until_lost(
     }
 }
 
+/// How long what was held waits for nodes that do not come back. The Redis clients of Node.js pause for two seconds at
+/// most between their attempts, and need a few of them until they know a cluster anew.
+const REJOIN_MAX: Duration = Duration::from_secs(5);
+
+/// Until as many nodes have subscribed again as there were: a message that came before them would miss them.
+async fn others_are_back(shared: &Shared) {
+    let mut pace = interval(Duration::from_millis(20));
+    let all = async {
+        while !shared.is_complete().await {
+            pace.tick().await;
+        }
+    };
+    let _ = timeout(REJOIN_MAX, all).await;
+}
+
 fn drop_waiting(shared: &Shared, waiting: &mut mpsc::Receiver<Waiting>) {
     let mut late = 0;
     while waiting.try_recv().is_ok() {
@@ -205,7 +242,7 @@ fn drop_waiting(shared: &Shared, waiting: &mut mpsc::Receiver<Waiting>) {
 
 #[cfg(test)]
 mod tests {
-    use super::{BATCH_BYTES_MAX, Queue, next_batch};
+    use super::{BATCH_BYTES_MAX, Queue, Way, next_batch};
     use crate::{
         message::Outgoing,
         stats::{Counters, DropReason},
@@ -224,22 +261,24 @@ mod tests {
         let counters = Counters::default();
         let offer = |size| queue.offer(message(size), &counters);
         assert_eq!(offer(1), Err(DropReason::Disconnected));
-        queue.up.send_replace(true);
+        queue.up.send_replace(Way::Up);
         assert_eq!(offer(6), Ok(()));
         assert_eq!(offer(5), Err(DropReason::QueueFull), "eleven bytes");
         assert_eq!(offer(4), Ok(()));
         assert_eq!(offer(0), Err(DropReason::QueueFull), "three messages");
         drop(waiting.try_recv().unwrap());
-        assert_eq!(offer(6), Ok(()), "its bytes were given back");
+        queue.up.send_replace(Way::Held);
+        assert_eq!(offer(6), Ok(()), "its bytes were given back, and what fits is held");
+        assert_eq!(offer(1), Err(DropReason::Disconnected), "an outage fills the queue and nothing else");
         let stats = counters.snapshot(Instant::now());
-        assert_eq!((stats.dropped_disconnected, stats.dropped_queue_full), (1, 2));
+        assert_eq!((stats.dropped_disconnected, stats.dropped_queue_full), (2, 2));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_sender_waits_for_room_within_its_bound_and_while_there_is_a_connection() {
         let (queue, mut waiting) = Queue::new(8, 10);
         let counters = Counters::default();
-        queue.up.send_replace(true);
+        queue.up.send_replace(Way::Up);
         let send = |size| queue.send(message(size), Duration::from_secs(1), &counters);
         assert_eq!(send(8).await, Ok(()));
         let mut second = Box::pin(send(8));
@@ -249,7 +288,7 @@ mod tests {
         assert_eq!(send(8).await, Err(DropReason::QueueFull));
         let mut fourth = Box::pin(send(8));
         assert!(fourth.as_mut().now_or_never().is_none());
-        queue.up.send_replace(false);
+        queue.up.send_replace(Way::Down);
         assert_eq!(fourth.await, Err(DropReason::Disconnected));
         let stats = counters.snapshot(Instant::now());
         assert_eq!((stats.dropped_disconnected, stats.dropped_queue_full), (1, 1));
@@ -258,7 +297,7 @@ mod tests {
     #[tokio::test]
     async fn a_pipeline_is_bounded_in_bytes() {
         let (queue, mut waiting) = Queue::new(100, 100 << 20);
-        queue.up.send_replace(true);
+        queue.up.send_replace(Way::Up);
         for size in [BATCH_BYTES_MAX / 2, BATCH_BYTES_MAX / 2, 1, 2 * BATCH_BYTES_MAX, 1] {
             queue.offer(message(size), &Counters::default()).unwrap();
         }

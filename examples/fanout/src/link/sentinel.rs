@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::future::join_all;
 use redis::{
     ConnectionAddr, ConnectionInfo, RedisResult, TlsCertificates, TlsMode,
     sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType},
@@ -55,6 +56,29 @@ impl Sentinels {
             (Ok(now), Some(used)) => place(&now) != place(&used),
             _ => false,
         }
+    }
+
+    /// An error if Sentinels answer and none of them knows the name, which no waiting will change.
+    pub(super) async fn know_it(&self, wait_max: Duration) -> RedisResult<()> {
+        let all = self.addresses.iter().map(|address| timeout(wait_max, self.knows_it(address)));
+        let answers: Vec<bool> =
+            join_all(all).await.into_iter().filter_map(|answer| answer.ok()?.ok()).collect();
+        if answers.is_empty() || answers.contains(&true) {
+            return Ok(());
+        }
+        let what = "no Sentinel watches a master of this name (see `sentinel monitor` in their settings)";
+        Err((redis::ErrorKind::MasterNameNotFoundBySentinel, what, self.service.clone()).into())
+    }
+
+    async fn knows_it(&self, address: &ConnectionInfo) -> RedisResult<bool> {
+        let client = match &self.tls {
+            Some(tls) => redis::Client::build_with_tls(address.clone(), tls.clone())?,
+            None => redis::Client::open(address.clone())?,
+        };
+        let mut connection = client.get_multiplexed_async_connection().await?;
+        let mut question = redis::cmd("SENTINEL");
+        question.arg("GET-MASTER-ADDR-BY-NAME").arg(&self.service);
+        Ok(question.query_async::<redis::Value>(&mut connection).await? != redis::Value::Nil)
     }
 
     async fn ask(

@@ -19,6 +19,8 @@ mod broadcasts;
 mod broker;
 mod bursts;
 mod emitter;
+mod failover;
+mod four;
 mod mixed;
 mod names;
 mod outages;

@@ -56,6 +56,20 @@ impl RedisServer {
         panic!("redis-server does not start");
     }
 
+    /// A server that copies this one, and has its copy.
+    pub async fn replica(&self) -> Self {
+        let replica = Self::with(&["--replicaof", "127.0.0.1", &self.port.to_string()]).await;
+        crate::until("the replica is in step", async || {
+            self.info("replication").await.contains("state=online")
+        })
+        .await;
+        replica
+    }
+
+    pub async fn info(&self, section: &str) -> String {
+        redis::from_redis_value(self.command(&["INFO", section]).await.unwrap()).unwrap()
+    }
+
     /// Starts the process on the same port as before. Says whether it came up.
     pub async fn resume(&mut self) -> bool {
         let mut process = Command::new("redis-server")
@@ -114,16 +128,16 @@ pub fn free_port() -> u16 {
     }
 }
 
-/// Three masters, each with a third of the slots.
-pub struct RedisCluster(Vec<RedisServer>);
+const CLUSTER_NODE: [&str; 4] = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
+
+/// Three masters, each with a third of the slots, and a replica of one of them if a test wants it.
+pub struct RedisCluster(Vec<RedisServer>, Option<RedisServer>);
 
 impl RedisCluster {
     pub async fn start() -> Self {
         let mut nodes = Vec::new();
         for _ in 0..3 {
-            nodes.push(
-                RedisServer::with(&["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"]).await,
-            );
+            nodes.push(RedisServer::with(&CLUSTER_NODE).await);
         }
         let thirds = [("0", "5460"), ("5461", "10922"), ("10923", "16383")];
         for (node, (first, last)) in nodes.iter().zip(thirds) {
@@ -139,7 +153,7 @@ impl RedisCluster {
             })
             .await;
         }
-        Self(nodes)
+        Self(nodes, None)
     }
 
     pub fn urls(&self) -> Vec<String> {
@@ -155,6 +169,39 @@ impl RedisCluster {
     pub async fn master_of(&mut self, channel: &str) -> &mut RedisServer {
         let slot = self.slot_of(channel).await;
         &mut self.0[third_of(slot)]
+    }
+
+    /// Gives the master of a channel a replica.
+    pub async fn replicate(&mut self, channel: &str) {
+        let master = &self.0[third_of(self.slot_of(channel).await)];
+        let replica = RedisServer::with(&CLUSTER_NODE).await;
+        replica.command(&["CLUSTER", "MEET", "127.0.0.1", &master.port.to_string()]).await.unwrap();
+        let id: String =
+            redis::from_redis_value(master.command(&["CLUSTER", "MYID"]).await.unwrap()).unwrap();
+        crate::until("it has met the master", async || {
+            replica.command(&["CLUSTER", "REPLICATE", &id]).await.is_ok()
+        })
+        .await;
+        crate::until("the replica is in step and known to all", async || {
+            let mut known = master.info("replication").await.contains("state=online");
+            for node in &self.0 {
+                let nodes = node.command(&["CLUSTER", "NODES"]).await.unwrap();
+                let nodes: String = redis::from_redis_value(nodes).unwrap();
+                known &= nodes.contains(&format!("slave {id}"));
+            }
+            known
+        })
+        .await;
+        self.1 = Some(replica);
+    }
+
+    /// Until the replica is the master.
+    pub async fn taken_over(&self) {
+        let replica = self.1.as_ref().expect("there is one");
+        crate::until("the replica takes over", async || {
+            replica.info("replication").await.contains("role:master")
+        })
+        .await;
     }
 
     /// Hands a channel's slot to the next master, as a resharding does.

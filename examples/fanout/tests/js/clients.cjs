@@ -37,6 +37,17 @@ const ops = {
       };
       look() || clients.get(name).waiting.push(look);
     }),
+  // How many events of that name have come, once it is at least that many.
+  count: ({ name, event, atLeast = 0 }) =>
+    new Promise((resolve) => {
+      const { log, waiting } = clients.get(name);
+      const look = () => {
+        const count = log.filter(([name]) => name === event).length;
+        if (count >= atLeast) resolve(count);
+        return count >= atLeast;
+      };
+      look() || waiting.push(look);
+    }),
   // Fresh clients in the place of those of the same names, each in its rooms.
   async crew({ url, rooms }) {
     const connected = Object.entries(rooms).map(async ([name, rooms]) => {

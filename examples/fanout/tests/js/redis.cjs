@@ -1,8 +1,14 @@
 // The two Redis clients that fleets use, behind one function.
-async function connect({ urls, library, cluster, cafile }) {
+async function connect({ urls, library, cluster, sentinel, cafile }) {
   const tls = cafile ? { ca: require("node:fs").readFileSync(cafile) } : undefined;
   let client;
-  if (library === "ioredis") {
+  if (sentinel) {
+    const { Redis } = require("ioredis");
+    const sentinels = urls.map((url) => ({ host: new URL(url).hostname, port: Number(new URL(url).port) }));
+    client = new Redis({ sentinels, name: sentinel });
+    client.on("error", () => {}); // It reconnects by itself.
+    await new Promise((resolve) => client.once("ready", resolve));
+  } else if (library === "ioredis") {
     const { Redis, Cluster } = require("ioredis");
     client = cluster ? new Cluster(urls) : new Redis(urls[0], { tls });
     await new Promise((resolve) => client.once("ready", resolve));

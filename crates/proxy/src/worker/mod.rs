@@ -293,3 +293,6 @@ const TLS_CONNECTION_BYTES: usize = 32 << 10;
 /// Of what a worker cannot begin without.
 const EPOLLS_WERE_THERE: &str =
     "a runtime needs an epoll and an event file, which were there for its siblings";
+
+#[cfg(test)]
+mod stand;

@@ -278,7 +278,11 @@ fn resolver(fields: &Fields<'_>) -> Resolver {
 }
 
 /// A file needs a listen and a route, and mostly an upstream; whatever else is wrong, it is shown once how little that is.
+/// Apps that serve nobody need none of them.
 fn demand_the_three(root: &Fields<'_>) {
+    if !root.is_without(app_keys::APP.name) && THE_THREE.iter().all(|(name, _)| root.is_without(name)) {
+        return;
+    }
     // Routes may all be answered without a node, and one that is not misses its upstream by name.
     let has_routes = !root.is_without(keys::route::ROUTE.name);
     let is_missing = |name: &str| root.is_without(name) && !(has_routes && name == keys::UPSTREAM.name);

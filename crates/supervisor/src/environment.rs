@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::Path;
 
-use config::app::{App, Port};
+use config::app::{App, Port, ReadyWhen};
 use config::roster::{InstanceAddress, InstanceId};
 
 use crate::account::Account;
@@ -77,6 +77,14 @@ fn set_account(all: &mut Environment, account: &Account) {
 }
 
 fn set_place(all: &mut Environment, told: &Told<'_>) {
+    let slot = told.id.slot.to_string();
+    all.insert("NODE_APP_INSTANCE".into(), slot.clone().into());
+    all.insert("INSTANCE_ID".into(), slot.into());
+    all.insert(MARK.into(), told.mark.into());
+    // Nobody is sent to a worker, and what it listens on for itself, such as its metrics, is to stay where it is.
+    if told.app.ready.when == ReadyWhen::Running {
+        return;
+    }
     match told.address {
         InstanceAddress::Tcp(address) => {
             all.insert("PORT".into(), address.port().to_string().into());
@@ -89,10 +97,6 @@ fn set_place(all: &mut Environment, told: &Told<'_>) {
             all.remove(OsStr::new("HOST"));
         }
     }
-    let slot = told.id.slot.to_string();
-    all.insert("NODE_APP_INSTANCE".into(), slot.clone().into());
-    all.insert("INSTANCE_ID".into(), slot.into());
-    all.insert(MARK.into(), told.mark.into());
     if let Port::Redirect(port) = told.app.port {
         let options = preload::options(all.get(OsStr::new("NODE_OPTIONS")), told.preload);
         all.insert("NODE_OPTIONS".into(), options);

@@ -1,215 +1,217 @@
-//! Translates PM2's ecosystem file into an `upstreams.toml`, and says what it could not translate. Reads one file, and
-//! runs it only if it is told to.
+//! Translates what PM2 runs into an `upstreams.toml`, and says what it could not translate. Reads files; runs one only if it
+//! is told to. What it writes is read by `config` and looked at by the supervisor before it is printed.
 
 mod app;
+mod command;
+mod dump;
+mod literal;
+mod port;
+mod source;
+mod told;
+mod yaml;
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use serde_json::Value;
 
 use crate::nginx;
 use crate::start::{key, quoted};
-use app::App;
+use app::{App, Place};
+use port::Serves;
+use source::Source;
+use told::line;
 
-/// Prints what `file` says in our words.
+/// Prints what `file` says in our words. Exits with 2 if something of it was not translated.
 pub(crate) fn import(file: &Path, run_node: bool, env: Option<&str>) -> ExitCode {
     if nginx::is_nginx(file) {
         return nginx::import(file);
     }
-    match read(file, run_node).and_then(|ecosystem| translate(&ecosystem, file, env)) {
-        Ok(Translated { text, left_out }) => {
+    match Source::read(file, run_node).and_then(|source| translate(&source, env)) {
+        Ok(Translated { text, left_out, notes }) => {
             print!("{text}");
-            for what in left_out {
+            for note in notes {
+                eprintln!("note: {note}");
+            }
+            for what in &left_out {
                 eprintln!("not translated: {what}");
             }
-            ExitCode::SUCCESS
+            if left_out.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(NOT_WHOLE) }
         }
         Err(why) => {
-            eprintln!("{}: {why}", file.display());
+            eprintln!("{why}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn read(file: &Path, run_node: bool) -> Result<Value, String> {
-    let is_program = file.extension().is_some_and(|extension| extension != "json");
-    let text = match (is_program, run_node) {
-        (false, _) => {
-            config::read_regular(file).map_err(|error| format!("the file cannot be read: {error}"))?
-        }
-        (true, false) => {
-            return Err("it is a program; --run-node lets `node` run it, to see what it exports".to_owned());
-        }
-        (true, true) => exports(file)?,
-    };
-    serde_json::from_slice(&text).map_err(|error| format!("it is not JSON: {error}"))
-}
-
-fn exports(file: &Path) -> Result<Vec<u8>, String> {
-    let path = std::path::absolute(file).map_err(|error| error.to_string())?;
-    let output = Command::new("node")
-        .arg("-e")
-        .arg("process.stdout.write(JSON.stringify(require(process.argv[1])))")
-        .arg(path)
-        .output()
-        .map_err(|error| format!("`node` cannot be run: {error}"))?;
-    if !output.status.success() {
-        return Err(format!(
-            "`node` could not run it:\n{}",
-            String::from_utf8_lossy(&output.stderr).trim_end()
-        ));
-    }
-    Ok(output.stdout)
-}
-
 #[derive(Debug)]
 struct Translated {
     text: String,
+    /// What is otherwise than under PM2.
     left_out: Vec<String>,
+    notes: Vec<String>,
 }
 
-fn translate(ecosystem: &Value, file: &Path, env: Option<&str>) -> Result<Translated, String> {
+fn translate(source: &Source, env: Option<&str>) -> Result<Translated, String> {
+    let wrong = |why: &str| Err(format!("{}: {why}", source.file.display()));
     // A file may be one app, a list of them, or an object that has one.
-    let apps = match ecosystem {
+    let apps = match &source.ecosystem {
         Value::Array(apps) => apps.clone(),
-        Value::Object(members) => match members.get("apps") {
+        Value::Object(members) => match members.get("apps").or_else(|| members.get("pm2")) {
             Some(Value::Array(apps)) => apps.clone(),
             Some(app @ Value::Object(_)) => vec![app.clone()],
-            _ => vec![ecosystem.clone()],
+            _ => vec![source.ecosystem.clone()],
         },
-        _ => return Err("there is no app in it".to_owned()),
+        _ => return wrong("there is no app in it"),
     };
+    if apps.len() > APPS_MAX {
+        return wrong("there are too many apps in it");
+    }
+    let place = Place { folder: &source.folder, env };
+    let apps: Option<Vec<App>> =
+        apps.iter().filter_map(Value::as_object).map(|app| App::of(app, place)).collect();
+    let Some(mut apps) = apps.filter(|apps| !apps.is_empty()) else {
+        return wrong("an app in it has no `script`");
+    };
+    name_apart(&mut apps);
+    place_apart(&mut apps);
+    for app in &mut apps {
+        if app.told.broken.is_empty()
+            && let Err(why) = sound(app, &source.folder)
+        {
+            app.told.broken(why);
+        }
+    }
     let mut left_out = Vec::new();
-    if ecosystem.get("deploy").is_some() {
-        left_out.push("deploy: tidelock copies nothing to other machines".to_owned());
+    for key in ["deploy", "static"].iter().filter(|key| source.ecosystem.get(**key).is_some()) {
+        let why = if *key == "deploy" {
+            "tidelock copies nothing to other machines"
+        } else {
+            "`files` of a route shows files"
+        };
+        left_out.push(format!("{key}: {why}"));
     }
-    let apps: Vec<App> = apps.iter().filter_map(Value::as_object).map(|app| App::of(app, env)).collect();
-    if apps.is_empty() || apps.iter().any(|app| app.command.is_empty()) {
-        return Err("an app in it has no `script`".to_owned());
-    }
-    left_out
-        .extend(apps.iter().flat_map(|app| app.left_out.iter().map(|what| format!("{}: {what}", app.name))));
-    let mut text = format!("# Translated from {}.\n", file.display());
-    for what in &left_out {
-        let _ = writeln!(text, "# Not translated: {what}");
-    }
-    text += &served(&apps);
     for app in &apps {
-        text += &app.text();
+        left_out.extend(app.told.left.iter().map(|what| format!("{}: {what}", app.name)));
+        left_out.extend(app.told.broken.iter().map(|what| format!("{}: left out: {what}", app.name)));
     }
-    Ok(Translated { text, left_out })
+    if apps.iter().all(|app| !app.told.broken.is_empty()) {
+        return wrong(&format!("none of its apps can be run here:\n{}", left_out.join("\n")));
+    }
+    let notes = apps.iter().flat_map(|app| app.told.notes.iter().map(|note| format!("{}: {note}", app.name)));
+    Ok(Translated { text: text(source, &apps, &left_out), notes: notes.collect(), left_out })
 }
 
-/// What clients connect to. Which apps listen cannot be known; those that run more than once, or have a PORT, do.
-fn served(apps: &[App]) -> String {
-    let mut listening: Vec<&App> = apps.iter().filter(|app| app.listens).collect();
-    if listening.is_empty() {
-        listening.extend(apps.first());
+fn text(source: &Source, apps: &[App], left_out: &[String]) -> String {
+    let from = if source.is_dump { "PM2's dump, " } else { "" };
+    let mut text = format!("# Translated from {from}{}.\n", line(&source.file.display().to_string()));
+    for what in left_out {
+        let _ = writeln!(text, "# Not translated: {what}");
     }
-    let port = listening.iter().find_map(|app| app.port).unwrap_or(80);
-    let mut text = format!(
-        "\n# Where clients connect, in the place of nginx and of the app's own port.\n[[listen]]\naddress = \"0.0.0.0:{port}\"\n"
-    );
-    for (index, app) in listening.iter().enumerate() {
-        let name = quoted(&app.name);
-        let host = match index {
-            0 => String::new(),
-            _ => format!(
-                "# Which requests are its? Change this.\nhost = {}\n",
-                quoted(&format!("{}.example.com", app.name))
-            ),
-        };
-        let table = key(&app.name);
-        let _ = write!(text, "\n[[route]]\n{host}upstream = {name}\n\n[upstream.{table}]\napp = {name}\n");
+    let (whole, broken): (Vec<&App>, Vec<&App>) = apps.iter().partition(|app| app.told.broken.is_empty());
+    text += &served(&whole);
+    for app in whole.iter().filter(|app| app.files.is_none()) {
+        text += &app.text();
+    }
+    for app in broken.iter().filter(|app| app.files.is_none()) {
+        text +=
+            &app.text().lines().map(|line| format!("# {line}\n").replace("# \n", "\n")).collect::<String>();
     }
     text
 }
 
-#[cfg(test)]
-mod tests {
-    use config::app::{Instances, ReadyWhen};
-
-    use super::*;
-
-    fn translated(json: &str, env: Option<&str>) -> (config::plan::Plan, Vec<String>) {
-        let ecosystem = serde_json::from_str(json).expect("JSON");
-        let Translated { text, left_out } =
-            translate(&ecosystem, Path::new("ecosystem.json"), env).expect("apps");
-        let plan = config::parse(&text, Path::new("/srv/upstreams.toml"));
-        (plan.unwrap_or_else(|report| panic!("{report}{text}")).plan, left_out)
-    }
-
-    #[test]
-    fn what_pm2_says_is_said_in_our_words() {
-        let (plan, left_out) = translated(
-            r#"{ "apps": [{
-                "name": "chat", "script": "index.js", "args": "--one two", "node_args": "--enable-source-maps",
-                "cwd": "app", "instances": "max", "exec_mode": "cluster", "max_memory_restart": "300M",
-                "env": { "NODE_ENV": "development", "PORT": 3000, "DEPTH": 3 },
-                "env_production": { "NODE_ENV": "production" },
-                "kill_timeout": 5000, "wait_ready": true, "listen_timeout": "10s", "shutdown_with_message": true,
-                "min_uptime": "1m", "max_restarts": 7, "exp_backoff_restart_delay": 200, "autorestart": true,
-                "cron_restart": "0 4 * * *", "watch": ["src"], "ignore_watch": ["node_modules", "*.log"],
-                "log_type": "json", "time": true, "out_file": "out.log", "merge_logs": true, "uid": "www",
-                "source_map_support": true, "vizion": false
-            }, { "script": "./mails.py", "autorestart": false }], "deploy": {} }"#,
-            Some("production"),
-        );
-        assert_eq!(plan.listens[0].address.port(), 3000);
-        assert_eq!(plan.upstreams.len(), 1, "a worker is no upstream");
-        let [chat, mails] = &plan.apps[..] else { panic!("two apps") };
-        assert_eq!(chat.command, ["node", "--enable-source-maps", "index.js", "--one", "two"]);
-        assert_eq!(chat.cwd, Path::new("/srv/app"));
-        assert_eq!(chat.instances, Instances::Max);
-        assert_eq!(chat.memory_max, Some(300 << 20));
-        assert_eq!(chat.env["NODE_ENV"], "production");
-        assert_eq!(chat.env["DEPTH"], "3");
-        assert_eq!((chat.stop.signal, chat.stop.timeout.as_secs(), chat.stop.tell), (2, 5, true));
-        assert_eq!((&chat.ready.when, chat.ready.deadline.as_secs()), (&ReadyWhen::Told, 10));
-        assert_eq!((chat.restart.stable.as_secs(), chat.restart.max), (60, Some(7)));
-        assert_eq!(chat.restart.pause_min.as_millis(), 200);
-        assert_eq!(chat.cron.as_deref(), Some("0 4 * * *"));
-        let watch = chat.watch.as_ref().expect("it is watched");
-        assert_eq!(
-            (&watch.paths[..], &watch.ignore[..]),
-            (&["/srv/app/src".into()][..], &["node_modules".to_owned()][..])
-        );
-        assert_eq!(chat.user.as_deref(), Some("www"));
-        assert_eq!(mails.command, ["python3", "./mails.py"]);
-        assert_eq!((mails.restart.max, &mails.ready.when), (Some(0), &ReadyWhen::Running));
-        assert_eq!(
-            left_out,
-            [
-                "deploy: tidelock copies nothing to other machines",
-                "chat: env.PORT = 3000: tidelock listens there, and gives each process its own",
-                "chat: ignore_watch: *.log, for names are compared, not patterns",
-                "chat: out_file = \"out.log\"; `logs = { folder = \"…\" }` says where the files of all processes go",
-                "chat: source_map_support = true",
-                "chat: vizion = false",
-            ]
-        );
-    }
-
-    #[test]
-    fn commands_are_found_as_pm2_finds_them() {
-        for (app, command) in [
-            (r#"{ "script": "server", "name": "a" }"#, &["server"][..]),
-            (r#"{ "script": "run.sh" }"#, &["bash", "run.sh"]),
-            (r#"{ "script": "bin/server.bin" }"#, &["bin/server.bin"]),
-            (r#"{ "script": "index.js", "interpreter": "bun" }"#, &["bun", "index.js"]),
-            (r#"{ "script": "server.x", "interpreter": "none" }"#, &["./server.x"]),
-        ] {
-            assert_eq!(translated(app, None).0.apps[0].command, command, "{app}");
+/// PM2 tells apps apart by more than their names.
+fn name_apart(apps: &mut [App]) {
+    let mut taken = HashSet::new();
+    for app in apps {
+        let first = app.name.clone();
+        let mut number = 2;
+        while !taken.insert(app.name.clone()) {
+            let end = format!("-{number}");
+            let begin: String = first.chars().take(64 - end.len()).collect();
+            app.name = begin + &end;
+            number += 1;
         }
-    }
-
-    #[test]
-    fn what_is_no_ecosystem_is_refused() {
-        for json in ["[]", "3", "{}", r#"{ "apps": [{ "name": "no script" }] }"#] {
-            let ecosystem = serde_json::from_str(json).expect("JSON");
-            assert!(translate(&ecosystem, Path::new("a"), None).is_err(), "{json}");
+        if app.name != first {
+            app.told.note(format!("another app is called {first} too"));
         }
     }
 }
+
+/// One port is one app's.
+fn place_apart(apps: &mut [App]) {
+    let mut taken: Vec<(u16, String)> = Vec::new();
+    for app in apps {
+        let Serves::At { port, .. } = app.serves else { continue };
+        if let Some((_, other)) = taken.iter().find(|(known, _)| *known == port) {
+            app.told.left(format!("it serves at port {port}, where {other} does: nobody comes to it here"));
+            app.serves = Serves::Nowhere;
+        } else {
+            taken.push((port, app.name.clone()));
+        }
+    }
+}
+
+/// Whether it is read as it is written, and can be run here.
+fn sound(app: &App, folder: &Path) -> Result<(), String> {
+    if app.files.is_some() {
+        return Ok(());
+    }
+    let text = served(&[app]) + &app.text();
+    let loaded = config::parse(&text, &folder.join("upstreams.toml")).map_err(|report| {
+        let first = report.problems().first().map(|problem| problem.message.clone());
+        first.unwrap_or_else(|| "it cannot be read".to_owned())
+    })?;
+    let obstacles: Vec<String> = loaded
+        .plan
+        .apps
+        .iter()
+        .flat_map(|app| supervisor::obstacles(app))
+        .map(|obstacle| obstacle.message)
+        .collect();
+    if obstacles.is_empty() { Ok(()) } else { Err(obstacles.join("; ")) }
+}
+
+/// What clients connect to.
+fn served(apps: &[&App]) -> String {
+    let places: Vec<(&App, SocketAddr)> = apps
+        .iter()
+        .filter_map(|app| match app.serves {
+            Serves::At { port, host, .. } => {
+                Some((*app, SocketAddr::new(host.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), port)))
+            }
+            Serves::Somewhere | Serves::Nowhere => None,
+        })
+        .collect();
+    let mut text = String::new();
+    if !places.is_empty() {
+        text += "\n# Where clients connect, in the place of the apps' own ports.\n";
+    }
+    for (_, address) in &places {
+        let _ = writeln!(text, "[[listen]]\naddress = \"{address}\"\n");
+    }
+    for (app, address) in &places {
+        let name = quoted(&app.name);
+        text += "[[route]]\n";
+        if places.len() > 1 {
+            let _ = writeln!(text, "listen = [\"{address}\"]");
+        }
+        if let Some((folder, is_spa)) = &app.files {
+            let _ = writeln!(text, "files = {}", quoted(&folder.display().to_string()));
+            text += if *is_spa { "fallback = \"index.html\"\n\n" } else { "\n" };
+        } else {
+            let _ = writeln!(text, "upstream = {name}\n\n[upstream.{}]\napp = {name}\n", key(&app.name));
+        }
+    }
+    text
+}
+
+const APPS_MAX: usize = 1_000;
+const NOT_WHOLE: u8 = 2;
+
+#[cfg(test)]
+mod tests;

@@ -33,7 +33,9 @@ use crate::start::quoted;
 /// Whether `file` is nginx's and not PM2's: all that is not JavaScript, JSON or YAML.
 pub(crate) fn is_nginx(file: &Path) -> bool {
     let extension = file.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
-    !extension.is_some_and(|extension| PM2S.contains(&&*extension))
+    let is_pm2s = extension.is_some_and(|extension| PM2S.contains(&&*extension));
+    // `import pm2` is its dump.
+    !is_pm2s && (file != Path::new("pm2") || file.exists())
 }
 
 /// Prints what `file` says in our words. Exits with 2 if something of it was not translated.
@@ -369,7 +371,7 @@ fn listen(socket: &Socket<'_>) -> String {
 }
 
 /// Extensions of what PM2 reads.
-const PM2S: [&str; 7] = ["json", "js", "cjs", "mjs", "ts", "yml", "yaml"];
+const PM2S: [&str; 8] = ["json", "js", "cjs", "mjs", "ts", "yml", "yaml", "pm2"];
 /// Blocks whose lines are no directives.
 const NOT_DIRECTIVES: [&str; 6] = ["limit_except", "map", "types", "geo", "split_clients", "upstream"];
 const NOT_WHOLE: u8 = 2;

@@ -221,15 +221,20 @@ fn command(path: &Path, extension: &str, permissions: &std::fs::Permissions) -> 
 
 /// Node.js runs TypeScript by itself since 22.18; before that something else has to.
 fn typescript_command(file: &str) -> Result<Vec<String>, String> {
+    typescript(file).map(|program| program.into_iter().chain([file.to_owned()]).collect())
+}
+
+/// The program that runs TypeScript here, with its arguments; `file` is what it is needed for.
+pub(crate) fn typescript(file: &str) -> Result<Vec<String>, String> {
     let node = node_version();
     if node.is_some_and(|version| {
         version >= (22, 18) && version != (23, 0) && !((23, 0)..(23, 6)).contains(&version)
     }) {
-        return Ok(["node", file].map(str::to_owned).to_vec());
+        return Ok(vec!["node".to_owned()]);
     }
     let others = [&["tsx"][..], &["bun"], &["deno", "run", "--allow-all"]];
     if let Some(found) = others.iter().find(|words| in_path(words[0]).is_some()) {
-        return Ok(found.iter().map(|word| (*word).to_owned()).chain([file.to_owned()]).collect());
+        return Ok(found.iter().map(|word| (*word).to_owned()).collect());
     }
     let node = node.map_or("there is no Node.js".to_owned(), |(major, minor)| {
         format!("this is Node.js {major}.{minor}")
@@ -245,7 +250,8 @@ fn node_version() -> Option<(u32, u32)> {
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
-fn in_path(program: &str) -> Option<PathBuf> {
+/// Where in $PATH it is.
+pub(crate) fn in_path(program: &str) -> Option<PathBuf> {
     let is_program = |path: &PathBuf| {
         path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
     };

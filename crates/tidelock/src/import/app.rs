@@ -1,19 +1,25 @@
 //! One app of PM2's, key by key. What has no counterpart is kept, to be told.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::command::{Run, names, plain, script_of};
+use super::port::{Serves, says_ready, serves};
+use super::told::Told;
 use crate::start::{key, quoted};
 
 /// An app in our words.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct App {
     pub(super) name: String,
-    pub(super) command: Vec<String>,
-    pub(super) listens: bool,
-    pub(super) port: Option<u16>,
+    pub(super) serves: Serves,
+    /// The folder that `pm2 serve` shows, and whether it is a single-page app.
+    pub(super) files: Option<(PathBuf, bool)>,
+    run: Run,
+    cwd: PathBuf,
     /// Lines of its table.
     keys: Vec<String>,
     stop: Vec<String>,
@@ -22,60 +28,98 @@ pub(super) struct App {
     watch: Option<Vec<String>>,
     logs: Vec<String>,
     env: Vec<(String, String)>,
-    pub(super) left_out: Vec<String>,
+    is_many: bool,
+    pub(super) told: Told,
+}
+
+/// Where a file of PM2's stands, and what was asked of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place<'p> {
+    pub(super) folder: &'p Path,
+    /// `env_NAME` over `env`.
+    pub(super) env: Option<&'p str>,
 }
 
 impl App {
-    pub(super) fn of(of: &Map<String, Value>, env: Option<&str>) -> Self {
-        let mut app = Self { name: name(of), command: command(of), ..Self::default() };
-        // PM2 stops with it, and apps that listen for a signal listen for this one.
-        app.stop.push("signal = \"SIGINT\"".to_owned());
-        for (key, value) in of {
-            app.take(key, value, env);
+    /// `None` without a script.
+    pub(super) fn of(of: &Map<String, Value>, place: Place<'_>) -> Option<Self> {
+        let script = script_of(of)?;
+        let cwd = of
+            .get("cwd")
+            .and_then(Value::as_str)
+            .map_or_else(|| place.folder.to_owned(), |cwd| place.folder.join(cwd));
+        let mut app = Self {
+            name: name(of, script),
+            serves: Serves::Nowhere,
+            files: None,
+            run: Run::default(),
+            cwd,
+            keys: Vec::new(),
+            // PM2 stops with it, and apps that listen for a signal listen for this one.
+            stop: vec!["signal = \"SIGINT\"".to_owned()],
+            restart: Vec::new(),
+            ready: Vec::new(),
+            watch: None,
+            logs: Vec::new(),
+            env: Vec::new(),
+            is_many: false,
+            told: Told::default(),
+        };
+        app.environment_of(of, place.env);
+        if script == "serve" && !app.cwd.join(script).exists() {
+            app.shows_files();
+            return Some(app);
         }
-        app
+        app.run = Run::of(of, script, &app.cwd, &mut app.told);
+        app.serves = serves(&app.run, &app.env, &app.cwd);
+        for (key, value) in of {
+            match overruled(key, of) {
+                Some(why) => app.leave_out(key, value, why),
+                None => app.take(key, value),
+            }
+        }
+        app.settle(of);
+        Some(app)
     }
 
-    fn take(&mut self, key: &str, value: &Value, env: Option<&str>) {
+    /// `pm2 serve`, which ecosystem files have as a script.
+    fn shows_files(&mut self) {
+        let said =
+            |name: &str| self.env.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+        let port = said("PM2_SERVE_PORT")
+            .or_else(|| said("PORT"))
+            .and_then(|port| port.parse().ok())
+            .unwrap_or(8080);
+        let host = said("PM2_SERVE_HOST").and_then(|host| host.parse().ok());
+        let folder = self.cwd.join(said("PM2_SERVE_PATH").unwrap_or_else(|| ".".to_owned()));
+        let is_spa = said("PM2_SERVE_SPA").is_some_and(|spa| spa == "true");
+        if said("PM2_SERVE_BASIC_AUTH").is_some_and(|auth| auth == "true") {
+            // Nobody is let in who was kept out.
+            self.told.broken("PM2_SERVE_BASIC_AUTH: tidelock asks for no password");
+        }
+        self.files = Some((folder, is_spa));
+        self.serves = Serves::At { port, host, is_in_code: false };
+    }
+
+    fn take(&mut self, key: &str, value: &Value) {
         match (key, value) {
-            (
-                "name" | "script" | "interpreter" | "exec_interpreter" | "interpreter_args" | "node_args",
-                _,
-            ) => {}
-            ("args", _) => self.keys.push(format!("args = {}", list(&words(value)))),
-            ("cwd", Value::String(cwd)) => self.keys.push(format!("cwd = {}", quoted(cwd))),
+            (_, Value::Null) => {}
+            (key, _) if ELSEWHERE.contains(&key) || key.starts_with("env_") => {}
+            (key, _) if WITHOUT_EFFECT.contains(&key) => {}
             ("instances", _) => self.instances(value),
-            ("exec_mode", _) => {
-                self.listens |= value.as_str().is_some_and(|mode| mode.starts_with("cluster"));
+            ("env_file" | "filter_env", _) => {
+                self.told.note(format!("{key} = {value}: PM2 reads no such key from a file"));
             }
-            ("env", Value::Object(pairs)) => self.environment(pairs),
-            (key, Value::Object(pairs)) if key.strip_prefix("env_") == env && env.is_some() => {
-                self.environment(pairs);
-            }
-            (key, Value::Object(_)) if key.starts_with("env_") => {
-                let name = key.trim_start_matches("env_");
-                self.left_out.push(format!("{key}, which `tidelock import --env {name}` takes"));
-            }
-            ("env_file", Value::String(file)) => self.keys.push(format!("env_file = {}", quoted(file))),
             ("max_memory_restart", _) => match memory(value) {
                 Some(memory) => self.keys.push(format!("memory_max = \"{memory}\"")),
                 None => self.leave_out(key, value, ""),
             },
-            ("uid" | "user", _) if !value.is_null() => {
-                self.keys.push(format!("user = {}", quoted(&plain(value))));
-            }
-            ("gid", _) if !value.is_null() => self.keys.push(format!("group = {}", quoted(&plain(value)))),
-            ("cron_restart", Value::String(cron)) if cron.split_ascii_whitespace().count() == 5 => {
-                self.keys.push(format!("cron = {}", quoted(cron)));
-            }
-            ("out_file" | "error_file" | "log_file" | "output" | "error" | "log" | "out", _) => {
-                self.leave_out(
-                    key,
-                    value,
-                    "; `logs = { folder = \"…\" }` says where the files of all processes go",
-                );
-            }
-            _ if value.is_null() => {}
+            ("uid" | "user", _) => self.keys.push(format!("user = {}", quoted(&plain(value)))),
+            ("gid", _) => self.keys.push(format!("group = {}", quoted(&plain(value)))),
+            ("cron_restart" | "cron", _) => self.cron(key, value),
+            ("port", _) => {}
+            ("disable_logs", Value::Bool(true)) => self.logs.push("folder = \"off\"".to_owned()),
+            (key, _) if LOG_FILES.contains(&key) => self.log_file(key, value),
             _ => self.take_life(key, value),
         }
     }
@@ -83,96 +127,260 @@ impl App {
     /// How its processes begin and end, what they are watched for, and how they write.
     fn take_life(&mut self, key: &str, value: &Value) {
         match (key, value) {
-            ("kill_timeout", _) => self.time(key, value, "timeout", |app| &mut app.stop),
+            ("kill_timeout", _) => self.time(key, value, "timeout", Self::LONG, |app| &mut app.stop),
             ("shutdown_with_message", Value::Bool(tell)) => self.stop.push(format!("tell = {tell}")),
-            ("wait_ready", Value::Bool(true)) => self.ready.push("when = \"told\"".to_owned()),
-            ("listen_timeout", _) => self.time(key, value, "deadline", |app| &mut app.ready),
-            ("min_uptime", _) => self.time(key, value, "stable", |app| &mut app.restart),
-            ("restart_delay" | "exp_backoff_restart_delay", _) => {
-                self.time(key, value, "pause_min", |app| &mut app.restart);
+            ("min_uptime", _) => self.time(key, value, "stable", Self::STABLE, |app| &mut app.restart),
+            // One pause for all, and one that grows.
+            ("restart_delay", _) if !is_zero(value) => {
+                self.time(key, value, "pause_min", Self::LONG, |app| &mut app.restart);
+                self.time(key, value, "pause_max", Self::LONG, |app| &mut app.restart);
             }
-            ("max_restarts", Value::Number(max)) => self.restart.push(format!("max = {max}")),
+            ("exp_backoff_restart_delay", _) if !is_zero(value) => {
+                self.time(key, value, "pause_min", Self::LONG, |app| &mut app.restart);
+            }
+            ("restart_delay" | "exp_backoff_restart_delay", _) => {}
+            ("max_restarts", Value::Number(max)) if max.as_u64().is_some_and(|max| max <= 1_000_000) => {
+                self.restart.push(format!("max = {max}"));
+            }
             ("autorestart", Value::Bool(false)) => self.restart.push("max = 0".to_owned()),
             ("watch", Value::Bool(true)) => drop(self.watch.get_or_insert_default()),
             ("watch", Value::Array(_) | Value::String(_)) => {
-                self.watch.get_or_insert_default().push(format!("paths = {}", list(&words(value))));
+                self.watch.get_or_insert_default().push(format!("paths = {}", list(&names(value))));
             }
-            ("ignore_watch", _) => self.ignore(value),
             ("log_type", Value::String(kind)) if kind == "json" => {
                 self.logs.push("format = \"json\"".to_owned());
             }
             ("time", Value::Bool(time)) => self.logs.push(format!("time = {time}")),
-            ("wait_ready" | "autorestart" | "watch" | "merge_logs" | "combine_logs", Value::Bool(_)) => {}
+            ("log_date_format", _) => {
+                self.told.note(format!("log_date_format = {value}: the time is written as RFC 3339 has it"));
+            }
+            ("instance_var", Value::String(name)) if name == "NODE_APP_INSTANCE" => {}
+            ("instance_var", _) => {
+                self.leave_out(
+                    key,
+                    value,
+                    ": the number of a process is in NODE_APP_INSTANCE and INSTANCE_ID",
+                );
+            }
+            ("increment_var", _) => {
+                self.leave_out(
+                    key,
+                    value,
+                    ": processes get ports of their own, and clients one for all of them",
+                );
+            }
+            ("stop_exit_codes", _) => {
+                self.leave_out(key, value, ": what ends is started again; `restart = { max = 0 }` for a job");
+            }
+            ("status", Value::String(status)) => {
+                self.told.left(format!(
+                    "it is {status} under PM2, and starts here; `tidelock stop {}`",
+                    self.name
+                ));
+            }
+            ("pmx_module", Value::Bool(true)) => self.told.broken("it is a module of PM2's, and no app"),
+            (_, Value::Bool(false)) => {}
+            ("autorestart", Value::Bool(true)) => {}
             _ => self.leave_out(key, value, ""),
+        }
+    }
+
+    /// What more than one key decides.
+    fn settle(&mut self, of: &Map<String, Value>) {
+        if self.watch.is_some() {
+            self.ignore(of.get("ignore_watch").or_else(|| of.get("watch_ignore")));
+        }
+        let is_cluster =
+            of.get("exec_mode").and_then(Value::as_str).is_some_and(|mode| mode.starts_with("cluster"));
+        if of.get("wait_ready") == Some(&Value::Bool(true)) {
+            match says_ready(self.run.script.as_ref()) {
+                Some(false) => self
+                    .told
+                    .note("wait_ready: its script does not say `process.send('ready')`; what it starts may"),
+                _ => self.ready.push("when = \"told\"".to_owned()),
+            }
+        }
+        // PM2 goes on when its three seconds are over, and here the process is ended.
+        if let Some(time) = of.get("listen_timeout").and_then(millis).filter(|time| *time > READY_DEADLINE) {
+            if time <= Self::LONG.1 {
+                self.ready.push(format!("deadline = \"{}ms\"", time.as_millis()));
+            } else {
+                self.leave_out("listen_timeout", &of["listen_timeout"], ": an hour is the longest");
+            }
+        }
+        match self.serves {
+            Serves::Somewhere => self.told.left(
+                "where it listens is not known, so that nobody is let in to it: `[[listen]]` says where clients connect, and \
+                 `[[route]]` and `[upstream.NAME]` with `app` that they come to it",
+            ),
+            Serves::Nowhere if is_cluster && self.is_many => self.told.left(
+                "nothing in its script says that it listens, so that it is taken for a worker: if it serves, say where in \
+                 `[[listen]]`, and `app` in an `[upstream.NAME]`",
+            ),
+            Serves::Nowhere if is_cluster => {
+                self.told.note("nothing in its script says that it listens, so that it is taken for a worker");
+            }
+            _ => {}
+        }
+        if self.run.is_python {
+            self.env.push(("PYTHONUNBUFFERED".to_owned(), "1".to_owned()));
+        }
+        // Each process has another, or PM2's own.
+        self.env.retain(|(name, _)| name != "PORT");
+        for name in ["HOST", "NODE_APP_INSTANCE", "INSTANCE_ID"] {
+            let is_there = self.env.iter().any(|(known, _)| known == name);
+            self.env.retain(|(known, _)| known != name);
+            if is_there && name == "HOST" && matches!(self.serves, Serves::At { .. }) {
+                self.told.note("env.HOST: clients connect there, and its processes listen on loopback");
+            } else if is_there {
+                self.told.left(format!("env.{name}: tidelock sets it"));
+            }
         }
     }
 
     fn instances(&mut self, value: &Value) {
         let count = value.as_i64().or_else(|| value.as_str()?.parse().ok());
-        match (count, value.as_str()) {
-            (Some(count @ 1..), _) => self.keys.push(format!("instances = {count}")),
-            (Some(0), _) | (None, Some("max")) => self.keys.push("instances = \"max\"".to_owned()),
-            _ => {
-                self.keys.push("instances = \"max\"".to_owned());
-                self.leave_out("instances", value, "; it is \"max\" here");
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        match count {
+            Some(count @ 1..=1024) => self.keys.push(format!("instances = {count}")),
+            Some(1025..) => self.leave_out("instances", value, ": 1024 are the most"),
+            // Under PM2 one less than there are cores, and so on.
+            Some(less @ ..=-1) => {
+                let less = usize::try_from(less.unsigned_abs()).unwrap_or(usize::MAX);
+                let count = cores.saturating_sub(less).max(1);
+                self.keys.push(format!("instances = {count}"));
+                self.told.note(format!("instances = {value}: that is {count} on this machine"));
+            }
+            // PM2 takes what it does not understand for 0, and that for all cores.
+            Some(0) | None => self.keys.push("instances = \"max\"".to_owned()),
+        }
+        self.is_many = count != Some(1);
+    }
+
+    fn environment_of(&mut self, of: &Map<String, Value>, wanted: Option<&str>) {
+        let wanted = wanted.map(|name| format!("env_{name}"));
+        for key in ["env"].into_iter().chain(wanted.as_deref()) {
+            match of.get(key) {
+                Some(Value::Object(pairs)) => self.environment(pairs),
+                None | Some(Value::Null) => {}
+                Some(_) => self.told.left(format!("{key}: it is no object")),
             }
         }
-        self.listens |= count != Some(1);
+        let others = of.iter().filter(|(key, value)| {
+            value.is_object() && key.starts_with("env_") && Some(key.as_str()) != wanted.as_deref()
+        });
+        for (key, _) in others {
+            let name = key.trim_start_matches("env_");
+            self.told.note(format!("{key}, which `tidelock import --env {name}` takes"));
+        }
+        if let Some(port) = of.get("port").filter(|port| !port.is_null() && !is_zero(port)) {
+            self.env.retain(|(name, _)| name != "PORT");
+            self.env.push(("PORT".to_owned(), plain(port)));
+        }
+        if let Some((_, port)) =
+            self.env.iter().find(|(name, value)| name == "PORT" && value.parse::<u16>().is_err())
+        {
+            self.told.left(format!("env.PORT = {port}: it is no port, and each process gets another"));
+        }
     }
 
     fn environment(&mut self, pairs: &Map<String, Value>) {
         for (name, value) in pairs {
-            if name == "PORT" {
-                self.port = plain(value).parse().ok();
-                self.listens = true;
-                self.left_out.push(format!(
-                    "env.PORT = {value}: tidelock listens there, and gives each process its own"
-                ));
-            } else if ["HOST", "NODE_APP_INSTANCE", "INSTANCE_ID"].contains(&&**name) {
-                self.left_out.push(format!("env.{name}: tidelock sets it"));
-            } else {
-                self.env.retain(|(known, _)| known != name);
-                self.env.push((name.clone(), plain(value)));
+            let text = plain(value);
+            if value.is_null() {
+                continue;
             }
+            if name.is_empty() || name.contains(['=', '\0']) || text.contains('\0') || value.is_object() {
+                self.told.left(format!("env.{name}: no environment can hold it"));
+                continue;
+            }
+            self.env.retain(|(known, _)| known != name);
+            self.env.push((name.clone(), text));
         }
     }
 
-    fn ignore(&mut self, value: &Value) {
-        let (names, patterns): (Vec<String>, Vec<String>) =
-            words(value).into_iter().partition(|name| !name.contains(['/', '*', '\\', '[']));
+    fn cron(&mut self, key: &str, value: &Value) {
+        match value {
+            Value::String(cron) if cron.split_ascii_whitespace().count() == 5 => {
+                self.keys.push(format!("cron = {}", quoted(cron)));
+            }
+            value if is_zero(value) => {}
+            _ => self.leave_out(key, value, ": `cron` has five fields, minute to day of week"),
+        }
+    }
+
+    fn log_file(&mut self, key: &str, value: &Value) {
+        match value.as_str() {
+            Some("/dev/null" | "NULL") if key.starts_with("out") => {
+                if !self.logs.iter().any(|line| line.starts_with("folder")) {
+                    self.logs.push("folder = \"off\"".to_owned());
+                }
+            }
+            Some("/dev/null" | "NULL") => {}
+            _ if value == &Value::Bool(false) => {}
+            _ => self.leave_out(
+                key,
+                value,
+                &format!("; its lines are in logs/{}-NUMBER.log, in the folder that `logs = {{ folder = \"…\" }}` says", self.name),
+            ),
+        }
+    }
+
+    fn ignore(&mut self, value: Option<&Value>) {
+        let (names, patterns): (Vec<String>, Vec<String>) = value
+            .map(names)
+            .unwrap_or_default()
+            .into_iter()
+            .partition(|name| !name.contains(['/', '*', '\\', '[', '(', '^', '$']));
         if !names.is_empty() {
             self.watch.get_or_insert_default().push(format!("ignore = {}", list(&names)));
         }
         if !patterns.is_empty() {
-            self.left_out
-                .push(format!("ignore_watch: {}, for names are compared, not patterns", patterns.join(", ")));
+            self.told
+                .left(format!("ignore_watch: {}, for names are compared, not patterns", patterns.join(", ")));
         }
     }
 
-    /// Milliseconds, or text with a unit.
-    fn time(&mut self, key: &str, value: &Value, ours: &str, of: impl Fn(&mut Self) -> &mut Vec<String>) {
-        let time = match value {
-            Value::Number(millis) => Some(format!("{millis}ms")),
-            Value::String(text) if text.parse::<u64>().is_ok() => Some(format!("{text}ms")),
-            Value::String(text) => Some(text.clone()),
-            _ => None,
-        };
-        match time.filter(|time| config::duration(time).is_some()) {
-            Some(time) => of(self).push(format!("{ours} = \"{time}\"")),
-            None => self.leave_out(key, value, ""),
+    const LONG: (Duration, Duration) = (Duration::ZERO, Duration::from_hours(1));
+    const STABLE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_hours(24));
+
+    /// Milliseconds, or text with a unit, within what our key takes.
+    fn time(
+        &mut self,
+        key: &str,
+        value: &Value,
+        ours: &str,
+        (least, most): (Duration, Duration),
+        of: impl Fn(&mut Self) -> &mut Vec<String>,
+    ) {
+        match millis(value).filter(|time| (least..=most).contains(time)) {
+            Some(time) => of(self).push(format!("{ours} = \"{}ms\"", time.as_millis())),
+            None => self.leave_out(key, value, &format!(": it may be {least:?} to {most:?}")),
         }
     }
 
     fn leave_out(&mut self, key: &str, value: &Value, instead: &str) {
-        self.left_out.push(format!("{key} = {value}{instead}"));
+        self.told.left(format!("{key} = {value}{instead}"));
     }
 
+    /// Its table, and that of its environment.
     pub(super) fn text(&self) -> String {
-        let mut text = format!("\n[app.{}]\ncommand = {}\n", key(&self.name), list(&self.command));
+        let mut text = format!("\n[app.{}]\n", key(&self.name));
+        for told in &self.told.notes {
+            let _ = writeln!(text, "# {told}");
+        }
+        let _ = writeln!(
+            text,
+            "command = {}\ncwd = {}",
+            list(&self.run.words),
+            quoted(&self.cwd.display().to_string())
+        );
+        if let Serves::At { port, .. } = self.serves {
+            let _ = writeln!(text, "port = {port}");
+        }
         for line in &self.keys {
             let _ = writeln!(text, "{line}");
         }
-        let watch = self.watch.clone();
         for (name, keys) in
             [("ready", &self.ready), ("stop", &self.stop), ("restart", &self.restart), ("logs", &self.logs)]
         {
@@ -180,7 +388,7 @@ impl App {
                 let _ = writeln!(text, "{name} = {{ {} }}", keys.join(", "));
             }
         }
-        if let Some(keys) = watch {
+        if let Some(keys) = &self.watch {
             let _ = writeln!(text, "watch = {{ {} }}", keys.join(", "));
         }
         if !self.env.is_empty() {
@@ -193,62 +401,122 @@ impl App {
     }
 }
 
-fn name(of: &Map<String, Value>) -> String {
-    let script = of.get("script").and_then(Value::as_str).unwrap_or("app");
+fn name(of: &Map<String, Value>, script: &str) -> String {
     let stem = Path::new(script).file_stem().and_then(|stem| stem.to_str()).unwrap_or("app");
-    crate::start::as_name(of.get("name").and_then(Value::as_str).unwrap_or(stem))
+    crate::start::as_name(
+        of.get("name").and_then(Value::as_str).filter(|name| !name.is_empty()).unwrap_or(stem),
+    )
 }
 
-/// The interpreter, its arguments and the script; empty without a script.
-fn command(of: &Map<String, Value>) -> Vec<String> {
-    let Some(script) = of.get("script").and_then(Value::as_str) else { return Vec::new() };
-    let said = of.get("interpreter").or_else(|| of.get("exec_interpreter")).and_then(Value::as_str);
-    let by_extension = match Path::new(script).extension().and_then(|extension| extension.to_str()) {
-        Some("js" | "mjs" | "cjs") => Some("node"),
-        Some("ts" | "tsx" | "mts") => Some("tsx"),
-        Some("py") => Some("python3"),
-        Some("sh") => Some("bash"),
+/// Where PM2 has two keys for what is one of ours, the other one decides, as it does there.
+fn overruled(key: &str, of: &Map<String, Value>) -> Option<&'static str> {
+    let has = |other: &str| of.get(other).is_some_and(|value| !value.is_null() && !is_zero(value));
+    match key {
+        "restart_delay" if has("exp_backoff_restart_delay") => {
+            Some(": `exp_backoff_restart_delay` is there and decides")
+        }
+        "max_restarts" if of.get("autorestart") == Some(&Value::Bool(false)) => {
+            Some(": `autorestart` is false, so that there are none")
+        }
         _ => None,
-    };
-    let interpreter = said.or(by_extension).filter(|interpreter| *interpreter != "none");
-    let arguments = of.get("interpreter_args").or_else(|| of.get("node_args")).map(words).unwrap_or_default();
-    let mut command: Vec<String> = interpreter.map(str::to_owned).into_iter().chain(arguments).collect();
-    let is_command = interpreter.is_none() && !script.contains(['/', '.']);
-    command.push(match is_command || interpreter.is_some() || script.contains('/') {
-        true => script.to_owned(),
-        // PM2 looks in the folder before it looks in PATH.
-        false => format!("./{script}"),
-    });
-    command
-}
-
-/// A list, or a string with spaces.
-fn words(value: &Value) -> Vec<String> {
-    match value {
-        Value::Array(values) => values.iter().map(plain).collect(),
-        Value::String(text) => text.split_whitespace().map(str::to_owned).collect(),
-        other => vec![plain(other)],
     }
-}
-
-fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn list(words: &[String]) -> String {
     format!("[{}]", words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(", "))
 }
 
+fn is_zero(value: &Value) -> bool {
+    value.as_f64() == Some(0.0) || value.as_str().is_some_and(|text| text == "0" || text.is_empty())
+}
+
+/// Milliseconds, or text with a unit.
+fn millis(value: &Value) -> Option<Duration> {
+    match value {
+        Value::Number(millis) => millis.as_u64().map(Duration::from_millis),
+        Value::String(text) => {
+            text.parse().map(Duration::from_millis).ok().or_else(|| config::duration(text))
+        }
+        _ => None,
+    }
+}
+
 /// `300M` and bytes; PM2 means powers of 1,024.
 fn memory(value: &Value) -> Option<String> {
     let text = plain(value);
     let (number, unit) = text.split_at(text.bytes().take_while(u8::is_ascii_digit).count());
-    let unit = match unit.to_ascii_uppercase().as_str() {
-        "" | "B" => "B",
-        "K" | "KB" => "KiB",
-        "M" | "MB" => "MiB",
-        "G" | "GB" => "GiB",
+    let shift = match unit.to_ascii_uppercase().as_str() {
+        "" | "B" => 0,
+        "K" | "KB" => 10,
+        "M" | "MB" => 20,
+        "G" | "GB" => 30,
         _ => return None,
     };
-    (!number.is_empty()).then(|| format!("{number}{unit}"))
+    let bytes = number.parse::<u64>().ok()?.checked_mul(1 << shift)?;
+    (1 << 20..=1 << 40)
+        .contains(&bytes)
+        .then(|| format!("{number}{}", ["B", "KiB", "MiB", "GiB"][shift / 10]))
 }
+
+/// Keys that are read where they belong.
+const ELSEWHERE: [&str; 19] = [
+    "name",
+    "script",
+    "cmd",
+    "command",
+    "exec",
+    "interpreter",
+    "exec_interpreter",
+    "interpreter_args",
+    "interpreterArgs",
+    "node_args",
+    "nodeArgs",
+    "args",
+    "cwd",
+    "env",
+    "exec_mode",
+    "ignore_watch",
+    "watch_ignore",
+    "wait_ready",
+    "listen_timeout",
+];
+/// What changes nothing here: what PM2 does for itself, or what is always so.
+const WITHOUT_EFFECT: [&str; 22] = [
+    "source_map_support",
+    "disable_source_map_support",
+    "merge_logs",
+    "combine_logs",
+    "vizion",
+    "autostart",
+    "pmx",
+    "automation",
+    "treekill",
+    "windowsHide",
+    "kill_retry_time",
+    "pid_file",
+    "pid",
+    "namespace",
+    "watch_delay",
+    "watch_options",
+    "force",
+    "execute_command",
+    "trace",
+    "disable_trace",
+    "instance_id",
+    "append_env_to_name",
+];
+const LOG_FILES: [&str; 11] = [
+    "out_file",
+    "out",
+    "output",
+    "out_log",
+    "error_file",
+    "error",
+    "err",
+    "err_file",
+    "err_log",
+    "log_file",
+    "log",
+];
+/// Ours, when nothing is said.
+const READY_DEADLINE: Duration = Duration::from_secs(30);

@@ -73,6 +73,7 @@ async fn to_any_node(
     loop {
         let fault = match try_nodes(request, seeks, body, record).await {
             Ok(exchanged) => return Ok(exchanged),
+            Err(fault) if fault.is_want_of_a_node() && request.is_outdated() => return Err(fault),
             Err(fault) => fault,
         };
         let admission = &request.upstream.plan.admission;
@@ -133,6 +134,16 @@ async fn try_nodes(
     let mut stale = 0;
     let mut cut_by: Vec<Arc<Node>> = Vec::new();
     while tried.len() < attempts_max && stale < STALE_MAX {
+        // What was never sent, or only to a connection that was dead, is no second try.
+        let is_second_try = fault.retry() == Retry::IfSafe && !is_stale(fault);
+        if is_second_try && !request.upstream.budget.allows(plan.admission.retry_percent) {
+            return Err(fault);
+        }
+        // A first node may have taken its time to fail, and the next must not be one that a reload has taken out meanwhile: a
+        // session that began there would be nobody's.
+        if fault.retry() != Retry::Never && request.is_outdated() {
+            return Err(OurFault::NoNode.into());
+        }
         let (index, in_session) = match choose(request, seeks, &tried, body).await {
             Ok(chosen) => chosen,
             Err(unchosen) if tried.is_empty() || matches!(unchosen, Fault::Client(_)) => {
@@ -142,11 +153,6 @@ async fn try_nodes(
         };
         if let Some(decided) = sticky::decided(seeks.preference, index) {
             record.sticky = decided;
-        }
-        // What was never sent, or only to a connection that was dead, is no second try.
-        let is_second_try = fault.retry() == Retry::IfSafe && !is_stale(fault);
-        if is_second_try && !request.upstream.budget.allows(plan.admission.retry_percent) {
-            return Err(fault);
         }
         let node = &request.upstream.members[index].node;
         let may_move = || {

@@ -54,7 +54,8 @@ pub(crate) static DOWN_WAIT: Key<Time, Or<Duration>> = Key {
     kind: WAIT,
     absent: Or(Duration::from_secs(2)),
     doc: "How long a request waits while no node can be reached, before it gets 503: nodes that are restarted are mostly \
-          back by then. Nothing of it has reached a node, so that a POST waits like any other.",
+          back by then. A POST waits if nothing of it has reached a node; what may be asked twice \
+          also otherwise, within `retry_percent`.",
 };
 
 pub(crate) static HEALTH: Sub = Sub {

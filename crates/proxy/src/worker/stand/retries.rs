@@ -14,8 +14,8 @@ fn expected(first: &str, second: &str, is_safe: bool, has_budget: bool) -> (Stri
     };
     match (first, second) {
         _ if !moves_on => (told(first, "a"), [heard(first), 0]),
-        // Nobody else can be reached, so it waits until somebody can, and asks the first one again. Today that takes
-        // nothing from the budget, although the request has reached a node.
+        // Nobody else can be reached, so it waits until somebody can, and asks the first one again: the second try, which the
+        // budget has allowed, has reached nobody yet.
         ("close", "refuse") => ("200 a".into(), [2, 0]),
         _ => (told(second, "b"), [heard(first), heard(second)]),
     }

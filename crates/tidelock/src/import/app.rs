@@ -127,16 +127,24 @@ impl App {
     /// How its processes begin and end, what they are watched for, and how they write.
     fn take_life(&mut self, key: &str, value: &Value) {
         match (key, value) {
-            ("kill_timeout", _) => self.time(key, value, "timeout", Self::LONG, |app| &mut app.stop),
+            ("kill_timeout", _) => {
+                let time = self.time(key, value, Self::LONG);
+                self.stop.extend(time.map(|time| format!("timeout = {time}")));
+            }
             ("shutdown_with_message", Value::Bool(tell)) => self.stop.push(format!("tell = {tell}")),
-            ("min_uptime", _) => self.time(key, value, "stable", Self::STABLE, |app| &mut app.restart),
+            ("min_uptime", _) => {
+                let time = self.time(key, value, Self::STABLE);
+                self.restart.extend(time.map(|time| format!("stable = {time}")));
+            }
             // One pause for all, and one that grows.
             ("restart_delay", _) if !is_zero(value) => {
-                self.time(key, value, "pause_min", Self::LONG, |app| &mut app.restart);
-                self.time(key, value, "pause_max", Self::LONG, |app| &mut app.restart);
+                if let Some(time) = self.time(key, value, Self::LONG) {
+                    self.restart.extend([format!("pause_min = {time}"), format!("pause_max = {time}")]);
+                }
             }
             ("exp_backoff_restart_delay", _) if !is_zero(value) => {
-                self.time(key, value, "pause_min", Self::LONG, |app| &mut app.restart);
+                let time = self.time(key, value, Self::LONG);
+                self.restart.extend(time.map(|time| format!("pause_min = {time}")));
             }
             ("restart_delay" | "exp_backoff_restart_delay", _) => {}
             ("max_restarts", Value::Number(max)) if max.as_u64().is_some_and(|max| max <= 1_000_000) => {
@@ -344,19 +352,13 @@ impl App {
     const LONG: (Duration, Duration) = (Duration::ZERO, Duration::from_hours(1));
     const STABLE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_hours(24));
 
-    /// Milliseconds, or text with a unit, within what our key takes.
-    fn time(
-        &mut self,
-        key: &str,
-        value: &Value,
-        ours: &str,
-        (least, most): (Duration, Duration),
-        of: impl Fn(&mut Self) -> &mut Vec<String>,
-    ) {
-        match millis(value).filter(|time| (least..=most).contains(time)) {
-            Some(time) => of(self).push(format!("{ours} = \"{}ms\"", time.as_millis())),
-            None => self.leave_out(key, value, &format!(": it may be {least:?} to {most:?}")),
+    /// Milliseconds, or text with a unit, as we write them, if that is within what our key takes.
+    fn time(&mut self, key: &str, value: &Value, (least, most): (Duration, Duration)) -> Option<String> {
+        let time = millis(value).filter(|time| (least..=most).contains(time));
+        if time.is_none() {
+            self.leave_out(key, value, &format!(": it may be {least:?} to {most:?}"));
         }
+        time.map(|time| format!("\"{}ms\"", time.as_millis()))
     }
 
     fn leave_out(&mut self, key: &str, value: &Value, instead: &str) {

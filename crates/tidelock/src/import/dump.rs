@@ -33,7 +33,9 @@ fn app(entry: &Map<String, Value>) -> Map<String, Value> {
         }
     }
     for (key, usual) in KEPT {
-        if let Some(value) = entry.get(key).filter(|value| !value.is_null() && value.to_string() != usual) {
+        let usual: Option<Value> = serde_json::from_str(usual).ok();
+        if let Some(value) = entry.get(key).filter(|value| !value.is_null() && usual.as_ref() != Some(*value))
+        {
             app.insert(key.to_owned(), value.clone());
         }
     }

@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -79,15 +79,18 @@ fn exports(file: &Path) -> Result<Value, String> {
         stdout.map(|stdout| stdout.take(EXPORTS_BYTES_MAX).read_to_end(&mut text));
         text
     });
-    let deadline = Instant::now() + PATIENCE;
+    let mut looks = PATIENCE.as_millis() / LOOK_AGAIN.as_millis();
     let ended = loop {
         match child.try_wait().map_err(|error| format!("`node` is lost: {error}"))? {
             Some(status) => break status,
-            None if Instant::now() >= deadline => {
+            None if looks == 0 => {
                 drop((child.kill(), child.wait()));
                 return Err(format!("`node` has not ended after {PATIENCE:?}"));
             }
-            None => thread::sleep(LOOK_AGAIN),
+            None => {
+                looks -= 1;
+                thread::sleep(LOOK_AGAIN);
+            }
         }
     };
     if !ended.success() {

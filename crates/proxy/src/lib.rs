@@ -16,6 +16,7 @@ pub mod bench;
 pub use control::proxy::{Proxy, StartProblem};
 pub use control::run::check_certificates;
 pub use control::status::{Left, NodeHandle, NodeStatus, Remains, Status, UnknownNode, UpstreamStatus};
+pub use net::memory::TooLittleMemory;
 pub use net::tls::TlsProblem;
 pub use observe::record::Counts;
 

@@ -11,6 +11,7 @@ use config::Inspected;
 use config::plan::{AccessLog, AdminSocket, Listen, Plan, Scheme};
 use config::problem::Severity;
 use config::routing::{Action, Route};
+use proxy::TooLittleMemory;
 use socket2::{Domain, Protocol, Socket, Type};
 use supervisor::why_not_writable;
 
@@ -41,6 +42,7 @@ fn look_around(plan: &Plan, inspected: &mut Inspected) {
         port(index, listen, inspected);
     }
     log(plan, inspected);
+    memory(plan, inspected);
     admin_socket(plan, inspected);
     plan.routes.iter().for_each(|route| folder_of(route, inspected));
     for app in &plan.apps {
@@ -165,6 +167,14 @@ fn log(plan: &Plan, inspected: &mut Inspected) {
         },
     };
     inspected.tell("log.access", Severity::Error, message, Some(hint));
+}
+
+/// By what this process has taken to read the file. Workers take some more.
+fn memory(plan: &Plan, inspected: &mut Inspected) {
+    if let Some(too_little) = TooLittleMemory::now(plan.limits.memory) {
+        let hint = format!("write `memory = \"{}MiB\"`, or more", too_little.enough() >> 20);
+        inspected.tell("limits.memory", Severity::Warning, too_little.to_string(), Some(hint));
+    }
 }
 
 fn admin_socket(plan: &Plan, inspected: &mut Inspected) {

@@ -154,3 +154,18 @@ fn a_folder_or_a_page_that_is_not_there_is_told_and_stops_nothing() {
         check(&folder, &format!("{ANYWHERE}[[route]]\nfiles = \"dist\"\nfallback = \"index.html\"\n"));
     assert!(!said.contains("warning"), "{said}");
 }
+
+/// Some 20 MiB of routes, whatever else the process takes.
+#[test]
+fn a_budget_of_memory_that_is_taken_at_rest_is_told() {
+    let folder = folder();
+    let routes: String = (0..6_000)
+        .map(|number| format!("[[route]]\npath = \"/{number}{}\"\nupstream = \"nodes\"\n", "x".repeat(100)))
+        .collect();
+    let with = |memory: &str| check(&folder, &file(ANYWHERE, &format!("{routes}{memory}")));
+    let (said, code) = with("[limits]\nmemory = \"16MiB\"\n");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("warning: tidelock may take 16 MiB of memory, and takes "), "{said}");
+    assert!(said.contains("before anybody has come") && said.contains("memory = \"16MiB\""), "{said}");
+    assert!(!with("[limits]\nmemory = \"1GiB\"\n").0.contains("warning"));
+}

@@ -148,3 +148,28 @@ async fn nine_attacks_at_once_take_no_more_memory_than_there_may_be() {
     let overload = async { while proxy.status().await.get("overload").is_some() {} };
     timeout(PATIENCE, overload).await.expect("and nothing is short any more");
 }
+
+#[tokio::test]
+async fn a_budget_that_is_taken_at_rest_is_warned_of_at_start_and_after_a_reload() {
+    let routes: String = (0..6_000)
+        .map(|number| format!("[[route]]\npath = \"/{number}{}\"\nupstream = \"nodes\"\n", "x".repeat(100)))
+        .collect();
+    let config = |mib: usize| {
+        format!(
+            "[[listen]]\naddress = \"127.0.0.1:0\"\n[[route]]\nupstream = \"nodes\"\n{routes}\
+             [upstream.nodes]\nnodes = [\"127.0.0.1:1\"]\n[limits]\nmemory = \"{mib}MiB\"\n"
+        )
+    };
+    let mut proxy = Tidelock::start(BINARY, &config(16)).await;
+    let warned = |line: &str, mib: usize| line.contains(&format!("may take {mib} MiB of memory, and takes "));
+    proxy.process().wait_for_line(|line| warned(line, 16)).await;
+    proxy.rewrite(&config(17));
+    proxy.process().signal(testkit::process::Signal::HUP);
+    proxy.process().wait_for_line(|line| warned(line, 17)).await;
+    let printed = proxy.process().lines_since(Mark::default());
+    assert_eq!(
+        printed.iter().filter(|line| line.contains("before anybody has come")).count(),
+        2,
+        "{printed:#?}"
+    );
+}

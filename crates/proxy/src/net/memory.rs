@@ -7,6 +7,7 @@
 //! the kernel holds for sockets and pipes is not in it: the former is bounded by the kernel (tcp_mem), the latter by `pour`.
 
 use std::cell::Cell;
+use std::fmt::{self, Display, Formatter};
 use std::fs::{File, read_to_string};
 use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
@@ -161,23 +162,82 @@ fn pressure(taken: u64, budget: u64, before: Pressure) -> Pressure {
     }
 }
 
+/// A budget (`limits.memory`) that would be short for ever: tidelock takes three quarters of it before anybody has come.
+/// In bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooLittleMemory {
+    /// What tidelock takes at rest.
+    pub at_rest: u64,
+    /// What it may take.
+    pub budget: u64,
+}
+
+impl TooLittleMemory {
+    /// Whether `budget` is too little for what this process, which serves nobody yet, has taken so far. `None` is what is
+    /// the budget where the file says nothing.
+    #[must_use]
+    pub fn now(budget: Option<u64>) -> Option<Self> {
+        let at_rest = resident(&mut File::open(STATM).ok()?)? * rustix::param::page_size() as u64;
+        Self::of(at_rest, budget.unwrap_or_else(share))
+    }
+
+    fn of(at_rest: u64, budget: u64) -> Option<Self> {
+        // As if it were short already: only below that is it over again.
+        (pressure(at_rest, budget, Pressure::Short) != Pressure::None).then_some(Self { at_rest, budget })
+    }
+
+    /// What it should be at least: half is for those who come.
+    #[must_use]
+    pub fn enough(&self) -> u64 {
+        (self.at_rest * 2).next_multiple_of(1 << 20)
+    }
+}
+
+impl Display for TooLittleMemory {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let [at_rest, budget] = [self.at_rest, self.budget].map(|bytes| bytes as f64 / f64::from(1 << 20));
+        write!(
+            f,
+            "tidelock may take {budget:.0} MiB of memory, and takes {at_rest:.0} MiB before anybody has come: it would be short of \
+             it for ever, and take new connections slowly"
+        )
+    }
+}
+
 /// Looks it up again and again. `budget` is what the file says, if it does.
 pub(crate) async fn watch_memory(memory: Arc<Memory>, budget: impl Fn() -> Option<u64>) {
-    let share = available() / 100 * SHARE_PERCENT;
+    let share = share();
     let page = rustix::param::page_size() as u64;
-    let mut statm = match File::open("/proc/self/statm") {
+    let mut statm = match File::open(STATM) {
         Ok(statm) => statm,
         Err(error) => return tracing::warn!(%error, "`limits.memory` is not kept"),
     };
+    // What was taken at first, and the budget that was last measured by it.
+    let (mut at_rest, mut judged) = (None, None);
     loop {
         let budget = budget().unwrap_or(share);
         let charged = memory.charged.load(Relaxed);
         if let Some(pages) = resident(&mut statm) {
+            let at_rest = *at_rest.get_or_insert(pages * page);
+            if judged.replace(budget) != Some(budget) {
+                warn_of(TooLittleMemory::of(at_rest, budget));
+            }
             memory.note(pages * page, charged, budget);
         }
         let (taken, budget) = memory.taken_of();
         sleep(if taken > budget / 2 { LOOK_SHARPLY } else { LOOK_EVERY }).await;
     }
+}
+
+fn warn_of(too_little: Option<TooLittleMemory>) {
+    if let Some(too_little) = too_little {
+        tracing::warn!("{too_little} (`limits.memory`: {} MiB would do)", too_little.enough() >> 20);
+    }
+}
+
+/// The budget where the file says none.
+fn share() -> u64 {
+    available() / 100 * SHARE_PERCENT
 }
 
 /// Resident pages (proc_pid_statm(5)).
@@ -209,6 +269,7 @@ fn limit_of(cgroup: &str, root: &Path) -> Option<u64> {
     up.filter_map(|folder| read_to_string(folder.join("memory.max")).ok()?.trim().parse().ok()).min()
 }
 
+const STATM: &str = "/proc/self/statm";
 const CGROUPS: &str = "/sys/fs/cgroup";
 /// Of what there is, unless the file says otherwise: the nodes are often on the same machine.
 const SHARE_PERCENT: u64 = 50;
@@ -240,6 +301,26 @@ mod tests {
         ] {
             assert_eq!(pressure(taken, 100, before), now, "{taken} % after {before:?}");
         }
+    }
+
+    #[test]
+    fn a_budget_that_would_be_short_at_rest_is_too_little() {
+        const MIB: u64 = 1 << 20;
+        assert_eq!(TooLittleMemory::of(9 * MIB, 16 * MIB), None);
+        // Once short, it is so down to 70 %.
+        for at_rest in [71, 75, 300] {
+            assert!(TooLittleMemory::of(at_rest * MIB, 100 * MIB).is_some(), "{at_rest}");
+        }
+        assert_eq!(TooLittleMemory::of(69 * MIB, 100 * MIB), None);
+        let too_little = TooLittleMemory::of(14 * MIB + 1, 16 * MIB).unwrap();
+        assert_eq!(too_little.enough(), 29 * MIB);
+        let said = too_little.to_string();
+        assert!(said.contains("may take 16 MiB") && said.contains("takes 14 MiB before"), "{said}");
+        assert_eq!(
+            TooLittleMemory::of(too_little.at_rest, too_little.enough()),
+            None,
+            "what it advises is enough"
+        );
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! One request, one node after another until one has answered. Which node, which connection, and whether to try
 //! again are decided here; what happens on the connection is in `exchange`.
 
-use std::cell::Cell;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
@@ -13,12 +12,12 @@ use wire::request::{Method, RequestHead};
 
 use crate::fault::{ClientFault, Fault, OriginFault, OurFault, Retry};
 use crate::observe::record::{self, Record};
+use crate::request::await_node::NodeWait;
 use crate::request::downstream::BodySource;
 use crate::request::exchange::{self, ExchangeKind, Exchanged, Registered, Request, Session};
 use crate::request::reply;
 use crate::request::sticky::{self, Affinity, Opening, SessionTarget};
 use crate::request::upgrade::TunnelSession;
-use crate::state::local::Local;
 use crate::upstream::Asked;
 use crate::upstream::admission::Overrun;
 use crate::upstream::balance::Preference;
@@ -77,45 +76,19 @@ async fn to_any_node(
             Err(fault) => fault,
         };
         let admission = &request.upstream.plan.admission;
-        let (patience, pause, _waits) = match fault {
-            Fault::Ours(OurFault::AllFull) => (admission.full_wait, FULL_PAUSE, None),
-            fault if fault.is_want_of_a_node() => {
-                let waits = Waits::one_more(request.worker);
-                (admission.down_wait, waits.pause(), Some(waits))
-            }
-            fault => return Err(fault),
+        // Counted for as long as it waits.
+        let Some(wait) = NodeWait::after(fault, admission, &request.worker.await_nodes) else {
+            return Err(fault);
         };
-        if request.reply.alarm.now() + pause > record.begun + patience || request.worker.is_leaving() {
+        if request.reply.alarm.now() + wait.pause > record.begun + wait.patience
+            || request.worker.is_leaving()
+        {
             return Err(fault);
         }
-        Box::pin(while_wanted(request, body, sleep(pause))).await?;
+        Box::pin(while_wanted(request, body, sleep(wait.pause))).await?;
         if request.is_outdated() {
             return Err(fault);
         }
-    }
-}
-
-/// A request that waits for a node that can be reached, counted while it does. Who waits for room at one that is full is not:
-/// a crowd of those must not keep others from a pool that is coming back.
-struct Waits<'w>(&'w Cell<u32>);
-
-impl<'w> Waits<'w> {
-    fn one_more(worker: &'w Local) -> Self {
-        let waiting = &worker.await_nodes;
-        waiting.set(waiting.get() + 1);
-        Self(waiting)
-    }
-
-    /// Until its next try. The more of them wait, the longer: a pool that is coming back must not be met by all at once,
-    /// nor may those who wait take the time of those who do not.
-    fn pause(&self) -> Duration {
-        (DOWN_PAUSE * (1 + self.0.get() / CROWD)).min(DOWN_PAUSE_MAX)
-    }
-}
-
-impl Drop for Waits<'_> {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
     }
 }
 
@@ -505,10 +478,3 @@ fn observation(fault: Fault) -> Option<Observed> {
 }
 
 const STALE_MAX: usize = 2;
-/// While all nodes are full, one is looked for so often.
-const FULL_PAUSE: Duration = Duration::from_millis(20);
-/// While no node can be reached, one is tried so often.
-const DOWN_PAUSE: Duration = Duration::from_millis(100);
-/// Of one worker, so many more that wait make it longer by as much, up to this.
-const CROWD: u32 = 64;
-const DOWN_PAUSE_MAX: Duration = Duration::from_secs(1);

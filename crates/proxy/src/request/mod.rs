@@ -7,6 +7,7 @@ pub(crate) mod own;
 pub(crate) mod files;
 pub(crate) mod sticky;
 pub(crate) mod await_instance;
+pub(crate) mod await_node;
 pub(crate) mod dispatch;
 pub(crate) mod exchange;
 pub(crate) mod handshake;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 
-#[path = "../../crates/proxy/src/access/json.rs"]
+#[path = "../../crates/proxy/src/observe/access/json.rs"]
 #[expect(dead_code, reason = "the addresses and words of a line are ours")]
 mod json;
 

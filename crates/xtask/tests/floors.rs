@@ -84,9 +84,9 @@ fn an_arrow_that_runs_back_up_is_found() {
     );
     // Two files of one floor that need each other.
     check(
-        "crates/proxy/src/upstream/bell.rs",
+        "crates/proxy/src/upstream/close_signal.rs",
         "use super::node::Node;",
-        &["a circle", "crates/proxy/src/upstream/bell.rs:", "crates/proxy/src/upstream/node.rs:"],
+        &["a circle", "crates/proxy/src/upstream/close_signal.rs:", "crates/proxy/src/upstream/node.rs:"],
     );
     // Nobody stands above the crate's root.
     check(

@@ -122,11 +122,13 @@ enum Verb {
 
     /// Translate nginx's file, or PM2's ecosystem file, into an upstreams.toml.
     ///
-    /// The file goes to standard output, with all that was not translated in comments, and to standard error.
+    /// The file goes to standard output, with all that was not translated in comments, and to standard error. What an app's
+    /// environment holds is written into it, secrets too.
     /// Of nginx's, what is included is read too, and `${NAME}` of Docker's templates is taken from the environment. Exits
     /// with 2 if something of it was not translated.
     Import {
-        /// nginx.conf or a part of it; ecosystem.config.json; a .js or .cjs one needs --run-node.
+        /// nginx.conf or a part of it; PM2's ecosystem file in JSON, YAML or JavaScript, which needs --run-node if it
+        /// computes anything; `pm2` for what a running PM2 has saved (~/.pm2/dump.pm2).
         file: PathBuf,
 
         /// Run the file with `node`, to see what it exports: it is a program, and does what it does.

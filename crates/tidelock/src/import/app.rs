@@ -108,7 +108,9 @@ impl App {
             (key, _) if WITHOUT_EFFECT.contains(&key) => {}
             ("instances", _) => self.instances(value),
             ("env_file" | "filter_env", _) => {
-                self.told.note(format!("{key} = {value}: PM2 reads no such key from a file"));
+                self.told.note(format!(
+                    "{key} = {value} is not translated: `env` and `env_file` of the app are ours"
+                ));
             }
             ("max_memory_restart", _) => match memory(value) {
                 Some(memory) => self.keys.push(format!("memory_max = \"{memory}\"")),

@@ -16,3 +16,4 @@ mod suggest;
 
 pub use file::{Inspected, Loaded, duration, inspect, literal, load, parse};
 pub use regular::read_regular;
+pub use suggest::nearest;

@@ -4,7 +4,7 @@
 ///
 /// Close enough is one edit in three letters, which takes `adress` and `timeout` for `address` and `timeouts`
 /// but offers nothing for a word of another kind.
-pub(crate) fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     // An edit distance costs the product of both lengths: nobody mistypes a word into a page of text.
     if word.len() > WORD_BYTES_MAX {
         return None;

@@ -167,26 +167,10 @@ fn meant(path: &Path) -> String {
     let Some(beside) = path.parent().and_then(|folder| std::fs::read_dir(folder).ok()) else {
         return String::new();
     };
-    let names = beside.take(NAMES_MAX).filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let near =
-        names.map(|other| (distance(&name, &other), other)).filter(|(distance, _)| *distance <= 2).min();
-    near.map_or_else(String::new, |(_, other)| format!("; did you mean {other:?}?"))
-}
-
-/// How many letters have to be changed, left out or put in.
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().take(256).collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (at, letter) in one.chars().take(256).enumerate() {
-        let mut diagonal = row[0];
-        row[0] = at + 1;
-        for (to, second) in other.iter().enumerate() {
-            let replaced = diagonal + usize::from(letter != *second);
-            diagonal = row[to + 1];
-            row[to + 1] = replaced.min(row[to] + 1).min(diagonal + 1);
-        }
-    }
-    row[other.len()]
+    let names: Vec<String> =
+        beside.take(NAMES_MAX).filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+    let near = config::nearest(&name, names.iter().map(String::as_str));
+    near.map_or_else(String::new, |other| format!("; did you mean {other:?}?"))
 }
 
 /// A list, or a string with blanks, in which backslashes and quotes are what they are: these may be patterns.

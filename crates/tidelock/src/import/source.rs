@@ -3,6 +3,7 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -74,29 +75,21 @@ fn exports(file: &Path) -> Result<Value, String> {
         .spawn()
         .map_err(|error| format!("`node` cannot be run: {error}"))?;
     let stdout = child.stdout.take();
-    let reading = thread::spawn(move || {
+    let (sender, receiver) = mpsc::channel();
+    // Not joined: what it has started may hold the pipe for longer than anybody waits.
+    thread::spawn(move || {
         let mut text = Vec::new();
         stdout.map(|stdout| stdout.take(EXPORTS_BYTES_MAX).read_to_end(&mut text));
-        text
+        let _ = sender.send(text);
     });
-    let mut looks = PATIENCE.as_millis() / LOOK_AGAIN.as_millis();
-    let ended = loop {
-        match child.try_wait().map_err(|error| format!("`node` is lost: {error}"))? {
-            Some(status) => break status,
-            None if looks == 0 => {
-                drop((child.kill(), child.wait()));
-                return Err(format!("`node` has not ended after {PATIENCE:?}"));
-            }
-            None => {
-                looks -= 1;
-                thread::sleep(LOOK_AGAIN);
-            }
-        }
+    let Ok(text) = receiver.recv_timeout(PATIENCE) else {
+        drop((child.kill(), child.wait()));
+        return Err(format!("`node` has not ended after {PATIENCE:?}"));
     };
+    let ended = child.wait().map_err(|error| format!("`node` is lost: {error}"))?;
     if !ended.success() {
         return Err("`node` could not run it; what it said is above".to_owned());
     }
-    let text = reading.join().unwrap_or_default();
     serde_json::from_slice(&text).map_err(|error| format!("what it exports is not JSON: {error}"))
 }
 
@@ -113,5 +106,4 @@ for (let at = 0, bytes = Buffer.from(text); at < bytes.length;) at += fs.writeSy
 process.exit(0);
 ";
 const PATIENCE: Duration = Duration::from_secs(30);
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
 const EXPORTS_BYTES_MAX: u64 = 16 << 20;

@@ -225,7 +225,7 @@ fn start_workers(shared: &Arc<Shared>) -> io::Result<(Mailboxes, Vec<JoinHandle<
     let mut mailboxes = Vec::new();
     let mut threads = Vec::new();
     for (index, counters) in shared.counters.iter().enumerate() {
-        let (mailbox, messages) = mpsc::channel(ERRANDS_MAX);
+        let (mailbox, messages) = mpsc::channel(MESSAGES_MAX);
         let (shared, counters) = (shared.clone(), counters.clone());
         mailboxes.push((mailbox, counters.clone()));
         let thread = std::thread::Builder::new().name(format!("worker-{index}"));
@@ -321,7 +321,7 @@ pub(crate) fn connections_max(limit: usize, workers: usize) -> usize {
 }
 
 /// On their way to one worker, nearly all of them connections.
-const ERRANDS_MAX: usize = 1024;
+const MESSAGES_MAX: usize = 1024;
 /// While nodes that a name meant before are kept.
 const PROVE_EVERY: Duration = Duration::from_millis(500);
 /// Nodes of one name; the others are proved by what they are sent.

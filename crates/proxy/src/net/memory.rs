@@ -4,7 +4,7 @@
 //! held to be taken.
 //!
 //! Short of memory, new buffers are small, new connections come in slowly, and what rests goes; out of it, requests get 503. What
-//! the kernel holds for sockets and pipes is not in it: the former is bounded by the kernel (tcp_mem), the latter by `pour`.
+//! the kernel holds for sockets and pipes is not in it: the former is bounded by the kernel (tcp_mem), the latter by `splice`.
 
 use std::cell::Cell;
 use std::fmt::{self, Display, Formatter};

@@ -1,5 +1,5 @@
 //! Connections of a worker that wait inside of the runtime and could go if their place is wanted: those that rest between
-//! two requests and cannot be parked, and those that have not said a byte. Parked ones are in the `Lot`.
+//! two requests and cannot be parked, and those that have not said a byte. Parked ones are in the worker's `IdleSet`.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

@@ -94,7 +94,7 @@ impl Parked {
     }
 }
 
-/// How a conversation ended.
+/// How a connection ended.
 #[derive(Debug)]
 pub(crate) enum Ended {
     /// Between two requests, or after an answer that said it was the last; the client is still owed the end.
@@ -133,7 +133,7 @@ fn boxed<F: Future>(future: impl FnOnce() -> F) -> Pin<Box<F>> {
     Box::into_pin(Box::write(Box::new_uninit(), future()))
 }
 
-/// From the first byte of a request to the last of its answer. Says how the conversation ended, if it did.
+/// From the first byte of a request to the last of its answer. Says how the connection ended, if it did.
 pub(crate) async fn one_request(client: &mut ClientConnection, worker: &Local) -> Option<Ended> {
     let mut head = match client.next_head(worker).await {
         Ok(Some(head)) => head,

@@ -3,7 +3,7 @@
 //! socket in an epoll of the worker's own, and what cannot be made again. One task attends to all of them.
 //!
 //! When a client speaks, when it has been silent for too long, and when the proxy has waited for it long enough on its
-//! way out, its conversation begins again where it stood, and finds out by itself which of these it was.
+//! way out, its connection goes on where it stood, and finds out by itself which of these it was.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -67,7 +67,7 @@ pub(crate) struct IdleSet {
     /// Set once the proxy leaves.
     all_leave_at: Cell<Option<Instant>>,
     is_attended: Cell<bool>,
-    /// Rung when another one than before is the first that has to leave.
+    /// Notified when another one than before is the first that has to leave.
     first_changed: Notify,
     counters: Arc<Counters>,
 }
@@ -204,7 +204,7 @@ impl IdleSet {
             let (flags, key) = (event.flags, IdleKey(event.data.u64()));
             let Some(resting) = self.take(key) else { continue };
             let may_be_gone = flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
-            // Whoever left without another word needs no conversation to be let go.
+            // Whoever left without another word needs no task to be let go.
             if !(may_be_gone && is_gone(&resting.tcp)) {
                 with(resting, key.until(self.start));
             }

@@ -30,7 +30,7 @@ impl Child {
     /// Waits until it has ended. Cancel-safe.
     pub(super) async fn ended(&mut self) {
         let Some(child) = &mut self.0 else { return };
-        let file = pidfd_open(Pid::from_child(child), PidfdFlags::NONBLOCK);
+        let file = pidfd_open(Pid::from_child(child), PidfdFlags::empty());
         let told = file.map_err(io::Error::from).and_then(watch);
         match told {
             Ok(told) => {
@@ -39,7 +39,7 @@ impl Child {
                 let _ = child.wait();
                 self.0 = None;
             }
-            // No file is left for it: a thread waits in its place.
+            // No file is left for it, or the kernel has none of the kind: a thread waits in its place.
             Err(_) => {
                 if let Some(mut child) = self.0.take() {
                     let _ = spawn_blocking(move || child.wait()).await;

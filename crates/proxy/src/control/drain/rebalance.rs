@@ -229,12 +229,17 @@ impl Pool {
                 Arc::as_ptr(&node)
             });
         }
-        let rung = node.tunnels.signal_oldest(count - polling.min(count), || CloseOrder {
+        let signalled = node.tunnels.signal_oldest(count - polling.min(count), || CloseOrder {
             at: order.at + LOOK_EVERY.mul_f64(self.dice.f64()),
             ..order
         });
         let (upstream, node) = (&upstream.plan.name, node.written());
-        tracing::info!(upstream, node, sessions = rung + polling, "moving sessions to nodes that have fewer");
+        tracing::info!(
+            upstream,
+            node,
+            sessions = signalled + polling,
+            "moving sessions to nodes that have fewer"
+        );
     }
 }
 

@@ -82,7 +82,7 @@ impl Lasting {
             // Those who pass events on have been asked already, and did not know of it.
             cx.waker().wake_by_ref();
         }
-        // Whoever rang before the signal was there did not reach it.
+        // A signal that was given before this one listened has not reached it.
         if node.cuts_answers() { Poll::Ready(OurFault::AnswerCut.into()) } else { Poll::Pending }
     }
 

@@ -41,7 +41,7 @@ const fn case(name: &'static str, prepare: fn(Size) -> Step) -> Case {
 
 /// A file of so many nodes and routes. All routes but one are other hosts, or other paths of the host that is asked for.
 fn file(nodes: usize, routes: usize, upstream_keys: &str) -> String {
-    let mut text = "[[listen]]\naddress = \"127.0.0.1:80\"\n".to_owned();
+    let mut text = format!("sticky_secret = \"{SECRET}\"\n[[listen]]\naddress = \"127.0.0.1:80\"\n");
     for number in 1..routes {
         let what = match number % 2 {
             0 => format!("host = \"host{number}.example.com\""),
@@ -55,6 +55,9 @@ fn file(nodes: usize, routes: usize, upstream_keys: &str) -> String {
     }
     text + "]\n"
 }
+
+/// How many nodes share a hint depends on it, and with it how long the search for a tag takes.
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 fn plan(text: &str) -> Plan {
     match config::parse(text, Path::new("bench.toml")) {

@@ -4,10 +4,11 @@ use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 
 use wire::HeadBounds;
-use wire::answer::{AnswerBody, AnswerHead, Asked};
+use wire::answer::{AnswerBody, AnswerHead, AnswerTo};
 use wire::body::BodyWalk;
 use wire::forward::{ClientEnd, ForOrigin, print_request};
 use wire::frame::FrameEdges;
+use wire::pin_names::StripPins;
 use wire::request::RequestHead;
 use wire::scan::{HeadScan, Side};
 use wire::tag::{Key, Tag};
@@ -62,7 +63,7 @@ fn print_for_origin(_: Size) -> Step {
             client_end: &end,
             client_address: end.peer(),
             strips_tag: true,
-            strips_pins: &[],
+            strips_pins: StripPins::None,
             pass_headers: &[],
             edits: None,
             wants_plain: false,
@@ -74,7 +75,7 @@ fn print_for_origin(_: Size) -> Step {
 }
 
 fn read_answer(_: Size) -> Step {
-    let asked = Asked::by(&read(&poll("lv_VI97HAXpY6yYWAAACabcdefgh")));
+    let asked = AnswerTo::by(&read(&poll("lv_VI97HAXpY6yYWAAACabcdefgh")));
     Box::new(move || {
         let bytes = black_box(ANSWER);
         let length =

@@ -6,6 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use wire::forward::{self, ClientEnd, ForOrigin};
+use wire::pin_names::{PinNames, StripPins};
 use wire::request::RequestHead;
 use wire::scan::{HeadScan, Side};
 use wire::{HeadBounds, Malformed};
@@ -41,6 +42,7 @@ pub fn read_target(host: &[u8], target: &[u8]) -> Option<RequestHead> {
 /// What a node gets of a head.
 pub fn print_request(head: &RequestHead, is_trusted: bool) -> Vec<u8> {
     let end = ClientEnd::new(IpAddr::V4(Ipv4Addr::LOCALHOST), "http", 80, is_trusted);
+    let ours = PinNames::only("ours");
     let how = ForOrigin {
         host_override: None,
         host_default: "node:3000",
@@ -48,7 +50,7 @@ pub fn print_request(head: &RequestHead, is_trusted: bool) -> Vec<u8> {
         client_address: end.client_address(head, |address| address.is_loopback()),
         strips_tag: false,
         wants_plain: false,
-        strips_pins: &["ours".into()],
+        strips_pins: StripPins::All(&ours),
         pass_headers: &[],
         edits: None,
     };

@@ -18,8 +18,8 @@ fn check<T: DeserializeOwned + Serialize>(data: &[u8]) {
 }
 
 fuzz_target!(|data: &[u8]| {
-    check::<api::Which>(data);
-    check::<api::Told>(data);
+    check::<api::NodeSelector>(data);
+    check::<api::AppRequest>(data);
     check::<api::LogsWanted>(data);
     check::<api::Event>(data);
     check::<api::LogLine>(data);

@@ -1,4 +1,4 @@
-// Faye: the client's id is in the body, so that only a cookie can keep it. Its client in Node.js has a jar.
+// Faye: the client's id is in the body, so that only a cookie or the address can keep it. Its client in Node.js has a jar.
 import faye from "faye";
 
 import { onTwoNodes } from "../lib/stage.mjs";
@@ -8,16 +8,17 @@ const folder = import.meta.dirname;
 const CLIENTS = 10;
 
 const KINDS = [
-  ["Faye, long polling", "websocket", undefined],
-  ["Faye, WebSocket", null, "Its client opens the WebSocket while its handshake is under way, before there is a cookie; `sticky = \"ip\"` is for such"],
+  ["Faye, long polling", "cookie", "websocket", undefined],
+  ["Faye, WebSocket", "cookie", null, "Its client opens the WebSocket while its handshake is under way, before there is a cookie, and meets its node by chance; `sticky = \"ip\"` is for such"],
+  ["Faye, WebSocket, by address", "ip", null, undefined],
 ];
 
-export default KINDS.map(([name, disabled, limit]) => ({
+export default KINDS.map(([name, sticky, disabled, limit]) => ({
   name,
-  sticky: "cookie",
+  sticky,
   does: `${CLIENTS} clients hear their own five messages each`,
   versions: () => versions(folder, ["faye"]),
-  proof: () => onTwoNodes({ folder, command: ["node", "server.mjs"] }, { sticky: "cookie" }, async (stage) => {
+  proof: () => onTwoNodes({ folder, command: ["node", "server.mjs"] }, { sticky }, async (stage) => {
     const all = await Promise.all(Array.from({ length: CLIENTS }, (_, number) => hears(stage.url, disabled, `/to/${number}`)));
     const whole = all.filter((count) => count === 5).length;
     return { good: whole === CLIENTS, seen: `${whole} of ${CLIENTS}`, limit: whole === CLIENTS ? undefined : limit };

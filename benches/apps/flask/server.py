@@ -8,11 +8,22 @@ app.secret_key = "keyboard cat"
 node = os.environ.get("NODE_NAME") or str(os.getpid())
 in_memory = os.environ.get("KIND") == "memory"
 users = {}
+PAGE = """<!doctype html><title>a login</title><p id=page></p><script>
+window.login = async (user) => {
+  await fetch("/login?user=" + user, { method: "POST" });
+  document.getElementById("page").textContent = JSON.stringify(await (await fetch("/me")).json());
+};
+</script>"""
 
 
 @app.get("/")
 def home():
     return "a page without a session"
+
+
+@app.get("/page")
+def page():
+    return PAGE
 
 
 @app.post("/login")

@@ -47,6 +47,11 @@ export class Process {
     return until(() => accepts(port), this);
   }
 
+  /** To the program alone, whose process the shell has become. */
+  signal(name) {
+    this.child.kill(name);
+  }
+
   async kill(signal = "SIGKILL") {
     try { process.kill(-this.child.pid, signal); } catch { /* it has ended by itself */ }
     if (signal === "SIGKILL" && this.child.pid) { await this.exit; running.delete(this); }

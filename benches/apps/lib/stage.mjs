@@ -20,6 +20,15 @@ export async function onTwoNodes(app, settings, use) {
   });
 }
 
+/** One process of it, without tidelock. */
+export async function alone(app, use) {
+  try {
+    return await use(await startNode(app, "a"));
+  } finally {
+    await endAll();
+  }
+}
+
 /** Two processes that `[app.NAME]` runs. */
 export async function onTwoInstances(app, settings, use) {
   return onStage(async (stage) => {

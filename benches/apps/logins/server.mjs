@@ -66,4 +66,11 @@ window.login = async (user) => {
   show("page", await (await fetch("/me")).json());
   io().on("me", (seen) => show("socket", seen));
 };
+window.loginInSocket = async (user) => {
+  const socket = io({ forceNew: true });
+  await new Promise((done) => socket.emit("login", user, done));
+  socket.close();
+  show("page", await (await fetch("/me")).json());
+  io({ forceNew: true }).on("me", (seen) => show("socket", seen));
+};
 </script>`;

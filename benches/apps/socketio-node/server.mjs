@@ -1,7 +1,4 @@
-// Socket.IO 2 or 4, as its documentation begins: `say` is acknowledged.
-import { createServer } from "node:http";
+// Socket.IO 2 or 4.
+import { serve } from "../lib/serve.mjs";
 
-const { Server } = process.env.KIND === "2" ? { Server: (await import("socket.io-v2")).default } : await import("socket.io");
-const server = createServer();
-new Server(server).on("connection", (socket) => socket.on("say", (number, done) => done(number)));
-server.listen(Number(process.env.PORT), process.env.HOST);
+serve(process.env.KIND === "2" ? (await import("socket.io-v2")).default : (await import("socket.io")).Server);

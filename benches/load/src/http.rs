@@ -38,16 +38,26 @@ pub struct Plan {
 pub struct Connection {
     stream: Stream,
     buffer: Vec<u8>,
+    /// Bytes of the answer before, with its head.
+    received: usize,
+}
+
+/// Where an answer's body ends.
+#[derive(Debug, PartialEq, Eq)]
+enum Length {
+    Said(usize),
+    Chunked,
 }
 
 impl Connection {
     /// On a fresh stream.
     #[must_use]
     pub fn new(stream: Stream) -> Self {
-        Self { stream, buffer: Vec::with_capacity(BUFFER_BYTES) }
+        Self { stream, buffer: Vec::with_capacity(BUFFER_BYTES), received: 0 }
     }
 
-    /// Sends `request` and reads a whole answer; its body is in the returned slice if `keeps_body`.
+    /// Sends `request` and reads a whole answer; its body is in the returned slice if `keeps_body`, or if it comes in chunks,
+    /// and then with what frames them.
     ///
     /// # Errors
     /// If there is no answer, or one that is not 2xx or says no length.
@@ -62,8 +72,12 @@ impl Connection {
             }
             ensure!(self.buffer.len() < HEAD_BYTES_MAX, "a head without an end");
         };
-        let body_length = answer_length(&self.buffer[..head_length])?;
+        let body_length = match answer_length(&self.buffer[..head_length])? {
+            Length::Said(length) => length,
+            Length::Chunked => return self.chunks(head_length).await,
+        };
         let whole = head_length + body_length;
+        self.received = whole;
         if keeps_body || whole <= self.buffer.capacity() {
             while self.buffer.len() < whole {
                 let read = self.stream.read_buf(&mut self.buffer).await.context("half an answer")?;
@@ -74,6 +88,18 @@ impl Connection {
         }
         self.discard(whole - self.buffer.len()).await?;
         Ok(&[])
+    }
+
+    async fn chunks(&mut self, head_length: usize) -> Result<&[u8]> {
+        let mut at = head_length;
+        while !end_of_chunks(&self.buffer, &mut at)? {
+            ensure!(self.buffer.len() < CHUNKED_BYTES_MAX, "chunks without an end");
+            let read = self.stream.read_buf(&mut self.buffer).await.context("half an answer")?;
+            ensure!(read > 0, "closed in the middle of an answer");
+        }
+        ensure!(self.buffer.len() == at, "more than an answer");
+        self.received = at;
+        Ok(&self.buffer[head_length..])
     }
 
     async fn discard(&mut self, mut left: usize) -> Result<()> {
@@ -102,18 +128,41 @@ impl Connection {
     }
 }
 
+/// Walks over the chunks that are here, from `at` on. `true` behind the last of them.
+fn end_of_chunks(buffer: &[u8], at: &mut usize) -> Result<bool> {
+    loop {
+        let rest = buffer.get(*at..).unwrap_or_default();
+        let Some(line) = memmem::find(rest, b"\r\n") else { return Ok(false) };
+        let size = std::str::from_utf8(&rest[..line])?;
+        let size = usize::from_str_radix(size, 16).context("the size of a chunk that is none")?;
+        let whole = line + 2 + size + 2;
+        ensure!(whole <= CHUNKED_BYTES_MAX, "a chunk of {size} bytes");
+        if rest.len() < whole {
+            return Ok(false);
+        }
+        *at += whole;
+        if size == 0 {
+            return Ok(true);
+        }
+    }
+}
+
 /// The length of the body that a head announces.
-fn answer_length(head: &[u8]) -> Result<usize> {
+fn answer_length(head: &[u8]) -> Result<Length> {
     ensure!(head.starts_with(b"HTTP/1.1 2"), "{}", first_line(head));
     for line in head.split(|&byte| byte == b'\n').skip(1) {
         let name = line.get(..NAME.len()).unwrap_or_default();
         if name.eq_ignore_ascii_case(NAME) {
             let value = line[NAME.len()..].trim_ascii();
-            return std::str::from_utf8(value)?.parse().context("a Content-Length that is none");
+            let length = std::str::from_utf8(value)?.parse().context("a Content-Length that is none");
+            return length.map(Length::Said);
+        }
+        if line.trim_ascii().eq_ignore_ascii_case(CHUNKED) {
+            return Ok(Length::Chunked);
         }
     }
     ensure!(head.starts_with(b"HTTP/1.1 204"), "an answer without a Content-Length");
-    Ok(0)
+    Ok(Length::Said(0))
 }
 
 fn first_line(head: &[u8]) -> String {
@@ -223,7 +272,10 @@ impl Asking {
     async fn ask(&self, share: &mut [Connection], turn: usize, due: Instant) {
         let at = turn % share.len();
         match share[at].exchange(&self.request, false).await {
-            Ok(_) => self.meter.done(due),
+            Ok(_) => {
+                self.meter.done(due);
+                self.meter.received(share[at].received);
+            }
             Err(error) => {
                 self.meter.failed(&format!("{error:#}"));
                 // What is left of the connection cannot be trusted.
@@ -280,6 +332,8 @@ pub async fn ask_once(destination: &Destination, target: &str) -> Result<()> {
 }
 
 const NAME: &[u8] = b"content-length:";
+const CHUNKED: &[u8] = b"transfer-encoding: chunked";
+const CHUNKED_BYTES_MAX: usize = 16 << 20;
 const BUFFER_BYTES: usize = 2048;
 const LARGE_BYTES: usize = 256 << 10;
 const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -292,7 +346,7 @@ mod tests {
 
     fn check(head: &str, want: Result<usize, &str>) {
         match (answer_length(head.as_bytes()), want) {
-            (Ok(length), Ok(want)) => assert_eq!(length, want, "{head:?}"),
+            (Ok(length), Ok(want)) => assert_eq!(length, Length::Said(want), "{head:?}"),
             (Err(error), Err(want)) => assert!(format!("{error:#}").contains(want), "{head:?}: {error:#}"),
             (got, want) => panic!("{head:?}: {got:?}, not {want:?}"),
         }
@@ -303,8 +357,23 @@ mod tests {
         check("HTTP/1.1 200 OK\r\nContent-Length: 128\r\n\r\n", Ok(128));
         check("HTTP/1.1 201 Created\r\nX: y\r\nCONTENT-LENGTH:7\r\n\r\n", Ok(7));
         check("HTTP/1.1 204 No Content\r\n\r\n", Ok(0));
-        check("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", Err("without a Content-Length"));
+        check("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", Err("without a Content-Length"));
         check("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 3\r\n\r\n", Err("502 Bad Gateway"));
         check("HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n", Err("that is none"));
+        let chunked = answer_length(b"HTTP/1.1 200 OK\r\ntransfer-encoding: Chunked\r\n\r\n");
+        assert_eq!(chunked.unwrap(), Length::Chunked);
+    }
+
+    #[test]
+    fn chunks_end_behind_the_last_of_them() {
+        let whole = b"3\r\nabc\r\n10\r\n0123456789abcdef\r\n0\r\n\r\n";
+        let mut at = 0;
+        for end in 0..whole.len() {
+            assert!(!end_of_chunks(&whole[..end], &mut at).unwrap(), "{end}");
+        }
+        assert!(end_of_chunks(whole, &mut at).unwrap());
+        assert_eq!(at, whole.len());
+        assert!(end_of_chunks(b"many\r\n", &mut 0).is_err());
+        assert!(end_of_chunks(b"ffffffffffff\r\n", &mut 0).is_err());
     }
 }

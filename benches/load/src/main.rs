@@ -48,7 +48,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Be the origin: bodies at /bytes/N, WebSockets at /echo, /room/NAME and /say/NAME, Engine.IO at /socket.io/.
+    /// Be the origin: bodies at /bytes/N and /json/N, WebSockets at /echo, /room/NAME and /say/NAME, Engine.IO at /socket.io/.
     Origin(Origin),
     /// HTTP/1.1 requests, on connections that are kept or new ones.
     Http(Http),

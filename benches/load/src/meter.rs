@@ -20,6 +20,7 @@ pub struct Meter {
     done: Cell<u64>,
     failed: Cell<u64>,
     resumed: Cell<u64>,
+    received: Cell<u64>,
     first_failure: RefCell<Option<String>>,
 }
 
@@ -45,6 +46,8 @@ pub struct Report {
     pub first_failure: Option<String>,
     /// TLS handshakes within the window that resumed a session.
     pub resumed: u64,
+    /// Bytes of the answers to HTTP requests that ended well within the window, with their heads; 0 for other runs.
+    pub received: u64,
     /// Length of the window.
     pub seconds: f64,
     /// Time on a CPU within it of the watched processes.
@@ -83,6 +86,7 @@ impl Default for Meter {
             done: Cell::default(),
             failed: Cell::default(),
             resumed: Cell::default(),
+            received: Cell::default(),
             first_failure: RefCell::default(),
         }
     }
@@ -108,6 +112,13 @@ impl Meter {
     pub fn resumed(&self) {
         if self.is_counting() {
             self.resumed.set(self.resumed.get() + 1);
+        }
+    }
+
+    /// An answer had so many bytes.
+    pub fn received(&self, bytes: usize) {
+        if self.is_counting() {
+            self.received.set(self.received.get() + bytes as u64);
         }
     }
 
@@ -162,6 +173,7 @@ impl Meter {
             done: self.done.get(),
             failed: self.failed.get(),
             resumed: self.resumed.get(),
+            received: self.received.get(),
             first_failure,
             latency_us: Latency {
                 p50: us(0.5),
@@ -183,6 +195,12 @@ impl Report {
     #[must_use]
     pub fn cpu_us_each(&self) -> f64 {
         self.watched_cpu_us / self.done.max(1) as f64
+    }
+
+    /// Bytes of an answer with its head, on the average.
+    #[must_use]
+    pub fn received_each(&self) -> f64 {
+        self.received as f64 / self.done.max(1) as f64
     }
 
     /// How many ended well in a second.

@@ -50,7 +50,7 @@ pub async fn run(destination: &Destination, plan: &Plan, window: &Window) -> Res
         }
         let report = meter.watch(window).await?;
         for join in joins {
-            if timeout(PATIENCE, join).await.is_err() {
+            if timeout(TIMEOUT, join).await.is_err() {
                 meter.failed("the last poll was not answered");
             }
         }
@@ -125,4 +125,4 @@ fn sid(packet: &[u8]) -> Result<&str> {
 }
 
 const TARGET: &str = "/socket.io/?EIO=4&transport=polling";
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);

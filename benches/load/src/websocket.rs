@@ -31,7 +31,7 @@ pub async fn open(destination: &Destination, target: &str) -> Result<Socket> {
         .max_write_buffer_size(16 << 20);
     let url = format!("ws://{}{target}", destination.name());
     let opening = client_async_with_config(url, stream, Some(config));
-    let (socket, _) = timeout(PATIENCE, opening).await.context("no 101 in time")??;
+    let (socket, _) = timeout(TIMEOUT, opening).await.context("no 101 in time")??;
     Ok(socket)
 }
 
@@ -96,7 +96,7 @@ pub async fn run_echo(destination: &Destination, plan: &EchoPlan, window: &Windo
             }
         };
         for join in joins {
-            if timeout(PATIENCE, join).await.is_err() {
+            if timeout(TIMEOUT, join).await.is_err() {
                 meter.failed("the last echo did not come");
             }
         }
@@ -194,7 +194,7 @@ pub async fn run_room(destination: &Destination, plan: &RoomPlan, window: &Windo
         paced?;
         spoken?;
         let wanted = said.get() * plan.listeners as u64;
-        let given_up = Instant::now() + PATIENCE;
+        let given_up = Instant::now() + TIMEOUT;
         while heard.get() < wanted && Instant::now() < given_up {
             sleep(Duration::from_millis(5)).await;
         }
@@ -260,4 +260,4 @@ impl Speech {
 
 const ROOM: &str = "lobby";
 const BUFFER_BYTES: usize = 4096;
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,17 +1,18 @@
 //! What goes over the socket: `GET /v1/status`, and `POST` to `/v1/reload`, `/v1/drain` and `/v1/undrain`, to
-//! `/v1/app/start`, `stop`, `restart`, `roll` and `scale`, and to `/v1/logs`. A `GET` is answered with one JSON object;
+//! `/v1/app/start`, `stop`, `restart`, `roll` and `scale`, and to `/v1/flush` and `/v1/logs`. A `GET` is answered with one JSON object;
 //! a `POST` with [`Event`]s, one a line, the last of which says how it ended, and `/v1/logs` with [`LogLine`]s.
 //!
 //! Fields are added and never renamed; whoever reads them passes over what it does not know.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 /// Which nodes `/v1/drain` and `/v1/undrain` mean.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Which {
+pub struct NodeSelector {
     /// A node as written in the file, its address, `upstream/node`, or the name of an upstream: all of its nodes.
     pub node: String,
     /// Whether the answer of `/v1/drain` lasts until the nodes are empty or `drain.deadline` has passed (default
@@ -26,7 +27,7 @@ fn yes() -> bool {
 
 /// Which app a verb means, and how it is to be done.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Told {
+pub struct AppRequest {
     /// The name of an app, or `all`; for `restart` and `roll` also `app/slot`.
     pub app: String,
     /// For `roll`: the sessions are spread over so long, all instances together, in milliseconds. Left out: `[drain]`'s
@@ -49,6 +50,12 @@ pub struct LogsWanted {
     /// Whether lines follow as they are written.
     #[serde(default)]
     pub follow: bool,
+    /// `stdout` or `stderr`; left out: both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<String>,
+    /// Only lines that hold this text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
 }
 
 /// A line of an app's output.
@@ -70,12 +77,12 @@ pub struct LogLine {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 pub enum Event {
-    /// It goes on.
+    /// A drain goes on. Said again whenever a number has changed.
     Progress {
         /// Sessions and requests under way on all the nodes.
         left: usize,
         /// The same, node by node.
-        nodes: Vec<Leaving>,
+        nodes: Vec<DrainingNode>,
     },
     /// It goes on, with an app. May be said again while nothing changes.
     Step {
@@ -96,7 +103,7 @@ pub enum Event {
 
 /// A node that is being drained.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Leaving {
+pub struct DrainingNode {
     /// The name of its upstream.
     pub upstream: String,
     /// As written in the file.
@@ -113,6 +120,21 @@ pub struct Leaving {
     pub long_answers: usize,
 }
 
+impl DrainingNode {
+    /// Returns how the node is called: an app's instance by its name alone where its upstream has the app's.
+    #[must_use]
+    pub fn called(&self) -> String {
+        called(&self.upstream, &self.node)
+    }
+}
+
+pub(crate) fn called(upstream: &str, node: &str) -> String {
+    match node.split_once('/') {
+        Some((app, _)) if app == upstream => node.to_owned(),
+        _ => format!("{upstream}/{node}"),
+    }
+}
+
 /// Everything there is to see, at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -120,6 +142,12 @@ pub struct Status {
     pub version: String,
     /// Its process.
     pub pid: u32,
+    /// The file that it serves; absent if it was started without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// It runs in the background: `tidelock start` has started it.
+    #[serde(default)]
+    pub background: bool,
     /// It accepts no more, and ends when what runs has ended.
     pub leaving: bool,
     /// What there is too little of, and what follows; absent while there is enough of everything.
@@ -144,6 +172,33 @@ pub struct Status {
     pub apps: Vec<App>,
     /// What each worker has counted since the start.
     pub workers: Vec<Worker>,
+    /// The certificates that are served.
+    #[serde(default)]
+    pub certificates: Vec<Certificate>,
+}
+
+/// A certificate that is served, or should be.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// The host names that it is for.
+    pub names: Vec<String>,
+    /// Who has signed it.
+    pub issuer: String,
+    /// Its file.
+    pub file: PathBuf,
+    /// Until when clients accept it, in seconds since 1970.
+    pub not_after: i64,
+    /// How many whole days that is from now; negative once it has expired.
+    pub days_left: i64,
+    /// Why clients do not get it, or do not accept it; absent if all is well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
+    /// When tidelock asks for the next one by itself, in seconds since 1970; absent if somebody brings it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_attempt: Option<i64>,
+    /// Why the last time that it asked brought none, if so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
 }
 
 /// A command of which tidelock runs some processes.
@@ -164,9 +219,9 @@ pub struct App {
 /// A process of an app, or its empty place.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Instance {
-    /// Its number among the others.
+    /// Its number among the instances of the app, from 0; a process that replaces another keeps it.
     pub slot: u32,
-    /// Grows with every start.
+    /// Grows with every start, so that two processes of one slot are told apart.
     pub generation: u64,
     /// `starting`, `ready`, `emptying`, `stopping`, `waiting`, `crash loop`, `given up` or `stopped`.
     pub state: String,
@@ -200,10 +255,20 @@ pub struct Instance {
     /// Other answers that have lasted for a second or more. A drain waits for them.
     #[serde(default)]
     pub long_answers: usize,
+    /// Answers in a second, over the last 8 to 16.
+    #[serde(default)]
+    pub answers_per_s: f64,
+    /// Within what time half of them came, in milliseconds; left out if there was none. Polls of Engine.IO, which wait for news,
+    /// are not among them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p50_ms: Option<f64>,
+    /// And 99 of 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p99_ms: Option<f64>,
 }
 
 /// A pool of nodes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Upstream {
     /// Its key in the file.
     pub name: String,
@@ -215,10 +280,23 @@ pub struct Upstream {
     /// In the last ten minutes so many of them came that another tidelock must have signed them, with another secret.
     #[serde(default)]
     pub foreign_secret: bool,
+    /// It is fed by an app that is stopped or given up, so that requests are answered with 503.
+    #[serde(default)]
+    pub stopped: bool,
+    /// Answers in a second, over the last 8 to 16.
+    #[serde(default)]
+    pub answers_per_s: f64,
+    /// Within what time half of them came, in milliseconds; left out if there was none. Polls of Engine.IO, which wait for news,
+    /// are not among them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p50_ms: Option<f64>,
+    /// And 99 of 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p99_ms: Option<f64>,
 }
 
 /// A running backend.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Node {
     /// As written in the file.
     pub node: String,
@@ -249,6 +327,16 @@ pub struct Node {
     /// Other answers that have lasted for a second or more. A drain waits for them.
     #[serde(default)]
     pub long_answers: usize,
+    /// Answers in a second, over the last 8 to 16.
+    #[serde(default)]
+    pub answers_per_s: f64,
+    /// Within what time half of them came, in milliseconds; left out if there was none. Polls of Engine.IO, which wait for news,
+    /// are not among them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p50_ms: Option<f64>,
+    /// And 99 of 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p99_ms: Option<f64>,
 }
 
 /// What one worker has counted since the start, unless said otherwise.
@@ -310,5 +398,6 @@ pub(crate) const RELOAD: &str = "/v1/reload";
 pub(crate) const DRAIN: &str = "/v1/drain";
 pub(crate) const UNDRAIN: &str = "/v1/undrain";
 pub(crate) const LOGS: &str = "/v1/logs";
+pub(crate) const FLUSH: &str = "/v1/flush";
 /// A verb of an app stands behind it.
 pub(crate) const APP: &str = "/v1/app/";

@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::channel::Sender;
-use proxy::{NodeStatus, Status};
-use supervisor::logs::{Reader, Said, Which};
+use proxy::{Lately, NodeStatus, Status};
+use supervisor::logs::{LogSelector, Reader, Said};
 use supervisor::{AppStatus, InstanceStatus, Progress, Supervisor, Verb};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::api::{App, Event, Instance, LogLine, LogsWanted, Told, line, to_json};
+use crate::api::{App, AppRequest, Event, Instance, LogLine, LogsWanted, line, to_json};
+use crate::handles::Handles;
 
-/// What `told` asks for, and of which app.
-pub(crate) fn verb(name: &str, told: Told) -> Result<(String, Verb), String> {
+/// Returns what `told` asks for, and of which app.
+pub(crate) fn verb(name: &str, told: AppRequest) -> Result<(String, Verb), String> {
     let verb = match (name, told.instances) {
         ("start", _) => Verb::Start,
         ("stop", _) => Verb::Stop,
@@ -55,21 +56,47 @@ pub(crate) async fn report(first: String, mut progress: mpsc::Receiver<Progress>
 /// The lines that are wanted.
 pub(crate) fn read_logs(supervisor: &Supervisor, wanted: &LogsWanted) -> Result<Reader, String> {
     let which = which(&wanted.app)?;
-    supervisor
-        .logs()
-        .read(&which, wanted.lines.min(LOG_LINES_MAX), wanted.follow)
-        .ok_or_else(|| "too many follow the logs already".to_owned())
+    let lines = wanted.lines.min(LOG_LINES_MAX);
+    let is_picky = wanted.stream.is_some() || wanted.text.is_some();
+    let reader = supervisor.logs().read(&which, if is_picky { LOG_LINES_MAX } else { lines }, wanted.follow);
+    let mut reader = reader.ok_or_else(|| "too many follow the logs already".to_owned())?;
+    if is_picky {
+        let (stream, text) = (wanted.stream.clone(), wanted.text.clone());
+        reader.keep(lines, move |line| {
+            stream.as_deref().is_none_or(|stream| stream == line.stream.name())
+                && text.as_deref().is_none_or(|text| line.text().contains(text))
+        });
+    }
+    Ok(reader)
 }
 
-fn which(app: &str) -> Result<Which, String> {
+/// Forgets what an app, one of its instances, or all of them have written.
+pub(crate) async fn flush(seen: &Handles, told: &AppRequest) -> Event {
+    let which = match which(&told.app) {
+        Ok(which) => which,
+        Err(message) => return Event::Error { message },
+    };
+    let apps = seen.supervisor.status().await;
+    if let Some(app) = &which.app
+        && apps.iter().all(|known| known.name != *app)
+    {
+        let names: Vec<&str> = apps.iter().map(|app| app.name.as_str()).collect();
+        return Event::Error { message: format!("there is no app `{app}`; there are: {}", names.join(", ")) };
+    }
+    seen.supervisor.logs().flush(&which);
+    let whose = if told.app.is_empty() { "all apps" } else { &told.app };
+    Event::Done { message: format!("{whose}: what was written until now is forgotten") }
+}
+
+fn which(app: &str) -> Result<LogSelector, String> {
     match app.split_once('/') {
-        _ if app.is_empty() || app == "all" => Ok(Which::default()),
-        None => Ok(Which { app: Some(app.to_owned()), slot: None }),
+        _ if app.is_empty() || app == "all" => Ok(LogSelector::default()),
+        None => Ok(LogSelector { app: Some(app.to_owned()), slot: None }),
         Some((name, slot)) => {
             let slot = slot
                 .parse()
                 .map_err(|_| format!("{app}: the number of an instance stands behind the slash"))?;
-            Ok(Which { app: Some(name.to_owned()), slot: Some(slot) })
+            Ok(LogSelector { app: Some(name.to_owned()), slot: Some(slot) })
         }
     }
 }
@@ -90,7 +117,7 @@ pub(crate) async fn send_logs(mut reader: Reader, mut lines: Sender<Bytes>) {
                 app: String::new(),
                 instance: 0,
                 stream: "stderr".to_owned(),
-                line: format!("{count} lines were not read in time"),
+                line: format!("lines not read in time: {count}"),
             },
         };
         if !send(&mut lines, (to_json(&said) + "\n").into()).await {
@@ -122,8 +149,19 @@ pub(crate) fn app(app: AppStatus, proxy: &Status) -> App {
     }
 }
 
+/// Returns how many answers came in a second, and within how many milliseconds half of them and 99 of 100.
+pub(crate) fn lately<'l>(of: impl IntoIterator<Item = &'l Lately>) -> (f64, Option<f64>, Option<f64>) {
+    let mut all = Lately::default();
+    of.into_iter().for_each(|one| all.add(one));
+    // More digits than are known are in nobody's way but the reader's.
+    let round = |value: f64| (value * 100.0).round() / 100.0;
+    let millis = |percent| all.percentile(percent).map(|taken| round(taken.as_secs_f64() * 1e3));
+    (round(all.per_second), millis(50.0), millis(99.0))
+}
+
 fn instance(of: &InstanceStatus, nodes: &[&NodeStatus]) -> Instance {
     let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let (answers_per_s, p50_ms, p99_ms) = lately(nodes.iter().map(|node| &node.lately));
     Instance {
         slot: of.id.slot,
         generation: of.id.generation,
@@ -142,6 +180,9 @@ fn instance(of: &InstanceStatus, nodes: &[&NodeStatus]) -> Instance {
         in_flight: nodes.iter().map(|node| node.in_flight).sum(),
         event_streams: nodes.iter().map(|node| node.event_streams).sum(),
         long_answers: nodes.iter().map(|node| node.long_answers).sum(),
+        answers_per_s,
+        p50_ms,
+        p99_ms,
     }
 }
 

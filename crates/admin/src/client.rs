@@ -16,28 +16,30 @@ use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::api::{APP, DRAIN, LOGS, RELOAD, STATUS, UNDRAIN};
-use crate::api::{Event, LogLine, LogsWanted, Status, Told, Which, to_json};
+use crate::api::{APP, DRAIN, FLUSH, LOGS, RELOAD, STATUS, UNDRAIN};
+use crate::api::{AppRequest, Event, LogLine, LogsWanted, NodeSelector, Status, to_json};
 
-/// A verb.
+/// A verb that changes something, with what it is about: each is one request to the admin socket.
 #[derive(Debug, Clone)]
 pub enum Ask {
-    /// Apply the changed file.
+    /// Read the file again and apply it; nothing is applied of one with a mistake.
     Reload,
     /// Send sessions away from nodes, and nothing new to them.
-    Drain(Which),
-    /// Let nodes take part again.
-    Undrain(Which),
+    Drain(NodeSelector),
+    /// Give nodes new sessions again, after a drain.
+    Undrain(NodeSelector),
     /// Run what was stopped or given up.
-    Start(Told),
+    Start(AppRequest),
     /// Empty an app's instances and stop them.
-    Stop(Told),
+    Stop(AppRequest),
     /// End an app's instances at once, and start them again.
-    Restart(Told),
+    Restart(AppRequest),
     /// Replace an app's instances, one after the other.
-    Roll(Told),
+    Roll(AppRequest),
     /// Run so many instances of an app.
-    Scale(Told),
+    Scale(AppRequest),
+    /// Forget what apps have written.
+    Flush(AppRequest),
 }
 
 /// Why a verb was not done.
@@ -46,15 +48,15 @@ pub enum AskProblem {
     /// There is no tidelock at any of the places.
     #[error("no tidelock answers at {}; is it running?", list(.0))]
     Nobody(Vec<(PathBuf, io::Error)>),
-    /// It says why not.
+    /// The tidelock that was asked says why not, in lines.
     #[error("{}", .0.trim_end())]
     Refused(String),
     /// It does not answer as tidelock does.
     #[error("the tidelock at {} {what}", path.display())]
     Broken {
-        /// Where.
+        /// The socket that it answers at.
         path: PathBuf,
-        /// What is wrong with its answer.
+        /// What is wrong with its answer, as the end of a sentence that begins with "the tidelock".
         what: String,
     },
 }
@@ -73,10 +75,10 @@ fn list(tried: &[(PathBuf, io::Error)]) -> String {
     tried.iter().map(place).collect::<Vec<_>>().join(" or ")
 }
 
-/// What there is to see, at the first of `paths` where somebody answers.
+/// Returns what `tidelock status` shows, from the first of `paths` where somebody answers.
 ///
 /// # Errors
-/// Nobody does, or not as tidelock does.
+/// If nobody answers at any of them, or the one who does is no tidelock.
 pub async fn status(paths: &[PathBuf]) -> Result<Status, AskProblem> {
     let mut asked = Asked::connect(paths, Method::GET, STATUS, Bytes::new()).await?;
     let mut text = Vec::new();
@@ -85,6 +87,15 @@ pub async fn status(paths: &[PathBuf]) -> Result<Status, AskProblem> {
         asked.demand_short(text.len())?;
     }
     asked.parse(&text)
+}
+
+/// The process that listens at `path`, as the system knows it.
+///
+/// # Errors
+/// If nobody listens there.
+pub async fn process(path: &Path) -> Result<Option<i32>, AskProblem> {
+    let stream = connect(path).await.map_err(|error| AskProblem::Nobody(vec![(path.to_owned(), error)]))?;
+    Ok(stream.peer_cred().ok().and_then(|process| process.pid()))
 }
 
 /// The output of apps, line by line as it comes, from the first of `paths` where somebody answers, until its end or
@@ -133,7 +144,7 @@ pub async fn ask(
     ask: &Ask,
     mut progress: impl FnMut(&Event),
 ) -> Result<String, AskProblem> {
-    let app = |verb: &str, told: &Told| (format!("{APP}{verb}"), to_json(told));
+    let app = |verb: &str, told: &AppRequest| (format!("{APP}{verb}"), to_json(told));
     let (path, body) = match ask {
         Ask::Reload => (RELOAD.to_owned(), String::new()),
         Ask::Drain(which) => (DRAIN.to_owned(), to_json(which)),
@@ -143,6 +154,7 @@ pub async fn ask(
         Ask::Restart(told) => app("restart", told),
         Ask::Roll(told) => app("roll", told),
         Ask::Scale(told) => app("scale", told),
+        Ask::Flush(told) => (FLUSH.to_owned(), to_json(told)),
     };
     let mut asked = Asked::connect(paths, Method::POST, &path, body.into()).await?;
     let mut unread = Vec::new();
@@ -202,7 +214,9 @@ impl Asked {
         loop {
             let next = self.answer.body_mut().frame();
             let frame = match self.silence_max {
-                Some(patience) => timeout(patience, next).await.map_err(|_| self.broken(SILENT))?,
+                Some(timeout) => {
+                    tokio::time::timeout(timeout, next).await.map_err(|_| self.broken(SILENT))?
+                }
                 None => next.await,
             };
             match frame {
@@ -251,7 +265,7 @@ async fn first_that_answers(paths: &[PathBuf]) -> Result<(UnixStream, &Path), As
 /// Connecting to a Unix socket never waits: it works, or says at once why it does not. EAGAIN is no fault but a full queue
 /// of others who wait, and those who say nothing soon have to go.
 async fn connect(path: &Path) -> io::Result<UnixStream> {
-    let deadline = Instant::now() + BUSY_PATIENCE;
+    let deadline = Instant::now() + BUSY_TIMEOUT;
     loop {
         match UnixStream::connect(path).await {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < deadline => {
@@ -263,7 +277,7 @@ async fn connect(path: &Path) -> io::Result<UnixStream> {
 }
 
 /// For a place in the queue of a socket: twice as long as it takes to send a queue of silent ones away.
-const BUSY_PATIENCE: Duration = Duration::from_secs(4);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(4);
 const BUSY_AGAIN: Duration = Duration::from_millis(20);
 /// A drain says every few seconds how far it is, and a reload waits at most for names to be looked up.
 const SILENCE_MAX: Duration = Duration::from_secs(60);

@@ -5,13 +5,14 @@
 //! Reading the file is not done here: whoever starts tidelock does it, and gets a [`ReloadWanted`].
 
 mod socket;
+pub mod places;
 mod serve;
-mod seen;
+mod handles;
 mod verbs;
 mod apps;
 pub mod api;
 pub mod client;
 
-pub use seen::{Applied, ReloadWanted, Seen};
+pub use handles::{Applied, Handles, ReloadWanted};
 pub use serve::serve;
-pub use socket::{Socket, SocketProblem, default_path, paths_to_ask};
+pub use socket::{Socket, SocketProblem};

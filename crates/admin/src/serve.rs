@@ -23,15 +23,15 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::api::{APP, DRAIN, LOGS, RELOAD, STATUS, UNDRAIN, line, to_json};
-use crate::api::{Event, LogsWanted, Which};
+use crate::api::{APP, DRAIN, FLUSH, LOGS, RELOAD, STATUS, UNDRAIN, line, to_json};
+use crate::api::{Event, LogsWanted, NodeSelector};
 use crate::apps;
-use crate::seen::{Applied, Seen};
+use crate::handles::{Applied, Handles};
 use crate::socket::Socket;
 use crate::verbs;
 
 /// Answers whoever connects to `socket`, inside a tokio `LocalRuntime`, until it is dropped.
-pub async fn serve(socket: Socket, seen: Seen) {
+pub async fn serve(socket: Socket, seen: Handles) {
     let seen = Rc::new(seen);
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut conversations = JoinSet::new();
@@ -56,14 +56,14 @@ pub async fn serve(socket: Socket, seen: Seen) {
 
 type Answer = Response<Either<Full<Bytes>, Channel<Bytes>>>;
 
-async fn converse(stream: UnixStream, seen: &Seen) {
+async fn converse(stream: UnixStream, seen: &Handles) {
     // What goes on beside the answer ends with the connection.
     let reports = RefCell::new(JoinSet::new());
     let (seen, reports) = (&seen, &reports);
     let service =
         service_fn(move |request| async move { Ok::<_, Infallible>(answer(request, seen, reports).await) });
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(READ_PATIENCE);
+    http.timer(TokioTimer::new()).header_read_timeout(READ_TIMEOUT);
     http.max_buf_size(BUFFER_BYTES_MAX).keep_alive(false);
     tokio::select! {
         served = http.serve_connection(TokioIo::new(stream), service) => {
@@ -79,7 +79,7 @@ async fn converse(stream: UnixStream, seen: &Seen) {
 /// by itself if nobody reads it.
 async fn no_more_to_say(reports: &RefCell<JoinSet<()>>) {
     loop {
-        sleep(ANSWER_PATIENCE).await;
+        sleep(ANSWER_TIMEOUT).await;
         let mut reports = reports.borrow_mut();
         while reports.try_join_next().is_some() {}
         if reports.is_empty() {
@@ -88,7 +88,7 @@ async fn no_more_to_say(reports: &RefCell<JoinSet<()>>) {
     }
 }
 
-async fn answer(request: Request<Incoming>, seen: &Seen, reports: &RefCell<JoinSet<()>>) -> Answer {
+async fn answer(request: Request<Incoming>, seen: &Handles, reports: &RefCell<JoinSet<()>>) -> Answer {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     match (&method, &*path) {
         (&Method::GET, STATUS) => json(StatusCode::OK, &verbs::status(seen).await),
@@ -97,23 +97,29 @@ async fn answer(request: Request<Incoming>, seen: &Seen, reports: &RefCell<JoinS
             Ok(wanted) => logs(&wanted, seen, reports),
             Err(message) => once(StatusCode::BAD_REQUEST, Event::Error { message }),
         },
+        (&Method::POST, FLUSH) => match read(request.into_body(), TOLD_EXAMPLE).await {
+            Ok(told) => once(StatusCode::NOT_FOUND, apps::flush(seen, &told).await),
+            Err(message) => once(StatusCode::BAD_REQUEST, Event::Error { message }),
+        },
         (&Method::POST, verb) if let Some(verb) = verb.strip_prefix(APP) => {
             match read(request.into_body(), TOLD_EXAMPLE).await.and_then(|told| apps::verb(verb, told)) {
                 Ok((app, verb)) => tell(&app, verb, seen, reports),
                 Err(message) => once(StatusCode::BAD_REQUEST, Event::Error { message }),
             }
         }
-        (&Method::POST, DRAIN | UNDRAIN) => match read::<Which>(request.into_body(), WHICH_EXAMPLE).await {
-            Ok(which) if path == DRAIN => drain(&which, seen, reports),
-            Ok(which) => once(StatusCode::NOT_FOUND, verbs::undrain(&seen.proxy, &which)),
-            Err(message) => once(StatusCode::BAD_REQUEST, Event::Error { message }),
-        },
+        (&Method::POST, DRAIN | UNDRAIN) => {
+            match read::<NodeSelector>(request.into_body(), WHICH_EXAMPLE).await {
+                Ok(which) if path == DRAIN => drain(&which, seen, reports),
+                Ok(which) => once(StatusCode::NOT_FOUND, verbs::undrain(&seen.proxy, &which)),
+                Err(message) => once(StatusCode::BAD_REQUEST, Event::Error { message }),
+            }
+        }
         (_, STATUS) => not_allowed("GET"),
-        (_, RELOAD | DRAIN | UNDRAIN | LOGS) => not_allowed("POST"),
+        (_, RELOAD | DRAIN | UNDRAIN | LOGS | FLUSH) => not_allowed("POST"),
         (_, verb) if verb.starts_with(APP) => not_allowed("POST"),
         _ => {
             let message = format!(
-                "there is GET {STATUS}, and POST to {RELOAD}, {DRAIN}, {UNDRAIN}, {LOGS} and {APP}VERB"
+                "there is GET {STATUS}, and POST to {RELOAD}, {DRAIN}, {UNDRAIN}, {LOGS}, {FLUSH} and {APP}VERB"
             );
             once(StatusCode::NOT_FOUND, Event::Error { message })
         }
@@ -122,14 +128,14 @@ async fn answer(request: Request<Incoming>, seen: &Seen, reports: &RefCell<JoinS
 
 /// Reads what is meant.
 async fn read<T: DeserializeOwned>(body: Incoming, example: &str) -> Result<T, String> {
-    let whole = timeout(READ_PATIENCE, Limited::new(body, BODY_BYTES_MAX).collect()).await;
+    let whole = timeout(READ_TIMEOUT, Limited::new(body, BODY_BYTES_MAX).collect()).await;
     let whole = whole.map_err(|_| "the body did not come in time".to_owned())?;
     let whole = whole.map_err(|error| format!("the body cannot be read: {error}"))?;
     serde_json::from_slice(&whole.to_bytes())
         .map_err(|error| format!("the body is not like {example}: {error}"))
 }
 
-fn drain(which: &Which, seen: &Seen, reports: &RefCell<JoinSet<()>>) -> Answer {
+fn drain(which: &NodeSelector, seen: &Handles, reports: &RefCell<JoinSet<()>>) -> Answer {
     let nodes = match seen.proxy.drain(&which.node) {
         Ok(nodes) => nodes,
         Err(unknown) => {
@@ -145,7 +151,7 @@ fn drain(which: &Which, seen: &Seen, reports: &RefCell<JoinSet<()>>) -> Answer {
     with_type(StatusCode::OK, LINES, Either::Right(body))
 }
 
-async fn reload(seen: &Seen, reports: &RefCell<JoinSet<()>>) -> Answer {
+async fn reload(seen: &Handles, reports: &RefCell<JoinSet<()>>) -> Answer {
     let applied = match verbs::reload(&seen.reload).await {
         Ok(applied) => applied,
         Err(message) => return once(StatusCode::UNPROCESSABLE_ENTITY, Event::Error { message }),
@@ -160,14 +166,14 @@ async fn reload(seen: &Seen, reports: &RefCell<JoinSet<()>>) -> Answer {
     }
 }
 
-fn tell(app: &str, verb: Verb, seen: &Seen, reports: &RefCell<JoinSet<()>>) -> Answer {
+fn tell(app: &str, verb: Verb, seen: &Handles, reports: &RefCell<JoinSet<()>>) -> Answer {
     let (lines, body) = Channel::new(LINES_MAX);
     let progress = seen.supervisor.tell(app, verb);
     reports.borrow_mut().spawn_local(apps::report(String::new(), progress, lines));
     with_type(StatusCode::OK, LINES, Either::Right(body))
 }
 
-fn logs(wanted: &LogsWanted, seen: &Seen, reports: &RefCell<JoinSet<()>>) -> Answer {
+fn logs(wanted: &LogsWanted, seen: &Handles, reports: &RefCell<JoinSet<()>>) -> Answer {
     let reader = match apps::read_logs(&seen.supervisor, wanted) {
         Ok(reader) => reader,
         Err(message) => return once(StatusCode::SERVICE_UNAVAILABLE, Event::Error { message }),
@@ -217,9 +223,9 @@ const LINES: &str = "application/x-ndjson";
 const CONNECTIONS_MAX: usize = 128;
 /// A whole head, and a whole body: one who connects has something to say, and says it at once. Others wait for their
 /// place.
-const READ_PATIENCE: Duration = Duration::from_secs(1);
+const READ_TIMEOUT: Duration = Duration::from_secs(1);
 /// For an answer that nothing more is said in.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 /// A head is at most so long.
 const BUFFER_BYTES_MAX: usize = 16 << 10;

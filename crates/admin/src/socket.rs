@@ -8,7 +8,6 @@ use std::os::unix::net::UnixListener as StdListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::process::geteuid;
 use socket2::{Domain, SockAddr, Type};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::{Instant, sleep};
@@ -28,9 +27,9 @@ pub enum SocketProblem {
     /// The folder for it is not there and cannot be made, or cannot be used.
     #[error("cannot use {} for the admin socket: {error}", folder.display())]
     Folder {
-        /// Which.
+        /// The folder that the socket would be in.
         folder: PathBuf,
-        /// The system's word.
+        /// What the system says.
         error: io::Error,
     },
     /// Another process listens there.
@@ -41,7 +40,7 @@ pub enum SocketProblem {
     Taken {
         /// Where.
         path: PathBuf,
-        /// Who, if the system says so.
+        /// The process that has it, where the system tells (SO_PEERCRED).
         pid: Option<i32>,
     },
     /// Something is there that is no socket, and perhaps somebody's data.
@@ -50,12 +49,12 @@ pub enum SocketProblem {
         /// Where.
         path: PathBuf,
     },
-    /// It cannot be bound.
+    /// The system does not let it be bound: no right to the folder, or a path that is too long.
     #[error("cannot listen on the admin socket {}: {error}", path.display())]
     Listen {
         /// Where.
         path: PathBuf,
-        /// The system's word.
+        /// What the system says.
         error: io::Error,
     },
 }
@@ -67,26 +66,15 @@ fn process(pid: &Option<i32>) -> String {
     }
 }
 
-/// Where the socket is when the file does not say: `tidelock/admin.sock` under `$XDG_RUNTIME_DIR`, or under the
-/// system's run directory for root. `None` where neither is known.
-pub fn default_path() -> Option<PathBuf> {
-    under_runtime_directory().or_else(|| geteuid().is_root().then(|| PathBuf::from(SYSTEM_PATH)))
-}
-
-/// Where a verb looks for tidelock when it is not told, the likeliest place first: a service of the system has its
-/// socket in another place than the person who asks.
-pub fn paths_to_ask() -> Vec<PathBuf> {
-    under_runtime_directory().into_iter().chain([PathBuf::from(SYSTEM_PATH)]).collect()
-}
-
-fn under_runtime_directory() -> Option<PathBuf> {
-    let directory = std::env::var_os("XDG_RUNTIME_DIR").filter(|directory| !directory.is_empty())?;
-    Some(Path::new(&directory).join(UNDER_RUNTIME_DIRECTORY))
-}
-
 impl Socket {
     /// Listens at `path`, whose folder is made if it is not there. What a tidelock that died has left is replaced;
-    /// one that lives keeps its own. Cancel-safe.
+    /// one that lives keeps its own.
+    ///
+    /// # Errors
+    /// If a tidelock that lives has the socket, or the folder or the socket cannot be made.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe: a socket that was made and is not returned is closed.
     pub async fn bind(path: &Path) -> Result<Self, SocketProblem> {
         let folder = match path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -104,7 +92,7 @@ impl Socket {
         Ok(Self { listener, path: path.to_owned(), identity })
     }
 
-    /// Where it is.
+    /// Returns where it is.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -131,7 +119,7 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 /// Holds until it is dropped, or the process ends.
 async fn lock(folder: &Path) -> io::Result<File> {
     let folder = File::open(folder)?;
-    let deadline = Instant::now() + LOCK_PATIENCE;
+    let deadline = Instant::now() + LOCK_TIMEOUT;
     loop {
         match folder.try_lock() {
             Ok(()) => return Ok(folder),
@@ -192,11 +180,8 @@ fn unfinished(path: &Path) -> PathBuf {
     path.with_file_name(format!(".{}", std::process::id()))
 }
 
-/// Where root's is.
-const SYSTEM_PATH: &str = "/run/tidelock/admin.sock";
-const UNDER_RUNTIME_DIRECTORY: &str = "tidelock/admin.sock";
 /// Another tidelock needs the lock for less than a millisecond.
-const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 const LOCK_AGAIN: Duration = Duration::from_millis(20);
 /// Verbs that wait to be accepted.
 const BACKLOG: i32 = 64;

@@ -1,30 +1,43 @@
 //! What each verb does, and the words in which it says so. Knows nothing of HTTP.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use acme::{Job, Now};
 use bytes::Bytes;
 use http_body_util::channel::Sender;
-use proxy::{Counts, Left, NodeHandle, NodeStatus, Proxy};
+use proxy::{CertificateNow, Counts, Left, NodeHandle, NodeStatus, Proxy};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
-use crate::api::{Event, Leaving, Node, Status, Upstream, Which, Worker, line};
+use crate::api::{
+    Certificate, DrainingNode, Event, Node, NodeSelector, Status, Upstream, Worker, called, line,
+};
 use crate::apps;
-use crate::seen::{Applied, ReloadWanted, Seen};
+use crate::handles::{Applied, Handles, ReloadWanted};
 
-pub(crate) async fn status(seen: &Seen) -> Status {
+pub(crate) async fn status(seen: &Handles) -> Status {
     let apps = seen.supervisor.status().await;
     let status = seen.proxy.status();
     let apps = apps.into_iter().map(|app| apps::app(app, &status)).collect();
-    let upstreams = status.upstreams.into_iter().map(|upstream| Upstream {
-        name: upstream.name,
-        nodes: upstream.nodes.into_iter().map(Node::from).collect(),
-        unverifiable: upstream.unverifiable,
-        foreign_secret: upstream.has_foreign,
+    let upstreams = status.upstreams.into_iter().map(|upstream| {
+        let (answers_per_s, p50_ms, p99_ms) = apps::lately(upstream.nodes.iter().map(|node| &node.lately));
+        Upstream {
+            name: upstream.name,
+            nodes: upstream.nodes.into_iter().map(Node::from).collect(),
+            unverifiable: upstream.unverifiable,
+            foreign_secret: upstream.has_foreign,
+            stopped: upstream.is_stopped,
+            answers_per_s,
+            p50_ms,
+            p99_ms,
+        }
     });
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
+        file: seen.file.clone(),
+        background: seen.is_background,
         leaving: status.is_leaving,
         overload: status.overload,
         memory: status.memory,
@@ -34,11 +47,25 @@ pub(crate) async fn status(seen: &Seen) -> Status {
         upstreams: upstreams.collect(),
         apps,
         workers: status.workers.into_iter().map(Worker::from).collect(),
+        certificates: certificates(status.certificates, &seen.certificates.now()),
     }
+}
+
+/// The certificates that are served, with how those stand that tidelock gets by itself.
+fn certificates(served: Vec<CertificateNow>, kept: &BTreeMap<Job, Now>) -> Vec<Certificate> {
+    let with_what_is_kept = |certificate: CertificateNow| {
+        let CertificateNow { file, awaited, names, issuer, not_after, days_left, fault } = certificate;
+        let job = awaited.map(|(issuer, host)| Job { issuer, host });
+        let stands = job.and_then(|job| kept.get(&job)).cloned().unwrap_or_default();
+        let Now { next_attempt, last_error } = stands;
+        Certificate { names, issuer, file, not_after, days_left, fault, next_attempt, last_error }
+    };
+    served.into_iter().map(with_what_is_kept).collect()
 }
 
 impl From<NodeStatus> for Node {
     fn from(node: NodeStatus) -> Self {
+        let (answers_per_s, p50_ms, p99_ms) = apps::lately([&node.lately]);
         Self {
             node: node.node,
             address: node.address.to_string(),
@@ -53,6 +80,9 @@ impl From<NodeStatus> for Node {
             surplus: node.surplus,
             event_streams: node.event_streams,
             long_answers: node.long_answers,
+            answers_per_s,
+            p50_ms,
+            p99_ms,
         }
     }
 }
@@ -88,7 +118,7 @@ pub(crate) async fn reload(reload: &mpsc::Sender<ReloadWanted>) -> Result<Applie
     answered.await.map_err(|_| is_leaving())?
 }
 
-pub(crate) fn undrain(proxy: &Proxy, which: &Which) -> Event {
+pub(crate) fn undrain(proxy: &Proxy, which: &NodeSelector) -> Event {
     match proxy.undrain(&which.node) {
         Ok(nodes) => Event::Done { message: format!("{}: taking part again", names(&nodes)) },
         Err(unknown) => Event::Error { message: unknown.to_string() },
@@ -114,7 +144,8 @@ pub(crate) async fn report_drain(nodes: Vec<NodeHandle>, deadline: Duration, mut
         }
         if last.is_none_or(|(said, at)| said != sum || now - at >= SAY_AGAIN) {
             last = Some((sum, now));
-            let progress = Event::Progress { left: sum, nodes: nodes.iter().map(Leaving::from).collect() };
+            let progress =
+                Event::Progress { left: sum, nodes: nodes.iter().map(DrainingNode::from).collect() };
             if !apps::send(&mut lines, line(&progress)).await {
                 return;
             }
@@ -123,7 +154,7 @@ pub(crate) async fn report_drain(nodes: Vec<NodeHandle>, deadline: Duration, mut
     }
 }
 
-/// How it ended, if it did.
+/// Returns how it ended, if it did.
 fn end_of_drain(nodes: &[NodeHandle], left: Left, lasted: Duration, deadline: Duration) -> Option<Event> {
     let names = names(nodes);
     if nodes.iter().any(|node| !node.is_draining()) {
@@ -131,20 +162,20 @@ fn end_of_drain(nodes: &[NodeHandle], left: Left, lasted: Duration, deadline: Du
             message: format!("{names}: told to take part again, {} left", NodeHandle::remains(nodes)),
         });
     }
-    if left == Left::default() {
+    if left == Left::default() && !nodes.iter().any(NodeHandle::keeps_pages) {
         let message = format!("{names}: empty, with nothing new until `tidelock undrain`");
         return Some(Event::Done { message });
     }
     (lasted >= deadline + SLACK).then(|| Event::Error { message: left_behind(nodes, deadline) })
 }
 
-/// What a drain has not been able to end in time, and what to do.
+/// Returns what a drain has not been able to end in time, and what to do.
 fn left_behind(nodes: &[NodeHandle], deadline: Duration) -> String {
     let remains = NodeHandle::remains(nodes);
     let again: Vec<String> = nodes
         .iter()
         .filter(|node| node.left().sum() > 0)
-        .map(|node| format!("`tidelock drain {}/{}`", node.upstream(), node.node()))
+        .map(|node| format!("`tidelock drain {}`", called(node.upstream(), &node.node())))
         .collect();
     format!(
         "{}: {remains} left after {deadline:?}, the drain.deadline; nothing new comes. To wait on, say {} again; what still \
@@ -154,7 +185,7 @@ fn left_behind(nodes: &[NodeHandle], deadline: Duration) -> String {
     )
 }
 
-impl From<&NodeHandle> for Leaving {
+impl From<&NodeHandle> for DrainingNode {
     fn from(node: &NodeHandle) -> Self {
         Self {
             upstream: node.upstream().to_owned(),
@@ -172,8 +203,7 @@ fn left(nodes: &[NodeHandle]) -> Left {
 }
 
 fn names(nodes: &[NodeHandle]) -> String {
-    let names: Vec<String> =
-        nodes.iter().map(|node| format!("{}/{}", node.upstream(), node.node())).collect();
+    let names: Vec<String> = nodes.iter().map(|node| called(node.upstream(), &node.node())).collect();
     names.join(", ")
 }
 
@@ -186,6 +216,18 @@ const SLACK: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn an_instance_is_called_as_everywhere() {
+        for (upstream, node, want) in [
+            ("chat", "chat/0", "chat/0"),
+            ("nodes", "chat/0", "nodes/chat/0"),
+            ("nodes", "10.0.0.1:3000", "nodes/10.0.0.1:3000"),
+            ("nodes", "unix:/run/a", "nodes/unix:/run/a"),
+        ] {
+            assert_eq!(super::called(upstream, node), want);
+        }
+    }
+
     use http_body_util::Channel;
     use tokio::time::timeout;
 

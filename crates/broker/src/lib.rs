@@ -35,12 +35,15 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, UnixListener},
+    net::{TcpListener, UnixListener, UnixSocket},
     task::{AbortHandle, JoinSet},
 };
 
 use self::hub::Hub;
 pub use self::settings::{Limits, Settings};
+
+/// Connections that wait to be accepted, as Tokio has it elsewhere.
+const BACKLOG: u32 = 1024;
 
 /// Keeps the README's code working.
 #[cfg(doctest)]
@@ -89,8 +92,18 @@ impl Broker {
     ///
     /// If something is at `path` already, or it cannot be made.
     pub async fn unix(path: &Path, settings: impl Into<Settings>) -> io::Result<Self> {
-        let listener = UnixListener::bind(path)?;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+        let socket = UnixSocket::new_stream()?;
+        socket.bind(path)?;
+        // Nobody can connect before it listens, so that there is no moment at which others may.
+        let listening = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+            .and_then(|()| socket.listen(BACKLOG));
+        let listener = match listening {
+            Ok(listener) => listener,
+            Err(error) => {
+                let _ = std::fs::remove_file(path);
+                return Err(error);
+            }
+        };
         let url = format!("unix://{}", path.display());
         let hub = Arc::new(Hub::new(settings.into()));
         let accepting = tokio::spawn(accept_unix(listener, hub.clone())).abort_handle();

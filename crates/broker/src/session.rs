@@ -1,5 +1,8 @@
 //! One client of the broker, from its first command to its end.
 
+mod greeting;
+mod subscriptions;
+
 use std::{collections::HashSet, io, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
@@ -24,6 +27,7 @@ pub(crate) async fn run(stream: impl AsyncRead + AsyncWrite + Send + 'static, hu
         hub: hub.clone(),
         client: client.clone(),
         names: Default::default(),
+        name_bytes: 0,
         called: None,
         wakes: Wakes::default(),
     };
@@ -59,6 +63,8 @@ struct Session {
     client: Arc<Client>,
     /// This client's channels, patterns and shard channels.
     names: [HashSet<Bytes>; 3],
+    /// The bytes of all of them.
+    name_bytes: usize,
     /// What it calls itself.
     called: Option<Bytes>,
     /// Whether it has said the password, if there is one.
@@ -94,7 +100,11 @@ impl Session {
                 Ok(_) => {}
             }
             loop {
-                match take_command(&mut buffer, &self.hub.limits) {
+                let limits = match self.may_enter {
+                    true => self.hub.limits,
+                    false => self.hub.limits.of_strangers(),
+                };
+                match take_command(&mut buffer, &limits) {
                     Ok(Some(command)) => {
                         if self.obey(&command) == Next::Close {
                             break 'connection;
@@ -158,8 +168,8 @@ impl Session {
             (b"CLIENT", [what, rest @ ..]) => self.client(&what.to_ascii_uppercase(), rest),
             (b"SELECT", [database]) if &**database == b"0" => self.say(Reply::simple("OK")),
             (b"SELECT", [_]) => self.say(Reply::error("ERR DB index is out of range")),
-            (b"AUTH", [password]) => self.auth(DEFAULT_USER, password),
-            (b"AUTH", [user, password]) => self.auth(user, password),
+            (b"AUTH", [password]) => self.auth(None, password),
+            (b"AUTH", [user, password]) => self.auth(Some(user), password),
             // ioredis asks whether a server is still loading before it uses it.
             (b"INFO", _) => {
                 self.say_bulk(b"# Server\r\nredis_version:7.0.0\r\nredis_mode:standalone\r\nloading:0\r\n");
@@ -190,77 +200,6 @@ impl Session {
         self.client.version() == Version::Resp2 && self.names.iter().any(|names| !names.is_empty())
     }
 
-    fn subscribe(&mut self, kind: Kind, names: &[Bytes]) {
-        for name in names {
-            let total: usize = self.names.iter().map(HashSet::len).sum();
-            if total >= self.hub.limits.subscriptions_max && !self.names[kind as usize].contains(name) {
-                self.say(Reply::error("ERR too many subscriptions on this connection"));
-                continue;
-            }
-            self.names[kind as usize].insert(Bytes::copy_from_slice(name));
-            // Confirmed before the first message can come.
-            self.confirm(SUBSCRIBED[kind as usize], Some(name), kind);
-            self.hub.subscribe(kind, name, &self.client);
-        }
-    }
-
-    fn unsubscribe(&mut self, kind: Kind, names: &[Bytes]) {
-        let names = match names {
-            [] => self.names[kind as usize].iter().cloned().collect(),
-            names => names.to_vec(),
-        };
-        if names.is_empty() {
-            self.confirm(UNSUBSCRIBED[kind as usize], None, kind);
-        }
-        for name in &names {
-            self.names[kind as usize].remove(name);
-            self.hub.unsubscribe(kind, name, &self.client);
-            self.confirm(UNSUBSCRIBED[kind as usize], Some(name), kind);
-        }
-    }
-
-    fn confirm(&mut self, what: &str, name: Option<&Bytes>, kind: Kind) {
-        let left = match kind {
-            Kind::Channel | Kind::Pattern => self.names[0].len() + self.names[1].len(),
-            Kind::Shard => self.names[2].len(),
-        };
-        let version = self.client.version();
-        let mut reply = Reply::new();
-        reply.push(version, 3).bulk(what.as_bytes());
-        match name {
-            Some(name) => reply.bulk(name),
-            None => reply.null(version),
-        };
-        reply.integer(left);
-        self.say(reply.done());
-    }
-
-    fn pubsub(&mut self, what: &[u8], rest: &[Bytes]) {
-        let mut reply = Reply::new();
-        match (what, rest) {
-            (b"NUMSUB" | b"SHARDNUMSUB", names) => {
-                let kind = if what == b"NUMSUB" { Kind::Channel } else { Kind::Shard };
-                reply.array(names.len() * 2);
-                for name in names {
-                    reply.bulk(name).integer(self.hub.count(kind, name));
-                }
-            }
-            (b"CHANNELS" | b"SHARDCHANNELS", [] | [_]) => {
-                let kind = if what == b"CHANNELS" { Kind::Channel } else { Kind::Shard };
-                let names = self.hub.names(kind, rest.first());
-                reply.array(names.len());
-                names.iter().for_each(|name| {
-                    reply.bulk(name);
-                });
-            }
-            (b"NUMPAT", []) => {
-                reply.integer(self.hub.patterns());
-            }
-            _ => return self.say(Reply::error("ERR unknown PUBSUB subcommand or wrong number of arguments")),
-        }
-        self.say(reply.done());
-    }
-
     fn ping(&mut self, text: Option<&Bytes>) {
         match (text, self.may_only_subscribe()) {
             (text, true) => {
@@ -271,97 +210,6 @@ impl Session {
             (Some(text), false) => self.say_bulk(text),
             (None, false) => self.say(Reply::simple("PONG")),
         }
-    }
-
-    fn hello(&mut self, arguments: &[Bytes]) {
-        let version = match arguments.first().map(|version| &**version) {
-            None => self.client.version(),
-            Some(b"2") => Version::Resp2,
-            Some(b"3") => Version::Resp3,
-            Some(_) => return self.say(Reply::error("NOPROTO unsupported protocol version")),
-        };
-        let mut rest = arguments.get(1..).unwrap_or_default();
-        while let Some((option, more)) = rest.split_first() {
-            rest = match (&*option.to_ascii_uppercase(), more) {
-                (b"AUTH", [user, password, rest @ ..]) => match self.admit(user, password) {
-                    Ok(()) => rest,
-                    Err(refusal) => return self.say(Reply::error(refusal)),
-                },
-                (b"SETNAME", [name, rest @ ..]) => {
-                    self.called = Some(Bytes::copy_from_slice(name));
-                    rest
-                }
-                _ => return self.say(Reply::error("ERR Syntax error in HELLO")),
-            };
-        }
-        if !self.may_enter {
-            return self
-                .say(Reply::error("NOAUTH HELLO needs the password here: HELLO 3 AUTH default PASSWORD"));
-        }
-        self.client.set_version(version);
-        let mut reply = Reply::new();
-        reply.map(version, 7);
-        for (key, value) in
-            [("server", "redis"), ("version", "7.0.0"), ("mode", "standalone"), ("role", "master")]
-        {
-            reply.bulk(key.as_bytes()).bulk(value.as_bytes());
-        }
-        reply.bulk(b"proto").integer(if version == Version::Resp3 { 3 } else { 2 });
-        reply.bulk(b"id").integer(self.client.id as usize);
-        reply.bulk(b"modules").array(0);
-        self.say(reply.done());
-    }
-
-    fn auth(&mut self, user: &[u8], password: &[u8]) {
-        let answer = match self.admit(user, password) {
-            Ok(()) => Reply::simple("OK"),
-            Err(refusal) => Reply::error(refusal),
-        };
-        self.say(answer);
-    }
-
-    fn admit(&mut self, user: &[u8], password: &[u8]) -> Result<(), &'static str> {
-        let Some(wanted) = &self.hub.password else {
-            return Err("ERR AUTH called without any password configured for this broker");
-        };
-        if user != DEFAULT_USER || !is_same(wanted.as_bytes(), password) {
-            return Err("WRONGPASS invalid username-password pair or user is disabled.");
-        }
-        self.may_enter = true;
-        Ok(())
-    }
-
-    /// Clients introduce themselves with it. Only the name is kept.
-    fn client(&mut self, what: &[u8], rest: &[Bytes]) {
-        match (what, rest) {
-            (b"SETNAME", [name]) => {
-                self.called = (!name.is_empty()).then(|| Bytes::copy_from_slice(name));
-                self.say(Reply::simple("OK"));
-            }
-            (b"SETINFO" | b"NO-EVICT" | b"NO-TOUCH", _) => self.say(Reply::simple("OK")),
-            (b"ID", []) => self.say_count(self.client.id as usize),
-            (b"GETNAME", []) => match self.called.clone() {
-                Some(name) => self.say_bulk(&name),
-                None => {
-                    let mut reply = Reply::new();
-                    reply.null(self.client.version());
-                    self.say(reply.done());
-                }
-            },
-            _ => self.say(Reply::error("ERR unknown CLIENT subcommand or wrong number of arguments")),
-        }
-    }
-
-    fn reset(&mut self) {
-        for kind in [Kind::Channel, Kind::Pattern, Kind::Shard] {
-            for name in self.names[kind as usize].drain() {
-                self.hub.unsubscribe(kind, &name, &self.client);
-            }
-        }
-        self.client.set_version(Version::Resp2);
-        self.called = None;
-        self.may_enter = self.hub.password.is_none();
-        self.say(Reply::simple("RESET"));
     }
 
     fn say_count(&mut self, count: usize) {
@@ -381,19 +229,8 @@ impl Session {
     }
 }
 
-/// Takes as long wherever the first difference is.
-fn is_same(wanted: &[u8], given: &[u8]) -> bool {
-    let differences = wanted.iter().zip(given).fold(0, |all, (one, other)| all | (one ^ other));
-    wanted.len() == given.len() && differences == 0
-}
-
-const DEFAULT_USER: &[u8] = b"default";
-
 /// Longer than any command's name.
 const NAME_MAX: usize = 16;
-
-const SUBSCRIBED: [&str; 3] = ["subscribe", "psubscribe", "ssubscribe"];
-const UNSUBSCRIBED: [&str; 3] = ["unsubscribe", "punsubscribe", "sunsubscribe"];
 
 const ALLOWED_TO_SUBSCRIBERS: &[&[u8]] = &[
     b"SUBSCRIBE",

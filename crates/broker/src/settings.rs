@@ -19,6 +19,19 @@ pub struct Limits {
     pub waiting_messages_max: usize,
     /// Channels and patterns of one client (default 16,384); further ones are an error.
     pub subscriptions_max: usize,
+    /// Bytes of the names of them (default 8 MiB), likewise.
+    pub subscription_bytes_max: usize,
+}
+
+impl Limits {
+    /// What somebody may say who has not said the password yet, as in Redis.
+    pub(crate) fn of_strangers(&self) -> Self {
+        Self {
+            command_bytes_max: self.command_bytes_max.min(16 << 10),
+            arguments_max: self.arguments_max.min(10),
+            ..*self
+        }
+    }
 }
 
 impl Default for Limits {
@@ -30,6 +43,7 @@ impl Default for Limits {
             waiting_bytes_max: 32 << 20,
             waiting_messages_max: 65_536,
             subscriptions_max: 16_384,
+            subscription_bytes_max: 8 << 20,
         }
     }
 }

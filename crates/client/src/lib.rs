@@ -7,20 +7,20 @@ use std::io;
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use wire::HeadBounds;
-use wire::answer::{AnswerHead, Asked};
+use wire::answer::{AnswerHead, AnswerTo};
 use wire::body::BodyWalk;
 use wire::scan::{HeadScan, Side};
 
 /// Why there is no answer.
 #[derive(Debug)]
 pub enum NoAnswer {
-    /// The connection broke.
+    /// The connection could not be read or written, or ended before the answer did.
     Wire(io::Error),
-    /// What came is no HTTP.
+    /// What came cannot be read as an answer of HTTP/1.
     Malformed,
 }
 
-/// What a node has said.
+/// The final answer of a node, with as much of its body as was asked for.
 #[derive(Debug)]
 pub struct Answer {
     /// Its status, never an interim one.
@@ -43,7 +43,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Self { stream, inbound: BytesMut::new(), is_reusable: true }
     }
 
-    /// Whether the last answer was read to its end, and the node keeps the connection.
+    /// Returns whether the last answer was read to its end, and the node keeps the connection.
     #[must_use]
     pub fn is_reusable(&self) -> bool {
         self.is_reusable
@@ -87,7 +87,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let mut scan = HeadScan::new(Side::Answer);
         loop {
             if let Some(length) = scan.advance(inbound, &BOUNDS).map_err(|_| NoAnswer::Malformed)? {
-                let asked = Asked { is_head: false, accept: None };
+                let asked = AnswerTo { is_head: false, accept: None };
                 let head = AnswerHead::parse(&inbound.split_to(length), &BOUNDS, &asked);
                 return head.map_err(|_| NoAnswer::Malformed);
             }

@@ -9,9 +9,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::app::App;
-use crate::plan::{Admin, Listen, NodeSpec, Plan, Upstream, UpstreamId};
-use crate::routing::{Action, Files, PathPattern, Route};
+use crate::file::declare::{Difference, texts};
+use crate::file::sections::drain::DRAIN;
+use crate::file::sections::limits::LIMITS;
+use crate::file::sections::log::LOG;
+use crate::file::sections::resolver::RESOLVER;
+use crate::file::sections::timeouts::TIMEOUTS;
+use crate::plan::{ERROR_PAGES, FILE, Listen, NodeSpec, Plan, STICKY_SECRET, TRUSTED_PROXIES, Upstream};
 
+mod routes;
 mod say;
 
 /// What is different in the new plan. Its `Display` says it in a line for each thing, without a line feed at the end.
@@ -23,8 +29,10 @@ pub struct Diff {
     pub upstreams: Upstreams,
     /// Apps to start, to stop, or to run otherwise, by name.
     pub apps: Apps,
-    /// Whether some request now goes to an upstream of another name, or to none.
-    pub routes: bool,
+    /// What is said of each route that comes, goes or changes, and of their order where that means something.
+    pub routes: Vec<String>,
+    /// Whether [`Plan::error_pages`] differ.
+    pub error_pages: bool,
     /// Whether [`Plan::timeouts`] differ. Upstreams that inherit them are among the changed ones.
     pub timeouts: bool,
     /// Whether [`Plan::limits`] differ.
@@ -35,7 +43,7 @@ pub struct Diff {
     pub drain: bool,
     /// Whether [`Plan::trusted_proxies`] differ.
     pub trusted_proxies: bool,
-    /// Whether [`Plan::sticky_secrets`] differ: what was made under one that is gone is believed no more.
+    /// Whether [`Plan::sticky_secret`] differ: what was made under one that is gone is believed no more.
     pub sticky_secret: bool,
     /// Whether [`Admin::watch`] differs.
     pub watch: bool,
@@ -43,9 +51,9 @@ pub struct Diff {
     pub resolver: bool,
     /// Keys that differ and cannot be applied while tidelock runs, as the file spells them: `workers`,
     /// `admin.socket`.
-    pub needs_restart: Vec<&'static str>,
-    /// Each key of `[limits]` and of `[timeouts]` that differs, with both values.
-    keys: HashMap<&'static str, Vec<String>>,
+    pub needs_restart: Vec<String>,
+    /// What is said of the keys and tables of which the fields above only say that something differs.
+    changed: Vec<Difference>,
 }
 
 /// The listens that differ. One is the same if it has the same address; of several at the same address, which must
@@ -88,7 +96,7 @@ pub struct Apps {
 /// An upstream that both plans have, with at least one difference.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UpstreamChange {
-    /// All of it.
+    /// The upstream as a whole, in both plans.
     pub upstream: Changed<Arc<Upstream>>,
     /// Its nodes that differ; none do if only its other keys do.
     pub nodes: Nodes,
@@ -108,76 +116,62 @@ pub struct Nodes {
 /// Something that both plans have, but not alike.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Changed<T> {
-    /// As it was.
+    /// The value in the plan in force.
     pub old: T,
-    /// As it is to be.
+    /// The value in the plan that takes its place.
     pub new: T,
 }
 
-/// What is different in `new`.
+/// Returns what is different in `new`.
 pub fn diff(old: &Plan, new: &Plan) -> Diff {
-    // Taken apart, so that a part that a plan gets later is not forgotten here.
-    let Plan {
-        workers,
-        listens,
-        routes: _,
-        upstreams,
-        apps,
-        trusted_proxies,
-        sticky_secrets,
-        limits,
-        timeouts,
-        log,
-        drain,
-        admin: Admin { socket, watch },
-        resolver,
-    } = old;
-    let restart = [("workers", *workers != new.workers), ("admin.socket", *socket != new.admin.socket)];
+    let mut said = old.differences(new);
+    // As the file has them.
+    said.sort_by_key(|part| FILE.section.names().position(|name| name == part.name));
+    let said = said.into_iter().flat_map(|part| match part.name {
+        // These are compared one by one, or as what they mean.
+        "listens" | "upstreams" | "apps" | "routes" => Vec::new(),
+        "timeouts" => Difference::of_table(part.name, old.timeouts.differences(&new.timeouts)),
+        "drain" => Difference::of_table(part.name, old.drain.differences(&new.drain)),
+        "acme" => Difference::of_table(part.name, old.acme.differences(&new.acme)),
+        _ => vec![part],
+    });
+    let (later, changed): (Vec<_>, Vec<_>) = said.partition(|part| part.needs_restart);
+    let differs = |name: &str| changed.iter().any(|part| part.name == name);
     Diff {
-        listens: Listens::between(listens, &new.listens),
-        upstreams: Upstreams::between(upstreams, &new.upstreams),
-        apps: Apps::between(apps, &new.apps),
-        routes: !are_routes_alike(old, new),
-        timeouts: *timeouts != new.timeouts,
-        limits: *limits != new.limits,
-        log: *log != new.log,
-        drain: *drain != new.drain,
-        trusted_proxies: *trusted_proxies != new.trusted_proxies,
-        sticky_secret: *sticky_secrets != new.sticky_secrets,
-        watch: *watch != new.admin.watch,
-        resolver: *resolver != new.resolver,
-        needs_restart: restart.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect(),
-        keys: HashMap::from([
-            ("limits", limits.differences(&new.limits)),
-            ("timeouts", timeouts.differences(&new.timeouts)),
-        ]),
+        listens: Listens::between(&old.listens, &new.listens),
+        upstreams: Upstreams::between(&old.upstreams, &new.upstreams),
+        apps: Apps::between(&old.apps, &new.apps),
+        routes: routes::lines(old, new),
+        error_pages: differs(ERROR_PAGES.name),
+        timeouts: differs(TIMEOUTS.name),
+        limits: differs(LIMITS.name),
+        log: differs(LOG.name),
+        drain: differs(DRAIN.name),
+        trusted_proxies: differs(TRUSTED_PROXIES.name),
+        sticky_secret: differs(STICKY_SECRET.name),
+        watch: old.admin.watch != new.admin.watch,
+        resolver: differs(RESOLVER.name),
+        needs_restart: later.into_iter().map(|part| part.text).collect(),
+        changed,
     }
 }
 
 impl Diff {
-    /// Whether there is nothing to do.
+    /// Returns whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.listens.is_empty()
             && self.upstreams.is_empty()
             && self.apps.is_empty()
             && self.needs_restart.is_empty()
-            && self.parts().all(|(_, differs)| !differs)
+            && self.changed.is_empty()
+            && self.routes.is_empty()
     }
 
-    /// What is only known to differ or not, as the file calls it.
-    fn parts(&self) -> impl Iterator<Item = (&'static str, bool)> {
-        [
-            ("routes", self.routes),
-            ("timeouts", self.timeouts),
-            ("limits", self.limits),
-            ("log", self.log),
-            ("drain", self.drain),
-            ("trusted_proxies", self.trusted_proxies),
-            ("sticky_secret", self.sticky_secret),
-            ("admin.watch", self.watch),
-            ("resolver", self.resolver),
-        ]
-        .into_iter()
+    /// Returns what is neither a listen nor a route nor an upstream nor an app.
+    fn parts(&self) -> Vec<&str> {
+        // Behind "changed" nobody has to be told that it is another one.
+        let changed = self.changed.iter().map(|part| &*part.text);
+        changed.map(|text| text.strip_prefix("other ").unwrap_or(text)).collect()
     }
 }
 
@@ -203,7 +197,7 @@ impl Listens {
         listens
     }
 
-    /// Whether each listen is the same in both plans.
+    /// Returns whether each listen is the same in both plans.
     pub fn is_empty(&self) -> bool {
         self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
     }
@@ -216,7 +210,7 @@ impl Upstreams {
         Self { added, removed, changed }
     }
 
-    /// Whether each upstream is the same in both plans.
+    /// Returns whether each upstream is the same in both plans.
     pub fn is_empty(&self) -> bool {
         self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
     }
@@ -229,102 +223,53 @@ impl Apps {
         Self { added, removed, changed: both }
     }
 
-    /// Whether each app is the same in both plans.
+    /// Returns whether each app is the same in both plans.
     pub fn is_empty(&self) -> bool {
         self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
     }
 }
 
-/// What is different between two apps of one name, as the file calls it.
-fn app_parts(Changed { old, new }: &Changed<Arc<App>>) -> impl Iterator<Item = (&'static str, bool)> {
-    // Taken apart, so that a part that an app gets later is not forgotten here.
-    let App {
-        name: _,
-        command,
-        // Without what its variables hold, it may be the same.
-        shown: _,
-        cwd,
-        env,
-        env_file,
-        user,
-        group,
-        no_new_privs,
-        instances,
-        port,
-        ports,
-        socket,
-        ready,
-        stop,
-        restart,
-        memory_max,
-        cron,
-        watch,
-        logs,
-    } = &**old;
-    [
-        ("command", *command != new.command),
-        ("cwd", *cwd != new.cwd),
-        ("env", *env != new.env),
-        ("env_file", *env_file != new.env_file),
-        ("user", *user != new.user),
-        ("group", *group != new.group),
-        ("no_new_privs", *no_new_privs != new.no_new_privs),
-        ("instances", *instances != new.instances),
-        ("port", *port != new.port),
-        ("ports", *ports != new.ports),
-        ("socket", *socket != new.socket),
-        ("ready", *ready != new.ready),
-        ("stop", *stop != new.stop),
-        ("restart", *restart != new.restart),
-        ("memory_max", *memory_max != new.memory_max),
-        ("cron", *cron != new.cron),
-        ("watch", *watch != new.watch),
-        ("logs", *logs != new.logs),
-    ]
-    .into_iter()
+/// What is different between two apps of one name.
+fn app_parts(Changed { old, new }: &Changed<Arc<App>>) -> Vec<Difference> {
+    let mut parts = old.differences(new);
+    // Without what its variables hold, the command may be shown the same.
+    parts.retain(|part| part.name != "shown");
+    for part in &mut parts {
+        let keys = match part.name {
+            "restart" => old.restart.differences(&new.restart),
+            "logs" => old.logs.differences(&new.logs),
+            "watch" => match (&old.watch, &new.watch) {
+                (Some(old), Some(new)) => old.differences(new),
+                _ => continue,
+            },
+            _ => continue,
+        };
+        part.text = texts(&Difference::of_table(part.name, keys));
+    }
+    parts
 }
 
 impl UpstreamChange {
     fn between(upstream: Changed<Arc<Upstream>>) -> Option<Self> {
         let nodes = Nodes::between(&upstream.old.nodes, &upstream.new.nodes);
         let change = Self { upstream, nodes };
-        let is_alike = change.nodes.is_empty() && change.parts().all(|(_, differs)| !differs);
-        (!is_alike).then_some(change)
+        (!change.nodes.is_empty() || !change.parts().is_empty()).then_some(change)
     }
 
-    /// What is not its nodes, as the file calls it.
-    fn parts(&self) -> impl Iterator<Item = (&'static str, bool)> {
+    /// Returns what is not its nodes.
+    fn parts(&self) -> Vec<Difference> {
         let Changed { old, new } = &self.upstream;
-        // The name is what they were matched by.
-        let Upstream {
-            name: _,
-            nodes: _,
-            app,
-            sticky,
-            balance,
-            rebalance,
-            host,
-            pass_headers,
-            timeouts,
-            try_timeout,
-            health,
-            outliers,
-            admission,
-        } = &**old;
-        [
-            ("app", *app != new.app),
-            ("sticky", *sticky != new.sticky),
-            ("balance", *balance != new.balance),
-            ("rebalance", *rebalance != new.rebalance),
-            ("host", *host != new.host),
-            ("pass_headers", *pass_headers != new.pass_headers),
-            ("timeouts", *timeouts != new.timeouts),
-            ("try_timeout", *try_timeout != new.try_timeout),
-            ("health", *health != new.health),
-            ("outliers", *outliers != new.outliers),
-            ("admission", *admission != new.admission),
-        ]
-        .into_iter()
+        let mut parts = old.differences(new);
+        parts.retain(|part| part.name != "nodes");
+        for part in &mut parts {
+            let keys = match part.name {
+                "timeouts" => old.timeouts.differences(&new.timeouts),
+                "health" => old.health.differences(&new.health),
+                _ => continue,
+            };
+            part.text = texts(&Difference::of_table(part.name, keys));
+        }
+        parts
     }
 }
 
@@ -335,7 +280,7 @@ impl Nodes {
         Self { added, removed, changed: both }
     }
 
-    /// Whether each node is the same in both plans.
+    /// Returns whether each node is the same in both plans.
     pub fn is_empty(&self) -> bool {
         self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
     }
@@ -359,41 +304,6 @@ fn sort<T: Clone>(old: &[T], new: &[T], key: impl Fn(&T) -> &str) -> Sorted<T> {
     }
     sorted.removed = old.iter().filter(|old| before.contains_key(key(old))).cloned().collect();
     sorted
-}
-
-/// Whether every request is answered in the same way. Upstreams are the same by their name, for their ids mean something
-/// else in every plan. The order of routes follows from what they match, and no two match the same, but that of regular
-/// expressions, which is that of the file.
-fn are_routes_alike(old: &Plan, new: &Plan) -> bool {
-    let before: Vec<Resolved<'_>> = resolved(old).collect();
-    let patterns = |plan: &Plan| {
-        let patterns = plan.routes.iter().filter_map(|route| match &route.path {
-            PathPattern::Regex(pattern) => Some((route.host.clone(), pattern.clone())),
-            PathPattern::Exact(_) | PathPattern::Prefix(_) => None,
-        });
-        patterns.collect::<Vec<_>>()
-    };
-    old.routes.len() == new.routes.len()
-        && resolved(new).all(|route| before.contains(&route))
-        && patterns(old) == patterns(new)
-}
-
-/// A route, but for its place in the file, and the name of its upstream in the place of the id.
-type Resolved<'p> = (Route, Option<&'p str>);
-
-fn resolved(plan: &Plan) -> impl Iterator<Item = Resolved<'_>> {
-    let name = |UpstreamId(index): UpstreamId| plan.upstreams.get(index).map(|upstream| &*upstream.name);
-    plan.routes.iter().map(move |route| {
-        let upstream = route.action.upstream();
-        let action = match &route.action {
-            Action::Upstream(_) => Action::Upstream(UpstreamId(0)),
-            Action::Files(files) => {
-                Action::Files(Files { upstream: files.upstream.map(|_| UpstreamId(0)), ..files.clone() })
-            }
-            other => other.clone(),
-        };
-        (Route { number: 0, action, ..route.clone() }, upstream.and_then(name))
-    })
 }
 
 #[cfg(test)]

@@ -1,59 +1,55 @@
 //! From the text of the file to a [`Plan`], or to everything that is wrong with it. Knows the file as a whole; its
-//! sections are read next door. Only this, the lists of proxies and the files of secrets touch the disk: it opens that one
-//! file, and looks whether those it names are there. Only this reads the environment.
+//! sections are read next door. Only this, `disk`, the lists of proxies and the files of secrets touch the disk: it opens
+//! that one file, and looks whether those it names are there. Only this reads the environment.
 
-use std::io::ErrorKind;
-use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use toml::de::DeTable;
 
-use crate::limits::Limits;
-use crate::plan::{AccessLog, Admin, AdminSocket, Log, Plan, Resolver, Secrets, Timeouts};
+use crate::plan::{
+    Acme, Drain, ERROR_PAGES, FILE, GROUP, Plan, PlanParts, STICKY_SECRET, Secrets, TRUSTED_PROXIES,
+    Timeouts, USER,
+};
 use crate::problem::{Problem, Problems, Report, Severity};
-use crate::regular::{demand_regular, read_regular};
+use crate::regular::read_regular;
 
-mod app;
-mod app_keys;
-mod app_kinds;
-mod care;
-mod choices;
-mod declare;
+pub(crate) mod declare;
 pub(crate) mod declared;
-mod drain;
+mod disk;
 mod expand;
-mod fields;
+pub(crate) mod fields;
 mod foreign;
+mod given;
 mod hide;
-mod hosts;
-pub(crate) mod keys;
-mod kinds;
-mod listen;
+pub(crate) mod kinds;
 mod places;
 mod proxies;
 mod reading;
-mod rebalance;
 mod route;
 pub(crate) mod sections;
 mod syntax;
 mod units;
-mod upstream;
 
+use disk::Disk;
 use expand::Variables;
 pub use expand::literal;
 use fields::Fields;
-use listen::NamedFile;
 use places::Places;
 use reading::Reading;
-use sections::limits::LIMITS;
+use sections::acme::ACME;
+use sections::app::APP;
+use sections::drain::DRAIN;
+use sections::route::ROUTE;
 use sections::timeouts::TIMEOUTS;
+use sections::upstream::UPSTREAM;
+use sections::{app, listen, upstream};
 
 /// A file that can be used.
 #[derive(Debug)]
 pub struct Loaded {
-    /// What it says.
+    /// The plan that the file describes.
     pub plan: Plan,
     /// What is worth knowing about it; holds no error, and is often empty.
     pub warnings: Report,
@@ -72,13 +68,13 @@ pub struct Inspected {
 }
 
 impl Inspected {
-    /// Whether it can be used, with all that has been told so far.
+    /// Returns whether it can be used, with all that has been told so far.
     #[must_use]
     pub fn is_good(&self) -> bool {
         self.report.problems().iter().all(|problem| problem.severity != Severity::Error)
     }
 
-    /// What it says, if it can be used.
+    /// Returns what it says, if it can be used.
     #[must_use]
     pub fn good_plan(&mut self) -> Option<Plan> {
         if self.is_good() { self.plan.take() } else { None }
@@ -95,7 +91,7 @@ impl Inspected {
         }
     }
 
-    /// Whether nothing under the key at `path`, such as `app.chat`, is wrong.
+    /// Returns whether nothing under the key at `path`, such as `app.chat`, is wrong.
     #[must_use]
     pub fn is_good_at(&self, path: &str) -> bool {
         let Some(here) = self.places.all_of(path) else { return true };
@@ -112,6 +108,11 @@ impl Inspected {
     /// The same where under `path` the file at `file` is named.
     pub fn tell_of(&mut self, path: &str, file: &Path, message: String) {
         self.tell_here(self.places.find_file(path, file, &self.folder), Severity::Error, message, None);
+    }
+
+    /// The same for what is to be known and stops nothing.
+    pub fn warn_of(&mut self, path: &str, file: &Path, message: String) {
+        self.tell_here(self.places.find_file(path, file, &self.folder), Severity::Warning, message, None);
     }
 
     fn tell_here(
@@ -169,32 +170,6 @@ pub fn parse(text: &str, origin: &Path) -> Result<Loaded, Report> {
     read(text, origin, Disk::Untouched, &|name| std::env::var_os(name)).into_loaded()
 }
 
-/// Whether the files that a file names are looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Disk {
-    Read,
-    Untouched,
-}
-
-impl Disk {
-    fn inspect(self, named: &NamedFile) -> Option<Problem> {
-        if self == Self::Untouched {
-            return None;
-        }
-        let wrong = |message: String| Some(Problem::error(named.span.clone(), message));
-        let path = named.path.display();
-        match named.path.metadata() {
-            Ok(file) => {
-                let refused = demand_regular(&file).err()?;
-                wrong(format!("{path} cannot be read: {refused}"))
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => wrong(format!("there is no file {path}")),
-            // One that may not be looked at may still be there, for the user that tidelock runs as.
-            Err(_) => None,
-        }
-    }
-}
-
 impl Inspected {
     fn nothing(report: Report) -> Self {
         Self { plan: None, report, folder: PathBuf::new(), places: Places::default() }
@@ -211,13 +186,11 @@ fn read(text: &str, origin: &Path, disk: Disk, variables: Variables<'_>) -> Insp
     let problems = Problems::default();
     let expanded = expand::expand(table.get_mut(), text, variables, &problems);
     let folder = origin.parent().unwrap_or(Path::new(""));
-    let reading = Reading::new(problems, expanded, folder, disk);
-    let root = Fields::root(&keys::FILE, table.get_ref(), &reading);
-    let mut named = Vec::new();
-    let plan = plan(&root, folder, &mut named, disk);
+    let reading = Reading::new(problems, expanded, folder, disk).of_keys(FILE.section.names());
+    let root = Fields::root(FILE.section, table.get_ref(), &reading);
+    let plan = plan(&root);
     drop(root);
-    let mut problems = reading.into_problems();
-    problems.extend(named.iter().filter_map(|named| disk.inspect(named)));
+    let problems = reading.into_problems();
     Inspected {
         plan: Some(plan),
         report: Report::new(origin, &shown, problems),
@@ -226,66 +199,47 @@ fn read(text: &str, origin: &Path, disk: Disk, variables: Variables<'_>) -> Insp
     }
 }
 
-/// What the file says. Holds together only if no error has been told.
-fn plan(root: &Fields<'_>, folder: &Path, named: &mut Vec<NamedFile>, disk: Disk) -> Plan {
+/// Returns what the file says. Holds together only if no error has been told.
+fn plan(root: &Fields<'_>) -> Plan {
     let timeouts = Timeouts::read(&root.one(&TIMEOUTS));
-    let tables = root.many(&keys::UPSTREAM);
+    let tables = root.many(&UPSTREAM);
     let upstreams: Vec<_> = tables.iter().filter_map(|table| upstream::read(table, &timeouts)).collect();
-    let apps = app::read(root, &tables, folder, named);
-    let listens = listen::read(root, folder, named);
-    let routes = route::read(root, &route::Upstreams { read: &upstreams, named: &tables }, &listens, folder);
+    let apps = app::read(root, &tables);
+    let (mut listens, automatic) = listen::read(root, !root.is_without(TRUSTED_PROXIES.name));
+    let error_pages = root.optional(&ERROR_PAGES).unwrap_or_default();
+    let pools = route::Upstreams::new(&upstreams, &tables);
+    let routes = route::read(root, (&pools, &error_pages), &listens, root.reading.folder());
+    let acme = Acme::checked(&root.one(&ACME));
+    listen::name_hosts(&mut listens, &automatic, &routes, &acme, root);
     demand_the_three(root);
-    Plan {
-        workers: root
-            .optional(&keys::WORKERS)
-            .and_then(|workers| NonZeroUsize::new(usize::try_from(workers).ok()?)),
+    if root.is_without(USER.name) && !root.is_without(GROUP.name) {
+        let hint = "write `user = \"…\"` beside it; the group of a user that is not named stays what it is";
+        root.push(Problem::error(None, "`group` is that of `user`, which is not there").hint(hint));
+    }
+    let parts = PlanParts {
         listens,
         routes,
         upstreams: upstreams.into_iter().map(Into::into).collect(),
         apps: apps.into_iter().map(Into::into).collect(),
-        trusted_proxies: proxies::read(root, folder, named, disk),
-        sticky_secrets: Secrets::new(root.optional(&keys::STICKY_SECRET).unwrap_or_default()),
-        limits: Limits::read(&root.one(&LIMITS)),
         timeouts,
-        log: log(&root.one(&keys::LOG), folder),
-        drain: drain::read(&root.one(&keys::DRAIN)),
-        admin: admin(&root.one(&keys::ADMIN), folder),
-        resolver: resolver(&root.one(&keys::RESOLVER)),
-    }
-}
-
-fn log(fields: &Fields<'_>, folder: &Path) -> Log {
-    let access = match fields.or_default(&keys::ACCESS) {
-        AccessLog::File(path) => AccessLog::File(folder.join(path)),
-        place => place,
+        drain: Drain::checked(&root.one(&DRAIN)),
+        acme,
+        trusted_proxies: proxies::read(root),
+        sticky_secret: Secrets::new(root.optional(&STICKY_SECRET).unwrap_or_default()),
+        error_pages: error_pages.into(),
     };
-    Log { access, format: fields.or_default(&keys::FORMAT) }
-}
-
-fn admin(fields: &Fields<'_>, folder: &Path) -> Admin {
-    let socket = match fields.optional(&keys::SOCKET) {
-        Some(AdminSocket::Path(path)) => AdminSocket::Path(folder.join(path)),
-        place => place.unwrap_or_default(),
-    };
-    Admin { socket, watch: fields.or_default(&keys::WATCH) }
-}
-
-fn resolver(fields: &Fields<'_>) -> Resolver {
-    Resolver {
-        nameservers: fields.optional(&keys::NAMESERVERS).unwrap_or_default(),
-        ttl_max: fields.or_default(&keys::TTL_MAX),
-    }
+    Plan::read(root, parts)
 }
 
 /// A file needs a listen and a route, and mostly an upstream; whatever else is wrong, it is shown once how little that is.
 /// Apps that serve nobody need none of them.
 fn demand_the_three(root: &Fields<'_>) {
-    if !root.is_without(app_keys::APP.name) && THE_THREE.iter().all(|(name, _)| root.is_without(name)) {
+    if !root.is_without(APP.name) && THE_THREE.iter().all(|(name, _)| root.is_without(name)) {
         return;
     }
     // Routes may all be answered without a node, and one that is not misses its upstream by name.
-    let has_routes = !root.is_without(keys::route::ROUTE.name);
-    let is_missing = |name: &str| root.is_without(name) && !(has_routes && name == keys::UPSTREAM.name);
+    let has_routes = !root.is_without(ROUTE.name);
+    let is_missing = |name: &str| root.is_without(name) && !(has_routes && name == UPSTREAM.name);
     let missing: Vec<&(&str, &str)> = THE_THREE.iter().filter(|(name, _)| is_missing(name)).collect();
     if missing.is_empty() {
         return;
@@ -296,11 +250,6 @@ fn demand_the_three(root: &Fields<'_>) {
         Problem::error(None, format!("nothing can be served without {}", names.join(", ")))
             .hint(format!("add\n{}", lines.join("\n"))),
     );
-}
-
-/// A number that a kind has bounded, far below what a `usize` holds.
-fn whole(bounded: u64) -> usize {
-    usize::try_from(bounded).unwrap_or(usize::MAX)
 }
 
 /// What a file cannot do without, and the least of each.

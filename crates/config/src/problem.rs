@@ -1,7 +1,7 @@
 //! Everything that is wrong with a file, said in one go: what, where, and what to write instead.
 //! Knows text and spans, nothing of keys or plans.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::ops::Range;
 use std::path::Path;
@@ -19,7 +19,7 @@ pub struct Report {
 /// One thing to say about the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Whether it stops the file from being used.
+    /// An error stops the file from being used; a warning does not.
     pub severity: Severity,
     /// What is wrong, in a line without a full stop.
     pub message: String,
@@ -47,7 +47,7 @@ impl Report {
         Self { origin: origin.display().to_string(), text: text.to_owned(), problems }
     }
 
-    /// One more, at its place in the order.
+    /// Puts one more problem where it belongs in the order of the file.
     pub(crate) fn push(&mut self, problem: Problem) {
         let at = self.problems.partition_point(|other| place(other) <= place(&problem));
         self.problems.insert(at, problem);
@@ -58,7 +58,7 @@ impl Report {
         &self.problems
     }
 
-    /// Whether there is nothing to say.
+    /// True if there is neither an error nor a warning.
     pub fn is_empty(&self) -> bool {
         self.problems.is_empty()
     }
@@ -169,20 +169,34 @@ impl Problem {
 /// Where readers put what they find while they go on reading. Shared, because a section and the sections in it
 /// read side by side.
 #[derive(Debug, Default)]
-pub(crate) struct Problems(RefCell<Vec<Problem>>);
+pub(crate) struct Problems {
+    found: RefCell<Vec<Problem>>,
+    /// How many names the wrong ones were compared with.
+    compared: Cell<usize>,
+}
 
 impl Problems {
     pub(crate) fn push(&self, problem: Problem) {
-        self.0.borrow_mut().push(problem);
+        self.found.borrow_mut().push(problem);
+    }
+
+    /// Returns whether a name that is wrong may be compared with `count` others, to find which was meant. Each
+    /// comparison costs the product of two lengths, and a file may have as many mistakes as names.
+    pub(crate) fn may_compare(&self, count: usize) -> bool {
+        let compared = self.compared.get().saturating_add(count);
+        self.compared.set(compared);
+        compared <= COMPARED_MAX
     }
 
     pub(crate) fn into_vec(self) -> Vec<Problem> {
-        self.0.into_inner()
+        self.found.into_inner()
     }
 }
 
 /// More are counted.
 const SHOWN_MAX: usize = 100;
+/// A thousand names are looked through for as many mistakes as are shown, which takes a twentieth of a second.
+const COMPARED_MAX: usize = 100_000;
 
 #[cfg(test)]
 mod tests {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
-use crate::plan::NodeBounds;
+use crate::plan::values::NodeBounds;
 
 /// One node that exists.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -14,6 +14,8 @@ pub struct RosterNode {
     pub written: String,
     /// Where it is reached.
     pub address: NodeAddress,
+    /// The name that its certificate has to have, where it speaks TLS.
+    pub tls_name: Option<String>,
     /// The process that it is, if tidelock runs it.
     pub instance: Option<AppInstance>,
     /// See [`crate::plan::NodeSpec::weight`].
@@ -36,7 +38,7 @@ pub enum NodeAddress {
 }
 
 impl NodeAddress {
-    /// Whether two are the same place.
+    /// Returns whether two are the same place.
     pub fn is_where(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Loopback(port), Self::Tcp(address)) | (Self::Tcp(address), Self::Loopback(port)) => {
@@ -46,13 +48,13 @@ impl NodeAddress {
         }
     }
 
-    /// What [`Self::Loopback`] stands for, in the order in which they are asked.
+    /// Returns what [`Self::Loopback`] stands for, in the order in which they are asked.
     pub fn loopbacks(port: u16) -> [SocketAddr; 2] {
         [(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]
     }
 }
 
-/// Why no node can be at an address, if that is so: what "0.0.0.0" is to a listener it is not to whoever connects.
+/// Returns why no node can be at an address, if that is so: what "0.0.0.0" is to a listener it is not to whoever connects.
 pub fn why_no_node(address: IpAddr) -> Option<&'static str> {
     match address.to_canonical() {
         IpAddr::V4(address) if address.is_broadcast() => Some("is the broadcast address"),
@@ -90,8 +92,10 @@ pub struct AppInstance {
 /// The nodes of one upstream, in the order of the file and then of their addresses; none twice.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Roster {
-    /// The nodes.
+    /// Every node that can be reached now, and those that are being emptied.
     pub nodes: Vec<RosterNode>,
+    /// It is fed by an app that is stopped or given up: nothing of it runs again by itself.
+    pub is_stopped: bool,
 }
 
 /// Which process of an app: its slot is its number among the others and stays, its generation grows with every start.
@@ -106,7 +110,7 @@ pub struct InstanceId {
 /// A process of an app that can be reached.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Instance {
-    /// Which.
+    /// Its slot, and which start of that slot it is.
     pub id: InstanceId,
     /// Where it listens.
     pub address: InstanceAddress,

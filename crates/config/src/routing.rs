@@ -1,15 +1,24 @@
 //! What a route takes, and what becomes of it: the words of `[[route]]`, checked.
 
+mod compress;
 mod methods;
+mod pages;
 mod pattern;
+mod policy;
 mod template;
 
+pub use compress::{Coding, Compress, is_compressible};
 pub use methods::Methods;
+pub use pages::{ErrorPages, Page, PagePiece, Statuses};
 pub use pattern::{NotAPattern, Pattern};
+pub use policy::{Cors, KeptIds, Origin, Policy, RequestIds};
 pub use template::{Capture, NotATemplate, Piece, Template, Variable};
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 /// Which requests are answered by what.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +41,12 @@ pub struct Route {
     pub body_bytes_max: Option<Option<u64>>,
     /// Whether the access log has its requests.
     pub is_logged: bool,
+    /// Who is answered though it is in maintenance, if it is.
+    pub maintenance: Option<Arc<[IpNet]>>,
+    /// Its pages for faults, if they are not the file's own.
+    pub error_pages: Option<Arc<ErrorPages>>,
+    /// Whether a node is asked without more ado: it has an upstream, and neither maintenance nor preflights to answer.
+    pub is_straight: bool,
     /// Where it stands among the routes of the file, from 1.
     pub number: usize,
 }
@@ -39,7 +54,7 @@ pub struct Route {
 /// Which paths a route takes, of those that match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PathRule {
-    /// All.
+    /// Every path that matches is taken.
     #[default]
     Lenient,
     /// Those whose meaning nodes cannot disagree on. Others are refused with 400.
@@ -61,6 +76,17 @@ pub enum HostPattern {
     Any,
 }
 
+impl HostPattern {
+    /// As the file has it: `api.example.com`, `*.example.com`, or nothing for every host. Equal hosts are written the same.
+    pub(crate) fn written(&self) -> String {
+        match self {
+            Self::Exact(name) => name.clone(),
+            Self::Wildcard(suffix) => format!("*{suffix}"),
+            Self::Any => String::new(),
+        }
+    }
+}
+
 /// The path part of a route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PathPattern {
@@ -70,6 +96,17 @@ pub enum PathPattern {
     Regex(Pattern),
     /// On segment borders: `/chat` takes `/chat` and `/chat/x`, not `/chatter`. `/` takes everything.
     Prefix(String),
+}
+
+impl PathPattern {
+    /// A text that is the same for equal paths, and for no others: `/chat`, `= /chat`, `~ /chat.*`.
+    pub(crate) fn written(&self) -> String {
+        match self {
+            Self::Exact(path) => format!("= {path}"),
+            Self::Regex(pattern) => format!("~ {}", pattern.written()),
+            Self::Prefix(path) => path.clone(),
+        }
+    }
 }
 
 /// What a route does with a request.
@@ -116,7 +153,7 @@ pub struct Files {
 pub enum Cache {
     /// Nothing is said: caches ask whether it has changed, now and then.
     Unsaid,
-    /// For so long.
+    /// Caches keep the file for so long without asking (`max-age`).
     For(Duration),
     /// A year, if there is a hash of its content in its name; everything else is asked for each time.
     Hashed,
@@ -127,14 +164,14 @@ pub enum Cache {
 pub struct Redirect {
     /// 301, 302, 303, 307 or 308.
     pub status: u16,
-    /// The URL.
+    /// The URL in the answer's Location: written as a whole, or the request's own with parts of it replaced.
     pub to: Destination,
 }
 
 /// The URL of a redirect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Destination {
-    /// As it is written.
+    /// The whole URL is written in the file; nothing of the request's but what variables take is in it.
     Url(Template),
     /// The URL of the request with these parts of it replaced.
     Parts {
@@ -154,10 +191,23 @@ pub enum Destination {
 pub struct Respond {
     /// 200 to 599. 444 closes the connection without an answer, as nginx has it.
     pub status: u16,
-    /// The body.
+    /// The body of the answer.
     pub text: Template,
-    /// Its media type.
+    /// The media type of the body, for Content-Type.
     pub content_type: String,
+}
+
+/// How long a request waits for a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NodeTimeouts {
+    /// A TCP connect.
+    pub connect: Duration,
+    /// No byte moves in a body.
+    pub body: Duration,
+    /// From the whole request to the head of the answer.
+    pub answer: Duration,
+    /// No byte moves in a tunnel, or in a stream of events.
+    pub tunnel: Duration,
 }
 
 /// What is changed of requests and answers on their way.
@@ -165,12 +215,56 @@ pub struct Respond {
 pub struct Edits {
     /// The path that a node sees.
     pub path: Option<PathEdit>,
-    /// Host as a node sees it.
+    /// What stands before it, because the nodes of its upstream are somewhere below their hosts: empty, or a path without a
+    /// slash at its end.
+    pub base: String,
+    /// The Host that nodes get, in the place of the client's.
     pub host: Option<Template>,
-    /// Lines of requests.
+    /// Changes of the header lines that nodes get.
     pub request: HeaderEdits,
-    /// Lines of answers, of whoever they are.
+    /// Changes of the header lines that clients get, whoever answers.
     pub response: HeaderEdits,
+    /// What answers say to browsers beside what the app says.
+    pub policy: Policy,
+    /// Whether its requests have ids, and whose.
+    pub request_ids: Option<RequestIds>,
+    /// Which answers are compressed.
+    pub compress: Option<Arc<Compress>>,
+    /// How long its requests wait, where that is not as its upstream has it.
+    pub timeouts: Option<Arc<NodeTimeouts>>,
+    /// The pages that come in the place of what nodes answer with these statuses, if any do.
+    pub intercepts: Option<Arc<ErrorPages>>,
+}
+
+impl Edits {
+    /// Returns whether a text of theirs tells the id of a request.
+    pub fn tell_ids(&self) -> bool {
+        let of_lines =
+            |edits: &HeaderEdits| edits.set.iter().chain(&edits.add).any(|(_, template)| template.tells_id());
+        let of_path = match &self.path {
+            Some(PathEdit::Whole(template)) => template.tells_id(),
+            Some(PathEdit::Prefix(_)) | None => false,
+        };
+        of_path
+            || self.host.as_ref().is_some_and(Template::tells_id)
+            || of_lines(&self.request)
+            || of_lines(&self.response)
+    }
+}
+
+impl Route {
+    /// Returns whether a text of its own tells the id of a request.
+    pub fn tells_ids(&self) -> bool {
+        let of_action = match &self.action {
+            Action::Respond(respond) => respond.text.tells_id(),
+            Action::Redirect(Redirect { to: Destination::Url(url), .. }) => url.tells_id(),
+            Action::Redirect(Redirect { to: Destination::Parts { host, path, .. }, .. }) => {
+                host.iter().chain(path).any(Template::tells_id)
+            }
+            Action::Upstream(_) | Action::Files(_) => false,
+        };
+        of_action || self.edits.as_ref().is_some_and(|edits| edits.tell_ids())
+    }
 }
 
 /// How the path is changed for a node.
@@ -194,7 +288,7 @@ pub struct HeaderEdits {
 }
 
 impl HeaderEdits {
-    /// Whether nothing is changed.
+    /// True if there is no line to set, to add or to remove.
     pub fn is_empty(&self) -> bool {
         self.set.is_empty() && self.add.is_empty() && self.remove.is_empty()
     }

@@ -19,6 +19,16 @@ pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) ->
         .map(|(_, candidate)| candidate)
 }
 
+/// Returns which names there are, in words; not all, where there are more than anybody reads.
+pub(crate) fn listed(names: &[&str]) -> String {
+    let shown = names.get(..LISTED_MAX).unwrap_or(names);
+    let more = match names.len() - shown.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("there is \"{}\"{more}", shown.join("\", \""))
+}
+
 /// Insertions, deletions, substitutions and swaps of neighbours that turn `a` into `b`, case aside
 /// (optimal string alignment).
 fn edits(a: &str, b: &str) -> usize {
@@ -43,6 +53,8 @@ fn edits(a: &str, b: &str) -> usize {
 
 /// Longest word that is looked for.
 const WORD_BYTES_MAX: usize = 64;
+/// Of so many names all are said.
+const LISTED_MAX: usize = 20;
 
 #[cfg(test)]
 mod tests {

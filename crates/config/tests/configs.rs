@@ -44,7 +44,7 @@ fn full_says_the_defaults() {
         [[route]]
         upstream = "nodes"
         [upstream.nodes]
-        nodes = ["server1.example.com:3000", "server2.example.com:3000"]
+        nodes = ["server1.example.com:3000", "server2.example.com:3000", "https://server3.example.com"]
     "#;
     let mut plan = plan_of(&full());
     // The others show what a route can say.

@@ -9,10 +9,10 @@ use tidelock_config::app::{
 };
 use tidelock_config::limits::Limits;
 use tidelock_config::plan::{
-    AccessLog, Admin, AdminSocket, Balance, CertificateFiles, Drain, HashKey, LogFormat, NodeBounds,
+    AccessLog, Admin, AdminSocket, Balance, CertificateFiles, Drain, HashKey, Issuer, LogFormat, NodeBounds,
     NodeHost, PathRule, Plan, Rebalance, Resolver, Scheme, Sticky, Timeouts,
 };
-use tidelock_config::routing::{HostPattern, PathPattern};
+use tidelock_config::routing::{HostPattern, PagePiece, PathPattern};
 use tidelock_config::{load, parse};
 
 /// Every key that has a default, with another value.
@@ -97,7 +97,7 @@ fn every_key_reaches_the_plan() {
     assert_eq!(plan.workers, NonZeroUsize::new(3));
     let networks: Vec<String> = plan.trusted_proxies.iter().map(ToString::to_string).collect();
     assert_eq!(networks, ["10.0.0.0/8", "::1/128", "127.0.0.0/8"]);
-    assert_eq!(plan.sticky_secrets.iter().collect::<Vec<_>>(), [b"0123456789abcdef0123456789abcdef"]);
+    assert_eq!(plan.sticky_secret.iter().collect::<Vec<_>>(), [b"0123456789abcdef0123456789abcdef"]);
     assert_eq!(plan.listens[0].address.to_string(), "0.0.0.0:8443");
     let files =
         CertificateFiles { certificate: PathBuf::from("folder/a.pem"), key: PathBuf::from("/etc/a.key") };
@@ -280,6 +280,7 @@ fn every_key_of_an_app_reaches_the_plan() {
             pause_max: Duration::from_secs(2),
             stable: Duration::from_secs(3),
             max: Some(4),
+            stop_exit_codes: tidelock_config::app::ExitCodes::NONE,
         },
         memory_max: Some(64 << 20),
         cron: Some("0 4 * * 1-5".to_owned()),
@@ -400,7 +401,7 @@ fn upstreams_stand_in_the_order_of_the_file() {
 fn without_a_secret_there_is_none_and_nothing_is_said() {
     let file = format!("{LISTEN_AND_UPSTREAM}[[route]]\nupstream = \"nodes\"\n");
     let loaded = parse(&file, Path::new("test.toml")).expect("no mistakes");
-    assert!(loaded.plan.sticky_secrets.is_empty());
+    assert!(loaded.plan.sticky_secret.is_empty());
     assert!(loaded.warnings.problems().is_empty());
 }
 
@@ -410,7 +411,7 @@ fn secrets_come_in_their_order() {
     let file = format!(
         "sticky_secret = [\"{new}\", \"{old}\"]\n{LISTEN_AND_UPSTREAM}[[route]]\nupstream = \"nodes\"\n"
     );
-    let secrets = plan_of(&file).sticky_secrets;
+    let secrets = plan_of(&file).sticky_secret;
     assert_eq!(secrets.iter().collect::<Vec<_>>(), [new.as_bytes(), old.as_bytes()]);
     assert!(!format!("{secrets:?}").contains(&new));
 }
@@ -483,4 +484,194 @@ fn lists_of_proxies_may_be_another_files() {
         load_with("[office]\nnetworks = [\"x\"]", "trusted_proxies = [\"office\"]").expect_err("no list");
     assert!(report.contains("\"office\" has something that is no network"), "{report}");
     assert!(!report.contains("there is no list"), "one mistake is told once: {report}");
+}
+
+/// A request for `/x/..%2fadmin` takes the route of `/`, and some nodes take it for one for `/admin`.
+#[test]
+fn where_a_route_refuses_the_others_of_its_host_are_strict() {
+    let text = r#"
+        [[listen]]
+        address = ":80"
+        [[route]]
+        host = "closed.example"
+        upstream = "nodes"
+        [[route]]
+        host = "closed.example"
+        path = "/said"
+        paths = "lenient"
+        upstream = "nodes"
+        [[route]]
+        host = ["closed.example", "both.example"]
+        path = "/admin"
+        respond = { status = 403 }
+        [[route]]
+        host = "both.example"
+        upstream = "nodes"
+        [[route]]
+        host = "open.example"
+        path = "/gone"
+        respond = { status = 404 }
+        [[route]]
+        host = "open.example"
+        upstream = "nodes"
+        [[route]]
+        upstream = "nodes"
+        [upstream.nodes]
+        nodes = ["127.0.0.1:3000"]
+    "#;
+    let plan = parse(text, Path::new("test.toml")).unwrap().plan;
+    let mut strict: Vec<_> = plan
+        .routes
+        .iter()
+        .filter(|route| route.paths == PathRule::Strict)
+        .map(|route| route.number)
+        .collect();
+    strict.sort_unstable();
+    assert_eq!(strict, [1, 3, 3, 4], "{:#?}", plan.routes);
+}
+
+#[test]
+fn pages_are_read_from_files() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("upstreams.toml");
+    let file = format!(
+        "error_pages = {{ 404 = \"404.html\" }}\n{LISTEN_AND_UPSTREAM}[[route]]\nupstream = \"nodes\"\n"
+    );
+    std::fs::write(&path, file).expect("a writable folder");
+    let load_with = |page: &[u8]| {
+        std::fs::write(folder.path().join("404.html"), page).expect("a writable folder");
+        load(&path).map(|loaded| loaded.plan.error_pages).map_err(|report| report.to_string())
+    };
+    let pages = load_with(b"<p>{status}").expect("a page");
+    let page = pages.find(404).expect("there is one");
+    assert_eq!(page.pieces, [PagePiece::Text("<p>".to_owned()), PagePiece::Status]);
+    assert_eq!(page.content_type, "text/html; charset=utf-8");
+    assert_eq!(pages.find(400), None);
+    let report = load_with(&[b'x'; (1 << 20) + 1]).expect_err("it is too long");
+    assert!(report.contains("404.html is longer than 1 MiB"), "{report}");
+    let report = load_with(b"caf\xe9").expect_err("it is Latin-1");
+    assert!(report.contains("404.html is not UTF-8"), "{report}");
+    std::fs::remove_file(folder.path().join("404.html")).expect("it is there");
+    let report = load(&path).expect_err("it is not there").to_string();
+    assert!(report.contains("404.html cannot be read: No such file"), "{report}");
+    assert!(report.contains("upstreams.toml:1:23"), "{report}");
+}
+
+/// What is wrong with a file that has this route and, under it, these lines.
+fn refused(route: &str, more: &str) -> String {
+    let file = format!(
+        "[[listen]]\naddress = \":443\"\ntls = \"auto\"\n[[route]]\n{route}\nupstream = \"nodes\"\n\
+         [upstream.nodes]\nnodes = [\"127.0.0.1:3000\"]\n{more}"
+    );
+    parse(&file, Path::new("test.toml")).expect_err("it is wrong").render(false)
+}
+
+#[test]
+fn certificates_are_got_for_the_hosts_of_routes() {
+    let plan = plan_of(
+        r#"
+[[listen]]
+address = ":443"
+tls = "auto"
+
+[[listen]]
+address = ":8443"
+tls = "local"
+
+[[listen]]
+address = ":9443"
+tls = "local"
+
+[[route]]
+host = ["b.example.com", "a.example.com", "*.example.org"]
+path = "/chat"
+upstream = "nodes"
+
+[[route]]
+host = "a.example.com"
+upstream = "nodes"
+
+[[route]]
+host = "only.example.com"
+listen = [":8443"]
+upstream = "nodes"
+
+[upstream.nodes]
+nodes = ["127.0.0.1:3000"]
+
+[acme]
+email = "ops@example.com"
+directory = "letsencrypt-staging"
+state = "/var/lib/a"
+dns_program = "bin/dns"
+eab_key_id = "kid"
+eab_secret = "0123456789abcdef"
+"#,
+    );
+    let hosts = |number: usize| match &plan.listens[number].scheme {
+        Scheme::Automatic { issuer, hosts } => (*issuer, hosts.join(" ")),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(hosts(0), (Issuer::Acme, "*.example.org a.example.com b.example.com".to_owned()));
+    let local = "*.example.org a.example.com b.example.com only.example.com";
+    assert_eq!(hosts(1), (Issuer::Local, local.to_owned()));
+    assert!(plan.uses_acme());
+    let acme = &plan.acme;
+    let file = |issuer, host| acme.file(issuer, host).display().to_string();
+    let folder = "/var/lib/a/acme-staging-v02.api.letsencrypt.org_directory";
+    assert_eq!(file(Issuer::Acme, "*.example.org"), format!("{folder}/_.example.org.pem"));
+    assert_eq!(file(Issuer::Local, "localhost"), "/var/lib/a/local/localhost.pem");
+    assert!(!format!("{acme:?}").contains("0123456789abcdef"), "{acme:?}");
+}
+
+#[test]
+fn a_local_listen_without_names_is_for_localhost() {
+    let plan = plan_of("[[listen]]\naddress = \":443\"\ntls = \"local\"\n[[route]]\nrespond = 200");
+    let hosts = vec!["localhost".to_owned()];
+    assert_eq!(plan.listens[0].scheme, Scheme::Automatic { issuer: Issuer::Local, hosts });
+    assert!(!plan.uses_acme());
+}
+
+#[test]
+fn names_that_nobody_certifies_are_told() {
+    for (route, more, want) in [
+        ("", "", "no route of this listen says a host"),
+        ("host = \"*.example.com\"", "", "only given to whoever can put records into the DNS"),
+        ("host = \"localhost\"", "", "localhost is no public name"),
+        ("host = \"chat\"", "", "chat is no public name"),
+        ("host = \"chat.internal\"", "", "chat.internal is no public name"),
+        ("host = \"10.0.0.7\"", "", "10.0.0.7 is no public name"),
+        (
+            "host = \"a.example.com\"",
+            "[acme]\nemail = \"mailto:a@b.example\"",
+            "write `email = \"a@b.example\"`",
+        ),
+        ("host = \"a.example.com\"", "[acme]\ndirectory = \"letsencript\"", "did you mean \"letsencrypt\"?"),
+        ("host = \"a.example.com\"", "[acme]\ndirectory = \"http://ca\"", "only believed over https://"),
+        (
+            "host = \"a.example.com\"",
+            "[acme]\neab_key_id = \"kid\"",
+            "`eab_key_id` is nothing without `eab_secret`",
+        ),
+        (
+            "host = \"a.example.com\"",
+            "[acme]\neab_key_id = \"k\"\neab_secret = \"not base64url, no\"",
+            "is not base64url",
+        ),
+    ] {
+        let said = refused(route, more);
+        assert!(said.contains(want), "{route} {more}: {said}");
+    }
+    let own = "[acme]\ndirectory = \"https://ca.internal/directory\"";
+    let file = format!(
+        "[[listen]]\naddress = \":443\"\ntls = \"auto\"\n[[route]]\nhost = \"chat.internal\"\nrespond = 200\n{own}"
+    );
+    assert!(plan_of(&file).uses_acme(), "an authority of one's own knows its names");
+    let said = parse(
+        "[[listen]]\naddress = \":443\"\ntls = \"automatic\"\n[[route]]\nrespond = 200",
+        Path::new("t"),
+    )
+    .expect_err("it is wrong")
+    .render(false);
+    assert!(said.contains("\"auto\""), "{said}");
 }

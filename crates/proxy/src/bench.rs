@@ -10,13 +10,13 @@ use config::roster::{Roster, RosterNode};
 use tokio::time::Instant;
 use wire::request::RequestHead;
 
-use crate::request::sticky::{self, Affinity};
+use crate::request::sticky::{self, Affinity, SentPin};
 use crate::state::shared::Snapshot;
 use crate::upstream::balance::Cursor;
 use crate::upstream::member::Member;
-use crate::upstream::node::InSession;
+use crate::upstream::node::counted::InSession;
 use crate::upstream::sessions::{Contact, Entering, Use};
-use crate::upstream::{Asked, Upstream};
+use crate::upstream::{NodeQuery, Upstream};
 
 pub use crate::tunnel::bench::Passing;
 
@@ -34,18 +34,27 @@ impl Site {
         let node = |spec: &NodeSpec| -> Option<RosterNode> {
             let NodeSpec { written, weight, backup, bounds, .. } = spec.clone();
             let address: SocketAddr = written.parse().ok()?;
-            Some(RosterNode { written, address: address.into(), instance: None, weight, backup, bounds })
+            Some(RosterNode {
+                written,
+                address: address.into(),
+                tls_name: None,
+                instance: None,
+                weight,
+                backup,
+                bounds,
+            })
         };
         let roster = |upstream: &Arc<config::plan::Upstream>| Roster {
             nodes: upstream.nodes.iter().filter_map(node).collect(),
+            is_stopped: false,
         };
         let rosters: Vec<_> = plan.upstreams.iter().map(roster).collect();
-        let snapshot = Snapshot::new(Arc::new(plan), Vec::new()).with_rosters(&rosters);
+        let snapshot = Snapshot::new(Arc::new(plan), Default::default()).with_rosters(&rosters);
         // The same dice each time, or the counts would differ.
         Self { snapshot, cursor: Cursor::new(fastrand::Rng::with_seed(1)) }
     }
 
-    /// Whether some upstream answers `head`.
+    /// Returns whether some upstream answers `head`.
     #[must_use]
     pub fn route(&self, head: &RequestHead) -> bool {
         self.snapshot.route(head, 80).is_ok()
@@ -56,8 +65,8 @@ impl Site {
     #[must_use]
     pub fn place(&self, head: &RequestHead, now: Instant) -> bool {
         let upstream = self.upstream();
-        let asked = |preference| Asked { preference, tried: &[], now };
-        match sticky::affinity(head, upstream, CLIENT) {
+        let asked = |preference| NodeQuery { preference, tried: &[], now };
+        match sticky::affinity(head, SentPin::read(head, upstream), upstream, CLIENT) {
             Affinity::Session(_) => true,
             Affinity::NewSession(_, preference) => upstream.claim_session(asked(preference)).is_ok(),
             Affinity::Any(preference) => upstream.choose(asked(preference), &self.cursor).is_ok(),
@@ -79,7 +88,7 @@ impl Site {
         }
     }
 
-    /// What a poll of session `number` asks of the session table and leaves there. Whether the session was known.
+    /// Returns what a poll of session `number` asks of the session table and leaves there. Whether the session was known.
     #[must_use]
     pub fn use_session(&self, number: usize, now: Instant) -> bool {
         let (sid, session_table) = (sid(number), &self.upstream().session_table);

@@ -23,6 +23,8 @@ pub(crate) enum ClientFault {
     BodyTimedOut,
     /// It took nothing of its answer for too long.
     AnswerUntaken,
+    /// Its request is for another host than its TLS handshake was.
+    Misdirected,
     /// It closed, or its connection broke.
     Gone,
 }
@@ -34,6 +36,10 @@ pub(crate) enum OriginFault {
     /// No connection came about otherwise; nothing was sent.
     Unreachable,
     ConnectTimedOut,
+    /// It does not speak TLS as it should, or is not who it should be; no request was sent.
+    NoTls,
+    /// It took the connection, and did not end the TLS handshake in time.
+    TlsTimedOut,
     /// The connection ended before a byte of the answer.
     ClosedUnanswered {
         reused: bool,
@@ -52,8 +58,12 @@ pub(crate) enum OriginFault {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OurFault {
     NoRoute,
+    /// Its route is in maintenance.
+    Maintenance,
     /// The upstream has no node: no name has resolved yet.
     NoNode,
+    /// Its app is stopped or given up.
+    AppStopped,
     /// Every node of the upstream that is up carries as much as it may.
     AllFull,
     /// More sessions begin than the nodes take, so that this one would wait for too long.
@@ -64,6 +74,12 @@ pub(crate) enum OurFault {
     NoFiles,
     /// A file that is an answer could not be read, or was cut while it was sent.
     FileUnreadable,
+    /// An encoder has failed.
+    NotCompressed,
+    /// The route has a page of its own in the place of what the node has answered.
+    Replaced {
+        status: u16,
+    },
     /// The budget of memory is used up.
     NoMemory,
     /// The stream of an EventSource has had its turn in a drain, between two events.
@@ -87,9 +103,13 @@ pub(crate) enum Retry {
 impl Fault {
     pub(crate) fn retry(self) -> Retry {
         match self {
-            Self::Origin(OriginFault::Refused | OriginFault::Unreachable | OriginFault::ConnectTimedOut) => {
-                Retry::NothingSent
-            }
+            Self::Origin(
+                OriginFault::Refused
+                | OriginFault::Unreachable
+                | OriginFault::ConnectTimedOut
+                | OriginFault::TlsTimedOut
+                | OriginFault::NoTls,
+            ) => Retry::NothingSent,
             // What was cut may not have begun towards the client; the head may be all that came, or half of it.
             Self::Origin(
                 OriginFault::ClosedUnanswered { .. } | OriginFault::AnswerTimedOut | OriginFault::CutShort,
@@ -102,14 +122,16 @@ impl Fault {
         }
     }
 
-    /// Whether the process that was asked may have died of it.
+    /// Returns whether the process that was asked may have died of it.
     pub(crate) fn may_be_a_death(self) -> bool {
         matches!(self, Self::Origin(OriginFault::ClosedUnanswered { .. } | OriginFault::CutShort))
     }
 
-    /// Whether there was just nobody to send the request to: none was found, or none could be reached.
+    /// Returns whether there was just nobody to send the request to: none was found, or none could be reached. That
+    /// soon passes, which a certificate that is not trusted does not.
     pub(crate) fn is_want_of_a_node(self) -> bool {
-        matches!(self, Self::Ours(OurFault::NoNode | OurFault::AllFull)) || self.retry() == Retry::NothingSent
+        let is_for_now = self.retry() == Retry::NothingSent && self != Self::Origin(OriginFault::NoTls);
+        matches!(self, Self::Ours(OurFault::NoNode | OurFault::AllFull)) || is_for_now
     }
 
     /// The status that tells the client, where it can still be told; `None` where there is nobody to tell.
@@ -117,21 +139,28 @@ impl Fault {
         match self {
             Self::Client(ClientFault::Malformed(malformed)) => Some(malformed.status()),
             Self::Client(ClientFault::HeadTimedOut | ClientFault::BodyTimedOut) => Some(408),
+            Self::Client(ClientFault::Misdirected) => Some(421),
             Self::Client(ClientFault::Gone | ClientFault::AnswerUntaken) => None,
             Self::Origin(
-                OriginFault::ConnectTimedOut | OriginFault::AnswerTimedOut | OriginFault::RequestUntaken,
+                OriginFault::ConnectTimedOut
+                | OriginFault::TlsTimedOut
+                | OriginFault::AnswerTimedOut
+                | OriginFault::RequestUntaken,
             ) => Some(504),
             // No node can be reached: that is soon over, and nothing was done.
             Self::Origin(OriginFault::Refused | OriginFault::Unreachable) => Some(503),
             Self::Origin(
-                OriginFault::ClosedUnanswered { .. }
+                OriginFault::NoTls
+                | OriginFault::ClosedUnanswered { .. }
                 | OriginFault::Malformed(_)
                 | OriginFault::CutShort
                 | OriginFault::BodyTimedOut,
             ) => Some(502),
             Self::Ours(OurFault::NoRoute) => Some(404),
             Self::Ours(
-                OurFault::NoNode
+                OurFault::Maintenance
+                | OurFault::NoNode
+                | OurFault::AppStopped
                 | OurFault::AllFull
                 | OurFault::Overrun
                 | OurFault::Leaving
@@ -140,22 +169,35 @@ impl Fault {
                 | OurFault::NoFiles
                 | OurFault::NoMemory,
             ) => Some(503),
-            Self::Ours(OurFault::FileUnreadable) => Some(500),
+            Self::Ours(OurFault::FileUnreadable | OurFault::NotCompressed) => Some(500),
             Self::Ours(OurFault::SessionUnknown) => Some(400),
+            Self::Ours(OurFault::Replaced { status }) => Some(status),
         }
     }
 
-    /// What happened, in words: for the body of our answer and for the log.
+    /// Returns what the client is told of it, beside the status: what its own request has to do with it. What goes on
+    /// behind us is nobody's business.
+    pub(crate) fn reason_told(self) -> Option<&'static str> {
+        match self {
+            Self::Client(_) | Self::Ours(OurFault::NoRoute | OurFault::SessionUnknown) => Some(self.reason()),
+            Self::Origin(_) | Self::Ours(_) => None,
+        }
+    }
+
+    /// Returns what happened, in words for the log.
     pub(crate) fn reason(self) -> &'static str {
         match self {
             Self::Client(ClientFault::Malformed(malformed)) => malformed.reason(),
             Self::Client(ClientFault::HeadTimedOut) => "request head timed out",
             Self::Client(ClientFault::BodyTimedOut) => "request body timed out",
             Self::Client(ClientFault::AnswerUntaken) => "client did not take the answer",
+            Self::Client(ClientFault::Misdirected) => "the TLS handshake was for another host",
             Self::Client(ClientFault::Gone) => "client closed",
             Self::Origin(OriginFault::Refused) => "node refused the connection",
             Self::Origin(OriginFault::Unreachable) => "node unreachable",
             Self::Origin(OriginFault::ConnectTimedOut) => "connect to node timed out",
+            Self::Origin(OriginFault::NoTls) => "TLS handshake with node failed",
+            Self::Origin(OriginFault::TlsTimedOut) => "TLS handshake with node timed out",
             Self::Origin(OriginFault::ClosedUnanswered { .. }) => "node closed without an answer",
             Self::Origin(OriginFault::AnswerTimedOut) => "node did not answer in time",
             Self::Origin(OriginFault::Malformed(_)) => "node sent a malformed answer",
@@ -163,7 +205,9 @@ impl Fault {
             Self::Origin(OriginFault::BodyTimedOut) => "node stopped in its answer",
             Self::Origin(OriginFault::RequestUntaken) => "node did not take the request",
             Self::Ours(OurFault::NoRoute) => "no route for this host and path",
+            Self::Ours(OurFault::Maintenance) => "in maintenance",
             Self::Ours(OurFault::NoNode) => "no node is known yet",
+            Self::Ours(OurFault::AppStopped) => "its app is stopped or given up",
             Self::Ours(OurFault::AllFull) => "every node is full",
             Self::Ours(OurFault::Overrun) => "too many sessions begin at once",
             Self::Ours(OurFault::Leaving) => "tidelock is leaving",
@@ -171,6 +215,8 @@ impl Fault {
             Self::Ours(OurFault::AnswerCut) => "answer cut, its node is stopped",
             Self::Ours(OurFault::NoFiles) => "out of open files",
             Self::Ours(OurFault::FileUnreadable) => "file cannot be read",
+            Self::Ours(OurFault::NotCompressed) => "answer cannot be compressed",
+            Self::Ours(OurFault::Replaced { .. }) => "answer of the node replaced by a page",
             Self::Ours(OurFault::NoMemory) => "out of memory (`limits.memory`)",
             Self::Ours(OurFault::SessionUnknown) => "Session ID unknown",
         }

@@ -13,12 +13,29 @@ mod fault;
 #[doc(hidden)]
 pub mod bench;
 
+pub use control::certificates::{FirstRead, check_certificates, warn_of_certificates};
 pub use control::proxy::{Proxy, StartProblem};
-pub use control::run::check_certificates;
 pub use control::status::{Left, NodeHandle, NodeStatus, Remains, Status, UnknownNode, UpstreamStatus};
 pub use net::memory::TooLittleMemory;
-pub use net::tls::TlsProblem;
+pub use net::tls::{CertificateNow, TlsProblem};
 pub use observe::record::Counts;
+pub use state::explain::{Imagined, Taken};
+pub use upstream::answers::Lately;
+
+/// What `fuzz/` plays.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz {
+    /// Exchanges drawn from bytes.
+    pub fn exchanges(data: &[u8]) {
+        crate::worker::stand::oracle::exchanges(data);
+    }
+
+    /// What a client says on a connection, whatever it is.
+    pub fn connection(data: &[u8]) {
+        crate::worker::stand::oracle::connection(data);
+    }
+}
 
 #[cfg(test)]
 mod sizes;

@@ -27,7 +27,7 @@ fn what_rests_is_small() {
     };
     // tokio's own part of a task is 96 bytes beside this, and together they are rounded up to 128, 256, 384, …
     check("a connection's task", future_of(by_clock::<()>), 24);
-    check("a tunnel", size_of::<tunnel::Slot>(), 448);
+    check("a tunnel", size_of::<tunnel::TunnelEntry>(), 448);
     check("a tunnel that the runtime looks after", future_of(tunnel::run), 448);
     check("a connection that waits for a request", future_of(worker::serve), 448);
     // Nobody rests with it, but each request has one, and beyond this the allocator takes its slow path.

@@ -3,12 +3,15 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use config::app::App;
 use nix::errno::Errno;
 use nix::unistd::{Group, User};
 use rustix::fs::{Gid, Uid};
-use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
+};
 
 use crate::process::launch::StartProblem;
 
@@ -23,10 +26,19 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    /// Whom `app` runs as, if not as tidelock does. May wait for a directory service.
+    /// Returns whom `app` runs as, if not as tidelock does. May wait for a directory service.
     pub(crate) fn of(app: &App) -> Result<Option<Self>, StartProblem> {
-        let own =
-            Own { user: rustix::process::geteuid().as_raw(), group: rustix::process::getegid().as_raw() };
+        account(app.user.as_deref(), app.group.as_deref(), Own::now())
+    }
+
+    /// Returns who that is, if it is another than this process.
+    pub(crate) fn named(user: Option<&str>, group: Option<&str>) -> Result<Option<Self>, StartProblem> {
+        account(user, group, Own::now())
+    }
+
+    /// Returns whom `app` runs as, if not as a tidelock that has become this user.
+    pub(crate) fn of_app_beside(&self, app: &App) -> Result<Option<Self>, StartProblem> {
+        let own = Own { user: self.user, group: self.group, may_become_others: true };
         account(app.user.as_deref(), app.group.as_deref(), own)
     }
 
@@ -34,20 +46,67 @@ impl Account {
     /// the thread when it is done. In Linux each thread has its own rights; only the effective ones are changed, since
     /// whoever has the same real user may send signals to a thread, and SIGKILL ends all of the process.
     pub(crate) fn become_on_this_thread(&self) -> io::Result<()> {
+        self.become_on_this_thread_in(&[])
+    }
+
+    /// The same as a member of `groups`.
+    pub(crate) fn become_on_this_thread_in(&self, groups: &[Gid]) -> io::Result<()> {
         let (user, group) = (Uid::from_raw(self.user), Gid::from_raw(self.group));
-        set_thread_groups(&[])?;
+        set_thread_groups(groups)?;
         set_thread_res_gid(None, group, None)?;
         set_thread_res_uid(None, user, None)?;
         Ok(())
     }
 }
 
+/// The home of the user that this process runs as, by what the system knows: where `$HOME` is not set.
+pub fn own_home() -> Option<PathBuf> {
+    let user = nix::unistd::Uid::effective();
+    User::from_uid(user).ok().flatten().map(|user| user.dir)
+}
+
+/// Whom this process has become since it was started as root, if it has.
+pub(crate) fn become_since() -> Option<&'static Account> {
+    BECOME.get()
+}
+
+/// Says whom this process has become.
+pub(crate) fn set_become(account: Account) {
+    // It happens once.
+    let _ = BECOME.set(account);
+}
+
+static BECOME: OnceLock<Account> = OnceLock::new();
+
 /// Whom tidelock runs as.
 #[derive(Debug, Clone, Copy)]
 struct Own {
     user: u32,
     group: u32,
+    may_become_others: bool,
 }
+
+impl Own {
+    fn now() -> Self {
+        Self {
+            user: rustix::process::geteuid().as_raw(),
+            group: rustix::process::getegid().as_raw(),
+            may_become_others: may_become_others(),
+        }
+    }
+}
+
+/// Returns whether this process may start processes of other users: it is root, or it can become others itself and a
+/// keeper can be lent the same.
+pub(crate) fn may_become_others() -> bool {
+    let may_lend =
+        |now: CapabilitySets| now.effective.contains(OF_OTHERS) && now.inheritable.contains(OF_OTHERS);
+    rustix::process::geteuid().is_root() || capabilities(None).is_ok_and(may_lend)
+}
+
+/// What it takes to start a process of another user, and to end it.
+pub(crate) const OF_OTHERS: CapabilitySet =
+    CapabilitySet::SETUID.union(CapabilitySet::SETGID).union(CapabilitySet::KILL);
 
 fn account(user: Option<&str>, group: Option<&str>, own: Own) -> Result<Option<Account>, StartProblem> {
     if user.is_none() && group.is_none() {
@@ -63,9 +122,12 @@ fn account(user: Option<&str>, group: Option<&str>, own: Own) -> Result<Option<A
     if (account.user, account.group) == (own.user, own.group) {
         return Ok(None);
     }
-    if own.user != 0 {
+    if !own.may_become_others {
         let wanted = [user, group].into_iter().flatten().collect::<Vec<_>>().join(":");
-        return Err(StartProblem::NotRoot(wanted));
+        return Err(match become_since() {
+            Some(_) => StartProblem::GaveUp(wanted),
+            None => StartProblem::NotRoot(wanted),
+        });
     }
     Ok(Some(account))
 }
@@ -98,7 +160,8 @@ mod tests {
     use super::*;
 
     fn check(user: Option<&str>, group: Option<&str>, own_user: u32) -> String {
-        match account(user, group, Own { user: own_user, group: own_user }) {
+        let own = Own { user: own_user, group: own_user, may_become_others: own_user == 0 };
+        match account(user, group, own) {
             Ok(None) => "as tidelock".to_owned(),
             Ok(Some(Account { user, group, name, home })) => {
                 format!("{user}:{group} {} {}", name.unwrap_or_default(), home.unwrap_or_default().display())

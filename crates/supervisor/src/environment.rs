@@ -8,16 +8,16 @@ use std::path::Path;
 use config::app::{App, Port, ReadyWhen};
 use config::roster::{InstanceAddress, InstanceId};
 
-use crate::account::Account;
+use crate::account::{self, Account};
 use crate::preload;
 use crate::process::launch::StartProblem;
 use crate::trust;
 
 pub(crate) type Environment = BTreeMap<OsString, OsString>;
 
-/// What a process is told about itself.
+/// What goes into the environment of one process.
 #[derive(Debug)]
-pub(crate) struct Told<'a> {
+pub(crate) struct EnvInputs<'a> {
     pub(crate) app: &'a App,
     pub(crate) id: InstanceId,
     pub(crate) address: &'a InstanceAddress,
@@ -30,7 +30,7 @@ pub(crate) struct Told<'a> {
 }
 
 /// Puts it together. Each source is stronger than those before it.
-pub(crate) fn environment(own: Environment, told: &Told<'_>) -> Result<Environment, StartProblem> {
+pub(crate) fn environment(own: Environment, inputs: &EnvInputs<'_>) -> Result<Environment, StartProblem> {
     let mut all = own;
     // They name sockets that systemd gave to tidelock, and no other.
     for name in
@@ -38,19 +38,24 @@ pub(crate) fn environment(own: Environment, told: &Told<'_>) -> Result<Environme
     {
         all.remove(OsStr::new(name));
     }
-    if let Some(account) = told.account {
+    let since = account::become_since();
+    if since.is_some() {
+        // Root's, which nobody else may enter.
+        all.remove(OsStr::new("XDG_RUNTIME_DIR"));
+    }
+    if let Some(account) = inputs.account.or(since) {
         set_account(&mut all, account);
     }
-    if let Some(path) = &told.app.env_file {
-        let lines = lines_of(path, told.account)?;
+    if let Some(path) = &inputs.app.env_file {
+        let lines = lines_of(path, inputs.account)?;
         all.extend(lines.into_iter().map(|(name, value)| (name.into(), value.into())));
     }
-    all.extend(told.app.env.iter().map(|(name, value)| (name.into(), value.into())));
-    set_place(&mut all, told);
+    all.extend(inputs.app.env.iter().map(|(name, value)| (name.into(), value.into())));
+    set_place(&mut all, inputs);
     Ok(all)
 }
 
-/// What an `env_file` says.
+/// Returns what an `env_file` says.
 pub(crate) fn lines_of(
     path: &Path,
     account: Option<&Account>,
@@ -76,16 +81,19 @@ fn set_account(all: &mut Environment, account: &Account) {
     }
 }
 
-fn set_place(all: &mut Environment, told: &Told<'_>) {
-    let slot = told.id.slot.to_string();
+fn set_place(all: &mut Environment, inputs: &EnvInputs<'_>) {
+    let slot = inputs.id.slot.to_string();
     all.insert("NODE_APP_INSTANCE".into(), slot.clone().into());
-    all.insert("INSTANCE_ID".into(), slot.into());
-    all.insert(MARK.into(), told.mark.into());
+    all.insert("INSTANCE_ID".into(), slot.clone().into());
+    // As under PM2, where apps tell by them that they are managed, and which of them they are.
+    all.entry("pm_id".into()).or_insert_with(|| slot.into());
+    all.entry("name".into()).or_insert_with(|| (&inputs.app.name).into());
+    all.insert(MARK.into(), inputs.mark.into());
     // Nobody is sent to a worker, and what it listens on for itself, such as its metrics, is to stay where it is.
-    if told.app.ready.when == ReadyWhen::Running {
+    if inputs.app.ready.when == ReadyWhen::Running {
         return;
     }
-    match told.address {
+    match inputs.address {
         InstanceAddress::Tcp(address) => {
             all.insert("PORT".into(), address.port().to_string().into());
             all.insert("HOST".into(), address.ip().to_string().into());
@@ -97,10 +105,10 @@ fn set_place(all: &mut Environment, told: &Told<'_>) {
             all.remove(OsStr::new("HOST"));
         }
     }
-    if let Port::Redirect(port) = told.app.port {
-        let options = preload::options(all.get(OsStr::new("NODE_OPTIONS")), told.preload);
+    if let Port::Redirect(port) = inputs.app.port {
+        let options = preload::options(all.get(OsStr::new("NODE_OPTIONS")), inputs.preload);
         all.insert("NODE_OPTIONS".into(), options);
-        all.insert("TIDELOCK_FOLDER".into(), told.folder.into());
+        all.insert("TIDELOCK_FOLDER".into(), inputs.folder.into());
         all.insert("TIDELOCK_PORT".into(), port.map_or_else(String::new, |port| port.to_string()).into());
     }
 }

@@ -64,8 +64,8 @@ pub fn obstacles(app: &App) -> Vec<Obstacle> {
     found
 }
 
-/// Why nothing can be written into a folder that is made if it is not there; `by_us` is whether this process's own rights
-/// decide.
+/// Returns why nothing can be written into a folder that is made if it is not there; `by_us` is whether this process's
+/// own rights decide.
 pub fn why_not_writable(folder: &Path, by_us: bool) -> Option<String> {
     let there = folder.ancestors().find(|folder| fs::symlink_metadata(folder).is_ok())?;
     let there = if there.as_os_str().is_empty() { Path::new(".") } else { there };
@@ -113,6 +113,8 @@ fn of_start(problem: &StartProblem) -> Obstacle {
     let (key, hint) = match problem {
         StartProblem::NoUser(_) | StartProblem::Account { .. } => ("user", None),
         StartProblem::NotRoot(_) => ("user", Some(AS_ROOT)),
+        StartProblem::GaveUp(_) => ("user", None),
+        StartProblem::SocketOfAnother => ("socket", None),
         StartProblem::NoGroup(_) => ("group", None),
         StartProblem::Cwd { .. } => ("cwd", None),
         StartProblem::EnvFile(..) | StartProblem::EnvFileLine { .. } => ("env_file", None),
@@ -132,7 +134,7 @@ const INTERPRETERS: [(&[&str], &[&str]); 4] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crew::example;
+    use crate::machine::example;
 
     fn check(change: impl FnOnce(&mut App, &Path), want: &[(&str, &str)]) {
         let folder = tempfile::tempdir().expect("a folder");

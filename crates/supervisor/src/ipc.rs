@@ -27,7 +27,10 @@ impl Channel {
         Ok(Self { speak, is_ready })
     }
 
-    /// Waits until the app has said `process.send('ready')`; for ever if it has closed the channel. Cancel-safe.
+    /// Waits until the app has said `process.send('ready')`; for ever if it has closed the channel.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe: a message that has come stays known.
     pub(crate) async fn told_ready(&self) {
         if self.is_ready.clone().wait_for(|&is_ready| is_ready).await.is_err() {
             std::future::pending::<()>().await;

@@ -28,10 +28,11 @@ use rustix::process::{
 };
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
+use crate::privileges;
 use crate::process_table::ProcessTable;
 use order::{Command, Order, Report};
 
-/// Whether this process was started to be a keeper. The first thing that `main` asks, before it looks at arguments.
+/// Returns whether this process was started to be a keeper. The first thing that `main` asks, before it looks at arguments.
 #[must_use]
 pub fn asked_to_be_one() -> bool {
     let mut arguments = std::env::args_os();
@@ -83,7 +84,7 @@ fn keep() -> io::Result<()> {
         Ok(app) => {
             // If nobody is there to be told, the loop finds that out too.
             let _ = tidelock.write_all(Report::Started(app.as_raw_nonzero().get()).encode().as_bytes());
-            Kept { app, end: None, is_stopping: false, kills: None }.attend(tidelock, ended)
+            Kept { app, end: None, is_stopping: false, kills: None }.watch(tidelock, ended)
         }
         Err(error) => {
             let report = Report::Failed(error.raw_os_error().unwrap_or(0));
@@ -111,8 +112,10 @@ fn start(order: &Order, channel: Option<&OwnedFd>) -> io::Result<Pid> {
         // Inherited by the child. The keeper itself executes nothing else.
         rustix::thread::set_no_new_privs(true)?;
     }
+    privileges::hand_nothing_on()?;
     // Dropping a `Child` neither kills it nor waits for it: whoever ends is waited for below.
     let child = command.spawn()?;
+    privileges::keep_ends_alone()?;
     Ok(Pid::from_child(&child))
 }
 
@@ -131,7 +134,7 @@ struct Kept {
 
 impl Kept {
     /// Until nobody is left.
-    fn attend(mut self, mut tidelock: UnixStream, mut ended: UnixStream) -> io::Result<()> {
+    fn watch(mut self, mut tidelock: UnixStream, mut ended: UnixStream) -> io::Result<()> {
         tidelock.set_nonblocking(true)?;
         let mut is_there = true;
         loop {
@@ -154,7 +157,7 @@ impl Kept {
         }
     }
 
-    /// Whether nobody is left.
+    /// Returns whether nobody is left.
     fn wait_for_all_that_ended(&mut self) -> bool {
         loop {
             match wait(WaitOptions::NOHANG) {

@@ -8,14 +8,14 @@
 //!
 //! ```no_run
 //! # async fn one(app: std::sync::Arc<config::app::App>) -> Result<(), Box<dyn std::error::Error>> {
-//! use supervisor::{ground::Ground, process::{Launch, Process}, ready};
+//! use supervisor::{host::Host, process::{Launch, Process}, ready};
 //! use config::roster::InstanceId;
 //!
 //! // Once: the private folder, the ports that are given out, the logs, and the keeper's program.
-//! let ground = Ground::prepare()?;
+//! let host = Host::prepare()?;
 //! // Looks everything up, starts the process under a keeper of its own, and lets its output run into the logs.
 //! let id = InstanceId { slot: 0, generation: 1 };
-//! let process = Process::start(&ground, Launch { app: app.clone(), id }).await?;
+//! let process = Process::start(&host, Launch { app: app.clone(), id }).await?;
 //! // Where the roster finds it.
 //! let _address = process.address();
 //! // Both of these are cancel-safe; they race.
@@ -38,15 +38,16 @@ mod supervise;
 mod verb;
 mod progress;
 mod status;
-mod shell;
-mod crew;
+mod task;
+mod machine;
 mod triggers;
 mod trust;
 mod usage;
-mod attend;
-pub mod wish;
-pub mod ground;
+mod run_instance;
+pub mod requests;
+pub mod host;
 pub mod ports;
+pub mod privileges;
 mod account;
 mod environment;
 mod preload;
@@ -59,6 +60,7 @@ mod listen_diagnosis;
 pub mod logs;
 mod foresight;
 
+pub use account::own_home;
 pub use foresight::{Obstacle, obstacles, why_not_writable};
 pub use progress::Progress;
 pub use status::{AppState, AppStatus, InstanceState, InstanceStatus};

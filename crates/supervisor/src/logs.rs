@@ -20,8 +20,8 @@ use crate::process::launch::Launch;
 
 pub use echo::Echo;
 pub use lines::{Line, Stream};
-pub(crate) use readers::Output;
-pub use readers::{READERS_MAX, Reader, Said, Which};
+pub use readers::{LogSelector, READERS_MAX, Reader, Said};
+pub(crate) use readers::{Output, Read};
 
 /// The logs of all apps. Clones are the same logs.
 #[derive(Debug, Clone)]
@@ -35,19 +35,19 @@ impl Logs {
     }
 
     /// Reads the output of a process from now to its end; `account` is whom it runs as, if not as tidelock does.
-    pub(crate) fn follow(&self, launch: &Launch, account: Option<Account>, output: Output) {
-        self.keeping.follow(launch, account, output);
+    pub(crate) fn follow(&self, launch: &Launch, account: Option<Account>, output: Output) -> Read {
+        self.keeping.follow(launch, account, output)
     }
 
     /// The last `lines` lines of those that are meant, oldest first, and then, if `follow`, each line as it is
     /// written. `None` if more readers are there than is good ([`READERS_MAX`]).
     #[must_use]
-    pub fn read(&self, which: &Which, lines: usize, follow: bool) -> Option<Reader> {
+    pub fn read(&self, which: &LogSelector, lines: usize, follow: bool) -> Option<Reader> {
         self.keeping.read(which, lines, follow)
     }
 
     /// Forgets what was written until now: the lines in memory, and those in files.
-    pub fn flush(&self, which: &Which) {
+    pub fn flush(&self, which: &LogSelector) {
         self.keeping.flush(which);
     }
 

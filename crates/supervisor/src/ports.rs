@@ -95,12 +95,12 @@ fn from_anywhere_in(range: &RangeInclusive<u16>) -> impl Iterator<Item = u16> + 
     (start..count).chain(0..start).map(move |offset| first + offset)
 }
 
-/// Whether it can be listened on. A port on which connections of the past linger is free, as it is for Node.js.
+/// Returns whether it can be listened on. A port on which connections of the past linger is free, as it is for Node.js.
 fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
-/// What the system takes ports for outgoing connections from.
+/// Returns what the system takes ports for outgoing connections from.
 fn ephemeral() -> RangeInclusive<u16> {
     let parse = |text: String| {
         let mut bounds = text.split_ascii_whitespace().map(str::parse);

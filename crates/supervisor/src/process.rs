@@ -31,19 +31,19 @@ pub struct Process {
 }
 
 impl Process {
-    /// Its process id; the leader of its process group.
+    /// Its process id, which is also that of its process group.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.pid.unsigned_abs()
     }
 
-    /// What was started.
+    /// The app and the instance that it was started for.
     #[must_use]
     pub fn launch(&self) -> &Launch {
         &self.launch
     }
 
-    /// Where it was told to listen. No other instance is told the same while this is there.
+    /// The address that it was given to listen on. No other instance gets the same while this lives.
     #[must_use]
     pub fn address(&self) -> &InstanceAddress {
         &self.address
@@ -58,7 +58,10 @@ impl Process {
         self.signal(stop.signal);
     }
 
-    /// Waits until the app has said `process.send('ready')`; for ever if it has no channel or closed it. Cancel-safe.
+    /// Waits until the app has said `process.send('ready')`; for ever if it has no channel or closed it.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe: a message that has come stays known.
     pub async fn told_ready(&self) {
         match &self.channel {
             Some(channel) => channel.told_ready().await,
@@ -66,7 +69,7 @@ impl Process {
         }
     }
 
-    /// Says `shutdown`, as PM2 does with `shutdown_with_message`. An app that does not listen is not told.
+    /// Sends the message `shutdown`, as PM2 does with `shutdown_with_message`. Nothing happens if the app has no channel.
     pub fn tell_shutdown(&self) {
         if let Some(channel) = &self.channel {
             channel.tell_shutdown();
@@ -88,7 +91,10 @@ impl Process {
         let _ = self.commands.try_send(Command::Kill);
     }
 
-    /// Waits until it and everything that came of it is gone. Cancel-safe; may be asked again.
+    /// Waits until it and everything that came of it is gone. May be called again, and then gives the same.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe.
     pub async fn ended(&self) -> Ending {
         let mut ending = self.ending.clone();
         match ending.wait_for(Option::is_some).await {
@@ -98,7 +104,10 @@ impl Process {
         }
     }
 
-    /// What it takes now, its descendants included and its keeper not; nothing once it ended.
+    /// The memory and CPU time that it takes now, its descendants included and its keeper not; zero once it has ended.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe: nothing changes by it.
     pub async fn usage(&self) -> Usage {
         let keeper = self.keeper;
         // Whoever asks while the runtime ends gets nothing.

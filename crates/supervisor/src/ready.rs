@@ -23,17 +23,19 @@ pub struct NotReady {
 }
 
 /// Waits until the process is ready. Does not notice that it ends; the caller races this with [`Process::ended`].
-/// Cancel-safe.
 ///
 /// # Errors
 /// If it is not ready at the deadline.
+///
+/// # Cancel safety
+/// Cancel-safe: a question that was asked is closed, and the next call asks anew.
 pub async fn until_ready(process: &Process, when: &ReadyWhen, deadline: Instant) -> Result<(), NotReady> {
     let address = process.address();
     let began = Instant::now();
     let mut last = match when {
         // It was started, or there would be no process.
         ReadyWhen::Running => return Ok(()),
-        ReadyWhen::Told => {
+        ReadyWhen::Message => {
             if timeout_at(deadline, process.told_ready()).await.is_ok() {
                 return Ok(());
             }
@@ -76,7 +78,7 @@ async fn until_answered(
 async fn attempt(address: &InstanceAddress, when: &ReadyWhen) -> Result<(), String> {
     let stream = connect(address).await?;
     match when {
-        ReadyWhen::Port | ReadyWhen::Told | ReadyWhen::Running => Ok(()),
+        ReadyWhen::Port | ReadyWhen::Message | ReadyWhen::Running => Ok(()),
         ReadyWhen::Http { path, status } => {
             let answer = get(stream, path).await?;
             let is_wanted =

@@ -7,9 +7,9 @@ use config::roster::{InstanceAddress, InstanceId};
 /// An app and its instances.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AppStatus {
-    /// Its name.
+    /// The NAME of its `[app.NAME]`.
     pub name: String,
-    /// What is being done with it.
+    /// What the supervisor does with its instances now.
     pub state: AppState,
     /// How many instances there are to be: of the file, or of the last `scale`. They are kept while it is stopped.
     pub wanted: u32,
@@ -34,7 +34,7 @@ pub enum AppState {
 }
 
 impl AppState {
-    /// One word, in lower case.
+    /// The word that people read for it, in lower case.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Running => "running",
@@ -48,25 +48,25 @@ impl AppState {
 /// One instance of an app, or its empty place.
 #[derive(Debug, Clone, PartialEq)]
 pub struct InstanceStatus {
-    /// Which. The generation of a place that waits for its next start is that of the last one.
+    /// Its slot, and which start of that slot it is. The generation of a slot that waits for its next start is that of the last one.
     pub id: InstanceId,
-    /// What it is doing.
+    /// How far its process is between its start and its end.
     pub state: InstanceState,
-    /// Whether it runs what the app is now; the others are being replaced.
+    /// True if it runs the app as the file has it now; the others are being replaced.
     pub is_current: bool,
     /// The leader of its process group, while it runs.
     pub pid: Option<u32>,
-    /// Since its process was started; zero while there is none.
+    /// The time since its process was started; zero while there is none.
     pub uptime: Duration,
     /// How often this slot was started again after an end that nobody asked for.
     pub restarts: u32,
-    /// Of one core, since the last look: 100 is one whole core. `None` before the second look.
+    /// CPU time since the status before, in percent: 100 is one whole core. `None` before the second look.
     pub cpu_percent: Option<f32>,
     /// Resident memory of the process and its descendants, in bytes. `None` while there is none.
     pub memory: Option<u64>,
-    /// Where it listens, as soon as that is decided.
+    /// The address that it was given to listen on; `None` until that is decided.
     pub address: Option<InstanceAddress>,
-    /// Until the next start, of one that waits for it.
+    /// The time until its next start, if it waits for one.
     pub next_start: Option<Duration>,
     /// Why it is in its state, in words; may be empty.
     pub cause: String,
@@ -77,7 +77,7 @@ pub struct InstanceStatus {
 pub enum InstanceState {
     /// It runs, and is not ready yet.
     Starting,
-    /// It takes part.
+    /// It is a node of its upstreams.
     Ready,
     /// It gets nothing new, and its sessions leave.
     Emptying,
@@ -87,6 +87,8 @@ pub enum InstanceState {
     Waiting,
     /// The same, and it was not the first time in a row.
     CrashLoop,
+    /// It has done its work: `cron`, a reload or a start runs it again.
+    Finished,
     /// It has ended so often that it is not started again until somebody says so.
     GivenUp,
     /// It has ended because it was told to.
@@ -94,7 +96,7 @@ pub enum InstanceState {
 }
 
 impl InstanceState {
-    /// One or two words, in lower case.
+    /// The words that people read for it, in lower case.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Starting => "starting",
@@ -103,6 +105,7 @@ impl InstanceState {
             Self::Stopping => "stopping",
             Self::Waiting => "waiting",
             Self::CrashLoop => "crash loop",
+            Self::Finished => "finished",
             Self::GivenUp => "given up",
             Self::Stopped => "stopped",
         }

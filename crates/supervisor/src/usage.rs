@@ -25,7 +25,8 @@ struct Sample {
 }
 
 impl Usages {
-    pub(crate) fn note(&mut self, id: InstanceId, usage: Usage, now: Instant) {
+    /// `uptime` is how long its process has run: the first sample counts from its start.
+    pub(crate) fn note(&mut self, id: InstanceId, usage: Usage, uptime: Duration, now: Instant) {
         let before = self.of.get(&id).copied();
         let percent = match before {
             // The clock of the system counts in hundredths of a second: over a shorter time it says nothing.
@@ -39,7 +40,8 @@ impl Usages {
                 let share = usage.cpu.saturating_sub(before.cpu).div_duration_f32(now - before.at);
                 Some(share * 100.0)
             }
-            None => None,
+            None if uptime < SHORTEST => None,
+            None => Some(usage.cpu.div_duration_f32(uptime) * 100.0),
         };
         self.of.insert(id, Sample { at: now, cpu: usage.cpu, memory: usage.resident_bytes, percent });
     }
@@ -70,7 +72,7 @@ pub(crate) struct Counting {
 #[derive(Debug)]
 pub(crate) struct Counted {
     pub(crate) process_table: ProcessTable,
-    /// It was time for it, and not somebody's wish.
+    /// It was time for it, and nobody asked.
     pub(crate) is_periodic: bool,
 }
 
@@ -79,7 +81,10 @@ impl Counting {
         Self { is_periodic: false, is_asked: false, next: Instant::now() + EVERY, running: None }
     }
 
-    /// The next process table, if there is a reason for one. Cancel-safe.
+    /// The next process table, if there is a reason for one.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe: a table that is being read is given by the next call.
     pub(crate) async fn next(&mut self) -> Counted {
         if self.running.is_none() {
             if !self.is_asked {
@@ -107,3 +112,23 @@ impl Counting {
 const EVERY: Duration = Duration::from_secs(2);
 /// Between two samples that say something about processor time.
 const SHORTEST: Duration = Duration::from_millis(200);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_look_shows_what_it_has_taken_since_its_start() {
+        let (mut usages, id, now) =
+            (Usages::default(), InstanceId { slot: 0, generation: 1 }, Instant::now());
+        let usage = |cpu| Usage { processes: 1, cpu: Duration::from_millis(cpu), resident_bytes: 1 };
+        usages.note(id, usage(500), Duration::from_secs(2), now);
+        assert_eq!(usages.of[&id].percent, Some(25.0));
+        usages.note(id, usage(1500), Duration::from_secs(3), now + Duration::from_secs(1));
+        assert_eq!(usages.of[&id].percent, Some(100.0));
+        // It may have begun a moment ago.
+        let other = InstanceId { slot: 1, generation: 2 };
+        usages.note(other, usage(10), Duration::from_millis(20), now);
+        assert_eq!(usages.of[&other].percent, None);
+    }
+}

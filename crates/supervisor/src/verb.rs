@@ -29,7 +29,7 @@ pub enum Verb {
 
 /// How far tidelock's own end has come. It only ever gets further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Leaving {
+pub(crate) enum ShutdownStage {
     No,
     /// Nothing is started any more.
     Soon,

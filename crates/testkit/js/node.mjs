@@ -6,7 +6,7 @@
 // PORT (0 picks one), HOST, NODE_NAME, PING_INTERVAL and PING_TIMEOUT (ms), PER_MESSAGE_DEFLATE (the threshold in
 // bytes), COOKIE (the name of Engine.IO's cookie), ODD_IDS=1 (give sessions ids of the app's own making), LIFELINE=1 (end when stdin closes), LOG_POLLS=1 (print `poll: SID`
 // for each poll that came), CLOSE_ON_SIGINT=1 (end the sessions and running requests first), DELAY (ms before each
-// plain answer).
+// plain answer), SOCKET_PATH (the path of Engine.IO, if it is another).
 import { randomBytes } from "node:crypto";
 import { createServer } from "node:http";
 import { Server } from "socket.io";
@@ -18,6 +18,7 @@ const options = { allowEIO3: true, cors: { origin: true, credentials: true } };
 if (env.PING_INTERVAL) options.pingInterval = Number(env.PING_INTERVAL);
 if (env.PING_TIMEOUT) options.pingTimeout = Number(env.PING_TIMEOUT);
 if (env.PER_MESSAGE_DEFLATE) options.perMessageDeflate = { threshold: Number(env.PER_MESSAGE_DEFLATE) };
+if (env.SOCKET_PATH) options.path = env.SOCKET_PATH;
 if (env.COOKIE) options.cookie = { name: env.COOKIE };
 
 const sessions = { opened: 0, opened_ms: [], closed: [] };

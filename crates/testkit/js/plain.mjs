@@ -3,6 +3,11 @@
 /** The request handler of a node called `name`; `sessions` counts its Engine.IO sessions. */
 export function plainHttp(name, sessions) {
   const streams = new EventStreams();
+  const slow = (request, response, url) => {
+    // What is not read of a body would be the beginning of the next request.
+    request.resume();
+    setTimeout(() => response.end(`slow ${name}`), Number(url.searchParams.get("ms") ?? 1000));
+  };
   const routes = {
     "GET /": (_request, response) => response.end(`ok ${name}`),
     "GET /sessions": (_request, response) => json(response, sessions()),
@@ -14,9 +19,8 @@ export function plainHttp(name, sessions) {
         rawHeaders: request.rawHeaders,
         remoteAddress: request.socket.remoteAddress,
       }),
-    "GET /slow": (_request, response, url) => {
-      setTimeout(() => response.end(`slow ${name}`), Number(url.searchParams.get("ms") ?? 1000));
-    },
+    "GET /slow": slow,
+    "POST /slow": slow,
     "GET /events": (_request, response) => streams.open(response),
     "POST /events/next": (_request, response) => json(response, { streams: streams.next() }),
     "GET /ticks": (_request, response) => ticks(name, response),

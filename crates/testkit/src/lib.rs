@@ -8,10 +8,11 @@
 //! - [`tidelock`]: the binary itself, on ports of its own.
 //! - [`engineio`]: one Engine.IO session by hand; [`load`]: plain requests without a pause.
 //! - [`relay`]: what stands in front of two tidelocks and sends new connections to one of them.
+//! - [`tls_front`]: what makes a node of http one of https.
 //! - [`dns`]: a DNS resolver that knows what the test tells it.
 //! - [`certificates`]: an authority for one test, and every kind of bad certificate.
 //!
-//! Nothing sleeps. A test waits for something that happens, for at most [`PATIENCE`], and a wait that fails panics
+//! Nothing sleeps. A test waits for something that happens, for at most [`TIMEOUT`], and a wait that fails panics
 //! with everything that was seen until then.
 //!
 //! ```no_run
@@ -29,6 +30,7 @@
 //! # }
 //! ```
 
+pub mod acme;
 pub mod certificates;
 pub mod clients;
 pub mod dns;
@@ -38,10 +40,12 @@ pub mod message;
 pub mod node;
 pub mod origin;
 pub mod page;
+pub mod pebble;
 pub mod process;
 pub mod raw;
 pub mod relay;
 pub mod tidelock;
+pub mod tls_front;
 
 use std::path::Path;
 use std::time::Duration;
@@ -50,7 +54,7 @@ use std::time::Duration;
 /// again: files tell nobody when they change.
 ///
 /// # Panics
-/// After [`PATIENCE`], with the last text.
+/// After [`TIMEOUT`], with the last text.
 pub async fn until_file(path: &Path, holds: impl Fn(&str) -> bool) -> String {
     let mut text = String::new();
     let looking = async {
@@ -65,7 +69,7 @@ pub async fn until_file(path: &Path, holds: impl Fn(&str) -> bool) -> String {
             }
         }
     };
-    let found = tokio::time::timeout(PATIENCE, looking).await;
+    let found = tokio::time::timeout(TIMEOUT, looking).await;
     assert!(found.is_ok(), "{path:?} has not come to hold what was wanted: {text:?}");
     text
 }
@@ -83,4 +87,4 @@ impl Drop for Row {
 }
 
 /// How long any wait may take before the test fails: far more than a slow machine needs.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const TIMEOUT: Duration = Duration::from_secs(30);

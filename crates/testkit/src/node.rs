@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::PATIENCE;
+use crate::TIMEOUT;
 use crate::process::{Mark, Process};
 use crate::raw::get;
 
@@ -181,7 +181,7 @@ impl Node {
                 tokio::task::yield_now().await;
             }
         };
-        if timeout(PATIENCE, same).await.is_err() {
+        if timeout(TIMEOUT, same).await.is_err() {
             panic!("{} does not come to {count} sessions: {:?}", self.name(), self.sessions().await);
         }
     }

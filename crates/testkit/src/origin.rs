@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::PATIENCE;
+use crate::TIMEOUT;
 use crate::message::Message;
 use crate::raw::RawConnection;
 
@@ -24,6 +24,14 @@ impl Origin {
     /// Starts to listen.
     pub async fn bind() -> Self {
         Self { listener: TcpListener::bind(("127.0.0.1", 0)).await.expect("127.0.0.1 has a free port") }
+    }
+
+    /// Listens where another one did, which has ended.
+    ///
+    /// # Panics
+    /// If somebody else has the address now.
+    pub async fn bind_at(address: SocketAddr) -> Self {
+        Self { listener: TcpListener::bind(address).await.expect("the address is free again") }
     }
 
     /// Starts to listen on a free port of ::1 that is free on 127.0.0.1 too, and stays so for as long as the other half
@@ -81,9 +89,9 @@ impl Origin {
     /// The next connection that tidelock opens.
     ///
     /// # Panics
-    /// If none comes within [`PATIENCE`].
+    /// If none comes within [`TIMEOUT`].
     pub async fn accept(&self) -> RawConnection {
-        let (stream, _) = timeout(PATIENCE, self.listener.accept())
+        let (stream, _) = timeout(TIMEOUT, self.listener.accept())
             .await
             .expect("no connection came")
             .expect("accept works");
@@ -296,7 +304,7 @@ impl ScriptedOrigin {
 
     async fn until(&self, wanted: &str, reached: impl Fn(&Seen) -> bool) -> Seen {
         let mut seen = self.seen.clone();
-        match timeout(PATIENCE, seen.wait_for(|seen| reached(seen))).await {
+        match timeout(TIMEOUT, seen.wait_for(|seen| reached(seen))).await {
             Ok(Ok(seen)) => seen.clone(),
             _ => panic!("{wanted} did not come; the origin saw {:#?}", self.seen.borrow()),
         }

@@ -1,4 +1,5 @@
-//! The chat page in a real browser: `js/page.mjs` opens two tabs of headless Chromium in one room.
+//! Pages in a real browser: `js/page.mjs` opens two tabs of headless Chromium in one room of the chat page, `js/spa.mjs` some of
+//! a single-page app.
 
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
@@ -65,6 +66,46 @@ pub async fn meet(plan: &PagePlan) -> Meeting {
     let mut command = Command::new("node");
     command.arg(script("page.mjs")).arg(serde_json::to_string(plan).expect("a plan is plain data"));
     let process = Process::spawn("page", command);
+    let line = process.wait_for_line(|line| line.starts_with("{\"tabs\":")).await;
+    serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line}"))
+}
+
+/// What the tabs of a single-page app showed.
+#[derive(Clone, Debug, Deserialize)]
+pub struct SinglePage {
+    /// Each of them.
+    pub tabs: Vec<SinglePageTab>,
+    /// The status of a script that is not there.
+    pub missing: u16,
+    /// Every error on a page or on its console.
+    pub errors: Vec<String>,
+}
+
+/// One tab of a single-page app.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct SinglePageTab {
+    /// Its address at the deep link that it was opened at.
+    pub path: String,
+    /// The URL that a node saw when the app asked for `/api/headers`.
+    pub api: String,
+    /// The node of its socket.
+    pub node: String,
+    /// Its address after the app has moved by itself to `/rooms/8`.
+    pub moved: String,
+    /// And after a reload there.
+    pub reloaded: String,
+    /// And after the browser's way back.
+    pub back: String,
+}
+
+/// Opens tabs of the app at `url` at the deep link `/rooms/7`, and waits until all are on a WebSocket.
+///
+/// # Panics
+/// With the browser's own words, if that does not happen.
+pub async fn visit(url: &str, tabs: usize) -> SinglePage {
+    let mut command = Command::new("node");
+    command.arg(script("spa.mjs")).arg(serde_json::json!({ "url": url, "tabs": tabs }).to_string());
+    let process = Process::spawn("spa", command);
     let line = process.wait_for_line(|line| line.starts_with("{\"tabs\":")).await;
     serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line}"))
 }

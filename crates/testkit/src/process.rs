@@ -9,13 +9,13 @@ use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::PATIENCE;
+use crate::TIMEOUT;
 
 pub use rustix::process::Signal;
 
 /// A running child. Dropping it kills it; its stdin is a pipe that closes then too.
 ///
-/// Every method that waits panics after [`PATIENCE`] with all that the process printed.
+/// Every method that waits panics after [`TIMEOUT`] with all that the process printed.
 #[derive(Debug)]
 pub struct Process {
     name: String,
@@ -154,7 +154,7 @@ impl Process {
 
     /// Waits for its end and says how it ended.
     pub async fn exit(&mut self) -> ExitStatus {
-        match timeout(PATIENCE, self.child.wait()).await {
+        match timeout(TIMEOUT, self.child.wait()).await {
             Ok(status) => status.expect("a child can be waited for"),
             Err(_) => panic!("{} does not end; {}", self.name, self.output()),
         }
@@ -208,7 +208,7 @@ impl Process {
         let mut printed = self.printed.clone();
         let done =
             printed.wait_for(|printed| printed.streams_ended == STREAMS || matching(printed).len() == count);
-        let found = match timeout(PATIENCE, done).await {
+        let found = match timeout(TIMEOUT, done).await {
             Ok(Ok(printed)) => matching(&printed),
             Ok(Err(_)) | Err(_) => matching(&self.printed.borrow()),
         };
@@ -228,6 +228,13 @@ impl Process {
         let lines = &self.printed.borrow().lines;
         format!("{} printed:\n  | {}", self.name, lines.join("\n  | "))
     }
+}
+
+/// Whether this line of tidelock's log tells of `event`, as docs/operating.md names it. Its words may change, this does not.
+#[must_use]
+pub fn tells(line: &str, event: &str) -> bool {
+    let told = line.split_once(" event=\"").and_then(|(_, rest)| rest.split_once('"'));
+    told.is_some_and(|(name, _)| name == event)
 }
 
 /// One that an epoll watches, in a line of what the kernel says about the epoll.

@@ -14,12 +14,12 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::PATIENCE;
+use crate::TIMEOUT;
 use crate::message::{Framing, Message};
 
 /// A connection. What was read beyond what a call asked for is kept for the next call.
 ///
-/// Every method panics after [`PATIENCE`], or when the other end closes too early, with the bytes seen until then.
+/// Every method panics after [`TIMEOUT`], or when the other end closes too early, with the bytes seen until then.
 #[derive(Debug)]
 pub struct RawConnection {
     stream: Stream,
@@ -54,10 +54,25 @@ impl RawConnection {
 
     /// Connects to `address` and shakes hands as a client of `name`; the error is what TLS refused.
     pub async fn connect_tls(address: SocketAddr, name: &str, config: ClientConfig) -> io::Result<Self> {
+        Self::connect_tls_behind(address, b"", name, config).await
+    }
+
+    /// The same with `header` in front of the handshake, as a load balancer sends it.
+    ///
+    /// # Errors
+    /// If the handshake fails.
+    pub async fn connect_tls_behind(
+        address: SocketAddr,
+        header: &[u8],
+        name: &str,
+        config: ClientConfig,
+    ) -> io::Result<Self> {
         let name = ServerName::try_from(name.to_owned())
             .expect("a test asks for a name that may be in a certificate");
-        let handshake = TlsConnector::from(Arc::new(config)).connect(name, tcp(address).await);
-        let stream = timeout(PATIENCE, handshake).await.expect("the TLS handshake takes too long")?;
+        let mut stream = tcp(address).await;
+        stream.write_all(header).await?;
+        let handshake = TlsConnector::from(Arc::new(config)).connect(name, stream);
+        let stream = timeout(TIMEOUT, handshake).await.expect("the TLS handshake takes too long")?;
         Ok(Self { stream: Stream::Tls(Box::new(stream)), unread: Vec::new() })
     }
 
@@ -98,7 +113,7 @@ impl RawConnection {
 
     /// Sends `bytes`; the error is how the other end refused them.
     pub async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
-        timeout(PATIENCE, self.stream.write(bytes.as_ref())).await.expect("the other end does not read")
+        timeout(TIMEOUT, self.stream.write(bytes.as_ref())).await.expect("the other end does not read")
     }
 
     /// Sends each piece as a packet of its own; the scheduler gets a turn between two.
@@ -162,7 +177,7 @@ impl RawConnection {
     /// Reads until the other end closes or resets the connection.
     pub async fn read_to_end(&mut self) -> (Vec<u8>, End) {
         let end = loop {
-            let read = timeout(PATIENCE, self.stream.read(&mut self.unread)).await;
+            let read = timeout(TIMEOUT, self.stream.read(&mut self.unread)).await;
             match read.unwrap_or_else(|_| panic!("the end did not come; until then {}", self.seen())) {
                 Ok(0) => break End::Closed,
                 Ok(_) => {}
@@ -181,7 +196,7 @@ impl RawConnection {
             while self.stream.read(&mut self.unread).await? > 0 {}
             Ok::<(), io::Error>(())
         };
-        timeout(PATIENCE, reading).await.expect("the end did not come")?;
+        timeout(TIMEOUT, reading).await.expect("the end did not come")?;
         Ok(std::mem::take(&mut self.unread))
     }
 
@@ -289,7 +304,7 @@ impl RawConnection {
     }
 
     async fn more(&mut self, wanted: &str) -> Result<(), String> {
-        match timeout(PATIENCE, self.stream.read(&mut self.unread)).await {
+        match timeout(TIMEOUT, self.stream.read(&mut self.unread)).await {
             Ok(Ok(0)) => Err(format!("closed before {wanted} came; until then {}", self.seen())),
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(format!("{error} before {wanted} came; until then {}", self.seen())),
@@ -349,7 +364,7 @@ async fn tcp(address: SocketAddr) -> TcpStream {
 }
 
 async fn try_tcp(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = timeout(PATIENCE, TcpStream::connect(address)).await??;
+    let stream = timeout(TIMEOUT, TcpStream::connect(address)).await??;
     stream.set_nodelay(true)?;
     Ok(stream)
 }

@@ -12,10 +12,10 @@ use tokio::net::UnixStream;
 use tokio::process::Command;
 use tokio::time::{interval, timeout};
 
-use crate::PATIENCE;
+use crate::TIMEOUT;
 use crate::certificates::CertificateFiles;
 use crate::node::Node;
-use crate::process::{Mark, Process};
+use crate::process::{Mark, Process, tells};
 
 /// A running tidelock. Dropping it kills it and removes its directory.
 #[derive(Debug)]
@@ -105,7 +105,7 @@ impl Tidelock {
     /// of the verbs, where it is if the config does not say.
     ///
     /// # Panics
-    /// After [`PATIENCE`], with the last status.
+    /// After [`TIMEOUT`], with the last status.
     pub async fn until_parked(&self, count: u64) -> Vec<Value> {
         let socket = self.directory().join("tidelock/admin.sock");
         let mut seen = Value::Null;
@@ -120,7 +120,7 @@ impl Tidelock {
                 }
             }
         };
-        let found = timeout(PATIENCE, looking).await;
+        let found = timeout(TIMEOUT, looking).await;
         found.unwrap_or_else(|_| panic!("there are not {count} parked connections: {seen:#}"))
     }
 
@@ -213,9 +213,9 @@ pub fn directory() -> TempDir {
     tempfile::Builder::new().prefix("tidelock-test-").tempdir().expect("the temporary directory is writable")
 }
 
-/// The addresses in the next `count` log lines that say `listening` after `mark`.
+/// The addresses in the next `count` log lines after `mark` that tell of the event `listening`.
 pub async fn listening(process: &Process, mark: Mark, count: usize) -> Vec<SocketAddr> {
-    let says = |line: &str| line.split_whitespace().any(|word| word == "listening") && line.contains(ADDRESS);
+    let says = |line: &str| tells(line, "listening") && line.contains(ADDRESS);
     let lines = process.wait_for_lines_since(mark, count, says).await;
     lines.iter().map(|line| address(line).unwrap_or_else(|| panic!("no address in {line:?}"))).collect()
 }

@@ -34,6 +34,7 @@ fn plan_for(nodes: &[Node]) -> ClientPlan {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn clients_of_both_versions_echo_in_every_mode() {
     let nodes = nodes().await;
     for version in [4, 2] {
@@ -50,6 +51,7 @@ async fn clients_of_both_versions_echo_in_every_mode() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn held_clients_come_back_when_their_node_does() {
     let mut nodes = nodes().await;
     let plan = ClientPlan { hold: true, ..plan_for(&nodes) };
@@ -67,6 +69,7 @@ async fn held_clients_come_back_when_their_node_does() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn a_node_counts_the_sessions_that_ended() {
     let node = Node::start(NodePlan::js("a").env("PING_INTERVAL", "300")).await;
     let report = Clients::start(&ClientPlan::to(node.url())).await.result().await;
@@ -78,6 +81,7 @@ async fn a_node_counts_the_sessions_that_ended() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn an_event_comes_when_it_is_asked_for() {
     let node = Node::start(NodePlan::js("a")).await;
     let mut events = RawConnection::connect(node.address()).await;
@@ -227,6 +231,7 @@ async fn a_relay_sends_new_connections_to_where_it_was_switched() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn a_load_tells_what_failed() {
     let mut node = Node::start(NodePlan::js("a")).await;
     let load = Load::start(node.address());
@@ -242,6 +247,7 @@ async fn a_load_tells_what_failed() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn a_session_by_hand_is_a_session() {
     let node = Node::start(NodePlan::js("a").env("LOG_POLLS", "1")).await;
     // The node connects a session of EIO=3 to the main namespace by itself.
@@ -263,6 +269,7 @@ async fn a_session_by_hand_is_a_session() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn clients_leave_one_node() {
     let nodes = nodes().await;
     let mut clients = Clients::start(&ClientPlan { hold: true, ..plan_for(&nodes) }).await;

@@ -2,34 +2,45 @@
 //! disk; a port is bound for a moment, and nobody listens on it.
 
 use std::fs;
-use std::io::{self, IsTerminal};
+use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use config::Inspected;
-use config::plan::{AccessLog, AdminSocket, Listen, Plan, Scheme};
+use config::app::Socket as AppSocket;
+use config::plan::{AccessLog, AdminSocket, Listen, NodeTls, Plan, Scheme, Upstream};
 use config::problem::Severity;
 use config::routing::{Action, Route};
 use proxy::TooLittleMemory;
 use socket2::{Domain, Protocol, Socket, Type};
+use supervisor::privileges::{PrivilegeProblem, ServiceUser};
 use supervisor::why_not_writable;
 
+use crate::colour;
+use crate::explain::{Url, explain};
+use crate::output::{self, say};
+use crate::privileges;
 use crate::reload::tell_certificates;
 use crate::run;
 
-pub(crate) fn check(file: &Path) -> ExitCode {
-    let colour = io::stdout().is_terminal();
+pub(crate) fn check(file: &Path, asked: Option<(&Url, &str)>) -> ExitCode {
+    let colour = colour::is_wanted(&io::stdout());
     let mut inspected = config::inspect(file);
     // Only what can be read of a broken file is looked at, which is what will be there when it is mended.
     if let Some(plan) = inspected.plan.take() {
+        service_user(&plan, file, &mut inspected);
         look_around(&plan, &mut inspected);
         inspected.plan = Some(plan);
     }
-    print!("{}", inspected.report.render(colour));
+    output::out(format_args!("{}", inspected.report.render(colour)));
     match &inspected.plan {
         Some(plan) if inspected.is_good() => {
-            println!("{}: good, {}", file.display(), run::summary(plan));
+            say!("{}: good, {}", file.display(), run::summary(plan));
+            if let Some((url, method)) = asked {
+                output::out(format_args!("{}", explain(plan, url, method)));
+            }
             ExitCode::SUCCESS
         }
         _ => ExitCode::FAILURE,
@@ -41,6 +52,7 @@ fn look_around(plan: &Plan, inspected: &mut Inspected) {
     for (index, listen) in plan.listens.iter().enumerate() {
         port(index, listen, inspected);
     }
+    automatic(plan, inspected);
     log(plan, inspected);
     memory(plan, inspected);
     admin_socket(plan, inspected);
@@ -56,16 +68,58 @@ fn look_around(plan: &Plan, inspected: &mut Inspected) {
     }
 }
 
+/// What the user will miss that tidelock becomes, where this is root and so can know it.
+fn service_user(plan: &Plan, file: &Path, inspected: &mut Inspected) {
+    let user = match ServiceUser::of(plan) {
+        Ok(Some(user)) => user,
+        Ok(None) => return,
+        Err(problem) => {
+            let key = if matches!(&problem, PrivilegeProblem::Nobody { key: "group", .. }) {
+                "group"
+            } else {
+                "user"
+            };
+            return inspected.tell(key, Severity::Error, problem.to_string(), None);
+        }
+    };
+    admin::places::become_a_service();
+    let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    for place in privileges::forbidden(plan, &file, &user) {
+        let message = format!("what changes in {} is not seen while tidelock runs", place.display());
+        inspected.tell("user", Severity::Warning, message, Some(privileges::as_user(user.name())));
+    }
+    for app in plan.apps.iter().filter(|app| app.socket == AppSocket::Unix && user.is_other(app)) {
+        let message = format!(
+            "tidelock goes on as the user `{}`, who may not connect to a socket of another",
+            user.name()
+        );
+        let hint = "write `socket = \"tcp\"`, or leave out the app's `user`".to_owned();
+        inspected.tell(&format!("app.{}.socket", app.name), Severity::Error, message, Some(hint));
+    }
+}
+
 fn certificates(plan: &Plan, inspected: &mut Inspected) {
     // What is not there, or would wait for a writer, has been told.
     let is_file = |path: &PathBuf| fs::metadata(path).is_ok_and(|file| file.is_file());
     let is_readable = |listen: &Listen| match &listen.scheme {
-        Scheme::Tls(files) => files.iter().all(|files| is_file(&files.certificate) && is_file(&files.key)),
-        Scheme::Plain | Scheme::RedirectToHttps { .. } => false,
+        Scheme::Tls(files) => {
+            let clients = listen.client_certificates.ca.as_ref();
+            files.iter().all(|files| is_file(&files.certificate) && is_file(&files.key))
+                && clients.is_none_or(is_file)
+        }
+        Scheme::Plain | Scheme::RedirectToHttps { .. } | Scheme::Automatic { .. } => false,
     };
     let listens = plan.listens.iter().filter(|listen| is_readable(listen)).cloned().collect();
-    if let Err(problems) = proxy::check_certificates(&Plan { listens, ..plan.clone() }) {
-        tell_certificates(&problems, inspected);
+    let are_readable = |upstream: &Upstream| -> bool {
+        let NodeTls { ca, certificate, key, .. } = &upstream.tls;
+        [ca, certificate, key].into_iter().flatten().all(is_file)
+    };
+    let upstreams =
+        plan.upstreams.iter().filter(|upstream| are_readable(upstream.as_ref())).cloned().collect();
+    let readable = Plan { listens, upstreams, ..plan.clone() };
+    tell_certificates(&proxy::check_certificates(&readable), inspected);
+    for problem in proxy::warn_of_certificates(&readable) {
+        inspected.warn_of(problem.section, &problem.file, problem.to_string());
     }
 }
 
@@ -167,6 +221,34 @@ fn log(plan: &Plan, inspected: &mut Inspected) {
         },
     };
     inspected.tell("log.access", Severity::Error, message, Some(hint));
+}
+
+/// Whether the certificates that tidelock gets by itself can be kept, and proved.
+fn automatic(plan: &Plan, inspected: &mut Inspected) {
+    let is_automatic = |listen: &Listen| matches!(listen.scheme, Scheme::Automatic { .. });
+    if !plan.listens.iter().any(is_automatic) {
+        return;
+    }
+    let folder = plan.acme.state.clone().or_else(admin::places::state_folder);
+    let why = match &folder {
+        Some(folder) => why_not_writable(folder, true),
+        None => Some("there is no $STATE_DIRECTORY, no $XDG_STATE_HOME and no $HOME".to_owned()),
+    };
+    if let Some(why) = why {
+        let message = format!("certificates cannot be kept: {why}");
+        let hint = format!("name a folder: `[acme] state = \"/var/lib/tidelock/acme\"`; {AS_USER}");
+        inspected.tell("acme.state", Severity::Error, message, Some(hint));
+    }
+    let Some(program) = &plan.acme.dns_program else { return };
+    let is_run = |program: &Path| {
+        fs::metadata(program).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+    };
+    // One that is not there has been told.
+    if program.exists() && !is_run(program) {
+        let message = format!("{} cannot be run", program.display());
+        let hint = format!("`chmod +x {}`", program.display());
+        inspected.tell("acme.dns_program", Severity::Error, message, Some(hint));
+    }
 }
 
 /// By what this process has taken to read the file. Workers take some more.

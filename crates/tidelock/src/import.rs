@@ -19,8 +19,9 @@ use std::process::ExitCode;
 use serde_json::Value;
 
 use crate::nginx;
-use crate::start::{key, quoted};
-use app::{App, Place};
+use crate::output::{self, tell};
+use crate::quote::{key, quoted};
+use app::{App, PmContext};
 use port::Serves;
 use source::Source;
 use told::line;
@@ -32,17 +33,17 @@ pub(crate) fn import(file: &Path, run_node: bool, env: Option<&str>) -> ExitCode
     }
     match Source::read(file, run_node).and_then(|source| translate(&source, env)) {
         Ok(Translated { text, left_out, notes }) => {
-            print!("{text}");
+            output::out(format_args!("{text}"));
             for note in notes {
-                eprintln!("note: {note}");
+                tell!("note: {note}");
             }
             for what in &left_out {
-                eprintln!("not translated: {what}");
+                tell!("not translated: {what}");
             }
             if left_out.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(NOT_WHOLE) }
         }
         Err(why) => {
-            eprintln!("{why}");
+            tell!("{why}");
             ExitCode::FAILURE
         }
     }
@@ -56,7 +57,109 @@ struct Translated {
     notes: Vec<String>,
 }
 
+/// What a script says of where it listens.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Listens {
+    /// At this address.
+    At(String),
+    /// It may, and where is not known.
+    Perhaps,
+    /// Neither it nor a file beside it that it loads says anything of the kind.
+    Nowhere,
+}
+
+/// Reads `script`, and runs nothing.
+pub(crate) fn listens(script: &Path) -> Listens {
+    match port::of_script(script) {
+        Serves::At { port, host: None, .. } => Listens::At(format!(":{port}")),
+        Serves::At { port, host: Some(host), .. } => Listens::At(SocketAddr::new(host, port).to_string()),
+        Serves::Somewhere => Listens::Perhaps,
+        Serves::Nowhere => Listens::Nowhere,
+    }
+}
+
+/// What is started of an ecosystem file.
+#[derive(Debug)]
+pub(crate) struct Ecosystem {
+    /// The name of each app, and its tables.
+    pub(crate) apps: Vec<(String, String)>,
+    /// What is otherwise than under PM2, or worth knowing.
+    pub(crate) remarks: Vec<String>,
+}
+
+/// The apps that `pm2 start` would run of `file`, or those called `only`. What is no program by itself is read, and anything
+/// else run by `node`, as PM2 does: whoever starts its apps trusts it. `logs` is where their lines go unless it says so.
+pub(crate) fn ecosystem(
+    file: &Path,
+    env: Option<&str>,
+    only: &[String],
+    logs: Option<&Path>,
+) -> Result<Ecosystem, String> {
+    let mut source = Source::read(file, false).or_else(|_| Source::read(file, true))?;
+    let elsewhere = from_here(&mut source, env);
+    let (mut apps, left_out) = apps_in(&source, env)?;
+    if let Some(missing) = only.iter().find(|name| apps.iter().all(|app| app.name != **name)) {
+        let names: Vec<&str> = apps.iter().map(|app| app.name.as_str()).collect();
+        return Err(format!("{} has no app `{missing}`; there are: {}", file.display(), names.join(", ")));
+    }
+    apps.retain(|app| only.is_empty() || only.contains(&app.name));
+    let broken: Vec<String> = apps
+        .iter()
+        .flat_map(|app| app.told.broken.iter().map(|what| format!("{}: {what}", app.name)))
+        .collect();
+    if !broken.is_empty() {
+        return Err(broken.join("\n"));
+    }
+    let notes = apps.iter().flat_map(|app| app.told.notes.iter().map(|note| format!("{}: {note}", app.name)));
+    let is_meant = |what: &&String| {
+        only.is_empty() || apps.iter().any(|app| what.starts_with(&format!("{}:", app.name)))
+    };
+    let mut remarks: Vec<String> =
+        left_out.iter().filter(is_meant).map(|what| format!("otherwise than under PM2: {what}")).collect();
+    remarks.extend(notes);
+    remarks.extend(elsewhere);
+    let tables = |app: &mut App| {
+        if let Some(logs) = logs {
+            app.write_to(logs);
+        }
+        let text = if app.files.is_some() { String::new() } else { app.text() };
+        (app.name.clone(), served(&[app], true) + text.trim_start())
+    };
+    let apps = apps.iter_mut().map(tables).collect();
+    Ok(Ecosystem { apps, remarks })
+}
+
+/// PM2 takes paths from the folder that it is started in, and so do we where all scripts are there; otherwise from the
+/// folder of the file, which is said.
+fn from_here(source: &mut Source, env: Option<&str>) -> Option<String> {
+    let here = std::env::current_dir().ok().filter(|here| *here != source.folder)?;
+    let of_file = std::mem::replace(&mut source.folder, here);
+    let is_broken = |app: &App| !app.told.broken.is_empty();
+    if apps_in(source, env).is_ok_and(|(apps, _)| !apps.iter().any(is_broken)) {
+        return None;
+    }
+    source.folder = of_file;
+    Some(format!(
+        "paths are taken from {}, where the file is; PM2 takes them from the current folder, and here are no such scripts",
+        source.folder.display()
+    ))
+}
+
 fn translate(source: &Source, env: Option<&str>) -> Result<Translated, String> {
+    let (apps, left_out) = apps_in(source, env)?;
+    if apps.iter().all(|app| !app.told.broken.is_empty()) {
+        return Err(format!(
+            "{}: none of its apps can be run here:\n{}",
+            source.file.display(),
+            left_out.join("\n")
+        ));
+    }
+    let notes = apps.iter().flat_map(|app| app.told.notes.iter().map(|note| format!("{}: {note}", app.name)));
+    Ok(Translated { text: text(source, &apps, &left_out), notes: notes.collect(), left_out })
+}
+
+/// The apps, each of them looked at, and what is otherwise than under PM2.
+fn apps_in(source: &Source, env: Option<&str>) -> Result<(Vec<App>, Vec<String>), String> {
     let wrong = |why: &str| Err(format!("{}: {why}", source.file.display()));
     // A file may be one app, a list of them, or an object that has one.
     let apps = match &source.ecosystem {
@@ -71,9 +174,9 @@ fn translate(source: &Source, env: Option<&str>) -> Result<Translated, String> {
     if apps.len() > APPS_MAX {
         return wrong("there are too many apps in it");
     }
-    let place = Place { folder: &source.folder, env };
+    let context = PmContext { folder: &source.folder, env };
     let apps: Option<Vec<App>> =
-        apps.iter().filter_map(Value::as_object).map(|app| App::of(app, place)).collect();
+        apps.iter().filter_map(Value::as_object).map(|app| App::of(app, context)).collect();
     let Some(mut apps) = apps.filter(|apps| !apps.is_empty()) else {
         return wrong("an app in it has no `script`");
     };
@@ -99,11 +202,7 @@ fn translate(source: &Source, env: Option<&str>) -> Result<Translated, String> {
         left_out.extend(app.told.left.iter().map(|what| format!("{}: {what}", app.name)));
         left_out.extend(app.told.broken.iter().map(|what| format!("{}: left out: {what}", app.name)));
     }
-    if apps.iter().all(|app| !app.told.broken.is_empty()) {
-        return wrong(&format!("none of its apps can be run here:\n{}", left_out.join("\n")));
-    }
-    let notes = apps.iter().flat_map(|app| app.told.notes.iter().map(|note| format!("{}: {note}", app.name)));
-    Ok(Translated { text: text(source, &apps, &left_out), notes: notes.collect(), left_out })
+    Ok((apps, left_out))
 }
 
 fn text(source: &Source, apps: &[App], left_out: &[String]) -> String {
@@ -113,7 +212,8 @@ fn text(source: &Source, apps: &[App], left_out: &[String]) -> String {
         let _ = writeln!(text, "# Not translated: {what}");
     }
     let (whole, broken): (Vec<&App>, Vec<&App>) = apps.iter().partition(|app| app.told.broken.is_empty());
-    text += &served(&whole);
+    let has_several = whole.iter().filter(|app| matches!(app.serves, Serves::At { .. })).count() > 1;
+    text += &served(&whole, has_several);
     for app in whole.iter().filter(|app| app.files.is_none()) {
         text += &app.text();
     }
@@ -161,7 +261,7 @@ fn sound(app: &App, folder: &Path) -> Result<(), String> {
     if app.files.is_some() {
         return Ok(());
     }
-    let text = served(&[app]) + &app.text();
+    let text = served(&[app], false) + &app.text();
     let loaded = config::parse(&text, &folder.join("upstreams.toml")).map_err(|report| {
         let first = report.problems().first().map(|problem| problem.message.clone());
         first.unwrap_or_else(|| "it cannot be read".to_owned())
@@ -176,8 +276,8 @@ fn sound(app: &App, folder: &Path) -> Result<(), String> {
     if obstacles.is_empty() { Ok(()) } else { Err(obstacles.join("; ")) }
 }
 
-/// What clients connect to.
-fn served(apps: &[&App]) -> String {
+/// What clients connect to. Beside others each route is for its own listen alone.
+fn served(apps: &[&App], has_others: bool) -> String {
     let places: Vec<(&App, SocketAddr)> = apps
         .iter()
         .filter_map(|app| match app.serves {
@@ -197,7 +297,7 @@ fn served(apps: &[&App]) -> String {
     for (app, address) in &places {
         let name = quoted(&app.name);
         text += "[[route]]\n";
-        if places.len() > 1 {
+        if has_others {
             let _ = writeln!(text, "listen = [\"{address}\"]");
         }
         if let Some((folder, is_spa)) = &app.files {

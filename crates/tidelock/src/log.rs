@@ -4,7 +4,10 @@
 //! room is lost and counted, and the log says so in the place where it is missing.
 
 use std::collections::VecDeque;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -12,9 +15,10 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Starts the thread that writes, and logs to it from now on.
-pub(crate) fn start(colour: bool) -> io::Result<()> {
-    thread::Builder::new().name("log".into()).spawn(|| QUEUE.write_all())?;
+/// Starts the thread that writes, and logs to it from now on. Where standard error is the file at `rotated`, another takes
+/// its place before it gets too long.
+pub(crate) fn start(colour: bool, rotated: Option<PathBuf>) -> io::Result<()> {
+    thread::Builder::new().name("log".into()).spawn(move || QUEUE.write_all(rotated.as_deref()))?;
     let filter = EnvFilter::try_from_env("TIDELOCK_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -46,14 +50,12 @@ pub(crate) fn lost() -> u64 {
     QUEUE.lock().lost
 }
 
-/// Waits until everything is written, but no longer than `patience`.
-pub(crate) fn finish(patience: Duration) {
+/// Waits until everything is written, but no longer than `timeout`.
+pub(crate) fn finish(timeout: Duration) {
     let queue = QUEUE.lock();
     // Whether it was in time makes no difference: nobody reads.
     drop(
-        QUEUE
-            .written
-            .wait_timeout_while(queue, patience, |queue| queue.is_writing || !queue.lines.is_empty()),
+        QUEUE.written.wait_timeout_while(queue, timeout, |queue| queue.is_writing || !queue.lines.is_empty()),
     );
 }
 
@@ -104,8 +106,9 @@ impl Queue {
         }
         let lost = std::mem::take(&mut lines.lost_untold);
         if lost > 0 {
-            let told =
-                format!("tidelock: {lost} lines of the log were lost here: standard error was not read\n");
+            let told = format!(
+                "tidelock: lines of the log lost here, because standard error was not read: {lost}\n"
+            );
             lines.push(told.into_bytes());
         }
         lines.push(text.to_vec());
@@ -113,7 +116,7 @@ impl Queue {
         self.more.notify_one();
     }
 
-    fn write_all(&self) {
+    fn write_all(&self, rotated: Option<&Path>) {
         loop {
             let waiting = self.more.wait_while(self.lock(), |queue| queue.lines.is_empty());
             let mut queue = waiting.unwrap_or_else(PoisonError::into_inner);
@@ -121,12 +124,45 @@ impl Queue {
             queue.bytes -= line.len();
             queue.is_writing = true;
             drop(queue);
+            if let Some(path) = rotated {
+                rotate(path, line.len());
+            }
             // Nobody may be there any more to read it, which is no reason to stop.
             let _ = io::stderr().write_all(&line);
             self.lock().is_writing = false;
             self.written.notify_all();
         }
     }
+}
+
+/// Opens the log of a tidelock in the background, with another in its place if it is long.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    if fs::metadata(path).is_ok_and(|file| file.len() >= FILE_BYTES_MAX) {
+        fs::rename(path, before(path))?;
+    }
+    OpenOptions::new().create(true).append(true).mode(0o600).open(path)
+}
+
+/// Makes room for a line: a file that is full becomes the one before, and a new one standard output and error. What fails
+/// is tried at the next line.
+fn rotate(path: &Path, bytes: usize) {
+    let is_full = fs::metadata(path).is_ok_and(|file| file.len() + bytes as u64 > FILE_BYTES_MAX);
+    let is_gone = !path.exists();
+    if is_full && fs::rename(path, before(path)).is_err() {
+        return;
+    }
+    if (is_full || is_gone)
+        && let Ok(file) = open(path)
+    {
+        let _ = rustix::stdio::dup2_stdout(&file);
+        let _ = rustix::stdio::dup2_stderr(&file);
+    }
+}
+
+fn before(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".1");
+    name.into()
 }
 
 impl<'q> MakeWriter<'q> for &'static Queue {
@@ -155,3 +191,5 @@ impl Write for ToQueue {
 /// What waits for a reader who has stopped for a while.
 const QUEUE_BYTES_MAX: usize = 1 << 20;
 const QUEUE_LINES_MAX: usize = 8 * 1024;
+/// Of a tidelock in the background: as long as its log may be, and the one before.
+const FILE_BYTES_MAX: u64 = 8 << 20;

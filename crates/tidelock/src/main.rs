@@ -1,13 +1,36 @@
 //! tidelock: a reverse proxy for real-time apps, and what runs them. Wiring only: the command line, the log, the file,
 //! the signals.
 
+#![deny(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "`output` prints, which does not panic where nobody reads"
+)]
+
 mod cli;
+mod first;
+mod words;
 mod check;
+mod apps;
+mod automatic;
+mod startup;
+mod service;
+mod change;
+mod edit;
+mod background;
+mod certificates;
+mod environment;
+mod home;
+mod explain;
 mod start;
+mod quote;
+mod output;
+mod colour;
 mod log;
 mod run;
+mod privileges;
 mod secret;
-mod grant;
+mod bridge;
 mod reload;
 mod watch;
 mod signals;
@@ -28,5 +51,5 @@ fn main() -> ExitCode {
     if supervisor::keeper::asked_to_be_one() {
         return supervisor::keeper::main();
     }
-    cli::main()
+    first::main().unwrap_or_else(|| output::ended(cli::main()))
 }

@@ -6,15 +6,17 @@ mod include;
 mod locations;
 mod ours;
 mod parse;
+mod patterns;
 mod place;
 mod pools;
 mod rewrites;
 mod scope;
 mod sites;
+mod tables;
 mod vars;
 mod words;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -22,20 +24,21 @@ use include::Whole;
 use locations::routes;
 use ours::{Left, Route, Takes, comment};
 use parse::Directive;
-use place::Work;
+use place::{Index, Work};
 use pools::Pools;
 use scope::Scope;
 use sites::{Site, Sites, Socket};
 use words::Fate;
 
-use crate::start::quoted;
+use crate::output::{self, tell};
+use crate::quote::quoted;
 
 /// Whether `file` is nginx's and not PM2's: all that is not JavaScript, JSON or YAML.
 pub(crate) fn is_nginx(file: &Path) -> bool {
     let extension = file.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
     let is_pm2s = extension.is_some_and(|extension| PM2S.contains(&&*extension));
     // `import pm2` is its dump.
-    !is_pm2s && (file != Path::new("pm2") || file.exists())
+    !is_pm2s && (file != Path::new("pm2") || file.is_file())
 }
 
 /// Prints what `file` says in our words. Exits with 2 if something of it was not translated.
@@ -44,14 +47,14 @@ pub(crate) fn import(file: &Path) -> ExitCode {
     match include::read(file, &variable) {
         Ok(whole) => {
             let translated = translate(whole, file);
-            print!("{}", translated.text);
+            output::out(format_args!("{}", translated.text));
             for left in &translated.left {
-                eprintln!("not translated: {}: {}: {}", comment(&left.at, &left.what), left.why, left.todo);
+                tell!("not translated: {}: {}: {}", comment(&left.at, &left.what), left.why, left.todo);
             }
             if translated.left.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(NOT_WHOLE) }
         }
         Err(why) => {
-            eprintln!("{why}");
+            tell!("{why}");
             ExitCode::FAILURE
         }
     }
@@ -82,6 +85,7 @@ fn translate(whole: Whole, file: &Path) -> Translated {
         left.push(Left { at, what, why: "this variable of the template is not set".to_owned(), todo });
     }
     let (directives, is_piece) = framed(directives);
+    let directives = tables::unfolded(directives);
     walk(&directives, &mut left);
     let mut sites = Sites::default();
     let mut pools = Pools::default();
@@ -177,8 +181,14 @@ impl<'f> Translation<'f> {
         for site in &sites.sites {
             let tls = site.sockets.iter().map(|number| &sites.sockets[*number]);
             let tls = tls.map(|socket| (socket.written(), socket.is_tls)).collect();
-            let mut work =
-                Work { site, pools: &mut self.pools, left: &mut self.left, places: Vec::new(), tls };
+            let mut work = Work {
+                site,
+                pools: &mut self.pools,
+                left: &mut self.left,
+                places: Vec::new(),
+                index: Index::default(),
+                tls,
+            };
             for (number, mut route) in routes(&mut work).into_iter().enumerate() {
                 let is_default = site.default_of.len() == site.sockets.len() && !site.hosts.is_empty();
                 if number == 0 && is_default {
@@ -197,10 +207,10 @@ impl<'f> Translation<'f> {
             }
         }
         self.bound = common_bound(&mut all);
+        let landed = all.into_iter().filter_map(|route| route.landed(&mut self.left)).collect();
         let mut taken = Vec::new();
-        for route in all {
-            let Some(route) = route.landed(&mut self.left) else { continue };
-            match route.verify() {
+        for (route, verdict) in ours::verified(landed) {
+            match verdict {
                 Ok(()) => taken.push(route),
                 Err(why) => self.left.push(Left {
                     at: route.at.clone(),
@@ -259,10 +269,22 @@ impl<'f> Translation<'f> {
         for socket in &self.sites.sockets {
             self.left.extend(uncertified(socket));
             body += &listen(socket);
+            if let Some(proxied) = socket.proxied {
+                match globals.trusts {
+                    true => body += "proxy_protocol = true\n",
+                    false => self.left.push(Left {
+                        at: proxied.at.clone(),
+                        what: proxied.text(),
+                        why: "no set_real_ip_from says whose word to take".to_owned(),
+                        todo: "add `proxy_protocol = true` to its `[[listen]]`, and the balancer to `trusted_proxies`"
+                            .to_owned(),
+                    }),
+                }
+            }
         }
         body += &routes.iter().map(Route::toml).collect::<String>();
-        let used: Vec<String> = routes.iter().filter_map(Route::upstream).collect();
-        body += &self.pools.toml(&|name| used.iter().any(|used| used == name));
+        let used: HashSet<String> = routes.iter().filter_map(Route::upstream).collect();
+        body += &self.pools.toml(&|name| used.contains(name));
         if routes.is_empty() {
             body += "\n# No location could be translated.\n[[route]]\nrespond = 503\n";
         }
@@ -320,11 +342,12 @@ fn untaken(mut route: Route, same: &[usize], all: &[Route]) -> Option<Route> {
 
 /// The bound of bodies that most routes have, which is said once.
 fn common_bound(routes: &mut [Route]) -> String {
-    let bounds: Vec<String> =
-        routes.iter().filter_map(|route| route.value("body_bytes_max").map(str::to_owned)).collect();
-    let count = |bound: &String| bounds.iter().filter(|one| *one == bound).count();
-    let common =
-        bounds.iter().max_by_key(|bound| count(bound)).cloned().unwrap_or_else(|| "\"1MiB\"".to_owned());
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for bound in routes.iter().filter_map(|route| route.value("body_bytes_max")) {
+        *counts.entry(bound).or_default() += 1;
+    }
+    let common = counts.into_iter().max_by_key(|(_, count)| *count);
+    let common = common.map_or_else(|| "\"1MiB\"".to_owned(), |(bound, _)| bound.to_owned());
     for route in routes {
         route.keys.retain(|(key, value)| *key != "body_bytes_max" || *value != common);
     }
@@ -366,6 +389,12 @@ fn listen(socket: &Socket<'_>) -> String {
             [pair] => format!("tls = {pair}\n"),
             pairs => format!("tls = [\n    {},\n]\n", pairs.join(",\n    ")),
         };
+        if socket.is_modern {
+            text += "tls_profile = \"modern\"\n";
+        }
+        if let Some((ca, mode)) = &socket.clients {
+            text += &format!("client_certificates = {{ ca = {}, mode = \"{mode}\" }}\n", quoted(ca));
+        }
     }
     text
 }
@@ -391,6 +420,50 @@ mod tests {
 
     fn server(inside: &str) -> Translated {
         translated(&format!("server {{ listen 80; location / {{ proxy_pass http://a:1; }} {inside} }}"))
+    }
+
+    #[test]
+    fn a_listen_asks_for_the_certificates_that_all_its_servers_ask_for() {
+        let server = |name: &str, asks: &str| {
+            format!(
+                "server {{ listen 443 ssl; listen 80; server_name {name}; ssl_certificate c.pem; ssl_certificate_key c.key; {asks} \
+                 location / {{ proxy_pass http://a:1; }} }}"
+            )
+        };
+        let (on, optional) = (
+            "ssl_verify_client on; ssl_client_certificate /etc/ca.pem;",
+            "ssl_verify_client optional; ssl_client_certificate /etc/ca.pem;",
+        );
+        for (servers, mode, is_told) in [
+            (vec![on], Some("required"), false),
+            (vec![optional, optional], Some("optional"), false),
+            (vec![on, optional], None, true),
+            (vec![on, ""], None, true),
+            (vec!["ssl_verify_client optional_no_ca;"], None, true),
+            (vec!["ssl_verify_client on; ssl_client_certificate /a.pem; ssl_crl /b.pem;"], None, true),
+            (vec!["ssl_verify_client off; ssl_protocols TLSv1.2 TLSv1.3;"], None, false),
+        ] {
+            let text: String = servers
+                .iter()
+                .enumerate()
+                .map(|(at, asks)| server(&format!("a{at}.example"), asks))
+                .collect();
+            let Translated { text, left, .. } = translated(&text);
+            let want = mode
+                .map(|mode| format!("client_certificates = {{ ca = \"/etc/ca.pem\", mode = \"{mode}\" }}\n"));
+            let said: Vec<&str> =
+                text.split_inclusive('\n').filter(|line| line.starts_with("client_")).collect();
+            assert_eq!(said, want.as_deref().into_iter().collect::<Vec<_>>(), "{servers:?}\n{text}");
+            assert_eq!(text.contains("respond = 403"), is_told, "{servers:?}\n{text}");
+            assert_eq!(!left.is_empty(), is_told, "{left:?}");
+            assert!(!text.contains("tls_profile"), "{text}");
+        }
+        let modern = translated(&server("a.example", "ssl_protocols TLSv1.3;"));
+        assert!(
+            modern.text.contains("\ntls_profile = \"modern\"\n") && modern.left.is_empty(),
+            "{}",
+            modern.text
+        );
     }
 
     #[test]
@@ -428,6 +501,38 @@ mod tests {
     }
 
     #[test]
+    fn a_balancers_word_is_taken_where_it_is_said_whose() {
+        let server = "server { listen 80 proxy_protocol; location / { proxy_pass http://a:1; } }";
+        let Translated { text, left } = translated(server);
+        assert!(!text.contains("\nproxy_protocol = true") && left.len() == 1, "{left:?}\n{text}");
+        let Translated { text, left } =
+            translated(&format!("set_real_ip_from 10.0.0.5; real_ip_header proxy_protocol; {server}"));
+        assert!(text.contains("\nproxy_protocol = true") && left.is_empty(), "{left:?}\n{text}");
+        config::parse(&text, Path::new("/import.toml")).expect("a good file");
+    }
+
+    /// Whatever keeps a browser on its node there is kept, and not needed by most.
+    #[test]
+    fn what_auto_does_better_is_said() {
+        for (keeps, line) in [
+            ("ip_hash;", "sticky = \"ip\""),
+            ("hash $remote_addr consistent;", "sticky = \"ip\""),
+            ("hash $cookie_user;", "balance = \"hash:cookie:user\""),
+            ("sticky cookie route;", "sticky = \"cookie:route\""),
+        ] {
+            let servers = "server a:1; server b:1;";
+            let of = format!("upstream n {{ {keeps} {servers} }}");
+            let Translated { text, .. } =
+                translated(&format!("{of} server {{ listen 80; location / {{ proxy_pass http://n; }} }}"));
+            let (before, _) = text.split_once(line).unwrap_or_else(|| panic!("{keeps}: {text}"));
+            assert!(
+                before.trim_end().lines().last().is_some_and(|line| line.contains("\"auto\" is better")),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
     fn what_is_lost_is_told() {
         for (inside, is_told) in [
             ("location /x { proxy_redirect off; proxy_pass http://a:1; }", false),
@@ -441,6 +546,13 @@ mod tests {
             ),
             ("root /w; location /x { try_files $uri /index.html; } location = /index.html { }", false),
             ("root /w; location /x { try_files $uri /$host.html; }", true),
+            ("error_page 404 =200 /index.html; root /w; location /x { }", false),
+            ("error_page 404 = /index.html; root /w; location /x { }", false),
+            ("error_page 404 =200 /index.html; location /x { proxy_pass http://a:1; }", false),
+            (
+                "error_page 404 =200 /index.html; location /x { proxy_intercept_errors on; proxy_pass http://a:1; }",
+                true,
+            ),
             ("root /w; location /x { try_files /up.html $uri =404; }", true),
             ("root /w; location /x { try_files $uri =410; }", true),
             ("location /x { root /w/$host; }", true),
@@ -459,6 +571,75 @@ mod tests {
         ] {
             let Translated { text, left } = server(inside);
             assert_eq!(!left.is_empty(), is_told, "{inside}: {left:?}\n{text}");
+        }
+    }
+
+    #[test]
+    fn pages_for_errors_are_files() {
+        for (inside, written) in [
+            (
+                "error_page 404 /404.html; location = /404.html { root /w; }",
+                Some("error_pages = { 404 = \"/w/404.html\" }"),
+            ),
+            (
+                "error_page 500 502 /e/50x.html; location /e/ { alias /w/; }",
+                Some("error_pages = { 500 = \"/w/50x.html\", 502 = \"/w/50x.html\", 503 = \"/w/50x.html\" }"),
+            ),
+            (
+                "error_page 502 /x.html; error_page 503 /y.html; location ~ \\.html$ { root /w; }",
+                Some("error_pages = { 502 = \"/w/x.html\", 503 = \"/w/y.html\" }"),
+            ),
+            ("error_page 404 /404.html;", None),
+            ("error_page 404 =200 /x.html; location /x { return 404; }", None),
+            ("error_page 404 =200 /x.html; location /x { root /w; } location = /x.html { root /v; }", None),
+            ("error_page 404 =410 /404.html; location = /404.html { root /w; }", None),
+            ("error_page 404 @app;", None),
+            ("error_page 404 https://example.com/;", None),
+            ("error_page 301 /404.html; location = /404.html { root /w; }", None),
+            ("error_page 404 /404.html; location = /404.html { root /w/$host; }", None),
+            ("error_page 404 /404.html; location = /404.html { return 200 x; }", None),
+        ] {
+            let Translated { text, left } = server(inside);
+            match written {
+                Some(written) => {
+                    assert!(text.contains(&format!("\n{written}\n")), "{inside}: {text}");
+                    assert!(left.is_empty(), "{inside}: {left:?}");
+                }
+                None => {
+                    assert!(!text.contains("\nerror_pages"), "{inside}: {text}");
+                    assert!(
+                        left.iter().any(|left| left.what.starts_with("error_page")),
+                        "{inside}: {left:?}"
+                    );
+                }
+            }
+        }
+        // A page that is not there is none in nginx either.
+        let folder = tempfile::tempdir().expect("a folder");
+        let inside =
+            format!("error_page 404 /404.html; location = /404.html {{ root {}; }}", folder.path().display());
+        let Translated { text, left } = server(&inside);
+        assert!(!text.contains("\nerror_pages") && text.contains("# There is no "), "{text}");
+        assert!(left.is_empty(), "{left:?}");
+    }
+
+    #[test]
+    fn gzip_is_compression() {
+        for (inside, written) in [
+            ("gzip on; gzip_vary on; gzip_comp_level 6;", "compress = true"),
+            (
+                "gzip on; gzip_types text/css text/html; gzip_min_length 1k;",
+                "compress = { types = [\"text/html\", \"text/css\"], bytes_min = \"1024B\" }",
+            ),
+            ("brotli on;", "compress = true"),
+            ("gzip off; gzip_types text/css;", ""),
+        ] {
+            let Translated { text, left } = server(inside);
+            assert!(left.is_empty(), "{inside}: {left:?}");
+            match written {
+                "" => assert!(!text.contains("\ncompress"), "{inside}: {text}"),
+                written => assert!(text.contains(&format!("\n{written}\n")), "{inside}: {text}"),
+            }
         }
     }
 

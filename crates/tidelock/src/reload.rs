@@ -1,13 +1,14 @@
 //! Reads the file, at the start and again whenever somebody asks or it changes, and applies it: one reload after the
 //! other, and each of them whole or not at all.
 
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 
+use acme::Certificates;
 use admin::{Applied, ReloadWanted};
 use config::diff::Diff;
-use config::plan::Plan;
+use config::plan::{AdminSocket, Plan};
 use config::problem::Report;
 use config::{Inspected, Loaded, inspect};
 use proxy::{Proxy, StartProblem, TlsProblem};
@@ -15,8 +16,11 @@ use supervisor::Supervisor;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::grant::follow;
+use crate::automatic;
+use crate::bridge::follow;
+use crate::colour;
 use crate::log::say;
+use crate::privileges;
 use crate::secret;
 use crate::watch::Folder;
 
@@ -25,17 +29,35 @@ use crate::watch::Folder;
 pub(crate) struct Source {
     /// None if the plan was made of the command line.
     file: Option<PathBuf>,
+    /// Where verbs come in if the file does not say, for one that runs in the background.
+    socket: Option<PathBuf>,
     read: Option<Vec<u8>>,
 }
 
 impl Source {
     pub(crate) fn new(file: PathBuf) -> Self {
-        Self { file: Some(file), read: None }
+        Self { file: Some(file), socket: None, read: None }
     }
 
     /// There is no file.
     pub(crate) fn none() -> Self {
-        Self { file: None, read: None }
+        Self { file: None, socket: None, read: None }
+    }
+
+    /// Of a tidelock in the background.
+    pub(crate) fn background(file: PathBuf, socket: PathBuf) -> Self {
+        Self { file: Some(file), socket: Some(socket), read: None }
+    }
+
+    /// Returns where it is, if there is one.
+    pub(crate) fn file(&self) -> Option<PathBuf> {
+        let file = self.file.as_ref()?;
+        Some(std::path::absolute(file).unwrap_or_else(|_| file.clone()))
+    }
+
+    /// The socket of one in the background.
+    pub(crate) fn socket(&self) -> Option<&Path> {
+        self.socket.as_deref()
     }
 
     /// Reads it, good or broken.
@@ -47,10 +69,16 @@ impl Source {
         let file = self.file.as_deref().unwrap_or(Path::new(""));
         // Read before it is loaded: what changes between the two is then found to be new, and not lost.
         self.read = config::read_regular(file).ok();
-        inspect(file)
+        let mut inspected = inspect(file);
+        if let (Some(plan), Some(socket)) = (&mut inspected.plan, &self.socket)
+            && plan.admin.socket == AdminSocket::Default
+        {
+            plan.admin.socket = AdminSocket::Path(socket.clone());
+        }
+        inspected
     }
 
-    /// Whether it says something else now. One that is not there says nothing: an editor or a deployment that first
+    /// Returns whether it says something else now. One that is not there says nothing: an editor or a deployment that first
     /// removes it is not done yet.
     fn has_changed(&self) -> bool {
         self.file
@@ -66,6 +94,7 @@ pub(crate) struct Reloader {
     pub(crate) source: Source,
     pub(crate) proxy: Proxy,
     pub(crate) supervisor: Supervisor,
+    pub(crate) certificates: Rc<Certificates>,
     /// The plan in force, for everybody who wants to know.
     pub(crate) plan: watch::Sender<Arc<Plan>>,
 }
@@ -111,12 +140,12 @@ impl Reloader {
             .ok()
     }
 
-    /// What was done, or all that is wrong, in lines.
+    /// Returns what was done, or all that is wrong, in lines.
     async fn reload(&mut self) -> Result<Applied, String> {
         if self.source.file.is_none() {
             return Err(NO_FILE.to_owned());
         }
-        let colour = std::io::stderr().is_terminal();
+        let colour = colour::is_wanted(&std::io::stderr());
         let mut inspected = self.source.inspect();
         let Some(mut plan) = inspected.good_plan() else {
             let report = inspected.report;
@@ -124,10 +153,17 @@ impl Reloader {
         };
         let warnings = inspected.report.render(false);
         secret::fill_in(&mut plan);
+        if let Err(problem) = automatic::prepare(&mut plan) {
+            let problem = format!("error: {problem}\n");
+            return Err(not_applied(&(inspected.report.render(colour) + &problem), &(warnings + &problem)));
+        }
         let plan = Arc::new(plan);
         match self.proxy.apply(plan.clone()).await {
             Ok(change) => {
                 say(&inspected.report.render(colour));
+                if let Err(error) = self.certificates.want(&plan) {
+                    tracing::error!(%error, "no certificates are kept");
+                }
                 // The drain is how instances are emptied, too.
                 let apps = (!change.apps.is_empty() || change.drain)
                     .then(|| self.supervisor.apply(&plan.apps, plan.drain));
@@ -151,13 +187,17 @@ impl Reloader {
         let (file, lines) =
             (self.source.file.as_deref().unwrap_or(Path::new("")).display(), change.to_string());
         if change.is_empty() {
-            tracing::info!(%file, "reloaded: nothing changed; certificates were read again");
+            tracing::info!(
+                event = "reloaded",
+                %file,
+                "reloaded: nothing changed; certificates were read again"
+            );
             return format!("{file}: nothing changed; certificates were read again");
         }
         for line in lines.lines() {
             tracing::info!("reloading: {line}");
         }
-        tracing::info!(%file, "reloaded");
+        tracing::info!(event = "reloaded", %file, "reloaded");
         format!("{file}: applied\n{lines}")
     }
 }
@@ -165,7 +205,9 @@ impl Reloader {
 /// Tells each where the file names it.
 pub(crate) fn tell_certificates(problems: &[TlsProblem], inspected: &mut Inspected) {
     for problem in problems {
-        inspected.tell_of("listen", &problem.file, problem.to_string());
+        let why =
+            privileges::why_unreadable(&problem.file).map_or_else(String::new, |why| format!("; {why}"));
+        inspected.tell_of(problem.section, &problem.file, format!("{problem}{why}"));
     }
 }
 
@@ -179,7 +221,7 @@ async fn settled(folder: Option<&Folder>) {
 /// Says on standard error, and to whoever asked, that nothing was changed.
 fn not_applied(aloud: &str, answer: &str) -> String {
     say(aloud);
-    tracing::error!("{NOT_APPLIED}");
+    tracing::error!(event = "reload_failed", "{NOT_APPLIED}");
     format!("{answer}{NOT_APPLIED}")
 }
 

@@ -2,24 +2,33 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use admin::{ReloadWanted, Seen, Socket, SocketProblem};
-use config::plan::{AdminSocket, Plan};
-use proxy::{Proxy, StartProblem};
-use supervisor::{Options, Supervisor};
+use acme::Certificates;
+use admin::{Handles, ReloadWanted, Socket, SocketProblem};
+use config::Loaded;
+use config::plan::{AccessLog, AdminSocket, Listen, Plan, Scheme};
+use config::problem::Report;
+use proxy::{FirstRead, Proxy, StartProblem};
+use supervisor::{Options, Progress, Supervisor, Verb};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::grant::grant;
+use crate::automatic;
+use crate::bridge::bridge;
+use crate::colour;
 use crate::log;
+use crate::output::{self, tell};
+use crate::privileges;
 use crate::reload::{Reloader, Source};
 use crate::secret;
 use crate::signals::{Signal, Signals};
 
-/// What a plan comes down to, in a line.
+/// Returns what a plan comes down to, in a line.
 pub(crate) fn summary(plan: &Plan) -> String {
     let nodes: usize = plan.upstreams.iter().map(|upstream| upstream.nodes.len()).sum();
     let count = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
@@ -39,43 +48,104 @@ pub(crate) enum ServeProblem {
     System(#[from] io::Error),
     #[error(transparent)]
     Proxy(#[from] StartProblem),
+    #[error("{0}")]
+    Certificates(#[source] io::Error),
     #[error("the apps cannot be run: {0}")]
     Supervisor(#[source] io::Error),
     #[error(transparent)]
     Admin(#[from] SocketProblem),
 }
 
+/// Serves what was loaded of `source`, until a signal says that it is enough. What is wrong is said on standard error, which
+/// in the background is the file `rotated`.
+pub(crate) fn loaded(loaded: Result<Loaded, Report>, source: Source, rotated: Option<PathBuf>) -> ExitCode {
+    let colour = colour::is_wanted(&io::stderr());
+    let loaded = match loaded {
+        Ok(loaded) => loaded,
+        Err(report) => {
+            output::err(format_args!("{}", report.render(colour)));
+            return ExitCode::FAILURE;
+        }
+    };
+    // It has one thread so far; the log is the second.
+    let laid_down =
+        match privileges::lay_down(&loaded.plan, source.file().as_deref(), source.socket().is_some()) {
+            Ok(laid_down) => laid_down,
+            Err(problem) => {
+                tell!("cannot start: {problem}");
+                return ExitCode::FAILURE;
+            }
+        };
+    if let Err(error) = log::start(colour, rotated) {
+        tell!("cannot start a thread for the log: {error}");
+        return ExitCode::FAILURE;
+    }
+    log::say(&loaded.warnings.render(colour));
+    laid_down.say();
+    let code = match until_told(loaded.plan, source, laid_down.certificates) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            tracing::error!("{problem}");
+            ExitCode::FAILURE
+        }
+    };
+    log::finish(LOG_TIMEOUT);
+    code
+}
+
 /// Serves `plan` on this thread, which becomes the control thread, until a signal says that it is enough. `source` is
-/// where it came from.
-pub(crate) fn until_told(mut plan: Plan, source: Source) -> Result<(), ServeProblem> {
+/// where it came from, and `first` what was read of it as root.
+fn until_told(mut plan: Plan, source: Source, first: FirstRead) -> Result<(), ServeProblem> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build_local(tokio::runtime::LocalOptions::default())?;
     secret::fill_in(&mut plan);
-    let served = runtime.block_on(serve(Arc::new(plan), source));
+    automatic::prepare(&mut plan).map_err(ServeProblem::Certificates)?;
+    let served = runtime.block_on(serve(Arc::new(plan), source, first));
     // What still runs beside it, if anything does, is not worth waiting for.
     runtime.shutdown_background();
     served
 }
 
-async fn serve(plan: Arc<Plan>, source: Source) -> Result<(), ServeProblem> {
+async fn serve(plan: Arc<Plan>, source: Source, first: FirstRead) -> Result<(), ServeProblem> {
     let mut signals = Signals::new()?;
     let entrance = Entrance::open(&plan.admin.socket).await?;
     // It listens before an app is started: a port that is taken costs no process.
-    let proxy = Proxy::start(plan.clone()).await?;
-    let options = Options { drain: plan.drain, echo: true };
-    let (supervisor, wishes) = Supervisor::start(&plan.apps, options).map_err(ServeProblem::Supervisor)?;
-    let mut granting = JoinSet::new();
-    granting.spawn_local(grant(proxy.clone(), wishes));
+    let proxy = Proxy::start(plan.clone(), &first).await?;
+    drop(first);
+    // What is in the background outlives the login's folders. Other users have to pass root's.
+    let beside = source.socket().and_then(Path::parent).filter(|_| !rustix::process::geteuid().is_root());
+    let under = match source.socket() {
+        Some(_) => beside.map(|folder| folder.join("apps")),
+        None => admin::places::apps_folder(),
+    };
+    let (file, is_background) = (source.file(), source.socket().is_some());
+    // Their lines are in files then, and `tidelock logs` shows them.
+    let is_apart = plan.log.access == AccessLog::Stdout;
+    let options = Options { drain: plan.drain, echo: !is_background, is_apart, under };
+    let (supervisor, requests) = Supervisor::start(&plan.apps, options).map_err(ServeProblem::Supervisor)?;
+    let mut serving = JoinSet::new();
+    serving.spawn_local(bridge(proxy.clone(), requests));
+    if !plan.apps.is_empty() {
+        serving.spawn_local(say_when_ready(supervisor.clone(), plan.clone()));
+    }
+    // It listens before an authority is asked: one that looks whose a name is finds somebody.
+    let certificates = Rc::new(Certificates::default());
+    certificates.want(&plan)?;
     let (plan, in_force) = watch::channel(plan);
     let (reload, wanted) = mpsc::channel(RELOADS_MAX);
     let mut reloading = JoinSet::new();
-    let reloader = Reloader { source, proxy: proxy.clone(), supervisor: supervisor.clone(), plan };
+    let (of_reloader, supervised) = (certificates.clone(), supervisor.clone());
+    let reloader =
+        Reloader { source, proxy: proxy.clone(), supervisor: supervised, certificates: of_reloader, plan };
     reloading.spawn_local(reloader.run(wanted));
-    let seen = Seen {
+    let seen = Handles {
         proxy: proxy.clone(),
         supervisor: supervisor.clone(),
+        certificates,
         plan: in_force.clone(),
+        file,
+        is_background,
         reload: reload.clone(),
         own_log_lines_lost: log::lost,
     };
@@ -94,11 +164,45 @@ async fn serve(plan: Arc<Plan>, source: Source) -> Result<(), ServeProblem> {
     let deadline = in_force.borrow().drain.deadline;
     supervisor.leave();
     proxy.leave(deadline);
-    tracing::info!(?deadline, "leaving: no new connections, what runs may finish");
+    tracing::info!(event = "leaving", ?deadline, "leaving: no new connections, what runs may finish");
     leave(&proxy, &supervisor, signals).await;
     answering.shutdown().await;
-    granting.shutdown().await;
+    serving.shutdown().await;
     Ok(())
+}
+
+/// Says in the log that all apps are ready, and where clients connect. What keeps one from it is said elsewhere.
+async fn say_when_ready(supervisor: Supervisor, plan: Arc<Plan>) {
+    // They are being started already, and this waits for that.
+    let mut progress = supervisor.tell("all", Verb::Start);
+    while let Some(said) = progress.recv().await {
+        match said {
+            Progress::Step(_) => {}
+            Progress::Failed(_) => return,
+            Progress::Done(_) => {
+                let places: Vec<String> = plan.listens.iter().map(place).collect();
+                let at =
+                    if places.is_empty() { String::new() } else { format!(" at {}", places.join(" and ")) };
+                tracing::info!(event = "apps_ready", "the apps are ready{at}");
+                return;
+            }
+        }
+    }
+}
+
+/// Returns where a browser finds a listen.
+fn place(listen: &Listen) -> String {
+    let (ip, port) = (listen.address.ip(), listen.address.port());
+    let scheme =
+        if matches!(listen.scheme, Scheme::Tls(_) | Scheme::Automatic { .. }) { "https" } else { "http" };
+    if port == 0 {
+        return "the port that the system has chosen".to_owned();
+    }
+    if ip.is_unspecified() {
+        format!("{scheme}://localhost:{port}")
+    } else {
+        format!("{scheme}://{}", listen.address)
+    }
 }
 
 /// Waits for the end, of the proxy first: the apps have to answer until then. A second signal asks for it at once.
@@ -121,7 +225,7 @@ async fn leave(proxy: &Proxy, supervisor: &Supervisor, mut signals: Signals) {
             }
         }
     }
-    tracing::info!("ended");
+    tracing::info!(event = "ended", "ended");
 }
 
 /// Where verbs come in.
@@ -145,8 +249,9 @@ impl Entrance {
     }
 
     async fn open_default() -> Self {
-        let Some(path) = admin::default_path() else {
+        let Some(path) = admin::places::default_path() else {
             tracing::warn!(
+                event = "admin_absent",
                 "no verb can reach this tidelock: set $XDG_RUNTIME_DIR, or `admin.socket` in the file"
             );
             return Self::None;
@@ -154,24 +259,27 @@ impl Entrance {
         match Socket::bind(&path).await {
             Ok(socket) => Self::Open(socket),
             Err(problem @ SocketProblem::Taken { .. }) => {
-                tracing::warn!("no verb can reach this tidelock until the other one ends: {problem}");
+                tracing::warn!(
+                    event = "admin_waits",
+                    "no verb can reach this tidelock until the other one ends: {problem}"
+                );
                 Self::Waiting(path)
             }
             Err(problem) => {
-                tracing::warn!("no verb can reach this tidelock: {problem}");
+                tracing::warn!(event = "admin_absent", "no verb can reach this tidelock: {problem}");
                 Self::None
             }
         }
     }
 
     /// Lets verbs in for as long as this is polled.
-    async fn answer(self, seen: Seen) {
+    async fn answer(self, seen: Handles) {
         let socket = match self {
             Self::Open(socket) => socket,
             Self::Waiting(path) => until_free(&path).await,
             Self::None => return,
         };
-        tracing::info!(socket = %socket.path().display(), "verbs are taken");
+        tracing::info!(event = "admin_listening", socket = %socket.path().display(), "verbs are taken");
         admin::serve(socket, seen).await;
     }
 }
@@ -189,3 +297,5 @@ async fn until_free(path: &Path) -> Socket {
 const RELOADS_MAX: usize = 8;
 /// Whether the other tidelock has ended.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// At the end, for the last lines of the log.
+const LOG_TIMEOUT: Duration = Duration::from_secs(1);

@@ -1,11 +1,10 @@
 //! The secret that keys tags and pins where the file names none: random, made once, and kept, so that sessions and logins
 //! survive a restart.
 
-use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::OnceLock;
 
 use config::plan::{Plan, Secrets};
@@ -14,36 +13,24 @@ use config::plan::{Plan, Secrets};
 /// file it is in.
 pub(crate) fn fill_in(plan: &mut Plan) {
     static KEPT: OnceLock<Vec<u8>> = OnceLock::new();
-    if plan.sticky_secrets.is_empty() {
-        plan.sticky_secrets = Secrets::new(vec![KEPT.get_or_init(kept_or_new).clone()]);
+    if plan.sticky_secret.is_empty() {
+        plan.sticky_secret = Secrets::new(vec![KEPT.get_or_init(kept_or_new).clone()]);
     }
 }
 
 /// The one in the state folder, or a new one; one that cannot be kept is good for this process alone.
 fn kept_or_new() -> Vec<u8> {
-    let Some(folder) = state_folder(|name| std::env::var_os(name)) else {
-        tracing::warn!("{NOT_KEPT}: there is no $STATE_DIRECTORY, no $XDG_STATE_HOME and no $HOME");
+    let Some(folder) = admin::places::state_folder() else {
+        tracing::warn!(
+            event = "secret_unkept",
+            "{NOT_KEPT}: there is no $STATE_DIRECTORY, no $XDG_STATE_HOME and no $HOME"
+        );
         return random();
     };
     keep(&folder).unwrap_or_else(|error| {
-        tracing::warn!(folder = %folder.display(), %error, "{NOT_KEPT}");
+        tracing::warn!(event = "secret_unkept", folder = %folder.display(), %error, "{NOT_KEPT}");
         random()
     })
-}
-
-/// `$STATE_DIRECTORY` is systemd's: the service's own, and where there are several, the first.
-fn state_folder(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> Option<PathBuf> {
-    let set = |name| variable(name).filter(|value| !value.is_empty());
-    if let Some(folders) = set("STATE_DIRECTORY") {
-        use std::os::unix::ffi::OsStrExt;
-        let first = folders.as_bytes().split(|&byte| byte == b':').next()?;
-        return Some(PathBuf::from(OsStr::from_bytes(first)));
-    }
-    let states = match set("XDG_STATE_HOME") {
-        Some(states) => PathBuf::from(states),
-        None => PathBuf::from(set("HOME")?).join(".local/state"),
-    };
-    Some(states.join("tidelock"))
 }
 
 /// Reads the secret in `folder`, or puts a new one there. Of two tidelocks that start at once, one has its way.
@@ -132,17 +119,5 @@ mod tests {
         fs::write(folder.path().join("sticky_secret"), "short").expect("written");
         let error = keep(folder.path()).expect_err("no secret");
         assert!(error.to_string().contains("64 bytes or more"), "{error}");
-    }
-
-    #[test]
-    fn the_folder_is_the_services_or_the_users() {
-        let check = |set: &[(&str, &str)], want: Option<&str>| {
-            let of = |name: &str| set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).into());
-            assert_eq!(state_folder(of), want.map(PathBuf::from), "{set:?}");
-        };
-        check(&[("STATE_DIRECTORY", "/var/lib/a:/var/lib/b"), ("HOME", "/h")], Some("/var/lib/a"));
-        check(&[("XDG_STATE_HOME", "/x"), ("HOME", "/h")], Some("/x/tidelock"));
-        check(&[("STATE_DIRECTORY", ""), ("HOME", "/h")], Some("/h/.local/state/tidelock"));
-        check(&[], None);
     }
 }

@@ -22,13 +22,13 @@ pub(crate) enum Signal {
 /// The signals as they come. From its creation on, only the second request to end ends the process by itself.
 #[derive(Debug)]
 pub(crate) struct Signals {
-    told: watch::Receiver<Told>,
-    seen: Told,
+    told: watch::Receiver<Arrived>,
+    seen: Arrived,
 }
 
 /// How many of each have come. Any number of the same kind may be taken for one, as the kernel itself does it.
 #[derive(Debug, Clone, Copy, Default)]
-struct Told {
+struct Arrived {
     leave: u64,
     reload: u64,
     reopen: u64,
@@ -37,7 +37,7 @@ struct Told {
 impl Signals {
     pub(crate) fn new() -> io::Result<Self> {
         let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1])?;
-        let (tell, told) = watch::channel(Told::default());
+        let (tell, told) = watch::channel(Arrived::default());
         thread::Builder::new().name("signals".into()).spawn(move || {
             for signal in signals.forever() {
                 let mut leave = 0;
@@ -54,7 +54,7 @@ impl Signals {
                 }
             }
         })?;
-        Ok(Self { told, seen: Told::default() })
+        Ok(Self { told, seen: Arrived::default() })
     }
 
     /// The next one. Cancel-safe.

@@ -1,18 +1,26 @@
-//! What `tidelock start` means: an app of the running tidelock, or a file that is run here and now, without an
-//! `upstreams.toml`. For the latter such a file is written in memory, so that there is one way from words to a plan.
+//! What `tidelock start` means: an app of the running tidelock, or a file that is to run. For the latter the part of an
+//! `upstreams.toml` is written, so that there is one way from words to a plan.
+
+mod interpreter;
+mod pm2;
+mod program;
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use clap::Args;
+use rustix::process::Pid;
+
+use crate::quote::quoted;
+use interpreter::{command, is_known};
+pub(crate) use interpreter::{in_path, typescript};
+pub(crate) use program::Program;
 
 /// What can be said behind `tidelock start`.
 #[derive(Debug, Args)]
 pub(crate) struct What {
-    /// A file to run in the foreground, or the name of an app of the running tidelock.
+    /// A file to run, or the name of an app of the running tidelock.
     ///
     /// With a slash or a known extension (.js .mjs .cjs .ts .mts .cts .py), or beside any of the options below, it is
     /// a file or a program; otherwise the name of an app.
@@ -23,7 +31,7 @@ pub(crate) struct What {
     #[arg(short, long, value_name = "N", help_heading = FOREGROUND)]
     instances: Option<String>,
 
-    /// Where clients connect; may be given more than once [default: $PORT or 3000, on every interface].
+    /// Where clients connect; may be given more than once [default: $PORT, the port in the script, or 3000].
     #[arg(short, long, value_name = "ADDRESS", help_heading = FOREGROUND)]
     listen: Vec<String>,
 
@@ -41,9 +49,18 @@ pub(crate) struct What {
     #[arg(long, value_name = "MODE", help_heading = FOREGROUND)]
     sticky: Option<String>,
 
-    /// Sets a variable in the app's environment; may be given more than once.
-    #[arg(short, long, value_name = "NAME=VALUE", help_heading = FOREGROUND)]
+    /// Sets a variable in the app's environment; may be given more than once. Beside PM2's ecosystem file: takes its
+    /// `env_NAME`.
+    #[arg(short, long, value_name = "NAME=VALUE|NAME", help_heading = FOREGROUND)]
     env: Vec<String>,
+
+    /// Nobody connects to it: a bot, a queue, a job. It is ready when it runs, and gets no port.
+    #[arg(long, conflicts_with_all = ["listen", "port", "sticky"], help_heading = FOREGROUND)]
+    worker: bool,
+
+    /// Of PM2's ecosystem file these apps alone; names with commas between them.
+    #[arg(long, value_name = "NAMES", help_heading = FOREGROUND)]
+    only: Vec<String>,
 
     /// The folder that the app runs in, and that the file is looked for in first [default: the current one].
     #[arg(long, value_name = "FOLDER", help_heading = FOREGROUND)]
@@ -53,9 +70,21 @@ pub(crate) struct What {
     #[arg(long, help_heading = FOREGROUND)]
     watch: bool,
 
+    /// Run it here, until Ctrl-C or SIGTERM, instead of in the background. So it is without a terminal, too, and as the
+    /// first process of a container.
+    #[arg(long, visible_alias = "no-daemon", conflicts_with = "background", help_heading = FOREGROUND)]
+    foreground: bool,
+
+    /// Run it in the background, also without a terminal: in a script, or over `ssh host tidelock start …`.
+    #[arg(long, help_heading = FOREGROUND)]
+    background: bool,
+
     /// Arguments of the app, as they are.
     #[arg(last = true, value_name = "ARGS", help_heading = FOREGROUND)]
     args: Vec<String>,
+
+    #[command(flatten)]
+    pm2: pm2::Options,
 }
 
 const FOREGROUND: &str = "Options for a file";
@@ -63,24 +92,36 @@ const FOREGROUND: &str = "Options for a file";
 /// What was meant.
 #[derive(Debug)]
 pub(crate) enum Meant {
-    /// The text of a file with one app.
-    Foreground(String),
+    /// A file or a program.
+    Run(Program),
     /// An app of the running tidelock.
     App(String),
+    /// PM2's file, with the `--env` that is taken of it.
+    Ecosystem { file: PathBuf, env: Option<String>, only: Vec<String> },
 }
 
 impl What {
     /// Decides what is meant. `Err` is why nothing can be started, in words.
     pub(crate) fn meant(self) -> Result<Meant, String> {
+        self.pm2.demand_ours()?;
         let extension = Path::new(&self.target).extension().and_then(|extension| extension.to_str());
         let extension = extension.unwrap_or_default();
         let is_path = self.target.contains('/') || is_known(extension);
+        if extension == "toml" && config::inspect(Path::new(&self.target)).is_good() {
+            return Err(format!("`tidelock {0}` serves it; `tidelock start` runs a program", self.target));
+        }
+        if is_ecosystem(&self.target) {
+            return self.ecosystem();
+        }
+        if !self.only.is_empty() {
+            return Err(format!("`--only` is for PM2's ecosystem files, and {} is none", self.target));
+        }
         if !is_path && !self.has_options() {
             return Ok(Meant::App(self.target));
         }
         let path = &self.path();
         let command = match (path.metadata(), is_path) {
-            (Ok(file), _) if file.is_file() => command(path, extension, &file.permissions())?,
+            (Ok(file), _) if file.is_file() => self.with_interpreter(path, extension, &file.permissions())?,
             (Ok(_), true) => {
                 return Err(format!("{} is no file; which one in it is to be run?", path.display()));
             }
@@ -90,7 +131,77 @@ impl What {
                 return Err(format!("there is no file here and no program in $PATH called {}", self.target));
             }
         };
-        self.file(path, command).map(Meant::Foreground)
+        self.program(path, command).map(Meant::Run)
+    }
+
+    /// Whether it goes on behind whoever has started it. A script, a unit of systemd and a container wait for the end of
+    /// what they start, and read what it says; a person goes on typing.
+    pub(crate) fn is_in_background(&self) -> bool {
+        let is_watched = std::io::stdout().is_terminal() || std::io::stderr().is_terminal();
+        // With nobody but init above it, it is what its container runs.
+        let is_first = std::process::id() == 1 || rustix::process::getppid().is_none_or(Pid::is_init);
+        self.background || (!self.foreground && is_watched && !is_first)
+    }
+
+    /// What runs the file: what was said, or what its extension says.
+    fn with_interpreter(
+        &self,
+        path: &Path,
+        extension: &str,
+        permissions: &std::fs::Permissions,
+    ) -> Result<Vec<String>, String> {
+        let said = self.pm2.interpreter.as_deref();
+        let mut words = match said {
+            None => command(path, extension, permissions)?,
+            Some(interpreter) => {
+                let file = std::path::absolute(path)
+                    .map_err(|error| format!("the current folder is gone: {error}"))?;
+                let mut words: Vec<String> = interpreter.split_whitespace().map(str::to_owned).collect();
+                if words == ["none"] {
+                    words.clear();
+                }
+                if let Some(program) = words.first()
+                    && !program.contains('/')
+                    && in_path(program).is_none()
+                {
+                    return Err(format!("--interpreter {interpreter}: {program} is not in $PATH"));
+                }
+                words.push(file.display().to_string());
+                words
+            }
+        };
+        if let Some(options) = &self.pm2.node_args {
+            let at = words.len() - 1;
+            if at == 0 {
+                return Err(format!("--node-args {options}: nothing runs {} but itself", path.display()));
+            }
+            words.splice(at..at, options.split_whitespace().map(str::to_owned));
+        }
+        Ok(words)
+    }
+
+    fn ecosystem(self) -> Result<Meant, String> {
+        let file = self.path();
+        let others =
+            [self.sticky.is_some(), self.instances.is_some(), self.name.is_some(), self.port.is_some()];
+        if others.contains(&true) || self.watch || !(self.listen.is_empty() && self.args.is_empty()) {
+            return Err(format!(
+                "{} says that itself; beside it there are `--only NAME`, `--env NAME` and `--cwd`",
+                self.target
+            ));
+        }
+        let env = match &self.env[..] {
+            [] => None,
+            [name] if !name.contains('=') => Some(name.clone()),
+            _ => {
+                return Err(format!(
+                    "`--env` beside {} is the NAME of one of its `env_NAME`; variables are said there",
+                    self.target
+                ));
+            }
+        };
+        let only = self.only.iter().flat_map(|names| names.split(',')).map(as_name).collect();
+        Ok(Meant::Ecosystem { file, env, only })
     }
 
     /// Where the file is: in the folder that the app runs in, as PM2 looks for it, or else in the current one.
@@ -129,14 +240,15 @@ impl What {
             self.name.is_some(),
             self.port.is_some(),
             self.cwd.is_some(),
+            self.worker,
+            self.pm2.is_some(),
         ];
         said.contains(&true)
             || self.watch
             || !(self.listen.is_empty() && self.env.is_empty() && self.args.is_empty())
     }
 
-    /// The file that says the same.
-    fn file(&self, path: &Path, mut command: Vec<String>) -> Result<String, String> {
+    fn program(&self, path: &Path, mut command: Vec<String>) -> Result<Program, String> {
         command.extend(self.args.iter().cloned());
         let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("app");
         let name = self.name.clone().unwrap_or_else(|| as_name(stem));
@@ -148,120 +260,43 @@ impl What {
         let mut env = BTreeMap::new();
         for pair in &self.env {
             let (name, value) = pair.split_once('=').ok_or_else(|| format!("`--env {pair}` has no `=`"))?;
-            env.insert(name, value);
+            env.insert(name.to_owned(), value.to_owned());
         }
-        let listens = if self.listen.is_empty() { vec![default_listen()] } else { self.listen.clone() };
-        let mut text = String::new();
-        for listen in &listens {
-            let _ = writeln!(text, "[[listen]]\naddress = {}", quoted(listen));
-        }
-        let name = quoted(&name);
-        let _ = writeln!(text, "[[route]]\nupstream = {name}\n[upstream.{name}]\napp = {name}");
-        if let Some(sticky) = &self.sticky {
-            let _ = writeln!(text, "sticky = {}", quoted(sticky));
-        }
-        let _ = writeln!(text, "[app.{name}]");
-        let command: Vec<String> = command.iter().map(|word| quoted(word)).collect();
-        let _ = writeln!(
-            text,
-            "command = [{}]\ncwd = {}",
-            command.join(", "),
-            quoted(&cwd.display().to_string())
-        );
         let number = |text: &str| if text.parse::<u64>().is_ok() { text.to_owned() } else { quoted(text) };
+        let mut keys = Vec::new();
         if let Some(instances) = &self.instances {
             // PM2 says 0 where it means all cores.
-            let _ = writeln!(
-                text,
-                "instances = {}",
-                if instances == "0" { quoted("max") } else { number(instances) }
-            );
+            keys.push(("instances", number(if instances == "0" { "max" } else { instances })));
         }
         if let Some(port) = &self.port {
-            let _ = writeln!(text, "port = {}", number(port));
+            keys.push(("port", number(port)));
         }
         if self.watch {
-            text += "watch = {}\n";
+            keys.push(("watch", "{}".to_owned()));
         }
-        // Lines stay in memory, and go to our own output; whoever wants files has a file of their own.
-        text += "logs = { folder = \"off\" }\n";
-        let _ = writeln!(text, "[app.{name}.env]");
-        for (name, value) in env {
-            let _ = writeln!(text, "{} = {}", quoted(name), quoted(value));
-        }
-        // What the app says is what one wants to read.
-        text += "[log]\naccess = \"off\"\n";
-        Ok(text)
+        keys.extend(self.pm2.keys());
+        let is_node = command.first().is_some_and(|program| program == "node");
+        Ok(Program {
+            name,
+            command,
+            cwd,
+            env,
+            listens: self.listen.clone(),
+            keys,
+            sticky: self.sticky.clone(),
+            has_time: self.pm2.time,
+            script: Some(path.to_owned()).filter(|_| is_node),
+            is_worker: self.worker,
+            known_listen: None,
+        })
     }
 }
 
-fn is_known(extension: &str) -> bool {
-    ["js", "mjs", "cjs", "py"].contains(&extension) || TYPESCRIPT.contains(&extension)
-}
-
-/// The program and its arguments, by the extension of the file.
-fn command(path: &Path, extension: &str, permissions: &std::fs::Permissions) -> Result<Vec<String>, String> {
-    let path = std::path::absolute(path).map_err(|error| format!("the current folder is gone: {error}"))?;
-    let file = path.to_str().ok_or("a name that is not UTF-8 needs a file of its own")?.to_owned();
-    let with = |program: &str| match in_path(program) {
-        Some(_) => Ok(vec![program.to_owned(), file.clone()]),
-        None => Err(format!("{program} is not in $PATH, and {file} needs it")),
-    };
-    match extension {
-        "js" | "mjs" | "cjs" => with("node"),
-        "py" => with("python3"),
-        typescript if TYPESCRIPT.contains(&typescript) => typescript_command(&file),
-        _ if permissions.mode() & 0o111 != 0 => Ok(vec![file]),
-        _ => Err(format!(
-            "{file} cannot be run: make it executable, or name its interpreter: `tidelock start INTERPRETER --name \
-             NAME -- {file}`"
-        )),
-    }
-}
-
-/// Node.js runs TypeScript by itself since 22.18; before that something else has to.
-fn typescript_command(file: &str) -> Result<Vec<String>, String> {
-    typescript(file).map(|program| program.into_iter().chain([file.to_owned()]).collect())
-}
-
-/// The program that runs TypeScript here, with its arguments; `file` is what it is needed for.
-pub(crate) fn typescript(file: &str) -> Result<Vec<String>, String> {
-    let node = node_version();
-    if node.is_some_and(|version| {
-        version >= (22, 18) && version != (23, 0) && !((23, 0)..(23, 6)).contains(&version)
-    }) {
-        return Ok(vec!["node".to_owned()]);
-    }
-    let others = [&["tsx"][..], &["bun"], &["deno", "run", "--allow-all"]];
-    if let Some(found) = others.iter().find(|words| in_path(words[0]).is_some()) {
-        return Ok(found.iter().map(|word| (*word).to_owned()).collect());
-    }
-    let node = node.map_or("there is no Node.js".to_owned(), |(major, minor)| {
-        format!("this is Node.js {major}.{minor}")
-    });
-    Err(format!("{file} needs Node.js 22.18, tsx, bun or deno; {node}, and none of the others is in $PATH"))
-}
-
-/// Its two first numbers.
-fn node_version() -> Option<(u32, u32)> {
-    let said = Command::new("node").arg("--version").output().ok()?;
-    let said = String::from_utf8(said.stdout).ok()?;
-    let mut numbers = said.trim().strip_prefix('v')?.split('.').map(str::parse);
-    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
-}
-
-/// Where in $PATH it is.
-pub(crate) fn in_path(program: &str) -> Option<PathBuf> {
-    let is_program = |path: &PathBuf| {
-        path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
-    };
-    std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join(program)).find(is_program)
-}
-
-/// Where the app itself would have listened, more often than not.
-fn default_listen() -> String {
-    let port = std::env::var("PORT").ok().and_then(|port| port.parse::<u16>().ok());
-    format!(":{}", port.unwrap_or(PORT_DEFAULT))
+/// Which names PM2 takes for its file.
+fn is_ecosystem(target: &str) -> bool {
+    [".config.js", ".config.cjs", ".config.mjs", ".json", ".yml", ".yaml"]
+        .iter()
+        .any(|end| target.ends_with(end))
 }
 
 /// A name has letters, digits, `-`, `_` and `.` only.
@@ -269,27 +304,18 @@ pub(crate) fn as_name(stem: &str) -> String {
     let fits = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
     let name: String =
         stem.chars().map(|character| if fits(character) { character } else { '-' }).take(64).collect();
-    if name.is_empty() { "app".to_owned() } else { name }
+    // One that begins like an option cannot be said to a verb, and `all` is all of them.
+    match name.trim_start_matches('-') {
+        "" => "app".to_owned(),
+        "all" => "app-all".to_owned(),
+        name => name.to_owned(),
+    }
 }
-
-/// Sessions end with the processes, so that nobody has to know it longer.
-/// The key of a table as TOML has it: without quotes, where it can be.
-pub(crate) fn key(text: &str) -> String {
-    let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-    if !text.is_empty() && text.bytes().all(is_bare) { text.to_owned() } else { quoted(text) }
-}
-
-/// As TOML has it, which is as JSON has it but for one character.
-pub(crate) fn quoted(text: &str) -> String {
-    // What was typed is meant as it is: the shell has put variables in already.
-    serde_json::Value::from(config::literal(text)).to_string().replace('\u{7f}', "\\u007f")
-}
-
-const TYPESCRIPT: [&str; 3] = ["ts", "mts", "cts"];
-const PORT_DEFAULT: u16 = 3000;
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use clap::Parser;
 
     use super::*;
@@ -307,7 +333,7 @@ mod tests {
     #[test]
     fn a_bare_word_is_an_app_and_everything_else_a_file() {
         assert!(matches!(meant(&["chat"]), Ok(Meant::App(name)) if name == "chat"));
-        assert!(matches!(meant(&["sh", "-i", "2"]), Ok(Meant::Foreground(_))), "an option says so");
+        assert!(matches!(meant(&["sh", "-i", "2"]), Ok(Meant::Run(_))), "an option says so");
         for (words, why) in [
             (&["no-such.js"][..], "no-such.js cannot be run: No such file"),
             (&["./chat"], "./chat cannot be run: No such file"),
@@ -326,12 +352,27 @@ mod tests {
     }
 
     #[test]
+    fn names_can_be_said_to_verbs() {
+        for (stem, name) in [
+            ("my chat", "my-chat"),
+            ("${A}", "A-"),
+            ("-x", "x"),
+            ("--", "app"),
+            ("", "app"),
+            ("all", "app-all"),
+            ("ü", "app"),
+        ] {
+            assert_eq!(as_name(stem), name, "{stem}");
+        }
+    }
+
+    #[test]
     fn a_file_is_looked_for_where_it_is_run() {
         let folder = tempfile::tempdir().expect("a folder");
         let cwd = folder.path().to_str().expect("UTF-8");
         let command = |target: &str| match meant(&[target, "--cwd", cwd]) {
-            Ok(Meant::Foreground(text)) => {
-                let plan = config::parse(&text, Path::new("start")).expect("it is right").plan;
+            Ok(Meant::Run(program)) => {
+                let plan = config::parse(&program.file(), Path::new("start")).expect("it is right").plan;
                 plan.apps[0].command[0].clone()
             }
             other => panic!("{other:?}"),
@@ -387,10 +428,10 @@ mod tests {
             "--cwd",
             cwd,
         ];
-        let Ok(Meant::Foreground(text)) = meant(&[&words[..], &["--", "--verbose", "x y"]].concat()) else {
+        let Ok(Meant::Run(program)) = meant(&[&words[..], &["--", "--verbose", "x y"]].concat()) else {
             panic!("a file is run in the foreground");
         };
-        let plan = config::parse(&text, Path::new("start")).expect("it is right").plan;
+        let plan = config::parse(&program.file(), Path::new("start")).expect("it is right").plan;
         let app = &plan.apps[0];
         assert_eq!(app.name, "my-chat");
         assert_eq!(app.command, [file.to_str().expect("UTF-8"), "--verbose", "x y"]);
@@ -401,6 +442,6 @@ mod tests {
         assert_eq!(app.logs.folder, None);
         assert_eq!(plan.listens[0].address.to_string(), "127.0.0.1:0");
         assert_eq!(plan.upstreams[0].app.as_deref(), Some("my-chat"));
-        assert!(plan.sticky_secrets.is_empty());
+        assert!(plan.sticky_secret.is_empty());
     }
 }

@@ -1,62 +1,109 @@
 //! The status as a table that a person reads. Pure.
 
-use std::collections::BTreeMap;
-use std::ops::Range;
-use std::time::Duration;
+mod grid;
+#[cfg(test)]
+mod tests;
 
-use admin::api::{App, Instance, Node, Status};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use admin::api::{App, Instance, Node, Status, Upstream};
+
+use crate::certificates;
+use crate::colour::{RED, paint};
+use crate::table::grid::{Columns, colour_of};
 
 /// A line for each node under a line of headings, and above them what the whole of it does.
-pub(crate) fn of(status: &Status) -> String {
-    let mut rows = vec![HEADINGS.map(str::to_owned)];
-    for upstream in &status.upstreams {
-        rows.extend(upstream.nodes.iter().map(|node| row(&upstream.name, node)));
-    }
+pub(crate) fn of(status: &Status, is_coloured: bool) -> String {
+    let rows: Vec<_> = status.upstreams.iter().flat_map(rows).collect();
     let mut text = summary(status) + "\n";
     if let Some(cause) = &status.overload {
-        text += &format!("OVERLOADED: {cause}\n");
+        let line = format!("OVERLOADED: {cause}");
+        text += &(if is_coloured { paint(&line, RED) } else { line } + "\n");
     }
     if status.access_lines_lost > 0 {
-        text += &format!("{} lines of the access log could not be written\n", status.access_lines_lost);
+        text += &count(status.access_lines_lost, "line");
+        text += " of the access log could not be written\n";
     }
     if let Some(refused) = refused(status) {
         text += &format!("failed or refused since the start: {refused}\n");
     }
-    text += "\n";
-    text += &table(&rows, FIRST_NUMBER..COLUMNS);
+    if !rows.is_empty() {
+        text += "\n";
+        text += &NODES.show(&rows, is_coloured);
+    }
     for upstream in status.upstreams.iter().filter(|upstream| upstream.foreign_secret) {
         text += &format!(
-            "\n{}: {} session ids or cookies that another secret has signed; do several tidelocks in front of these \
+            "\n{}: session ids or cookies that another secret has signed, {}; do several tidelocks in front of these \
              nodes have one `sticky_secret`?\n",
-            upstream.name, upstream.unverifiable
+            upstream.name,
+            times(upstream.unverifiable)
         );
     }
     for upstream in &status.upstreams {
         for node in upstream.nodes.iter().filter(|node| node.surplus > 0) {
             text += &format!(
-                "\n{}: {} sent bytes behind its answers, {} times since the start; its connections are used once for a \
+                "\n{}: {} sent bytes behind its answers, {} since the start; its connections are used once for a \
                  minute after each\n",
-                upstream.name, node.node, node.surplus
+                upstream.name,
+                node.node,
+                times(node.surplus)
             );
         }
     }
+    text += &certificates::of(&status.certificates, now_s());
     if !status.apps.is_empty() {
-        let mut rows = vec![APP_HEADINGS.map(str::to_owned)];
-        rows.extend(status.apps.iter().flat_map(app_rows));
         text += "\n";
-        text += &table(&rows, APP_NUMBERS);
-        for app in status.apps.iter().filter(|app| !app.last_failure.is_empty()) {
-            text += &format!("\n{}: {}\n", app.name, app.last_failure);
-        }
+        text += &apps(status, is_coloured);
     }
     text
 }
 
-/// Columns under each other; those of `numbers` stand at the right.
-fn table<const N: usize>(rows: &[[String; N]], numbers: Range<usize>) -> String {
-    let widths: [usize; N] =
-        std::array::from_fn(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0));
-    rows.iter().map(|row| line(row, &widths, &numbers) + "\n").collect()
+/// Seconds since 1970.
+fn now_s() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// A line for each process of the apps, and what went wrong with them.
+pub(crate) fn apps(status: &Status, is_coloured: bool) -> String {
+    if status.apps.is_empty() {
+        return "no app runs\n".to_owned();
+    }
+    let rows: Vec<_> = status.apps.iter().flat_map(app_rows).collect();
+    let mut text = APPS.show(&rows, is_coloured);
+    for app in status.apps.iter().filter(|app| !app.last_failure.is_empty()) {
+        text += &format!("\n{}: {}\n", app.name, app.last_failure);
+    }
+    text
+}
+
+/// All there is to know of one app, a line for each thing.
+pub(crate) fn description(app: &App, is_coloured: bool) -> String {
+    let state = |state: &str| match colour_of(state).filter(|_| is_coloured) {
+        Some(colour) => paint(state, colour),
+        None => state.to_owned(),
+    };
+    let wanted = count(app.wanted.into(), "process");
+    let mut text = format!("{}: {}, {wanted} wanted\n", app.name, state(&app.state));
+    let headings = APPS.headings.map(str::to_lowercase);
+    for instance in &app.instances {
+        let row = app_row(app, instance);
+        text += &format!("\n{}\n", row[0]);
+        text += &format!("  {:<14} {}\n", headings[1], state(&row[1]));
+        for (heading, cell) in headings.iter().zip(&row).skip(2).filter(|(_, cell)| !cell.is_empty()) {
+            text += &format!("  {heading:<14} {cell}\n");
+        }
+        if let Some(address) = &instance.address {
+            text += &format!("  {:<14} {address}\n", "listens on");
+        }
+        text += &format!("  {:<14} {}\n", "generation", instance.generation);
+    }
+    if !app.last_failure.is_empty() {
+        text += &format!("\nits last roll has failed: {}\n", app.last_failure);
+    }
+    text + "\n"
 }
 
 fn summary(status: &Status) -> String {
@@ -64,17 +111,30 @@ fn summary(status: &Status) -> String {
     let pinned = sum(|worker| worker.pinned);
     let pinned = if pinned > 0 { format!(" ({pinned} by our cookie)") } else { String::new() };
     format!(
-        "tidelock {}, process {}{}: {} connections and tunnels open; {} connections, {} exchanges{pinned} since the start",
+        "tidelock {}, process {}{}: {} and tunnels open; {}, {}{pinned} since the start",
         status.version,
         status.pid,
         if status.leaving { ", leaving" } else { "" },
-        sum(|worker| worker.live),
-        sum(|worker| worker.connections),
-        sum(|worker| worker.exchanges),
+        count(sum(|worker| worker.live), "connection"),
+        count(sum(|worker| worker.connections), "connection"),
+        count(sum(|worker| worker.exchanges), "exchange"),
     )
 }
 
-/// Who was sent away and what failed, by why, the most frequent first.
+fn count(count: u64, what: &str) -> String {
+    let ending = match what {
+        _ if count == 1 => "",
+        what if what.ends_with('s') => "es",
+        _ => "s",
+    };
+    format!("{count} {what}{ending}")
+}
+
+fn times(count: u64) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{count} times") }
+}
+
+/// Returns who was sent away and what failed, by why, the most frequent first.
 fn refused(status: &Status) -> Option<String> {
     let mut by_reason: BTreeMap<&str, u64> = BTreeMap::new();
     for worker in &status.workers {
@@ -91,6 +151,51 @@ fn refused(status: &Status) -> Option<String> {
     (!said.is_empty()).then(|| said.join(", "))
 }
 
+/// A line for each node, and under several of them one for all; for an upstream without a node one that says so.
+fn rows(upstream: &Upstream) -> Vec<[String; COLUMNS]> {
+    let nodes = &upstream.nodes;
+    let mut last: [String; COLUMNS] = std::array::from_fn(|_| "-".to_owned());
+    last[0].clone_from(&upstream.name);
+    let sum = |of: fn(&Node) -> usize| nodes.iter().map(of).sum::<usize>().to_string();
+    match &nodes[..] {
+        [] if upstream.stopped => {
+            last[2] = "stopped".to_owned();
+            last[3] = "its app is stopped or given up".to_owned();
+        }
+        [] => last[2] = "no node".to_owned(),
+        [one] => return vec![row(&upstream.name, one)],
+        several => {
+            let up = several.iter().filter(|node| node.state == "up" && !node.draining).count();
+            let traffic = traffic(upstream.answers_per_s, upstream.p50_ms, upstream.p99_ms);
+            last[1] = "(all)".to_owned();
+            last[2] = format!("{up} of {} up", several.len());
+            last[5..8].clone_from_slice(&traffic);
+            last[8] = sum(|node| node.sessions);
+            last[9] = sum(|node| node.tunnels);
+            last[10] = sum(|node| node.in_flight);
+            last[11] = sum(|node| node.event_streams);
+            last[12] = sum(|node| node.long_answers);
+        }
+    }
+    nodes.iter().map(|node| row(&upstream.name, node)).chain([last]).collect()
+}
+
+/// Answers in a second, and how long they took.
+fn traffic(per_second: f64, p50_ms: Option<f64>, p99_ms: Option<f64>) -> [String; 3] {
+    let per_second = match per_second {
+        few if few < 0.05 => "0".to_owned(),
+        few if few < 10.0 => format!("{few:.1}"),
+        many => format!("{many:.0}"),
+    };
+    let within = |millis: Option<f64>| match millis {
+        None => "-".to_owned(),
+        Some(few) if few < 10.0 => format!("{few:.1}ms"),
+        Some(many) if many < 1000.0 => format!("{many:.0}ms"),
+        Some(seconds) => format!("{:.1}s", seconds / 1e3),
+    };
+    [per_second, within(p50_ms), within(p99_ms)]
+}
+
 fn row(upstream: &str, node: &Node) -> [String; COLUMNS] {
     let address = node.address.clone();
     // A name with several addresses is several nodes.
@@ -100,12 +205,16 @@ fn row(upstream: &str, node: &Node) -> [String; COLUMNS] {
         (false, true) => format!("{}, draining", node.state),
         (false, false) => node.state.clone(),
     };
+    let [per_second, p50, p99] = traffic(node.answers_per_s, node.p50_ms, node.p99_ms);
     [
         upstream.to_owned(),
         name,
         state,
         node.cause.clone(),
         ago(Duration::from_millis(node.since_ms)),
+        per_second,
+        p50,
+        p99,
         node.sessions.to_string(),
         node.tunnels.to_string(),
         node.in_flight.to_string(),
@@ -135,6 +244,7 @@ fn app_row(app: &App, instance: &Instance) -> [String; APP_COLUMNS] {
         .into_iter()
         .flatten()
         .collect();
+    let [per_second, p50, p99] = traffic(instance.answers_per_s, instance.p50_ms, instance.p99_ms);
     [
         format!("{}/{}", app.name, instance.slot),
         instance.state.clone(),
@@ -143,6 +253,9 @@ fn app_row(app: &App, instance: &Instance) -> [String; APP_COLUMNS] {
         instance.restarts.to_string(),
         some(instance.cpu_percent.map(|percent| format!("{percent:.1}%"))),
         some(instance.memory.map(mebibytes)),
+        per_second,
+        p50,
+        p99,
         instance.sessions.to_string(),
         instance.tunnels.to_string(),
         instance.in_flight.to_string(),
@@ -154,19 +267,6 @@ fn app_row(app: &App, instance: &Instance) -> [String; APP_COLUMNS] {
 
 fn mebibytes(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
-}
-
-fn line<const N: usize>(row: &[String; N], widths: &[usize; N], numbers: &Range<usize>) -> String {
-    let cells: Vec<String> = row
-        .iter()
-        .zip(widths)
-        .enumerate()
-        .map(|(column, (cell, &width))| match numbers.contains(&column) {
-            true => format!("{cell:>width$}"),
-            false => format!("{cell:width$}"),
-        })
-        .collect();
-    cells.join("  ").trim_end().to_owned()
 }
 
 /// The two units that matter.
@@ -181,19 +281,27 @@ fn ago(lasted: Duration) -> String {
     }
 }
 
-const COLUMNS: usize = 10;
-const HEADINGS: [&str; COLUMNS] = [
-    "UPSTREAM",
-    "NODE",
-    "STATE",
-    "CAUSE",
-    "SINCE",
-    "SESSIONS",
-    "SOCKETS",
-    "IN FLIGHT",
-    "EVENT STREAMS",
-    "LONG ANSWERS",
-];
+const COLUMNS: usize = 13;
+const NODES: Columns<COLUMNS> = Columns {
+    headings: [
+        "UPSTREAM",
+        "NODE",
+        "STATE",
+        "CAUSE",
+        "SINCE",
+        "REQ/S",
+        "P50",
+        "P99",
+        "SESSIONS",
+        "SOCKETS",
+        "IN FLIGHT",
+        "EVENT STREAMS",
+        "LONG ANSWERS",
+    ],
+    numbers: 4..COLUMNS,
+    rare: 11..COLUMNS,
+    state: 2,
+};
 const CONNECTIONS_REFUSED: [&str; 3] = [
     "connections beyond a client's bound",
     "connections beyond a client's rate",
@@ -201,201 +309,27 @@ const CONNECTIONS_REFUSED: [&str; 3] = [
 ];
 const CONNECTIONS_DISPLACED: [&str; 2] =
     ["resting connections closed for new ones", "silent connections closed for new ones"];
-/// From here on columns are numbers, and times, which stand at the right.
-const FIRST_NUMBER: usize = 4;
-const APP_COLUMNS: usize = 13;
-const APP_HEADINGS: [&str; APP_COLUMNS] = [
-    "APP",
-    "STATE",
-    "PID",
-    "UPTIME",
-    "RESTARTS",
-    "CPU",
-    "MEMORY",
-    "SESSIONS",
-    "SOCKETS",
-    "IN FLIGHT",
-    "EVENT STREAMS",
-    "LONG ANSWERS",
-    "NOTES",
-];
-const APP_NUMBERS: Range<usize> = 2..12;
-
-#[cfg(test)]
-mod tests {
-    use admin::api::{Upstream, Worker};
-
-    use super::*;
-
-    #[test]
-    fn columns_stand_under_each_other() {
-        let worker = Worker {
-            live: 3,
-            parked: 1,
-            connections: 40,
-            exchanges: 500,
-            pinned: 0,
-            by_class: [0; 6],
-            bytes_in: 0,
-            bytes_out: 0,
-            tunnels: [0; 4],
-            frames_in: 0,
-            frames_out: 0,
-            closes: [0; 17],
-            log_lines_lost: 0,
-            refused: [0; 3],
-            displaced: [0, 5],
-            faults: BTreeMap::from([("request head timed out".to_owned(), 7)]),
-        };
-        let node = Node {
-            node: "10.0.0.1:3000".to_owned(),
-            address: "10.0.0.1:3000".to_owned(),
-            state: "up".to_owned(),
-            draining: false,
-            removed: false,
-            cause: "never asked".to_owned(),
-            since_ms: 192_999,
-            sessions: 12,
-            tunnels: 10,
-            in_flight: 3,
-            surplus: 0,
-            event_streams: 2,
-            long_answers: 1,
-        };
-        let named = Node {
-            node: "server2:3000".to_owned(),
-            address: "10.0.0.2:3000".to_owned(),
-            state: "down".to_owned(),
-            draining: true,
-            cause: "refused".to_owned(),
-            since_ms: 86_400_000 * 3,
-            sessions: 0,
-            surplus: 2,
-            ..node
-        };
-        let upstream = Upstream {
-            name: "nodes".to_owned(),
-            nodes: vec![node, named],
-            unverifiable: 0,
-            foreign_secret: false,
-        };
-        let status = Status {
-            version: "1.2.3".to_owned(),
-            pid: 4711,
-            leaving: true,
-            overload: Some("all 6 places are taken".to_owned()),
-            memory: 0,
-            memory_max: 0,
-            access_lines_lost: 0,
-            log_lines_lost: 0,
-            upstreams: vec![upstream],
-            apps: vec![],
-            workers: vec![worker.clone(), worker],
-        };
-        let expected = "\
-tidelock 1.2.3, process 4711, leaving: 6 connections and tunnels open; 80 connections, 1000 exchanges since the start
-OVERLOADED: all 6 places are taken
-failed or refused since the start: 14 request head timed out, 10 silent connections closed for new ones
-
-UPSTREAM  NODE                          STATE           CAUSE        SINCE  SESSIONS  SOCKETS  IN FLIGHT  EVENT STREAMS  LONG ANSWERS
-nodes     10.0.0.1:3000                 up              never asked  3m12s        12       10          3              2             1
-nodes     server2:3000 (10.0.0.2:3000)  down, draining  refused      3d00h         0       10          3              2             1
-
-nodes: server2:3000 sent bytes behind its answers, 2 times since the start; its connections are used once for a minute \
-after each
-";
-        assert_eq!(of(&status), expected);
-    }
-
-    #[test]
-    fn apps_are_shown_with_what_troubles_them() {
-        let ready = Instance {
-            slot: 0,
-            generation: 5,
-            state: "ready".to_owned(),
-            current: true,
-            pid: Some(4712),
-            uptime_ms: 61_000,
-            restarts: 2,
-            cpu_percent: Some(3.25),
-            memory: Some(80 << 20),
-            address: Some("127.0.0.1:40001".to_owned()),
-            next_start_ms: None,
-            cause: String::new(),
-            sessions: 12,
-            tunnels: 11,
-            in_flight: 1,
-            event_streams: 1,
-            long_answers: 0,
-        };
-        let crashing = Instance {
-            slot: 1,
-            state: "crash loop".to_owned(),
-            pid: None,
-            cpu_percent: None,
-            memory: None,
-            next_start_ms: Some(14_000),
-            cause: "it ended with code 1".to_owned(),
-            sessions: 0,
-            tunnels: 0,
-            in_flight: 0,
-            event_streams: 0,
-            ..ready.clone()
-        };
-        let old = Instance { slot: 2, current: false, state: "emptying".to_owned(), ..ready.clone() };
-        let chat = App {
-            name: "chat".to_owned(),
-            state: "running".to_owned(),
-            wanted: 3,
-            last_failure: "chat/0 did not get ready within 30s".to_owned(),
-            instances: vec![ready, crashing, old],
-        };
-        let idle = App {
-            name: "mails".to_owned(),
-            state: "stopped".to_owned(),
-            instances: vec![],
-            last_failure: String::new(),
-            wanted: 3,
-        };
-        let status = Status {
-            version: "1.2.3".to_owned(),
-            pid: 4711,
-            leaving: false,
-            overload: None,
-            memory: 0,
-            memory_max: 0,
-            access_lines_lost: 0,
-            log_lines_lost: 0,
-            upstreams: vec![],
-            apps: vec![chat, idle],
-            workers: vec![],
-        };
-        let expected = "
-APP     STATE        PID  UPTIME  RESTARTS   CPU    MEMORY  SESSIONS  SOCKETS  IN FLIGHT  EVENT STREAMS  LONG ANSWERS  NOTES
-chat/0  ready       4712   1m01s         2  3.2%  80.0 MiB        12       11          1              1             0
-chat/1  crash loop     -       -         2     -         -         0        0          0              0             0  it ended with code 1, next start in 14s
-chat/2  emptying    4712   1m01s         2  3.2%  80.0 MiB        12       11          1              1             0  old version
-mails   stopped        -       -         -     -         -         -        -          -              -             -
-
-chat: chat/0 did not get ready within 30s
-";
-        let shown = of(&status);
-        let apps = shown.split_once("LONG ANSWERS\n").map(|(_, apps)| apps);
-        assert_eq!(apps, Some(expected), "{shown}");
-    }
-
-    #[test]
-    fn times_have_two_units() {
-        for (seconds, expected) in [
-            (0, "0s"),
-            (59, "59s"),
-            (60, "1m00s"),
-            (3599, "59m59s"),
-            (3600, "1h00m"),
-            (86_399, "23h59m"),
-            (90_000, "1d01h"),
-        ] {
-            assert_eq!(ago(Duration::from_secs(seconds)), expected);
-        }
-    }
-}
+const APP_COLUMNS: usize = 16;
+const APPS: Columns<APP_COLUMNS> = Columns {
+    headings: [
+        "APP",
+        "STATE",
+        "PID",
+        "UPTIME",
+        "RESTARTS",
+        "CPU",
+        "MEMORY",
+        "REQ/S",
+        "P50",
+        "P99",
+        "SESSIONS",
+        "SOCKETS",
+        "IN FLIGHT",
+        "EVENT STREAMS",
+        "LONG ANSWERS",
+        "NOTES",
+    ],
+    numbers: 2..15,
+    rare: 13..15,
+    state: 1,
+};

@@ -148,6 +148,7 @@ async fn what_a_request_says_places_it_alike_on_every_tidelock_and_after_a_resta
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn real_clients_stay_on_the_node_that_their_header_or_query_or_address_means() {
     let nodes = three(NodePlan::js).await;
     for (sticky, options) in [
@@ -175,6 +176,7 @@ async fn real_clients_stay_on_the_node_that_their_header_or_query_or_address_mea
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn no_node_has_more_sessions_than_it_may_and_all_full_is_said() {
     let nodes = three(NodePlan::js).await;
     let full: Vec<String> = nodes
@@ -201,6 +203,7 @@ async fn no_node_has_more_sessions_than_it_may_and_all_full_is_said() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn a_node_that_is_added_gets_its_share_of_the_sessions_that_are_there() {
     let nodes = three(NodePlan::js).await;
     let more = "[upstream.nodes.rebalance]\npercent = 50\nevery = \"1s\"\nsettle = \"0s\"\n";

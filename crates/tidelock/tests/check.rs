@@ -121,6 +121,25 @@ fn certificates_are_told_where_the_file_names_them() {
 }
 
 #[test]
+fn what_certificates_need_is_told() {
+    let folder = folder();
+    fs::write(folder.path().join("plain"), "").expect("written");
+    let text = |acme: &str| {
+        format!(
+            "[[listen]]\naddress = \"127.0.0.1:0\"\ntls = \"auto\"\n[[route]]\nhost = \"a.example.com\"\nrespond = 200\n\
+             [acme]\n{acme}\n"
+        )
+    };
+    let (said, code) = check(&folder, &text("state = \"plain/acme\"\ndns_program = \"plain\""));
+    assert_eq!(code, Some(1), "{said}");
+    for want in ["certificates cannot be kept: ", "plain is no folder", "cannot be run", "chmod +x"] {
+        assert!(said.contains(want), "{want}: {said}");
+    }
+    let (said, code) = check(&folder, &text("state = \"acme\""));
+    assert_eq!(code, Some(0), "{said}");
+}
+
+#[test]
 fn neither_variables_nor_secrets_are_shown() {
     let folder = folder();
     fs::write(folder.path().join("secret"), "hunter2\n").expect("written");
@@ -142,10 +161,16 @@ fn neither_variables_nor_secrets_are_shown() {
 fn a_folder_or_a_page_that_is_not_there_is_told_and_stops_nothing() {
     let folder = folder();
     fs::create_dir(folder.path().join("dist")).expect("made");
-    let routes = "[[route]]\npath = \"/a\"\nfiles = \"nowhere\"\n[[route]]\nfiles = \"dist\"\nfallback = \"index.html\"\n";
+    fs::write(folder.path().join("plain"), "").expect("written");
+    let routes = "[[route]]\npath = \"/a\"\nfiles = \"nowhere\"\n[[route]]\nfiles = \"dist\"\nfallback = \"index.html\"\n\
+                  [[route]]\npath = \"/b\"\nfiles = \"plain\"\n";
     let (said, code) = check(&folder, &format!("{ANYWHERE}{routes}"));
     assert_eq!(code, Some(0), "{said}");
-    for (line, message) in [(5, "there is no folder nowhere"), (8, "there is no file dist/index.html")] {
+    for (line, message) in [
+        (5, "there is no folder nowhere"),
+        (8, "there is no file dist/index.html"),
+        (11, "plain cannot be read: Not a directory"),
+    ] {
         assert!(said.contains(&format!("warning: {message}")), "{said}");
         assert!(said.contains(&format!("tidelock.toml:{line}:")), "{said}");
     }
@@ -168,4 +193,47 @@ fn a_budget_of_memory_that_is_taken_at_rest_is_told() {
     assert!(said.contains("warning: tidelock may take 16 MiB of memory, and takes "), "{said}");
     assert!(said.contains("before anybody has come") && said.contains("memory = \"16MiB\""), "{said}");
     assert!(!with("[limits]\nmemory = \"1GiB\"\n").0.contains("warning"));
+}
+
+#[test]
+fn a_url_is_explained() {
+    let folder = folder();
+    let file = "[[listen]]\naddress = \"127.0.0.1:0\"\n\
+                [[route]]\nupstream = \"nodes\"\n\
+                [[route]]\npath = \"/api\"\nupstream = \"nodes\"\n\
+                [[route]]\npath = \"/api/v1\"\nmethods = [\"POST\"]\nrespond = 403\n\
+                [[route]]\nexact = \"/api/x\"\nrespond = 204\n\
+                [[route]]\nhost = \"b.example\"\npath = \"/b\"\npaths = \"strict\"\nrespond = 204\n\
+                [upstream.nodes]\nnodes = [\"127.0.0.1:1\"]\n";
+    fs::write(folder.path().join("tidelock.toml"), file).expect("written");
+    let explained = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidelock"));
+        command.args(["check", "tidelock.toml", "--explain"]).args(arguments).current_dir(folder.path());
+        let output = command.env("NO_COLOR", "1").output().expect("it can be started");
+        String::from_utf8(output.stdout).expect("UTF-8") + &String::from_utf8_lossy(&output.stderr)
+    };
+    let told = explained(&["http://a.example/x/../api/x"]);
+    for line in [
+        "is decided by the path \"/api/x\"",
+        "is taken by route 4 (exact = \"/api/x\"): it is answered 204",
+        "route 2 (path = \"/api\") would take it, too, but `exact` comes before `regex`",
+        "route 1 (path = \"/\") would take it, too",
+    ] {
+        assert!(told.contains(line), "{line}\n{told}");
+    }
+    let told = explained(&["http://a.example/api/v1/z"]);
+    assert!(
+        told.contains("is taken by route 2 (path = \"/api\"): a node of upstream \"nodes\" answers"),
+        "{told}"
+    );
+    let told = explained(&["http://a.example/api/v1/z", "--method", "POST"]);
+    assert!(told.contains("is taken by route 3"), "{told}");
+    assert!(
+        told.contains("route 2 (path = \"/api\") would take it, too, but the longer path comes first"),
+        "{told}"
+    );
+    let told = explained(&["http://b.example/b/%2e%2e%2fx"]);
+    assert!(told.contains("is refused with 400 by route 5 (host = \"b.example\", path = \"/b\")"), "{told}");
+    let told = explained(&["example.com"]);
+    assert!(told.contains("write it whole: https://example.com/path"), "{told}");
 }

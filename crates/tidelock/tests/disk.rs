@@ -5,9 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use testkit::PATIENCE;
+use testkit::TIMEOUT;
 use testkit::origin::ScriptedOrigin;
-use testkit::process::{Mark, Process};
+use testkit::process::{Mark, Process, tells};
 use testkit::raw::get;
 use testkit::tidelock::{config_for, directory, listening};
 use tokio::process::Command;
@@ -34,7 +34,7 @@ fn start(folder: &Path, disk: &Path) -> Process {
 async fn verb(folder: &Path, words: &[&str]) -> Vec<u8> {
     let mut verb = Command::new(BINARY);
     verb.args(words).env("XDG_RUNTIME_DIR", folder).kill_on_drop(true);
-    let done = timeout(PATIENCE, verb.output()).await.expect("the verb ends").expect("tidelock can be run");
+    let done = timeout(TIMEOUT, verb.output()).await.expect("the verb ends").expect("tidelock can be run");
     assert!(done.status.success(), "{done:?}");
     done.stdout
 }
@@ -44,8 +44,8 @@ async fn lines_lost(folder: &Path) -> u64 {
     status["access_lines_lost"].as_u64().unwrap_or_else(|| panic!("lines lost in {status:#}"))
 }
 
-fn count(process: &Process, words: &str) -> usize {
-    process.lines_since(Mark::default()).iter().filter(|line| line.contains(words)).count()
+fn count(process: &Process, event: &str) -> usize {
+    process.lines_since(Mark::default()).iter().filter(|line| tells(line, event)).count()
 }
 
 #[tokio::test]
@@ -62,7 +62,7 @@ async fn a_full_disk_costs_lines_and_nothing_else() {
     // As seen by that process.
     let disk = PathBuf::from(format!("/proc/{}/root{}", process.pid(), disk.display()));
 
-    process.wait_for_line(|line| line.contains("the sticky secret cannot be kept")).await;
+    process.wait_for_line(|line| tells(line, "secret_unkept")).await;
     let state = fs::read_dir(disk.join("tidelock")).map(|entries| entries.count()).unwrap_or(0);
     assert_eq!(state, 0, "nothing half is left where the secret should be");
 
@@ -75,7 +75,7 @@ async fn a_full_disk_costs_lines_and_nothing_else() {
             }
         }
     };
-    timeout(PATIENCE, lost).await.expect("lines that are lost are counted");
+    timeout(TIMEOUT, lost).await.expect("lines that are lost are counted");
     verb(folder.path(), &["reload"]).await;
 
     fs::remove_file(disk.join("fill")).expect("there is room again");
@@ -86,9 +86,9 @@ async fn a_full_disk_costs_lines_and_nothing_else() {
             asked += 1;
         }
     };
-    timeout(PATIENCE, written).await.expect("lines are written again");
-    process.wait_for_line(|line| line.contains("access log can be written again")).await;
-    assert_eq!(count(&process, "access log cannot be written"), 1, "it is said once");
+    timeout(TIMEOUT, written).await.expect("lines are written again");
+    process.wait_for_line(|line| tells(line, "access_log_back")).await;
+    assert_eq!(count(&process, "access_log_failed"), 1, "it is said once");
 
     // Every line is whole, and either there or counted.
     let all = async {
@@ -101,7 +101,7 @@ async fn a_full_disk_costs_lines_and_nothing_else() {
             }
         }
     };
-    timeout(PATIENCE, all).await.expect("every line is accounted for");
+    timeout(TIMEOUT, all).await.expect("every line is accounted for");
 }
 
 /// What an app says goes on, too: into memory while its file takes nothing, and into the file again with the number of lines
@@ -122,21 +122,20 @@ async fn an_apps_log_tells_how_many_lines_a_full_disk_has_cost() {
     let address = listening(&process, Mark::default(), 1).await[0];
     let disk = PathBuf::from(format!("/proc/{}/root{}", process.pid(), disk.display()));
 
-    process.wait_for_line(|line| line.contains("a log cannot be written")).await;
+    process.wait_for_line(|line| tells(line, "app_log_failed")).await;
     let heard = verb(folder.path(), &["logs", "talk"]).await;
     assert!(String::from_utf8_lossy(&heard).contains("said 1"), "in memory they are");
     assert_eq!(get(address, "/").await.text(), "ok");
 
     fs::remove_file(disk.join("fill")).expect("there is room again");
-    process.wait_for_line(|line| line.contains("a log can be written again")).await;
+    process.wait_for_line(|line| tells(line, "app_log_back")).await;
     let text = fs::read_to_string(disk.join("talk-0.log")).expect("it is there");
     let mut lines = text.lines();
-    let lost = lines.next().and_then(|line| {
-        line.strip_prefix("tidelock: ")?.strip_suffix(" lines were lost here")?.parse::<u64>().ok()
-    });
+    let lost =
+        lines.next().and_then(|line| line.strip_prefix("tidelock: lines lost here: ")?.parse::<u64>().ok());
     let lost = lost.unwrap_or_else(|| panic!("how many are lost: {text}"));
     for (number, line) in (lost + 1..).zip(lines) {
         assert_eq!(line, format!("said {number}"), "every line is there or counted");
     }
-    assert_eq!(count(&process, "a log cannot be written"), 1, "it is said once");
+    assert_eq!(count(&process, "app_log_failed"), 1, "it is said once");
 }

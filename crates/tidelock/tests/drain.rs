@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use testkit::origin::Origin;
-use testkit::process::Signal;
+use testkit::process::{Signal, tells};
 use testkit::raw::{End, RawConnection};
 use testkit::tidelock::{FilePlan, Tidelock};
 
@@ -50,7 +50,7 @@ impl Tunnel {
 
     async fn leave(&mut self) {
         self.tidelock.process().signal(Signal::TERM);
-        self.tidelock.process().wait_for_line(|line| line.contains("told tunnels")).await;
+        self.tidelock.process().wait_for_line(|line| tells(line, "tunnels_told")).await;
     }
 }
 
@@ -118,7 +118,7 @@ async fn of_a_stream_that_is_ended_every_message_comes_whole() {
     });
     let mut seen = client.read_exactly(message(0).len() + message(1).len()).await;
     tidelock.process().signal(Signal::TERM);
-    tidelock.process().wait_for_line(|line| line.contains("told tunnels")).await;
+    tidelock.process().wait_for_line(|line| tells(line, "tunnels_told")).await;
     let goodbye = close(1001, "going away");
     seen.extend(client.read_until(&goodbye).await);
     let mut rest = &seen[..seen.len() - goodbye.len()];

@@ -13,11 +13,13 @@ use testkit::tidelock::{FilePlan, Tidelock, directory};
 use tokio::process::Command;
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js and Redis: `cargo xtask test`")]
 async fn everyone_hears_everything_once_through_redis() {
     everyone_hears_everything_once(Between::redis().await).await;
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js and Redis: `cargo xtask test`")]
 async fn everyone_hears_everything_once_through_the_embedded_broker() {
     everyone_hears_everything_once(Between::broker().await).await;
 }
@@ -41,6 +43,7 @@ async fn everyone_hears_everything_once(between: Between) {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js and Redis: `cargo xtask test`")]
 async fn tabs_on_a_rust_node_and_a_node_js_node_see_each_other() {
     let fleet = Fleet::start(Between::broker().await, 1).await;
     let meeting = meet(&PagePlan::at(fleet.tidelock.url())).await;
@@ -88,7 +91,7 @@ impl Fleet {
         let mut command = node("examples/chat/tests/people.mjs");
         command.arg(format!("{{\"url\":\"{}\"}}", self.tidelock.url()));
         let people = Process::spawn("people", command);
-        // One at a time: each step has all the patience there is.
+        // One at a time: each step has a time-out of its own.
         for step in ["connected", "joined", "members", "heard", "last words", "half have left"] {
             let done = format!("done: {step}");
             people.wait_for_line(|line| line == done).await;

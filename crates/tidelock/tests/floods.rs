@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Output;
 
 use serde_json::Value;
-use testkit::PATIENCE;
+use testkit::TIMEOUT;
 use testkit::certificates::Authority;
 use testkit::origin::{ScriptedOrigin, Step};
 use testkit::raw::RawConnection;
@@ -35,14 +35,14 @@ async fn ask(stream: &mut TcpStream) -> String {
     if stream.write_all(GET.as_bytes()).await.is_err() {
         return String::new();
     }
-    let read = timeout(PATIENCE, stream.read(&mut answer)).await.expect("an answer or an end");
+    let read = timeout(TIMEOUT, stream.read(&mut answer)).await.expect("an answer or an end");
     String::from_utf8_lossy(&answer[..read.unwrap_or(0)]).into_owned()
 }
 
 async fn verb(proxy: &Tidelock, words: &[&str]) -> Output {
     let mut verb = Command::new(BINARY);
     verb.args(words).env("XDG_RUNTIME_DIR", proxy.directory()).kill_on_drop(true);
-    timeout(PATIENCE, verb.output()).await.expect("the verb ends").expect("tidelock can be run")
+    timeout(TIMEOUT, verb.output()).await.expect("the verb ends").expect("tidelock can be run")
 }
 
 /// The sum over all workers of a count that has several parts.
@@ -159,7 +159,7 @@ async fn a_client_has_so_many_connections_and_a_trusted_proxy_any_number() {
             client = connect_from(ATTACKER, proxy.address()).await;
         }
     };
-    timeout(PATIENCE, room).await.expect("there is room again");
+    timeout(TIMEOUT, room).await.expect("there is room again");
 }
 
 #[tokio::test]
@@ -183,7 +183,7 @@ async fn a_client_connects_and_shakes_hands_only_so_fast() {
             }
         }
     };
-    timeout(PATIENCE, refused).await.expect("both are counted");
+    timeout(TIMEOUT, refused).await.expect("both are counted");
     // Another address has its own.
     let honest = RawConnection::connect_tls(proxy.address(), "a.example", authority.client(&[])).await;
     assert!(honest.is_ok());
@@ -262,6 +262,6 @@ async fn an_overload_is_told_with_its_cause_and_goes_away() {
 
     drop(busy);
     let gone = async { while proxy.status().await.get("overload").is_some() {} };
-    timeout(PATIENCE, gone).await.expect("it is over once they have gone");
+    timeout(TIMEOUT, gone).await.expect("it is over once they have gone");
     assert!(!table().await.contains("OVERLOADED"));
 }

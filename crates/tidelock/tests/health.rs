@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use testkit::clients::{ClientPlan, Clients, Mode};
 use testkit::message::Message;
 use testkit::node::{Node, NodePlan};
-use testkit::origin::{Absent, ScriptedOrigin, Step};
-use testkit::process::{Mark, Signal};
+use testkit::origin::{Absent, Origin, ScriptedOrigin, Step};
+use testkit::process::{Mark, Signal, tells};
 use testkit::raw::RawConnection;
 use testkit::tidelock::{FilePlan, Tidelock};
 
@@ -39,7 +39,7 @@ async fn ask(proxy: &Tidelock, request: &str) -> Message {
 /// Waits for the line after `mark` that says so of the node.
 async fn until(proxy: &mut Tidelock, mark: Mark, what: &str, address: SocketAddr) -> String {
     let address = format!("address={address}");
-    let says = |line: &str| line.contains(what) && line.contains(&address);
+    let says = |line: &str| tells(line, what) && line.contains(&address);
     proxy.process().wait_for_lines_since(mark, 1, says).await.remove(0)
 }
 
@@ -48,6 +48,7 @@ async fn two() -> (Node, Node) {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn a_node_that_hangs_is_left_alone_until_it_answers() {
     let (mut a, b) = two().await;
     let upstream = "try_timeout = \"200ms\"";
@@ -61,16 +62,16 @@ async fn a_node_that_hangs_is_left_alone_until_it_answers() {
     for _ in 0..2 {
         assert_eq!(ask(&proxy, GET).await.status(), 200, "it is asked of the other node");
     }
-    until(&mut proxy, Mark::default(), "node down", hung).await;
+    until(&mut proxy, Mark::default(), "node_down", hung).await;
     // Its port still accepts, and by that alone it would have been back many times.
     for _ in 0..60 {
         let answer = ask(&proxy, "GET /slow?ms=50 HTTP/1.1\r\nHost: a\r\n\r\n").await;
         assert_eq!(answer.text(), "slow b");
     }
     let lines = proxy.process().lines_since(Mark::default());
-    assert!(lines.iter().all(|line| !line.contains("node up")), "{lines:?}");
+    assert!(lines.iter().all(|line| !tells(line, "node_up")), "{lines:?}");
     a.process().signal(Signal::CONT);
-    until(&mut proxy, Mark::default(), "node up", hung).await;
+    until(&mut proxy, Mark::default(), "node_up", hung).await;
 }
 
 #[tokio::test]
@@ -80,7 +81,7 @@ async fn only_what_may_be_asked_twice_moves_on() {
         start(&[hanging.address()], "try_timeout = \"100ms\"", "[timeouts]\nanswer = \"400ms\"\n").await;
     // With nobody else to ask, what is slow is waited for.
     let answer = ask(&posts, GET).await;
-    assert_eq!(answer.text(), "504 node did not answer in time\n");
+    assert_eq!(answer.text(), "504 Gateway Timeout\n");
     let origin = ScriptedOrigin::answering(OK).await;
     let nodes = [hanging.address(), origin.address()];
     let proxy = start(&nodes, "try_timeout = \"100ms\"", "[timeouts]\nanswer = \"400ms\"\n").await;
@@ -103,7 +104,7 @@ async fn a_node_that_only_listens_is_not_back() {
     for _ in 0..2 {
         assert_eq!(ask(&proxy, GET).await.status(), 200);
     }
-    until(&mut proxy, Mark::default(), "node down", address).await;
+    until(&mut proxy, Mark::default(), "node_down", address).await;
     let is_well = Arc::new(AtomicBool::new(false));
     let answers = is_well.clone();
     let returned = ScriptedOrigin::start_on(absent.appear(64), move |_| {
@@ -111,9 +112,9 @@ async fn a_node_that_only_listens_is_not_back() {
     });
     returned.until_requests(6).await;
     let lines = proxy.process().lines_since(Mark::default());
-    assert!(lines.iter().all(|line| !line.contains("node up")), "{lines:?}");
+    assert!(lines.iter().all(|line| !tells(line, "node_up")), "{lines:?}");
     is_well.store(true, Relaxed);
-    until(&mut proxy, Mark::default(), "node up", address).await;
+    until(&mut proxy, Mark::default(), "node_up", address).await;
 }
 
 #[tokio::test]
@@ -126,12 +127,12 @@ async fn errors_in_a_row_take_a_node_out_for_longer_each_time() {
     let mut proxy = start(&nodes, "", &format!("{outliers}{health}")).await;
     for want in ["at_least=1s", "at_least=2s"] {
         let mark = proxy.process().mark();
-        let asked = ask_until(&mut proxy, mark, "node down").await;
+        let asked = ask_until(&mut proxy, mark, "node_down").await;
         assert!(asked.iter().filter(|status| **status == 500).count() >= 3, "{asked:?}");
-        let line = until(&mut proxy, mark, "node down", failing.address()).await;
+        let line = until(&mut proxy, mark, "node_down", failing.address()).await;
         assert!(line.contains("cause=\"errors in a row\"") && line.contains(want), "{line}");
         assert_eq!(ask(&proxy, GET).await.status(), 200);
-        until(&mut proxy, mark, "node up", failing.address()).await;
+        until(&mut proxy, mark, "node_up", failing.address()).await;
     }
     // Nobody is left to take its place: an error is still an answer.
     let alone = start(&[failing.address()], "", outliers).await;
@@ -143,7 +144,7 @@ async fn errors_in_a_row_take_a_node_out_for_longer_each_time() {
 /// Asks on until the log says `what`, and gives the statuses.
 async fn ask_until(proxy: &mut Tidelock, mark: Mark, what: &str) -> Vec<u16> {
     let mut statuses = Vec::new();
-    while !proxy.process().lines_since(mark).iter().any(|line| line.contains(what)) {
+    while !proxy.process().lines_since(mark).iter().any(|line| tells(line, what)) {
         assert!(statuses.len() < 5_000, "{what} is never said: {}", proxy.process().output());
         statuses.push(ask(proxy, GET).await.status());
     }
@@ -151,6 +152,7 @@ async fn ask_until(proxy: &mut Tidelock, mark: Mark, what: &str) -> Vec<u16> {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn a_node_that_lags_far_behind_the_others_is_left_out() {
     let slow = NodePlan::js("a").env("DELAY", "150");
     let (a, b, c) =
@@ -158,8 +160,8 @@ async fn a_node_that_lags_far_behind_the_others_is_left_out() {
     let outliers = "[upstream.nodes.outliers]\nlatency_factor = 5\nrequests_min = 5\n";
     let nodes = [a.address(), b.address(), c.address()];
     let mut proxy = start(&nodes, "", outliers).await;
-    ask_until(&mut proxy, Mark::default(), "node down").await;
-    let line = until(&mut proxy, Mark::default(), "node down", a.address()).await;
+    ask_until(&mut proxy, Mark::default(), "node_down").await;
+    let line = until(&mut proxy, Mark::default(), "node_down", a.address()).await;
     assert!(line.contains("its answers take far longer than the others'"), "{line}");
 }
 
@@ -187,9 +189,66 @@ async fn while_no_node_can_be_reached_a_request_waits_if_it_may() {
     let mut proxy = start(&[absent.address()], "down_wait = \"30s\"", "").await;
     let mut client = RawConnection::connect(proxy.address()).await;
     client.send(POST).await;
-    proxy.process().wait_for_line(|line| line.contains("node down")).await;
+    proxy.process().wait_for_line(|line| tells(line, "node_down")).await;
     let _returned = ScriptedOrigin::start_on(absent.appear(16), |_| vec![Step::send(OK)]);
     assert_eq!(client.read_message().await.status(), 200);
+}
+
+/// The connection on which `request` has come. Probes come, too.
+async fn asked(origin: &Origin, request: &str) -> RawConnection {
+    let line = request.lines().next().unwrap_or_default();
+    loop {
+        let mut node = origin.accept().await;
+        if let Some(asked) = node.try_next_request().await {
+            if asked.start == line {
+                return node;
+            }
+            node.send(OK).await;
+        }
+    }
+}
+
+/// The only process of an app falls while it is at a request. Who may ask twice waits until it is back, as those do who come a
+/// moment later.
+#[tokio::test]
+async fn a_get_that_dies_with_the_last_node_waits_for_its_return() {
+    for (request, status) in [(GET, 200), (POST, 502)] {
+        let origin = Origin::bind().await;
+        let address = origin.address();
+        let mut proxy = start(&[address], "down_wait = \"30s\"", "").await;
+        let mut client = RawConnection::connect(proxy.address()).await;
+        client.send(request).await;
+        let node = asked(&origin, request).await;
+        drop((origin, node));
+        if status == 200 {
+            until(&mut proxy, Mark::default(), "node_down", address).await;
+            let origin = Origin::bind_at(address).await;
+            asked(&origin, request).await.send(OK).await;
+        }
+        assert_eq!(client.read_message().await.status(), status, "{request}");
+    }
+}
+
+/// But it does not go on for ever, if it is the request that fells the process: the second time it is told, and its like at once.
+#[tokio::test]
+async fn a_get_that_fells_the_last_node_is_asked_twice_and_its_like_once() {
+    let mut origin = Origin::bind().await;
+    let address = origin.address();
+    let mut proxy = start(&[address], "down_wait = \"30s\"", "").await;
+    for deaths in [2, 1] {
+        let mut client = RawConnection::connect(proxy.address()).await;
+        client.send(GET).await;
+        for death in 1..=deaths {
+            let node = asked(&origin, GET).await;
+            drop((origin, node));
+            if death < deaths {
+                until(&mut proxy, Mark::default(), "node_down", address).await;
+            } else {
+                assert_eq!(client.read_message().await.status(), 502, "{deaths} deaths");
+            }
+            origin = Origin::bind_at(address).await;
+        }
+    }
 }
 
 /// All nodes of a pool are restarted at once, as by a deploy that knows no better. Nothing is lost, with nothing said in the
@@ -206,7 +265,7 @@ async fn a_pool_that_is_restarted_as_a_whole_loses_nothing() {
         clients.push(client);
     }
     for address in addresses {
-        until(&mut proxy, Mark::default(), "node down", address).await;
+        until(&mut proxy, Mark::default(), "node_down", address).await;
     }
     let _returned = nodes.map(|node| ScriptedOrigin::start_on(node.appear(64), |_| vec![Step::send(OK)]));
     for mut client in clients {
@@ -220,7 +279,7 @@ async fn a_request_that_waits_goes_to_a_node_that_a_reload_brings() {
     let mut proxy = start(&[absent.address()], "down_wait = \"60s\"", "").await;
     let mut client = RawConnection::connect(proxy.address()).await;
     client.send(POST).await;
-    proxy.process().wait_for_line(|line| line.contains("node down")).await;
+    proxy.process().wait_for_line(|line| tells(line, "node_down")).await;
     let origin = ScriptedOrigin::answering(OK).await;
     proxy.rewrite(&file(&[origin.address()], "down_wait = \"60s\"", ""));
     proxy.process().signal(Signal::HUP);
@@ -228,6 +287,7 @@ async fn a_request_that_waits_goes_to_a_node_that_a_reload_brings() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn each_kind_of_probe_finds_a_real_node_well_and_a_stopped_one_not() {
     for probe in [
         "probe = \"http\"\npath = \"/headers?x=1\"\nstatus = \"200\"\nbody = \"\\\"url\\\":\\\"/headers?x=1\\\"\"",
@@ -244,15 +304,16 @@ async fn each_kind_of_probe_finds_a_real_node_well_and_a_stopped_one_not() {
             assert!(sessions.closed.iter().all(|closed| closed.reason == "transport close"), "{sessions:?}");
         }
         a.process().signal(Signal::STOP);
-        let line = until(&mut proxy, Mark::default(), "node down", a.address()).await;
+        let line = until(&mut proxy, Mark::default(), "node_down", a.address()).await;
         assert!(line.contains("no answer to a probe in time"), "{probe}: {line}");
         a.process().signal(Signal::CONT);
-        let line = until(&mut proxy, Mark::default(), "node up", a.address()).await;
+        let line = until(&mut proxy, Mark::default(), "node_up", a.address()).await;
         assert!(line.contains("it answers probes"), "{probe}: {line}");
     }
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn a_probe_is_answered_as_it_should_be_or_not_at_all() {
     let (a, _b) = two().await;
     for (probe, cause) in [
@@ -262,7 +323,7 @@ async fn a_probe_is_answered_as_it_should_be_or_not_at_all() {
     ] {
         let health = format!("[upstream.nodes.health]\n{probe}\ninterval = \"100ms\"\n");
         let mut proxy = start(&[a.address()], "", &health).await;
-        let line = until(&mut proxy, Mark::default(), "node down", a.address()).await;
+        let line = until(&mut proxy, Mark::default(), "node_down", a.address()).await;
         assert!(line.contains(cause), "{probe}: {line}");
         // It is the only one, and is asked all the same.
         assert_eq!(ask(&proxy, GET).await.status(), 200);
@@ -272,12 +333,13 @@ async fn a_probe_is_answered_as_it_should_be_or_not_at_all() {
     let address = absent.address();
     let health = "[upstream.nodes.health]\nprobe = \"tcp\"\ninterval = \"100ms\"\n";
     let mut proxy = start(&[address], "", health).await;
-    until(&mut proxy, Mark::default(), "node down", address).await;
+    until(&mut proxy, Mark::default(), "node_down", address).await;
     let _returned = ScriptedOrigin::start_on(absent.appear(64), |_| vec![Step::Hold]);
-    until(&mut proxy, Mark::default(), "node up", address).await;
+    until(&mut proxy, Mark::default(), "node_up", address).await;
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn a_storm_is_let_in_at_the_nodes_pace_and_sessions_do_not_feel_it() {
     let (a, b) = two().await;
     let config = FilePlan::to([&a, &b]).upstream("handshake_rate = \"20/s\"").text();

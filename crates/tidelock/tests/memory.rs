@@ -5,10 +5,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use testkit::PATIENCE;
+use serde_json::Value;
+use testkit::TIMEOUT;
 use testkit::certificates::Authority;
 use testkit::origin::ScriptedOrigin;
-use testkit::process::Mark;
+use testkit::process::{Mark, Signal, tells};
 use testkit::raw::RawConnection;
 use testkit::tidelock::{Tidelock, directory};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -114,11 +115,11 @@ async fn nine_attacks_at_once_take_no_more_memory_than_there_may_be() {
     assert_eq!(testkit::raw::get(plain, "/").await.text(), "ok");
     let budget = proxy.process().resident_memory() / 2 * 3 + ROOM;
     proxy.rewrite(&format!("{config}[limits]\nmemory = \"{budget}B\"\n"));
-    proxy.process().signal(testkit::process::Signal::HUP);
-    proxy.process().wait_for_line(|line| line.contains("reloaded")).await;
+    proxy.process().signal(Signal::HUP);
+    proxy.process().wait_for_line(|line| tells(line, "reloaded")).await;
     // It is looked at now and then.
     let known = async { while proxy.status().await["memory_max"].as_u64() != Some(budget) {} };
-    timeout(PATIENCE, known).await.expect("the budget is in force");
+    timeout(TIMEOUT, known).await.expect("the budget is in force");
 
     let (mut attackers, mut most) = (Vec::new(), 0);
     let attacks = attacks();
@@ -144,32 +145,66 @@ async fn nine_attacks_at_once_take_no_more_memory_than_there_may_be() {
             }
         }
     };
-    timeout(PATIENCE, served).await.expect("there is room again");
+    timeout(TIMEOUT, served).await.expect("there is room again");
     let overload = async { while proxy.status().await.get("overload").is_some() {} };
-    timeout(PATIENCE, overload).await.expect("and nothing is short any more");
+    timeout(TIMEOUT, overload).await.expect("and nothing is short any more");
+}
+
+/// A file with so many routes that tidelock takes more than the least budget there is.
+fn large(node: &str, routes: usize) -> String {
+    let routes: String = (0..routes)
+        .map(|number| format!("[[route]]\npath = \"/{number}{}\"\nupstream = \"nodes\"\n", "x".repeat(100)))
+        .collect();
+    format!(
+        "[[listen]]\naddress = \"127.0.0.1:0\"\n[[route]]\nupstream = \"nodes\"\n{routes}\
+         [upstream.nodes]\nnodes = [\"{node}\"]\n"
+    )
+}
+
+/// Whoever asks while the budget is used up is told so, and let go; it is counted, and seen.
+#[tokio::test]
+async fn while_memory_is_out_requests_are_503_and_verbs_go_on() {
+    let origin = ScriptedOrigin::answering(OK).await;
+    let plenty = large(&origin.address().to_string(), 12_000);
+    let mut proxy = Tidelock::start(BINARY, &plenty).await;
+    let mut kept = RawConnection::connect(proxy.address()).await;
+    kept.send(GET).await;
+    assert_eq!(kept.read_message().await.text(), "ok");
+    let taken = proxy.process().resident_memory();
+    proxy.rewrite(&format!("{plenty}[limits]\nmemory = \"{taken}B\"\n"));
+    proxy.process().signal(Signal::HUP);
+    proxy.process().wait_for_line(|line| tells(line, "memory_out")).await;
+
+    // One that rested may have been closed for want of memory; a new one comes in, slowly.
+    let mut client = RawConnection::connect(proxy.address()).await;
+    client.send(GET).await;
+    let answer = client.read_message().await;
+    assert_eq!((answer.status(), answer.header("connection")), (503, Some("close")), "{answer:?}");
+    let status = proxy.status().await;
+    assert!(status["overload"].as_str().is_some_and(|cause| cause.contains("memory")), "{status:#}");
+    let refused = |worker: &Value| worker["faults"]["out of memory (`limits.memory`)"].as_u64();
+    let workers = status["workers"].as_array().expect("there are workers");
+    assert_eq!(workers.iter().filter_map(refused).sum::<u64>(), 1, "{status:#}");
+
+    proxy.rewrite(&plenty);
+    proxy.process().signal(Signal::HUP);
+    proxy.process().wait_for_line(|line| tells(line, "memory_enough")).await;
+    assert_eq!(testkit::raw::get(proxy.address(), "/").await.text(), "ok");
 }
 
 #[tokio::test]
 async fn a_budget_that_is_taken_at_rest_is_warned_of_at_start_and_after_a_reload() {
-    let routes: String = (0..6_000)
-        .map(|number| format!("[[route]]\npath = \"/{number}{}\"\nupstream = \"nodes\"\n", "x".repeat(100)))
-        .collect();
-    let config = |mib: usize| {
-        format!(
-            "[[listen]]\naddress = \"127.0.0.1:0\"\n[[route]]\nupstream = \"nodes\"\n{routes}\
-             [upstream.nodes]\nnodes = [\"127.0.0.1:1\"]\n[limits]\nmemory = \"{mib}MiB\"\n"
-        )
-    };
+    let large = large("127.0.0.1:1", 6_000);
+    let config = |mib: usize| format!("{large}[limits]\nmemory = \"{mib}MiB\"\n");
     let mut proxy = Tidelock::start(BINARY, &config(16)).await;
-    let warned = |line: &str, mib: usize| line.contains(&format!("may take {mib} MiB of memory, and takes "));
+    let warned = |line: &str, mib: usize| {
+        tells(line, "memory_too_little")
+            && line.contains(&format!("may take {mib} MiB of memory, and takes "))
+    };
     proxy.process().wait_for_line(|line| warned(line, 16)).await;
     proxy.rewrite(&config(17));
-    proxy.process().signal(testkit::process::Signal::HUP);
+    proxy.process().signal(Signal::HUP);
     proxy.process().wait_for_line(|line| warned(line, 17)).await;
     let printed = proxy.process().lines_since(Mark::default());
-    assert_eq!(
-        printed.iter().filter(|line| line.contains("before anybody has come")).count(),
-        2,
-        "{printed:#?}"
-    );
+    assert_eq!(printed.iter().filter(|line| tells(line, "memory_too_little")).count(), 2, "{printed:#?}");
 }

@@ -9,11 +9,14 @@ use testkit::dns::{Dns, Zone};
 use testkit::load::Load;
 use testkit::message::Message;
 use testkit::origin::{Origin, ScriptedOrigin, Step};
-use testkit::process::Signal;
+use testkit::process::{Signal, tells};
 use testkit::raw::{RawConnection, get};
-use testkit::tidelock::Tidelock;
+use testkit::tidelock::{Tidelock, config_for, directory};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixListener;
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs dnsmasq: `cargo xtask test`")]
 async fn nodes_come_and_go_with_their_addresses() {
     let [first, second] = nodes([[127, 0, 0, 2], [127, 0, 0, 3]]).await;
     let dns = Dns::start(&Zone::default(), &[("app.test", "127.0.0.2")]).await;
@@ -28,7 +31,7 @@ async fn nodes_come_and_go_with_their_addresses() {
     let mut tunnels = [tunnel(proxy.address()).await, tunnel(proxy.address()).await];
 
     dns.change(&[("app.test", "127.0.0.3")]).await;
-    let drained = |line: &str| line.contains("node drained") && line.contains("left=0");
+    let drained = |line: &str| tells(line, "node_drained") && line.contains("left=0");
     let [one, other] = &mut tunnels;
     let close = tokio::select! {
         close = one.read_exactly(SERVICE_RESTART.len()) => close,
@@ -49,6 +52,46 @@ async fn nodes_come_and_go_with_their_addresses() {
 }
 
 #[tokio::test]
+async fn a_socket_in_a_folder_is_a_node() {
+    let directory = directory();
+    let path = directory.path().join("app.sock");
+    let written = format!("unix:{}", path.display());
+    let config = config_for(&[]).replace("nodes = []", &format!("nodes = [{written:?}]"));
+    let proxy = Tidelock::start_in(directory, env!("CARGO_BIN_EXE_tidelock"), &config).await;
+    // Its app may come later, and come again.
+    assert_eq!(get(proxy.address(), "/").await.status(), 503);
+    for round in 0..2 {
+        let _ = std::fs::remove_file(&path);
+        let listener = UnixListener::bind(&path).unwrap();
+        let app = tokio::spawn(async move {
+            loop {
+                let (mut client, _) = listener.accept().await.unwrap();
+                tokio::spawn(async move {
+                    let mut asked = Vec::new();
+                    while !asked.ends_with(b"\r\n\r\n") && client.read_buf(&mut asked).await.unwrap() > 0 {}
+                    client
+                        .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+                        .await
+                });
+            }
+        });
+        // A probe has to find it first.
+        let answer = loop {
+            match get(proxy.address(), "/").await {
+                answer if answer.status() == 503 => {}
+                answer => break answer,
+            }
+        };
+        assert_eq!((answer.status(), answer.text().as_str()), (200, "ok"), "round {round}");
+        let status = proxy.status().await;
+        assert_eq!(status["upstreams"][0]["nodes"][0]["address"], *written, "{status:#}");
+        app.abort();
+        assert!(app.await.unwrap_err().is_cancelled());
+    }
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs dnsmasq: `cargo xtask test`")]
 async fn a_name_of_this_machine_is_one_node_wherever_it_listens() {
     let dns = Dns::start(&Zone::default(), &[("both.test", "127.0.0.1"), ("both.test", "::1")]).await;
     // Node.js listens on one of the two for `listen(3000, "localhost")`, by its version.
@@ -68,6 +111,7 @@ async fn a_name_of_this_machine_is_one_node_wherever_it_listens() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs dnsmasq: `cargo xtask test`")]
 async fn a_resolver_that_fails_changes_nothing() {
     let [first, second] = nodes([[127, 0, 0, 2], [127, 0, 0, 3]]).await;
     let mut dns = Dns::start(&Zone::default(), &[("app.test", "127.0.0.2")]).await;
@@ -76,7 +120,7 @@ async fn a_resolver_that_fails_changes_nothing() {
     load.until_answered(10).await;
 
     dns.kill().await;
-    proxy.process().wait_for_line(|line| line.contains("name does not resolve")).await;
+    proxy.process().wait_for_line(|line| tells(line, "name_failed")).await;
     load.until_answered(20).await;
 
     // It is back, and knows nothing: that the name is asked for twice shows that the first answer has been taken.
@@ -93,6 +137,7 @@ async fn a_resolver_that_fails_changes_nothing() {
 /// As when a registrar, or somebody's zone file, is a step ahead of the machines. What works stays, until something of what
 /// DNS says works too.
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs dnsmasq: `cargo xtask test`")]
 async fn addresses_where_nothing_is_empty_no_pool() {
     let [first, second] = nodes([[127, 0, 0, 2], [127, 0, 0, 3]]).await;
     let dns = Dns::start(&Zone::default(), &[("app.test", "127.0.0.2")]).await;
@@ -102,14 +147,14 @@ async fn addresses_where_nothing_is_empty_no_pool() {
 
     // Nobody listens there.
     dns.change(&[("app.test", "127.0.0.4"), ("app.test", "127.0.0.5")]).await;
-    let down = |line: &str| line.contains("node down") && line.contains("127.0.0.5");
+    let down = |line: &str| tells(line, "node_down") && line.contains("127.0.0.5");
     proxy.process().wait_for_line(down).await;
     let asked = first.requests().len();
     first.until_requests(asked + 20).await;
 
     // Now one does, and the old one goes.
     dns.change(&[("app.test", "127.0.0.3"), ("app.test", "127.0.0.5")]).await;
-    proxy.process().wait_for_line(|line| line.contains("those that it meant before go")).await;
+    proxy.process().wait_for_line(|line| tells(line, "name_trusted")).await;
     second.until_requests(10).await;
     let left = first.requests().len();
     load.until_answered(20).await;
@@ -119,6 +164,7 @@ async fn addresses_where_nothing_is_empty_no_pool() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs dnsmasq: `cargo xtask test`")]
 async fn addresses_that_are_no_node_s_are_skipped() {
     let [node] = nodes([[127, 0, 0, 2]]).await;
     let said = [("app.test", "0.0.0.0"), ("app.test", "224.0.0.1"), ("app.test", "127.0.0.2")];
@@ -128,29 +174,28 @@ async fn addresses_that_are_no_node_s_are_skipped() {
     let status = proxy.status().await;
     assert_eq!(status["upstreams"][0]["nodes"].as_array().map(Vec::len), Some(1), "{status:#}");
     for address in ["0.0.0.0", "224.0.0.1"] {
-        proxy
-            .process()
-            .wait_for_line(|line| line.contains("skipped an address") && line.contains(address))
-            .await;
+        proxy.process().wait_for_line(|line| tells(line, "address_skipped") && line.contains(address)).await;
     }
     // A name that means nothing else means nothing, and what it meant stays.
     dns.change(&[("app.test", "0.0.0.0")]).await;
-    proxy.process().wait_for_line(|line| line.contains("it names nothing but 0.0.0.0")).await;
+    proxy.process().wait_for_line(|line| tells(line, "name_failed") && line.contains("0.0.0.0")).await;
     node_gets_requests(&node, proxy.address()).await;
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs dnsmasq: `cargo xtask test`")]
 async fn a_name_that_nobody_knows_yet_does_not_stop_the_start() {
     let [node] = nodes([[127, 0, 0, 2]]).await;
     let dns = Dns::start(&Zone::default(), &[]).await;
     let mut proxy = start(&[&format!("app.test:{}", node.address().port())], dns.address(), "").await;
     assert_eq!(get(proxy.address(), "/").await.status(), 503);
     dns.change(&[("app.test", "127.0.0.2")]).await;
-    proxy.process().wait_for_line(|line| line.contains("name resolved")).await;
+    proxy.process().wait_for_line(|line| tells(line, "name_resolved")).await;
     node_gets_requests(&node, proxy.address()).await;
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs dnsmasq: `cargo xtask test`")]
 async fn srv_records_say_ports_weights_and_backups() {
     let [light, heavy, backup] = nodes([[127, 0, 0, 2], [127, 0, 0, 3], [127, 0, 0, 4]]).await;
     let port = |node: &ScriptedOrigin| node.address().port();
@@ -183,6 +228,7 @@ async fn srv_records_say_ports_weights_and_backups() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs dnsmasq: `cargo xtask test`")]
 async fn names_are_asked_for_when_their_ttl_ends() {
     let [node] = nodes([[127, 0, 0, 1]]).await;
     let zone = Zone::default().host("short.test", "127.0.0.1", 1).host("long.test", "127.0.0.1", 3600);
@@ -198,6 +244,7 @@ async fn names_are_asked_for_when_their_ttl_ends() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs dnsmasq: `cargo xtask test`")]
 async fn a_reload_may_name_another_resolver() {
     let [first, second] = nodes([[127, 0, 0, 2], [127, 0, 0, 3]]).await;
     let one = Dns::start(&Zone::default(), &[("app.test", "127.0.0.2")]).await;

@@ -8,7 +8,7 @@ use std::process::Output;
 use testkit::load::Load;
 use testkit::message::Message;
 use testkit::origin::{ScriptedOrigin, Step};
-use testkit::process::Signal;
+use testkit::process::{Signal, tells};
 use testkit::raw::{RawConnection, get};
 use testkit::tidelock::{Tidelock, listening};
 use tokio::process::Command;
@@ -57,7 +57,7 @@ async fn reload(proxy: &mut Tidelock, nodes: &[ScriptedOrigin; 3], round: usize)
     } else {
         proxy.process().signal(Signal::HUP);
     }
-    proxy.process().wait_for_lines_since(mark, 1, |line| line.contains("reloaded")).await;
+    proxy.process().wait_for_lines_since(mark, 1, |line| tells(line, "reloaded")).await;
     let extra = get(proxy.address(), &format!("/{round}")).await;
     assert_eq!(extra.status(), 200, "the route that round {round} added is there");
     if has_second_listen(round) {

@@ -15,6 +15,7 @@ use testkit::tidelock::{FilePlan, Tidelock};
 use tokio::process::Command;
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn a_drained_node_in_node_js_hands_its_sessions_over() {
     let nodes = three(NodePlan::js).await;
     let tidelock = Tidelock::start(TIDELOCK, &FilePlan::to(&nodes).text()).await;
@@ -23,6 +24,7 @@ async fn a_drained_node_in_node_js_hands_its_sessions_over() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn a_drained_node_in_rust_hands_its_sessions_over() {
     let nodes = three(|name| NodePlan::chat(name, TIDELOCK)).await;
     let tidelock = Tidelock::start(TIDELOCK, &FilePlan::to(&nodes).text()).await;
@@ -72,6 +74,7 @@ async fn moved(clients: &mut Clients, count: usize, on_b: usize) -> Report {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn websockets_move_to_another_tidelock_behind_the_same_relay() {
     let nodes = three(NodePlan::js).await;
     let file = leaving_soon(&nodes);
@@ -83,6 +86,7 @@ async fn websockets_move_to_another_tidelock_behind_the_same_relay() {
 
 /// Nothing stands in front of both: they listen on the same port.
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn websockets_move_to_another_tidelock_on_the_same_address() {
     let nodes = three(NodePlan::js).await;
     let file = leaving_soon(&nodes).replace("[[listen]]\n", "[[listen]]\nreuse_port = true\n");

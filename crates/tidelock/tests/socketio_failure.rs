@@ -4,17 +4,19 @@
 
 use std::time::Duration;
 
-use testkit::PATIENCE;
+use testkit::TIMEOUT;
 use testkit::certificates::Authority;
 use testkit::clients::{ClientPlan, Clients, Mode, Report};
 use testkit::engineio::{PollingSession, sid};
 use testkit::load::Load;
 use testkit::node::{Node, NodePlan, three};
+use testkit::process::tells;
 use testkit::raw::RawConnection;
 use testkit::tidelock::{FilePlan, Tidelock, directory};
 use tokio::time::{interval, timeout};
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn a_killed_node_loses_its_sessions_to_the_others_and_no_request() {
     let mut nodes = three(NodePlan::js).await;
     // The node that returns is to get every new session, and not only twice its share.
@@ -50,7 +52,7 @@ async fn a_killed_node_loses_its_sessions_to_the_others_and_no_request() {
     );
 
     nodes[1].restart().await;
-    let is_up = |line: &str| line.contains("node up") && line.contains(&nodes[1].address().to_string());
+    let is_up = |line: &str| tells(line, "node_up") && line.contains(&nodes[1].address().to_string());
     tidelock.process().wait_for_line(is_up).await;
     // It has no session and the others have thirty each, so that all new ones are its own.
     let new = Clients::start(&plan(4, Mode::Polling)).await;
@@ -60,6 +62,7 @@ async fn a_killed_node_loses_its_sessions_to_the_others_and_no_request() {
 
 /// Here no poll tells tidelock of the death before a plain request meets it, alive on its connection or refused.
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn nodes_that_die_and_return_fail_no_plain_request() {
     let mut nodes = three(NodePlan::js).await;
     let mut tidelock = Tidelock::start(TIDELOCK, &FilePlan::to(&nodes).text()).await;
@@ -71,7 +74,7 @@ async fn nodes_that_die_and_return_fail_no_plain_request() {
         node.kill().await;
         load.until_answered(20).await;
         node.restart().await;
-        let is_up = |line: &str| line.contains("node up") && line.contains(&node.address().to_string());
+        let is_up = |line: &str| tells(line, "node_up") && line.contains(&node.address().to_string());
         tidelock.process().wait_for_lines_since(mark, 1, is_up).await;
         load.until_answered(20).await;
     }
@@ -84,6 +87,7 @@ async fn nodes_that_die_and_return_fail_no_plain_request() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn a_client_that_leaves_in_a_pending_poll_is_gone_at_once() {
     // With pings this rare nobody finds out by silence in the life of the test.
     let rare = NodePlan::js("a").env("PING_INTERVAL", "3600000").env("PING_TIMEOUT", "3600000");
@@ -126,6 +130,7 @@ async fn a_client_that_leaves_in_a_pending_poll_is_gone_at_once() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn a_client_that_leaves_its_websocket_is_gone_at_once() {
     let rare = NodePlan::js("a").env("PING_INTERVAL", "3600000").env("PING_TIMEOUT", "3600000");
     let node = Node::start(rare).await;
@@ -149,26 +154,31 @@ async fn a_client_that_leaves_its_websocket_is_gone_at_once() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn sessions_on_polling_count_until_they_are_over() {
     assert_counted_until_over(4, Mode::Polling).await;
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn sessions_on_websocket_count_until_they_are_over() {
     assert_counted_until_over(4, Mode::Websocket).await;
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn sessions_that_upgraded_count_until_they_are_over() {
     assert_counted_until_over(4, Mode::Default).await;
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn sessions_of_eio_3_on_polling_count_until_they_are_over() {
     assert_counted_until_over(2, Mode::Polling).await;
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn sessions_of_eio_3_that_upgraded_count_until_they_are_over() {
     assert_counted_until_over(2, Mode::Default).await;
 }
@@ -211,11 +221,12 @@ async fn until_counted(tidelock: &Tidelock, sessions: u64) {
             counted = nodes.map(|node| node["sessions"].as_u64()).sum();
         }
     };
-    let is_counted = timeout(PATIENCE, counting).await.is_ok();
+    let is_counted = timeout(TIMEOUT, counting).await.is_ok();
     assert!(is_counted, "{counted:?} sessions are counted, and {sessions} are there");
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn a_close_packet_ends_a_session_in_every_dialect_of_polling() {
     for (query, close) in [("EIO=4", "1"), ("EIO=4&j=0", "1"), ("EIO=3", "1:1"), ("EIO=3&j=0", "1:1")] {
         let nodes = three(NodePlan::js).await;

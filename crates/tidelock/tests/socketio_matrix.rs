@@ -12,42 +12,50 @@ use testkit::node::{self, Node, NodePlan};
 use testkit::tidelock::{FilePlan, Tidelock, directory};
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn sixty_clients_on_nodes_in_node_js_over_http() {
     sixty_clients(Kind::NodeJs, Scheme::Http).await;
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn sixty_clients_on_nodes_in_node_js_over_https() {
     sixty_clients(Kind::NodeJs, Scheme::Https).await;
 }
 
 /// `engine.generateId`: colons, base64 with its `+`, `/` and `=`, 130 characters, quotes, blanks and an é.
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn sixty_clients_with_ids_of_the_apps_own_making() {
     sixty_clients(Kind::OddIds, Scheme::Http).await;
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn sixty_clients_on_nodes_in_rust_over_http() {
     sixty_clients(Kind::Rust, Scheme::Http).await;
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn sixty_clients_on_nodes_in_rust_over_https() {
     sixty_clients(Kind::Rust, Scheme::Https).await;
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn large_payloads_pass_nodes_in_node_js() {
     large_payloads(Kind::NodeJs, Scheme::Http).await;
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn large_payloads_pass_nodes_in_node_js_over_https() {
     large_payloads(Kind::NodeJs, Scheme::Https).await;
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn large_payloads_pass_nodes_in_rust() {
     large_payloads(Kind::Rust, Scheme::Http).await;
 }

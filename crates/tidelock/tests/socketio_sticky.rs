@@ -14,6 +14,7 @@ use testkit::relay::Relay;
 use testkit::tidelock::{FilePlan, Tidelock};
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn two_tidelocks_agree_by_their_secret_alone() {
     let nodes = three(often_pinging).await;
     let file = FilePlan::to(&nodes).top(SECRET).text();
@@ -49,6 +50,7 @@ async fn two_tidelocks_agree_by_their_secret_alone() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn without_tags_one_tidelock_learns_every_session() {
     let nodes = three(often_pinging).await;
     let file = FilePlan::to(&nodes).upstream("sticky = \"engineio-learned\"").text();
@@ -77,6 +79,7 @@ async fn without_tags_one_tidelock_learns_every_session() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn jsonp_sessions_are_learned() {
     let nodes = three(NodePlan::js).await;
     let tidelock = Tidelock::start(TIDELOCK, &FilePlan::to(&nodes).text()).await;
@@ -100,6 +103,7 @@ async fn jsonp_sessions_are_learned() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn a_forged_tag_opens_nothing() {
     let nodes = three(NodePlan::js).await;
     let file = FilePlan::to(&nodes).top(SECRET).text();
@@ -179,6 +183,7 @@ async fn an_id_however_it_is_spelt_reaches_the_node_without_its_tag() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn sessions_of_a_removed_node_begin_again_elsewhere() {
     let nodes = three(often_pinging).await;
     let mut before = Tidelock::start(TIDELOCK, &FilePlan::to(&nodes).top(SECRET).text()).await;
@@ -203,6 +208,7 @@ async fn sessions_of_a_removed_node_begin_again_elsewhere() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn a_plain_restart_costs_each_session_one_handshake() {
     let nodes = three(often_pinging).await;
     let file = FilePlan::to(&nodes).top(SECRET).top("drain.deadline = \"1s\"");

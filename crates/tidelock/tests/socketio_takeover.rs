@@ -11,11 +11,13 @@ use testkit::relay::Relay;
 use testkit::tidelock::{FilePlan, Tidelock};
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn polling_sessions_go_on_under_another_tidelock() {
     take_over(false).await;
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn polling_sessions_on_kept_connections_go_on_too() {
     take_over(true).await;
 }

@@ -9,8 +9,11 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, HandshakeKind, ProtocolVersion};
 use testkit::certificates::{Authority, Certificate, CertificateFiles};
 use testkit::origin::{ScriptedOrigin, Step};
+use testkit::process::{Signal, tells};
 use testkit::raw::{End, RawConnection};
 use testkit::tidelock::{Tidelock, config_for, directory};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::process::Command;
 
 const GET: &str = "GET /a?b HTTP/1.1\r\nHost: a.example\r\n\r\n";
@@ -138,6 +141,61 @@ async fn a_client_that_comes_back_resumes() {
     }
 }
 
+/// What is sent before the handshake is over could be sent again by anybody (RFC 8446 section 8).
+#[tokio::test]
+async fn nobody_is_offered_early_data() {
+    let world = World::new(&[&["a.example"]], "").await;
+    let mut client = world.authority.client(&["http/1.1"]);
+    client.enable_early_data = true;
+    let mut connection = world.connect("a.example", client.clone()).await.unwrap();
+    connection.send(GET).await;
+    connection.read_message().await;
+    let name = "a.example".try_into().unwrap();
+    let mut next = rustls::ClientConnection::new(client.clone().into(), name).expect("a configuration");
+    assert!(next.early_data().is_none(), "the ticket allows it");
+    let again = world.connect("a.example", client).await.unwrap();
+    assert_eq!(again.tls().unwrap().handshake_kind(), Some(HandshakeKind::Resumed));
+}
+
+#[tokio::test]
+async fn a_profile_says_which_versions_are_spoken() {
+    let authority = Authority::new("test");
+    let origin = ScriptedOrigin::answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+    for (profile, has_12) in [("", true), ("intermediate", true), ("modern", false)] {
+        let directory = directory();
+        let files = authority.issue(&["a.example"]).write(directory.path(), "a");
+        let line = if profile.is_empty() { String::new() } else { format!("tls_profile = \"{profile}\"\n") };
+        let config = config_for(&[origin.address()])
+            .replace("[[route]]", &format!("{}{line}[[route]]", tls(&[files])));
+        let proxy = Tidelock::start_in(directory, env!("CARGO_BIN_EXE_tidelock"), &config).await;
+        for (version, is_spoken) in [(&rustls::version::TLS12, has_12), (&rustls::version::TLS13, true)] {
+            let client = authority.client_of(&[version], &["http/1.1"]);
+            let connected = RawConnection::connect_tls(proxy.address(), "a.example", client).await;
+            assert_eq!(connected.is_ok(), is_spoken, "{profile} {version:?}: {connected:?}");
+            let refused = connected.err().map(|error| error.to_string());
+            assert!(refused.is_none_or(|refused| refused.contains("ProtocolVersion")), "{profile}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_must_be_stapled_is_warned_of() {
+    let authority = Authority::new("test");
+    let origin = ScriptedOrigin::answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+    let directory = directory();
+    let files = authority.issue_must_staple(&["a.example"]).write(directory.path(), "a");
+    let config = config_for(&[origin.address()]).replace("[[route]]", &format!("{}[[route]]", tls(&[files])));
+    let mut proxy = Tidelock::start_in(directory, env!("CARGO_BIN_EXE_tidelock"), &config).await;
+    proxy.process().wait_for_line(|line| tells(line, "certificate_must_staple")).await;
+    let mut check = Command::new(env!("CARGO_BIN_EXE_tidelock"));
+    check.arg("check").arg(proxy.file()).env("NO_COLOR", "1").stdin(Stdio::null()).kill_on_drop(true);
+    let output = check.output().await.expect("it can be started");
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("must-staple"), "{said}");
+    assert_eq!(output.status.code(), Some(0), "it stops nothing: {said}");
+}
+
 /// HTTP/2 alone is not spoken here yet, and guessing that the client means HTTP/1.1 would be wrong (RFC 7301).
 #[tokio::test]
 async fn a_client_of_another_protocol_is_refused_in_the_handshake() {
@@ -203,7 +261,7 @@ async fn check_refused(files: &CertificateFiles, file: &std::path::Path, reason:
     for verb in [&["check"][..], &[]] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidelock"));
         command.args(verb).arg(&path).env("NO_COLOR", "1").stdin(Stdio::null()).kill_on_drop(true);
-        let output = tokio::time::timeout(testkit::PATIENCE, command.output())
+        let output = tokio::time::timeout(testkit::TIMEOUT, command.output())
             .await
             .expect("it ends by itself")
             .expect("it can be started");
@@ -221,12 +279,6 @@ async fn files_that_cannot_work_are_refused_by_name() {
     let directory = directory();
     let authority = Authority::new("test");
     let write = |certificate: Certificate, name: &str| certificate.write(directory.path(), name);
-
-    let expired = write(authority.issue_expired(&["a.example"]), "expired");
-    check_refused(&expired, &expired.certificate, "expired").await;
-
-    let wrong = write(authority.issue_with_wrong_key(&["a.example"]), "wrong");
-    check_refused(&wrong, &wrong.key, "is not the key of").await;
 
     let good = write(authority.issue(&["a.example"]), "good");
     let missing = directory.path().join("missing.pem");
@@ -296,6 +348,27 @@ async fn a_plain_listen_sends_everybody_to_https() {
     client.send("GET / HTTP/1.0\r\n\r\n").await;
     assert_eq!(client.read_message().await.status(), 400, "there is no name to send it to");
     assert_eq!(origin.connections(), 0);
+}
+
+/// Whoever says hello and leaves has the other side reckon for nobody.
+#[tokio::test]
+async fn a_client_that_is_gone_by_its_turn_gets_no_handshake() {
+    let mut world = World::new(&[&["a.example"]], "").await;
+    let name = "a.example".try_into().unwrap();
+    let mut client =
+        rustls::ClientConnection::new(world.authority.client(&[]).into(), name).expect("a configuration");
+    let (mut hello, mut answer) = (Vec::new(), Vec::new());
+    client.write_tls(&mut hello).unwrap();
+    // Both are there when the proxy looks.
+    world.proxy.process().signal(Signal::STOP);
+    let mut stream = TcpStream::connect(world.proxy.address()).await.unwrap();
+    stream.write_all(&hello).await.unwrap();
+    stream.shutdown().await.unwrap();
+    world.proxy.process().signal(Signal::CONT);
+    // A reset is as good an end.
+    let _ = stream.read_to_end(&mut answer).await;
+    assert!(answer.is_empty(), "{} bytes of a handshake", answer.len());
+    assert_eq!(world.shown_to("a.example").await, 0, "the next client is served");
 }
 
 #[derive(Debug)]

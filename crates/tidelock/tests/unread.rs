@@ -12,7 +12,7 @@ use std::process::{ExitStatus, Output, Stdio};
 use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
-use testkit::PATIENCE;
+use testkit::TIMEOUT;
 use testkit::message::Message;
 use testkit::origin::{ScriptedOrigin, Step};
 use testkit::raw::RawConnection;
@@ -37,14 +37,20 @@ struct Unread {
 
 impl Unread {
     async fn start(config: &str) -> Self {
+        Self::run("tidelock.toml", config, &["tidelock.toml"]).await
+    }
+
+    /// Writes `text` into `file`, and starts tidelock with `arguments` beside it.
+    async fn run(file: &str, text: &str, arguments: &[&str]) -> Self {
         let directory = directory();
-        std::fs::write(directory.path().join("tidelock.toml"), config)
-            .expect("the directory can be written to");
+        std::fs::write(directory.path().join(file), text).expect("the directory can be written to");
         let (stderr, stdout) = (pipe_of_one_page(), pipe_of_one_page());
         let child = Command::new(BINARY)
-            .arg("tidelock.toml")
+            .args(arguments)
             .current_dir(directory.path())
             .env("XDG_RUNTIME_DIR", directory.path())
+            .env("XDG_STATE_HOME", directory.path())
+            .env_remove("STATE_DIRECTORY")
             .stdin(Stdio::null())
             .stderr(Stdio::from(stderr.1.try_clone().expect("a file more")))
             .stdout(Stdio::from(stdout.1.try_clone().expect("a file more")))
@@ -67,7 +73,7 @@ impl Unread {
                 assert_ne!(read, 0, "its log ends");
             }
         };
-        let is_there = timeout(PATIENCE, reading).await;
+        let is_there = timeout(TIMEOUT, reading).await;
         let text = String::from_utf8_lossy(&text).into_owned();
         assert!(is_there.is_ok(), "nobody says {wanted:?}: {text}");
         text
@@ -84,7 +90,7 @@ impl Unread {
     async fn verb(&self, words: &[&str]) -> Output {
         let mut verb = Command::new(BINARY);
         verb.args(words).env("XDG_RUNTIME_DIR", self.directory.path()).kill_on_drop(true);
-        let output = timeout(PATIENCE, verb.output()).await;
+        let output = timeout(TIMEOUT, verb.output()).await;
         output.unwrap_or_else(|_| panic!("{words:?} is not answered")).expect("tidelock can be run")
     }
 
@@ -100,7 +106,7 @@ impl Unread {
     }
 
     async fn exit(&mut self) -> ExitStatus {
-        let ended = timeout(PATIENCE, self.child.wait()).await;
+        let ended = timeout(TIMEOUT, self.child.wait()).await;
         ended.expect("it does not end").expect("a child can be waited for")
     }
 }
@@ -166,7 +172,7 @@ async fn lines_that_were_lost_are_counted() {
     let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
     assert!(status["log_lines_lost"].as_u64().is_some_and(|lost| lost > 0), "{status:#}");
     proxy.signal(Signal::HUP);
-    proxy.read_until("were lost here").await;
+    proxy.read_until("lines of the log lost here").await;
 }
 
 #[tokio::test]
@@ -202,11 +208,43 @@ async fn a_second_signal_ends_it_at_once_always() {
     assert_eq!(client.read_to_end().await.0, b"");
 }
 
+/// What an app in the foreground prints is shown on the same streams, however much it is.
+#[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
+async fn an_app_whose_output_nobody_reads_goes_on() {
+    let mut proxy =
+        Unread::run("app.js", LOUD, &["start", "app.js", "--port", "env", "--listen", "127.0.0.1:0"]).await;
+    proxy.fill_stdout();
+    proxy.fill_stderr();
+    for _ in 0..20 {
+        assert_eq!(proxy.ask().await.status(), 200);
+    }
+    // It has written more by now than any queue keeps: it says so itself once it has.
+    while proxy.ask().await.text() != "loud" {}
+    assert!(proxy.verb(&["restart", "app"]).await.status.success());
+    assert_eq!(proxy.ask().await.status(), 200);
+    proxy.signal(Signal::TERM);
+    assert_eq!(proxy.exit().await.code(), Some(0));
+}
+
+/// Writes to a pipe wait for its reader in Node.js, so that an app whose output is not taken answers nobody.
+const LOUD: &str = r#"
+let written = 0;
+const say = () => {
+  for (let line = 0; line < 100; line += 1) console.log("x".repeat(1000));
+  written += 100_000;
+};
+require("http").createServer((_request, response) => {
+  say();
+  response.end(written > 16 << 20 ? "loud" : "ok");
+}).listen(process.env.PORT);
+"#;
+
 async fn until_refused(address: SocketAddr) {
     let refused = async {
         while tokio::net::TcpStream::connect(address).await.is_ok() {
             tokio::task::yield_now().await;
         }
     };
-    assert!(timeout(PATIENCE, refused).await.is_ok(), "it lets people in for ever");
+    assert!(timeout(TIMEOUT, refused).await.is_ok(), "it lets people in for ever");
 }

@@ -30,25 +30,25 @@ pub struct AnswerHead {
 pub enum AnswerBody {
     /// There is none: an answer to HEAD, a 1xx, 204 or 304, or `Content-Length: 0`.
     None,
-    /// So many bytes.
+    /// Content-Length says the number of bytes.
     Length(u64),
-    /// Chunks.
+    /// The body comes in chunks (RFC 9112 section 7.1), the last of which is empty.
     Chunked,
-    /// Everything until the origin closes.
+    /// Neither is said: the body is everything until the origin closes the connection.
     UntilClose,
 }
 
 /// What of the request decides how its answer is read.
 #[derive(Debug, Clone, Copy)]
-pub struct Asked {
+pub struct AnswerTo {
     /// HEAD has an answer without a body.
     pub is_head: bool,
     /// What Sec-WebSocket-Accept must be, when a WebSocket was asked for.
     pub accept: Option<[u8; 28]>,
 }
 
-impl Asked {
-    /// What `request` asked.
+impl AnswerTo {
+    /// Takes from `request` what its answer depends on. Later changes of the request make no difference.
     pub fn by(request: &RequestHead) -> Self {
         Self {
             is_head: request.method() == Method::Head,
@@ -59,7 +59,10 @@ impl Asked {
 
 impl AnswerHead {
     /// Reads a whole head as [`crate::scan::HeadScan`] delimits it.
-    pub fn parse(bytes: &[u8], bounds: &HeadBounds, asked: &Asked) -> Result<Self, Malformed> {
+    ///
+    /// # Errors
+    /// If the head is not well-formed, too long for `bounds`, or can be understood in more than one way.
+    pub fn parse(bytes: &[u8], bounds: &HeadBounds, asked: &AnswerTo) -> Result<Self, Malformed> {
         let mut slots = [const { MaybeUninit::uninit() }; HeadBounds::LINES_MAX];
         let mut parsed = httparse::Response::new(&mut []);
         let slots = &mut slots[..bounds.lines_max.min(HeadBounds::LINES_MAX)];
@@ -81,7 +84,7 @@ impl AnswerHead {
         // httparse leaves the reason out when it holds obs-text; the line itself holds it all.
         let line_end = memchr::memchr2(b'\r', b'\n', bytes).ok_or(Malformed::FirstLine)?;
         let status_and_reason = Span::new("HTTP/1.1 ".len(), line_end);
-        let hop = lines::read_hop(&mut lines, bytes, (Side::Answer, version))?;
+        let hop = lines::read_hop(&mut lines, bytes, Side::Answer, version)?;
         let body = match status {
             100..200 | 204 | 304 => AnswerBody::None,
             _ if asked.is_head => AnswerBody::None,
@@ -109,7 +112,7 @@ impl AnswerHead {
         })
     }
 
-    /// Whether it sets any cookie.
+    /// True if there is a Set-Cookie line, readable or not.
     pub fn sets_cookies(&self) -> bool {
         self.sets_cookies
     }
@@ -120,8 +123,8 @@ impl AnswerHead {
         cookies.map(|line| line.value.of_bytes(&self.bytes))
     }
 
-    /// Whether a cache that others use may keep it (RFC 9111 section 3): then it must tell nothing about one client. A 304
-    /// renews what such a cache has.
+    /// Returns whether a cache that others use may keep it (RFC 9111 section 3): then it must tell nothing about one
+    /// client. A 304 renews what such a cache has.
     pub fn may_be_shared(&self) -> bool {
         let caching = self.lines.iter().filter(|line| {
             line.known == Name::Other
@@ -142,17 +145,17 @@ impl AnswerHead {
         self.status
     }
 
-    /// Whether a final answer follows this one (RFC 9110 section 15.2). 101 is final: it ends HTTP.
+    /// Returns whether a final answer follows this one (RFC 9110 section 15.2). 101 is final: it ends HTTP.
     pub fn is_interim(&self) -> bool {
         (100..200).contains(&self.status) && self.status != 101
     }
 
-    /// How the body is framed.
+    /// Returns how the body is framed, with the request taken into account: HEAD, 204 and 304 have none.
     pub fn body(&self) -> AnswerBody {
         self.body
     }
 
-    /// Whether the origin keeps the connection open after this answer.
+    /// True if the origin keeps the connection open after this answer, so that another request may be sent on it.
     pub fn keep_alive(&self) -> bool {
         self.keep_alive
     }
@@ -166,8 +169,8 @@ impl AnswerHead {
         })
     }
 
-    /// Whether the body is coded, so that it cannot be read in passing. There is no coding `none`, but graphql-yoga says so of
-    /// its event streams, and others who want to be left alone by what compresses.
+    /// Returns whether the body is coded, so that it cannot be read in passing. There is no coding `none`, but
+    /// graphql-yoga says so of its event streams, and others who want to be left alone by what compresses.
     pub fn is_content_coded(&self) -> bool {
         let is_plain = |coding: &[u8]| {
             coding.is_empty()
@@ -178,12 +181,37 @@ impl AnswerHead {
         })
     }
 
-    /// Whether the body is a stream of server-sent events, which may be silent for as long as it likes.
+    /// The values of lines of this name, without case.
+    pub fn lines_of(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        let of_name =
+            move |line: &&Line| line.name.of_bytes(&self.bytes).eq_ignore_ascii_case(name.as_bytes());
+        self.lines.iter().filter(of_name).map(|line| line.value.of_bytes(&self.bytes))
+    }
+
+    /// Returns whether the content may be coded on its way (RFC 9110 section 7.7): it is whole and plain, nobody
+    /// vouches for its bytes, and nobody forbids it.
+    pub fn may_be_coded(&self) -> bool {
+        let vouched = ["content-range", "content-md5", "digest", "content-digest", "repr-digest"];
+        let has_content = !matches!(self.status, 100..200 | 204 | 205 | 206 | 304);
+        let forbids =
+            |value| lines::list(value).any(|directive| directive.eq_ignore_ascii_case(b"no-transform"));
+        has_content
+            && !self.is_content_coded()
+            && !self.lines_of("cache-control").any(forbids)
+            && !vouched.iter().any(|name| self.lines_of(name).next().is_some())
+    }
+
+    /// The length of the content, as the answer says it; to HEAD, too.
+    pub fn content_length(&self) -> Option<u64> {
+        std::str::from_utf8(self.lines_of("content-length").next()?.trim_ascii()).ok()?.parse().ok()
+    }
+
+    /// Returns whether the body is a stream of server-sent events, which may be silent for as long as it likes.
     pub fn is_event_stream(&self) -> bool {
         self.has_content_type(b"text/event-stream")
     }
 
-    /// Whether the body is bytes and not text.
+    /// Returns whether the body is bytes and not text.
     pub fn is_binary(&self) -> bool {
         self.has_content_type(b"application/octet-stream")
     }
@@ -199,7 +227,12 @@ impl AnswerHead {
 }
 
 /// A 101 opens a tunnel only if it answers the handshake that was sent (RFC 6455 section 4.1, client's checks).
-fn check_101(asked: &Asked, connection_upgrade: bool, lines: &[Line], bytes: &[u8]) -> Result<(), Malformed> {
+fn check_101(
+    asked: &AnswerTo,
+    connection_upgrade: bool,
+    lines: &[Line],
+    bytes: &[u8],
+) -> Result<(), Malformed> {
     let upgrade = lines::only(lines, Name::Upgrade, Malformed::Unasked101)?;
     let accept = lines::only(lines, Name::SecWebSocketAccept, Malformed::Unasked101)?;
     match (asked.accept, upgrade, accept) {

@@ -8,7 +8,7 @@ use crate::malformed::Malformed;
 use crate::request::RequestBody;
 use crate::scan::Side;
 
-/// A body that is going by.
+/// Follows a body as its bytes come, in pieces of any size: tells what may be passed on and where the body ends.
 #[derive(Debug)]
 pub struct BodyWalk {
     framing: Framing,
@@ -18,7 +18,7 @@ pub struct BodyWalk {
     left_max: u64,
     close_scan: Option<CloseScan>,
     beginning: Beginning,
-    /// Nothing may pass unseen.
+    /// The kernel may not move bytes past it (splice): somebody looks at what they say.
     is_seen: bool,
 }
 
@@ -47,12 +47,17 @@ pub struct Walked {
     /// So many bytes of the buffer are done with, the kept ones included. The others are not understood yet, or
     /// belong to what follows the body.
     pub taken: usize,
-    /// Whether the body has ended.
+    /// Whether the body ends with what was taken; what follows in the buffer is the next message.
     pub is_end: bool,
+    /// In so many pieces, if they were chunks: what the step took is told by these, not by its bytes.
+    pub pieces: usize,
 }
 
 impl BodyWalk {
-    /// A request's body, of which at most `bytes_max` are content.
+    /// The walk over a request's body, of which at most `bytes_max` are content.
+    ///
+    /// # Errors
+    /// If the head already says that there is more.
     pub fn of_request(body: RequestBody, bytes_max: Option<u64>) -> Result<Self, Malformed> {
         let left_max = bytes_max.unwrap_or(u64::MAX);
         let framing = match body {
@@ -94,7 +99,7 @@ impl BodyWalk {
         self.close_scan = Some(scan);
     }
 
-    /// Whether the content, now whole, held an Engine.IO close packet.
+    /// Returns whether the content, now whole, held an Engine.IO close packet.
     pub fn held_close_packet(&self) -> bool {
         self.close_scan.is_some_and(|scan| scan.is_closed())
     }
@@ -104,7 +109,7 @@ impl BodyWalk {
         self.beginning = Beginning::Open(asked);
     }
 
-    /// Whether the content, as far as it has come, begins as [`Self::watch_beginning`] asked.
+    /// Returns whether the content, as far as it has come, begins as [`Self::watch_beginning`] asked.
     pub fn begins_as_asked(&self) -> bool {
         self.beginning == Beginning::AsAsked
     }
@@ -114,12 +119,12 @@ impl BodyWalk {
         self.is_seen = true;
     }
 
-    /// Whether nothing is left to come.
+    /// Returns whether nothing is left to come.
     pub fn is_at_end(&self) -> bool {
         matches!(self.framing, Framing::Length(0))
     }
 
-    /// Whether the end of the origin's connection is the end of this body, and not a cut.
+    /// Returns whether the end of the origin's connection is the end of this body, and not a cut.
     pub fn ends_at_close(&self) -> bool {
         matches!(self.framing, Framing::UntilClose)
     }
@@ -145,6 +150,9 @@ impl BodyWalk {
     }
 
     /// Walks over `bytes`. What is to be passed on is moved to its front.
+    ///
+    /// # Errors
+    /// If the chunks are not well-formed, or there is more content than may be. Nothing may be walked over after that.
     pub fn walk(&mut self, bytes: &mut [u8]) -> Result<Walked, Malformed> {
         match &mut self.framing {
             Framing::Length(left) => {
@@ -153,19 +161,20 @@ impl BodyWalk {
                 let is_end = *left == 0;
                 let here = here as usize;
                 self.scan(&bytes[..here]);
-                Ok(Walked { kept: here, taken: here, is_end })
+                Ok(Walked { kept: here, taken: here, is_end, pieces: 0 })
             }
             Framing::UntilClose => {
                 self.scan(bytes);
-                Ok(Walked { kept: bytes.len(), taken: bytes.len(), is_end: false })
+                Ok(Walked { kept: bytes.len(), taken: bytes.len(), is_end: false, pieces: 0 })
             }
             Framing::Chunked(_) => self.walk_chunks(bytes),
         }
     }
 
     fn walk_chunks(&mut self, bytes: &mut [u8]) -> Result<Walked, Malformed> {
-        let mut walked = Walked { kept: 0, taken: 0, is_end: false };
+        let mut walked = Walked { kept: 0, taken: 0, is_end: false, pieces: 0 };
         loop {
+            walked.pieces += 1;
             let Framing::Chunked(chunked) = &mut self.framing else { return Ok(walked) };
             match chunked.next(&bytes[walked.taken..])? {
                 Piece::Unfinished => return Ok(walked),
@@ -363,7 +372,7 @@ mod tests {
     #[test]
     fn what_nobody_looks_at_may_pass_unseen() {
         let mut body = BodyWalk::of_answer(AnswerBody::Length(10), true);
-        assert_eq!(body.walk(&mut [b'x'; 4]), Ok(Walked { kept: 4, taken: 4, is_end: false }));
+        assert_eq!(body.walk(&mut [b'x'; 4]), Ok(Walked { kept: 4, taken: 4, is_end: false, pieces: 0 }));
         assert_eq!(body.unseen(), 6);
         body.pass_unseen(5);
         assert_eq!((body.unseen(), body.is_at_end()), (1, false));

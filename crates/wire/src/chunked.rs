@@ -21,7 +21,7 @@ pub(crate) struct Chunked {
 enum State {
     /// At a chunk's first line.
     Size,
-    /// So many bytes of data are to come.
+    /// Inside of a chunk, with so many bytes of data to come.
     Data(u64),
     /// At the CRLF behind the data.
     DataEnd,
@@ -49,7 +49,7 @@ impl Chunked {
         Self { state: State::Size, extension_bytes: 0, trailer_bytes: 0, side }
     }
 
-    /// Reads the next piece.
+    /// Takes the piece that `bytes` begin with; whoever asks drops as many bytes before asking again.
     pub(crate) fn next(&mut self, bytes: &[u8]) -> Result<Piece, Malformed> {
         match self.state {
             State::Size => self.size(bytes),
@@ -155,11 +155,11 @@ fn is_control(byte: u8) -> bool {
     (byte < b' ' && byte != b'\t') || byte == 0x7f
 }
 
-/// 64 bits.
+/// As many hexadecimal digits as 64 bits have.
 const SIZE_DIGITS_MAX: usize = 16;
-/// One size line with its extensions.
+/// Longest size line, with its extensions.
 const SIZE_LINE_BYTES_MAX: usize = 1024;
-/// Of one body.
+/// Most bytes of chunk extensions in one body, which nobody reads.
 const EXTENSION_BYTES_MAX: usize = 8 * 1024;
-/// Of one body, with every CRLF.
+/// Most bytes of trailer lines in one body, with every CRLF.
 const TRAILER_BYTES_MAX: usize = 8 * 1024;

@@ -13,13 +13,13 @@ use crate::span::Span;
 /// and among any others; the path does not matter, apps choose it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EngineIo {
-    /// The protocol revision.
+    /// By the value of `EIO`; it decides how payloads are framed.
     pub revision: Revision,
-    /// How the client means to talk.
+    /// The transport that the client asks for.
     pub transport: Transport,
-    /// Which session it belongs to.
+    /// The session that the request belongs to, or that it begins one.
     pub sid: Sid,
-    /// How many keys say that.
+    /// The number of `sid` keys in the query. More than one is ambiguous: nodes may read either.
     pub sids: u32,
     /// JSONP polling: the answer is a script, and its quotes are escaped.
     pub jsonp: bool,
@@ -39,7 +39,7 @@ impl EngineIo {
     }
 }
 
-/// The revision of the protocol.
+/// The revision of Engine.IO, which is not that of Socket.IO.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Revision {
     /// Socket.IO 1 and 2. Every value other than `4` is taken for it, as Engine.IO itself does.
@@ -51,9 +51,9 @@ pub enum Revision {
 /// The transport of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
-    /// `polling`.
+    /// HTTP long polling, `transport=polling`.
     Polling,
-    /// `websocket`.
+    /// A WebSocket, `transport=websocket`.
     WebSocket,
 }
 
@@ -186,7 +186,7 @@ enum Counted {
 }
 
 impl CloseScan {
-    /// At the first byte of a payload.
+    /// Starts at the first byte of a POST's payload. `jsonp` says that it comes as a form.
     pub fn new(revision: Revision, jsonp: bool) -> Self {
         let framing = match (jsonp, revision) {
             (true, _) => Framing::Form { seen: [0; FORM_BYTES_MAX], length: 0 },
@@ -216,7 +216,7 @@ impl CloseScan {
         }
     }
 
-    /// Whether the payload, now whole, held a close packet.
+    /// Returns whether the payload, now whole, held a close packet.
     pub fn is_closed(&self) -> bool {
         match self.framing {
             Framing::Separated(Separated::MaybeClose) => true,
@@ -275,7 +275,7 @@ impl Counted {
     }
 }
 
-/// How many UTF-16 units the character has that begins with this byte of UTF-8; none for a byte that continues one.
+/// Returns how many UTF-16 units the character has that begins with this byte of UTF-8; none for a byte that continues one.
 fn utf16_units(byte: u8) -> usize {
     match byte {
         0x80..0xc0 => 0,

@@ -25,7 +25,7 @@ impl Default for Events {
 }
 
 impl Events {
-    /// Whether the bytes so far end between two events, or are none.
+    /// Returns whether the bytes so far end between two events, or are none.
     pub fn is_between(&self) -> bool {
         self.is_line_start && !self.is_within && !self.awaits_lf
     }

@@ -2,18 +2,23 @@
 //! case; hop-by-hop lines are left out first, and only then are ours added, so that nothing a client says can take
 //! away what we say (RFC 9110 section 7.6.1).
 
-use std::io::Write;
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use crate::answer::{AnswerBody, AnswerHead};
-use crate::cookie::SetCookie;
 use crate::forwarded::{self, HOPS_MAX, Hop, read_address};
-use crate::lines::{Line, Name};
-use crate::request::{Method, RequestHead};
+use crate::lines::{Line, Name, is_of_certificate};
+use crate::pin_names::StripPins;
+use crate::request::RequestHead;
 use crate::span::Version;
-use crate::tag::Pin;
-use crate::{cookie, engineio, host};
+use crate::{engineio, host};
+
+mod answer;
+mod edits;
+mod print;
+
+pub use answer::{ForClient, Reframed, Wrap, print_answer, print_answer_wrapping};
+pub use edits::LineEdits;
+use print::{OUR_LINES_BYTES, copy_line, print_display, print_line};
+pub use print::{add_line, print_connection, print_ip};
 
 /// What is true of a client's connection. Made once for each; most of what we say about it never changes.
 #[derive(Debug)]
@@ -23,10 +28,13 @@ pub struct ClientEnd {
     is_trusted: bool,
     scheme: &'static str,
     port: u16,
-    /// X-Forwarded-For, X-Real-IP and -Proto for a peer that is not believed, and -Port where Host says none.
+    /// What is said of the client's certificate, for those that are asked for one. Then X-Forwarded-For, X-Real-IP and -Proto for
+    /// a peer that is not believed, and -Port where Host says none.
     plain_lines: Box<[u8]>,
     /// Where that last line begins.
     port_line_at: usize,
+    /// How long the first part is; 0 for who is not asked for a certificate.
+    certificate_bytes: u32,
 }
 
 impl ClientEnd {
@@ -47,7 +55,22 @@ impl ClientEnd {
         // Not where we listen: a client may have asked a port that something in front of us maps to ours.
         print_line(&mut lines, "X-Forwarded-Port", default_port(scheme == "https"));
         // Copied, because the allocator takes longer to shrink a piece of memory than to give another.
-        Self { peer, is_trusted, scheme, port, plain_lines: lines.as_slice().into(), port_line_at }
+        let plain_lines = lines.as_slice().into();
+        Self { peer, is_trusted, scheme, port, plain_lines, port_line_at, certificate_bytes: 0 }
+    }
+
+    /// The same, of a client that was asked for a certificate. `lines` are whole, and say what it has shown.
+    #[must_use]
+    pub fn with_certificate(self, lines: &[u8]) -> Self {
+        let plain_lines = [lines, &self.plain_lines].concat().into();
+        let port_line_at = lines.len() + self.port_line_at;
+        let certificate_bytes = u32::try_from(lines.len()).unwrap_or(u32::MAX);
+        Self { plain_lines, port_line_at, certificate_bytes, ..self }
+    }
+
+    /// Returns whether the client was asked for a certificate.
+    pub fn is_asked_for_certificate(&self) -> bool {
+        self.certificate_bytes != 0
     }
 
     /// The other end of the connection.
@@ -55,12 +78,12 @@ impl ClientEnd {
         self.peer
     }
 
-    /// Whether the peer is one of the trusted proxies.
+    /// Returns whether the peer is one of the trusted proxies.
     pub fn is_trusted(&self) -> bool {
         self.is_trusted
     }
 
-    /// Where the connection was accepted.
+    /// Returns where the connection was accepted.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -92,7 +115,7 @@ impl ClientEnd {
         client
     }
 
-    /// Whether the client itself speaks HTTPS, as far as a trusted proxy says or the connection shows.
+    /// Returns whether the client itself speaks HTTPS, as far as a trusted proxy says or the connection shows.
     pub fn is_https(&self, head: &RequestHead) -> bool {
         if !self.is_trusted {
             return self.scheme == "https";
@@ -120,14 +143,14 @@ fn default_port(is_https: bool) -> &'static [u8] {
     if is_https { b"443" } else { b"80" }
 }
 
-/// What a request is printed with.
+/// What [`print_request`] changes of a request on its way to an origin.
 #[derive(Debug)]
 pub struct ForOrigin<'a> {
     /// Sent instead of the client's Host.
     pub host_override: Option<&'a str>,
     /// Sent where an HTTP/1.0 client sent none: HTTP/1.1 needs one.
     pub host_default: &'a str,
-    /// Whose request it is.
+    /// The connection that the request came on: what stands in the forwarding lines, and whether those that came are believed.
     pub client_end: &'a ClientEnd,
     /// What [`ClientEnd::client_address`] found.
     pub client_address: IpAddr,
@@ -135,140 +158,28 @@ pub struct ForOrigin<'a> {
     pub strips_tag: bool,
     /// Leave out Accept-Encoding, so that the answer can be read.
     pub wants_plain: bool,
-    /// Leave out the pins in the cookies of these names: they are ours.
-    pub strips_pins: &'a [Arc<str>],
+    /// Leave out pins, which are ours.
+    pub strips_pins: StripPins<'a>,
     /// Lines of these names pass though a stranger says them, or with an underscore. Compared without case.
     pub pass_headers: &'a [String],
-    /// What a route changes.
+    /// Lines that the route sets, adds and removes.
     pub edits: Option<&'a LineEdits>,
 }
 
 impl ForOrigin<'_> {
+    /// Whether a line of a front door goes no further. Of certificates we know it better, where clients are asked for them.
+    fn withholds(&self, bytes: &[u8], line: &Line) -> bool {
+        (!self.client_end.is_trusted && !self.passes(bytes, line))
+            || (self.client_end.is_asked_for_certificate() && is_of_certificate(line.name.of_bytes(bytes)))
+    }
+
     fn passes(&self, bytes: &[u8], line: &Line) -> bool {
         let name = line.name.of_bytes(bytes);
         self.pass_headers.iter().any(|passes| name.eq_ignore_ascii_case(passes.as_bytes()))
     }
 }
 
-/// Lines that a route changes on their way.
-#[derive(Debug, Default)]
-pub struct LineEdits {
-    /// Names of lines that go no further, in lower case.
-    drops: Vec<String>,
-    /// Lines that are said in their place, or beside others.
-    lines: Vec<u8>,
-    /// What was taken from the front of the path, and what came in its place.
-    mount: Option<Mount>,
-}
-
-/// Where an app stands for its clients, and where it thinks that it stands; both without a slash at their end.
-#[derive(Debug)]
-struct Mount {
-    for_client: Vec<u8>,
-    for_node: Vec<u8>,
-}
-
-impl LineEdits {
-    /// Lines of this name go no further.
-    pub fn drop_lines(&mut self, name: &str) {
-        self.drops.push(name.to_ascii_lowercase());
-    }
-
-    /// One more line, without what would end it.
-    pub fn say(&mut self, name: &str, value: &[u8]) {
-        self.lines.extend_from_slice(name.as_bytes());
-        self.lines.extend_from_slice(b": ");
-        self.lines.extend(value.iter().filter(|byte| !matches!(byte, b'\r' | b'\n' | 0)));
-        self.lines.extend_from_slice(b"\r\n");
-    }
-
-    /// Paths in Location and in the Path of cookies that are under `for_node` come under `for_client`. Where the node stands
-    /// at the top, all are but those that are under `for_client` already.
-    pub fn mount_at(&mut self, for_client: &[u8], for_node: &[u8]) {
-        self.mount = Some(Mount { for_client: for_client.to_vec(), for_node: for_node.to_vec() });
-    }
-
-    /// The lines that are said.
-    pub fn lines(&self) -> &[u8] {
-        &self.lines
-    }
-
-    /// Whether lines of this name go no further, nor with an underscore for a dash: an app that folds them would take a
-    /// stranger's line for ours.
-    pub fn drops(&self, name: &[u8]) -> bool {
-        let folded = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
-        self.drops.iter().any(|drops| drops.bytes().map(|byte| folded(&byte)).eq(name.iter().map(folded)))
-    }
-
-    /// Whether paths are put under a mount.
-    pub fn is_mounting(&self) -> bool {
-        self.mount.is_some()
-    }
-
-    fn copy_line(&self, bytes: &[u8], line: &Line, out: &mut Vec<u8>) {
-        let (name, value) = (line.name.of_bytes(bytes), line.value.of_bytes(bytes));
-        if self.drops(name) {
-            return;
-        }
-        let is_cookie = line.known == Name::SetCookie;
-        match self.mounts_at(name, value, is_cookie) {
-            None => copy_line(bytes, line, out),
-            Some((mount, at)) => mount.print((name, value), at, is_cookie, out),
-        }
-    }
-
-    /// The same for a cookie whose value is another one.
-    fn print_cookie(&self, name: &[u8], value: &[u8], out: &mut Vec<u8>) {
-        if self.drops(name) {
-            return;
-        }
-        match self.mounts_at(name, value, true) {
-            None => {
-                for part in [name, b": ", value, b"\r\n"] {
-                    out.extend_from_slice(part);
-                }
-            }
-            Some((mount, at)) => mount.print((name, value), at, true, out),
-        }
-    }
-
-    /// Where the value has a path that is another one for clients.
-    fn mounts_at(&self, name: &[u8], value: &[u8], is_cookie: bool) -> Option<(&Mount, usize)> {
-        let mount = self.mount.as_ref()?;
-        let path_at = match is_cookie {
-            true => cookie::path_at(value),
-            false => name.eq_ignore_ascii_case(b"location").then_some(0),
-        };
-        path_at.filter(|&at| mount.moves(&value[at..])).map(|at| (mount, at))
-    }
-}
-
-impl Mount {
-    /// Whether this begins with a path that is another one for clients. `//` begins a host.
-    fn moves(&self, value: &[u8]) -> bool {
-        let is_under = |prefix: &[u8]| {
-            let rest = value.strip_prefix(prefix);
-            rest.is_some_and(|rest| matches!(rest, [] | [b'/' | b'?' | b'#' | b';', ..]))
-        };
-        let is_path = value.starts_with(b"/") && !value.starts_with(b"//");
-        is_path
-            && if self.for_node.is_empty() { !is_under(&self.for_client) } else { is_under(&self.for_node) }
-    }
-
-    fn print(&self, (name, value): (&[u8], &[u8]), at: usize, is_cookie: bool, out: &mut Vec<u8>) {
-        out.extend_from_slice(name);
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(&value[..at]);
-        out.extend_from_slice(&self.for_client);
-        let rest = &value[at + self.for_node.len()..];
-        // The path of a cookie that ends in a slash would not take the mount itself.
-        let is_root = is_cookie && matches!(rest, [b'/'] | [b'/', b';' | b' ', ..]);
-        out.extend_from_slice(&rest[usize::from(is_root)..]);
-        out.extend_from_slice(b"\r\n");
-    }
-}
-
-/// Prints `head` for an origin.
+/// Appends `head` to `out` as an origin gets it, with the empty line that ends it.
 pub fn print_request(head: &RequestHead, how: &ForOrigin<'_>, out: &mut Vec<u8>) {
     out.reserve(head.bytes.len() + OUR_LINES_BYTES);
     out.extend_from_slice(head.method_bytes());
@@ -295,18 +206,15 @@ pub fn print_request(head: &RequestHead, how: &ForOrigin<'_>, out: &mut Vec<u8>)
             // An HTTP/1.0 client cannot be sent a 100 (RFC 9110 section 10.1.1).
             Name::Expect if head.version() == Version::Http10 => {}
             Name::XForwardedProto | Name::XForwardedHost | Name::XForwardedPort if !is_trusted => {}
-            Name::Forwarded | Name::FrontDoor if !is_trusted && !how.passes(&head.bytes, line) => {}
+            Name::Forwarded | Name::FrontDoor if how.withholds(&head.bytes, line) => {}
             // Dropped from a trusted proxy, too: it sets the names that it knows, and passes on what its client sent.
             Name::Twin if !how.passes(&head.bytes, line) => {}
             Name::Forwarded if is_trusted && is_last(head, line) => {
                 print_forwarded(&head.bytes, line, how.client_end, out);
             }
             Name::Cookie if how.edits.is_some_and(|edits| edits.drops(b"cookie")) => {}
-            Name::Cookie if cookie::has_pin(line.value.of_bytes(&head.bytes), how.strips_pins) => {
-                print_cookies(&head.bytes, line, how.strips_pins, out);
-            }
+            Name::Cookie => print_cookies(&head.bytes, line, how, out),
             Name::Other
-            | Name::Cookie
             | Name::SetCookie
             | Name::ContentLength
             | Name::Expect
@@ -359,17 +267,33 @@ fn print_plain_lines(head: &RequestHead, how: &ForOrigin<'_>, out: &mut Vec<u8>)
 }
 
 /// A Cookie line without the pins that are ours; nothing if there is nothing else.
-fn print_cookies(bytes: &[u8], line: &Line, ours: &[Arc<str>], out: &mut Vec<u8>) {
-    let before = out.len();
-    out.extend_from_slice(line.name.of_bytes(bytes));
-    out.extend_from_slice(b": ");
-    let value_at = out.len();
-    cookie::print_without_pins(line.value.of_bytes(bytes), ours, out);
-    if out.len() == value_at {
-        out.truncate(before);
-    } else {
-        out.extend_from_slice(b"\r\n");
+fn print_cookies(bytes: &[u8], line: &Line, how: &ForOrigin<'_>, out: &mut Vec<u8>) {
+    let (before, value) = (out.len(), line.value);
+    match how.strips_pins {
+        StripPins::One(taken) if taken == value => return,
+        StripPins::One(taken) if value.start <= taken.start && taken.end <= value.end => {
+            out.extend_from_slice(line.name.of_bytes(bytes));
+            out.extend_from_slice(b": ");
+            out.extend_from_slice(&bytes[value.start as usize..taken.start as usize]);
+            out.extend_from_slice(&bytes[taken.end()..value.end()]);
+        }
+        StripPins::All(names) => {
+            out.extend_from_slice(line.name.of_bytes(bytes));
+            out.extend_from_slice(b": ");
+            let value_at = out.len();
+            names.print_without_pins(value.of_bytes(bytes), out);
+            if out.len() == value_at {
+                return out.truncate(before);
+            }
+        }
+        StripPins::None | StripPins::One(_) => {
+            return match how.edits {
+                None => copy_line(bytes, line, out),
+                Some(edits) => edits.copy_line(bytes, line, out),
+            };
+        }
     }
+    out.extend_from_slice(b"\r\n");
 }
 
 /// The target in origin-form, whatever form it came in (RFC 9112 section 3.2.1).
@@ -393,6 +317,7 @@ fn print_target(head: &RequestHead, strips_tag: bool, out: &mut Vec<u8>) {
 fn print_trusted_lines(head: &RequestHead, how: &ForOrigin<'_>, out: &mut Vec<u8>) {
     let end = how.client_end;
     let hops = forwarded::alone(head);
+    out.extend_from_slice(&end.plain_lines[..end.certificate_bytes as usize]);
     out.extend_from_slice(b"X-Forwarded-For: ");
     for value in head.forwarded_for() {
         out.extend_from_slice(value);
@@ -427,7 +352,7 @@ fn print_trusted_lines(head: &RequestHead, how: &ForOrigin<'_>, out: &mut Vec<u8
     }
 }
 
-/// Whether no line of the same name stands behind this one.
+/// Returns whether no line of the same name stands behind this one.
 fn is_last(head: &RequestHead, line: &Line) -> bool {
     let last = head.lines.iter().rfind(|other| other.known == line.known);
     last.is_some_and(|last| last.name == line.name)
@@ -437,202 +362,59 @@ fn is_last(head: &RequestHead, line: &Line) -> bool {
 fn print_forwarded(bytes: &[u8], line: &Line, end: &ClientEnd, out: &mut Vec<u8>) {
     out.extend_from_slice(b"Forwarded: ");
     out.extend_from_slice(line.value.of_bytes(bytes));
-    match end.peer {
-        IpAddr::V4(peer) => print_display(out, format_args!(", for={peer};proto={}\r\n", end.scheme)),
-        IpAddr::V6(peer) => print_display(out, format_args!(", for=\"[{peer}]\";proto={}\r\n", end.scheme)),
+    out.extend_from_slice(b", ");
+    print_for(Some(end.peer), out);
+    print_display(out, format_args!(";proto={}\r\n", end.scheme));
+}
+
+/// Says in a head that was printed by `how` for `head` who the client is, as RFC 7239 has it. A Forwarded of a trusted proxy has
+/// our part already.
+pub fn add_forwarded(head: &RequestHead, how: &ForOrigin<'_>, out: &mut Vec<u8>) {
+    let end = how.client_end;
+    let has_part = end.is_trusted && head.lines.iter().any(|line| line.known == Name::Forwarded);
+    if has_part {
+        return;
     }
-}
-
-/// What an answer is printed with.
-#[derive(Debug, Clone, Copy)]
-pub struct ForClient<'a> {
-    /// The version the client speaks.
-    pub version: Version,
-    /// The method it asked with.
-    pub method: Method,
-    /// Whether the client may send another request afterwards.
-    pub keep_alive: bool,
-    /// The length of a body that we changed; its coding is gone.
-    pub content_length: Option<u64>,
-    /// What a route changes; of final answers alone.
-    pub edits: Option<&'a LineEdits>,
-}
-
-/// How an answer's body reaches the client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reframed {
-    /// As the origin framed it.
-    AsItCame,
-    /// In chunks of ours: its end would otherwise be the connection's.
-    ToChunks,
-    /// Without a frame, ended by the connection: the client knows no chunks.
-    ToClose,
-}
-
-impl ForClient<'_> {
-    /// How the body of `answer` reaches the client. The connection cannot go on after [`Reframed::ToClose`].
-    pub fn reframed(&self, body: AnswerBody) -> Reframed {
-        match (body, self.version) {
-            (AnswerBody::UntilClose, Version::Http11) => Reframed::ToChunks,
-            (AnswerBody::UntilClose | AnswerBody::Chunked, Version::Http10) => Reframed::ToClose,
-            (AnswerBody::None | AnswerBody::Length(_) | AnswerBody::Chunked, _) => Reframed::AsItCame,
-        }
-    }
-}
-
-/// A pin that goes behind the values of cookies that are the node's own and have the pin's name.
-pub struct Wrap<'a> {
-    /// The pin.
-    pub pin: &'a Pin,
-    /// Which of the cookies that the answer sets those are.
-    pub is_wrapped: &'a dyn Fn(&SetCookie<'_>) -> bool,
-}
-
-impl Wrap<'_> {
-    fn takes(&self, line: &[u8]) -> bool {
-        SetCookie::read(line).is_some_and(|cookie| (self.is_wrapped)(&cookie))
-    }
-}
-
-impl std::fmt::Debug for Wrap<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Wrap(..)")
-    }
-}
-
-/// Prints `head` for a client.
-pub fn print_answer(head: &AnswerHead, how: &ForClient<'_>, out: &mut Vec<u8>) {
-    print_answer_wrapping(head, how, None, out);
-}
-
-/// The same with a pin in cookies of the node.
-pub fn print_answer_wrapping(
-    head: &AnswerHead,
-    how: &ForClient<'_>,
-    wrap: Option<&Wrap<'_>>,
-    out: &mut Vec<u8>,
-) {
-    out.reserve(head.bytes.len() + OUR_LINES_BYTES);
-    out.extend_from_slice(b"HTTP/1.1 ");
-    let status_and_reason = head.status_and_reason.of_bytes(&head.bytes);
-    out.extend_from_slice(status_and_reason);
-    // The space in front of the reason is not optional, the reason is (RFC 9112 section 4).
-    out.extend_from_slice(if status_and_reason.len() == STATUS_BYTES { b" \r\n" } else { b"\r\n" });
-    // An answer without content says nothing of framing, but to HEAD and in a 304, where it tells what GET would say.
-    let may_frame = how.content_length.is_none() && head.status() >= 200 && head.status() != 204;
-    let reframed = how.reframed(head.body());
-    let edits = how.edits.filter(|_| !head.is_interim());
-    for line in &head.lines {
-        match line.known {
-            Name::Connection | Name::KeepAlive | Name::HopByHop | Name::Nominated | Name::Again => {}
-            Name::Upgrade if head.status() != 101 => {}
-            Name::ContentLength if !may_frame => {}
-            Name::TransferEncoding if !may_frame || how.version == Version::Http10 => {}
-            Name::TransferEncoding => print_line(out, "Transfer-Encoding", b"chunked"),
-            Name::SetCookie if wrap.is_some() => copy_or_wrap(&head.bytes, line, (edits, wrap), out),
-            _ => match edits {
-                None => copy_line(&head.bytes, line, out),
-                Some(edits) => edits.copy_line(&head.bytes, line, out),
-            },
-        }
-    }
-    if let Some(edits) = edits {
-        out.extend_from_slice(&edits.lines);
-    }
-    if let Some(length) = how.content_length {
-        print_display(out, format_args!("Content-Length: {length}\r\n"));
-    } else if reframed == Reframed::ToChunks {
-        print_line(out, "Transfer-Encoding", b"chunked");
-    }
-    if head.status() == 101 {
-        print_line(out, "Connection", b"Upgrade");
-    } else if !head.is_interim() {
-        print_connection(how.version, how.keep_alive && reframed != Reframed::ToClose, out);
-    }
-    out.extend_from_slice(b"\r\n");
-}
-
-fn copy_or_wrap(
-    bytes: &[u8],
-    line: &Line,
-    (edits, wrap): (Option<&LineEdits>, Option<&Wrap<'_>>),
-    out: &mut Vec<u8>,
-) {
-    let value = line.value.of_bytes(bytes);
-    match (wrap.filter(|wrap| wrap.takes(value)), edits) {
-        (Some(wrap), edits) => {
-            let mut wrapped = Vec::with_capacity(value.len() + Pin::BYTES + 1);
-            cookie::print_with_pin(value, wrap.pin, &mut wrapped);
-            edits.unwrap_or(&LineEdits::default()).print_cookie(line.name.of_bytes(bytes), &wrapped, out);
-        }
-        (None, Some(edits)) => edits.copy_line(bytes, line, out),
-        (None, None) => copy_line(bytes, line, out),
-    }
-}
-
-/// Prints an address. `Display` finds out first how wide it may be, which takes longer than the digits.
-pub fn print_ip(ip: IpAddr, out: &mut Vec<u8>) {
-    match ip {
-        IpAddr::V4(v4) => {
-            let [first, rest @ ..] = v4.octets();
-            let mut digits = itoa::Buffer::new();
-            out.extend_from_slice(digits.format(first).as_bytes());
-            for octet in rest {
-                out.push(b'.');
-                out.extend_from_slice(digits.format(octet).as_bytes());
+    add_line(out, "Forwarded", |out| {
+        if end.is_trusted {
+            let hops = head.forwarded_for().flat_map(|value| value.split(|&byte| byte == b','));
+            for hop in hops {
+                print_for(read_address(hop), out);
+                out.extend_from_slice(b", ");
             }
         }
-        IpAddr::V6(v6) => print_display(out, format_args!("{v6}")),
+        print_for(Some(end.peer), out);
+        out.extend_from_slice(b";host=");
+        print_value(head.host_bytes().unwrap_or(how.host_default.as_bytes()), out);
+        print_display(out, format_args!(";proto={}", end.scheme));
+    });
+}
+
+/// A node of RFC 7239 section 6. What cannot be read is said to be somebody, and no more: it may hold anything.
+fn print_for(address: Option<IpAddr>, out: &mut Vec<u8>) {
+    match address {
+        Some(IpAddr::V4(address)) => print_display(out, format_args!("for={address}")),
+        Some(IpAddr::V6(address)) => print_display(out, format_args!("for=\"[{address}]\"")),
+        None => out.extend_from_slice(b"for=unknown"),
     }
 }
 
-/// Adds a line to a head that has been printed.
-pub fn add_line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
-    debug_assert!(out.ends_with(b"\r\n\r\n"));
-    out.truncate(out.len() - b"\r\n".len());
-    print_line(out, name, value);
-    out.extend_from_slice(b"\r\n");
-}
-
-/// Says what is not the version's default (RFC 9112 section 9.3).
-pub fn print_connection(version: Version, keep_alive: bool, out: &mut Vec<u8>) {
-    match (version, keep_alive) {
-        (Version::Http11, true) | (Version::Http10, false) => {}
-        (Version::Http11, false) => print_line(out, "Connection", b"close"),
-        (Version::Http10, true) => print_line(out, "Connection", b"keep-alive"),
+/// A token as it is, and everything else in quotes (section 4).
+fn print_value(value: &[u8], out: &mut Vec<u8>) {
+    let is_token = !value.is_empty()
+        && value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte));
+    if is_token {
+        return out.extend_from_slice(value);
     }
-}
-
-fn print_line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
-}
-
-/// A line as it came, but for white space around its value.
-fn copy_line(bytes: &[u8], line: &Line, out: &mut Vec<u8>) {
-    // Nearly every line has one blank in front of its value and none behind it, and is copied in one piece.
-    let (name_end, end) = (line.name.end(), line.value.end());
-    let whole = bytes.get(line.name.start as usize..end + 2);
-    if let Some(whole) = whole.filter(|whole| whole.ends_with(b"\r\n"))
-        && line.value.start as usize == name_end + 2
-        && bytes[name_end + 1] == b' '
-    {
-        return out.extend_from_slice(whole);
+    out.push(b'"');
+    for &byte in value {
+        if matches!(byte, b'"' | b'\\') {
+            out.push(b'\\');
+        }
+        out.push(byte);
     }
-    out.extend_from_slice(line.name.of_bytes(bytes));
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(line.value.of_bytes(bytes));
-    out.extend_from_slice(b"\r\n");
+    out.push(b'"');
 }
 
-fn print_display(out: &mut Vec<u8>, arguments: std::fmt::Arguments<'_>) {
-    out.write_fmt(arguments).expect("writing to a Vec does not fail");
-}
-
-/// What our own lines add to a head, roughly; a guess that spares a reallocation, no bound.
-const OUR_LINES_BYTES: usize = 256;
-const STATUS_BYTES: usize = 3;
 /// What these lines take at most, so that none of them moves the others.
 const PLAIN_LINES_BYTES_MAX: usize = 192;

@@ -17,7 +17,7 @@ pub(crate) struct Hop<'a> {
     pub(crate) host: Option<&'a [u8]>,
 }
 
-/// What Forwarded says, where nothing else does: a proxy that says X-Forwarded-For may pass on any Forwarded of its
+/// Returns what Forwarded says, where nothing else does: a proxy that says X-Forwarded-For may pass on any Forwarded of its
 /// client's. The last hop is that of the proxy that we are connected to; of more than stand in any row the last are told.
 pub(crate) fn alone(head: &RequestHead) -> Vec<Hop<'_>> {
     let is_told_otherwise = head.lines.iter().any(|line| {

@@ -182,12 +182,12 @@ impl FrameEdges {
         }
     }
 
-    /// Whether the next byte begins a frame.
+    /// True if the next byte begins a frame, so that another frame may be put in here.
     pub fn is_at_frame_edge(&self) -> bool {
         matches!(self.state, State::Header { length: 0, .. })
     }
 
-    /// Whether the next byte begins a message: no frame is half sent, and no message.
+    /// Returns whether the next byte begins a message: no frame is half sent, and no message.
     pub fn is_at_message_edge(&self) -> bool {
         self.is_at_frame_edge() && !self.in_message
     }
@@ -202,12 +202,12 @@ impl FrameEdges {
         (self.close.length == 2).then(|| u16::from_be_bytes(self.close.bytes))
     }
 
-    /// Frames that have ended.
+    /// Returns how many frames have ended, control frames included.
     pub fn frames(&self) -> u64 {
         self.frames
     }
 
-    /// The same by kind.
+    /// Returns the frames that have ended, by kind.
     pub fn kinds(&self) -> Kinds {
         let Self { messages, controls, .. } = *self;
         // What is cut off here wraps around as the others do.
@@ -245,7 +245,7 @@ struct Header {
     bytes: usize,
 }
 
-/// What the header says that `bytes` begin with, if it is whole.
+/// Returns what the header says that `bytes` begin with, if it is whole.
 fn read_header(bytes: &[u8]) -> Option<Header> {
     let [first, second, rest @ ..] = bytes else { return None };
     let frame = Frame { is_final: first & 0x80 != 0, opcode: first & 0x0f };

@@ -6,6 +6,7 @@
 //! ([`body`]), the answer's head read ([`answer`]), its events told apart
 //! ([`events`]) and, when it opens a WebSocket, checked ([`websocket`]).
 
+pub mod proxy_protocol;
 pub mod scan;
 mod lines;
 mod host;
@@ -14,6 +15,7 @@ pub mod path;
 pub mod engineio;
 pub mod tag;
 pub mod cookie;
+pub mod pin_names;
 pub mod rendezvous;
 mod forwarded;
 pub mod forward;

@@ -63,50 +63,99 @@ impl Name {
 
     fn exactly(name: &[u8]) -> Self {
         // The length decides first: most names are told apart from all of ours by it alone.
-        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+        macro_rules! is {
+            ($known:literal) => {
+                is_same(name, $known.as_bytes(), const { Words::of($known.as_bytes()) })
+            };
+        }
         match name.len() {
-            2 if is("te") => Self::HopByHop,
-            4 if is("host") => Self::Host,
-            6 if is("expect") => Self::Expect,
-            6 if is("cookie") => Self::Cookie,
-            7 if is("upgrade") => Self::Upgrade,
-            9 if is("forwarded") => Self::Forwarded,
-            9 if is("x-real-ip") => Self::XRealIp,
-            10 if is("connection") => Self::Connection,
-            10 if is("keep-alive") => Self::KeepAlive,
-            10 if is("set-cookie") => Self::SetCookie,
-            12 if is("content-type") => Self::ContentType,
-            14 if is("content-length") => Self::ContentLength,
-            14 if is("http2-settings") => Self::HopByHop,
-            15 if is("accept-encoding") => Self::AcceptEncoding,
-            15 if is("x-forwarded-for") => Self::XForwardedFor,
-            16 if is("content-encoding") => Self::ContentEncoding,
-            16 if is("proxy-connection") => Self::HopByHop,
-            16 if is("x-forwarded-host") => Self::XForwardedHost,
-            16 if is("x-forwarded-port") => Self::XForwardedPort,
-            17 if is("transfer-encoding") => Self::TransferEncoding,
-            17 if is("sec-websocket-key") => Self::SecWebSocketKey,
-            17 if is("x-forwarded-proto") => Self::XForwardedProto,
-            18 if is("proxy-authenticate") => Self::HopByHop,
-            19 if is("proxy-authorization") => Self::HopByHop,
-            20 if is("sec-websocket-accept") => Self::SecWebSocketAccept,
+            2 if is!("te") => Self::HopByHop,
+            4 if is!("host") => Self::Host,
+            6 if is!("expect") => Self::Expect,
+            6 if is!("cookie") => Self::Cookie,
+            7 if is!("upgrade") => Self::Upgrade,
+            9 if is!("forwarded") => Self::Forwarded,
+            9 if is!("x-real-ip") => Self::XRealIp,
+            10 if is!("connection") => Self::Connection,
+            10 if is!("keep-alive") => Self::KeepAlive,
+            10 if is!("set-cookie") => Self::SetCookie,
+            12 if is!("content-type") => Self::ContentType,
+            14 if is!("content-length") => Self::ContentLength,
+            14 if is!("http2-settings") => Self::HopByHop,
+            15 if is!("accept-encoding") => Self::AcceptEncoding,
+            15 if is!("x-forwarded-for") => Self::XForwardedFor,
+            16 if is!("content-encoding") => Self::ContentEncoding,
+            16 if is!("proxy-connection") => Self::HopByHop,
+            16 if is!("x-forwarded-host") => Self::XForwardedHost,
+            16 if is!("x-forwarded-port") => Self::XForwardedPort,
+            17 if is!("transfer-encoding") => Self::TransferEncoding,
+            17 if is!("sec-websocket-key") => Self::SecWebSocketKey,
+            17 if is!("x-forwarded-proto") => Self::XForwardedProto,
+            18 if is!("proxy-authenticate") => Self::HopByHop,
+            19 if is!("proxy-authorization") => Self::HopByHop,
+            20 if is!("sec-websocket-accept") => Self::SecWebSocketAccept,
             // Nearly all begin with one letter, which few other names do.
             11.. if name[0] | 0x20 == b'x' && is_front_door(name) => Self::FrontDoor,
-            14 if is("true-client-ip") => Self::FrontDoor,
-            15 if is("front-end-https") => Self::FrontDoor,
-            16 if is("cf-connecting-ip") || is("fastly-client-ip") => Self::FrontDoor,
+            11 if is!("client-cert") => Self::FrontDoor,
+            14 if is!("true-client-ip") => Self::FrontDoor,
+            15 if is!("front-end-https") => Self::FrontDoor,
+            17 if is!("client-cert-chain") => Self::FrontDoor,
+            16 if is!("cf-connecting-ip") || is!("fastly-client-ip") => Self::FrontDoor,
             _ => Self::Other,
         }
     }
 }
 
-/// What front doors tell an app: who the client is, how it asked, and for what. An app that reads one of them believes
+/// A name of ours in lower case, by its first and its last eight bytes.
+struct Words {
+    ends: [u64; 2],
+    /// The bit that tells upper from lower case, where there are letters.
+    folds: [u64; 2],
+}
+
+impl Words {
+    /// Of a name of any length; one of less than eight bytes has no words.
+    const fn of(known: &[u8]) -> Self {
+        if known.len() < 8 {
+            return Self { ends: [0; 2], folds: [0; 2] };
+        }
+        let (first, fold_first) = Self::word(known, 0);
+        let (last, fold_last) = Self::word(known, known.len() - 8);
+        Self { ends: [first, last], folds: [fold_first, fold_last] }
+    }
+
+    const fn word(known: &[u8], at: usize) -> (u64, u64) {
+        let (mut word, mut folds) = ([0; 8], [0; 8]);
+        let mut index = 0;
+        while index < 8 {
+            word[index] = known[at + index];
+            folds[index] = if known[at + index].is_ascii_lowercase() { 0x20 } else { 0 };
+            index += 1;
+        }
+        (u64::from_ne_bytes(word), u64::from_ne_bytes(folds))
+    }
+}
+
+/// Returns whether `name`, which is as long, is `known` but for its case. Asked of every line, hence eight bytes at a time.
+#[inline(always)]
+fn is_same(name: &[u8], known: &[u8], words: Words) -> bool {
+    let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) else {
+        return name.eq_ignore_ascii_case(known);
+    };
+    let is_end =
+        |end: usize, bytes: &[u8; 8]| u64::from_ne_bytes(*bytes) | words.folds[end] == words.ends[end];
+    is_end(0, first) && is_end(1, last) && (name.len() <= 16 || name.eq_ignore_ascii_case(known))
+}
+
+/// Returns what front doors tell an app: who the client is, how it asked, and for what. An app that reads one of them believes
 /// it, so that nobody but a trusted proxy may say it.
 fn is_front_door(name: &[u8]) -> bool {
     let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
     let begins = |prefix: &str| name[..prefix.len()].eq_ignore_ascii_case(prefix.as_bytes());
     match name.len() {
         _ if matches!(name.get(11), None | Some(b'-')) && begins("x-forwarded") => true,
+        // What it has of a client's certificate, whatever follows: HAProxy's and nginx' users call it so, and so do we.
+        12.. if matches!(name.get(12), None | Some(b'-')) && begins(CERTIFICATE_LINES) => true,
         11 => is("x-client-ip"),
         12 => is("x-url-scheme"),
         13 => is("x-rewrite-url"),
@@ -119,7 +168,13 @@ fn is_front_door(name: &[u8]) -> bool {
     }
 }
 
-/// Whether a name is one of ours but for underscores: `X_Forwarded-For`, `Content_Length`.
+/// Returns whether a line of this name says who has a client's certificate.
+pub(crate) fn is_of_certificate(name: &[u8]) -> bool {
+    let begin = name.get(..CERTIFICATE_LINES.len());
+    begin.is_some_and(|begin| begin.eq_ignore_ascii_case(CERTIFICATE_LINES.as_bytes()))
+}
+
+/// Returns whether a name is one of ours but for underscores: `X_Forwarded-For`, `Content_Length`.
 fn is_twin(name: &[u8]) -> bool {
     has_underscore(name) && is_folded_ours(name)
 }
@@ -151,6 +206,8 @@ fn has_underscore(name: &[u8]) -> bool {
     }
 }
 
+/// How all lines begin that say whose certificate a client has.
+const CERTIFICATE_LINES: &str = "x-ssl-client";
 /// One more than the longest of ours has.
 const TWIN_BYTES_MAX: usize = 25;
 
@@ -197,7 +254,8 @@ pub(crate) struct Hop {
 pub(crate) fn read_hop(
     lines: &mut [Line],
     bytes: &[u8],
-    (side, version): (Side, Version),
+    side: Side,
+    version: Version,
 ) -> Result<Hop, Malformed> {
     let mut hop = Hop::default();
     let mut tokens = 0;
@@ -320,3 +378,59 @@ const CONNECTION_TOKENS_MAX: usize = 32;
 /// The most that a length or a chunk may say, 1 EiB. No content is so long, and what nodes and we add to a length, or sum
 /// up of a few, stays far below what 64 bits hold, signed or not.
 pub(crate) const LENGTH_MAX: u64 = 1 << 60;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every name of ours, in any case, and nothing that differs from it in one bit, is that name.
+    #[test]
+    fn names_are_known_in_any_case_and_by_every_bit() {
+        let ours = [
+            ("te", Name::HopByHop),
+            ("host", Name::Host),
+            ("expect", Name::Expect),
+            ("cookie", Name::Cookie),
+            ("upgrade", Name::Upgrade),
+            ("forwarded", Name::Forwarded),
+            ("x-real-ip", Name::XRealIp),
+            ("connection", Name::Connection),
+            ("keep-alive", Name::KeepAlive),
+            ("set-cookie", Name::SetCookie),
+            ("content-type", Name::ContentType),
+            ("content-length", Name::ContentLength),
+            ("http2-settings", Name::HopByHop),
+            ("accept-encoding", Name::AcceptEncoding),
+            ("x-forwarded-for", Name::XForwardedFor),
+            ("content-encoding", Name::ContentEncoding),
+            ("proxy-connection", Name::HopByHop),
+            ("x-forwarded-host", Name::XForwardedHost),
+            ("x-forwarded-port", Name::XForwardedPort),
+            ("transfer-encoding", Name::TransferEncoding),
+            ("sec-websocket-key", Name::SecWebSocketKey),
+            ("x-forwarded-proto", Name::XForwardedProto),
+            ("proxy-authenticate", Name::HopByHop),
+            ("proxy-authorization", Name::HopByHop),
+            ("sec-websocket-accept", Name::SecWebSocketAccept),
+            ("true-client-ip", Name::FrontDoor),
+            ("cf-connecting-ip", Name::FrontDoor),
+            ("fastly-client-ip", Name::FrontDoor),
+            ("client-cert", Name::FrontDoor),
+            ("client-cert-chain", Name::FrontDoor),
+            ("x-ssl-client-verify", Name::FrontDoor),
+        ];
+        for (name, known) in ours {
+            assert_eq!(Name::exactly(name.as_bytes()), known, "{name}");
+            assert_eq!(Name::exactly(name.to_uppercase().as_bytes()), known, "{name} in upper case");
+            for (at, bit) in (0..name.len()).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
+                let mut other = name.as_bytes().to_vec();
+                other[at] ^= 1 << bit;
+                let is_same = other.eq_ignore_ascii_case(name.as_bytes());
+                let found = Name::exactly(&other);
+                // What begins with X-Forwarded or X-SSL-Client is a front door's word, whatever follows.
+                let want = if is_same { vec![known] } else { vec![Name::Other, Name::FrontDoor] };
+                assert!(want.contains(&found), "{:?} is {found:?}", String::from_utf8_lossy(&other));
+            }
+        }
+    }
+}

@@ -73,7 +73,7 @@ pub enum Malformed {
 }
 
 impl Malformed {
-    /// What a client is answered with.
+    /// Returns what a client is answered with.
     pub fn status(self) -> u16 {
         match self {
             Self::Version => 505,

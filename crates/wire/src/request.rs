@@ -56,7 +56,7 @@ pub enum Method {
 }
 
 impl Method {
-    /// Whether the request may be sent again, to another node, when nothing of its answer has come (RFC 9110
+    /// Returns whether the request may be sent again, to another node, when nothing of its answer has come (RFC 9110
     /// section 9.2.1). PUT and DELETE are idempotent but not safe: what they do twice on two nodes is their app's
     /// business, so they are not retried.
     pub fn is_safe(self) -> bool {
@@ -69,14 +69,17 @@ impl Method {
 pub enum RequestBody {
     /// There is none. Also for `Content-Length: 0`.
     None,
-    /// So many bytes.
+    /// Content-Length says the number of bytes.
     Length(u64),
-    /// Chunks.
+    /// The body comes in chunks (RFC 9112 section 7.1), the last of which is empty.
     Chunked,
 }
 
 impl RequestHead {
     /// Reads a whole head as [`crate::scan::HeadScan`] delimits it, leading empty lines included.
+    ///
+    /// # Errors
+    /// If the head is not well-formed, too long for `bounds`, or can be understood in more than one way.
     pub fn parse(bytes: &[u8], bounds: &HeadBounds) -> Result<Self, Malformed> {
         let mut slots = [const { MaybeUninit::uninit() }; HeadBounds::LINES_MAX];
         let mut parsed = httparse::Request::new(&mut []);
@@ -102,7 +105,7 @@ impl RequestHead {
     fn assemble(first: First, mut lines: Vec<Line>, bytes: &[u8]) -> Result<Self, Malformed> {
         let version = first.version;
         let method = read_method(first.method.of_bytes(bytes))?;
-        let hop = lines::read_hop(&mut lines, bytes, (Side::Request, version))?;
+        let hop = lines::read_hop(&mut lines, bytes, Side::Request, version)?;
         let host = lines::only(&lines, Name::Host, Malformed::HostTwice)?;
         let port = match host {
             Some(host) => host::check(host.of_bytes(bytes))?,
@@ -232,22 +235,22 @@ impl RequestHead {
         self.host_port.map(|port| port.of_bytes(&self.bytes))
     }
 
-    /// Whether a line says who the client is, or was asked for, as proxies say it and strangers may not.
+    /// Returns whether a line says who the client is, or was asked for, as proxies say it and strangers may not.
     pub fn tells_of_client(&self) -> bool {
         self.tells_of_client
     }
 
-    /// How the body is framed.
+    /// Returns how the body is framed.
     pub fn body(&self) -> RequestBody {
         self.body
     }
 
-    /// Whether the client means to send another request on this connection (RFC 9112 section 9.3).
+    /// Returns whether the client means to send another request on this connection (RFC 9112 section 9.3).
     pub fn keep_alive(&self) -> bool {
         self.keep_alive
     }
 
-    /// Whether the client waits for a 100 before it sends its body.
+    /// True if the client waits for `100 Continue` before it sends its body (RFC 9110 section 10.1.1).
     pub fn expects_continue(&self) -> bool {
         self.expects_continue
     }
@@ -257,7 +260,7 @@ impl RequestHead {
         self.opens_websocket.map(|key| key.of_bytes(&self.bytes))
     }
 
-    /// What the query says, when it is one of Engine.IO's.
+    /// Returns what the query says, when it is one of Engine.IO's.
     pub fn engine_io(&self) -> Option<&EngineIo> {
         self.engine_io.as_ref()
     }
@@ -277,7 +280,7 @@ impl RequestHead {
         }
     }
 
-    /// Which script a JSONP client waits for, the digits of `j` in the query.
+    /// Returns which script a JSONP client waits for, the digits of `j` in the query.
     pub fn jsonp_script(&self) -> Option<&[u8]> {
         let script = self.engine_io.as_ref()?.script()?.of_bytes(&self.bytes);
         Some(script).filter(|script| script.iter().all(u8::is_ascii_digit))
@@ -291,15 +294,19 @@ impl RequestHead {
             .map(|line| line.value.of_bytes(&self.bytes))
     }
 
-    /// Whether it brings any cookie.
+    /// True if there is a Cookie line, readable or not.
     pub fn has_cookies(&self) -> bool {
         self.has_cookies
     }
 
     /// The values of the Cookie lines, in their order.
     pub(crate) fn cookies(&self) -> impl Iterator<Item = &[u8]> {
-        let cookies = self.lines.iter().filter(|line| line.known == Name::Cookie);
-        cookies.map(|line| line.value.of_bytes(&self.bytes))
+        self.cookie_spans().map(|value| value.of_bytes(&self.bytes))
+    }
+
+    /// Returns where they lie in the head.
+    pub(crate) fn cookie_spans(&self) -> impl Iterator<Item = Span> {
+        self.lines.iter().filter(|line| line.known == Name::Cookie).map(|line| line.value)
     }
 
     /// A segment of the path as it is sent, from 1; `None` if the path has no such segment, or if it is empty.
@@ -308,8 +315,8 @@ impl RequestHead {
         Some(segment).filter(|segment| !segment.is_empty())
     }
 
-    /// Whether it is EventSource's, which comes back by itself when its stream ends, in whatever way: it says that it wants
-    /// no answer of a cache, which others who read events do not.
+    /// Returns whether it is EventSource's, which comes back by itself when its stream ends, in whatever way: it says
+    /// that it wants no answer of a cache, which others who read events do not.
     pub fn is_event_source(&self) -> bool {
         let is_fresh = || {
             self.header("cache-control").is_some_and(|caching| {
@@ -319,7 +326,7 @@ impl RequestHead {
         self.asks_for_events() && is_fresh()
     }
 
-    /// Whether it asks for a stream of events, as EventSource does and others may.
+    /// Returns whether it asks for a stream of events, as EventSource does and others may.
     pub fn asks_for_events(&self) -> bool {
         self.method == Method::Get
             && self.header("accept").is_some_and(|accept| {

@@ -34,12 +34,15 @@ impl HeadScan {
         Self { side, scanned: 0, line_start: 0, leading: 0 }
     }
 
-    /// Whether nothing of a message has come yet. Empty lines do not count.
+    /// Returns whether nothing of a message has come yet. Empty lines do not count.
     pub fn is_at_start(&self) -> bool {
         self.scanned == self.leading
     }
 
     /// Looks at the bytes that are new in `bytes`. `Some(n)` once the first `n` of them are a whole head.
+    ///
+    /// # Errors
+    /// If the head is longer, or has more lines, than `bounds` allows.
     pub fn advance(&mut self, bytes: &[u8], bounds: &HeadBounds) -> Result<Option<usize>, Malformed> {
         while let Some(offset) = memchr(b'\n', &bytes[self.scanned..]) {
             let lf = self.scanned + offset;

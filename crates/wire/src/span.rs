@@ -39,7 +39,7 @@ impl Span {
         Self { start: start as u32, end: end as u32 }
     }
 
-    /// Where `part`, a slice of `whole`, lies in it.
+    /// Returns where `part`, a slice of `whole`, lies in it.
     pub(crate) fn of(part: &[u8], whole: &[u8]) -> Self {
         let start = part.as_ptr() as usize - whole.as_ptr() as usize;
         Self::new(start, start + part.len())
@@ -50,17 +50,17 @@ impl Span {
         &whole[self.start as usize..self.end as usize]
     }
 
-    /// Where it ends.
+    /// The offset of the first byte behind it.
     pub fn end(&self) -> usize {
         self.end as usize
     }
 
-    /// Whether it names nothing.
+    /// True if it names no byte.
     pub fn is_empty(&self) -> bool {
         self.start == self.end
     }
 
-    /// How many bytes it names.
+    /// The number of bytes that it names.
     pub fn len(&self) -> usize {
         (self.end - self.start) as usize
     }

@@ -27,10 +27,10 @@ pub struct Hint([u8; Hint::BYTES]);
 impl Hint {
     const BYTES: usize = 2;
 
-    /// How many buckets there are.
+    /// How many buckets [`bucket`](Self::bucket) tells apart: one for each value of twelve bits.
     pub const BUCKETS: usize = 1 << 12;
 
-    /// Where what has this hint is looked for. A few hints share a bucket, which costs those who look there nothing but
+    /// Returns where what has this hint is looked for. A few hints share a bucket, which costs those who look there nothing but
     /// another try.
     pub fn bucket(self) -> usize {
         let [first, second] = self.0;
@@ -42,7 +42,7 @@ impl Tag {
     /// How many characters a tag adds to a session id.
     pub const BYTES: usize = 8;
 
-    /// The characters.
+    /// The characters as they stand behind a session id; all of them may stand in a query.
     pub fn as_bytes(&self) -> &[u8; Self::BYTES] {
         &self.0
     }
@@ -53,20 +53,20 @@ impl Tag {
         (!sid.is_empty() && tag.iter().all(|&byte| is_base64url(byte))).then_some((sid, Self(*tag)))
     }
 
-    /// Which node it may name.
+    /// The part that is looked up first: it leads to the few nodes that may have made it.
     pub fn hint(&self) -> Hint {
         Hint([self.0[0], self.0[1]])
     }
 }
 
 impl Pin {
-    /// How long a pin is.
+    /// How many characters a pin takes in a cookie, without the mark in front.
     pub const BYTES: usize = 12;
 
     /// What stands between a node's own value and the pin.
     pub const MARK: u8 = b'.';
 
-    /// The characters.
+    /// The characters as they stand in a cookie; all of them may stand there without quotes.
     pub fn as_bytes(&self) -> &[u8; Self::BYTES] {
         &self.0
     }
@@ -84,7 +84,7 @@ impl Pin {
         pin.iter().all(|&byte| is_base64url(byte)).then_some((own, Self(*pin)))
     }
 
-    /// Which node it may name.
+    /// The part that is looked up first: it leads to the few nodes that may have made it.
     pub fn hint(&self) -> Hint {
         Hint([self.0[0], self.0[1]])
     }
@@ -109,7 +109,7 @@ impl Key {
         Self(key)
     }
 
-    /// What this key makes for a node. `place` is what tells the node from all others, the same on every tidelock: its
+    /// Returns what this key makes for a node. `place` is what tells the node from all others, the same on every tidelock: its
     /// address, or its process.
     pub fn seal(&self, place: &str) -> Seal {
         let hint = letters(self.digest("node", place).finish());
@@ -137,7 +137,7 @@ impl Key {
     }
 }
 
-/// What one key makes for one node.
+/// Makes the tags and the pin of one node under one key, and tells whether they are true.
 #[derive(Clone)]
 pub struct Seal {
     hint: Hint,
@@ -152,7 +152,7 @@ impl std::fmt::Debug for Seal {
 }
 
 impl Seal {
-    /// What every tag and pin of the node begins with.
+    /// Returns what every tag and pin of the node begins with.
     pub fn hint(&self) -> Hint {
         self.hint
     }
@@ -168,7 +168,7 @@ impl Seal {
         Tag(tag)
     }
 
-    /// Whether `tag` is that of the session `sid` on this node. Takes as long for any wrong tag.
+    /// Returns whether `tag` is that of the session `sid` on this node. Takes as long for any wrong tag.
     pub fn proves(&self, sid: &[u8], tag: &Tag) -> bool {
         is_equal(self.tag(sid).as_bytes(), tag.as_bytes())
     }
@@ -178,7 +178,7 @@ impl Seal {
         &self.pin
     }
 
-    /// Whether `pin` is this node's. Takes as long for any wrong pin.
+    /// Returns whether `pin` is this node's. Takes as long for any wrong pin.
     pub fn holds(&self, pin: &Pin) -> bool {
         is_equal(self.pin.as_bytes(), pin.as_bytes())
     }
@@ -198,8 +198,19 @@ fn letters<const N: usize>(mut bits: u64) -> [u8; N] {
 }
 
 fn is_base64url(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
+    IS_BASE64URL[usize::from(byte)]
 }
+
+/// Every request of a session has a tag's characters looked at, and one of a pinned client a pin's.
+const IS_BASE64URL: [bool; 256] = {
+    let mut is = [false; 256];
+    let mut at = 0;
+    while at < ALPHABET.len() {
+        is[ALPHABET[at] as usize] = true;
+        at += 1;
+    }
+    is
+};
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 

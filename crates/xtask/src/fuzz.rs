@@ -13,7 +13,8 @@ use crate::run::{aloud, command, root};
 /// Fuzz the parsers, each for an equal part of the time.
 ///
 /// The targets are in `fuzz/`, a workspace of its own: heads of requests and answers, bodies, WebSocket frames, Engine.IO,
-/// tags, hosts, paths, files, the admin socket, lines of logs, and what fan-out's nodes say to each other. They are built with libFuzzer and, unless told otherwise, AddressSanitizer. What is found
+/// tags, hosts, paths, files, the admin socket, lines of logs, what fan-out's nodes say to each other, and whole exchanges and
+/// connections through a worker. They are built with libFuzzer and, unless told otherwise, AddressSanitizer. What is found
 /// is in `fuzz/artifacts`, and the line that shows it again is printed; inputs that reach something new stay in
 /// `fuzz/target/corpus` for the next run. `cargo xtask test` runs each for a moment, from `fuzz/corpus`.
 #[derive(Debug, clap::Args)]

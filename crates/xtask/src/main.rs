@@ -1,10 +1,13 @@
 //! The project's own commands. `cargo xtask --help` lists them; each lives in a file of its name.
 
+mod alone;
 mod bench;
+mod boot;
 mod floors;
 mod fuzz;
 mod packages;
 mod run;
+mod simulate;
 mod soak;
 mod test;
 
@@ -23,18 +26,24 @@ struct Xtask {
 #[derive(Debug, Subcommand)]
 enum Command {
     Test(test::Test),
+    Alone(alone::Alone),
     Bench(bench::Bench),
+    Boot(boot::Boot),
     Floors(floors::Floors),
     Fuzz(fuzz::Fuzz),
+    Simulate(simulate::Simulate),
     Soak(soak::Soak),
 }
 
 fn main() -> ExitCode {
     let done = match Xtask::parse().command {
         Command::Test(test) => test.run(),
+        Command::Alone(alone) => alone.run(),
         Command::Bench(bench) => bench.run(),
+        Command::Boot(boot) => boot.run(),
         Command::Floors(floors) => floors.run(),
         Command::Fuzz(fuzz) => fuzz.run(),
+        Command::Simulate(simulate) => simulate.run(),
         Command::Soak(soak) => soak.run(),
     };
     match done {

@@ -16,12 +16,16 @@ pub(crate) struct Program {
 }
 
 /// What tests start.
-pub(crate) const FOR_TESTS: [Program; 8] = [
+pub(crate) const FOR_TESTS: [Program; 12] = [
     NODE,
     NPM,
     program("chromium", "--version", "chromium", "the chat page in a real browser"),
     program("redis-server", "--version", "redis-server", "fan-out between nodes"),
     program("dnsmasq", "--version", "dnsmasq-base", "names of nodes that change"),
+    program("pebble", "-h", "pebble", "certificates from an ACME authority"),
+    program("pebble-challtestsrv", "-h", "pebble", "names that the authority looks at"),
+    program("curl", "--version", "curl", "HTTPS with other people's clients"),
+    program("openssl", "version", "openssl", "HTTPS with other people's clients"),
     VALGRIND,
     NGINX,
     HAPROXY,
@@ -29,6 +33,12 @@ pub(crate) const FOR_TESTS: [Program; 8] = [
 
 /// What the drain is compared with. PM2 comes from npm.
 pub(crate) const FOR_DRAIN: [Program; 3] = [NODE, NPM, NGINX];
+
+/// What a machine is made of and booted by.
+pub(crate) const FOR_BOOT: [Program; 2] = [
+    program("mmdebstrap", "--version", "mmdebstrap", "a small Debian"),
+    program("systemd-nspawn", "--version", "systemd-container", "a machine that boots it"),
+];
 
 /// What tidelock is compared with.
 pub(crate) const FOR_COMPARE: [Program; 2] = [NGINX, HAPROXY];
@@ -80,6 +90,11 @@ const NPM_DIRECTORIES: [&str; 3] = ["crates/testkit/js", "examples/node-chat", "
 
 /// The oldest Node.js that the scripts run on.
 const NODE_MAJOR_MIN: u32 = 20;
+
+/// Whether a program is one of those that tests start, or comes with one.
+pub(crate) fn is_for_tests(name: &str) -> bool {
+    FOR_TESTS.iter().any(|program| program.name == name) || ["npx", "nodejs", "redis-cli"].contains(&name)
+}
 
 /// Installs the Debian packages whose programs are missing.
 pub(crate) fn programs(wanted: &[Program]) -> Result<()> {

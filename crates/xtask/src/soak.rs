@@ -1,8 +1,12 @@
 //! `cargo xtask soak`: everything at once, for a long time, and then the question whether anything is left of it.
 
+mod failures;
+mod journal;
+mod report;
+
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -18,17 +22,25 @@ use tokio::process::Command;
 use tokio::runtime;
 use tokio::time::{Instant, sleep, timeout};
 
+use self::failures::{Judged, Log};
+use self::journal::{Change, Journal, NODES};
+use self::report::{Report, Sample};
 use crate::bench::page::{machine, put_between};
 use crate::packages;
 use crate::run::{aloud, built, command, printed, root};
 
 /// Run mixed load for a long time while everything changes, and see that nothing is left of it.
 ///
-/// Socket.IO clients over WebSocket and polling, plain requests, HEADs and handshakes go on all the time, to four nodes,
+/// Socket.IO clients over WebSocket and polling, GETs, HEADs, POSTs and handshakes go on all the time, to four nodes,
 /// two of which are known by a name, and to an app of two processes. Every two seconds one thing happens, at random: a
 /// reload, a drain or its end, a node's death (SIGKILL) or return, another answer of DNS, a roll of the app, a rotation of
 /// the access log. In the end all clients leave; then counts of sessions, sockets, requests and connections must be
 /// zero, the open files as many as in the beginning, and the memory of the last quarter not more than that of the second.
+///
+/// Each request that failed is judged by what was done at that moment: a POST may fail that was under way at a node that
+/// was killed, and so may a session's request; anything may get a 503 that has waited while no node lived, was named and
+/// did not drain. Whatever else fails is told with all that is known of it, and fails the soak; so does a client of
+/// Socket.IO that has heard nothing for too long.
 ///
 /// Everything stays on loopback, and ends with this command.
 #[derive(Debug, clap::Args)]
@@ -39,6 +51,10 @@ pub(crate) struct Soak {
     /// For how many minutes. Memory is judged from five on: before, some of it grows into its size.
     #[arg(long, value_name = "N", default_value_t = 30.0)]
     minutes: f64,
+
+    /// Seconds between two changes.
+    #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]
+    every: f64,
 
     /// Which changes come, and in which order. Left out: others each time.
     #[arg(long, value_name = "N")]
@@ -60,6 +76,7 @@ pub(crate) struct Soak {
 impl Soak {
     pub(crate) fn run(&self) -> Result<()> {
         ensure!((0.1..=1e5).contains(&self.minutes), "so many minutes are no use: 0.1 to 100000");
+        ensure!((0.01..=1e3).contains(&self.every), "changes come every 0.01 to 1000 seconds");
         if !self.offline {
             packages::programs(&packages::FOR_SOAK)?;
             packages::npm()?;
@@ -72,7 +89,8 @@ impl Soak {
         eprintln!("xtask: --seed {seed}");
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let report = runtime.block_on(async {
-            let mut stand = Stand::new(seed, built("tidelock", self.debug)?).await?;
+            let every = Duration::from_secs_f64(self.every);
+            let mut stand = Stand::new(seed, every, built("tidelock", self.debug)?).await?;
             tokio::select! {
                 report = stand.soak(Duration::from_secs_f64(self.minutes * 60.0)) => report,
                 _ = tokio::signal::ctrl_c() => bail!("interrupted; everything that was started is ended"),
@@ -99,40 +117,19 @@ impl Soak {
 /// What is soaked, and what is around it.
 struct Stand {
     dice: fastrand::Rng,
+    every: Duration,
     program: PathBuf,
     proxy: Tidelock,
     dns: Dns,
     nodes: [Node; 4],
     is_dead: [bool; 4],
     weights: [u32; 2],
-    happened: BTreeMap<&'static str, usize>,
-    samples: Vec<Sample>,
-    slow: Vec<String>,
-}
-
-/// What the process holds at one moment.
-#[derive(Clone, Copy, Debug)]
-struct Sample {
-    memory_bytes: u64,
-    files: usize,
-}
-
-/// What came of it.
-struct Report {
-    happened: BTreeMap<&'static str, usize>,
-    samples: Vec<Sample>,
-    end: Sample,
-    answered: usize,
-    failures: BTreeMap<String, usize>,
-    disconnects: usize,
-    /// Counts that are not zero at the end.
-    left: Vec<String>,
-    /// Lines of the log that are about very slow requests.
-    slow: Vec<String>,
+    journal: Journal,
+    log: Log,
 }
 
 impl Stand {
-    async fn new(seed: u64, program: PathBuf) -> Result<Self> {
+    async fn new(seed: u64, every: Duration, program: PathBuf) -> Result<Self> {
         let at = |name: &str, host: &str| NodePlan::js(name).env("HOST", host);
         let a = Node::start(at("a", "127.0.0.1")).await;
         let b = Node::start(at("b", "127.0.0.1")).await;
@@ -142,103 +139,90 @@ impl Stand {
         let dns = Dns::start(&Zone::default(), &NAMES).await;
         let weights = [1, 1];
         let proxy = Tidelock::start(&program, &file_of(&nodes, &dns, weights)).await;
-        let (happened, samples) = (BTreeMap::new(), Vec::new());
         let dice = fastrand::Rng::with_seed(seed);
-        let (is_dead, slow) = ([false; 4], Vec::new());
-        Ok(Self { dice, program, proxy, dns, nodes, is_dead, weights, happened, samples, slow })
+        let (is_dead, journal, log) = ([false; 4], Journal::new(Instant::now()), Log::new());
+        Ok(Self { dice, every, program, proxy, dns, nodes, is_dead, weights, journal, log })
     }
 
     async fn soak(&mut self, length: Duration) -> Result<Report> {
-        let url = self.proxy.url();
-        let of_app = json!({ "extraHeaders": { "Host": "app.example" } });
-        let mut crowds = Vec::new();
-        for (count, mode, options) in [
-            (30, Mode::Default, json!({})),
-            (20, Mode::Polling, json!({})),
-            (15, Mode::Default, of_app.clone()),
-            (10, Mode::Polling, of_app),
-        ] {
-            let plan =
-                ClientPlan { count, mode, options, echoes: 1, hold: true, ..ClientPlan::to(url.clone()) };
-            let crowd = Clients::start(&plan).await;
-            crowd.ready().await;
-            crowds.push(crowd);
-        }
-        let load = Load::start(self.proxy.address());
+        let crowds = crowds(&self.proxy.url()).await;
+        let load = Load::numbered(self.proxy.address());
+        let mut report = Report::default();
         let end = Instant::now() + length;
         while Instant::now() < end {
-            sleep(EVERY).await;
+            sleep(self.every).await;
             let sample = self.sample()?;
-            self.samples.push(sample);
+            report.samples.push(sample);
+            let begun = Instant::now();
             let what = self.change().await?;
-            *self.happened.entry(what).or_default() += 1;
+            self.journal.note(what, [begun, Instant::now()]);
+            *report.happened.entry(what.called()).or_default() += 1;
             let left = (end - Instant::now().min(end)).as_secs();
-            eprintln!(
-                "xtask: {left} s to go, {} MiB, {} files: {what}",
-                sample.memory_bytes >> 20,
-                sample.files
-            );
+            let Sample { memory_bytes, files } = sample;
+            eprintln!("xtask: {left} s to go, {} MiB, {files} files: {what:?}", memory_bytes >> 20);
         }
         // Everybody is back before everybody leaves.
-        for node in 0..4 {
+        for node in 0..NODES {
             self.revive(node).await;
         }
-        let mut disconnects = 0;
         for crowd in crowds {
-            disconnects += crowd.end().await.disconnects.len();
+            let seen = crowd.end().await;
+            count(&mut report.disconnects, seen.disconnects);
+            count(&mut report.connect_errors, seen.connect_errors);
         }
         let seen = load.stop().await;
-        let mut failures = BTreeMap::new();
-        for failure in seen.failures {
-            *failures.entry(failure).or_default() += 1;
-        }
-        let left = self.until_empty().await;
-        self.note_slow(&self.proxy.directory().join("access.log"))?;
-        let slow = self.slow.clone();
-        let answered = seen.gets + seen.heads + seen.handshakes;
-        let (happened, samples, end) = (self.happened.clone(), self.samples.clone(), self.sample()?);
-        Ok(Report { happened, samples, end, answered, failures, disconnects, left, slow })
+        report.answered = seen.gets + seen.heads + seen.posts + seen.handshakes;
+        report.left = self.until_empty().await;
+        self.log.read(&self.proxy.directory().join("access.log"))?;
+        let nodes = self.nodes.each_ref().map(Node::address);
+        report.failures = Judged::new(&seen.failures, &self.log, &self.journal, &nodes);
+        report.slow = std::mem::take(&mut self.log.slow);
+        report.end = self.sample()?;
+        Ok(report)
     }
 
-    /// One thing that happens, and what it is called.
-    async fn change(&mut self) -> Result<&'static str> {
+    /// One thing that happens.
+    async fn change(&mut self) -> Result<Change> {
         let node = self.dice.usize(..4);
         match self.dice.u32(..7) {
             0 => {
                 self.weights = [self.dice.u32(1..4), self.dice.u32(1..4)];
                 self.proxy.rewrite(&file_of(&self.nodes, &self.dns, self.weights));
                 self.verb(&["reload"]).await?;
-                Ok("reloads")
+                Ok(Change::Reload)
             }
             1 => {
-                let at = self.nodes[self.dice.usize(..2)].address().to_string();
-                self.verb(&["drain", "--no-wait", &at]).await?;
-                Ok("drains")
+                let node = self.dice.usize(..2);
+                self.verb(&["drain", "--no-wait", &self.nodes[node].address().to_string()]).await?;
+                Ok(Change::Drain(node))
             }
             2 => {
                 for node in 0..2 {
                     self.verb(&["undrain", &self.nodes[node].address().to_string()]).await?;
                 }
-                Ok("ends of drains")
+                Ok(Change::EndOfDrains)
             }
             3 => {
                 // One at least lives, or the clients would have nowhere to be.
                 if !self.is_dead[node] && self.is_dead.iter().filter(|is_dead| **is_dead).count() < 2 {
                     self.nodes[node].kill().await;
                     self.is_dead[node] = true;
+                    Ok(Change::Death(node))
                 } else {
                     self.revive(node).await;
+                    Ok(Change::Return(node))
                 }
-                Ok("deaths and returns of nodes")
             }
             4 => {
-                let hosts = [&NAMES[..1], &NAMES[1..], &NAMES[..]][self.dice.usize(..3)];
+                let (hosts, named) =
+                    [(&NAMES[..1], [true, false]), (&NAMES[1..], [false, true]), (&NAMES[..], [true, true])]
+                        [self.dice.usize(..3)];
                 self.dns.change(hosts).await;
-                Ok("answers of DNS")
+                Ok(Change::Names(named))
             }
             5 => {
                 self.verb(&["reload", "chat"]).await?;
-                Ok("rolls of the app")
+                Ok(Change::Roll)
             }
             _ => {
                 let log = self.proxy.directory().join("access.log");
@@ -247,23 +231,10 @@ impl Stand {
                 while !log.exists() {
                     sleep(Duration::from_millis(5)).await;
                 }
-                self.note_slow(&log.with_extension("old"))?;
-                Ok("rotations of the log")
+                self.log.read(&log.with_extension("old"))?;
+                Ok(Change::Rotation)
             }
         }
-    }
-
-    /// Keeps what the log says of requests that took very long: the load asks for nothing that does.
-    fn note_slow(&mut self, log: &Path) -> Result<()> {
-        for line in fs::read_to_string(log)?.lines() {
-            let Ok(entry) = serde_json::from_str::<Value>(line) else { continue };
-            let is_poll = entry["target"].as_str().is_some_and(|target| target.contains("sid="));
-            let is_slow = entry["ms"].as_f64().is_some_and(|ms| ms > SLOW_MS);
-            if is_slow && !is_poll && entry["method"].is_string() && self.slow.len() < SLOW_MAX {
-                self.slow.push(line.to_owned());
-            }
-        }
-        Ok(())
     }
 
     async fn revive(&mut self, node: usize) {
@@ -300,6 +271,30 @@ impl Stand {
     }
 }
 
+/// Socket.IO clients of all kinds, to the nodes and to the app.
+async fn crowds(url: &str) -> Vec<Clients> {
+    let of_app = json!({ "extraHeaders": { "Host": "app.example" } });
+    let mut crowds = Vec::new();
+    for (count, mode, options) in [
+        (30, Mode::Default, json!({})),
+        (20, Mode::Polling, json!({})),
+        (15, Mode::Default, of_app.clone()),
+        (10, Mode::Polling, of_app),
+    ] {
+        let plan = ClientPlan { count, mode, options, echoes: 1, hold: true, ..ClientPlan::to(url) };
+        let crowd = Clients::start(&plan).await;
+        crowd.ready().await;
+        crowds.push(crowd);
+    }
+    crowds
+}
+
+fn count(counts: &mut BTreeMap<String, usize>, all: Vec<String>) {
+    for one in all {
+        *counts.entry(one).or_default() += 1;
+    }
+}
+
 /// Counts that are not zero.
 fn left(status: &Value) -> Vec<String> {
     let mut left = Vec::new();
@@ -320,70 +315,6 @@ fn left(status: &Value) -> Vec<String> {
     left
 }
 
-impl Report {
-    fn text(&self) -> String {
-        let Self { happened, answered, failures, disconnects, left, end, .. } = self;
-        let mut text = String::new();
-        for (what, count) in happened {
-            text += &format!("- {count} {what}\n");
-        }
-        text += &format!(
-            "- {answered} requests answered; {disconnects} times a Socket.IO client had to come back\n"
-        );
-        for (failure, count) in failures {
-            text += &format!("- {count} requests not answered as wanted: {}\n", failure.trim());
-        }
-        for line in &self.slow {
-            text += &format!("- took very long: `{line}`\n");
-        }
-        let [first, last] = self.memory();
-        text += &format!(
-            "- memory {:.1} MiB in the second quarter, {:.1} MiB in the last\n",
-            mib(first),
-            mib(last)
-        );
-        let begin = self.samples.first().map_or(0, |sample| sample.files);
-        text += &format!(
-            "- open files {begin} in the beginning, with clients; {} in the end, without\n",
-            end.files
-        );
-        match left.as_slice() {
-            [] => text += "- in the end all counts were zero\n",
-            left => text += &format!("- in the end there were left: {}\n", left.join(", ")),
-        }
-        text
-    }
-
-    /// The medians of the second quarter and of the last.
-    fn memory(&self) -> [u64; 2] {
-        let quarter = self.samples.len() / 4;
-        let median = |samples: &[Sample]| {
-            let mut all: Vec<_> = samples.iter().map(|sample| sample.memory_bytes).collect();
-            all.sort_unstable();
-            all.get(all.len() / 2).copied().unwrap_or_default()
-        };
-        [median(&self.samples[quarter..2 * quarter]), median(&self.samples[3 * quarter..])]
-    }
-
-    fn verdict(&self, is_long: bool) -> Result<()> {
-        ensure!(self.left.is_empty(), "something is left: {}", self.left.join(", "));
-        let [first, last] = self.memory();
-        ensure!(
-            !is_long || last <= first + first / 10,
-            "memory grew from {:.1} to {:.1} MiB",
-            mib(first),
-            mib(last)
-        );
-        let begin = self.samples.first().map_or(0, |sample| sample.files);
-        ensure!(self.end.files <= begin, "{} files are open, {begin} were with clients", self.end.files);
-        Ok(())
-    }
-}
-
-fn mib(bytes: u64) -> f64 {
-    bytes as f64 / f64::from(1 << 20)
-}
-
 fn file_of(nodes: &[Node; 4], dns: &Dns, [first, second]: [u32; 2]) -> String {
     let [a, b, c, _] = nodes.each_ref().map(Node::address);
     let script = root().join("crates/testkit/js/node.mjs");
@@ -400,9 +331,6 @@ fn file_of(nodes: &[Node; 4], dns: &Dns, [first, second]: [u32; 2]) -> String {
 }
 
 const NAMES: [(&str, &str); 2] = [("app.test", "127.0.2.1"), ("app.test", "127.0.2.2")];
-const SLOW_MS: f64 = 10_000.0;
-const SLOW_MAX: usize = 20;
-const EVERY: Duration = Duration::from_secs(2);
 /// A roll empties two processes, one after the other.
 const VERB_MAX: Duration = Duration::from_secs(120);
 /// A session whose client is gone without a word is silent for 45 s, and is looked at every few seconds.

@@ -37,7 +37,8 @@ impl Test {
         }
         floors::check(&run::root())?;
         // Cargo builds the binaries of a package for its own tests, but those of other packages are started too.
-        aloud("building the binaries", command(".", "cargo", &["build", "--workspace", "--bins"]))?;
+        let build = ["build", "--workspace", "--bins", "--features", "programs"];
+        aloud("building the binaries", command(".", "cargo", &build))?;
         self.tests()?;
         if self.arguments.is_empty() {
             aloud("testing the documentation", command(".", "cargo", &["test", "--doc", "--workspace"]))?;
@@ -63,14 +64,33 @@ impl Test {
         };
         let mut command = run::command(".", "cargo", runner);
         // `-p` among the arguments says which packages; cargo takes either that or all of them.
-        if !self
-            .arguments
-            .iter()
-            .any(|argument| argument.starts_with("-p") || argument.starts_with("--package"))
-        {
+        let is_package = |argument: &String| argument.starts_with("-p") || argument.starts_with("--package");
+        if !self.arguments.iter().any(is_package) {
             command.arg("--workspace");
+        }
+        // Cargo refuses a feature that none of the packages has.
+        let starts_programs = self.arguments.iter().any(|argument| starts_programs(argument));
+        if starts_programs || !self.arguments.iter().any(is_package) {
+            command.args(["--features", "programs"]);
         }
         command.args(&self.arguments);
         aloud("running the tests", command)
     }
 }
+
+/// Whether this says, alone or behind its option, a package whose tests start other people's programs.
+fn starts_programs(argument: &str) -> bool {
+    let name = argument.trim_start_matches("--package").trim_start_matches("-p").trim_start_matches('=');
+    WITH_PROGRAMS.contains(&name)
+}
+
+/// The packages that have the feature `programs`.
+const WITH_PROGRAMS: [&str; 7] = [
+    "tidelock",
+    "tidelock-broker",
+    "tidelock-chat",
+    "tidelock-fanout",
+    "tidelock-supervisor",
+    "tidelock-testkit",
+    "tidelock-xtask",
+];

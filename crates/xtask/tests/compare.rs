@@ -4,6 +4,7 @@
 use std::process::Command;
 
 #[test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs nginx and HAProxy: `cargo xtask test`")]
 fn a_short_comparison_gives_a_table_of_everybody() {
     let rows = "http-128,latency-70,tls-full,echo-64,fan-out,idle-websocket,grow-routes";
     let mut xtask = Command::new(env!("CARGO_BIN_EXE_tidelock-xtask"));

@@ -82,6 +82,16 @@ fn an_arrow_that_runs_back_up_is_found() {
         "fn planted(_: &crate::state::local::Local) {}",
         &["crates/proxy/src/upstream/node.rs:", "`Local` of crates/proxy/src/state/local.rs:"],
     );
+    check(
+        "crates/config/src/file/kinds/hosts.rs",
+        "use crate::file::hide::without_secrets;",
+        &[
+            "crates/config/src/file/kinds/hosts.rs:",
+            "`without_secrets` of crates/config/src/file/hide.rs:",
+            "`file/kinds`",
+            "`file/hide`",
+        ],
+    );
     // Two files of one floor that need each other.
     check(
         "crates/proxy/src/upstream/close_signal.rs",

@@ -12,6 +12,7 @@ async fn chat_node() -> Node {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn echoes_are_exact_in_every_mode() {
     let node = chat_node().await;
     for version in [4, 2] {
@@ -29,6 +30,7 @@ async fn echoes_are_exact_in_every_mode() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn it_answers_who_watches_it() {
     let node = chat_node().await;
     assert_eq!(get(node.address(), "/health").await.text(), "ok");
@@ -38,6 +40,7 @@ async fn it_answers_who_watches_it() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn sigterm_tells_the_clients_and_ends_it() {
     let mut node = chat_node().await;
     let clients = Clients::start(&ClientPlan { count: 2, hold: true, ..ClientPlan::to(node.url()) }).await;
@@ -55,11 +58,13 @@ async fn a_closed_lifeline_ends_it() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js and Chromium: `cargo xtask test`")]
 async fn two_tabs_of_a_browser_meet_in_a_room() {
     assert_they_meet(&chat_node().await).await;
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn without_redis_it_says_so_and_its_own_clients_meet() {
     let nobody = format!("redis://{NOBODY}");
     let plan = NodePlan::binary("node-1", env!("CARGO_BIN_EXE_node")).env("REDIS_URL", &nobody);
@@ -69,6 +74,7 @@ async fn without_redis_it_says_so_and_its_own_clients_meet() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn a_redis_url_that_cannot_work_ends_it_with_a_clear_error() {
     for url in ["redis+sentinel://127.0.0.1:26379", "http://127.0.0.1:6379", "localhost", "redis://h:port"] {
         let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_node"));

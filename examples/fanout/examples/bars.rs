@@ -21,7 +21,7 @@ use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     net::{TcpListener, TcpStream},
     process::{Child, ChildStdin, ChildStdout, Command},
-    time::Instant,
+    time::{Instant, MissedTickBehavior, interval},
 };
 use tokio_tungstenite::{WebSocketStream, tungstenite::Message};
 
@@ -35,6 +35,7 @@ async fn main() {
     match std::env::args().nth(1).as_deref() {
         Some("node") => node().await,
         Some("broker") => broker().await,
+        Some("gone") => gone().await,
         _ => measure().await,
     }
 }
@@ -56,10 +57,15 @@ async fn node() {
         let result = match (call["op"].as_str().unwrap(), &running) {
             ("start", _) => {
                 let url = call["redis"]["urls"][0].as_str().unwrap();
-                let fleet = fanout::connect(url, Options::default()).await.unwrap();
+                let fleet = match call["redis"]["sentinel"].as_str() {
+                    Some(service) => fanout::connect_sentinel(&[url], service, Options::default()).await,
+                    None => fanout::connect(url, Options::default()).await,
+                };
+                let fleet = fleet.unwrap();
                 let (layer, io) = SocketIo::builder().with_adapter::<Adapter>(fleet.clone()).build_layer();
                 io.ns("/", (async || {}).with(connecting)).await;
-                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                let port = call["port"].as_u64().unwrap_or(0);
+                let listener = TcpListener::bind(format!("127.0.0.1:{port}")).await.unwrap();
                 let port = listener.local_addr().unwrap().port();
                 let app = axum::Router::new().layer(layer);
                 tokio::spawn(async move { axum::serve(listener, app).await });
@@ -73,6 +79,19 @@ async fn node() {
                 }
                 json!(failed)
             }
+            ("talk", Some((io, _))) => {
+                let text = "x".repeat(1000);
+                let mut beat = interval(Duration::from_millis(1));
+                beat.set_missed_tick_behavior(MissedTickBehavior::Burst);
+                for _ in 0..call["seconds"].as_u64().unwrap() * 1000 {
+                    beat.tick().await;
+                    let _ = io.to("room").emit("said", &text).await;
+                }
+                Json::Null
+            }
+            ("serverCount", Some((_, fleet))) => {
+                json!(fleet.of("/").unwrap().server_count().await.ok())
+            }
             ("stats", Some((_, fleet))) => {
                 let stats = fleet.stats();
                 json!({ "dropped": stats.dropped(), "missed": stats.clients_missed, "gaps": stats.gaps })
@@ -83,7 +102,14 @@ async fn node() {
     }
 }
 
-async fn connecting(socket: SocketRef<Adapter>) -> Result<(), Infallible> {
+async fn connecting(socket: SocketRef<Adapter>, io: SocketIo<Adapter>) -> Result<(), Infallible> {
+    let ending = io.clone();
+    socket.on("say", async move |Data::<(String, Json, Json)>((room, name, number))| {
+        let _ = io.to(room).emit("said", &(name, number)).await;
+    });
+    socket.on("finish", async move |Data::<String>(room)| {
+        let _ = ending.to(room).emit("over", &[0; 0]).await;
+    });
     socket.on(
         "join",
         async |socket: SocketRef<Adapter>, Data::<Vec<String>>(rooms), ack: AckSender<Adapter>| {
@@ -139,13 +165,21 @@ impl Process {
         answer["result"].clone()
     }
 
-    /// On the processor, in user and system mode.
+    fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id().unwrap())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// On the processor, of all its threads. The scheduler counts nanoseconds, where `/proc/PID/stat` has a hundredth of a second.
     fn cpu(&self) -> Duration {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id().unwrap())).unwrap();
-        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
-        let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-        // USER_HZ is 100 wherever Linux runs.
-        Duration::from_millis(ticks * 10)
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id().unwrap())).unwrap();
+        // A thread may end in between.
+        let times = tasks.filter_map(|task| {
+            let schedule = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+            schedule.split(' ').next()?.parse::<u64>().ok()
+        });
+        Duration::from_nanos(times.sum())
     }
 }
 
@@ -176,15 +210,17 @@ async fn dial(port: u64) -> WebSocketStream<TcpStream> {
     let stream = TcpStream::connect(&address).await.unwrap();
     let url = format!("ws://{address}/socket.io/?EIO=4&transport=websocket");
     let (mut client, _) = tokio_tungstenite::client_async(url, stream).await.unwrap();
-    for say in ["40", "420[\"join\",[\"room\"]]"] {
-        client.next().await.unwrap().unwrap();
-        client.send(Message::text(say)).await.unwrap();
-    }
-    loop {
-        let message = client.next().await.expect("the node keeps the connection").unwrap();
-        if message.to_text().is_ok_and(|text| text.starts_with("430")) {
-            break;
+    // Between any two there may be a ping, and an event that is sent before the namespace is entered ends the connection.
+    for (wanted, say) in [("0", "40"), ("40", "420[\"join\",[\"room\"]]"), ("430", "3")] {
+        loop {
+            let message = client.next().await.expect("the node keeps the connection").unwrap();
+            match message.to_text() {
+                Ok(text) if text.starts_with(wanted) => break,
+                Ok("2") => client.send(Message::text("3")).await.unwrap(),
+                _ => {}
+            }
         }
+        client.send(Message::text(say)).await.unwrap();
     }
     client
 }
@@ -199,8 +235,19 @@ struct Run {
     told: Vec<Json>,
 }
 
-/// `count` messages from one node to the clients of `receivers` others, of the same kind.
-async fn run(kind: Kind, broker: bool, count: u64, clients: usize, receivers: usize) -> Run {
+/// What is measured: `rounds` times `count` messages from one node to the clients of `receivers` others, of the same kind.
+struct Row {
+    name: &'static str,
+    kind: Kind,
+    broker: bool,
+    rounds: u64,
+    count: u64,
+    clients: usize,
+    receivers: usize,
+}
+
+async fn run(row: &Row) -> Run {
+    let Row { kind, broker, rounds, count, clients, receivers, .. } = *row;
     let (between, url) = between(broker).await;
     let start = json!({ "id": 1, "op": "start", "redis": { "urls": [url] } });
     let mut sender = Process::node(kind);
@@ -224,9 +271,19 @@ async fn run(kind: Kind, broker: bool, count: u64, clients: usize, receivers: us
     );
     let before = (sender.cpu(), nodes.iter().map(Process::cpu).sum::<Duration>(), between.cpu());
     let began = Instant::now();
-    sender.tell(json!({ "id": 2, "op": if kind == Kind::Js { "run" } else { "burst" }, "code": code, "count": count })).await;
-    let hearing = all.into_iter().map(|client| tokio::spawn(hear(client, count)));
-    let lost = futures_util::future::join_all(hearing).await.into_iter().map(Result::unwrap).sum();
+    let mut lost = 0;
+    for _ in 0..rounds {
+        let op = if kind == Kind::Js { "run" } else { "burst" };
+        sender.tell(json!({ "id": 2, "op": op, "code": code, "count": count })).await;
+        let hearing = all.drain(..).map(|client| tokio::spawn(hear(client, count)));
+        for heard in futures_util::future::join_all(hearing).await {
+            let (missing, client) = heard.unwrap();
+            lost += missing;
+            all.push(client);
+        }
+        // The answer to the burst.
+        sender.lines.next_line().await.unwrap();
+    }
     let mut run = Run {
         wall: began.elapsed(),
         sender: sender.cpu() - before.0,
@@ -236,8 +293,6 @@ async fn run(kind: Kind, broker: bool, count: u64, clients: usize, receivers: us
         told: Vec::new(),
     };
     if kind == Kind::Rust {
-        // The answer to the burst comes first.
-        sender.lines.next_line().await.unwrap();
         for node in std::iter::once(&mut sender).chain(&mut nodes) {
             run.told.push(node.call(json!({ "id": 3, "op": "stats" })).await);
         }
@@ -245,8 +300,37 @@ async fn run(kind: Kind, broker: bool, count: u64, clients: usize, receivers: us
     run
 }
 
-/// How many of them did not come. The end of a loss is that nothing comes for a while.
-async fn hear(mut client: WebSocketStream<TcpStream>, count: u64) -> u64 {
+/// What a node holds while Redis is gone for ten minutes, or as many seconds as the next argument says, and it goes on saying
+/// 1,000 messages of 1 kB a second.
+async fn gone() {
+    let seconds: u64 = std::env::args().nth(2).map_or(600, |seconds| seconds.parse().unwrap());
+    let (redis, url) = between(false).await;
+    let mut node = Process::node(Kind::Rust);
+    let port =
+        node.call(json!({ "id": 1, "op": "start", "redis": { "urls": [url] } })).await.as_u64().unwrap();
+    let client = dial(port).await;
+    let mut hearing = tokio::spawn(hear(client, u64::MAX));
+    node.call(json!({ "id": 2, "op": "talk", "seconds": 5 })).await;
+    let before = node.resident_kib();
+    drop(redis);
+    node.tell(json!({ "id": 3, "op": "talk", "seconds": seconds })).await;
+    let (mut most, mut beat) = (before, interval(Duration::from_millis(500)));
+    loop {
+        tokio::select! {
+            _ = node.lines.next_line() => break,
+            _ = &mut hearing => panic!("the client was closed"),
+            _ = beat.tick() => most = most.max(node.resident_kib()),
+        }
+    }
+    let after = node.resident_kib();
+    let stats = node.call(json!({ "id": 4, "op": "stats" })).await;
+    println!(
+        "resident before {before} KiB, at most {most} KiB, after {seconds} s {after} KiB; the node says {stats}"
+    );
+}
+
+/// How many of them did not come, and the client for what follows. The end of a loss is that nothing comes for a while.
+async fn hear(mut client: WebSocketStream<TcpStream>, count: u64) -> (u64, WebSocketStream<TcpStream>) {
     let mut heard = 0;
     while heard < count {
         let Ok(Some(Ok(message))) = tokio::time::timeout(Duration::from_secs(10), client.next()).await else {
@@ -258,7 +342,23 @@ async fn hear(mut client: WebSocketStream<TcpStream>, count: u64) -> u64 {
             Err(_) => {}
         }
     }
-    count - heard
+    (count - heard, client)
+}
+
+/// One after the other in turns, since what a publish costs depends on how many the machine lets come together. Says what the
+/// broker takes of what redis-server takes, in each pair.
+async fn compare_brokers() {
+    const PAIRS: usize = 5;
+    let [redis, broker] = four_nodes();
+    let mut ratios = Vec::new();
+    for _ in 0..PAIRS {
+        let (redis, broker) = (run(&redis).await, run(&broker).await);
+        assert_eq!((redis.lost, broker.lost), (0, 0));
+        ratios.push(broker.between.as_secs_f64() / redis.between.as_secs_f64());
+    }
+    ratios.sort_by(f64::total_cmp);
+    let ratios: Vec<_> = ratios.iter().map(|ratio| format!("{ratio:.2}")).collect();
+    println!("\nThe broker's CPU of redis-server's, to four nodes, best to worst: {}", ratios.join(", "));
 }
 
 /// All rows, or those whose name contains the argument.
@@ -268,29 +368,50 @@ async fn measure() {
         "| messages of 100 B, unpaced | lost | a second | CPU of the sender, µs each | of the receivers | of what is between |"
     );
     println!("|---|---:|---:|---:|---:|---:|");
-    for (name, kind, broker, count, clients, receivers) in [
-        ("Node.js to Node.js, one client", Kind::Js, false, 200_000, 1, 1),
-        ("Rust to Rust, one client", Kind::Rust, false, 500_000, 1, 1),
-        ("Node.js to Node.js, a room of 1,000", Kind::Js, false, 300, 1000, 1),
-        ("Rust to Rust, a room of 1,000", Kind::Rust, false, 300, 1000, 1),
-        ("Rust to four nodes, redis-server", Kind::Rust, false, 200_000, 1, 4),
-        ("Rust to four nodes, the broker", Kind::Rust, true, 200_000, 1, 4),
-    ] {
-        if wanted.as_ref().is_some_and(|wanted| !name.contains(wanted.as_str())) {
+    for row in rows() {
+        if wanted.as_ref().is_some_and(|wanted| !row.name.contains(wanted.as_str())) {
             continue;
         }
-        let run = run(kind, broker, count, clients, receivers).await;
+        let run = run(&row).await;
         if run.lost > 0 {
-            eprintln!("{name}: the nodes say {}", Json::from(run.told.clone()));
+            eprintln!("{}: the nodes say {}", row.name, Json::from(run.told.clone()));
         }
-        let each = |time: Duration| time.as_secs_f64() * 1e6 / count as f64;
+        let count = (row.rounds * row.count) as f64;
+        let each = |time: Duration| time.as_secs_f64() * 1e6 / count;
         println!(
-            "| {name} | {} | {:.0} | {:.2} | {:.2} | {:.2} |",
+            "| {} | {} | {:.0} | {:.2} | {:.2} | {:.2} |",
+            row.name,
             run.lost,
-            count as f64 / run.wall.as_secs_f64(),
+            count / run.wall.as_secs_f64(),
             each(run.sender),
             each(run.receiver),
             each(run.between)
         );
     }
+    if wanted.is_none_or(|wanted| "the broker".contains(&wanted)) {
+        compare_brokers().await;
+    }
+}
+
+fn row(name: &'static str, kind: Kind, count: u64) -> Row {
+    Row { name, kind, broker: false, rounds: 1, count, clients: 1, receivers: 1 }
+}
+
+fn four_nodes() -> [Row; 2] {
+    let four = |name, broker| Row { broker, receivers: 4, ..row(name, Kind::Rust, 200_000) };
+    [four("Rust to four nodes, redis-server", false), four("Rust to four nodes, the broker", true)]
+}
+
+fn rows() -> Vec<Row> {
+    use Kind::{Js, Rust};
+    // In rounds: all at once would be more than may wait for a thousand clients.
+    let room = |name, kind| Row { rounds: 4, clients: 1000, ..row(name, kind, 300) };
+    let mut rows = vec![
+        row("Node.js to Node.js, one client", Js, 200_000),
+        row("Rust to Rust, one client", Rust, 500_000),
+        room("Node.js to Node.js, a room of 1,000", Js),
+        room("Rust to Rust, a room of 1,000", Rust),
+    ];
+    rows.extend(four_nodes());
+    rows
 }

@@ -20,7 +20,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let tell = |event: &fanout::Event| eprintln!("{event:?}");
     let options = Options { on_event: Some(std::sync::Arc::new(tell)), ..Options::default() };
     let fleet = fanout::connect(&redis, options).await?;
-    let (layer, io) = SocketIo::builder().with_adapter::<Adapter>(fleet.clone()).build_layer();
+    let (layer, io) = fleet.build_layer(SocketIo::builder());
     io.ns("/", async |socket: SocketRef<Adapter>| {
         socket.join("lobby");
         socket.on("say", async |socket: SocketRef<Adapter>, Data::<String>(text)| {

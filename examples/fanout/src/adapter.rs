@@ -135,6 +135,7 @@ impl<E: SocketEmitter> CoreAdapter<E> for RedisAdapter<E> {
 
     async fn close(&self) -> Result<(), Error> {
         self.fanout.shared.leave(&self.node);
+        self.fanout.shared.let_go();
         self.local.core.close();
         Ok(())
     }

@@ -208,7 +208,7 @@ impl Classic {
                 self.json(SERVER_SIDE_EMIT, id, json!({ "data": arguments }))
             }
         };
-        Ok(Outgoing { channel: self.requests.clone(), body })
+        Ok(Outgoing::publish(self.requests.clone(), body))
     }
 
     fn encode_broadcast(
@@ -226,7 +226,7 @@ impl Classic {
         msgpack::put_str(&mut body, &self.uid);
         put_packet(&mut body, payload, &self.namespace)?;
         put_options(&mut body, target, flags);
-        Ok(Outgoing { channel, body })
+        Ok(Outgoing::publish(channel, body))
     }
 
     fn json(&self, kind: u64, id: Option<&str>, mut fields: Json) -> Vec<u8> {
@@ -260,10 +260,10 @@ impl Classic {
                 json!({ "type": BROADCAST_CLIENT_COUNT, "requestId": id, "clientCount": count })
             }
             Answer::ClientAck(arguments) => {
-                return Ok(Outgoing { channel, body: encode_ack(id, arguments)? });
+                return Ok(Outgoing::publish(channel, encode_ack(id, arguments)?));
             }
         };
-        Ok(Outgoing { channel, body: body.to_string().into_bytes() })
+        Ok(Outgoing::publish(channel, body.to_string().into_bytes()))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The one place that knows that there are two dialects.
+//! The one place that knows that there are three dialects.
 
 use bytes::Bytes;
 use socketioxide_core::Sid;
@@ -9,6 +9,7 @@ use crate::{
     message::{Answer, Ask, Incoming, Outgoing, Request},
     options::{Mode, Options},
     sharded::Sharded,
+    streams::{Read, Streams},
 };
 
 /// How a channel is subscribed to, which also decides how Redis routes it.
@@ -29,6 +30,7 @@ pub(crate) struct Subscription {
 pub(crate) enum Dialect {
     Classic(Classic),
     Sharded(Sharded),
+    Streams(Streams),
 }
 
 impl Dialect {
@@ -39,6 +41,7 @@ impl Dialect {
         match options.mode {
             Mode::Classic => Self::Classic(Classic::new(&options.prefix, namespace, uid)),
             Mode::Sharded => Self::Sharded(Sharded::new(&options.prefix, namespace, uid)),
+            Mode::Streams => Self::Streams(Streams::new(options, namespace, uid)),
         }
     }
 
@@ -55,6 +58,10 @@ impl Dialect {
                 subscription(Kind::Shard, &sharded.channel),
                 subscription(Kind::Shard, &sharded.answers_to_us),
             ],
+            Self::Streams(streams) => vec![
+                subscription(Kind::Channel, &streams.envelope.channel),
+                subscription(Kind::Channel, &streams.envelope.answers_to_us),
+            ],
         }
     }
 
@@ -63,6 +70,7 @@ impl Dialect {
         match self {
             Self::Classic(classic) => &classic.uid,
             Self::Sharded(sharded) => &sharded.uid,
+            Self::Streams(streams) => &streams.envelope.uid,
         }
     }
 
@@ -71,6 +79,7 @@ impl Dialect {
         match self {
             Self::Classic(classic) => &classic.requests,
             Self::Sharded(sharded) => &sharded.channel,
+            Self::Streams(streams) => &streams.envelope.channel,
         }
     }
 
@@ -84,6 +93,15 @@ impl Dialect {
         match self {
             Self::Classic(classic) => classic.decode(channel, body, has_room),
             Self::Sharded(sharded) => sharded.decode(body),
+            Self::Streams(streams) => streams.decode(body),
+        }
+    }
+
+    /// As [`Self::decode`], of an entry of a stream.
+    pub(crate) fn decode_entry(&self, entry: Read) -> Result<Option<Incoming>, Malformed> {
+        match self {
+            Self::Streams(streams) => streams.decode_entry(entry),
+            Self::Classic(_) | Self::Sharded(_) => Ok(None),
         }
     }
 
@@ -91,6 +109,7 @@ impl Dialect {
         match self {
             Self::Classic(classic) => classic.encode(id, request),
             Self::Sharded(sharded) => sharded.encode(id, request),
+            Self::Streams(streams) => streams.encode(id, request),
         }
     }
 
@@ -98,6 +117,7 @@ impl Dialect {
         match self {
             Self::Classic(classic) => classic.encode_answer(ask, answer),
             Self::Sharded(sharded) => sharded.encode_answer(ask, answer),
+            Self::Streams(streams) => streams.encode_answer(ask, answer),
         }
     }
 }

@@ -1,12 +1,19 @@
 //! The app's handle on the fleet.
 
-use std::{collections::HashSet, fmt, sync::Arc};
+use std::{
+    collections::HashSet,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use serde_json::Value as Json;
+use socketioxide::{SocketIo, SocketIoBuilder, adapter::Emitter, layer::SocketIoLayer};
 use socketioxide_core::Sid;
 use tokio::time::Instant;
 
 use crate::{
+    adapter::RedisAdapter,
+    describe,
     error::{ConfigError, Error},
     hooks::{Description, ServerSideEmit},
     link::{self, Connector, Kind, Shared, Tasks},
@@ -16,14 +23,18 @@ use crate::{
     stats::Stats,
 };
 
+type Adapter = RedisAdapter<Emitter>;
+
 /// The connection to the fleet that all namespaces of an app share, and the state of [`RedisAdapter`](crate::RedisAdapter).
 ///
-/// Cheap to clone: keep one clone and give another to `SocketIo::builder().with_adapter`. The connections are
-/// closed when the last clone is gone, the app's namespaces included.
+/// Cheap to clone. [`build_layer`](Self::build_layer) makes an app of it, and so does
+/// `SocketIo::builder().with_adapter`. The connections are closed when the last clone is gone, the app's namespaces included.
 #[derive(Clone)]
 pub struct Fanout {
     pub(crate) shared: Arc<Shared>,
     _tasks: Arc<Tasks>,
+    /// What describes its sockets. The app holds it, and not what the app is made of, or neither would ever be let go.
+    app: Option<Arc<Mutex<Option<SocketIo<Adapter>>>>>,
 }
 
 /// Reaches the other nodes through the Redis at `url`: `redis://[user:password@]host:port`, `rediss://` for
@@ -44,7 +55,7 @@ pub struct Fanout {
 /// use socketioxide::{SocketIo, extract::SocketRef};
 ///
 /// let fleet = fanout::connect("redis://127.0.0.1:6379", Options::default()).await?;
-/// let (layer, io) = SocketIo::builder().with_adapter::<RedisAdapter<_>>(fleet.clone()).build_layer();
+/// let (layer, io) = fleet.build_layer(SocketIo::builder());
 /// io.ns("/", async |socket: SocketRef<RedisAdapter<_>>| socket.join("lobby")).await;
 /// # let _ = layer;
 /// # Ok(())
@@ -94,10 +105,38 @@ pub async fn connect_sentinel(
 
 async fn start(connector: Connector, options: Options) -> Result<Fanout, ConfigError> {
     let (shared, tasks) = link::start(connector, options).await?;
-    Ok(Fanout { shared, _tasks: Arc::new(tasks) })
+    Ok(Fanout { shared, _tasks: Arc::new(tasks), app: Some(Arc::default()) })
 }
 
 impl Fanout {
+    /// `builder.with_adapter(…).build_layer()` for this fleet, and [`describe_with`](Self::describe_with): other nodes are told
+    /// about this node's sockets. The builder may have all settings but an adapter.
+    ///
+    /// Keep this handle, or a clone: other nodes are told for as long as there is one outside of the app itself.
+    ///
+    /// ```
+    /// # fn example(fleet: &fanout::Fanout) {
+    /// let builder = socketioxide::SocketIo::builder().max_payload(1 << 20);
+    /// let (layer, io) = fleet.build_layer(builder);
+    /// # let _ = (layer, io);
+    /// # }
+    /// ```
+    pub fn build_layer(&self, builder: SocketIoBuilder) -> (SocketIoLayer<Adapter>, SocketIo<Adapter>) {
+        let inside = Self { app: None, ..self.clone() };
+        let (layer, io) = builder.with_adapter::<Adapter>(inside).build_layer();
+        if let Some(app) = &self.app {
+            *app.lock().unwrap_or_else(PoisonError::into_inner) = Some(io.clone());
+            let app = Arc::downgrade(app);
+            self.describe_sockets(move |namespace, sid| {
+                let app = app.upgrade();
+                // Cloned, so that nothing of the app's runs under the lock.
+                let io = app.and_then(|app| app.lock().unwrap_or_else(PoisonError::into_inner).clone());
+                io.map_or_else(Description::default, |io| describe::describe(&io, namespace, sid))
+            });
+        }
+        (layer, io)
+    }
+
     /// The counters of this node.
     pub fn stats(&self) -> Stats {
         self.shared.counters.snapshot(Instant::now())
@@ -119,9 +158,25 @@ impl Fanout {
         self.shared.hooks.set_on_server_side_emit(Arc::new(hook));
     }
 
+    /// Tells other nodes about this node's sockets what socketioxide knows of them: the headers, address and query of the
+    /// request that they connected with, and what the app put into their extensions as [`Details`](crate::Details).
+    /// [`build_layer`](Self::build_layer) does nearly the same. An app that is built in another way (`build_svc`) calls this, or the other
+    /// nodes get an empty handshake: socketioxide gives an adapter the ids and rooms of sockets, and no way to the sockets.
+    ///
+    /// This keeps the app alive until its namespaces are closed (`io.close()`). Replaces a hook set before.
+    ///
+    /// ```
+    /// # fn example(fleet: &fanout::Fanout, io: &socketioxide::SocketIo<fanout::RedisAdapter<socketioxide::adapter::Emitter>>) {
+    /// fleet.describe_with(io);
+    /// # }
+    /// ```
+    pub fn describe_with(&self, io: &SocketIo<Adapter>) {
+        let io = io.clone();
+        self.describe_sockets(move |namespace, sid| describe::describe(&io, namespace, sid));
+    }
+
     /// Calls `hook` with a namespace and a socket's id when another node asks for this node's sockets.
-    /// It must not block. An adapter cannot see a socket's handshake, so that without a hook the other nodes
-    /// get an empty one.
+    /// It must not block. For apps that tell less than [`describe_with`](Self::describe_with), or more.
     pub fn describe_sockets(&self, hook: impl Fn(&str, Sid) -> Description + Send + Sync + 'static) {
         self.shared.hooks.set_describe(Arc::new(hook));
     }
@@ -134,7 +189,11 @@ impl Fanout {
 
 impl fmt::Debug for Fanout {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Fanout").field("options", &self.shared.options).finish_non_exhaustive()
+        formatter
+            .debug_struct("Fanout")
+            .field("options", &self.shared.options)
+            .field("describes", &self.shared.hooks.describes())
+            .finish_non_exhaustive()
     }
 }
 

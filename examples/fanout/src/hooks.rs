@@ -87,6 +87,15 @@ impl Hooks {
         *self.on_server_side_emit.write().unwrap_or_else(PoisonError::into_inner) = Some(hook);
     }
 
+    /// What describes mostly holds the app, which holds us.
+    pub(crate) fn let_go(&self) {
+        *self.describe.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    pub(crate) fn describes(&self) -> bool {
+        self.describe.read().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     pub(crate) fn set_describe(&self, hook: Arc<Describe>) {
         *self.describe.write().unwrap_or_else(PoisonError::into_inner) = Some(hook);
     }

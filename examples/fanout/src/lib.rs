@@ -1,7 +1,7 @@
 //! Fan-out between Socket.IO nodes: what one node emits to a room is heard by the room's members on every node.
 //!
 //! [`RedisAdapter`] is an adapter for [socketioxide](https://docs.rs/socketioxide) that speaks the wire protocol of
-//! `@socket.io/redis-adapter` 8.x and `@socket.io/redis-emitter` 5.x. Rust nodes, Node.js nodes and emitters share one
+//! `@socket.io/redis-adapter` 8.x, `@socket.io/redis-streams-adapter` 0.3 and `@socket.io/redis-emitter` 5.x. Rust nodes, Node.js nodes and emitters share one
 //! fleet and one Redis, so that a fleet can be moved from one language to the other a node at a time.
 //!
 //! ```no_run
@@ -12,7 +12,7 @@
 //!
 //! # async fn example() -> Result<(), fanout::ConfigError> {
 //! let fleet: Fanout = fanout::connect("redis://127.0.0.1:6379", Options::default()).await?;
-//! let (layer, io) = SocketIo::builder().with_adapter::<Adapter>(fleet.clone()).build_layer();
+//! let (layer, io) = fleet.build_layer(SocketIo::builder());
 //! io.ns("/", async |socket: SocketRef<Adapter>| {
 //!     socket.join("GROUP_A");
 //!     socket.on("say", async |socket: SocketRef<Adapter>, Data::<String>(text)| {
@@ -39,7 +39,7 @@
 //! | `io.of("/").adapter.allRooms()` | [`Namespace::all_rooms`], or `io.rooms()` |
 //! | `io.serverSideEmit(…)` | [`Namespace::server_side_emit`], [`Namespace::server_side_emit_with_ack`] |
 //! | `io.on(event, …)` for it | [`Fanout::on_server_side_emit`] |
-//! | `socket.handshake`, `socket.data` of a remote socket | [`Fanout::describe_sockets`] tells other nodes about ours |
+//! | `socket.handshake`, `socket.data` of a remote socket | [`Fanout::build_layer`] tells other nodes about ours, with [`Details`] |
 //!
 //! # Where Node.js and socketioxide differ
 //!
@@ -49,6 +49,9 @@
 //!   that room by itself the first time that someone does.
 //! - Acknowledgements of other nodes' clients do not say whose they are: they come with the id `Sid::ZERO`.
 //! - `disconnectSockets(true)` closes the connection of a Node.js socket, but only leaves the namespace here.
+//! - socketioxide gives an adapter the ids and rooms of its sockets and nothing else of them (`RemoteSocketData` is all that its
+//!   `CoreLocalAdapter` hands out). What other nodes hear of handshake and data therefore comes from [`Fanout::build_layer`], which has
+//!   the app; with `with_adapter` alone it is empty.
 //! - Rooms that are numbers in Node.js are the text that JavaScript prints for them here. Other values that are no text,
 //!   `undefined` above all, name no room: they select nobody and except nobody, as in Node.js.
 //! - Events of socketioxide's MessagePack parser have no form that the others could read, and stay on their node.
@@ -72,12 +75,13 @@
 //! - What is said while Redis is away, for a restart or a failover, is held in that queue for [`Options::hold_max`], and
 //!   leaves when the other nodes have subscribed again. What exceeds the queue or the time is dropped and counted: a node
 //!   grows by [`Options::publish_bytes_max`] and [`Options::client_backlog_max`] at most, however long it lasts. What was
-//!   on its way when the connection ended is not sent again, since it could be heard twice.
+//!   on its way when the connection ended, and has not come back to this node's own subscription, is sent again.
 //! - A Redis that stalls is waited for: a connection whose TCP lives is not ended before [`Options::stall_max`], what is
 //!   said meanwhile is queued, and nothing is lost. [`Event::Stalled`] tells.
 //! - Lost connections are replaced after a pause that grows to [`Options::retry_max`], with jitter. A subscription
-//!   that was lost is a gap: opened, closed and measured, from the last sign of life of Redis. A node that reads more slowly than the fleet writes is cut off by
-//!   Redis (`client-output-buffer-limit pubsub`), which is a gap as well.
+//!   that was lost is a gap: opened, closed and measured, from the last sign of life of Redis.
+//! - A node that reads more slowly than the fleet writes is cut off by Redis (`client-output-buffer-limit pubsub`), which is a
+//!   gap as well. Rust nodes hold back for it before that happens, for [`Options::slow_wait_max`] at most.
 //! - [`Fanout::stats`] has the counters ([`Stats::prometheus`] as text), [`Options::on_event`] is told of every change, and so is the log (`tracing`).
 //! - Questions (`fetch_sockets`, `rooms`, `server_count`) fail with [`Error::Disconnected`]; what is local can
 //!   be had with `io.local()`.
@@ -102,6 +106,23 @@
 //! | `createAdapter` | [`Mode::Classic`] | nothing: it is the default of both |
 //! | `createShardedAdapter` | [`Mode::Sharded`] | `subscriptionMode: "static"` there |
 //! | `createAdapter` | `createShardedAdapter`, or [`Mode::Sharded`] | one or the other, on all nodes; never both on one prefix |
+//! | `createAdapter` of redis-streams-adapter | [`Mode::Streams`] | the same [`Options::stream_name`] and [`Options::stream_count`] |
+//!
+//! # Streams
+//!
+//! [`Mode::Streams`] is `@socket.io/redis-streams-adapter` 0.3. Broadcasts, joins, leaves and disconnects go through a stream
+//! that Redis keeps, so that a node whose connection is cut misses nothing: it reads on, as long as the stream still has what
+//! follows ([`Options::stream_length_max`]). If it has not, or Redis came back empty, that is a gap. Questions and broadcasts with
+//! acknowledgements are published, and miss who is not there.
+//!
+//! Node.js nodes with `connectionStateRecovery` keep it: a client that comes back to one of them is told what it missed, what Rust
+//! nodes said included. **A Rust node recovers nobody**, since socketioxide cannot: a client that comes back to it has another id, no rooms, and
+//! `recovered` is false, as after any longer outage. Node.js nodes append to each event its place in the stream, which their
+//! clients see as one more argument; clients of Rust nodes do not.
+//!
+//! - Versions 0.2 and 0.3 of the adapter do not understand each other, and this crate speaks 0.3. Without `useShardedPubSub`.
+//! - With `streamCount`, Node.js hashes a namespace to a number that may be negative, and nobody, in either language, reads such a stream.
+//! - It needs a real Redis 5 or later: the embedded broker has no streams.
 //!
 //! # Which servers
 //!
@@ -121,6 +142,7 @@
 
 // What an app holds.
 mod adapter;
+mod describe;
 mod error;
 mod fanout;
 mod hooks;
@@ -130,6 +152,8 @@ mod stats;
 
 // One namespace on this node.
 mod acks;
+mod backlog;
+mod burst;
 mod delivery;
 mod local;
 mod node;
@@ -142,6 +166,7 @@ mod message;
 mod msgpack;
 mod payload;
 mod sharded;
+mod streams;
 mod timestamp;
 
 // How it gets there.
@@ -158,6 +183,7 @@ struct Readme;
 pub use crate::{
     acks::AckStream,
     adapter::{RedisAdapter, Started},
+    describe::Details,
     error::{ConfigError, Error},
     fanout::{Fanout, Namespace, connect, connect_cluster, connect_sentinel},
     hooks::{Description, Responder, ServerSideEmit},

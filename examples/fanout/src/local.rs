@@ -75,7 +75,7 @@ impl<E: SocketEmitter> Local for Delivery<E> {
 
     fn broadcast(&self, payload: Payload, target: &Target, flags: Flags) {
         let packet = Packet::event(self.core.path().clone(), payload.into_value());
-        self.event(&packet, options(&self.core, target, flags));
+        self.event_from_afar(packet, options(&self.core, target, flags));
     }
 
     fn broadcast_with_ack(&self, payload: Payload, target: &Target, timeout: Duration) -> (Acks, u32) {

@@ -1,5 +1,7 @@
 //! What nodes say to each other, in neither dialect: `classic` and `sharded` translate it to bytes.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value as Json;
 
@@ -142,7 +144,7 @@ pub struct RemoteSocket {
     /// The socket's id, which is also the name of a room that holds only this socket.
     pub id: String,
     /// What the client sent when it connected: `headers`, `query`, `auth`, `address` and so on.
-    /// A Rust node only knows it if the app [describes](crate::Fanout::describe_sockets) its sockets.
+    /// A Rust node only knows it if the app [describes](crate::Fanout::build_layer) its sockets.
     #[serde(default)]
     pub handshake: Json,
     /// The rooms the socket was in when its node answered.
@@ -228,8 +230,33 @@ pub(crate) enum Incoming {
 /// One message for Redis to pass on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Outgoing {
+    /// Or the stream.
     pub(crate) channel: String,
     pub(crate) body: Vec<u8>,
+    /// There if it is added to a stream instead of being published.
+    pub(crate) entry: Option<Entry>,
+}
+
+impl Outgoing {
+    pub(crate) fn publish(channel: String, body: Vec<u8>) -> Self {
+        Self { channel, body, entry: None }
+    }
+}
+
+/// What an entry of a stream says beside its data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) sender: Arc<Sender>,
+    pub(crate) kind: u64,
+}
+
+/// What is the same in all entries of one node in one namespace.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Sender {
+    pub(crate) uid: String,
+    pub(crate) namespace: String,
+    /// At about how many entries the stream is cut off.
+    pub(crate) length_max: u64,
 }
 
 /// Room names. In JavaScript a room may be a number, `socket.join(42)`; here it is the text that

@@ -52,6 +52,32 @@ mod tests {
     use crate::stats::Stats;
     use std::time::Duration;
 
+    /// Named one by one, so that a new counter does not compile before it is here.
+    #[test]
+    fn every_counter_has_one_sample_and_there_are_no_others() {
+        let stats = Stats {
+            published: 101,
+            dropped_disconnected: 102,
+            dropped_queue_full: 103,
+            dropped_unconfirmed: 104,
+            dropped_refused: 105,
+            received: 106,
+            malformed: 107,
+            acks_dropped: 108,
+            clients_missed: 109,
+            connects: 110,
+            gaps: 111,
+            gap_time: Duration::from_secs(112),
+            in_gap: true,
+        };
+        let text = stats.prometheus();
+        let samples = text.lines().filter(|line| !line.starts_with('#'));
+        let mut values: Vec<u32> =
+            samples.map(|line| line.rsplit_once(' ').unwrap().1.parse().unwrap()).collect();
+        values.sort_unstable();
+        assert_eq!(values, [&[1][..], &(101..=112).collect::<Vec<_>>()].concat());
+    }
+
     #[test]
     fn every_line_is_a_comment_or_a_sample_of_the_metric_above() {
         let stats = Stats {

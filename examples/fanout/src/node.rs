@@ -23,7 +23,11 @@ use crate::{
     payload::Payload,
     pending::{Pending, Ticket},
     stats::DropReason,
+    streams::Read,
 };
+
+/// How long this node waits for its clients because another one asks it to, whatever that one says.
+const ACKS_WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(crate) struct Node {
     pub(crate) dialect: Dialect,
@@ -64,8 +68,27 @@ impl Node {
     /// Runs on the connection's own task: a slow node stops reading, Redis' buffer fills, and Redis ends
     /// the connection, which is counted as a gap. Nothing in between grows.
     pub(crate) fn receive(self: &Arc<Self>, channel: &str, body: &Bytes) {
+        let decoded = self.dialect.decode(channel, body, |room| self.local.has_room(room));
+        // Our own is for nobody here, and neither is what is said to rooms that are elsewhere.
+        if matches!(decoded, Ok(None)) && self.shared.echoes.are_wanted() && self.is_own(body) {
+            self.shared.echoes.hear(body);
+        }
+        self.take(channel, decoded);
+    }
+
+    /// Whether it carries this node's name, which no other message does.
+    fn is_own(&self, body: &[u8]) -> bool {
+        memchr::memmem::find(body, self.dialect.uid().as_bytes()).is_some()
+    }
+
+    /// As [`Self::receive`], from a stream.
+    pub(crate) fn receive_entry(self: &Arc<Self>, entry: Read) {
+        self.take("stream", self.dialect.decode_entry(entry));
+    }
+
+    fn take(self: &Arc<Self>, channel: &str, decoded: Result<Option<Incoming>, Malformed>) {
         self.shared.counters.received.fetch_add(1, Relaxed);
-        match self.dialect.decode(channel, body, |room| self.local.has_room(room)) {
+        match decoded {
             Ok(Some(Incoming::Request(ask, request))) => self.act(ask, request),
             Ok(Some(Incoming::Answer { id, answer })) => {
                 self.pending.resolve(&id, answer, &self.shared.counters.acks_dropped);
@@ -83,6 +106,7 @@ impl Node {
             Request::Broadcast { payload, target, flags } => self.local.broadcast(payload, &target, flags),
             Request::BroadcastWithAck { payload, target, flags } => {
                 let wait = flags.timeout_ms.map_or_else(|| self.local.ack_timeout(), Duration::from_millis);
+                let wait = wait.min(ACKS_WAIT_MAX);
                 self.forward_acks(ask, payload, &target, wait);
             }
             Request::Join { target, rooms } => self.once(&ask, &target, |local| local.join(&target, rooms)),
@@ -235,7 +259,7 @@ impl Node {
     /// The rooms that the other nodes' sockets are in.
     pub(crate) async fn remote_rooms(&self, target: Target) -> Result<Vec<String>, Error> {
         // Only the classic dialect can ask for rooms, and only for all of them.
-        if target != Target::everyone() || matches!(self.dialect, Dialect::Sharded(_)) {
+        if target != Target::everyone() || !matches!(self.dialect, Dialect::Classic(_)) {
             let sockets = self.remote_sockets(target).await?;
             return Ok(sockets.into_iter().flat_map(|socket| socket.rooms).collect());
         }

@@ -49,6 +49,10 @@ pub enum Mode {
     /// `createShardedAdapter(…, { subscriptionMode: "static" })`, on Redis 7 or a Redis Cluster.
     /// Nodes in its dynamic modes also publish on channels per room, which socketioxide cannot follow.
     Sharded,
+    /// `createAdapter` of `@socket.io/redis-streams-adapter` 0.3, on one Redis or a Redis Cluster. Node.js nodes of the fleet
+    /// keep their connection state recovery, and find there what Rust nodes said; clients of Rust nodes start anew, since
+    /// socketioxide has no such thing. Not with `useShardedPubSub` or the embedded broker.
+    Streams,
 }
 
 /// Options for [`connect`](crate::connect).
@@ -63,6 +67,13 @@ pub struct Options {
     pub mode: Mode,
     /// What every channel's name begins with: `key` or `channelPrefix` in Node.js (default `socket.io`).
     pub prefix: String,
+    /// The stream of [`Mode::Streams`]: `streamName` in Node.js (default `socket.io`).
+    pub stream_name: String,
+    /// How many streams there are (default 1), each read over a connection of its own: `streamCount` in Node.js.
+    pub stream_count: u32,
+    /// At about how many entries Redis cuts a stream off when this node adds one (default 10,000): `maxLen` in Node.js. It
+    /// is how far a node may fall behind, and how much a client that comes back may have missed.
+    pub stream_length_max: u64,
     /// How long a question to the other nodes waits for their answers (default 5 s, as in Node.js).
     pub request_timeout: Duration,
     /// Questions that may wait at once in one namespace (default 16,384); beyond it they fail with
@@ -80,6 +91,10 @@ pub struct Options {
     /// How long an emit waits for room in that queue while there is a connection to Redis (default 1 s). Local clients have
     /// the event by then. After it the message is dropped and counted, and the emit fails with [`Error::QueueFull`](crate::Error::QueueFull).
     pub emit_wait_max: Duration,
+    /// How long this node holds back what it says when Redis is about to cut off a node that reads too slowly (default 500 ms),
+    /// in one go: when all have caught up it may do so again. Meanwhile the queue fills, and emits wait as they do for room. Zero lets
+    /// Redis cut it off. Needs the right to `CLIENT LIST`; not on a cluster, nor with the embedded broker.
+    pub slow_wait_max: Duration,
     /// Acknowledgements that may wait to be read from one stream (default 4,096). At the bound the newest is dropped.
     pub acks_max: usize,
     /// Bytes that may wait for clients which read more slowly than events come, all clients together (default 64 MiB).
@@ -96,8 +111,10 @@ pub struct Options {
     pub hold_max: Duration,
     /// How often each connection is asked whether it is alive (default 1 s).
     pub probe_interval: Duration,
-    /// The longest pause between two attempts to reconnect (default 250 ms, at most 1 s). The first pause is
-    /// a sixteenth of it; each is drawn at random from its upper half, so that a fleet does not come back in step.
+    /// The longest pause between two attempts to reconnect (default 250 ms, at most 1 s). The first pause is a sixteenth of
+    /// it, those of the first ten seconds an eighth, since a failover takes no longer and Node.js nodes publish what has
+    /// waited as soon as they are connected; each is drawn at random from its upper half, so that a fleet does not come back
+    /// in step.
     pub retry_max: Duration,
     /// How long [`connect`](crate::connect) and each namespace wait for Redis before they go on without it
     /// (default 1 s). Local rooms work meanwhile, and the connection is tried on.
@@ -119,12 +136,16 @@ impl Default for Options {
         Self {
             mode: Mode::default(),
             prefix: "socket.io".to_owned(),
+            stream_name: "socket.io".to_owned(),
+            stream_count: 1,
+            stream_length_max: 10_000,
             request_timeout: Duration::from_secs(5),
             requests_max: 16_384,
             forwards_max: 16_384,
             publish_queue_max: 8192,
             publish_bytes_max: 64 << 20,
             emit_wait_max: Duration::from_secs(1),
+            slow_wait_max: Duration::from_millis(500),
             acks_max: 4096,
             client_backlog_max: 64 << 20,
             command_timeout: Duration::from_secs(2),

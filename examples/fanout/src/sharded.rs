@@ -12,7 +12,8 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Value as Json, value::RawValue};
 
-use self::wire::{Data, Envelope, OutData, OutEnvelope, OutPacket, Packet};
+pub(crate) use self::wire::OutData;
+use self::wire::{Data, Envelope, OptFlags, OutEnvelope, OutPacket, Packet};
 use crate::{
     classic::{put_first_argument, put_options, put_packet, starting_with},
     error::Malformed,
@@ -21,7 +22,7 @@ use crate::{
     payload::Payload,
 };
 
-const BROADCAST: u64 = 3;
+pub(crate) const BROADCAST: u64 = 3;
 const SOCKETS_JOIN: u64 = 4;
 const SOCKETS_LEAVE: u64 = 5;
 const DISCONNECT_SOCKETS: u64 = 6;
@@ -61,36 +62,10 @@ impl Sharded {
         if !self.is_for_us(&envelope.uid, &envelope.nsp) {
             return Ok(None);
         }
-        let data: Data<'_> = match envelope.data {
-            Some(data) => {
-                serde_json::from_str(data.get()).map_err(|_| Malformed("fields of another type"))?
-            }
-            None => Data::default(),
-        };
-        let target =
-            data.opts.as_ref().map(|opts| Target { rooms: opts.rooms.clone(), except: opts.except.clone() });
-        let flags = data.opts.as_ref().and_then(|opts| opts.flags).unwrap_or_default();
-        let flags = Flags {
-            volatile: flags.volatile.unwrap_or_default(),
-            timeout_ms: flags.timeout.map(|ms| ms as u64),
-        };
-        let fields = Fields { target, flags, rooms: data.rooms, close: data.close, id: data.request_id };
-        let packet = data.packet;
-        let raw = || packet.map_or("null", RawValue::get);
-        match envelope.kind {
-            BROADCAST => {
-                let packet: Packet<'_> =
-                    serde_json::from_str(raw()).map_err(|_| Malformed("a broadcast without packet"))?;
-                fields.broadcast(envelope.uid, Payload::from_json(packet.data.get().to_owned()))
-            }
-            BROADCAST_ACK => fields.answer(Answer::ClientAck(Payload::from_json(format!("[{}]", raw())))),
-            BROADCAST_CLIENT_COUNT => fields.answer(Answer::ClientCount(data.client_count)),
-            FETCH_SOCKETS_RESPONSE => fields.answer(Answer::Sockets(data.sockets)),
-            kind => fields.plain(kind, envelope.uid, serde_json::from_str(raw()).unwrap_or_default()),
-        }
+        read_json(envelope.kind, envelope.uid, envelope.data.map_or("{}", RawValue::get))
     }
 
-    fn decode_msgpack(&self, body: &Bytes) -> Result<Option<Incoming>, Malformed> {
+    pub(crate) fn decode_msgpack(&self, body: &Bytes) -> Result<Option<Incoming>, Malformed> {
         let (mut uid, mut namespace, mut kind, mut data) = (None, None, None, None);
         Reader::new(body).fields(|key, mut value| {
             match key {
@@ -108,53 +83,41 @@ impl Sharded {
         if !self.is_for_us(&uid, &namespace) {
             return Ok(None);
         }
-        let (mut fields, mut packet, mut sockets) = (Fields::default(), None, None);
-        data.ok_or(Malformed("an envelope without data"))?.fields(|key, mut value| {
-            match key {
-                "requestId" => fields.id = value.text().ok().map(Into::into),
-                "opts" => {
-                    let (target, flags) = read_options(value)?;
-                    (fields.target, fields.flags) = (Some(target), flags);
-                }
-                "packet" => packet = Some(value.value()?),
-                "sockets" => sockets = Some(value.value()?),
-                _ => {}
-            }
-            Ok(())
-        })?;
-        let packet = packet.unwrap_or(&[0xc0]);
-        match kind {
-            BROADCAST => {
-                let mut event = None;
-                Reader::new(packet).fields(|key, mut value| {
-                    if key == "data" {
-                        event = Some(value.value()?);
-                    }
-                    Ok(())
-                })?;
-                let event = event.ok_or(Malformed("a packet without data"))?;
-                fields.broadcast(uid.into_owned(), Payload::from_msgpack(event, body)?)
-            }
-            BROADCAST_ACK => fields.answer(Answer::ClientAck(Payload::argument_from_msgpack(packet, body)?)),
-            FETCH_SOCKETS_RESPONSE => {
-                let sockets = tree(sockets.unwrap_or(&[0x90]), body)?;
-                let sockets =
-                    serde_json::from_value(sockets).map_err(|_| Malformed("sockets of another shape"))?;
-                fields.answer(Answer::Sockets(sockets))
-            }
-            kind => fields.plain(kind, uid.into_owned(), tree(packet, body)?),
-        }
+        let data = data.ok_or(Malformed("an envelope without data"))?;
+        read_msgpack(kind, uid.into_owned(), data, body)
     }
 
-    fn is_for_us(&self, uid: &str, namespace: &str) -> bool {
+    pub(crate) fn is_for_us(&self, uid: &str, namespace: &str) -> bool {
         uid != self.uid && namespace == self.namespace
     }
 
     pub(crate) fn encode(&self, id: Option<&str>, request: &Request) -> Result<Outgoing, Malformed> {
+        let channel = self.channel.clone();
+        if !has_bytes(request) {
+            let (kind, data) = self.fields(id, request)?;
+            return self.json(channel, kind, data);
+        }
+        let body = self.envelope(BROADCAST, 2 + usize::from(id.is_some()), |body| {
+            self.put_broadcast(body, request)?;
+            put_id(body, id);
+            Ok(())
+        })?;
+        Ok(Outgoing::publish(channel, body))
+    }
+
+    /// The type and the data of a request without bytes.
+    pub(crate) fn fields<'a>(
+        &'a self,
+        id: Option<&'a str>,
+        request: &'a Request,
+    ) -> Result<(u64, OutData<'a>), Malformed> {
         let (kind, data) = match request {
             Request::Broadcast { payload, target, flags }
             | Request::BroadcastWithAck { payload, target, flags } => {
-                return self.encode_broadcast(id, payload, target, *flags);
+                let event: Box<RawValue> = RawValue::from_string(payload.json.to_string())
+                    .map_err(|_| Malformed("an event that is no JSON"))?;
+                let packet = raw(&OutPacket { kind: 2, data: &event, nsp: &self.namespace })?;
+                (BROADCAST, OutData { packet: Some(packet), ..OutData::opts(target).flags(*flags) })
             }
             Request::Join { target, rooms } => {
                 (SOCKETS_JOIN, OutData { rooms: Some(rooms), ..OutData::opts(target) })
@@ -173,33 +136,21 @@ impl Sharded {
                 return Err(Malformed("no such request in this dialect"));
             }
         };
-        self.json(self.channel.clone(), kind, OutData { request_id: id, ..data })
+        Ok((kind, OutData { request_id: id, ..data }))
     }
 
-    fn encode_broadcast(
-        &self,
-        id: Option<&str>,
-        payload: &Payload,
-        target: &Target,
-        flags: Flags,
-    ) -> Result<Outgoing, Malformed> {
-        if payload.attachments.is_empty() {
-            let event: Box<RawValue> = RawValue::from_string(payload.json.to_string())
-                .map_err(|_| Malformed("an event that is no JSON"))?;
-            let packet = OutPacket { kind: 2, data: &event, nsp: &self.namespace };
-            let data =
-                OutData { packet: Some(raw(&packet)?), request_id: id, ..OutData::opts(target).flags(flags) };
-            return self.json(self.channel.clone(), BROADCAST, data);
-        }
-        let body = self.envelope(BROADCAST, 2 + usize::from(id.is_some()), |body| {
-            msgpack::put_str(body, "packet");
-            put_packet(body, payload, &self.namespace)?;
-            msgpack::put_str(body, "opts");
-            put_options(body, target, flags);
-            put_id(body, id);
-            Ok(())
-        })?;
-        Ok(Outgoing { channel: self.channel.clone(), body })
+    /// Two pairs of a map: what is broadcast, and to whom.
+    pub(crate) fn put_broadcast(&self, out: &mut Vec<u8>, request: &Request) -> Result<(), Malformed> {
+        let (Request::Broadcast { payload, target, flags }
+        | Request::BroadcastWithAck { payload, target, flags }) = request
+        else {
+            return Err(Malformed("bytes in something else than a broadcast"));
+        };
+        msgpack::put_str(out, "packet");
+        put_packet(out, payload, &self.namespace)?;
+        msgpack::put_str(out, "opts");
+        put_options(out, target, *flags);
+        Ok(())
     }
 
     pub(crate) fn encode_answer(&self, ask: &Ask, answer: &Answer) -> Result<Outgoing, Malformed> {
@@ -213,7 +164,7 @@ impl Sharded {
                     put_id(body, id);
                     Ok(())
                 })?;
-                return Ok(Outgoing { channel, body });
+                return Ok(Outgoing::publish(channel, body));
             }
             Answer::ClientCount(count) => {
                 (BROADCAST_CLIENT_COUNT, OutData { client_count: Some(*count), ..OutData::default() })
@@ -255,8 +206,89 @@ impl Sharded {
     fn json(&self, channel: String, kind: u64, data: OutData<'_>) -> Result<Outgoing, Malformed> {
         let envelope = OutEnvelope { uid: &self.uid, nsp: &self.namespace, kind, data };
         let body = serde_json::to_vec(&envelope).map_err(|_| Malformed("fields that are no JSON"))?;
-        Ok(Outgoing { channel, body })
+        Ok(Outgoing::publish(channel, body))
     }
+}
+
+/// What the data of a JSON envelope means.
+pub(crate) fn read_json(kind: u64, uid: String, data: &str) -> Result<Option<Incoming>, Malformed> {
+    let data: Data<'_> = serde_json::from_str(data).map_err(|_| Malformed("fields of another type"))?;
+    let (target, flags) = match data.opts {
+        Some(opts) => {
+            (Some(Target { rooms: opts.rooms, except: opts.except }), opts.flags.unwrap_or_default())
+        }
+        None => (None, OptFlags::default()),
+    };
+    let flags =
+        Flags { volatile: flags.volatile.unwrap_or_default(), timeout_ms: flags.timeout.map(|ms| ms as u64) };
+    let fields = Fields { target, flags, rooms: data.rooms, close: data.close, id: data.request_id };
+    let raw = || data.packet.map_or("null", RawValue::get);
+    match kind {
+        BROADCAST => {
+            let packet: Packet<'_> =
+                serde_json::from_str(raw()).map_err(|_| Malformed("a broadcast without packet"))?;
+            fields.broadcast(uid, Payload::from_json(packet.data.get().to_owned()))
+        }
+        BROADCAST_ACK => fields.answer(Answer::ClientAck(Payload::from_json(format!("[{}]", raw())))),
+        BROADCAST_CLIENT_COUNT => fields.answer(Answer::ClientCount(data.client_count)),
+        FETCH_SOCKETS_RESPONSE => fields.answer(Answer::Sockets(data.sockets)),
+        kind => fields.plain(kind, uid, serde_json::from_str(raw()).unwrap_or_default()),
+    }
+}
+
+/// What the data of a MessagePack envelope means, which lies in `source`.
+pub(crate) fn read_msgpack(
+    kind: u64,
+    uid: String,
+    mut data: Reader<'_>,
+    source: &Bytes,
+) -> Result<Option<Incoming>, Malformed> {
+    let (mut fields, mut packet, mut sockets, mut count) = (Fields::default(), None, None, 0);
+    data.fields(|key, mut value| {
+        match key {
+            "requestId" => fields.id = value.text().ok().map(Into::into),
+            "opts" => {
+                let (target, flags) = read_options(value)?;
+                (fields.target, fields.flags) = (Some(target), flags);
+            }
+            "clientCount" => match value.token()? {
+                msgpack::Token::Uint(clients) => count = u32::try_from(clients).unwrap_or(u32::MAX),
+                _ => return Err(Malformed("a count that is no number")),
+            },
+            "packet" => packet = Some(value.value()?),
+            "sockets" => sockets = Some(value.value()?),
+            _ => {}
+        }
+        Ok(())
+    })?;
+    let packet = packet.unwrap_or(&[0xc0]);
+    match kind {
+        BROADCAST => {
+            let mut event = None;
+            Reader::new(packet).fields(|key, mut value| {
+                if key == "data" {
+                    event = Some(value.value()?);
+                }
+                Ok(())
+            })?;
+            let event = event.ok_or(Malformed("a packet without data"))?;
+            fields.broadcast(uid, Payload::from_msgpack(event, source)?)
+        }
+        BROADCAST_ACK => fields.answer(Answer::ClientAck(Payload::argument_from_msgpack(packet, source)?)),
+        BROADCAST_CLIENT_COUNT => fields.answer(Answer::ClientCount(count)),
+        FETCH_SOCKETS_RESPONSE => {
+            let sockets = tree(sockets.unwrap_or(&[0x90]), source)?;
+            let sockets =
+                serde_json::from_value(sockets).map_err(|_| Malformed("sockets of another shape"))?;
+            fields.answer(Answer::Sockets(sockets))
+        }
+        kind => fields.plain(kind, uid, tree(packet, source)?),
+    }
+}
+
+/// Whether only MessagePack can say it.
+pub(crate) fn has_bytes(request: &Request) -> bool {
+    matches!(request, Request::Broadcast { payload, .. } | Request::BroadcastWithAck { payload, .. } if !payload.attachments.is_empty())
 }
 
 fn put_id(out: &mut Vec<u8>, id: Option<&str>) {

@@ -12,13 +12,15 @@ use tokio::time::Instant;
 
 use crate::options::OnEvent;
 
-/// One of the two connections that a node holds.
+/// One of the connections that a node holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
     /// Sends this node's messages, and counts the fleet.
     Publisher,
     /// Receives the other nodes' messages.
     Subscriber,
+    /// Reads a stream of [`Mode::Streams`](crate::Mode). A connection that is lost is no gap: the next one reads on.
+    Reader,
 }
 
 /// Why a message did not reach Redis.
@@ -30,8 +32,9 @@ pub enum DropReason {
     /// [`publish_queue_max`](crate::Options::publish_queue_max) or
     /// [`publish_bytes_max`](crate::Options::publish_bytes_max) was reached: Redis is slower than this node.
     QueueFull,
-    /// It was sent, and the connection ended before Redis confirmed it. It may have arrived; sending it
-    /// again could double it.
+    /// It was sent, Redis has not confirmed it, and it could not be sent again: Redis was silent for
+    /// [`stall_max`](crate::Options::stall_max) and may take it later, connections ended for
+    /// [`hold_max`](crate::Options::hold_max) or three times in a row, or it is an entry of a stream. It may have arrived.
     Unconfirmed,
     /// Redis refused it (`NOPERM`, `OOM` and the like), or it has no form on the wire.
     Refused,
@@ -100,6 +103,8 @@ pub enum OtherMode {
     Sharded,
     /// `createShardedAdapter` without `subscriptionMode: "static"`, whose messages to one room this node cannot hear.
     Dynamic,
+    /// `@socket.io/redis-streams-adapter`, while this node is in another mode.
+    Streams,
 }
 
 impl OtherMode {
@@ -117,6 +122,10 @@ impl OtherMode {
             Self::Dynamic => {
                 "nodes with createShardedAdapter in a dynamic mode are not heard when they emit to one room: set \
                  subscriptionMode \"static\" there"
+            }
+            Self::Streams => {
+                "nodes with redis-streams-adapter and those with redis-adapter do not hear each other: set Mode::Streams \
+                 here, or use the other adapter there"
             }
         }
     }
@@ -261,6 +270,17 @@ impl Counters {
             drop(gaps);
             self.tell(&Event::GapClosed { duration });
         }
+    }
+
+    /// A gap that is found when it is over.
+    pub(crate) fn close_gap_of(&self, since: Instant, now: Instant) {
+        let duration = now.saturating_duration_since(since);
+        let mut gaps = self.gaps.lock().unwrap_or_else(PoisonError::into_inner);
+        gaps.count += 1;
+        gaps.closed += duration;
+        drop(gaps);
+        self.tell(&Event::GapOpened);
+        self.tell(&Event::GapClosed { duration });
     }
 
     pub(crate) fn tell(&self, event: &Event) {

@@ -1,6 +1,7 @@
 //! An origin that does as little as it can: one thread, no allocation for a request.
 //!
 //! - any method at `/bytes/N` gets N bytes, after its body was read; a GET at any other path gets 128 of them.
+//! - a GET at `/json/N` gets about N bytes of JSON as an API lists users.
 //! - a chunked body at `/swallow` is read for as long as it comes, and never answered.
 //! - a WebSocket at `/echo` gets back what it says, at `/room/NAME` it hears all that is said there, and at `/say/NAME` it
 //!   speaks.
@@ -21,12 +22,12 @@ use tokio::net::TcpListener;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::task::{LocalSet, spawn_local};
 
-use request::Head;
+use request::{Head, Wanted};
 
 /// What the connections of an origin share.
 #[derive(Default)]
 struct Shared {
-    bodies: RefCell<HashMap<usize, Rc<[u8]>>>,
+    bodies: RefCell<HashMap<Wanted, Rc<[u8]>>>,
     rooms: RefCell<websocket::Rooms>,
     sessions: RefCell<engineio::Sessions>,
 }
@@ -90,10 +91,10 @@ impl Connection {
                 let body = self.read_body(length, body_bytes).await?;
                 self.answer_engine_io(&target, is_post, &body).await?;
             } else {
-                let bytes = head.bytes_wanted();
+                let wanted = head.wanted();
                 let body_bytes = head.body_bytes;
                 self.skip_body(length, body_bytes).await?;
-                let answer = self.shared.answer(bytes);
+                let answer = self.shared.answer(wanted);
                 write_all(&self.write, &answer).await?;
             }
             if closes {
@@ -161,19 +162,47 @@ impl Connection {
 }
 
 impl Shared {
-    /// A whole answer with a body of so many bytes, made once.
-    fn answer(&self, bytes: usize) -> Rc<[u8]> {
+    /// A whole answer with that body, made once.
+    fn answer(&self, wanted: Wanted) -> Rc<[u8]> {
         let mut bodies = self.bodies.borrow_mut();
         if bodies.len() >= BODIES_MAX {
             bodies.clear();
         }
         let make = || {
-            let mut answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {bytes}\r\n\r\n").into_bytes();
-            answer.resize(answer.len() + bytes, b'x');
-            answer.into()
+            let (line, body) = match wanted {
+                Wanted::Bytes(bytes) => ("", vec![b'x'; bytes]),
+                Wanted::Json(bytes) => ("Content-Type: application/json\r\n", users(bytes).into_bytes()),
+            };
+            let head = format!("HTTP/1.1 200 OK\r\n{line}Content-Length: {}\r\n\r\n", body.len());
+            [head.as_bytes(), &body].concat().into()
         };
-        bodies.entry(bytes).or_insert_with(make).clone()
+        bodies.entry(wanted).or_insert_with(make).clone()
     }
+}
+
+/// A list of users, the same ones each time, until it has so many bytes.
+fn users(bytes: usize) -> String {
+    let names =
+        ["Ada", "Björn", "Chiara", "Dmitri", "Élodie", "Farid", "Grace", "Hannah", "Ivo", "Jun", "Kofi"];
+    let towns = ["Lisbon", "Kraków", "Osaka", "Nairobi", "Montréal", "Graz", "Quito"];
+    let mut text = String::from("[");
+    // Numbers that repeat nothing, as ids and times do not (Knuth's multiplicative hash).
+    let mut seed: u64 = 1;
+    let mut number = |below: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % below
+    };
+    while text.len() + 1 < bytes {
+        let (name, town) = (names[number(11) as usize], towns[number(7) as usize]);
+        let (id, seen, posts) = (number(1 << 30), 1_700_000_000 + number(50_000_000), number(900));
+        let comma = if text.len() > 1 { "," } else { "" };
+        text += &format!(
+            "{comma}{{\"id\":\"{id:08x}\",\"name\":\"{name}\",\"town\":\"{town}\",\"lastSeen\":{seen},\"posts\":{posts},\
+             \"isOnline\":{},\"avatar\":\"/avatars/{id:08x}.png\"}}",
+            number(2) == 0
+        );
+    }
+    text + "]"
 }
 
 /// Writes all of it, and waits for room only when there is none.

@@ -14,6 +14,13 @@ pub(super) struct Head<'b> {
     pub(super) is_endless: bool,
 }
 
+/// The body of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Wanted {
+    Bytes(usize),
+    Json(usize),
+}
+
 impl<'b> Head<'b> {
     pub(super) fn parse(bytes: &'b [u8]) -> io::Result<Self> {
         let text = std::str::from_utf8(bytes).map_err(|_| io::ErrorKind::InvalidData)?;
@@ -45,10 +52,14 @@ impl<'b> Head<'b> {
         Ok(head)
     }
 
-    /// N of `/bytes/N`, and 128 elsewhere.
-    pub(super) fn bytes_wanted(&self) -> usize {
-        let number = self.target.strip_prefix("/bytes/").and_then(|number| number.parse().ok());
-        number.unwrap_or(BYTES).min(BYTES_MAX)
+    /// N of `/json/N`, or of `/bytes/N`, and 128 bytes elsewhere.
+    pub(super) fn wanted(&self) -> Wanted {
+        let number = |prefix| self.target.strip_prefix(prefix).and_then(|number: &str| number.parse().ok());
+        let capped = |number: usize| number.min(BYTES_MAX);
+        match number("/json/") {
+            Some(bytes) => Wanted::Json(capped(bytes)),
+            None => Wanted::Bytes(capped(number("/bytes/").unwrap_or(BYTES))),
+        }
     }
 }
 

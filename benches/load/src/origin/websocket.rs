@@ -6,6 +6,7 @@ use std::rc::{Rc, Weak};
 
 use tokio::io::AsyncReadExt as _;
 use tokio::net::tcp::OwnedWriteHalf;
+use tokio::task::yield_now;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::{Connection, Shared, engineio, write_all};
@@ -76,6 +77,8 @@ impl Connection {
             }
             self.buffer.drain(..at);
             write_all(&self.write, &out).await?;
+            // One read, one turn: tokio would give a flood a hundred before others come, which is not the proxy's doing.
+            yield_now().await;
             if self.read.read_buf(&mut self.buffer).await? == 0 {
                 return Ok(());
             }

@@ -335,6 +335,44 @@ async fn a_password_is_asked_for_as_redis_does() {
 }
 
 /// As many publishes as a connection takes, in one go; nobody waits for the answers in between.
+/// Long names are as good as many of them for filling memory.
+#[tokio::test]
+async fn the_names_of_one_client_are_bounded_in_bytes() {
+    let limits = Limits { subscription_bytes_max: 100, ..Limits::default() };
+    let broker = Broker::tcp(SocketAddr::from(([127, 0, 0, 1], 0)), limits).await.unwrap();
+    let (long, short) = ("l".repeat(60), "s".repeat(41));
+    let script = [
+        &*format!("SUBSCRIBE {long}"),
+        &format!("PSUBSCRIBE {short}"),
+        "SSUBSCRIBE shard",
+        // It has this one, which takes no more.
+        &format!("SUBSCRIBE {long}"),
+        &format!("UNSUBSCRIBE {long}"),
+        &format!("PSUBSCRIBE {short}"),
+    ];
+    let said = transcript(broker.url(), &script).await;
+    let refused = said.matches("-ERR too many bytes of subscriptions on this connection\r\n").count();
+    assert_eq!((refused, said.matches("subscribe\r\n").count()), (1, 5), "{said}");
+    let name = "n".repeat(1025);
+    let said =
+        transcript(broker.url(), &[&format!("CLIENT SETNAME {name}"), &format!("HELLO 3 SETNAME {name}")])
+            .await;
+    assert_eq!(said.matches("-ERR a client's name has at most 1024 bytes").count(), 2, "{said}");
+}
+
+/// As Redis, which does not read 16 MiB of somebody who has not said the password.
+#[tokio::test]
+async fn who_has_not_logged_in_may_not_say_much() {
+    let settings = Settings { password: Some("secret".to_owned()), ..Settings::default() };
+    let broker = Broker::tcp(SocketAddr::from(([127, 0, 0, 1], 0)), settings).await.unwrap();
+    for input in ["*2\r\n$4\r\nAUTH\r\n$16385\r\n", "*11\r\n"] {
+        let answer = refusal(&broker, input.as_bytes()).await;
+        assert!(answer.starts_with("-ERR Protocol error: "), "{answer:?} to {input:?}");
+    }
+    let long = format!("ECHO {}", "x".repeat(20_000));
+    assert!(transcript(broker.url(), &["AUTH secret", &long]).await.starts_with("+OK\r\n$20000\r\n"));
+}
+
 async fn flood(url: &str, messages: usize, size: usize) {
     let mut command = redis::Cmd::new();
     command.arg("PUBLISH").arg("news").arg(vec![b'x'; size]);

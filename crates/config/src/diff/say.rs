@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{Changed, Diff, UpstreamChange, app_parts};
-use crate::app::{App, Instances};
+use crate::app::App;
+use crate::file::declare::texts;
+use crate::file::sections::listen::REUSE_PORT;
 use crate::plan::{Listen, NodeBounds, NodeSpec, Scheme, Upstream};
 
 impl fmt::Display for Diff {
@@ -38,9 +40,8 @@ impl Diff {
         lines.extend(apps.added.iter().map(|added| app("+", added)));
         lines.extend(apps.removed.iter().map(|removed| app("-", removed)));
         lines.extend(apps.changed.iter().map(changed_app));
-        let parts = self.parts().filter(|(_, differs)| *differs);
-        let parts: Vec<String> =
-            parts.map(|(name, _)| with_keys(name, self.keys.get(name).map_or(&[], Vec::as_slice))).collect();
+        lines.extend(self.routes.iter().cloned());
+        let parts = self.parts();
         lines.extend((!parts.is_empty()).then(|| format!("changed: {}", parts.join(", "))));
         lines.extend(
             (!self.needs_restart.is_empty())
@@ -53,11 +54,21 @@ impl Diff {
 fn changed_listen(Changed { old, new }: &Changed<Listen>) -> String {
     let address = new.address;
     match (words(&old.scheme), words(&new.scheme)) {
-        _ if old.scheme == new.scheme => {
+        _ if old.differences(new).iter().all(|key| key.name == REUSE_PORT.name) => {
             format!("listen {address}: reuse_port counts when it is opened next")
         }
-        (before, after) if before == after => format!("listen {address}: other certificates"),
-        (before, after) => format!("listen {address}: {before} to {after}"),
+        (before, after) if before != after => format!("listen {address}: {before} to {after}"),
+        _ if old.proxy_protocol != new.proxy_protocol => {
+            let now = if new.proxy_protocol { "with" } else { "without" };
+            format!("listen {address}: new connections begin {now} a PROXY header")
+        }
+        _ if old.client_certificates != new.client_certificates => {
+            format!("listen {address}: new connections are asked for other client certificates, or for none")
+        }
+        _ if old.tls_profile != new.tls_profile => {
+            format!("listen {address}: new connections have another tls_profile")
+        }
+        _ => format!("listen {address}: other certificates"),
     }
 }
 
@@ -67,41 +78,12 @@ fn changed_upstream(change: &UpstreamChange) -> String {
     said.extend(nodes.added.iter().map(|node| format!("+ {}", node.written)));
     said.extend(nodes.removed.iter().map(|node| format!("- {}", node.written)));
     said.extend(nodes.changed.iter().map(changed_node));
-    let Changed { old, new } = &change.upstream;
-    said.extend(change.parts().filter(|(_, differs)| *differs).map(|(part, _)| {
-        let keys = match part {
-            "rebalance" => old.rebalance.differences(&new.rebalance),
-            "outliers" => old.outliers.differences(&new.outliers),
-            _ => Vec::new(),
-        };
-        format!("other {}", with_keys(part, &keys))
-    }));
+    said.extend(change.parts().into_iter().map(|part| part.text));
     format!("upstream {}: {}", change.upstream.new.name, said.join(", "))
 }
 
-/// A part, and what is known of its keys.
-fn with_keys(part: &str, keys: &[String]) -> String {
-    if keys.is_empty() { part.to_owned() } else { format!("{part} ({})", keys.join(", ")) }
-}
-
 fn changed_app(change: &Changed<Arc<App>>) -> String {
-    let said: Vec<String> = app_parts(change)
-        .filter(|(_, differs)| *differs)
-        .map(|(part, _)| match part {
-            "instances" => {
-                format!("instances {} to {}", many(change.old.instances), many(change.new.instances))
-            }
-            part => format!("other {part}"),
-        })
-        .collect();
-    format!("app {}: {}", change.new.name, said.join(", "))
-}
-
-fn many(instances: Instances) -> String {
-    match instances {
-        Instances::Max => "max".to_owned(),
-        Instances::Count(count) => count.to_string(),
-    }
+    format!("app {}: {}", change.new.name, texts(&app_parts(change)))
 }
 
 fn changed_node(Changed { old, new }: &Changed<NodeSpec>) -> String {
@@ -125,6 +107,6 @@ fn words(scheme: &Scheme) -> String {
         Scheme::Plain => "http".to_owned(),
         Scheme::RedirectToHttps { port: None } => "redirect to https".to_owned(),
         Scheme::RedirectToHttps { port: Some(port) } => format!("redirect to https on port {port}"),
-        Scheme::Tls(_) => "https".to_owned(),
+        Scheme::Tls(_) | Scheme::Automatic { .. } => "https".to_owned(),
     }
 }

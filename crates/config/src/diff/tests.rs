@@ -9,7 +9,7 @@ use proptest::prelude::{Strategy, any, prop, proptest};
 
 use super::{Changed, Diff, Listens, Nodes, UpstreamChange, Upstreams, diff};
 use crate::parse;
-use crate::plan::{NodeSpec, Plan, Upstream};
+use crate::plan::{NodeSpec, Plan, Upstream, UpstreamId};
 
 #[test]
 fn what_changes_is_said_both_ways() {
@@ -78,8 +78,10 @@ fn what_changes_is_said_both_ways() {
         (
             "nodes = [",
             "sticky = \"none\"\nhost = \"a.internal\"\npass_headers = [\"Forwarded\"]\ntimeouts = { body = \"1s\" }\nnodes = [",
-            "upstream nodes: other sticky, other host, other pass_headers, other timeouts",
-            "upstream nodes: other sticky, other host, other pass_headers, other timeouts",
+            "upstream nodes: timeouts (body 1m to 1s), sticky auto to none, host left out to a.internal, \
+             pass_headers [] to [\"forwarded\"]",
+            "upstream nodes: timeouts (body 1s to 1m), sticky none to auto, host a.internal to left out, \
+             pass_headers [\"forwarded\"] to []",
         ),
         (
             "[upstream.other]",
@@ -87,22 +89,41 @@ fn what_changes_is_said_both_ways() {
             "upstream + more (a.example:1, b.example:2)",
             "upstream - more (a.example:1, b.example:2)",
         ),
-        ("path = \"/other\"", "path = \"/others\"", "changed: routes", "changed: routes"),
-        ("[[route]]\npath = \"/other\"\nupstream = \"other\"\n", "", "changed: routes", "changed: routes"),
-        ("upstream = \"other\"", "upstream = \"nodes\"", "changed: routes", "changed: routes"),
+        (
+            "path = \"/other\"",
+            "path = \"/others\"",
+            "route + 2 (path /others)\nroute - 2 (path /other)",
+            "route + 2 (path /other)\nroute - 2 (path /others)",
+        ),
+        (
+            "[[route]]\npath = \"/other\"\nupstream = \"other\"\n",
+            "",
+            "route - 2 (path /other)",
+            "route + 2 (path /other)",
+        ),
+        (
+            "upstream = \"other\"",
+            "upstream = \"nodes\"",
+            "route 2 (path /other): upstream other to nodes",
+            "route 2 (path /other): upstream nodes to other",
+        ),
         (
             "[[listen]]\n",
             "trusted_proxies = [\"::1\"]\nsticky_secret = \"0123456789abcdef0123456789abcdef\"\n\
              limits = { attempts_max = 4 }\nlog = { format = \"combined\" }\ndrain = { window = \"0s\" }\n\
              admin = { watch = true }\n[[listen]]\n",
-            "changed: limits (attempts_max 3 to 4), log, drain, trusted_proxies, sticky_secret, admin.watch",
-            "changed: limits (attempts_max 4 to 3), log, drain, trusted_proxies, sticky_secret, admin.watch",
+            "changed: trusted_proxies, sticky_secret, limits (attempts_max 3 to 4), log (format json to combined), \
+             drain (window 10s to 0s), admin (watch false to true)",
+            "changed: trusted_proxies, sticky_secret, limits (attempts_max 4 to 3), log (format combined to json), \
+             drain (window 0s to 10s), admin (watch true to false)",
         ),
         (
             "[[listen]]\n",
             "timeouts = { body = \"1s\" }\n[[listen]]\n",
-            "upstream nodes: other timeouts\nupstream other: other timeouts\nchanged: timeouts (body 1m to 1s)",
-            "upstream nodes: other timeouts\nupstream other: other timeouts\nchanged: timeouts (body 1s to 1m)",
+            "upstream nodes: timeouts (body 1m to 1s)\nupstream other: timeouts (body 1m to 1s)\n\
+             changed: timeouts (body 1m to 1s)",
+            "upstream nodes: timeouts (body 1s to 1m)\nupstream other: timeouts (body 1s to 1m)\n\
+             changed: timeouts (body 1s to 1m)",
         ),
         (
             "[[listen]]\n",
@@ -112,9 +133,15 @@ fn what_changes_is_said_both_ways() {
         ),
         (
             "nodes = [",
+            "health = { probe = \"http\", path = \"/?key=1\", interval = \"5s\" }\nhandshake_rate = \"5/s\"\nnodes = [",
+            "upstream nodes: health (other probe, interval 2s to 5s), handshake_rate none to 5/s",
+            "upstream nodes: health (other probe, interval 5s to 2s), handshake_rate 5/s to none",
+        ),
+        (
+            "nodes = [",
             "outliers = { failures = 5, ejection = \"30s\" }\nrebalance = { percent = 10 }\nnodes = [",
-            "upstream nodes: other rebalance (percent 0 to 10), other outliers (failures 3 to 5, ejection 10s to 30s)",
-            "upstream nodes: other rebalance (percent 10 to 0), other outliers (failures 5 to 3, ejection 30s to 10s)",
+            "upstream nodes: rebalance (percent 0 to 10), outliers (failures 3 to 5, ejection 10s to 30s)",
+            "upstream nodes: rebalance (percent 10 to 0), outliers (failures 5 to 3, ejection 30s to 10s)",
         ),
         (
             "[[listen]]\n",
@@ -125,8 +152,8 @@ fn what_changes_is_said_both_ways() {
         (
             "[[listen]]\n",
             "workers = 2\nlog = { access = \"off\" }\n[[listen]]\naddress = \":0\"\n[[listen]]\n",
-            "listen + 0.0.0.0:0 (http)\nchanged: log\nneeds a restart: workers",
-            "listen - 0.0.0.0:0 (http)\nchanged: log\nneeds a restart: workers",
+            "listen + 0.0.0.0:0 (http)\nchanged: log (access stdout to off)\nneeds a restart: workers",
+            "listen - 0.0.0.0:0 (http)\nchanged: log (access off to stdout)\nneeds a restart: workers",
         ),
     ] {
         let (old, new) = (plan_of(BASE), plan_of(&BASE.replacen(part, instead, 1)));
@@ -150,8 +177,21 @@ fn apps_come_and_go_and_change() {
         (
             &*app(""),
             &*app("args = [\"-v\"]\nstop = { timeout = \"1s\" }"),
-            "app chat: other command, other stop",
-            "app chat: other command, other stop",
+            "app chat: other command, stop (timeout 30s to 1s)",
+            "app chat: other command, stop (timeout 1s to 30s)",
+        ),
+        // What may hold a secret is not said.
+        (
+            &*app("env = { TOKEN = \"a\" }"),
+            &*app("env = { TOKEN = \"b\" }\nuser = \"www\""),
+            "app chat: other env, user left out to www",
+            "app chat: other env, user www to left out",
+        ),
+        (
+            &*app(""),
+            &*app("logs = { files_max = 9, folder = \"off\" }\nrestart = { max = 3 }"),
+            "app chat: restart (max none to 3), logs (other folder, files_max 5 to 9)",
+            "app chat: restart (max 3 to none), logs (other folder, files_max 9 to 5)",
         ),
         (
             &*app("ready = \"port\""),
@@ -220,16 +260,23 @@ proptest! {
         let diff = diff(&old, &new);
         listens_add_up(&old, &new, &diff);
         upstreams_add_up(&old, &new, &diff);
+        assert_eq!(diff.routes.is_empty(), answered(&old) == answered(&new));
         let Plan { workers, trusted_proxies, limits, timeouts, drain, admin, .. } = old;
         assert_eq!(diff.trusted_proxies, trusted_proxies != new.trusted_proxies);
         assert_eq!(diff.limits, limits != new.limits);
         assert_eq!(diff.timeouts, timeouts != new.timeouts);
         assert_eq!(diff.drain, drain != new.drain);
         assert_eq!(diff.watch, admin.watch != new.admin.watch);
-        assert_eq!(diff.needs_restart.contains(&"workers"), workers != new.workers);
-        assert_eq!(diff.needs_restart.contains(&"admin.socket"), admin.socket != new.admin.socket);
+        assert_eq!(diff.needs_restart.iter().any(|key| key == "workers"), workers != new.workers);
+        assert_eq!(diff.needs_restart.iter().any(|key| key == "admin.socket"), admin.socket != new.admin.socket);
         assert_eq!(diff.is_empty(), diff.to_string() == "nothing changed");
     }
+}
+
+/// Who answers on which path.
+fn answered(plan: &Plan) -> BTreeSet<(String, Option<String>)> {
+    let name = |id: UpstreamId| plan.upstreams[id.0].name.to_string();
+    plan.routes.iter().map(|route| (route.path.written(), route.action.upstream().map(name))).collect()
 }
 
 fn listens_add_up(old: &Plan, new: &Plan, diff: &Diff) {
@@ -351,6 +398,15 @@ fn sorted<T: Debug>(all: &[T]) -> Vec<String> {
     let mut all: Vec<String> = all.iter().map(|one| format!("{one:?}")).collect();
     all.sort();
     all
+}
+
+#[test]
+fn a_listen_behind_a_load_balancer_is_said() {
+    let plain = format!("trusted_proxies = [\"::1\"]\n{BASE}");
+    let proxied = plan_of(&plain.replace("\"[::1]:80\"\n", "\"[::1]:80\"\nproxy_protocol = true\n"));
+    let plain = plan_of(&plain);
+    check(&plain, &proxied, "listen [::1]:80: new connections begin with a PROXY header");
+    check(&proxied, &plain, "listen [::1]:80: new connections begin without a PROXY header");
 }
 
 fn check(old: &Plan, new: &Plan, said: &str) {

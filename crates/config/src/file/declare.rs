@@ -1,20 +1,59 @@
-//! How a section of plain keys is declared, once: the struct that the plan has of it, its keys for the reader, the
-//! suggestions and the schema, how it is read, and what a reload says of it all come from one list.
+//! How a section is declared, once: the struct that the plan has of it, its keys for the reader, the suggestions and the
+//! schema, how it is read, and what a reload says of it all come from one list.
 //!
 //! ```ignore
 //! declare! {
 //!     /// What the plan has.
-//!     pub struct Limits in LIMITS = "limits": "What the section is for.";
-//!     /// What the key is for, in whole sentences; its range and default are added where it is shown.
-//!     ATTEMPTS_MAX attempts_max: usize = 3, Count { least: 1, most: 16 };
-//!     /// One without a default says what it means to leave it out.
-//!     MEMORY memory: Option<u64> => "half of what there is", Size { least: 1 << 20, most: 1 << 40 };
+//!     #[derive(Debug, Clone, PartialEq, Eq)]
+//!     pub struct App in APP = "app", Named: "What the section is for.";
+//!     /// What is made of more than one key, or of none, and whom the reader hands it to.
+//!     given AppParts {
+//!         /// Its key in the file.
+//!         name: String;
+//!     }
+//!     // Keys that the reader looks at itself, because others hang on them, or more is made of them than is read; `also` says
+//!     // where they stand among the others. One that may not be left out has an example.
+//!     handed {
+//!         /// What the key is for.
+//!         ADDRESS address: SocketAddr => required "\"0.0.0.0:80\"", ListenAddress;
+//!     }
+//!     keys {
+//!         /// What the key is for, in whole sentences; its range and default are added where it is shown.
+//!         ATTEMPTS_MAX attempts_max: usize = 3, Count { least: 1, most: 16 };
+//!         /// One without a default says what it means to leave it out.
+//!         MEMORY memory: Option<u64> => "half of what there is", Size { least: 1 << 20, most: 1 << 40 };
+//!         /// One that only counts at the next start says so.
+//!         SOCKET socket: AdminSocket => "the usual one", SocketPlace, restart;
+//!     }
+//!     // Those, and keys that are declared by hand, because no field is theirs alone. They are the first of the table.
+//!     also { ADDRESS, COMMAND, ARGS }
+//!     // In the place of `also`: every key and table of the section, in the order in which people read about them.
+//!     order { WORKERS, ADDRESS, LIMITS }
+//!     // Another section whose keys stand in the same table.
+//!     flat {
+//!         /// What the field is for.
+//!         ADMISSION admission: Admission;
+//!     }
+//!     // Another section with a table of its own.
+//!     tables {
+//!         /// What the field is for.
+//!         LIMITS limits: Limits;
+//!     }
 //! }
 //! ```
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value as Json;
+
+use super::declared::Written;
+use crate::app::values::{self as app, ExitCodes, Instances, Port, Socket};
+use crate::plan::values::{self as plan, AccessLog, AdminSocket, Balance, NodeSpec, Sticky};
 
 /// A field of the plan, and how the value that a kind reads becomes one. What a kind has bounded fits.
 pub(crate) trait Field<R> {
@@ -33,9 +72,20 @@ macro_rules! number_fields {
                 u64::try_from(*self).unwrap_or(u64::MAX)
             }
         }
+
+        impl Field<Option<u64>> for Option<$number> {
+            fn of(read: Option<u64>) -> Self {
+                read.map(Field::of)
+            }
+
+            fn back(&self) -> Option<u64> {
+                self.map(|number| number.back())
+            }
+        }
     )+ };
 }
 
+/// Fields that are what the kind reads.
 macro_rules! same_fields {
     ($($same:ty),+) => { $(
         impl Field<$same> for $same {
@@ -44,23 +94,125 @@ macro_rules! same_fields {
             }
 
             fn back(&self) -> $same {
-                *self
+                <$same>::clone(self)
+            }
+        }
+    )+ };
+}
+
+/// Fields that say by an empty value that the key is left out.
+macro_rules! empty_fields {
+    ($($field:ty),+) => { $(
+        impl Field<Option<$field>> for $field {
+            fn of(read: Option<$field>) -> Self {
+                read.unwrap_or_default()
+            }
+
+            fn back(&self) -> Option<$field> {
+                (*self != <$field>::default()).then(|| self.clone())
             }
         }
     )+ };
 }
 
 number_fields!(usize, u32, u16);
-same_fields!(u64, Option<u64>, Duration, Option<Duration>, bool);
+same_fields!(
+    u64, Option<u64>, Option<Option<u64>>, Duration, Option<Duration>, bool, i32, String, Option<String>, Vec<String>,
+    Option<Vec<String>>, Option<PathBuf>, BTreeMap<String, String>, Option<RangeInclusive<u16>>, AccessLog, plan::LogFormat,
+    plan::ClientCertificateMode, plan::TlsProfile, Sticky, Balance, ExitCodes, Instances, Port, Socket, app::LogFormat
+);
+empty_fields!(AdminSocket, Vec<SocketAddr>, Vec<NodeSpec>);
 
-/// A key that differs, as a reload says it: `attempts_max 3 to 5`.
-pub(crate) fn difference(name: &str, old: Option<Json>, new: Option<Json>) -> String {
-    let plain = |value| match value {
-        Some(Json::String(text)) => text,
-        Some(other) => other.to_string(),
-        None => "left out".to_owned(),
-    };
-    format!("{name} {} to {}", plain(old), plain(new))
+impl Field<Option<u64>> for Option<NonZeroUsize> {
+    fn of(read: Option<u64>) -> Self {
+        read.and_then(|number| NonZeroUsize::new(usize::of(number)))
+    }
+
+    fn back(&self) -> Option<u64> {
+        self.map(|number| number.get().back())
+    }
+}
+
+impl Field<Option<u64>> for Option<NonZeroU32> {
+    fn of(read: Option<u64>) -> Self {
+        read.and_then(|number| NonZeroU32::new(u32::of(number)))
+    }
+
+    fn back(&self) -> Option<u64> {
+        self.map(|number| number.get().into())
+    }
+}
+
+/// What a reload says of one key that differs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Difference {
+    /// The key, or the field that is made of several.
+    pub(crate) name: &'static str,
+    /// With both values, where they may be shown.
+    pub(crate) text: String,
+    /// Whether the new value only counts at the next start.
+    pub(crate) needs_restart: bool,
+}
+
+impl Difference {
+    /// Of a field whose values say too much for a line.
+    pub(crate) fn other(name: &'static str) -> Self {
+        Self { name, text: format!("other {name}"), needs_restart: false }
+    }
+
+    /// Of a key: `attempts_max 3 to 5`.
+    pub(crate) fn of_key(name: &'static str, old: Value, new: Value) -> Self {
+        let shown = |value| match value {
+            Value::Shown(Json::String(text)) => Some(text),
+            Value::Shown(other) => Some(other.to_string()),
+            Value::LeftOut => Some("left out".to_owned()),
+            Value::Hidden => None,
+        };
+        match (shown(old), shown(new)) {
+            (Some(old), Some(new)) => {
+                Self { name, text: format!("{name} {old} to {new}"), needs_restart: false }
+            }
+            _ => Self::other(name),
+        }
+    }
+
+    /// Of a key that only counts at the next start: its name, and no values, because the old one holds until then.
+    pub(crate) fn at_next_start(name: &'static str) -> Self {
+        Self { name, text: name.to_owned(), needs_restart: true }
+    }
+
+    /// Of a table: `limits (attempts_max 3 to 5)`, and beside it each key that only counts at the next start,
+    /// `admin.socket`. Nothing if nothing in it differs.
+    pub(crate) fn of_table(name: &'static str, keys: Vec<Self>) -> Vec<Self> {
+        let (later, now): (Vec<_>, Vec<_>) = keys.into_iter().partition(|key| key.needs_restart);
+        let text = format!("{name} ({})", texts(&now));
+        let table = (!now.is_empty()).then_some(Self { name, text, needs_restart: false });
+        let later = later.into_iter().map(|key| Self { name, text: format!("{name}.{}", key.text), ..key });
+        table.into_iter().chain(later).collect()
+    }
+}
+
+/// All of them on one line.
+pub(crate) fn texts(differences: &[Difference]) -> String {
+    differences.iter().map(|difference| &*difference.text).collect::<Vec<_>>().join(", ")
+}
+
+/// The value of a key, as far as a reload may say it.
+pub(crate) enum Value {
+    Shown(Json),
+    LeftOut,
+    /// It may hold a secret, or is too long for a line.
+    Hidden,
+}
+
+/// Returns what a reload may say of the value of a key.
+pub(crate) fn value<K: Written>(kind: &K, read: &K::Read) -> Value {
+    if K::IS_SHOWN { Value::Shown(kind.written(read)) } else { Value::Hidden }
+}
+
+/// The same of a key that may be left out.
+pub(crate) fn optional_value<K: Written>(kind: &K, read: &Option<K::Read>) -> Value {
+    read.as_ref().map_or(Value::LeftOut, |read| value(kind, read))
 }
 
 /// What the absence of a key means: the first of each is for one with a default.
@@ -69,86 +221,203 @@ macro_rules! absent {
         $crate::file::declared::Or<<$kind as $crate::file::declared::Kind>::Read>
     };
     (type $kind:ty, [], [$meaning:literal]) => { $crate::file::declared::Optional };
+    (type $kind:ty, [], [required $example:literal]) => { $crate::file::declared::Required };
     (value [$default:expr], []) => { $crate::file::declared::Or($default) };
     (value [], [$meaning:literal]) => { $crate::file::declared::Optional($meaning) };
+    (value [], [required $example:literal]) => { $crate::file::declared::Required($example) };
     (read $fields:ident $key:ident [$default:expr], []) => { $fields.or_default(&$key) };
     (read $fields:ident $key:ident [], [$meaning:literal]) => { $fields.optional(&$key) };
-    (written $key:ident $field:expr, [$default:expr], []) => { Some($key.kind.written(&$field.back())) };
+    (written $key:ident $field:expr, [$default:expr], []) => {
+        $crate::file::declare::value(&$key.kind, &$crate::file::declare::Field::back(&$field))
+    };
     (written $key:ident $field:expr, [], [$meaning:literal]) => {
-        $field.back().map(|value| $key.kind.written(&value))
+        $crate::file::declare::optional_value(&$key.kind, &$crate::file::declare::Field::back(&$field))
     };
     (doc [$default:expr], []) => { concat!("Default: `", stringify!($default), "`.") };
     (doc [], [$meaning:literal]) => { concat!("Left out: ", $meaning, ".") };
+    (doc [], [required $example:literal]) => { concat!("Such as `", $example, "`.") };
+}
+
+/// The keys of a section: as they are ordered, and else as they are declared.
+macro_rules! keys {
+    ([] [$($declared:tt)*]) => {
+        &[$($declared)*]
+    };
+    ([$($ordered:tt)+] [$($declared:tt)*]) => {
+        &[$($ordered)+]
+    };
+}
+
+/// A key as it is declared, and what is said of its absence.
+macro_rules! key {
+    (
+        [$($doc:literal)+] $key:ident $name:expr,
+        [$($default:expr)?], [$($absent:tt)*], [$($kind:tt)+], [$($value:tt)+] $(, $restart:ident)?
+    ) => {
+        pub(crate) static $key: $crate::file::declared::Key<
+            $($kind)+,
+            $crate::file::declare::absent!(type $($kind)+, [$($default)?], [$($absent)*]),
+        > = $crate::file::declared::Key {
+            name: $name,
+            kind: $($value)+,
+            absent: $crate::file::declare::absent!(value [$($default)?], [$($absent)*]),
+            doc: concat!($($doc,)+ $crate::file::declare::restart!([$($restart)?])),
+        };
+    };
+}
+
+/// What is added to the text of a key that only counts at the next start, and what a reload says of it.
+macro_rules! restart {
+    ([]) => {
+        ""
+    };
+    ([restart]) => {
+        " A change counts from the next start on."
+    };
+    (difference [] $name:expr, $difference:expr) => {
+        $difference
+    };
+    (difference [restart] $name:expr, $difference:expr) => {
+        Difference::at_next_start($name)
+    };
 }
 
 macro_rules! declare {
     (
-        $(#[doc = $about:literal])+
-        pub struct $name:ident in $section:ident = $table:literal: $section_doc:literal;
+        $(#[$about:meta])+
+        pub struct $name:ident in $section:ident = $table:literal, $shape:ident $(($words:expr))?: $section_doc:literal;
         $(
+            given $parts:ident { $( $(#[$given_doc:meta])+ $given:ident: $given_type:ty; )* }
+            $(handed { $(
+                $(#[doc = $handed_doc:literal])+
+                $handed_key:ident $handed:ident: $handed_type:ty $(= $handed_default:expr)? $(=> $handed_meaning:literal)?
+                $(=> required $handed_example:literal)?,
+                $handed_kind:ident $(<$handed_of:ty>)? $({ $($handed_bounds:tt)* })? $(($($handed_inner:tt)*))?;
+            )+ })?
+        )?
+        $(keys { $(
             $(#[doc = $doc:literal])+
             $key:ident $field:ident: $type:ty $(= $default:expr)? $(=> $meaning:literal)?,
-            $kind:ident $({ $($bounds:tt)* })? $(($inner:ident { $($inner_bounds:tt)* }))?;
-        )+
+            $kind:ident $(<$of:ty>)? $({ $($bounds:tt)* })? $(($($inner:tt)*))? $(, $restart:ident)?;
+        )+ })?
+        $(also { $($own:ident),+ $(,)? })?
+        $(order { $($ordered:ident),+ $(,)? })?
+        $(flat { $( $(#[$flat_doc:meta])+ $flat:ident $flat_field:ident: $flat_type:ty; )+ })?
+        $(tables { $( $(#[$sub_doc:meta])+ $sub:ident $sub_field:ident: $sub_type:ty; )+ })?
     ) => {
-        $(#[doc = $about])+
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        $(#[$about])+
         pub struct $name {
             $(
+                $( $(#[$given_doc])+ pub $given: $given_type, )*
+                $($(
+                    $(#[doc = $handed_doc])+
+                    ///
+                    #[doc = $crate::file::declare::absent!(
+                        doc [$($handed_default)?], [$($handed_meaning)? $(required $handed_example)?]
+                    )]
+                    pub $handed: $handed_type,
+                )+)?
+            )?
+            $($(
                 $(#[doc = $doc])+
                 ///
                 #[doc = $crate::file::declare::absent!(doc [$($default)?], [$($meaning)?])]
                 pub $field: $type,
-            )+
+            )+)?
+            $($( $(#[$flat_doc])+ pub $flat_field: $flat_type, )+)?
+            $($( $(#[$sub_doc])+ pub $sub_field: $sub_type, )+)?
         }
+
+        $(
+            /// What the reader hands over.
+            pub(crate) struct $parts {
+                $( pub(crate) $given: $given_type, )*
+                $($( pub(crate) $handed: $handed_type, )+)?
+            }
+        )?
 
         pub(crate) static $section: $crate::file::declared::Sub = $crate::file::declared::Sub {
             name: $table,
-            shape: $crate::file::declared::Shape::One,
-            section: &$crate::file::declared::Section { doc: $section_doc, keys: &[$(&$key),+], later: &[] },
+            shape: $crate::file::declared::Shape::$shape $(($words))?,
+            section: &$crate::file::declared::Section {
+                doc: $section_doc,
+                keys: $crate::file::declare::keys!([$($(&$ordered,)+)?] [
+                    $($(&$own,)+)?
+                    $($(&$key,)+)?
+                    $($(&$crate::file::declared::Flat(&$flat),)+)?
+                    $($(&$sub,)+)?
+                ]),
+            },
         };
 
-        $(
-            pub(crate) static $key: $crate::file::declared::Key<
-                $kind $(<$inner>)?,
-                $crate::file::declare::absent!(type $kind $(<$inner>)?, [$($default)?], [$($meaning)?]),
-            > = $crate::file::declared::Key {
-                name: stringify!($field),
-                kind: $kind $({ $($bounds)* })? $(($inner { $($inner_bounds)* }))?,
-                absent: $crate::file::declare::absent!(value [$($default)?], [$($meaning)?]),
-                doc: concat!($($doc),+),
-            };
-        )+
+        $($($(
+            $crate::file::declare::key! {
+                [$($handed_doc)+] $handed_key stringify!($handed),
+                [$($handed_default)?], [$($handed_meaning)? $(required $handed_example)?],
+                [$handed_kind $(<$handed_of>)?],
+                [$handed_kind $({ $($handed_bounds)* })? $(($($handed_inner)*))?]
+            }
+        )+)?)?
+        $($(
+            $crate::file::declare::key! {
+                [$($doc)+] $key stringify!($field),
+                [$($default)?], [$($meaning)?],
+                [$kind $(<$of>)?],
+                [$kind $({ $($bounds)* })? $(($($inner)*))?]
+                $(, $restart)?
+            }
+        )+)?
 
         impl $name {
-            /// What the table says, and else the defaults.
-            pub(crate) fn read(fields: &$crate::file::fields::Fields<'_>) -> Self {
-                use $crate::file::declare::Field;
+            /// Returns what the table says, and else the defaults.
+            pub(crate) fn read(fields: &$crate::file::fields::Fields<'_> $(, parts: $parts)?) -> Self {
+                // Of some the reader hands over all.
+                let _ = fields;
                 Self {
-                    $($field: Field::of(
+                    $(
+                        $( $given: parts.$given, )*
+                        $($( $handed: parts.$handed, )+)?
+                    )?
+                    $($( $field: $crate::file::declare::Field::of(
                         $crate::file::declare::absent!(read fields $key [$($default)?], [$($meaning)?])
-                    )),+
+                    ), )+)?
+                    $($( $flat_field: <$flat_type>::read(fields), )+)?
+                    $($( $sub_field: <$sub_type>::read(&fields.one(&$sub)), )+)?
                 }
             }
 
-            /// What a reload says of it: each key that differs in `new`, with both values.
-            pub(crate) fn differences(&self, new: &Self) -> Vec<String> {
-                use $crate::file::declare::{Field, difference};
-                use $crate::file::declared::Written;
+            /// Returns what a reload says of it: each key that differs in `new`.
+            #[allow(dead_code, reason = "of what stands in a list a reload may say that there is another one, and no more")]
+            pub(crate) fn differences(&self, new: &Self) -> Vec<$crate::file::declare::Difference> {
+                use $crate::file::declare::Difference;
                 let mut said = Vec::new();
                 $(
+                    $(
+                        if self.$given != new.$given {
+                            said.push(Difference::other(stringify!($given)));
+                        }
+                    )*
+                    $($(
+                        if self.$handed != new.$handed {
+                            said.push(Difference::other($handed_key.name));
+                        }
+                    )+)?
+                )?
+                $($(
                     if self.$field != new.$field {
-                        said.push(difference(
+                        said.push($crate::file::declare::restart!(difference [$($restart)?] $key.name, Difference::of_key(
                             $key.name,
                             $crate::file::declare::absent!(written $key self.$field, [$($default)?], [$($meaning)?]),
                             $crate::file::declare::absent!(written $key new.$field, [$($default)?], [$($meaning)?]),
-                        ));
+                        )));
                     }
-                )+
+                )+)?
+                $($( said.extend(self.$flat_field.differences(&new.$flat_field)); )+)?
+                $($( said.extend(Difference::of_table($sub.name, self.$sub_field.differences(&new.$sub_field))); )+)?
                 said
             }
         }
     };
 }
 
-pub(crate) use {absent, declare};
+pub(crate) use {absent, declare, key, keys, restart};

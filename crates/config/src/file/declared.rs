@@ -1,9 +1,11 @@
 //! How keys are declared: a name, a kind of value, what absence means, what it is for. Reads nothing itself; the
 //! declarations are in `keys`, the kinds of values in `kinds` and `hosts`.
 
+use std::slice;
+
 use serde_json::{Map, Value as Json, json};
 
-use super::fields::Given;
+use super::given::Given;
 
 /// A table of the file and what may be in it.
 pub(crate) struct Section {
@@ -11,17 +13,36 @@ pub(crate) struct Section {
     pub(crate) doc: &'static str,
     /// Everything that may be in it, in the order in which it is documented.
     pub(crate) keys: &'static [&'static dyn Known],
-    /// Keys of later versions, and what to do until then.
-    pub(crate) later: &'static [(&'static str, &'static str)],
 }
 
 impl Section {
-    /// The names of its keys.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.keys.iter().map(|key| key.name())
+    /// Its keys, and those of the sections that stand in the same table.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &'static dyn Known> {
+        let alone =
+            |key: &'static &'static dyn Known| key.flat().map_or(slice::from_ref(key), |flat| flat.keys);
+        self.keys.iter().flat_map(alone).copied()
     }
 
-    /// Whether there is a key of that name.
+    /// The names of its keys.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.all().map(|key| key.name())
+    }
+
+    /// As JSON schema: a table which holds nothing but its keys.
+    pub(crate) fn schema(&self) -> Json {
+        let properties: Map<String, Json> =
+            self.all().map(|key| (key.name().to_owned(), key.schema())).collect();
+        let required: Vec<&str> = self.all().filter(|key| key.required()).map(|key| key.name()).collect();
+        json!({
+            "type": "object",
+            "description": self.doc,
+            "properties": properties,
+            "required": required,
+            "additionalProperties": false,
+        })
+    }
+
+    /// Returns whether there is a key of that name.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.names().any(|known| known == name)
     }
@@ -44,7 +65,7 @@ pub(crate) struct Sub {
 }
 
 impl Sub {
-    /// What to write to get it; `path` is where it is, as a header has it.
+    /// Returns what to write to get it; `path` is where it is, as a header has it.
     pub(crate) fn example(&self, path: &str) -> String {
         let Self { name, shape, section } = self;
         match shape {
@@ -53,13 +74,17 @@ impl Sub {
             Shape::Named => {
                 format!("`[{path}.NAME]` and its keys on the lines under it, once for each")
             }
-            Shape::Inline => {
+            Shape::Inline(words) => {
                 let keys: Vec<String> = section.names().map(|key| format!("{key} = \"…\"")).collect();
-                format!("`{name} = {{ {} }}`", keys.join(", "))
+                let words: String = words.iter().map(|word| format!(", or `{name} = \"{word}\"`")).collect();
+                format!("`{name} = {{ {} }}`{words}", keys.join(", "))
             }
         }
     }
 }
+
+/// A section whose keys stand in the table of another one.
+pub(crate) struct Flat(pub(crate) &'static Sub);
 
 /// How tables stand under their key.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -70,8 +95,8 @@ pub(crate) enum Shape {
     Many,
     /// `[name.NAME]`, any number of times.
     Named,
-    /// `name = { .. }` or `name = [{ .. }, { .. }]`.
-    Inline,
+    /// `name = { .. }` or `name = [{ .. }, { .. }]`, or one of these words in the place of them.
+    Inline(&'static [&'static str]),
 }
 
 /// What a key may hold.
@@ -93,6 +118,9 @@ pub(crate) trait Kind: Sync {
 
 /// A kind whose keys may have a default, which the schema then says.
 pub(crate) trait Written: Kind {
+    /// Whether a reload may say it: what may hold a secret is not shown, and neither is what is too long for a line.
+    const IS_SHOWN: bool = true;
+
     /// A value as the file would have it.
     fn written(&self, value: &Self::Read) -> Json;
 }
@@ -142,7 +170,19 @@ pub(crate) trait Known: Sync {
     fn required(&self) -> bool;
     fn schema(&self) -> Json;
 
-    /// How `full.toml` has it: what it is for and its range, and its default. Nothing if it is a table.
+    /// The section, if its keys stand in the table of this one.
+    fn flat(&self) -> Option<&'static Section> {
+        None
+    }
+
+    /// Returns whether it is a table, which may stand on a line of its section or have a block of its own.
+    #[cfg(test)]
+    fn is_table(&self) -> bool {
+        false
+    }
+
+    /// Returns how `full.toml` has it: what it is for and its range, and its default. Nothing if its keys stand in the
+    /// table of another.
     #[cfg(test)]
     fn in_full(&self) -> Option<(String, Option<Json>)> {
         None
@@ -168,20 +208,27 @@ impl<K: Kind, A: Absence<K>> Known for Key<K, A> {
 
     fn schema(&self) -> Json {
         let mut schema = or_variable(self.kind.schema());
-        let mut doc = self.doc.trim_start().to_owned();
+        let mut doc = plain(self.doc);
+        // What is added is no part of the last element of a list.
+        let gap = if doc.contains('\n') { '\n' } else { ' ' };
         if let Some(range) = self.kind.range() {
-            doc += &format!(" {range}.");
+            doc += &format!("{gap}{range}.");
         }
         if let Some(meaning) = self.absent.meaning() {
-            doc += &format!(" Left out: {meaning}.");
+            doc += &format!("{gap}Left out: {meaning}.");
         }
         if let Some(default) = self.absent.default(&self.kind) {
-            doc += &format!(" Default: {default}.");
+            doc += &format!("{gap}Default: {default}.");
             schema.insert("default".to_owned(), default);
         }
         schema.insert("description".to_owned(), json!(doc));
         Json::Object(schema)
     }
+}
+
+/// The text of a key without the line breaks of the source; ` - ` begins an element of a list.
+fn plain(doc: &str) -> String {
+    doc.split_ascii_whitespace().collect::<Vec<_>>().join(" ").replace(" - ", "\n- ")
 }
 
 /// A string with a variable in it may stand for what is no string, or looks otherwise.
@@ -201,6 +248,24 @@ fn or_variable(schema: Map<String, Json>) -> Map<String, Json> {
     Map::from_iter([("anyOf".to_owned(), Json::Array(ways))])
 }
 
+impl Known for Flat {
+    fn name(&self) -> &'static str {
+        self.0.name
+    }
+
+    fn required(&self) -> bool {
+        false
+    }
+
+    fn schema(&self) -> Json {
+        self.0.schema()
+    }
+
+    fn flat(&self) -> Option<&'static Section> {
+        Some(self.0.section)
+    }
+}
+
 impl Known for Sub {
     fn name(&self) -> &'static str {
         self.name
@@ -210,13 +275,28 @@ impl Known for Sub {
         self.shape == Shape::Many
     }
 
+    #[cfg(test)]
+    fn in_full(&self) -> Option<(String, Option<Json>)> {
+        Some((self.section.doc.to_owned(), None))
+    }
+
+    #[cfg(test)]
+    fn is_table(&self) -> bool {
+        true
+    }
+
     fn schema(&self) -> Json {
-        let one = crate::schema::section(self.section);
+        let one = self.section.schema();
         match self.shape {
             Shape::One => one,
             Shape::Many => json!({ "type": "array", "minItems": 1, "items": one }),
             Shape::Named => json!({ "type": "object", "additionalProperties": one }),
-            Shape::Inline => json!({ "oneOf": [one, { "type": "array", "minItems": 1, "items": one }] }),
+            Shape::Inline(words) => json!({ "anyOf": [
+                one,
+                { "type": "array", "minItems": 1, "items": one },
+                { "enum": words },
+                { "type": "string", "pattern": "\\$\\{" },
+            ] }),
         }
     }
 }

@@ -94,7 +94,7 @@ impl Walk<'_> {
         }
     }
 
-    /// What the string is with its variables put in; nothing if that is what it is without.
+    /// Returns what the string is with its variables put in; nothing if that is what it is without.
     fn string(&mut self, written: &str, span: &Range<usize>) -> Option<String> {
         let mut now = String::new();
         let mut is_broken = false;

@@ -7,8 +7,9 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use super::declared::{Key, Kind, Optional, Or, Required, Section, Shape, Sub};
+use super::foreign;
+use super::given::{Given, type_of};
 use super::reading::Reading;
-use super::{foreign, keys};
 use crate::problem::Problem;
 use crate::suggest::nearest;
 
@@ -21,17 +22,7 @@ pub(crate) struct Fields<'f> {
     /// As a header has it: `app.chat.stop`; empty for the file itself.
     path: String,
     entries: Option<&'f DeTable<'f>>,
-    reading: &'f Reading<'f>,
-}
-
-/// A value as the file gives it, and the key it stands under.
-#[derive(Clone, Copy)]
-pub(crate) struct Given<'f> {
-    pub(crate) name: &'f str,
-    pub(crate) value: &'f Spanned<DeValue<'f>>,
     pub(crate) reading: &'f Reading<'f>,
-    /// Whether it is one of a list, and the list is what stands under the key.
-    is_element: bool,
 }
 
 impl<'f> Fields<'f> {
@@ -58,6 +49,11 @@ impl<'f> Fields<'f> {
             Some(given) => given.read(&key.kind),
             None => Some(key.absent.0.clone()),
         }
+    }
+
+    /// Returns whether the value of a key is left out, or can be read; tells nobody if it cannot.
+    pub(crate) fn is_readable<K: Kind, A>(&self, key: &Key<K, A>) -> bool {
+        self.given(key.name).is_none_or(|given| given.read_quietly(&key.kind).is_some())
     }
 
     /// The value of a key that may be left out.
@@ -117,7 +113,8 @@ impl<'f> Fields<'f> {
         let Some(given) = self.given(sub.name) else { return Vec::new() };
         match (given.value.get_ref(), sub.shape) {
             (DeValue::Table(tables), Shape::Named) => self.named(tables, sub),
-            (DeValue::Array(tables), Shape::Many | Shape::Inline) => {
+            (DeValue::String(_), Shape::Inline(_)) if self.word(sub).is_some() => Vec::new(),
+            (DeValue::Array(tables), Shape::Many | Shape::Inline(_)) => {
                 tables.iter().filter_map(|value| self.table_of(Given { value, ..given }, sub)).collect()
             }
             (DeValue::Table(_), Shape::Many) => {
@@ -129,6 +126,16 @@ impl<'f> Fields<'f> {
             }
             _ => self.table_of(given, sub).into_iter().collect(),
         }
+    }
+
+    /// The word in the place of the tables under a key, if it is one that may stand there.
+    pub(crate) fn word(&self, sub: &Sub) -> Option<&'static str> {
+        let (Shape::Inline(words), DeValue::String(text)) =
+            (sub.shape, self.given(sub.name)?.value.get_ref())
+        else {
+            return None;
+        };
+        words.iter().find(|word| **word == text.as_ref()).copied()
     }
 
     /// As a header has it.
@@ -176,17 +183,17 @@ impl<'f> Fields<'f> {
         read
     }
 
-    /// Where the value of a key stands, or the table when the key is left out.
+    /// Returns where the value of a key stands, or the table when the key is left out.
     pub(crate) fn span_of(&self, name: &str) -> Option<Range<usize>> {
         self.given(name).map(|given| given.value.span()).or_else(|| self.span.clone())
     }
 
-    /// Whether a key is there, readable or not.
+    /// Returns whether a key is there, readable or not.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.given(name).is_some()
     }
 
-    /// Whether there is nothing under a key: it is left out, or an empty list or table.
+    /// Returns whether there is nothing under a key: it is left out, or an empty list or table.
     pub(crate) fn is_without(&self, name: &str) -> bool {
         self.given(name).is_none_or(|given| match given.value.get_ref() {
             DeValue::Array(values) => values.is_empty(),
@@ -208,7 +215,7 @@ impl<'f> Fields<'f> {
 }
 
 impl<'f> Given<'f> {
-    /// What the value is; nothing if it cannot be read, which has been told then.
+    /// Returns what the value is; nothing if it cannot be read, which has been told then.
     pub(crate) fn read<K: Kind>(self, kind: &K) -> Option<K::Read> {
         if self.is_broken() { None } else { kind.read(self) }
     }
@@ -216,49 +223,6 @@ impl<'f> Given<'f> {
     /// Tries to read it, and tells nobody if it cannot be.
     pub(crate) fn read_quietly<K: Kind>(self, kind: &K) -> Option<K::Read> {
         kind.read(Given { reading: &self.reading.in_silence(), ..self })
-    }
-
-    /// The string, if variables of the environment are in it: it may then be what is not in quotes elsewhere.
-    pub(crate) fn set_by_environment(self) -> Option<&'f str> {
-        match self.value.get_ref() {
-            DeValue::String(text) => self.reading.expanded(&self.value.span()).map(|_| text.trim()),
-            _ => None,
-        }
-    }
-
-    /// The string as the file has it, with its variables.
-    pub(crate) fn as_written(self) -> Option<&'f str> {
-        match self.value.get_ref() {
-            DeValue::String(text) => {
-                let expanded = self.reading.expanded(&self.value.span());
-                Some(expanded.map_or(text, |expanded| &expanded.written))
-            }
-            _ => None,
-        }
-    }
-
-    /// Whether one of its variables is not set.
-    fn is_broken(self) -> bool {
-        self.reading.expanded(&self.value.span()).is_some_and(|expanded| expanded.is_broken)
-    }
-
-    /// The string, or nothing once it is told that `wanted` was expected.
-    pub(crate) fn text(self, wanted: &str, example: impl FnOnce() -> String) -> Option<&'f str> {
-        match self.value.get_ref() {
-            DeValue::String(_) if self.is_broken() => None,
-            DeValue::String(text) => Some(text),
-            _ => self.wrong_type(wanted, example()),
-        }
-    }
-
-    /// The elements of a list, or nothing once it is told that `wanted` was expected.
-    pub(crate) fn elements(self, wanted: &str, example: &str) -> Option<impl Iterator<Item = Given<'f>>> {
-        match self.value.get_ref() {
-            DeValue::Array(values) => {
-                Some(values.iter().map(move |value| Given { value, is_element: true, ..self }))
-            }
-            _ => self.wrong_type(wanted, example.to_owned()),
-        }
     }
 
     /// The table with its keys checked; nothing if it is none, which the caller knows better how to tell.
@@ -273,46 +237,6 @@ impl<'f> Given<'f> {
             reading: self.reading,
         })
     }
-
-    /// The entries of a table whose keys are the user's own; nothing if it is none.
-    pub(crate) fn entries(self) -> Option<impl Iterator<Item = (&'f str, Given<'f>)>> {
-        let DeValue::Table(entries) = self.value.get_ref() else { return None };
-        let given = move |(name, value): (&'f Spanned<DeString<'f>>, &'f Spanned<DeValue<'f>>)| {
-            let name: &'f str = name.get_ref();
-            (name, Given { name, value, reading: self.reading, is_element: false })
-        };
-        Some(entries.iter().map(given))
-    }
-
-    /// Tells that `wanted` was expected, and shows `example` as the value.
-    pub(crate) fn wrong_type<T>(self, wanted: &str, example: String) -> Option<T> {
-        let message = format!("`{}` wants {wanted}, not {}", self.name, type_of(self.value.get_ref()));
-        let hint = match self.is_element {
-            true => format!("write `{example}`"),
-            false => format!("write `{} = {example}`", self.name),
-        };
-        self.refuse(message, Some(hint))
-    }
-
-    /// Tells that the value is outside of `range`.
-    pub(crate) fn out_of_range<T>(self, range: &str) -> Option<T> {
-        self.refuse(format!("`{}` is out of range", self.name), Some(format!("it may be {range}")))
-    }
-
-    /// Tells what is wrong with the value, and gives nothing in its place.
-    pub(crate) fn refuse<T>(self, message: impl Into<String>, hint: Option<String>) -> Option<T> {
-        let problem = Problem::error(self.value.span(), message);
-        self.push(match hint {
-            Some(hint) => problem.hint(hint),
-            None => problem,
-        });
-        None
-    }
-
-    /// Says something about the value, or about a part of it.
-    pub(crate) fn push(self, problem: Problem) {
-        self.reading.push(problem);
-    }
 }
 
 fn not_named(name: &Spanned<DeString<'_>>, value: &DeValue<'_>, sub: &Sub) -> Problem {
@@ -322,23 +246,19 @@ fn not_named(name: &Spanned<DeString<'_>>, value: &DeValue<'_>, sub: &Sub) -> Pr
 }
 
 fn tell_unknown(section: &Section, entries: &DeTable<'_>, reading: &Reading<'_>) {
-    entries.keys().filter_map(|key| unknown(section, key)).for_each(|problem| reading.push(problem));
+    entries.keys().filter_map(|key| unknown(section, key, reading)).for_each(|problem| reading.push(problem));
 }
 
-/// What there is to say about a key that is not in the section.
-fn unknown(section: &Section, key: &Spanned<DeString<'_>>) -> Option<Problem> {
+/// Returns what there is to say about a key that is not in the section.
+fn unknown(section: &Section, key: &Spanned<DeString<'_>>, reading: &Reading<'_>) -> Option<Problem> {
     let name = key.get_ref().as_ref();
     if section.has(name) {
         return None;
     }
-    if let Some((_, until_then)) = section.later.iter().find(|(later, _)| *later == name) {
-        let message = format!("`{name}` is not supported yet");
-        return Some(Problem::error(key.span(), message).hint(*until_then));
-    }
     if let Some(word) = foreign::word(name) {
         return Some(Problem::error(key.span(), word.message(name)).hint(word.hint()));
     }
-    let hint = if keys::FILE.has(name) {
+    let hint = if reading.has_outermost(name) {
         // TOML gives every line after a header to that table, also one that somebody added at the end of the file.
         format!("`{name}` is a key of the file itself: put it above the first `[`")
     } else if let Some(meant) = nearest(name, section.names()) {
@@ -348,17 +268,4 @@ fn unknown(section: &Section, key: &Spanned<DeString<'_>>) -> Option<Problem> {
         format!("there is {}", names.join(", "))
     };
     Some(Problem::error(key.span(), format!("`{name}` is not a key that is known here")).hint(hint))
-}
-
-/// The type of a value with its article.
-pub(crate) fn type_of(value: &DeValue<'_>) -> &'static str {
-    match value {
-        DeValue::String(_) => "a string",
-        DeValue::Integer(_) => "a number",
-        DeValue::Float(_) => "a number with a fraction",
-        DeValue::Boolean(_) => "a boolean",
-        DeValue::Datetime(_) => "a date",
-        DeValue::Array(_) => "a list",
-        DeValue::Table(_) => "a table",
-    }
 }

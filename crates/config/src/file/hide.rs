@@ -6,7 +6,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::kinds::SECRET_FILE;
+use super::kinds::secrets::SECRET_FILE;
 
 /// `text` with stars in the place of each value whose key says that it is a secret, wherever it stands. What is in another
 /// file or in the environment is only named here, and stays.
@@ -27,7 +27,7 @@ pub(crate) fn without_secrets(text: &str, table: &DeTable<'_>) -> String {
     String::from_utf8(shown).unwrap_or_default()
 }
 
-/// Whether what stands under a key of that name is nobody else's business.
+/// Returns whether what stands under a key of that name is nobody else's business.
 fn is_secret(key: &str) -> bool {
     let key = key.to_lowercase();
     SECRET_WORDS.iter().any(|word| key.contains(word))
@@ -60,7 +60,7 @@ fn strings(value: &Spanned<DeValue<'_>>, spans: &mut Vec<Range<usize>>) {
     }
 }
 
-/// Whether it only says where the secret is. A default in it would be one.
+/// Returns whether it only says where the secret is. A default in it would be one.
 fn is_elsewhere(text: &str) -> bool {
     let is_variable = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
     text.starts_with(SECRET_FILE) || is_variable.is_some_and(|name| !name.contains(['}', ':']))
@@ -107,7 +107,7 @@ mod tests {
             "sticky_secret = [\"hunter2\", \"hunter2\"]",
             "sticky_secret = [\n  \"hunter2\",\n  'hunter2',\n]",
             "sticky_secret = \"\"\"\nhunter2\nhunter2\"\"\"",
-            "sticky_secrets = \"hunter2\"",
+            "sticky_secret = \"hunter2\"",
             "[drain]\nsticky_secret = \"hunter2\"",
             "[app.a]\nenv = { DB_PASSWORD = \"hunter2\" }",
             "[app.a.env]\nAPI_TOKEN = \"hunter2\"",

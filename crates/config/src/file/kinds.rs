@@ -1,22 +1,33 @@
-//! What a key may hold, hosts and addresses aside: counts, sizes, durations, words, paths.
+//! What a key may hold, the plain ones: counts, sizes, durations, words.
 //! Each kind says how it is read, how it is written and what its JSON schema is.
 
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Map, Value as Json, json};
 use toml::de::DeValue;
 
 use super::declared::{Kind, Written};
-use super::fields::{Given, type_of};
+use super::given::{Given, type_of};
 use super::units::{DURATIONS, NotAnAmount, SIZES, Units};
-use crate::plan::{AccessLog, AdminSocket};
 use crate::suggest::nearest;
 
-pub(crate) mod care;
+pub(crate) mod acme;
+pub(crate) mod app;
+pub(crate) mod choices;
+pub(crate) mod compress;
 pub(crate) mod headers;
+pub(crate) mod hosts;
+pub(crate) mod node_address;
+pub(crate) mod nodes;
+pub(crate) mod pages;
+pub(crate) mod paths;
+pub(crate) mod policy;
+pub(crate) mod probe;
+pub(crate) mod proxies;
+pub(crate) mod ready;
 pub(crate) mod route;
+pub(crate) mod secrets;
 
 /// A bare number.
 pub(crate) struct Count {
@@ -47,21 +58,6 @@ pub(crate) struct Flag;
 
 /// The name of something else in the file.
 pub(crate) struct Name;
-
-/// A path, not yet joined to the file's folder.
-pub(crate) struct FilePath;
-
-/// `"stdout"`, `"off"` or a path, not yet joined to the file's folder.
-pub(crate) struct LogPlace;
-
-/// `"off"` or the path of a Unix socket, not yet joined to the file's folder.
-pub(crate) struct SocketPlace;
-
-/// A secret of at least so many bytes, or a list of them, the one in use first.
-pub(crate) struct SecretTexts {
-    pub(crate) bytes_min: usize,
-    pub(crate) count_max: usize,
-}
 
 impl Kind for Count {
     type Read = u64;
@@ -188,7 +184,7 @@ impl<K: Written> Kind for OrNone<K> {
     }
 }
 
-/// Whether somebody says in the words of another program that there is no bound.
+/// Returns whether somebody says in the words of another program that there is no bound.
 fn is_boundless(value: &DeValue<'_>) -> bool {
     match value {
         DeValue::Boolean(flag) => !flag,
@@ -283,106 +279,9 @@ impl Kind for Name {
     }
 }
 
-impl Kind for FilePath {
-    type Read = PathBuf;
-
-    fn read(&self, given: Given<'_>) -> Option<PathBuf> {
-        let text = given.text("the path of a file", || quote(&format!("{}.pem", given.name)))?;
-        if text.is_empty() {
-            return given.refuse(format!("`{}` is empty", given.name), None);
-        }
-        Some(PathBuf::from(text))
-    }
-
-    fn schema(&self) -> Map<String, Json> {
-        schema(json!({ "type": "string", "minLength": 1 }))
-    }
-}
-
-impl Kind for LogPlace {
-    type Read = AccessLog;
-
-    fn read(&self, given: Given<'_>) -> Option<AccessLog> {
-        match given.text("\"stdout\", \"off\" or the path of a file", || quote(STDOUT))? {
-            STDOUT => Some(AccessLog::Stdout),
-            OFF => Some(AccessLog::Off),
-            text => path(given, text, &format!("\"{STDOUT}\", \"{OFF}\" or the path of a file"))
-                .map(AccessLog::File),
-        }
-    }
-
-    fn schema(&self) -> Map<String, Json> {
-        schema(json!({ "type": "string", "minLength": 1 }))
-    }
-}
-
-impl Written for LogPlace {
-    fn written(&self, value: &AccessLog) -> Json {
-        match value {
-            AccessLog::Stdout => json!(STDOUT),
-            AccessLog::Off => json!(OFF),
-            AccessLog::File(path) => json!(path),
-        }
-    }
-}
-
-impl Kind for SocketPlace {
-    type Read = AdminSocket;
-
-    fn read(&self, given: Given<'_>) -> Option<AdminSocket> {
-        let wanted = "the path of a socket or \"off\"";
-        match given.text(wanted, || quote("./admin.sock"))? {
-            OFF => Some(AdminSocket::Off),
-            text => path(given, text, wanted).map(AdminSocket::Path),
-        }
-    }
-
-    fn schema(&self) -> Map<String, Json> {
-        schema(json!({ "type": "string", "minLength": 1 }))
-    }
-}
-
-impl SecretTexts {
-    fn one(&self, given: Given<'_>) -> Option<Vec<u8>> {
-        let text = given.text("a string", || "\"…\"".to_owned())?;
-        let secret = match text.strip_prefix(SECRET_FILE) {
-            Some(path) => given.reading.secret_in(path, &given.value.span())?,
-            None => text.as_bytes().to_vec(),
-        };
-        if secret.len() < self.bytes_min {
-            return given.refuse(
-                format!("`{}` is {} bytes long, and needs {}", given.name, secret.len(), self.bytes_min),
-                Some("`openssl rand -base64 32` prints a good one".to_owned()),
-            );
-        }
-        Some(secret)
-    }
-}
-
-impl Kind for SecretTexts {
-    type Read = Vec<Vec<u8>>;
-
-    fn read(&self, given: Given<'_>) -> Option<Vec<Vec<u8>>> {
-        let DeValue::Array(_) = given.value.get_ref() else { return self.one(given).map(|one| vec![one]) };
-        let elements: Vec<Given<'_>> = given.elements("a string, or a list of them", "[\"…\"]")?.collect();
-        if elements.is_empty() || elements.len() > self.count_max {
-            return given.refuse(
-                format!("`{}` wants 1 to {} secrets", given.name, self.count_max),
-                Some("the first one signs, the others are still believed".to_owned()),
-            );
-        }
-        // All of them are read, so that each that is wrong is told.
-        let secrets: Vec<Option<Vec<u8>>> = elements.into_iter().map(|element| self.one(element)).collect();
-        secrets.into_iter().collect()
-    }
-
-    fn schema(&self) -> Map<String, Json> {
-        let elsewhere = json!({ "type": "string", "pattern": "^file:.|\\$\\{" });
-        let one = json!({ "anyOf": [{ "type": "string", "minLength": self.bytes_min }, elsewhere] });
-        schema(json!({ "anyOf": [
-            one,
-            { "type": "array", "items": one, "minItems": 1, "maxItems": self.count_max },
-        ] }))
+impl Written for Name {
+    fn written(&self, value: &String) -> Json {
+        json!(value)
     }
 }
 
@@ -399,16 +298,17 @@ pub(crate) fn quote(text: &str) -> String {
     format!("\"{text}\"")
 }
 
-/// A path where a word might have stood.
-fn path(given: Given<'_>, text: &str, wanted: &str) -> Option<PathBuf> {
-    // A bare word is somebody's guess at a keyword; a file of that name would be a surprise.
-    if text.contains(['/', '.']) {
-        return Some(PathBuf::from(text));
+/// A string with something in it.
+pub(crate) fn text(given: Given<'_>, wanted: &str, example: &str) -> Option<String> {
+    let text = given.text(wanted, || quote(example))?;
+    if text.contains('\0') {
+        return given.refuse(format!("`{}` has a NUL in it", given.name), None);
     }
-    given.refuse(
-        format!("`{}` wants {wanted}", given.name),
-        Some(format!("a file in this folder is written `{} = \"./{text}\"`", given.name)),
-    )
+    // An empty argument is one; an empty path or name is none.
+    if text.is_empty() && wanted != "a string" {
+        return given.refuse(format!("`{}` is empty", given.name), None);
+    }
+    Some(text.to_owned())
 }
 
 fn amount(given: Given<'_>, units: &Units, bounds: RangeInclusive<u64>) -> Option<u64> {
@@ -444,7 +344,7 @@ fn amount(given: Given<'_>, units: &Units, bounds: RangeInclusive<u64>) -> Optio
     }
 }
 
-/// What to write for a number without a unit; a fraction is one of the unit that is meant most.
+/// Returns what to write for a number without a unit; a fraction is one of the unit that is meant most.
 fn bare_hint(name: &str, units: &Units, number: &str, bounds: &RangeInclusive<u64>) -> String {
     let fraction = number.contains('.').then(|| units.meant(&format!("{number}s"))).flatten();
     if let Some(meant) = fraction.filter(|meant| bounds.contains(meant)) {
@@ -482,7 +382,3 @@ const NO_BOUND: [&str; 13] = [
     "disabled",
     "\u{221e}",
 ];
-/// A secret that begins so is in the file at the path that follows.
-pub(crate) const SECRET_FILE: &str = "file:";
-const STDOUT: &str = "stdout";
-const OFF: &str = "off";

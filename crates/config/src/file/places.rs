@@ -10,10 +10,10 @@ use toml::de::{DeTable, DeValue};
 
 /// Every value of a file, and where it stands.
 #[derive(Debug, Default)]
-pub(crate) struct Places(BTreeMap<String, Place>);
+pub(crate) struct Places(BTreeMap<String, Value>);
 
 #[derive(Debug)]
-struct Place {
+struct Value {
     span: Range<usize>,
     /// If it is a string.
     text: Option<String>,
@@ -37,10 +37,10 @@ impl Places {
         }
     }
 
-    /// Where under `path` the file at `file` is named, if paths are relative to `folder`.
+    /// Returns where under `path` the file at `file` is named, if paths are relative to `folder`.
     pub(crate) fn find_file(&self, path: &str, file: &Path, folder: &Path) -> Option<Range<usize>> {
         let is_it =
-            |place: &&Place| place.text.as_ref().is_some_and(|text| folder.join(PathBuf::from(text)) == file);
+            |place: &&Value| place.text.as_ref().is_some_and(|text| folder.join(PathBuf::from(text)) == file);
         self.below(path).find(is_it).map(|place| place.span.clone())
     }
 
@@ -50,7 +50,7 @@ impl Places {
         Some(spans().map(|span| span.start).min()?..spans().map(|span| span.end).max()?)
     }
 
-    fn below(&self, path: &str) -> impl Iterator<Item = &Place> {
+    fn below(&self, path: &str) -> impl Iterator<Item = &Value> {
         let is_below = move |name: &str| {
             name.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
@@ -80,6 +80,6 @@ impl Places {
             _ => {}
         }
         let text = value.get_ref().as_str().map(str::to_owned);
-        self.0.insert(path, Place { span, text });
+        self.0.insert(path, Value { span, text });
     }
 }

@@ -3,48 +3,30 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
-use std::net::IpAddr;
 use std::ops::Range;
 use std::path::Path;
 
 use ipnet::IpNet;
-use serde_json::{Map, Value as Json, json};
 
-use super::declared::{Kind, Written};
-use super::fields::{Fields, Given};
-use super::kinds::{quote, schema};
-use super::listen::NamedFile;
-use super::{Disk, keys};
+use super::disk::Disk;
+use super::fields::Fields;
+use super::kinds::proxies::{Trusts, network_of};
+use super::kinds::quote;
+use crate::plan::{PROXY_LISTS, TRUSTED_PROXIES};
 use crate::problem::Problem;
 use crate::regular::read_regular;
 use crate::suggest::nearest;
-
-/// A list of addresses, networks and names of lists.
-pub(crate) struct Trusted;
-
-/// One element of it.
-#[derive(Debug, Clone)]
-pub(crate) enum Trusts {
-    Network(IpNet),
-    /// A list, and where it is named.
-    List(String, Range<usize>),
-}
 
 /// Networks by the names that `trusted_proxies` takes.
 struct Lists(BTreeMap<String, Vec<IpNet>>);
 
 /// The networks that the file trusts.
-pub(crate) fn read(root: &Fields<'_>, folder: &Path, named: &mut Vec<NamedFile>, disk: Disk) -> Vec<IpNet> {
-    let trusts = root.or_default(&keys::TRUSTED_PROXIES);
+pub(crate) fn read(root: &Fields<'_>) -> Vec<IpNet> {
+    let trusts = root.or_default(&TRUSTED_PROXIES);
     let names_lists = trusts.iter().any(|trusts| matches!(trusts, Trusts::List(..)));
-    let lists = match root.optional(&keys::PROXY_LISTS) {
+    let lists = match root.optional(&PROXY_LISTS) {
         None => names_lists.then(Lists::shipped),
-        Some(path) => {
-            let path = folder.join(path);
-            let span = root.span_of(keys::PROXY_LISTS.name);
-            named.push(NamedFile { path: path.clone(), span: span.clone() });
-            replaced(root, &path, span, disk)
-        }
+        Some(path) => replaced(root, &path, root.span_of(PROXY_LISTS.name)),
     };
     let networks = trusts.into_iter().flat_map(|trusts| match (trusts, &lists) {
         (Trusts::Network(network), _) => vec![network],
@@ -62,8 +44,8 @@ pub(crate) fn read(root: &Fields<'_>, folder: &Path, named: &mut Vec<NamedFile>,
 }
 
 /// The lists of another file; nothing if they cannot be read.
-fn replaced(root: &Fields<'_>, path: &Path, span: Option<Range<usize>>, disk: Disk) -> Option<Lists> {
-    let read = match disk {
+fn replaced(root: &Fields<'_>, path: &Path, span: Option<Range<usize>>) -> Option<Lists> {
+    let read = match root.reading.disk() {
         Disk::Untouched => return None,
         Disk::Read => read_regular(path).and_then(|bytes| {
             String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
@@ -121,51 +103,6 @@ fn networks_of(name: &str, list: &toml::Value) -> Result<Vec<IpNet>, String> {
         network.ok_or_else(|| format!("\"{name}\" has something that is no network"))
     });
     read.collect()
-}
-
-fn network_of(text: &str) -> Option<IpNet> {
-    let network = match text.parse::<IpAddr>() {
-        Ok(address) => IpNet::from(address),
-        Err(_) => text.parse::<IpNet>().ok()?,
-    };
-    Some(network.trunc())
-}
-
-impl Kind for Trusted {
-    type Read = Vec<Trusts>;
-
-    fn read(&self, given: Given<'_>) -> Option<Vec<Trusts>> {
-        let example = "[\"10.0.0.0/8\"]";
-        let trusts =
-            given.elements("a list of addresses, networks and names", example)?.filter_map(|element| {
-                let text = element.text("addresses, networks and names", || quote("10.0.0.0/8"))?;
-                let is_name = text.starts_with(|first: char| first.is_ascii_alphabetic())
-                    && !text.contains([':', '/', '.']);
-                match network_of(text) {
-                    Some(network) => Some(Trusts::Network(network)),
-                    None if is_name => Some(Trusts::List(text.to_owned(), element.value.span())),
-                    None => element.refuse(
-                        format!("\"{text}\" is neither an address nor a network"),
-                        Some("write \"192.0.2.7\", \"10.0.0.0/8\" or \"fd00::/8\"".to_owned()),
-                    ),
-                }
-            });
-        Some(trusts.collect())
-    }
-
-    fn schema(&self) -> Map<String, Json> {
-        schema(json!({ "type": "array", "items": { "type": "string" } }))
-    }
-}
-
-impl Written for Trusted {
-    fn written(&self, value: &Vec<Trusts>) -> Json {
-        let written = value.iter().map(|trusts| match trusts {
-            Trusts::Network(network) => network.to_string(),
-            Trusts::List(name, _) => name.clone(),
-        });
-        json!(written.collect::<Vec<_>>())
-    }
 }
 
 /// In the repository people can read it, and copy it.

@@ -8,7 +8,7 @@ use toml::de::{DeTable, Error};
 use super::foreign;
 use crate::problem::Problem;
 
-/// What to say about a text that cannot be parsed; never nothing for an error. One thing for each line.
+/// Returns what to say about a text that cannot be parsed; never nothing for an error. One thing for each line.
 pub(crate) fn explain(text: &str, errors: &[Error]) -> Vec<Problem> {
     if let Some(problem) = another_format(text) {
         return vec![problem];
@@ -52,8 +52,8 @@ fn unseen<'t>(text: &'t str, told: &'t [usize]) -> impl Iterator<Item = Problem>
     })
 }
 
-/// Whether what is wrong in the line at `start` comes of what is wrong in the one at `last`: it is the same, or that one is
-/// the header of a table that is there twice, as then are its keys.
+/// Returns whether what is wrong in the line at `start` comes of what is wrong in the one at `last`: it is the same, or
+/// that one is the header of a table that is there twice, as then are its keys.
 fn follows(text: &str, last: usize, start: usize) -> bool {
     let between = text.get(last..start).unwrap_or_default();
     let is_key = Line::at(text, start).key().is_some();
@@ -76,7 +76,7 @@ impl<'t> Line<'t> {
         Self { start, text: without_comment(line).trim() }
     }
 
-    /// Where its text is.
+    /// Returns where its text is.
     fn span(&self, text: &str) -> Range<usize> {
         let before = text.get(self.start..).and_then(|rest| rest.find(self.text)).unwrap_or_default();
         let start = self.start + before;
@@ -156,7 +156,7 @@ impl<'t> Line<'t> {
         self.text.split_once('=').map(|(key, _)| key.trim())
     }
 
-    /// What is wrong, and the line that was meant.
+    /// Returns what is wrong, and the line that was meant.
     fn meant(&self) -> Option<(&'static str, String)> {
         let text = self.text;
         if let Some(header) = text.strip_prefix('[') {
@@ -200,7 +200,7 @@ fn first(problem: Problem, text: &str, before: usize, is_it: impl Fn(&Line<'_>) 
     problem
 }
 
-/// What is wrong with a value, and what it should be; nothing if it is not seen.
+/// Returns what is wrong with a value, and what it should be; nothing if it is not seen.
 fn corrected(value: &str) -> Option<(&'static str, String)> {
     let lower = value.to_lowercase();
     let quote = value.chars().next().filter(|first| ['"', '\''].contains(first));
@@ -239,7 +239,7 @@ fn corrected(value: &str) -> Option<(&'static str, String)> {
         .then(|| ("a value that is not a number or a boolean is in quotes", format!("\"{value}\"")))
 }
 
-/// What to do where the line alone does not say what was meant.
+/// Returns what to do where the line alone does not say what was meant.
 fn hint(message: &str) -> Option<&'static str> {
     let hints = [
         (

@@ -12,7 +12,10 @@ impl Methods {
     /// The names that a file may write.
     pub const NAMES: [&'static str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
-    /// Of these names; the error is the first that is none.
+    /// The set of the methods with these names.
+    ///
+    /// # Errors
+    /// The first name that is none of [`Self::NAMES`].
     pub fn of<'n>(names: impl IntoIterator<Item = &'n str>) -> Result<Self, &'n str> {
         names.into_iter().try_fold(Self::NONE, |set, name| {
             let bit = Self::bit(name.as_bytes()).ok_or(name)?;
@@ -22,7 +25,7 @@ impl Methods {
         })
     }
 
-    /// Whether it takes requests of this method.
+    /// Returns whether it takes requests of this method.
     #[inline]
     pub fn contains(self, method: &[u8]) -> bool {
         self == Self::ALL || Self::bit(method).is_some_and(|bit| self.0 & bit != 0)

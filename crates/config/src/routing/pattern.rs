@@ -21,7 +21,10 @@ pub enum NotAPattern {
 }
 
 impl Pattern {
-    /// Reads one.
+    /// Compiles a regular expression that has to match a path as a whole.
+    ///
+    /// # Errors
+    /// If it cannot be read, or would take more than a megabyte when compiled.
     pub fn new(written: &str) -> Result<Self, NotAPattern> {
         // In a group, so that an alternative is anchored at both of its ends. Bytes, for a path need not be UTF-8.
         let regex = RegexBuilder::new(&format!("\\A(?:{written})\\z"))
@@ -41,7 +44,7 @@ impl Pattern {
         &self.written
     }
 
-    /// Whether the whole of `path` matches.
+    /// Returns whether the whole of `path` matches.
     pub fn matches(&self, path: &[u8]) -> bool {
         self.regex.is_match(path)
     }
@@ -51,12 +54,12 @@ impl Pattern {
         self.regex.captures(path)
     }
 
-    /// How many groups it has.
+    /// Returns how many groups it has.
     pub fn groups(&self) -> usize {
         self.regex.captures_len() - 1
     }
 
-    /// Whether it has a group of this name.
+    /// Returns whether it has a group of this name.
     pub fn has_group(&self, name: &str) -> bool {
         self.regex.capture_names().flatten().any(|group| group == name)
     }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::Pattern;
+use super::pattern::Pattern;
 use crate::suggest::nearest;
 
 /// A text whose variables are known.
@@ -34,6 +34,8 @@ pub enum Variable {
     Scheme,
     /// The host in lower case, without its port.
     Host,
+    /// What stands for the star in the route's `host`; empty where it has none.
+    Subdomain,
     /// The port that the client asked.
     Port,
     /// `HTTP/1.1` or `HTTP/1.0`.
@@ -50,6 +52,10 @@ pub enum Variable {
     Header(String),
     /// The value of a cookie.
     Cookie(String),
+    /// The id of the request.
+    RequestId,
+    /// The node that is asked, as the file has it; in header lines alone, for it is chosen late.
+    Node,
     /// A group of the route's `regex`.
     Capture(Capture),
 }
@@ -66,14 +72,17 @@ pub enum Capture {
 /// Why a text is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotATemplate {
-    /// What is wrong.
+    /// What is wrong with it, as a sentence without its full stop.
     pub message: String,
-    /// What to write.
+    /// What to write instead.
     pub hint: String,
 }
 
 impl Template {
-    /// Reads one. Groups are those of `pattern`. `{{` and `}}` are braces.
+    /// Reads a text with variables in braces. Groups are those of `pattern`; `{{` and `}}` are braces.
+    ///
+    /// # Errors
+    /// If a variable is not known here, or a brace has no other end.
     pub fn read(written: &str, pattern: Option<&Pattern>) -> Result<Self, NotATemplate> {
         let (mut pieces, mut text, mut rest) = (Vec::new(), String::new(), written);
         while let Some(at) = rest.find(['{', '}']) {
@@ -130,7 +139,22 @@ impl Template {
         }
     }
 
-    /// Whether a text satisfies `fits` between its variables.
+    /// This text, whose braces are its own.
+    pub fn verbatim(text: String) -> Self {
+        Self { pieces: vec![Piece::Text(text)], ..Self::default() }
+    }
+
+    /// Returns whether the id of the request is in it.
+    pub fn tells_id(&self) -> bool {
+        self.pieces.contains(&Piece::Variable(Variable::RequestId))
+    }
+
+    /// Returns whether the node that is asked is named in it.
+    pub fn names_node(&self) -> bool {
+        self.pieces.contains(&Piece::Variable(Variable::Node))
+    }
+
+    /// Returns whether a text satisfies `fits` between its variables.
     pub fn texts_fit(&self, fits: impl Fn(u8) -> bool) -> bool {
         self.pieces.iter().all(|piece| match piece {
             Piece::Text(text) => text.bytes().all(&fits),
@@ -177,17 +201,20 @@ fn variable(name: &str, pattern: Option<&Pattern>) -> Result<Variable, NotATempl
 }
 
 /// Variables without a name behind a colon.
-const PLAIN: [(&str, Variable); 10] = [
+const PLAIN: [(&str, Variable); 13] = [
     ("client_ip", Variable::ClientIp),
     ("peer_ip", Variable::PeerIp),
     ("method", Variable::Method),
     ("scheme", Variable::Scheme),
     ("host", Variable::Host),
+    ("subdomain", Variable::Subdomain),
     ("port", Variable::Port),
     ("protocol", Variable::Protocol),
     ("uri", Variable::Uri),
     ("path", Variable::Path),
     ("query", Variable::Query),
+    ("request_id", Variable::RequestId),
+    ("node", Variable::Node),
 ];
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::state::shared::{Shared, Snapshot};
 use crate::upstream::Upstream;
-use crate::upstream::health::outlier::{Counts, judge};
+use crate::upstream::health::outlier::{OutcomeSum, judge};
 use crate::upstream::health::probe::probe;
 use crate::upstream::health::state::{Change, Observed, PASSIVE_INTERVAL};
 use crate::upstream::member::Member;
@@ -87,7 +87,7 @@ pub(crate) async fn ask_all(nodes: impl Iterator<Item = &Arc<Node>>, shared: &Ar
     for node in nodes {
         let (node, shared) = (node.clone(), shared.clone());
         asking.spawn_local(async move {
-            if let Some(observed) = probe(&node, PATIENCE_MIN).await
+            if let Some(observed) = probe(&node, TIMEOUT_MIN).await
                 && node.observe(observed) == Change::Fell
             {
                 shared.probe_queue.push(&node);
@@ -98,18 +98,18 @@ pub(crate) async fn ask_all(nodes: impl Iterator<Item = &Arc<Node>>, shared: &Ar
 }
 
 async fn ask(node: &Node) {
-    if let Some(observed) = probe(node, patience(node, Instant::now())).await {
+    if let Some(observed) = probe(node, probe_timeout(node, Instant::now())).await {
         node.observe(observed);
     }
 }
 
-/// How long an answer is waited for. A node that has just fallen is back only once it is quick; one whose answers
+/// Returns how long an answer is waited for. A node that has just fallen is back only once it is quick; one whose answers
 /// always take their time is given more of it the longer it is out.
-fn patience(node: &Node, now: Instant) -> Duration {
+fn probe_timeout(node: &Node, now: Instant) -> Duration {
     match node.plan().filter(|plan| plan.health.probe.is_some()) {
         Some(plan) => plan.health.timeout,
-        None if node.is_up() => PATIENCE_MIN,
-        None => (now.duration_since(node.since()) / 8).clamp(PATIENCE_MIN, PATIENCE_MAX),
+        None if node.is_up() => TIMEOUT_MIN,
+        None => (now.duration_since(node.since()) / 8).clamp(TIMEOUT_MIN, TIMEOUT_MAX),
     }
 }
 
@@ -120,7 +120,7 @@ struct Round {
     watches: HashMap<*const Node, Watch>,
     tasks: JoinSet<()>,
     /// The counts of each node that is judged, a second apart.
-    histories: HashMap<*const Node, VecDeque<(Instant, Counts)>>,
+    histories: HashMap<*const Node, VecDeque<(Instant, OutcomeSum)>>,
 }
 
 struct Watch {
@@ -183,7 +183,7 @@ impl Round {
             upstream.members.iter().map(|member| &member.node).filter(|node| node.is_up()).collect();
         let lately = |node: &&Arc<Node>| {
             let history = self.histories.entry(Arc::as_ptr(node)).or_default();
-            let counts = node.tallies.sum();
+            let counts = node.outcomes.sum();
             // What was counted before it came back is the past.
             let oldest = now.checked_sub(rules.period).unwrap_or(now).max(node.since());
             while history.len() > 1 && history.get(1).is_some_and(|(at, _)| *at <= oldest) {
@@ -192,7 +192,7 @@ impl Round {
             if history.back().is_none_or(|(at, _)| now.duration_since(*at) >= ROUND_EVERY) {
                 history.push_back((now, counts));
             }
-            history.front().map_or_else(Counts::default, |(_, earlier)| counts.since(earlier))
+            history.front().map_or_else(OutcomeSum::default, |(_, earlier)| counts.since(earlier))
         };
         let counts: Vec<_> = nodes.iter().map(lately).collect();
         for (node, verdict) in nodes.iter().zip(judge(&counts, rules)) {
@@ -227,8 +227,8 @@ async fn probe_on_and_on(node: Weak<Node>, plan: Arc<plan::Upstream>, shared: Ar
 }
 
 const PAUSE_MIN: Duration = Duration::from_millis(50);
-const PATIENCE_MIN: Duration = Duration::from_millis(500);
-const PATIENCE_MAX: Duration = Duration::from_secs(5);
+const TIMEOUT_MIN: Duration = Duration::from_millis(500);
+const TIMEOUT_MAX: Duration = Duration::from_secs(5);
 const ROUND_EVERY: Duration = Duration::from_secs(1);
 /// A slow start rises in steps of that length.
 const RAMP_STEP: Duration = Duration::from_millis(100);

@@ -11,16 +11,16 @@ use tokio::time::{Instant, sleep};
 use crate::control::drain::node::Pace;
 use crate::control::proxy::Proxy;
 use crate::control::status::Remains;
-use crate::state::shared::Instances;
+use crate::state::shared::{Instances, Running};
 use crate::upstream::Upstream;
 use crate::upstream::close_signal::{CloseOrder, CloseReason};
 use crate::upstream::node::{Node, Observed};
 use crate::upstream::sessions::SessionTable;
 
 impl Proxy {
-    /// These instances of `app` can be reached now, and no others. One that is missing is gone: its tunnels are told at
+    /// These instances of `app` can be reached now, and no others; if it `is_stopped`, no more come by themselves. One that is missing is gone: its tunnels are told at
     /// once, and its sessions are forgotten, so that their clients begin new ones.
-    pub fn publish(&self, app: &str, instances: &[Instance]) {
+    pub fn publish(&self, app: &str, instances: &[Instance], is_stopped: bool) {
         let shared = &self.inner.shared;
         let before = shared.snapshot.load_full();
         let mut lost = Vec::new();
@@ -32,7 +32,7 @@ impl Proxy {
                 }
             }
         }
-        shared.instances().insert(app.to_owned(), instances.to_vec());
+        shared.instances().insert(app.to_owned(), Running { instances: instances.to_vec(), is_stopped });
         let mut rosters = before.rosters();
         fill_in(&mut rosters, &before.plan.upstreams, &shared.instances());
         shared.publish(before.with_rosters(&rosters));
@@ -40,7 +40,7 @@ impl Proxy {
             let now = Instant::now();
             node.tunnels.signal_from(0, || CloseOrder {
                 at: now,
-                until: now + GOODBYE,
+                until: now + CLOSE_WITHIN,
                 reason: CloseReason::NodeLost,
             });
             session_table.forget(&node);
@@ -71,7 +71,7 @@ impl Proxy {
             let mut cut = None;
             loop {
                 let now = Instant::now();
-                let is_empty = nodes().all(Node::is_empty);
+                let is_empty = nodes().all(|node| node.is_empty() && !node.keeps_pages(now));
                 // At the deadline answers are cut, and are told of as they were before.
                 if now < until {
                     let answers =
@@ -103,8 +103,10 @@ impl Proxy {
 pub(crate) fn fill_in(rosters: &mut [Roster], upstreams: &[Arc<plan::Upstream>], instances: &Instances) {
     for (roster, upstream) in rosters.iter_mut().zip(upstreams) {
         let Some(app) = &upstream.app else { continue };
-        let running = instances.get(app).map_or(&[][..], Vec::as_slice);
-        roster.nodes = running.iter().map(|instance| node_of(app, instance)).collect();
+        let running = instances.get(app);
+        let reachable = running.map_or(&[][..], |running| &running.instances);
+        roster.nodes = reachable.iter().map(|instance| node_of(app, instance)).collect();
+        roster.is_stopped = running.is_some_and(|running| running.is_stopped);
     }
 }
 
@@ -113,6 +115,7 @@ fn node_of(app: &str, instance: &Instance) -> RosterNode {
         written: format!("{app}/{}", instance.id.slot),
         address: instance.address.clone().into(),
         bounds: NodeBounds::default(),
+        tls_name: None,
         instance: Some(AppInstance { app: app.to_owned(), id: instance.id }),
         weight: 1,
         backup: false,
@@ -120,7 +123,7 @@ fn node_of(app: &str, instance: &Instance) -> RosterNode {
 }
 
 /// So long a tunnel whose node is gone may take to say so.
-const GOODBYE: Duration = Duration::from_secs(1);
+const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(5);
 /// At the deadline what is left is ended, which takes a moment.

@@ -1,5 +1,6 @@
 //! What the control thread does, and what people ask of it: start and end, reloads, apps, drains.
 
+pub(crate) mod certificates;
 pub(crate) mod proxy;
 pub(crate) mod run;
 pub(crate) mod health;

@@ -61,7 +61,7 @@ pub(crate) struct Emptying {
 
 impl Proxy {
     /// Runs a task for as long as the proxy.
-    pub(crate) fn keep_house(&self, task: impl Future<Output = ()> + 'static) {
+    pub(crate) fn spawn_housekeeping(&self, task: impl Future<Output = ()> + 'static) {
         let mut housekeeping = self.inner.housekeeping.borrow_mut();
         // Those that have ended are forgotten whenever one begins.
         while housekeeping.try_join_next().is_some() {}

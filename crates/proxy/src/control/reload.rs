@@ -9,6 +9,7 @@ use config::plan::Plan;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::control::certificates::load_all;
 use crate::control::instances;
 use crate::control::proxy::{Listening, Proxy, StartProblem};
 use crate::control::run::connections_max;
@@ -20,12 +21,19 @@ use crate::worker::listener::{self, Bound};
 
 impl Proxy {
     /// Applies `plan`: whole, or, if it cannot be, not at all. Returns what changed. What needs a restart is said in
-    /// the difference and otherwise ignored. Not cancel-safe once listens are bound.
+    /// the difference and otherwise ignored.
+    ///
+    /// # Errors
+    /// If a certificate, the access log or an address cannot be had: what was in force before stays so.
+    ///
+    /// # Cancel safety
+    /// Not cancel-safe: where it is dropped while old listeners close, the plan is in force and nobody has been told.
     pub async fn apply(&self, plan: Arc<Plan>) -> Result<Diff, StartProblem> {
         let before = self.inner.shared.snapshot.load_full();
         let change = diff(&before.plan, &plan);
         // Everything that can fail, first.
-        let tls = crate::net::tls::load_all(&plan.listens).map_err(StartProblem::Tls)?;
+        let served: Vec<_> = before.certificates().cloned().collect();
+        let tls = load_all(&plan, &served).map_err(StartProblem::Tls)?;
         let log = if change.log {
             Some(
                 access::Writer::start(&plan.log, &self.inner.shared.log_unwritten)
@@ -41,10 +49,10 @@ impl Proxy {
         let before = self.inner.shared.snapshot.load_full();
         let mut rosters = self.inner.names.rosters(&plan.upstreams);
         instances::fill_in(&mut rosters, &plan.upstreams, &self.inner.shared.instances());
-        let listens = self.listens_now(&plan, &change, tls);
+        let listens = self.listens_now(&plan, &change, tls.listens);
         self.adjust_connections(&before.plan, &plan);
         let closing = self.and_those_that_close(&before, &listens);
-        let next = before.replanned(plan.clone(), closing, &rosters);
+        let next = before.replanned(plan.clone(), (closing, tls.nodes), &rosters);
         let before = self.inner.shared.publish(next);
         if let Some(log) = log {
             self.inner.shared.log.store(Arc::new(log.sink()));
@@ -67,7 +75,7 @@ impl Proxy {
         let ids =
             change.listens.open.iter().map(|old| old.map_or_else(|| self.next_listen(), |old| open[old].id));
         let listens = plan.listens.iter().zip(ids).zip(tls);
-        listens.map(|((listen, id), tls)| ListenNow { id, scheme: listen.scheme.clone(), tls }).collect()
+        listens.map(|((listen, id), tls)| ListenNow::new(id, listen, tls)).collect()
     }
 
     /// What is closed now has connections on their way: in the kernel's queue, and from one worker to another. They are
@@ -119,7 +127,7 @@ impl Proxy {
         let (before, now) = (before.limits.connections_max, plan.limits.connections_max);
         if before != now {
             let all = connections_max(now, self.inner.shared.counters.len());
-            self.keep_house(self.inner.places.clone().resize(all));
+            self.spawn_housekeeping(self.inner.places.clone().resize(all));
         }
     }
 

@@ -15,8 +15,9 @@ use config::plan::Plan;
 use config::roster::Roster;
 use fastrand::Rng;
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::time::{Instant, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
+use crate::control::certificates::{FirstRead, load_all};
 use crate::control::drain::node::{Pace, empty, signal_streams};
 use crate::control::drain::rebalance;
 use crate::control::drain::schedule::Schedule;
@@ -27,7 +28,6 @@ use crate::net::file_limit::{files_max, raise_file_limit};
 use crate::net::memory::{Memory, watch_memory};
 use crate::net::places::Places;
 use crate::net::splice::{FILES_A_PIPE, pipes_max};
-use crate::net::tls::TlsProblem;
 use crate::observe::access;
 use crate::observe::lifecycle::Drain;
 use crate::observe::record::Counters;
@@ -44,10 +44,16 @@ use crate::worker::listener::{self, WorkerMessage, Workers};
 type Mailboxes = Vec<(mpsc::Sender<WorkerMessage>, Arc<Counters>)>;
 
 impl Proxy {
-    /// Starts to serve `plan`. Everything that can fail does so before the first connection is accepted. Must be
+    /// Starts to serve `plan`, with what was read `first` of it. Everything that can fail does so before the first connection is accepted. Must be
     /// called inside a tokio `LocalRuntime`, whose thread becomes the control thread.
-    pub async fn start(plan: Arc<Plan>) -> Result<Self, StartProblem> {
-        let tls = crate::net::tls::load_all(&plan.listens).map_err(StartProblem::Tls)?;
+    ///
+    /// # Errors
+    /// If a certificate, the access log, an address or a thread cannot be had; the problem names which, and why.
+    ///
+    /// # Cancel safety
+    /// Not cancel-safe: workers that have been started go on.
+    pub async fn start(plan: Arc<Plan>, first: &FirstRead) -> Result<Self, StartProblem> {
+        let tls = load_all(&plan, &first.0).map_err(StartProblem::Tls)?;
         let log_unwritten = access::Unwritten::default();
         let log = access::Writer::start(&plan.log, &log_unwritten).map_err(StartProblem::Log)?;
         let count = worker_count(plan.workers);
@@ -58,13 +64,16 @@ impl Proxy {
         let bound: Vec<_> = plan.listens.iter().map(bind).collect::<Result<_, _>>()?;
         let listens: Vec<_> = (0..)
             .zip(&plan.listens)
-            .zip(tls)
-            .map(|((id, listen), tls)| ListenNow { id: ListenId(id), scheme: listen.scheme.clone(), tls })
+            .zip(tls.listens)
+            .map(|((id, listen), tls)| ListenNow::new(ListenId(id), listen, tls))
             .collect();
         raise_file_limit();
         let (probe_queue, to_probe) = ProbeQueue::channel();
         let shared = Arc::new(Shared {
-            snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::new(plan.clone(), listens.clone()))),
+            snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::new(
+                plan.clone(),
+                (listens.clone(), tls.nodes),
+            ))),
             log: Arc::new(ArcSwap::from_pointee(log.sink())),
             log_unwritten,
             probe_queue,
@@ -95,19 +104,20 @@ impl Proxy {
                 housekeeping: RefCell::default(),
             }),
         };
-        proxy.keep_house(run_health(proxy.inner.shared.clone(), to_probe));
+        proxy.spawn_housekeeping(run_health(proxy.inner.shared.clone(), to_probe));
         let planned = proxy.inner.shared.clone();
-        proxy.keep_house(watch_memory(planned.memory.clone(), move || {
+        proxy.spawn_housekeeping(watch_memory(planned.memory.clone(), move || {
             planned.snapshot.load().plan.limits.memory
         }));
-        proxy.keep_house(sweep_registries(proxy.inner.shared.clone()));
-        proxy.keep_house(rebalance::run(proxy.inner.shared.clone()));
-        proxy.keep_house(follow_names(proxy.clone()));
+        proxy.spawn_housekeeping(sweep_registries(proxy.inner.shared.clone()));
+        proxy.spawn_housekeeping(rebalance::run(proxy.inner.shared.clone()));
+        proxy.spawn_housekeeping(watch_certificates(proxy.inner.shared.clone()));
+        proxy.spawn_housekeeping(follow_names(proxy.clone()));
         let listening =
             listens.iter().zip(bound).map(|(listen, bound)| proxy.accept_on(bound, listen.id)).collect();
         proxy.inner.listening.replace(listening);
         let connections = proxy.inner.places.all();
-        tracing::info!(workers = count, connections_max = connections, "ready");
+        tracing::info!(event = "ready", workers = count, connections_max = connections, "ready");
         Ok(proxy)
     }
 
@@ -119,9 +129,9 @@ impl Proxy {
     }
 
     /// Accepts no more. What was accepted is answered, tunnels get a turn each, and what runs may finish within
-    /// `patience`; said again, it moves the deadline.
-    pub fn leave(&self, patience: Duration) {
-        let until = Instant::now() + patience;
+    /// `timeout`; said again, it moves the deadline.
+    pub fn leave(&self, timeout: Duration) {
+        let until = Instant::now() + timeout;
         let was_leaving = self.inner.shared.drain.is_leaving();
         self.inner.shared.drain.leave(until);
         if was_leaving {
@@ -131,10 +141,10 @@ impl Proxy {
             stop.send_replace(true);
         }
         let window =
-            self.inner.shared.snapshot.load().plan.drain.window.min(patience.mul_f64(WINDOW_SHARE_MAX));
-        let goodbye = until - patience.mul_f64(GOODBYE_SHARE).min(GOODBYE_MAX);
-        self.keep_house(send_tunnels_away(self.inner.shared.clone(), window, goodbye));
-        self.close_sessions_of_apps(window, goodbye);
+            self.inner.shared.snapshot.load().plan.drain.window.min(timeout.mul_f64(WINDOW_SHARE_MAX));
+        let closed_by = until - timeout.mul_f64(CLOSE_SHARE).min(CLOSE_MAX);
+        self.spawn_housekeeping(send_tunnels_away(self.inner.shared.clone(), window, closed_by));
+        self.close_sessions_of_apps(window, closed_by);
     }
 
     /// The polling sessions of our own apps end with us, unlike those of other nodes, which whoever takes over finds by
@@ -147,7 +157,7 @@ impl Proxy {
             for node in upstream.nodes().filter(|node| node.instance.is_some()) {
                 let (node, session_table) = (node.clone(), upstream.session_table.clone());
                 let pace = Pace { window, deadline, reason: CloseReason::GoingAway, is_stopped: false };
-                self.keep_house(async move {
+                self.spawn_housekeeping(async move {
                     // Nothing calls it off.
                     let (_owner, called_off) = oneshot::channel();
                     empty(node, session_table, pace, called_off).await;
@@ -175,7 +185,7 @@ impl Proxy {
         self.inner.shared.log.store(Arc::new(access::Writer::nothing()));
         let log = self.inner.log.take();
         if let Some(log) = log {
-            log.finish(LOG_PATIENCE).await;
+            log.finish(LOG_TIMEOUT).await;
         }
     }
 
@@ -214,11 +224,6 @@ impl Proxy {
         }
         is_news
     }
-}
-
-/// Reads the certificates and keys that `plan` names, and tells all that is wrong with them.
-pub fn check_certificates(plan: &Plan) -> Result<(), Vec<TlsProblem>> {
-    crate::net::tls::load_all(&plan.listens).map(drop)
 }
 
 fn start_workers(shared: &Arc<Shared>) -> io::Result<(Mailboxes, Vec<JoinHandle<()>>)> {
@@ -265,9 +270,39 @@ async fn send_tunnels_away(shared: Arc<Shared>, window: Duration, until: Instant
             next_streams.insert(node.number, signal_streams(node, from, turns, order));
         }
         if told > 0 {
-            tracing::info!(tunnels = told, ?window, "told tunnels when to go");
+            tracing::info!(event = "tunnels_told", tunnels = told, ?window, "told tunnels when to go");
         }
         sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Looks whether certificates were renewed, and once a day warns of those that were not.
+async fn watch_certificates(shared: Arc<Shared>) {
+    let mut tick = interval(CERTIFICATES_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut warned_at = Instant::now();
+    loop {
+        let now = tick.tick().await;
+        let stores: Vec<_> = shared.snapshot.load().certificates().cloned().collect();
+        if stores.is_empty() {
+            continue;
+        }
+        let is_day_over = now - warned_at >= DAY;
+        if is_day_over {
+            warned_at = now;
+        }
+        let look = move || {
+            for store in stores {
+                store.look_again();
+                if is_day_over {
+                    store.warn();
+                }
+            }
+        };
+        // A disk may be slow, or a network away.
+        if tokio::task::spawn_blocking(look).await.is_err() {
+            tracing::error!("looking at the certificates has failed");
+        }
     }
 }
 
@@ -327,15 +362,18 @@ const PROVE_EVERY: Duration = Duration::from_millis(500);
 /// Nodes of one name; the others are proved by what they are sent.
 const PROVED_AT_ONCE: usize = 16;
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
-/// Listens, logs, certificates, epolls, probes, verbs and the file. The epolls of parked connections and of tunnels, two a
+/// What was renewed is served within two seconds, though it takes two looks where one came between two writes.
+const CERTIFICATES_EVERY: Duration = Duration::from_millis(700);
+const DAY: Duration = Duration::from_secs(86_400);
+/// Listens, logs, certificates, epolls, probes, verbs and the file. The epoll of parked connections and tunnels, one a
 /// worker, and the pipes that bodies are spliced through are counted beside it.
 const FILES_RESERVED: u64 = 64;
 /// The end of that time belongs to the Closes of those who have not answered theirs.
-const GOODBYE_SHARE: f64 = 0.1;
-const GOODBYE_MAX: Duration = Duration::from_secs(1);
+const CLOSE_SHARE: f64 = 0.1;
+const CLOSE_MAX: Duration = Duration::from_secs(1);
 /// At the end, for the last lines of the access log.
-const LOG_PATIENCE: Duration = Duration::from_secs(2);
+const LOG_TIMEOUT: Duration = Duration::from_secs(2);
 /// While the proxy leaves, tunnels that are opened late are found so soon.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// Of the time there is to leave, tunnels' turns take at most so much: the last one must be able to say goodbye.
+/// Of the time there is to leave, tunnels' turns take at most so much: the last one must be able to say Close.
 const WINDOW_SHARE_MAX: f64 = 0.8;

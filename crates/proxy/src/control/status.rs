@@ -8,7 +8,9 @@ use std::time::Duration;
 use config::roster::{AppInstance, NodeAddress};
 use tokio::time::Instant;
 
+use crate::net::tls::CertificateNow;
 use crate::observe::record::Counts;
+use crate::upstream::answers::Lately;
 use crate::upstream::close_signal::{EventStream, LongAnswer};
 use crate::upstream::node::Node;
 
@@ -29,6 +31,8 @@ pub struct Status {
     pub upstreams: Vec<UpstreamStatus>,
     /// What each worker has counted.
     pub workers: Vec<Counts>,
+    /// Those that listens serve, each file once.
+    pub certificates: Vec<CertificateNow>,
 }
 
 /// An upstream at one moment.
@@ -40,6 +44,8 @@ pub struct UpstreamStatus {
     pub nodes: Vec<NodeStatus>,
     /// Session ids and cookies of the right form that no key has signed, and that nobody knows.
     pub unverifiable: u64,
+    /// It is fed by an app that is stopped or given up.
+    pub is_stopped: bool,
     /// Lately there were so many of them that another tidelock must have signed them, with another secret.
     pub has_foreign: bool,
 }
@@ -75,6 +81,8 @@ pub struct NodeStatus {
     pub event_streams: usize,
     /// Other answers that have lasted for a while.
     pub long_answers: usize,
+    /// What it has answered in the last seconds.
+    pub lately: Lately,
 }
 
 impl NodeStatus {
@@ -95,6 +103,7 @@ impl NodeStatus {
             surplus: node.surplus.count(),
             event_streams: node.event_streams.count(),
             long_answers: node.long_answers.count(),
+            lately: node.answers.lately(Instant::now()),
         }
     }
 }
@@ -220,22 +229,27 @@ impl NodeHandle {
         self.0.written()
     }
 
-    /// Where it is reached.
+    /// Returns where it is reached.
     pub fn address(&self) -> &NodeAddress {
         self.0.address()
     }
 
-    /// What is still on it.
+    /// Returns what is still on it.
     pub fn left(&self) -> Left {
         Left::on(&self.0)
     }
 
-    /// What is still on these nodes, and for whom.
+    /// Returns whether pages of browsers that are pinned to it may still come, although it leaves.
+    pub fn keeps_pages(&self) -> bool {
+        self.0.keeps_pages(Instant::now())
+    }
+
+    /// Returns what is still on these nodes, and for whom.
     pub fn remains(nodes: &[Self]) -> Remains {
         Remains::on(nodes.iter().map(|handle| &*handle.0))
     }
 
-    /// Whether it is still leaving.
+    /// Returns whether it is still leaving.
     pub fn is_draining(&self) -> bool {
         self.0.is_draining()
     }

@@ -10,6 +10,8 @@ use tokio::sync::oneshot;
 use crate::control::drain::node::{Pace, empty};
 use crate::control::proxy::{Emptying, Proxy};
 use crate::control::status::{NodeHandle, NodeStatus, Status, UnknownNode, UpstreamStatus};
+use crate::net::tls::CertificateNow;
+use crate::state::shared::Snapshot;
 use crate::upstream::close_signal::CloseReason;
 use crate::upstream::member::Member;
 use crate::upstream::node::{Node, Observed};
@@ -28,6 +30,7 @@ impl Proxy {
             nodes: nodes_of(upstream),
             unverifiable: upstream.oddities.unverifiable_count(),
             has_foreign: upstream.oddities.has_foreign(),
+            is_stopped: upstream.is_stopped,
         };
         let (memory, memory_max) = self.inner.shared.memory.taken_of();
         Status {
@@ -38,10 +41,11 @@ impl Proxy {
             is_leaving: self.inner.shared.drain.is_leaving(),
             upstreams: snapshot.upstreams.iter().map(of).collect(),
             workers: self.inner.shared.counters.iter().map(|counters| counters.read()).collect(),
+            certificates: certificates_of(&snapshot),
         }
     }
 
-    /// What there is too little of, if anything.
+    /// Returns what there is too little of, if anything.
     fn overload(&self) -> Option<String> {
         let (memory, places) = (&self.inner.shared.memory, &self.inner.places);
         let short = memory.is_short().then(|| {
@@ -64,6 +68,9 @@ impl Proxy {
 
     /// Gives a node, or every node of an upstream, nothing new, and its sessions a turn each to leave. It stays so
     /// until [`Proxy::undrain`]. `what` is a node as written, its address, `upstream/node`, or an upstream's name.
+    ///
+    /// # Errors
+    /// If no node of the plan in force, and none that still empties, is called `what`.
     pub fn drain(&self, what: &str) -> Result<Vec<NodeHandle>, UnknownNode> {
         let found = self.find(what)?;
         for (node, session_table) in &found {
@@ -73,6 +80,9 @@ impl Proxy {
     }
 
     /// Lets a node take part again. Its sessions whose turn has not come stay.
+    ///
+    /// # Errors
+    /// If no node is called `what`, as for [`Proxy::drain`].
     pub fn undrain(&self, what: &str) -> Result<Vec<NodeHandle>, UnknownNode> {
         let found = self.find(what)?;
         for (node, _) in &found {
@@ -101,7 +111,7 @@ impl Proxy {
         drains.retain(|emptied| !Arc::ptr_eq(&emptied.node, node) && !emptied.owner.is_closed());
         drains.push(Emptying { node: node.clone(), owner });
         drop(drains);
-        self.keep_house(empty(node.clone(), session_table.clone(), pace, called_off));
+        self.spawn_housekeeping(empty(node.clone(), session_table.clone(), pace, called_off));
     }
 
     /// Ends the drains of nodes that take part again.
@@ -132,6 +142,17 @@ impl Proxy {
         }
         if found.is_empty() { Err(UnknownNode { asked: what.to_owned(), known }) } else { Ok(found) }
     }
+}
+
+/// Several listens may serve one.
+fn certificates_of(snapshot: &Snapshot) -> Vec<CertificateNow> {
+    let mut all: Vec<CertificateNow> = Vec::new();
+    for certificate in snapshot.certificates().flat_map(|store| store.now()) {
+        if all.iter().all(|known| known.file != certificate.file) {
+            all.push(certificate);
+        }
+    }
+    all
 }
 
 fn nodes_of(upstream: &Upstream) -> Vec<NodeStatus> {

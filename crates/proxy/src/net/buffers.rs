@@ -139,18 +139,18 @@ impl Buffers {
 }
 
 /// What a socket is read into.
-pub(crate) trait Inbox: BufMut {
+pub(crate) trait ReadBuffer: BufMut {
     /// Makes sure that a read has somewhere to go.
     fn make_room(&mut self, buffers: &Buffers);
 
     /// A read has brought nothing, maybe.
     fn give_back_if_empty(&mut self, buffers: &Buffers);
 
-    /// Whether a read has left no room, so that there may be more to read.
+    /// Returns whether a read has left no room, so that there may be more to read.
     fn is_full(&self) -> bool;
 }
 
-impl Inbox for BytesMut {
+impl ReadBuffer for BytesMut {
     fn make_room(&mut self, buffers: &Buffers) {
         buffers.make_room(self);
     }
@@ -165,7 +165,7 @@ impl Inbox for BytesMut {
 }
 
 /// Those that [`Buffers::take_for_frames`] has lent. Who has it gives it back.
-impl Inbox for Vec<u8> {
+impl ReadBuffer for Vec<u8> {
     fn make_room(&mut self, buffers: &Buffers) {
         if self.len() == self.capacity() {
             self.reserve(buffers.bytes());

@@ -21,7 +21,7 @@ impl Clock {
         Self(Cell::new(Instant::now()))
     }
 
-    /// When the running task woke.
+    /// Returns when the running task woke.
     pub(crate) fn now(&self) -> Instant {
         self.0.get()
     }
@@ -66,23 +66,23 @@ impl Alarm {
         Self { clock, set: RefCell::new(None) }
     }
 
-    /// When the running task woke.
+    /// Returns when the running task woke.
     pub(crate) fn now(&self) -> Instant {
         self.clock.now()
     }
 
-    /// What `poll` gives, or `None` after so long without. Cancel-safe if `poll` is. All waits on one alarm must belong
+    /// Returns what `poll` gives, or `None` after so long without. Cancel-safe if `poll` is. All waits on one alarm must belong
     /// to one task. It takes a function and not a future, because a future within a future is kept twice.
     pub(crate) fn within<T>(
         &self,
-        patience: Duration,
+        timeout: Duration,
         mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> impl Future<Output = Option<T>> {
         let mut until = None;
         poll_fn(move |cx| match poll(cx) {
             Poll::Ready(output) => Poll::Ready(Some(output)),
             Poll::Pending => {
-                let until = *until.get_or_insert_with(|| self.now() + patience);
+                let until = *until.get_or_insert_with(|| self.now() + timeout);
                 self.poll_until(cx, until).map(|()| None)
             }
         })
@@ -133,11 +133,11 @@ mod tests {
     async fn every_wait_ends_in_its_own_time() {
         by_test_clock(async |alarm| {
             let begun = Instant::now();
-            for patience_ms in [50, 20, 5, 500, 1, 100] {
-                let patience = Duration::from_millis(patience_ms);
+            for timeout_ms in [50, 20, 5, 500, 1, 100] {
+                let timeout = Duration::from_millis(timeout_ms);
                 let begun = Instant::now();
-                assert_eq!(alarm.within(patience, |_| Poll::<()>::Pending).await, None);
-                assert_eq!(begun.elapsed(), patience, "{patience_ms}");
+                assert_eq!(alarm.within(timeout, |_| Poll::<()>::Pending).await, None);
+                assert_eq!(begun.elapsed(), timeout, "{timeout_ms}");
             }
             assert_eq!(begun.elapsed(), Duration::from_millis(676));
         })
@@ -148,8 +148,8 @@ mod tests {
     async fn waits_side_by_side_do_not_disturb_each_other() {
         by_test_clock(async |alarm| {
             let begun = Instant::now();
-            let ended_at = async |patience_ms| {
-                alarm.within(Duration::from_millis(patience_ms), |_| Poll::<()>::Pending).await;
+            let ended_at = async |timeout_ms| {
+                alarm.within(Duration::from_millis(timeout_ms), |_| Poll::<()>::Pending).await;
                 begun.elapsed().as_millis()
             };
             let ended = tokio::join!(ended_at(30), ended_at(10), ended_at(20), ended_at(40));

@@ -10,7 +10,7 @@ pub(crate) fn raise_file_limit() {
     }
 }
 
-/// How many files this process may open.
+/// Returns how many files this process may open.
 pub(crate) fn files_max() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(1 << 20)
 }

@@ -100,7 +100,7 @@ impl Memory {
         let _ = self.listen().wait_for(|pressure| *pressure == Pressure::None).await;
     }
 
-    /// What is taken and what may be, in bytes.
+    /// Returns what is taken and what may be, in bytes.
     pub(crate) fn taken_of(&self) -> (u64, u64) {
         let since = self.charged.load(Relaxed).saturating_sub(self.charged_then.load(Relaxed));
         (self.resident.load(Relaxed) + since, self.budget.load(Relaxed))
@@ -120,6 +120,12 @@ impl Memory {
         self.judge(|before, now| now != before);
     }
 
+    /// As if so many percent of the budget were taken.
+    #[cfg(test)]
+    pub(crate) fn set_taken(&self, percent: u64) {
+        self.note(percent << 20, self.charged.load(Relaxed), 100 << 20);
+    }
+
     fn judge(&self, is_believed: impl FnOnce(Pressure, Pressure) -> bool) {
         let (taken, budget) = self.taken_of();
         let mut changed = None;
@@ -136,14 +142,27 @@ impl Memory {
         let (taken_mib, budget_mib) = (taken >> 20, budget >> 20);
         match changed {
             None => {}
-            Some(Pressure::None) => tracing::info!(taken_mib, budget_mib, "there is enough memory again"),
+            Some(Pressure::None) => {
+                tracing::info!(
+                    event = "memory_enough",
+                    taken_mib,
+                    budget_mib,
+                    "there is enough memory again"
+                );
+            }
             Some(Pressure::Short) => tracing::warn!(
+                event = "memory_short",
                 taken_mib,
                 budget_mib,
                 "short of memory: new connections come in slowly, and those that rest are closed (`limits.memory`)"
             ),
             Some(Pressure::Out) => {
-                tracing::warn!(taken_mib, budget_mib, "out of memory: requests get 503 (`limits.memory`)");
+                tracing::warn!(
+                    event = "memory_out",
+                    taken_mib,
+                    budget_mib,
+                    "out of memory: requests get 503 (`limits.memory`)"
+                );
             }
         }
     }
@@ -173,8 +192,8 @@ pub struct TooLittleMemory {
 }
 
 impl TooLittleMemory {
-    /// Whether `budget` is too little for what this process, which serves nobody yet, has taken so far. `None` is what is
-    /// the budget where the file says nothing.
+    /// Returns whether `budget` is too little for what this process, which serves nobody yet, has taken so far. `None`
+    /// is what is the budget where the file says nothing.
     #[must_use]
     pub fn now(budget: Option<u64>) -> Option<Self> {
         let at_rest = resident(&mut File::open(STATM).ok()?)? * rustix::param::page_size() as u64;
@@ -186,7 +205,7 @@ impl TooLittleMemory {
         (pressure(at_rest, budget, Pressure::Short) != Pressure::None).then_some(Self { at_rest, budget })
     }
 
-    /// What it should be at least: half is for those who come.
+    /// Returns what it should be at least: half is for those who come.
     #[must_use]
     pub fn enough(&self) -> u64 {
         (self.at_rest * 2).next_multiple_of(1 << 20)
@@ -231,7 +250,11 @@ pub(crate) async fn watch_memory(memory: Arc<Memory>, budget: impl Fn() -> Optio
 
 fn warn_of(too_little: Option<TooLittleMemory>) {
     if let Some(too_little) = too_little {
-        tracing::warn!("{too_little} (`limits.memory`: {} MiB would do)", too_little.enough() >> 20);
+        tracing::warn!(
+            event = "memory_too_little",
+            "{too_little} (`limits.memory`: {} MiB would do)",
+            too_little.enough() >> 20
+        );
     }
 }
 
@@ -248,7 +271,7 @@ fn resident(statm: &mut File) -> Option<u64> {
     std::str::from_utf8(&text[..length]).ok()?.split(' ').nth(1)?.parse().ok()
 }
 
-/// What this process could take: what its cgroup may, and those above it, or else what the machine has.
+/// Returns what this process could take: what its cgroup may, and those above it, or else what the machine has.
 fn available() -> u64 {
     let machine = read_to_string("/proc/meminfo").ok().and_then(|text| memory_of(&text));
     let cgroup =

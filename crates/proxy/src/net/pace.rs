@@ -21,6 +21,16 @@ pub(crate) struct Pace {
     keepalive_age_s: Option<u32>,
 }
 
+/// What has come of a request's body.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BodySoFar {
+    pub(crate) bytes: u64,
+    /// So long its client has been waited for.
+    pub(crate) waited: Duration,
+    /// So long ago its request began.
+    pub(crate) age: Duration,
+}
+
 impl Pace {
     pub(crate) fn of(limits: &Limits, timeouts: &Timeouts) -> Self {
         Self {
@@ -32,28 +42,25 @@ impl Pace {
         }
     }
 
-    /// How long more of a body may be waited for: of a request that began at `begun`, of whose body so many bytes have come
-    /// in so much time. `patience` is what one wait may take, and what all of them may take beyond what the rate allows.
-    pub(crate) fn of_body(
-        &self,
-        patience: Duration,
-        (bytes, waited): (u64, Duration),
-        (begun, now): (Instant, Instant),
-    ) -> Duration {
-        let whole = self.request.map_or(Duration::MAX, |most| most.saturating_sub(now - begun));
-        left(self.body_rate, patience, bytes, waited).min(whole)
+    /// Returns how long more of a body may be waited for, of which so much has come. `timeout` is what one wait may
+    /// take, and what all of them may take beyond what the rate allows.
+    pub(crate) fn of_body(&self, timeout: Duration, so_far: BodySoFar) -> Duration {
+        let BodySoFar { bytes, waited, age } = so_far;
+        let whole = self.request.map_or(Duration::MAX, |most| most.saturating_sub(age));
+        left(self.body_rate, timeout, bytes, waited).min(whole)
     }
 
-    /// How long it may take a client to take what brings an answer to so many bytes, for which it has been waited so long.
-    pub(crate) fn of_answer(&self, patience: Duration, bytes: u64, waited: Duration) -> Duration {
-        left(self.answer_rate, patience, bytes, waited)
+    /// Returns how long it may take a client to take what brings an answer to so many bytes, for which it has been
+    /// waited so long.
+    pub(crate) fn of_answer(&self, timeout: Duration, bytes: u64, waited: Duration) -> Duration {
+        left(self.answer_rate, timeout, bytes, waited)
     }
 }
 
-/// At `rate` so many bytes take some time, and `patience` more is given. Of that `waited` is over.
-fn left(rate: u32, patience: Duration, bytes: u64, waited: Duration) -> Duration {
+/// At `rate` so many bytes take some time, and `timeout` more is given. Of that `waited` is over.
+fn left(rate: u32, timeout: Duration, bytes: u64, waited: Duration) -> Duration {
     let Some(millis) = bytes.saturating_mul(1000).checked_div(rate.into()) else { return Duration::MAX };
-    Duration::from_millis(millis).saturating_add(patience).saturating_sub(waited)
+    Duration::from_millis(millis).saturating_add(timeout).saturating_sub(waited)
 }
 
 /// How old a client's connection is: in time and in requests. Small, for one that rests keeps it, field by field.
@@ -111,7 +118,7 @@ fn seconds(time: Duration) -> u32 {
 mod tests {
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(60);
+    const TIMEOUT: Duration = Duration::from_secs(60);
 
     #[test]
     fn slow_is_what_is_slow_on_the_whole() {
@@ -126,9 +133,9 @@ mod tests {
             // slowhttptest: 30 bytes every 10 s.
             (240, 180, 60, Duration::from_millis(750)),
             (240, 210, 70, Duration::ZERO),
-            (u32::MAX, u64::MAX, 0, Duration::from_millis(u64::MAX / u64::from(u32::MAX)) + PATIENCE),
+            (u32::MAX, u64::MAX, 0, Duration::from_millis(u64::MAX / u64::from(u32::MAX)) + TIMEOUT),
         ] {
-            let left = left(rate, PATIENCE, bytes, seconds(waited));
+            let left = left(rate, TIMEOUT, bytes, seconds(waited));
             assert_eq!(left, want, "{bytes} bytes in {waited} s, {rate} a second");
         }
     }
@@ -142,11 +149,10 @@ mod tests {
             keepalive_requests: 0,
             keepalive_age_s: None,
         };
-        let begun = Instant::now();
         for (after, want) in [(0, 60), (40, 60), (90, 10), (100, 0), (1000, 0)] {
-            let now = begun + Duration::from_secs(after);
-            let left = pace.of_body(PATIENCE, (1 << 30, Duration::ZERO), (begun, now));
-            assert_eq!(left.min(PATIENCE), Duration::from_secs(want), "after {after} s");
+            let age = Duration::from_secs(after);
+            let left = pace.of_body(TIMEOUT, BodySoFar { bytes: 1 << 30, waited: Duration::ZERO, age });
+            assert_eq!(left.min(TIMEOUT), Duration::from_secs(want), "after {after} s");
         }
     }
 

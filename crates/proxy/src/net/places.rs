@@ -74,7 +74,7 @@ struct Pace {
 }
 
 impl Pace {
-    /// Whether one more is within so many a second, of which a second's worth may come at once. It counts then.
+    /// Returns whether one more is within so many a second, of which a second's worth may come at once. It counts then.
     fn allows(&mut self, per_second: u32, now: u64) -> bool {
         let even_at = self.even_at.max(now);
         if even_at - now >= SECOND {
@@ -86,7 +86,7 @@ impl Pace {
 }
 
 impl Known {
-    /// Whether there is something to know about it.
+    /// Returns whether there is something to know about it.
     fn counts(&self, now: u64) -> bool {
         self.connections > 0 || self.connects.even_at > now || self.handshakes.even_at > now
     }
@@ -126,7 +126,7 @@ impl Places {
         Vacancy(Some(self.clone()))
     }
 
-    /// How many there are.
+    /// Returns how many there are.
     pub(crate) fn all(&self) -> usize {
         self.all.load(Relaxed)
     }
@@ -144,7 +144,7 @@ impl Places {
         }
     }
 
-    /// Whether none is free.
+    /// Returns whether none is free.
     pub(crate) fn are_all_taken(&self) -> bool {
         self.free.available_permits() == 0
     }
@@ -239,7 +239,7 @@ impl Places {
 }
 
 impl Shard {
-    /// Whether this client is known, or there is room to know it.
+    /// Returns whether this client is known, or there is room to know it.
     fn has_room_for(&mut self, client: ClientKey, now: u64) -> bool {
         if self.clients.len() < self.sweep_at || self.clients.contains_key(&client.0) {
             return true;
@@ -271,9 +271,19 @@ impl Drop for Place {
 }
 
 impl Place {
-    /// Whose it is.
+    /// Returns whose it is.
     pub(crate) fn client(&self) -> ClientKey {
         self.client
+    }
+
+    /// It was nobody's, and is this client's from now on, if that may have it.
+    ///
+    /// # Errors
+    /// Why it may not. The place stays nobody's.
+    pub(crate) fn is_of(&mut self, client: ClientKey, limits: &Limits) -> Result<(), Refused> {
+        debug_assert_eq!(self.client, ClientKey::NOBODY);
+        self.client = self.places.admit(client, limits)?;
+        Ok(())
     }
 
     /// Of which places it is one.

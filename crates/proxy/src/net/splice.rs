@@ -36,6 +36,13 @@ struct PipeGuard<'a> {
     holds: usize,
 }
 
+/// Between which connections bytes are spliced.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SpliceEnds<'a> {
+    pub(crate) source: &'a Io,
+    pub(crate) sink: &'a Io,
+}
+
 /// What came of pouring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Spliced {
@@ -65,8 +72,8 @@ pub(crate) enum Stopped {
     SinkLate,
 }
 
-/// How many pipes each of so many workers may have, where all of them together may open so many files: a sixteenth of those
-/// is for pipes, at most.
+/// Returns how many pipes each of so many workers may have, where all of them together may open so many files: a
+/// sixteenth of those is for pipes, at most.
 pub(crate) fn pipes_max(files: u64, workers: usize) -> usize {
     let files = usize::try_from(files).unwrap_or(usize::MAX);
     (files / FILES_SHARE / FILES_A_PIPE / workers.max(1)).min(PIPES_MAX)
@@ -85,26 +92,28 @@ impl SplicePipes {
     /// bytes are better copied, or no pipe is to be had. Not cancel-safe: what is in the pipe is lost.
     pub(crate) async fn splice(
         &self,
-        (source, sink): (&Io, &Io),
+        ends: SpliceEnds<'_>,
         bytes: u64,
-        (alarm, patience): (&Alarm, Waits),
+        alarm: &Alarm,
+        timeout: Waits,
     ) -> Option<Spliced> {
-        if bytes < WORTH_BYTES || !source.is_plain_tcp() || !sink.is_plain_tcp() {
+        if bytes < WORTH_BYTES || !ends.source.is_plain_tcp() || !ends.sink.is_plain_tcp() {
             return None;
         }
         // Boxed, because most requests have no long body to wait for.
-        Box::pin(self.pour_some((source, sink), bytes, (alarm, patience))).await
+        Box::pin(self.splice_some(ends, bytes, alarm, timeout)).await
     }
 
-    async fn pour_some(
+    async fn splice_some(
         &self,
-        (source, sink): (&Io, &Io),
+        SpliceEnds { source, sink }: SpliceEnds<'_>,
         bytes: u64,
-        (alarm, patience): (&Alarm, Waits),
+        alarm: &Alarm,
+        timeout: Waits,
     ) -> Option<Spliced> {
         let mut spliced = Spliced { bytes: 0, stopped: None, waited: Waits::default() };
         let begun = alarm.now();
-        let readable = alarm.within(patience.source, |cx| source.poll_readable(cx)).await;
+        let readable = alarm.within(timeout.source, |cx| source.poll_readable(cx)).await;
         spliced.waited.source = alarm.now() - begun;
         match readable {
             Some(Ok(())) => {}
@@ -121,7 +130,7 @@ impl SplicePipes {
         }
         let (taken, begun) = (pipe.holds, alarm.now());
         while pipe.holds > 0 {
-            let put = alarm.within(patience.sink, |cx| sink.poll_put(cx, |socket| pipe.empty(socket))).await;
+            let put = alarm.within(timeout.sink, |cx| sink.poll_put(cx, |socket| pipe.empty(socket))).await;
             spliced.waited.sink = alarm.now() - begun;
             match put {
                 Some(Ok(put @ 1..)) => {
@@ -226,13 +235,17 @@ mod tests {
         (Io::new(Stream::Plain(listener.accept().await.unwrap().0)), other)
     }
 
+    fn between<'a>(source: &'a Io, sink: &'a Io) -> SpliceEnds<'a> {
+        SpliceEnds { source, sink }
+    }
+
     async fn by_test_clock<T: 'static>(task: impl AsyncFnOnce(Alarm) -> T + 'static) -> T {
         let clock = Rc::new(Clock::new());
         let alarm = Alarm::new(clock.clone());
         by_clock(clock, Box::pin(task(alarm))).await
     }
 
-    const PATIENCE: Waits = Waits { source: Duration::from_secs(5), sink: Duration::from_secs(5) };
+    const TIMEOUT: Waits = Waits { source: Duration::from_secs(5), sink: Duration::from_secs(5) };
 
     fn outcome(spliced: Option<Spliced>) -> Option<(u64, Option<Stopped>)> {
         spliced.map(|spliced| (spliced.bytes, spliced.stopped))
@@ -248,7 +261,7 @@ mod tests {
                 tokio::spawn(async move { while node.write_all(&[b'x'; 1 << 16]).await.is_ok() {} });
             // The client never reads.
             let stopped = loop {
-                let spliced = pipes.splice((&source, &sink), u64::MAX, (&alarm, PATIENCE)).await.unwrap();
+                let spliced = pipes.splice(between(&source, &sink), u64::MAX, &alarm, TIMEOUT).await.unwrap();
                 if let Some(stopped) = spliced.stopped {
                     break stopped;
                 }
@@ -269,18 +282,18 @@ mod tests {
             let (source, mut node) = ends().await;
             let (sink, client) = ends().await;
             // A socket may seem readable once, before it was asked.
-            let asked = pipes.splice((&source, &sink), 1 << 20, (&alarm, PATIENCE)).await;
+            let asked = pipes.splice(between(&source, &sink), 1 << 20, &alarm, TIMEOUT).await;
             assert_eq!(asked.map(|spliced| spliced.bytes), Some(0));
-            let late = pipes.splice((&source, &sink), 1 << 20, (&alarm, PATIENCE)).await;
+            let late = pipes.splice(between(&source, &sink), 1 << 20, &alarm, TIMEOUT).await;
             assert_eq!(outcome(late), Some((0, Some(Stopped::SourceLate))));
             node.write_all(b"abc").await.unwrap();
-            let some = pipes.splice((&source, &sink), 1 << 20, (&alarm, PATIENCE)).await;
+            let some = pipes.splice(between(&source, &sink), 1 << 20, &alarm, TIMEOUT).await;
             assert_eq!(outcome(some), Some((3, None)));
             node.write_all(b"abc").await.unwrap();
             // With bytes unread, its close is a reset.
             drop(client);
             let ended = loop {
-                match pipes.splice((&source, &sink), 1 << 20, (&alarm, PATIENCE)).await.unwrap().stopped {
+                match pipes.splice(between(&source, &sink), 1 << 20, &alarm, TIMEOUT).await.unwrap().stopped {
                     Some(stopped) => break stopped,
                     None => node.write_all(b"abc").await.unwrap(),
                 }
@@ -290,7 +303,7 @@ mod tests {
             let (sink, _client) = ends().await;
             let ended = loop {
                 if let Some(stopped) =
-                    pipes.splice((&source, &sink), 1 << 20, (&alarm, PATIENCE)).await.unwrap().stopped
+                    pipes.splice(between(&source, &sink), 1 << 20, &alarm, TIMEOUT).await.unwrap().stopped
                 {
                     break stopped;
                 }
@@ -316,12 +329,12 @@ mod tests {
             let (source, mut node) = ends().await;
             let (sink, _client) = ends().await;
             node.write_all(b"abc").await.unwrap();
-            assert_eq!(pipes.splice((&source, &sink), WORTH_BYTES - 1, (&alarm, PATIENCE)).await, None);
+            assert_eq!(pipes.splice(between(&source, &sink), WORTH_BYTES - 1, &alarm, TIMEOUT).await, None);
             let lent: Vec<_> = (0..PIPES_MAX).map(|_| pipes.lend().unwrap()).collect();
-            assert_eq!(pipes.splice((&source, &sink), WORTH_BYTES, (&alarm, PATIENCE)).await, None);
+            assert_eq!(pipes.splice(between(&source, &sink), WORTH_BYTES, &alarm, TIMEOUT).await, None);
             drop(lent);
             assert_eq!(pipes.free.borrow().len(), FREE_MAX);
-            let some = pipes.splice((&source, &sink), WORTH_BYTES, (&alarm, PATIENCE)).await;
+            let some = pipes.splice(between(&source, &sink), WORTH_BYTES, &alarm, TIMEOUT).await;
             assert_eq!(outcome(some), Some((3, None)));
         })
         .await;

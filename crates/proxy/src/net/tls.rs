@@ -1,179 +1,187 @@
-//! TLS towards clients: certificates by name, read and checked when a plan is loaded, chosen at each handshake.
+//! TLS towards clients: what one listen speaks, with certificates that may be exchanged while it does.
 
-use std::collections::HashMap;
-use std::fmt;
+mod certificate;
+mod clients;
+mod store;
+mod tickets;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use config::plan::{CertificateFiles, Listen, Scheme};
-use rustls::ServerConfig;
+use config::plan::{CertificateFiles, Listen, Plan, Scheme, TlsProfile};
 use rustls::crypto::aws_lc_rs;
-use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
+use rustls::{ServerConfig, SupportedProtocolVersion};
+
+pub use self::certificate::TlsProblem;
+pub(crate) use self::certificate::read_chain;
+use self::certificate::{LISTEN, Unusable};
+use self::clients::Asked;
+pub(crate) use self::clients::{lines_of, why_refused};
+pub use self::store::CertificateNow;
+pub(crate) use self::store::{ACME_TLS, Store};
+use self::tickets::Tickets;
 
 /// TLS on one listen.
 #[derive(Debug, Clone)]
-pub(crate) struct ServerTls(pub(crate) Arc<ServerConfig>);
-
-/// Why a certificate cannot be used.
-#[derive(Debug)]
-pub struct TlsProblem {
-    /// The file at fault.
-    pub file: PathBuf,
-    /// What is wrong with it, and what to do.
-    pub reason: String,
+pub(crate) struct ServerTls {
+    pub(crate) config: Arc<ServerConfig>,
+    pub(crate) certificates: Arc<Store>,
+    /// Clients are asked for certificates.
+    pub(crate) asks_clients: bool,
+    /// For authorities that come to see whose a name is, where clients are asked for certificates: they have none.
+    pub(crate) for_authorities: Option<Arc<ServerConfig>>,
 }
 
-impl fmt::Display for TlsProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.file.display(), self.reason)
-    }
-}
-
-/// Reads every certificate of every listen, and tells all that is wrong at once. In the order of the listens.
-pub(crate) fn load_all(listens: &[Listen]) -> Result<Vec<Option<ServerTls>>, Vec<TlsProblem>> {
+/// Reads every certificate of every listen, and tells all that is wrong at once. In the order of the listens. One that clients
+/// will not accept today, or that has the key of another one, is told in the log, for the other hosts can do without it; what
+/// `served` has of it from before goes on.
+pub(crate) fn load_all(
+    plan: &Plan,
+    served: &[Arc<Store>],
+) -> Result<Vec<Option<ServerTls>>, Vec<TlsProblem>> {
+    let tickets = Arc::new(Tickets::new(&plan.sticky_secret, &[]));
     let mut problems = Vec::new();
-    let mut loaded = Vec::new();
-    for listen in listens {
-        let Scheme::Tls(files) = &listen.scheme else {
-            loaded.push(None);
-            continue;
+    let loaded = plan.listens.iter().map(|listen| {
+        let store = match &listen.scheme {
+            Scheme::Plain | Scheme::RedirectToHttps { .. } => return None,
+            Scheme::Tls(files) => {
+                let (store, unreadable) = Store::read(files, served);
+                problems.extend(unreadable);
+                store
+            }
+            Scheme::Automatic { issuer, hosts } => Store::awaiting(&plan.acme, *issuer, hosts, served),
         };
-        let mut usable = Vec::new();
-        for certificate in files.iter().map(load) {
-            match certificate {
-                Ok(certificate) => usable.push(certificate),
-                Err(problem) => problems.push(problem),
-            }
-        }
-        loaded.push(match ByName::new(usable).map(server_config) {
-            Some(Ok(config)) => Some(config),
-            Some(Err(error)) => {
-                problems.push(TlsProblem { file: files[0].certificate.clone(), reason: error.to_string() });
-                None
-            }
-            None => None,
+        let asked = clients::read(&listen.client_certificates).unwrap_or_else(|problem| {
+            problems.push(problem);
+            None
         });
-    }
+        // A session that began where others are let in is not one here.
+        let tickets = match &asked {
+            Some(asked) => Arc::new(Tickets::new(&plan.sticky_secret, &asked.rules)),
+            None => tickets.clone(),
+        };
+        server_tls(store, versions(listen.tls_profile), asked, &tickets)
+            .map_err(|error| {
+                let reason = error.to_string();
+                problems.push(TlsProblem { section: LISTEN, file: PathBuf::new(), reason });
+            })
+            .ok()
+    });
+    let loaded = loaded.collect();
     if problems.is_empty() { Ok(loaded) } else { Err(problems) }
 }
 
-fn server_config(certificates: ByName) -> Result<ServerTls, rustls::Error> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(certificates));
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    // Tickets resume a session on any worker without memory of it; their keys rotate by themselves.
-    config.ticketer = aws_lc_rs::Ticketer::new()?;
-    Ok(ServerTls(Arc::new(config)))
-}
-
-/// A certificate with the names it is for.
-struct Loaded {
-    names: Vec<String>,
-    key: Arc<CertifiedKey>,
-}
-
-fn load(files: &CertificateFiles) -> Result<Loaded, TlsProblem> {
-    let chain = read_chain(&files.certificate)?;
-    let leaf_problem = |reason: String| TlsProblem { file: files.certificate.clone(), reason };
-    let names = check_leaf(&chain[0]).map_err(leaf_problem)?;
-    let key_problem = |reason: String| TlsProblem { file: files.key.clone(), reason };
-    let key = PrivateKeyDer::from_pem_file(&files.key)
-        .map_err(|error| key_problem(pem_reason(&error, "private key")))?;
-    let certified =
-        CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => {
-                key_problem(format!("is not the key of {}", files.certificate.display()))
-            }
-            other => key_problem(format!("cannot be used: {other}")),
-        })?;
-    Ok(Loaded { names, key: Arc::new(certified) })
-}
-
-fn read_chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsProblem> {
-    let problem = |reason: String| TlsProblem { file: file.to_owned(), reason };
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(file)
-        .map_err(|error| problem(pem_reason(&error, "certificate")))?
-        .collect();
-    let chain = chain.map_err(|error| problem(pem_reason(&error, "certificate")))?;
-    if chain.is_empty() {
-        return Err(problem("holds no certificate; it should begin with -----BEGIN CERTIFICATE-----".into()));
-    }
-    Ok(chain)
-}
-
-fn pem_reason(error: &rustls_pki_types::pem::Error, what: &str) -> String {
-    match error {
-        rustls_pki_types::pem::Error::Io(error) => format!("cannot be read: {error}"),
-        rustls_pki_types::pem::Error::NoItemsFound => format!("holds no {what} in PEM"),
-        rustls_pki_types::pem::Error::MissingSectionEnd { .. } => {
-            "is cut: its -----END line is missing".into()
-        }
-        other => format!("is not PEM: {other}"),
-    }
-}
-
-/// The names that the leaf is for, if it is one that clients accept today.
-fn check_leaf(leaf: &CertificateDer<'_>) -> Result<Vec<String>, String> {
-    let (_, leaf) =
-        X509Certificate::from_der(leaf).map_err(|error| format!("is not a certificate: {error}"))?;
-    let validity = leaf.validity();
-    let now = x509_parser::time::ASN1Time::now();
-    if now > validity.not_after {
-        return Err(format!("expired on {}; renew it", validity.not_after));
-    }
-    if now < validity.not_before {
-        return Err(format!("is not valid before {}; is the clock right?", validity.not_before));
-    }
-    let names = leaf.extensions().iter().filter_map(|extension| match extension.parsed_extension() {
-        ParsedExtension::SubjectAlternativeName(names) => Some(&names.general_names),
-        _ => None,
+/// The certificates of files that can be read now, for a start that cannot do it any more.
+pub(crate) fn read_first(listens: &[Listen]) -> Vec<Arc<Store>> {
+    let stores = listens.iter().filter_map(|listen| match &listen.scheme {
+        // What is wrong with them is told at the start itself.
+        Scheme::Tls(files) => Some(Arc::new(Store::read(files, &[]).0)),
+        Scheme::Plain | Scheme::RedirectToHttps { .. } | Scheme::Automatic { .. } => None,
     });
-    let dns = names.flatten().filter_map(|name| match name {
-        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
-        _ => None,
-    });
-    Ok(dns.collect())
+    stores.collect()
 }
 
-/// Chooses by the name that the client asks for (RFC 6066 section 3).
-#[derive(Debug)]
-struct ByName {
-    exact: HashMap<String, Arc<CertifiedKey>>,
-    /// By what follows the `*.`, which stands for one label (RFC 9525 section 6.3).
-    wildcard: HashMap<String, Arc<CertifiedKey>>,
-    default: Arc<CertifiedKey>,
+/// All that is wrong with the certificates that these listens name, today.
+pub(crate) fn check_all(listens: &[Listen]) -> Vec<TlsProblem> {
+    let clients = listens.iter().filter_map(|listen| clients::read(&listen.client_certificates).err());
+    files_of(listens).filter_map(|files| certificate::check(files).err()).chain(clients).collect()
 }
 
-impl ByName {
-    /// The first is the default; the first with a name wins it. `None` without any.
-    fn new(certificates: Vec<Loaded>) -> Option<Self> {
-        let default = certificates.first()?.key.clone();
-        let mut by_name = Self { exact: HashMap::new(), wildcard: HashMap::new(), default };
-        for certificate in certificates {
-            for name in certificate.names {
-                let (names, name) = match name.strip_prefix("*.") {
-                    Some(suffix) => (&mut by_name.wildcard, suffix.to_owned()),
-                    None => (&mut by_name.exact, name),
-                };
-                names.entry(name).or_insert_with(|| certificate.key.clone());
-            }
-        }
-        Some(by_name)
+/// What some clients will not like about them.
+pub(crate) fn warn_all(listens: &[Listen]) -> Vec<TlsProblem> {
+    files_of(listens).filter_map(certificate::warn).collect()
+}
+
+fn files_of(listens: &[Listen]) -> impl Iterator<Item = &CertificateFiles> {
+    listens.iter().flat_map(|listen| match &listen.scheme {
+        Scheme::Tls(files) => files.as_slice(),
+        // Those that tidelock makes or gets itself are its own business.
+        Scheme::Plain | Scheme::RedirectToHttps { .. } | Scheme::Automatic { .. } => &[],
+    })
+}
+
+/// A certificate with its key, whatever its dates.
+pub(crate) fn read_pair(certificate: &Path, key: &Path) -> Result<CertifiedKey, TlsProblem> {
+    let files = CertificateFiles { certificate: certificate.to_owned(), key: key.to_owned() };
+    certificate::read(&files).map(|read| (*read.key).clone()).map_err(Unusable::into_problem)
+}
+
+/// What is wrong with a certificate today.
+pub(crate) fn check_pair(certificate: &Path, key: &Path) -> Result<(), TlsProblem> {
+    certificate::check(&CertificateFiles { certificate: certificate.to_owned(), key: key.to_owned() })
+}
+
+/// Mozilla's profiles differ in nothing else: the suites and groups of aws-lc-rs are among those of both.
+fn versions(profile: TlsProfile) -> &'static [&'static SupportedProtocolVersion] {
+    static BOTH: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS13, &rustls::version::TLS12];
+    match profile {
+        TlsProfile::Intermediate => &BOTH,
+        TlsProfile::Modern => &BOTH[..1],
     }
 }
 
-impl ResolvesServerCert for ByName {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let Some(name) = hello.server_name() else { return Some(self.default.clone()) };
-        let name = name.to_ascii_lowercase();
-        let by_wildcard = || self.wildcard.get(name.split_once('.')?.1);
-        Some(self.exact.get(&name).or_else(by_wildcard).unwrap_or(&self.default).clone())
+fn server_tls(
+    certificates: Store,
+    versions: &[&'static SupportedProtocolVersion],
+    asked: Option<Asked>,
+    tickets: &Arc<Tickets>,
+) -> Result<ServerTls, rustls::Error> {
+    let (certificates, asks_clients) = (Arc::new(certificates), asked.is_some());
+    let config = |asked: Option<&Asked>| {
+        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_protocol_versions(versions)?;
+        let config = match asked {
+            Some(asked) => config.with_client_cert_verifier(asked.verifier.clone()),
+            None => config.with_no_client_auth(),
+        };
+        let mut config = config.with_cert_resolver(certificates.clone());
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        if certificates.proves_names() {
+            config.alpn_protocols.push(ACME_TLS.to_vec());
+        }
+        // Tickets resume a session on any worker without memory of it. Who is taken for an authority was asked for nothing, and its
+        // session must not go on among clients that were.
+        if asked.is_some() == asks_clients {
+            config.ticketer = tickets.clone();
+        }
+        Ok::<_, rustls::Error>(Arc::new(config))
+    };
+    let for_authorities = match &asked {
+        Some(_) if certificates.proves_names() => Some(config(None)?),
+        _ => None,
+    };
+    Ok(ServerTls { config: config(asked.as_ref())?, asks_clients, for_authorities, certificates })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Version 5.7 of Mozilla's guidelines: what a profile allows is spoken, and nothing else.
+    #[test]
+    fn suites_and_groups_are_those_of_the_intermediate_profile() {
+        let provider = aws_lc_rs::default_provider();
+        let mut suites: Vec<String> =
+            provider.cipher_suites.iter().map(|suite| format!("{:?}", suite.suite())).collect();
+        suites.sort();
+        assert_eq!(
+            suites,
+            [
+                "TLS13_AES_128_GCM_SHA256",
+                "TLS13_AES_256_GCM_SHA384",
+                "TLS13_CHACHA20_POLY1305_SHA256",
+                "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+                "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+                "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+                "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+                "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+                "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+            ]
+        );
+        let mut groups: Vec<String> =
+            provider.kx_groups.iter().map(|group| format!("{:?}", group.name())).collect();
+        groups.sort();
+        assert_eq!(groups, ["X25519", "X25519MLKEM768", "secp256r1", "secp384r1"]);
     }
 }

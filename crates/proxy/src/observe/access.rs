@@ -168,6 +168,9 @@ fn exchange_json(record: &Record, head: Option<&RequestHead>, moment: Moment<'_>
         }
         line.text("target", &target_for_log(head));
     }
+    if let Some(id) = &record.request_id {
+        line.text("request_id", id.as_bytes());
+    }
     line.number("status", record.status.into());
     line.number("bytes_in", record.bytes_in);
     line.number("bytes_out", record.bytes_out);

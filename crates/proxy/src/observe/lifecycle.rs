@@ -4,10 +4,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use config::limits::Limits;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::net::places::Place;
+use crate::net::places::{ClientKey, Place, Refused};
 use crate::observe::record::Counters;
 
 /// Where the process is on its way.
@@ -61,6 +62,11 @@ impl Live {
         counters.connections.fetch_add(1, Relaxed);
         counters.live.fetch_add(1, Relaxed);
         Self { counters, place }
+    }
+
+    /// It is this client's, which was not known when it came in. It counts as one of that client's, if that may have it.
+    pub(crate) fn is_of(&mut self, client: ClientKey, limits: &Limits) -> Result<(), Refused> {
+        self.place.is_of(client, limits)
     }
 
     /// The place that it has.

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use wire::request::RequestHead;
 use crate::fault::Fault;
 use crate::net::places::Refused;
 use crate::net::seats::Seated;
+use crate::upstream::admission::Ticket;
 use crate::upstream::close_signal::CloseReason;
 use crate::upstream::node::Node;
 
@@ -40,6 +42,10 @@ pub(crate) struct Record {
     pub(crate) fault: Option<Fault>,
     /// Whether its route wants it in the access log.
     pub(crate) is_logged: bool,
+    /// Its place among those who wait for a turn of a node, which it keeps whatever a reload changes meanwhile.
+    pub(crate) ticket: Option<Box<Ticket>>,
+    /// Its id, where something asks for one.
+    pub(crate) request_id: Option<Rc<str>>,
 }
 
 /// What decided about the node.
@@ -89,6 +95,8 @@ impl Record {
             bytes_out: 0,
             fault: None,
             is_logged: true,
+            ticket: None,
+            request_id: None,
         }
     }
 }
@@ -224,6 +232,11 @@ impl Counters {
             }],
             1,
         );
+    }
+
+    /// A TLS handshake has ended for want of a client certificate that is accepted.
+    pub(crate) fn count_no_certificate(&self, why: &'static str) {
+        *self.faults().entry(why).or_default() += 1;
     }
 
     /// A connection had to go so that another one could come.

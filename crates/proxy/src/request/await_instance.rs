@@ -20,7 +20,7 @@ pub(crate) async fn awaited(
     worker: &Local,
     gone: impl Future<Output = ()>,
 ) -> Option<Current> {
-    let until = Instant::now() + START_PATIENCE;
+    let until = Instant::now() + START_TIMEOUT;
     let waiting = Waiting::begin(worker);
     let mut gone = pin!(gone);
     loop {
@@ -60,6 +60,6 @@ impl Drop for Waiting<'_> {
 
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 /// Longer than Node.js takes to load an app, and shorter than clients wait for an answer.
-const START_PATIENCE: Duration = Duration::from_secs(10);
+const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// Of one worker at once. Each looks so often whether there is something for it.
 const WAITING_MAX: usize = 512;

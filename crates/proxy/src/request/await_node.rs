@@ -11,7 +11,7 @@ use crate::fault::{Fault, OurFault};
 /// What a request waits for, and how.
 pub(crate) struct NodeWait<'w> {
     /// For so long on the whole, from when the request began.
-    pub(crate) patience: Duration,
+    pub(crate) timeout: Duration,
     /// Until its next try.
     pub(crate) pause: Duration,
     _unreachable: Option<Waiting<'w>>,
@@ -24,12 +24,12 @@ impl<'w> NodeWait<'w> {
     pub(crate) fn after(fault: Fault, admission: &Admission, waiting: &'w Cell<u32>) -> Option<Self> {
         match fault {
             Fault::Ours(OurFault::AllFull) => {
-                Some(Self { patience: admission.full_wait, pause: FULL_PAUSE, _unreachable: None })
+                Some(Self { timeout: admission.full_wait, pause: FULL_PAUSE, _unreachable: None })
             }
             fault if fault.is_want_of_a_node() => {
                 let waiting = Waiting::one_more(waiting);
                 let pause = waiting.pause();
-                Some(Self { patience: admission.down_wait, pause, _unreachable: Some(waiting) })
+                Some(Self { timeout: admission.down_wait, pause, _unreachable: Some(waiting) })
             }
             _ => None,
         }
@@ -90,9 +90,9 @@ mod tests {
         let waiting = Cell::new(0);
         let crowd: Vec<_> = (0..10 * CROWD).map(|_| wait(FULL, &waiting)).collect();
         assert_eq!(waiting.get(), 0);
-        assert!(crowd.iter().all(|one| one.pause == FULL_PAUSE && one.patience == ADMISSION.full_wait));
+        assert!(crowd.iter().all(|one| one.pause == FULL_PAUSE && one.timeout == ADMISSION.full_wait));
         let other = wait(REFUSED, &waiting);
-        assert_eq!((other.pause, other.patience), (DOWN_PAUSE, ADMISSION.down_wait));
+        assert_eq!((other.pause, other.timeout), (DOWN_PAUSE, ADMISSION.down_wait));
     }
 
     #[test]

@@ -14,18 +14,20 @@ use crate::fault::{ClientFault, Fault, OriginFault, OurFault, Retry};
 use crate::observe::record::{self, Record};
 use crate::request::await_node::NodeWait;
 use crate::request::downstream::BodySource;
+use crate::request::edits::Changed;
 use crate::request::exchange::{self, ExchangeKind, Exchanged, Registered, Request, Session};
 use crate::request::reply;
-use crate::request::sticky::{self, Affinity, Opening, SessionTarget};
+use crate::request::sticky::{self, Affinity, SessionStart, SessionTarget};
 use crate::request::upgrade::TunnelSession;
-use crate::upstream::Asked;
-use crate::upstream::admission::Overrun;
+use crate::upstream::NodeQuery;
+use crate::upstream::admission::NotAdmitted;
 use crate::upstream::balance::Preference;
 use crate::upstream::connect::connect;
 use crate::upstream::death::have_died;
 use crate::upstream::health::state::{Change, Observed};
 use crate::upstream::member::Begins;
-use crate::upstream::node::{InSession, Node};
+use crate::upstream::node::Node;
+use crate::upstream::node::counted::InSession;
 use crate::upstream::pool::Lease;
 use crate::upstream::sessions::{Begun, Hashed, SessionUse, Use};
 
@@ -54,7 +56,7 @@ pub(crate) async fn dispatch(
 #[derive(Debug, Clone, Copy)]
 struct Seeks {
     /// A session begins with it.
-    opening: Option<Opening>,
+    opening: Option<SessionStart>,
     preference: Preference,
 }
 
@@ -69,10 +71,14 @@ async fn to_any_node(
     if seeks.opening.is_some() {
         record.sticky = record::Sticky::Handshake;
     }
+    let mut has_lost_its_last = false;
     loop {
-        let fault = match try_nodes(request, seeks, body, record).await {
+        let fault = match try_nodes(request, seeks, body, record, &mut has_lost_its_last).await {
             Ok(exchanged) => return Ok(exchanged),
             Err(fault) if fault.is_want_of_a_node() && request.is_outdated() => return Err(fault),
+            Err(Fault::Ours(OurFault::NoNode)) if request.upstream.is_stopped => {
+                return Err(OurFault::AppStopped.into());
+            }
             Err(fault) => fault,
         };
         let admission = &request.upstream.plan.admission;
@@ -80,9 +86,7 @@ async fn to_any_node(
         let Some(wait) = NodeWait::after(fault, admission, &request.worker.await_nodes) else {
             return Err(fault);
         };
-        if request.reply.alarm.now() + wait.pause > record.begun + wait.patience
-            || request.worker.is_leaving()
-        {
+        if request.reply.now() + wait.pause > record.begun + wait.timeout || request.worker.is_leaving() {
             return Err(fault);
         }
         Box::pin(while_wanted(request, body, sleep(wait.pause))).await?;
@@ -92,24 +96,23 @@ async fn to_any_node(
     }
 }
 
-/// Asks one node after the other, each once.
+/// Asks one node after the other, each once. `has_lost_its_last` is whether it did so before, and the last has died.
 async fn try_nodes(
     request: &Request<'_>,
     seeks: Seeks,
     body: &mut BodySource<'_>,
     record: &mut Record,
+    has_lost_its_last: &mut bool,
 ) -> Result<Exchanged, Fault> {
-    let plan = &request.upstream.plan;
-    let attempts_max = request.snapshot.plan.limits.attempts_max;
     let mut tried = Vec::new();
     let mut fault = Fault::from(OurFault::NoNode);
     // A connection that died in the pool says nothing of its node, and costs none of the attempts; but not for ever.
     let mut stale = 0;
     let mut cut_by: Vec<Arc<Node>> = Vec::new();
-    while tried.len() < attempts_max && stale < STALE_MAX {
+    while tried.len() < request.snapshot.plan.limits.attempts_max && stale < STALE_MAX {
         // What was never sent, or only to a connection that was dead, is no second try.
         let is_second_try = fault.retry() == Retry::IfSafe && !is_stale(fault);
-        if is_second_try && !request.upstream.budget.allows(plan.admission.retry_percent) {
+        if is_second_try && !request.upstream.budget.allows(request.upstream.plan.admission.retry_percent) {
             return Err(fault);
         }
         // A first node may have taken its time to fail, and the next must not be one that a reload has taken out meanwhile: a
@@ -117,25 +120,37 @@ async fn try_nodes(
         if fault.retry() != Retry::Never && request.is_outdated() {
             return Err(OurFault::NoNode.into());
         }
-        let (index, in_session) = match choose(request, seeks, &tried, body).await {
+        let (index, in_session) = match choose(request, Wants { seeks, tried: &tried }, body, record).await {
             Ok(chosen) => chosen,
             Err(unchosen) if tried.is_empty() || matches!(unchosen, Fault::Client(_)) => {
                 return Err(unchosen);
             }
+            Err(unchosen) if unchosen.is_want_of_a_node() && request.is_outdated() => return Err(unchosen),
+            Err(Fault::Ours(OurFault::NoNode)) if fault.may_be_a_death() => {
+                // Boxed, because it is rare.
+                let has_died = Box::pin(loses_its_last(request, &cut_by, has_lost_its_last)).await;
+                // From now on it is as those are that come now, and waits for a node as they do.
+                return Err(if has_died { OriginFault::Refused.into() } else { fault });
+            }
             Err(_) => break,
         };
-        if let Some(decided) = sticky::decided(seeks.preference, index) {
-            record.sticky = decided;
+        match sticky::decided(seeks.preference, index) {
+            Some(decided) => record.sticky = decided,
+            // It led to a node that has failed.
+            None if record.sticky == record::Sticky::Cookie => {
+                record.sticky = seeks.opening.map_or(record::Sticky::Balance, |_| record::Sticky::Handshake);
+            }
+            None => {}
         }
         let node = &request.upstream.members[index].node;
         let may_move = || {
             request.is_repeatable()
-                && tried.len() + 1 < attempts_max
+                && tried.len() + 1 < request.snapshot.plan.limits.attempts_max
                 && request.upstream.has_another(index, &tried)
         };
-        let hurried = Request { answer_within: plan.try_timeout.filter(|_| may_move()), ..*request };
+        request.answer_within.set(request.upstream.plan.try_timeout.filter(|_| may_move()));
         let kind = kind_of(seeks.opening, in_session);
-        fault = match try_once(&hurried, To { node, fresh: stale > 0 }, kind, body, record).await {
+        fault = match try_once(request, To { node, fresh: stale > 0 }, kind, body, record).await {
             Ok(exchanged) => return Ok(exchanged),
             Err(fault) => fault,
         };
@@ -159,12 +174,12 @@ async fn try_nodes(
     Err(fault)
 }
 
-/// Whether this request is not sent again, because processes die of it: the last two have, or its like has killed two
+/// Returns whether this request is not sent again, because processes die of it: the last two have, or its like has killed two
 /// lately, and now one more.
 async fn kills(request: &Request<'_>, cut_by: &[Arc<Node>]) -> bool {
     let Request { head, upstream, .. } = *request;
     let last_two = cut_by.last_chunk::<2>();
-    let now = request.reply.alarm.now();
+    let now = request.reply.now();
     match last_two {
         Some(nodes) if have_died(nodes).await => {
             let path = String::from_utf8_lossy(head.path_bytes());
@@ -176,30 +191,59 @@ async fn kills(request: &Request<'_>, cut_by: &[Arc<Node>]) -> bool {
     }
 }
 
-/// A node that was not tried, and the session's place on it if it begins one; that may have to wait for its turn.
+/// Returns whether the last node that could be asked has died, and not of this request: one that it is asked of again,
+/// and that dies as well, is not asked for a third time, nor at all for its like.
+async fn loses_its_last(request: &Request<'_>, cut_by: &[Arc<Node>], before: &mut bool) -> bool {
+    let Some(last) = cut_by.last_chunk::<1>() else { return false };
+    // One that is quickly back is found down by its probes, and is there again when it is asked.
+    if !have_died(last).await && last[0].is_up() {
+        return false;
+    }
+    if std::mem::replace(before, true) {
+        request.upstream.poison.note(request.head, request.reply.now());
+        return false;
+    }
+    true
+}
+
+/// What a node is chosen for.
+#[derive(Debug, Clone, Copy)]
+struct Wants<'t> {
+    seeks: Seeks,
+    /// Nodes that have failed the request already.
+    tried: &'t [usize],
+}
+
+/// A node that was not tried, and the session's place on it if it begins one; that may have to wait for its turn. If there
+/// are other nodes when it comes, it is theirs: that is a want of a node, and the ticket is in the record.
 async fn choose(
     request: &Request<'_>,
-    seeks: Seeks,
-    tried: &[usize],
+    Wants { seeks, tried }: Wants<'_>,
     body: &mut BodySource<'_>,
+    record: &mut Record,
 ) -> Result<(usize, Option<InSession>), Fault> {
     let upstream = request.upstream;
-    let asked = Asked { preference: seeks.preference, tried, now: request.reply.alarm.now() };
+    let asked = NodeQuery { preference: seeks.preference, tried, now: request.reply.now() };
     if seeks.opening.is_none() {
         let cursor = request.worker.cursors.of(upstream.number);
         return Ok((upstream.choose(asked, cursor)?, None));
     }
     let claimed = match upstream.plan.admission.handshake_rate {
         None => upstream.claim_session(asked),
-        Some(rate) => Box::pin(while_wanted(request, body, upstream.claim_in_turn(asked, rate)))
-            .await?
-            .map_err(|Overrun| OurFault::Overrun)?,
+        Some(rate) => {
+            let is_outdated = || request.is_outdated();
+            let turn = upstream.claim_in_turn(asked, rate, &mut record.ticket, is_outdated);
+            Box::pin(while_wanted(request, body, turn)).await?.map_err(|refused| match refused {
+                NotAdmitted::Overrun => OurFault::Overrun,
+                NotAdmitted::Outdated => OurFault::NoNode,
+            })?
+        }
     };
     let (index, in_session) = claimed?;
     Ok((index, Some(in_session)))
 }
 
-/// What `wait` gives, unless the client leaves first, or the proxy begins to. Boxed by its callers: few requests wait,
+/// Returns what `wait` gives, unless the client leaves first, or the proxy begins to. Boxed by its callers: few requests wait,
 /// and all would carry it.
 async fn while_wanted<T>(
     request: &Request<'_>,
@@ -220,10 +264,12 @@ async fn while_wanted<T>(
     }
 }
 
-fn kind_of(opening: Option<Opening>, in_session: Option<InSession>) -> ExchangeKind {
+fn kind_of(opening: Option<SessionStart>, in_session: Option<InSession>) -> ExchangeKind {
     match (opening, in_session) {
-        (Some(Opening::Handshake { tags }), Some(in_session)) => ExchangeKind::Handshake { tags, in_session },
-        (Some(Opening::WebSocket { is_engine_io }), Some(in_session)) => {
+        (Some(SessionStart::Handshake { tags }), Some(in_session)) => {
+            ExchangeKind::Handshake { tags, in_session }
+        }
+        (Some(SessionStart::WebSocket { is_engine_io }), Some(in_session)) => {
             ExchangeKind::Plain { session: Some(TunnelSession::Own { _counted: in_session, is_engine_io }) }
         }
         (None, _) | (_, None) => ExchangeKind::Plain { session: None },
@@ -247,7 +293,7 @@ async fn to_session_node(
         Begun::Leaving => {
             // Counted until it has been told.
             let _in_use = registered(request, &place, hash, how);
-            let told = goodbye(request, how, body, record).await;
+            let told = close_reply(request, how, body, record).await;
             if how == Use::Poll {
                 session_table.close(&place.sid);
             }
@@ -291,7 +337,7 @@ async fn to_session_node(
 /// Tells the session table, with the task of a poll, which a drain may have to wake.
 async fn begin_use(request: &Request<'_>, place: &SessionTarget, hash: u64, how: Use) -> Begun {
     let session_table = &request.upstream.session_table;
-    let now = request.reply.alarm.now();
+    let now = request.reply.now();
     poll_fn(|cx| {
         let poller = (how == Use::Poll).then(|| cx.waker());
         Poll::Ready(session_table.begin(Hashed { sid: &place.sid, hash }, how, poller, now))
@@ -326,7 +372,7 @@ fn use_of(head: &RequestHead) -> Use {
 }
 
 /// The session was closed on its node, politely; now its client hears of it.
-async fn goodbye(
+async fn close_reply(
     request: &Request<'_>,
     how: Use,
     body: &mut BodySource<'_>,
@@ -335,18 +381,18 @@ async fn goodbye(
     if how == Use::Tunnel {
         return Err(OurFault::SessionUnknown.into());
     }
-    let patience = request.worker.body_patience();
+    let timeout = request.worker.body_timeout();
     while !body.is_done() {
         let (_, walked) = body.at_hand()?;
         body.pass(walked);
         if !body.is_done() {
-            body.fill(patience).await?;
+            body.fill(timeout).await?;
         }
     }
     let keep_alive = request.reply.keep_alive;
-    let (status, bytes) = reply::goodbye(request.head, how, keep_alive);
+    let (status, bytes) = reply::close_reply(request.head, how, keep_alive);
     record.status = status;
-    request.reply.send_whole(&bytes, patience).await?;
+    request.reply.send_whole(&bytes, timeout).await?;
     Ok(if keep_alive { Exchanged::KeepAlive } else { Exchanged::Close })
 }
 
@@ -374,19 +420,25 @@ fn try_once(
         let node = to.node;
         record.node = Some(node.clone());
         record.attempts += 1;
-        let tally = Tally::begin(request, &kind);
+        let outcome_of = OutcomeOf::begin(request, &kind);
         let outcome = match lease(request, to).await {
+            // Boxed, because it is rare.
+            Ok(lease) if request.changed.is_some_and(Changed::names_node) => {
+                Box::pin(run_named(request, lease, kind, body, record)).await
+            }
             Ok(lease) => exchange::run(request, lease, kind, body, record).await,
             Err(fault) => Err(fault),
         };
         let outliers = &request.upstream.plan.outliers;
         let observed = match &outcome {
-            Ok(_) if record.status >= 500 && outliers.errors > 0 => Some(Observed::AnsweredBadly),
-            Ok(_) => Some(Observed::Answered),
+            Ok(_) | Err(Fault::Ours(OurFault::Replaced { .. })) => {
+                let is_bad = record.status >= 500 && outliers.errors > 0;
+                Some(if is_bad { Observed::AnsweredBadly } else { Observed::Answered })
+            }
             Err(fault) => observation(*fault),
         };
-        if let Some(tally) = tally {
-            tally.end(node, &outcome, record);
+        if let Some(outcome_of) = outcome_of {
+            outcome_of.end(node, &outcome, record);
         }
         match observed.map(|observed| node.observe(observed)) {
             Some(Change::Fell) => {
@@ -400,33 +452,47 @@ fn try_once(
     }
 }
 
+/// An exchange in whose lines the node is named.
+async fn run_named(
+    request: &Request<'_>,
+    lease: Lease,
+    kind: ExchangeKind,
+    body: &mut BodySource<'_>,
+    record: &mut Record,
+) -> Result<Exchanged, Fault> {
+    let node = lease.in_flight.node().written();
+    let named = request.changed.map(|changed| changed.named(&node));
+    let request = Request { changed: named.as_ref(), ..request.again() };
+    exchange::run(&request, lease, kind, body, record).await
+}
+
 /// Counts an exchange for those who look for outliers, if anybody does.
-struct Tally {
+struct OutcomeOf {
     begun: Instant,
     slot: usize,
 }
 
-impl Tally {
+impl OutcomeOf {
     /// Polls are not counted: how long they take is their session's affair.
     fn begin(request: &Request<'_>, kind: &ExchangeKind) -> Option<Self> {
         let outliers = &request.upstream.plan.outliers;
         let is_wanted = (outliers.error_percent > 0 || outliers.latency_factor > 0)
             && !matches!(kind, ExchangeKind::Session(_));
-        is_wanted.then(|| Self { begun: request.reply.alarm.now(), slot: request.worker.slot })
+        is_wanted.then(|| Self { begun: request.reply.now(), slot: request.worker.slot })
     }
 
     fn end(self, node: &Node, outcome: &Result<Exchanged, Fault>, record: &Record) {
         match outcome {
-            Ok(_) if record.status >= 500 => node.tallies.failed(self.slot),
+            Ok(_) if record.status >= 500 => node.outcomes.failed(self.slot),
             Ok(Exchanged::Upgraded(_)) => {}
             Ok(_) => {
                 let answered = record.answered_after.map(|after| record.begun + after);
                 let after = answered.map(|at| at.saturating_duration_since(self.begun));
-                node.tallies.answered(self.slot, after.unwrap_or_default());
+                node.outcomes.answered(self.slot, after.unwrap_or_default());
             }
             // What died in the pool says nothing of the node.
             Err(Fault::Origin(OriginFault::ClosedUnanswered { reused: true })) => {}
-            Err(Fault::Origin(_)) => node.tallies.failed(self.slot),
+            Err(Fault::Origin(_)) => node.outcomes.failed(self.slot),
             Err(Fault::Client(_) | Fault::Ours(_)) => {}
         }
     }
@@ -438,10 +504,10 @@ async fn lease(request: &Request<'_>, To { node, fresh }: To<'_>) -> Result<Leas
     if fresh {
         // What died took its siblings with it more often than not.
         worker.pool.forget(node);
-    } else if let Some(lease) = worker.pool.take(node, !request.is_repeatable(), request.reply.alarm.now()) {
+    } else if let Some(lease) = worker.pool.take(node, !request.is_repeatable(), request.reply.now()) {
         return Ok(lease);
     }
-    connect(node, request.upstream.plan.timeouts.connect).await
+    connect(node, request.timeouts().connect).await
 }
 
 fn may_repeat(request: &Request<'_>, fault: Fault) -> bool {
@@ -452,12 +518,12 @@ fn may_repeat(request: &Request<'_>, fault: Fault) -> bool {
     }
 }
 
-/// Whether an idle connection turned out to be dead, which says nothing of its node.
+/// Returns whether an idle connection turned out to be dead, which says nothing of its node.
 fn is_stale(fault: Fault) -> bool {
     fault == Fault::Origin(OriginFault::ClosedUnanswered { reused: true })
 }
 
-/// What a fault says of the node, if it says anything.
+/// Returns what a fault says of the node, if it says anything.
 fn observation(fault: Fault) -> Option<Observed> {
     match fault {
         Fault::Origin(OriginFault::Refused) => Some(Observed::Refused),
@@ -465,6 +531,8 @@ fn observation(fault: Fault) -> Option<Observed> {
         Fault::Origin(
             OriginFault::Unreachable
             | OriginFault::ConnectTimedOut
+            | OriginFault::TlsTimedOut
+            | OriginFault::NoTls
             | OriginFault::ClosedUnanswered { reused: false }
             | OriginFault::AnswerTimedOut
             | OriginFault::RequestUntaken,

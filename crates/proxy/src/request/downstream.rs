@@ -1,5 +1,6 @@
 //! The client's two ends of an exchange: where the request's body comes from, and where the answer goes. The spine
 //! and the exchange know these, never the client's connection, so that other kinds of ends can take their place.
+//! Heads of answers come here as HTTP/1 writes them: an end that speaks otherwise would have to take them apart again.
 
 use std::cell::Cell;
 use std::io::{self, IoSlice};
@@ -20,20 +21,19 @@ use wire::request::{RequestBody, RequestHead};
 use crate::fault::{ClientFault, Fault, OurFault};
 use crate::net::buffers::{Buffers, SMALL, consume};
 use crate::net::clock::Alarm;
-use crate::net::pace::Pace;
-use crate::net::splice::{SplicePipes, Spliced, Waits};
-use crate::net::stream::{Io, join, spend};
+use crate::net::pace::{BodySoFar, Pace};
+use crate::net::splice::{SpliceEnds, SplicePipes, Spliced, Waits};
+use crate::net::stream::{ClientStream, Io, join, spend};
 use crate::request::reply::Redirect;
 use crate::state::local::Local;
 
 /// Where the body of a request comes from.
 #[derive(Debug)]
 pub(crate) struct BodySource<'c> {
-    io: &'c Io,
+    client: &'c ClientStream,
     inbound: &'c mut BytesMut,
     buffers: &'c Buffers,
     pipes: &'c SplicePipes,
-    alarm: &'c Alarm,
     walk: Option<BodyWalk>,
     is_done: bool,
     bytes: u64,
@@ -48,19 +48,19 @@ pub(crate) struct BodySource<'c> {
 
 impl<'c> BodySource<'c> {
     pub(crate) fn new(
-        io: &'c Io,
+        client: &'c ClientStream,
         inbound: &'c mut BytesMut,
         head: &RequestHead,
-        (worker, alarm, begun): (&'c Local, &'c Alarm, Instant),
+        worker: &'c Local,
+        begun: Instant,
     ) -> Self {
         let is_done = head.body() == RequestBody::None;
         let Local { buffers, pipes, .. } = worker;
         Self {
-            io,
+            client,
             inbound,
             buffers,
             pipes,
-            alarm,
             walk: None,
             is_done,
             bytes: 0,
@@ -76,14 +76,14 @@ impl<'c> BodySource<'c> {
         self.is_answered = true;
     }
 
-    /// How long more of it is waited for, if nothing comes for `patience` at most.
-    fn patience(&self, patience: Duration) -> Duration {
+    /// Returns how long more of it is waited for, if nothing comes for `timeout` at most.
+    fn body_timeout(&self, timeout: Duration) -> Duration {
         if self.is_answered {
-            return patience;
+            return timeout;
         }
-        let left =
-            self.pace.get().of_body(patience, (self.bytes, self.waited), (self.begun, self.alarm.now()));
-        left.min(patience)
+        let age = self.client.now() - self.begun;
+        let so_far = BodySoFar { bytes: self.bytes, waited: self.waited, age };
+        self.pace.get().of_body(timeout, so_far).min(timeout)
     }
 
     /// Takes the body on, if it is not longer than it may be.
@@ -103,7 +103,12 @@ impl<'c> BodySource<'c> {
         self.is_done && self.walk.as_ref().is_some_and(BodyWalk::held_close_packet)
     }
 
-    /// Whether all of it has been taken.
+    /// Of the client's connection; every wait of an exchange is set on it.
+    pub(crate) fn alarm(&self) -> &'c Alarm {
+        &self.client.alarm
+    }
+
+    /// Returns whether all of it has been taken.
     pub(crate) fn is_done(&self) -> bool {
         self.is_done
     }
@@ -112,9 +117,9 @@ impl<'c> BodySource<'c> {
         self.bytes
     }
 
-    /// What is here of the body already. [`BodySource::pass`] must follow once it was passed on.
+    /// Returns what is here of the body already. [`BodySource::pass`] must follow once it was passed on.
     pub(crate) fn at_hand(&mut self) -> Result<(&[u8], Walked), Fault> {
-        let nothing = Walked { kept: 0, taken: 0, is_end: false };
+        let nothing = Walked { kept: 0, taken: 0, is_end: false, pieces: 0 };
         let walked = match &mut self.walk {
             Some(walk) if !self.is_done => walk.walk(self.inbound).map_err(ClientFault::from)?,
             Some(_) | None => nothing,
@@ -131,11 +136,12 @@ impl<'c> BodySource<'c> {
     }
 
     /// Passes more of it on without looking at it. `None` if it must be looked at, or is better copied.
-    pub(crate) async fn splice(&mut self, origin: &Io, patience: Duration) -> Option<Spliced> {
-        let source = self.patience(patience);
+    pub(crate) async fn splice(&mut self, origin: &Io, timeout: Duration) -> Option<Spliced> {
+        let source = self.body_timeout(timeout);
         let walk = self.walk.as_mut().filter(|_| self.inbound.is_empty())?;
-        let waits = Waits { source, sink: patience };
-        let spliced = self.pipes.splice((self.io, origin), walk.unseen(), (self.alarm, waits)).await?;
+        let waits = Waits { source, sink: timeout };
+        let ends = SpliceEnds { source: &self.client.io, sink: origin };
+        let spliced = self.pipes.splice(ends, walk.unseen(), &self.client.alarm, waits).await?;
         self.waited += spliced.waited.source;
         walk.pass_unseen(spliced.bytes);
         self.bytes += spliced.bytes;
@@ -144,11 +150,12 @@ impl<'c> BodySource<'c> {
     }
 
     /// Waits for more of it.
-    pub(crate) async fn fill(&mut self, patience: Duration) -> Result<(), ClientFault> {
-        let (patience, begun) = (self.patience(patience), self.alarm.now());
-        let (io, inbound, buffers) = (self.io, &mut *self.inbound, self.buffers);
-        let read = self.alarm.within(patience, |cx| io.poll_read(cx, inbound, buffers)).await;
-        self.waited += self.alarm.now() - begun;
+    pub(crate) async fn fill(&mut self, timeout: Duration) -> Result<(), ClientFault> {
+        let (timeout, begun) = (self.body_timeout(timeout), self.client.now());
+        let ClientStream { io, alarm } = self.client;
+        let (inbound, buffers) = (&mut *self.inbound, self.buffers);
+        let read = alarm.within(timeout, |cx| io.poll_read(cx, inbound, buffers)).await;
+        self.waited += alarm.now() - begun;
         match read {
             Some(Ok(0) | Err(_)) => Err(ClientFault::Gone),
             Some(Ok(_)) => Ok(()),
@@ -159,12 +166,12 @@ impl<'c> BodySource<'c> {
     /// Ready when the client has left. What it sends meanwhile, the next request or a tunnel's first bytes, is kept, up
     /// to 4 KiB; a client that sends more than that is not watched any longer.
     pub(crate) fn poll_client_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        ready!(self.io.poll_worth_watching(cx, self.alarm));
+        ready!(self.client.poll_worth_watching(cx));
         while self.inbound.len() < SMALL {
-            if self.inbound.capacity() == 0 && !self.io.is_quiet() {
+            if self.inbound.capacity() == 0 && !self.client.io.is_quiet() {
                 *self.inbound = self.buffers.small();
             }
-            let Poll::Ready(read) = self.io.poll_read(cx, self.inbound, self.buffers) else {
+            let Poll::Ready(read) = self.client.io.poll_read(cx, self.inbound, self.buffers) else {
                 self.buffers.shrink(self.inbound);
                 return Poll::Pending;
             };
@@ -177,17 +184,37 @@ impl<'c> BodySource<'c> {
     }
 }
 
+/// How a client came in: over its connection, and by the listener that took that.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arrival<'c> {
+    pub(crate) end: &'c ClientEnd,
+    /// Where all its requests are sent to, if that listener does nothing else.
+    pub(crate) redirects: Option<Redirect>,
+}
+
+/// Both ends of a request, once nothing more is read of its body.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RequestEnds<'a, 'c> {
+    pub(crate) body: &'a BodySource<'c>,
+    pub(crate) reply: &'a ReplySink<'c>,
+}
+
+impl RequestEnds<'_, '_> {
+    /// Returns whether the connection may go on behind an answer given now: what the client still says of its body is
+    /// no request.
+    pub(crate) fn keep_alive(&self) -> bool {
+        self.reply.keep_alive && self.body.is_done()
+    }
+}
+
 /// Where the answer goes.
 #[derive(Debug)]
 pub(crate) struct ReplySink<'c> {
-    io: &'c Io,
-    /// Of the client's connection; every wait of an exchange is set on it.
-    pub(crate) alarm: &'c Alarm,
+    client: &'c ClientStream,
     pub(crate) version: Version,
     /// Whether the connection may go on after the answer, as far as the client and we are concerned.
     pub(crate) keep_alive: bool,
-    pub(crate) client_end: &'c ClientEnd,
-    pub(crate) redirects: Option<Redirect>,
+    pub(crate) arrival: Arrival<'c>,
     has_begun: Cell<bool>,
     /// The body has no frame of its own, so that its end is the connection's, and it has not all gone out.
     is_unframed: Cell<bool>,
@@ -199,19 +226,17 @@ pub(crate) struct ReplySink<'c> {
 
 impl<'c> ReplySink<'c> {
     pub(crate) fn new(
-        (io, alarm): (&'c Io, &'c Alarm),
+        client: &'c ClientStream,
         head: &RequestHead,
         keep_alive: bool,
-        client_end: &'c ClientEnd,
-        (redirects, pace): (Option<Redirect>, &'c Cell<Pace>),
+        arrival: Arrival<'c>,
+        pace: &'c Cell<Pace>,
     ) -> Self {
         Self {
-            io,
-            alarm,
+            client,
             version: head.version(),
             keep_alive,
-            client_end,
-            redirects,
+            arrival,
             has_begun: Cell::new(false),
             is_unframed: Cell::new(false),
             bytes: Cell::new(0),
@@ -220,12 +245,17 @@ impl<'c> ReplySink<'c> {
         }
     }
 
-    /// Whether the client knows chunks and interim answers.
+    /// Returns whether the client knows chunks and interim answers.
     pub(crate) fn is_http_11(&self) -> bool {
         self.version == Version::Http11
     }
 
-    /// Whether something of a final answer has gone out, so that no other answer can be given.
+    /// Returns whether the request is for another host than its TLS handshake was.
+    pub(crate) fn is_for_another_host(&self, head: &RequestHead) -> bool {
+        head.host_name().is_some_and(|host| self.client.io.is_for_another_host(host))
+    }
+
+    /// Returns whether something of a final answer has gone out, so that no other answer can be given.
     pub(crate) fn has_begun(&self) -> bool {
         self.has_begun.get()
     }
@@ -236,8 +266,8 @@ impl<'c> ReplySink<'c> {
     }
 
     /// Sends an interim answer: others may follow it.
-    pub(crate) async fn send_interim(&self, head: &[u8], patience: Duration) -> Result<(), Fault> {
-        self.send(&mut [IoSlice::new(head)], patience).await
+    pub(crate) async fn send_interim(&self, head: &[u8], timeout: Duration) -> Result<(), Fault> {
+        self.send(&mut [IoSlice::new(head)], timeout).await
     }
 
     /// Sends the head of the final answer and what is here of its body, in one piece.
@@ -246,23 +276,19 @@ impl<'c> ReplySink<'c> {
         head: &mut Vec<u8>,
         body: &[u8],
         is_unframed: bool,
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<(), Fault> {
         self.has_begun.set(true);
         self.is_unframed.set(is_unframed);
         match join(head, body) {
-            [] => self.send(&mut [IoSlice::new(head)], patience).await,
-            body => self.send(&mut [IoSlice::new(head), IoSlice::new(body)], patience).await,
+            [] => self.send(&mut [IoSlice::new(head)], timeout).await,
+            body => self.send(&mut [IoSlice::new(head), IoSlice::new(body)], timeout).await,
         }
     }
 
     /// Sends more of the body.
-    pub(crate) async fn send_body(
-        &self,
-        pieces: &mut [IoSlice<'_>],
-        patience: Duration,
-    ) -> Result<(), Fault> {
-        self.send(pieces, patience).await
+    pub(crate) async fn send_body(&self, pieces: &mut [IoSlice<'_>], timeout: Duration) -> Result<(), Fault> {
+        self.send(pieces, timeout).await
     }
 
     /// Passes up to `bytes` of the body on without looking at them. `None` if they are better copied.
@@ -271,20 +297,31 @@ impl<'c> ReplySink<'c> {
         pipes: &SplicePipes,
         origin: &Io,
         bytes: u64,
-        patience: Duration,
+        timeout: Duration,
     ) -> Option<Spliced> {
         // As if one pipe were all: it is asked again before the next.
-        let left = self.pace.get().of_answer(patience, self.bytes.get(), self.waited.get());
-        let waits = Waits { source: patience, sink: left.min(patience) };
-        let spliced = pipes.splice((origin, self.io), bytes, (self.alarm, waits)).await?;
+        let left = self.pace.get().of_answer(timeout, self.bytes.get(), self.waited.get());
+        let waits = Waits { source: timeout, sink: left.min(timeout) };
+        let ends = SpliceEnds { source: origin, sink: &self.client.io };
+        let spliced = pipes.splice(ends, bytes, &self.client.alarm, waits).await?;
         self.waited.set(self.waited.get() + spliced.waited.sink);
         self.bytes.set(self.bytes.get() + spliced.bytes);
         Some(spliced)
     }
 
-    /// Whether the kernel can take bytes from a file by itself.
+    /// Of the client's connection; every wait of an exchange is set on it.
+    pub(crate) fn alarm(&self) -> &'c Alarm {
+        &self.client.alarm
+    }
+
+    /// Returns when the running task woke.
+    pub(crate) fn now(&self) -> Instant {
+        self.client.now()
+    }
+
+    /// Returns whether the kernel can take bytes from a file by itself.
     pub(crate) fn can_send_files(&self) -> bool {
-        self.io.is_plain_tcp()
+        self.client.io.is_plain_tcp()
     }
 
     /// Sends a part of a file without looking at it.
@@ -292,24 +329,24 @@ impl<'c> ReplySink<'c> {
         &self,
         file: BorrowedFd<'_>,
         mut part: Range<u64>,
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<(), Fault> {
         while part.start < part.end {
             // One client must not keep the others waiting, however much its socket takes.
             let most = usize::try_from(part.end - part.start).unwrap_or(usize::MAX).min(TURN_BYTES);
-            let left = self.pace.get().of_answer(patience, self.bytes.get(), self.waited.get()).min(patience);
-            let begun = self.alarm.now();
+            let left = self.pace.get().of_answer(timeout, self.bytes.get(), self.waited.get()).min(timeout);
+            let begun = self.now();
             let put = |socket: BorrowedFd<'_>| {
                 let mut at = part.start;
                 Ok(sendfile(socket, file, Some(&mut at), most)?)
             };
-            let sent = self.alarm.within(left, |cx| {
-                let sent = ready!(self.io.poll_put(cx, put))?;
+            let sent = self.client.alarm.within(left, |cx| {
+                let sent = ready!(self.client.io.poll_put(cx, put))?;
                 spend(cx, sent);
                 Poll::Ready(Ok::<_, io::Error>(sent))
             });
             let sent = sent.await;
-            self.waited.set(self.waited.get() + (self.alarm.now() - begun));
+            self.waited.set(self.waited.get() + (self.now() - begun));
             match sent {
                 // It was cut meanwhile.
                 Some(Ok(0)) => return Err(OurFault::FileUnreadable.into()),
@@ -325,20 +362,21 @@ impl<'c> ReplySink<'c> {
     }
 
     /// Sends an answer that is complete.
-    pub(crate) async fn send_whole(&self, answer: &[u8], patience: Duration) -> Result<(), Fault> {
+    pub(crate) async fn send_whole(&self, answer: &[u8], timeout: Duration) -> Result<(), Fault> {
         self.has_begun.set(true);
-        self.send(&mut [IoSlice::new(answer)], patience).await
+        self.send(&mut [IoSlice::new(answer)], timeout).await
     }
 
-    async fn send(&self, pieces: &mut [IoSlice<'_>], patience: Duration) -> Result<(), Fault> {
+    async fn send(&self, pieces: &mut [IoSlice<'_>], timeout: Duration) -> Result<(), Fault> {
         let length: usize = pieces.iter().map(|piece| piece.len()).sum();
         let most = || {
             let bytes = self.bytes.get() + length as u64;
-            self.pace.get().of_answer(patience, bytes, self.waited.get())
+            self.pace.get().of_answer(timeout, bytes, self.waited.get())
         };
-        let begun = self.alarm.now();
-        let written = self.io.write_pieces(pieces, self.alarm, patience, most).await;
-        let now = self.alarm.now();
+        let ClientStream { io, alarm } = self.client;
+        let begun = alarm.now();
+        let written = io.write_pieces(pieces, alarm, timeout, most).await;
+        let now = alarm.now();
         // Nearly always the socket takes all at once.
         if now != begun {
             self.waited.set(self.waited.get() + (now - begun));
@@ -364,7 +402,7 @@ impl Drop for ReplySink<'_> {
     /// reset.
     fn drop(&mut self) {
         if self.is_unframed.get() {
-            self.io.reset_on_close();
+            self.client.io.reset_on_close();
         }
     }
 }

@@ -2,20 +2,30 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
 
-use config::routing::{Capture, Edits, HeaderEdits, PathEdit, PathPattern, Piece, Route, Template, Variable};
+use config::routing::{
+    Capture, Compress, Edits, ErrorPages, HeaderEdits, HostPattern, NodeTimeouts, PathEdit, PathPattern,
+    Piece, RequestIds, Route, Template, Variable,
+};
 use wire::Version;
 use wire::forward::{ClientEnd, LineEdits};
 use wire::request::RequestHead;
 use wire::{cookie, path};
 
+use crate::observe::record::Record;
+use crate::request::{policy, request_id};
+
 /// What variables stand for in one request.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Values<'a> {
     pub(crate) head: &'a RequestHead,
     pub(crate) end: &'a ClientEnd,
     pub(crate) client: IpAddr,
     pub(crate) route: &'a Route,
+    /// The request's id, where something asks for one.
+    id: Option<Rc<str>>,
 }
 
 /// Where a value is put, and so what of it must not be taken for something else.
@@ -32,19 +42,75 @@ pub(crate) enum Escaping {
 }
 
 /// What a route changes, with its variables filled in.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Changed {
     /// Host as the node hears it.
     pub(crate) host: Option<String>,
     pub(crate) request: LineEdits,
     pub(crate) answer: LineEdits,
+    /// Which answers are compressed.
+    pub(crate) compress: Option<Arc<Compress>>,
+    /// How long the request waits, where that is not as its upstream has it.
+    pub(crate) timeouts: Option<Arc<NodeTimeouts>>,
+    /// The pages that come in the place of what nodes answer with these statuses.
+    pub(crate) intercepts: Option<Arc<ErrorPages>>,
 }
 
-impl Values<'_> {
+impl Changed {
+    /// Returns whether something of it depends on the node.
+    pub(crate) fn names_node(&self) -> bool {
+        self.request.names_node() || self.answer.names_node()
+    }
+
+    /// The same, for this node.
+    pub(crate) fn named(&self, node: &str) -> Self {
+        Self { request: self.request.named(node), answer: self.answer.named(node), ..self.clone() }
+    }
+}
+
+impl<'a> Values<'a> {
+    /// Those of a request that a route takes. Its id, if it has one, is told to the record.
+    pub(crate) fn new(
+        head: &'a RequestHead,
+        end: &'a ClientEnd,
+        route: &'a Route,
+        record: &mut Record,
+    ) -> Self {
+        let ids = route.edits.as_ref().and_then(|edits| edits.request_ids);
+        if let (Some(ids), None) = (ids, &record.request_id) {
+            record.request_id = Some(request_id::of(head, end, ids));
+        }
+        Self { head, end, client: record.client, route, id: record.request_id.clone() }
+    }
+
+    /// What every final answer of the route says, whoever gives it.
+    pub(crate) fn say_policy(&self, lines: &mut LineEdits) {
+        let Some(edits) = &self.route.edits else { return };
+        policy::say(&edits.policy, self.head, self.end.is_https(self.head), lines);
+        if let (Some(RequestIds { is_sent: true, .. }), Some(id)) = (edits.request_ids, &self.id) {
+            lines.drop_lines(request_id::LINE);
+            lines.say(request_id::LINE, id.as_bytes());
+        }
+    }
+
+    /// Returns what the route changes of an answer that no node gives.
+    pub(crate) fn answer_lines(&self) -> LineEdits {
+        let mut lines = LineEdits::default();
+        if let Some(edits) = &self.route.edits {
+            self.say_policy(&mut lines);
+            self.edit(&edits.response, &mut lines);
+        }
+        lines
+    }
+
     /// A text with its variables filled in.
     pub(crate) fn fill(&self, template: &Template, escaping: Escaping) -> Vec<u8> {
+        self.fill_pieces(template.pieces(), escaping)
+    }
+
+    fn fill_pieces(&self, pieces: &[Piece], escaping: Escaping) -> Vec<u8> {
         let mut out = Vec::new();
-        for piece in template.pieces() {
+        for piece in pieces {
             match piece {
                 Piece::Text(text) => out.extend_from_slice(text.as_bytes()),
                 Piece::Variable(variable) => {
@@ -64,6 +130,10 @@ impl Values<'_> {
                 }
             }
         }
+        // Of a query that is put in and is not there.
+        if escaping == Escaping::Url && out.ends_with(b"?") {
+            out.pop();
+        }
         out
     }
 
@@ -79,6 +149,13 @@ impl Values<'_> {
             Variable::Method => Cow::Borrowed(head.method_bytes()),
             Variable::Scheme => Cow::Borrowed(self.scheme().as_bytes()),
             Variable::Host => Cow::Owned(head.host_name().unwrap_or_default().to_ascii_lowercase()),
+            Variable::Subdomain => match &self.route.host {
+                HostPattern::Wildcard(apex) => {
+                    let host = head.host_name().unwrap_or_default().to_ascii_lowercase();
+                    Cow::Owned(host.strip_suffix(apex.as_bytes()).unwrap_or_default().to_vec())
+                }
+                HostPattern::Exact(_) | HostPattern::Any => Cow::Borrowed(b""),
+            },
             Variable::Port => match head.host_port() {
                 Some(port) => Cow::Borrowed(port),
                 None => Cow::Borrowed(default_port(self.scheme())),
@@ -93,7 +170,10 @@ impl Values<'_> {
             Variable::QueryValue(name) => found(head.query_value(name.as_bytes())),
             Variable::Header(name) => found(head.header(name)),
             Variable::Cookie(name) => found(cookie::find(head, name.as_bytes())),
+            Variable::RequestId => found(self.id.as_deref().map(str::as_bytes)),
             Variable::Capture(capture) => self.capture(capture),
+            // None is asked, or not yet.
+            Variable::Node => Cow::Borrowed(b""),
         }
     }
 
@@ -110,23 +190,33 @@ impl Values<'_> {
         Cow::Owned(group.unwrap_or_default())
     }
 
-    /// How the client speaks.
+    /// Returns how the client speaks.
     pub(crate) fn scheme(&self) -> &'static str {
         if self.end.is_https(self.head) { "https" } else { "http" }
     }
 
-    /// What `edits` make of the lines of a request and its answer.
+    /// Returns what `edits` make of the lines of a request and its answer.
     pub(crate) fn changed(&self, edits: &Edits) -> Changed {
-        let mut changed = Changed::default();
+        let mut changed = Changed {
+            compress: edits.compress.clone(),
+            timeouts: edits.timeouts.clone(),
+            intercepts: edits.intercepts.clone(),
+            ..Changed::default()
+        };
         if let Some(host) = &edits.host {
             changed.host = Some(String::from_utf8_lossy(&self.fill(host, Escaping::Line)).into_owned());
         }
-        if let (Some(PathEdit::Prefix(instead)), PathPattern::Prefix(mount)) = (&edits.path, &self.route.path)
-        {
-            let mount = mount.strip_suffix('/').unwrap_or(mount);
-            if mount != instead {
-                changed.answer.mount_at(mount.as_bytes(), instead.as_bytes());
+        let (mount, instead) = match (&edits.path, &self.route.path) {
+            (Some(PathEdit::Prefix(instead)), PathPattern::Prefix(mount)) => {
+                (mount.strip_suffix('/').unwrap_or(mount), &**instead)
             }
+            _ => ("", ""),
+        };
+        let for_node = [&edits.base, instead].concat();
+        if mount != for_node {
+            changed.answer.mount_at(mount.as_bytes(), for_node.as_bytes());
+        }
+        if let Some(PathEdit::Prefix(_)) = &edits.path {
             // To an app that stands elsewhere for itself it would tell something else.
             if !mount.is_empty() && instead.is_empty() {
                 // A proxy in front of us may have taken a part of the path, too.
@@ -136,16 +226,37 @@ impl Values<'_> {
                 changed.request.say(PREFIX_LINE, &[in_front, mount.as_bytes()].concat());
             }
         }
-        self.edit(&edits.request, &mut changed.request);
-        self.edit(&edits.response, &mut changed.answer);
+        if let (Some(RequestIds { is_sent: true, .. }), Some(id)) = (edits.request_ids, &self.id) {
+            changed.request.drop_lines(request_id::LINE);
+            changed.request.say(request_id::LINE, id.as_bytes());
+        }
+        self.say_policy(&mut changed.answer);
+        self.edit_beside_node(&edits.request, &mut changed.request);
+        self.edit_beside_node(&edits.response, &mut changed.answer);
         changed
     }
 
-    /// Fills in the lines of one direction.
+    /// Fills in the lines of one direction, where no node is asked.
     pub(crate) fn edit(&self, edits: &HeaderEdits, lines: &mut LineEdits) {
+        self.edit_lines(edits, lines, false);
+    }
+
+    /// The same where one will be, which is not known yet.
+    fn edit_beside_node(&self, edits: &HeaderEdits, lines: &mut LineEdits) {
+        self.edit_lines(edits, lines, true);
+    }
+
+    fn edit_lines(&self, edits: &HeaderEdits, lines: &mut LineEdits, has_node: bool) {
         let dropped = edits.remove.iter().chain(edits.set.iter().map(|(name, _)| name));
         dropped.for_each(|name| lines.drop_lines(name));
         for (name, template) in edits.set.iter().chain(&edits.add) {
+            if has_node && template.names_node() {
+                let is_node = |piece: &Piece| *piece == Piece::Variable(Variable::Node);
+                let parts = template.pieces().split(is_node);
+                let parts: Vec<_> = parts.map(|part| self.fill_pieces(part, Escaping::Line)).collect();
+                lines.say_with_node(name, &parts);
+                continue;
+            }
             let value = self.fill(template, Escaping::Line);
             if !value.is_empty() {
                 lines.say(name, &value);
@@ -154,6 +265,18 @@ impl Values<'_> {
     }
 
     /// The path a node is asked for, as it is sent; `None` is the one that came.
+    pub(crate) fn path_at_node(&self, edits: &Edits) -> Option<Vec<u8>> {
+        let path = self.path(edits.path.as_ref());
+        if edits.base.is_empty() {
+            return path;
+        }
+        // What is not asked of a path, as `OPTIONS *` is not, is not below one.
+        let path =
+            path.or_else(|| Some(self.head.path_bytes().to_vec())).filter(|path| path.starts_with(b"/"))?;
+        Some([edits.base.as_bytes(), &path].concat())
+    }
+
+    /// The same without what stands before it.
     pub(crate) fn path(&self, edit: Option<&PathEdit>) -> Option<Vec<u8>> {
         let mut sent = match edit? {
             PathEdit::Whole(template) => self.fill(template, Escaping::Url),
@@ -175,7 +298,7 @@ impl Values<'_> {
     }
 }
 
-/// What a scheme means by itself.
+/// Returns what a scheme means by itself.
 pub(crate) fn default_port(scheme: &str) -> &'static [u8] {
     if scheme == "https" { b"443" } else { b"80" }
 }

@@ -57,6 +57,7 @@ pub(crate) fn hint(head: &RequestHead, peer: IpAddr) {
             None => "the networks that it connects from into trusted_proxies".to_owned(),
         };
         tracing::warn!(
+            event = "front_door_unbelieved",
             %peer,
             "what seems to be {} says who its clients are, and is not believed; if it is yours, write {trusts}",
             door.name

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use wire::answer::{AnswerBody, AnswerHead};
 use wire::body::BodyWalk;
 use wire::engineio::{OpenPacket, read_open_packet};
@@ -14,12 +14,12 @@ use crate::fault::{Fault, OriginFault};
 use crate::net::stream::Io;
 use crate::state::local::Local;
 use crate::upstream::Upstream;
-use crate::upstream::node::InSession;
+use crate::upstream::node::counted::InSession;
 use crate::upstream::sessions::{Contact, Entering};
 
 /// An answer that may tell of a session.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Told<'a> {
+pub(crate) struct HandshakeAnswer<'a> {
     pub(crate) head: &'a AnswerHead,
     /// Whether its id is tagged.
     pub(crate) tags: bool,
@@ -41,13 +41,13 @@ pub(crate) enum Read {
     Unread,
 }
 
-impl Told<'_> {
+impl HandshakeAnswer<'_> {
     /// Reads the answer's body, if it can be that of a handshake. Nothing is taken of one that cannot.
     pub(crate) async fn read(
         &self,
         origin: &Io,
         inbound: &mut BytesMut,
-        patience: Duration,
+        timeout: Duration,
         worker: &Local,
     ) -> Result<Read, Fault> {
         let may_tell = match self.head.body() {
@@ -71,7 +71,8 @@ impl Told<'_> {
                 // No handshake is so long, and nothing else may be held back or buffered whole.
                 return Err(OriginFault::Malformed(wire::Malformed::BodyTooLong).into());
             }
-            match timeout(patience, origin.read(inbound, &worker.buffers)).await {
+            origin.acknowledge();
+            match tokio::time::timeout(timeout, origin.read(inbound, &worker.buffers)).await {
                 Ok(Ok(0)) if walk.ends_at_close() => break,
                 Ok(Ok(0) | Err(_)) => return Err(OriginFault::CutShort.into()),
                 Ok(Ok(_)) => {}

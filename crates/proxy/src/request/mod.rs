@@ -3,8 +3,12 @@
 pub(crate) mod downstream;
 pub(crate) mod front_door;
 pub(crate) mod edits;
+pub(crate) mod policy;
+pub(crate) mod request_id;
+pub(crate) mod pages;
 pub(crate) mod own;
 pub(crate) mod files;
+pub(crate) mod challenge;
 pub(crate) mod sticky;
 pub(crate) mod await_instance;
 pub(crate) mod await_node;
@@ -13,3 +17,4 @@ pub(crate) mod exchange;
 pub(crate) mod handshake;
 pub(crate) mod upgrade;
 pub(crate) mod reply;
+pub(crate) mod reason;

@@ -4,12 +4,14 @@ use config::routing::{Action, Destination, Redirect, Respond};
 use wire::Malformed;
 use wire::forward::LineEdits;
 
-use crate::fault::{ClientFault, Fault};
+use crate::fault::{ClientFault, Fault, OurFault};
 use crate::observe::record::Record;
-use crate::request::downstream::{BodySource, ReplySink};
+use crate::request::downstream::{BodySource, ReplySink, RequestEnds};
 use crate::request::edits::{Escaping, Values, default_port};
 use crate::request::exchange::{Exchanged, Outcome};
 use crate::request::files;
+use crate::request::pages;
+use crate::request::policy;
 use crate::request::reply;
 use crate::state::local::Local;
 
@@ -21,6 +23,17 @@ pub(crate) async fn answer(
     worker: &Local,
     record: &mut Record,
 ) -> Result<Outcome, Fault> {
+    let edits = values.route.edits.as_deref();
+    if let Some((own, lines)) = edits.and_then(|edits| policy::preflight(&edits.policy, values.head)) {
+        record.status = own.status;
+        return send(&own, values, &lines, RequestEnds { body, reply }, worker).await;
+    }
+    // Browsers ask first, without credentials, and want the answer of somebody who is there.
+    if let Some(allowed) = &values.route.maintenance
+        && !allowed.iter().any(|network| network.contains(&values.client))
+    {
+        return Err(OurFault::Maintenance.into());
+    }
     let own = match &values.route.action {
         Action::Upstream(_) => return Ok(Outcome::NotHere),
         Action::Files(_) => return files::answer(values, body, reply, worker, record).await,
@@ -31,16 +44,35 @@ pub(crate) async fn answer(
         Action::Respond(respond) => respond_with(respond, values),
         Action::Redirect(redirect) => redirect_to(redirect, values)?,
     };
-    let mut lines = LineEdits::default();
-    if let Some(edits) = &values.route.edits {
-        values.edit(&edits.response, &mut lines);
-    }
-    // What the client still says of its body is no request.
-    let keep_alive = reply.keep_alive && body.is_done();
+    let own = with_page(own, values, worker, record);
     record.status = own.status;
-    let bytes = reply::own(&own, values.head, &lines, keep_alive);
-    reply.send_whole(&bytes, worker.body_patience()).await?;
+    send(&own, values, &values.answer_lines(), RequestEnds { body, reply }, worker).await
+}
+
+/// Sends it, with what the route changes of it.
+async fn send(
+    own: &reply::Own,
+    values: &Values<'_>,
+    lines: &LineEdits,
+    ends: RequestEnds<'_, '_>,
+    worker: &Local,
+) -> Result<Outcome, Fault> {
+    let keep_alive = ends.keep_alive();
+    let bytes = reply::own(own, values.head, lines, keep_alive);
+    ends.reply.send_whole(&bytes, worker.body_timeout()).await?;
     Ok(Outcome::Answered(if keep_alive { Exchanged::KeepAlive } else { Exchanged::Close }))
+}
+
+/// The page that the file has for a status without a body of its own.
+fn with_page(own: reply::Own, values: &Values<'_>, worker: &Local, record: &mut Record) -> reply::Own {
+    let snapshot = worker.snapshot();
+    let pages = values.route.error_pages.as_deref().unwrap_or(&snapshot.plan.error_pages);
+    if !own.body.is_empty() || pages.find(own.status).is_none() {
+        return own;
+    }
+    let content = pages::of(own.status, None, Some(values.head), Some(pages), record);
+    let lines = vec![("Content-Type", content.content_type.into_bytes())];
+    reply::Own { lines, body: content.body, ..own }
 }
 
 fn respond_with(respond: &Respond, values: &Values<'_>) -> reply::Own {

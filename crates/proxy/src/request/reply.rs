@@ -8,27 +8,46 @@ use wire::forward::{LineEdits, print_connection};
 use wire::request::{Method, RequestHead};
 
 use crate::fault::{Fault, OurFault};
+use crate::request::pages::Content;
+use crate::request::reason::reason_phrase;
 use crate::upstream::sessions::Use;
 
-/// The answer to a request that failed, and its status; `None` where there is nobody to tell.
-pub(crate) fn fault(fault: Fault, head: Option<&RequestHead>, keep_alive: bool) -> Option<(u16, Vec<u8>)> {
+/// The answer to a request that failed, and its status; `None` where there is nobody to tell. `pages` is what it consists of
+/// where it is not Engine.IO's, and `lines` what its route says to browsers.
+pub(crate) fn fault(
+    fault: Fault,
+    head: Option<&RequestHead>,
+    content: impl FnOnce(u16) -> Content,
+    lines: &LineEdits,
+    keep_alive: bool,
+) -> Option<(u16, Vec<u8>)> {
     let status = fault.status()?;
     let is_engine_io = head.is_some_and(|head| head.engine_io().is_some());
-    let body = if is_engine_io { engine_io_body(fault) } else { format!("{status} {}\n", fault.reason()) };
+    let Content { content_type, body } = match is_engine_io {
+        true => Content {
+            content_type: "application/json".to_owned(),
+            body: engine_io_body(fault, status).into_bytes(),
+        },
+        false => content(status),
+    };
     let mut answer = Answer::new(status, head, keep_alive);
-    answer.line("Content-Type", if is_engine_io { "application/json" } else { "text/plain; charset=utf-8" });
+    answer.line("Content-Type", &content_type);
     answer.line("Cache-Control", "no-store");
-    if status == 503 {
-        answer.line("Retry-After", "1");
+    match (status, fault) {
+        (_, Fault::Ours(OurFault::Maintenance)) => answer.line("Retry-After", "60"),
+        (503, _) => answer.line("Retry-After", "1"),
+        _ => {}
     }
-    if let Some(head) = head.filter(|_| is_engine_io) {
+    if let Some(head) = head.filter(|_| is_engine_io && !lines.drops(b"access-control-allow-origin")) {
         answer.cors_lines(head);
     }
+    answer.bytes.extend_from_slice(lines.lines());
+    lines.print_defaults(|_| false, &mut answer.bytes);
     Some((status, answer.end(&body)))
 }
 
 /// The answer of a session that was closed on its node: to a poll the close packet, to a POST what the node would say.
-pub(crate) fn goodbye(head: &RequestHead, how: Use, keep_alive: bool) -> (u16, Vec<u8>) {
+pub(crate) fn close_reply(head: &RequestHead, how: Use, keep_alive: bool) -> (u16, Vec<u8>) {
     let (body, content_type) = match (how, head.engine_io()) {
         (Use::Post, _) => ("ok".to_owned(), "text/html"),
         (Use::Poll | Use::Tunnel, Some(engine_io)) if engine_io.jsonp => {
@@ -45,7 +64,7 @@ pub(crate) fn goodbye(head: &RequestHead, how: Use, keep_alive: bool) -> (u16, V
     answer.line("Content-Type", content_type);
     answer.line("Cache-Control", "no-store");
     answer.cors_lines(head);
-    (200, answer.end(&body))
+    (200, answer.end(body.as_bytes()))
 }
 
 /// A polling payload that is a close packet and nothing else.
@@ -57,9 +76,10 @@ pub(crate) fn close_packet(revision: Revision) -> &'static str {
 }
 
 /// Engine.IO's own form. Code 1 makes the client start a new session; for what it has no code for, 3 with our words.
-fn engine_io_body(fault: Fault) -> String {
+fn engine_io_body(fault: Fault, status: u16) -> String {
     let code = if fault == Fault::Ours(OurFault::SessionUnknown) { 1 } else { 3 };
-    serde_json::json!({ "code": code, "message": fault.reason() }).to_string()
+    serde_json::json!({ "code": code, "message": fault.reason_told().unwrap_or(reason_phrase(status)) })
+        .to_string()
 }
 
 /// A listen that answers every request with the same URL under https.
@@ -92,7 +112,7 @@ pub(crate) fn redirect_to_https(
     let mut answer = Answer::new(308, Some(head), keep_alive);
     let location = [format!("https://{host}{port}").as_bytes(), head.path_and_query()].concat();
     answer.bytes_line("Location", &location);
-    Some((308, answer.end("")))
+    Some((308, answer.end(b"")))
 }
 
 /// An answer of a route.
@@ -107,35 +127,64 @@ pub(crate) struct Own {
 pub(crate) fn own(own: &Own, asked: &RequestHead, edits: &LineEdits, keep_alive: bool) -> Vec<u8> {
     // These have no content, and say nothing of its length (RFC 9110 section 8.6).
     let length = (!matches!(own.status, 204 | 304)).then_some(own.body.len() as u64);
-    let mut bytes = head(own.status, &own.lines, asked, edits, (keep_alive, length));
+    let mut bytes = Vec::with_capacity(HEAD_BYTES + own.body.len());
+    head(&own.lines, asked, edits, Framing { status: own.status, keep_alive, length }, &mut bytes);
     if asked.method() != Method::Head {
         bytes.extend_from_slice(&own.body);
     }
     bytes
 }
 
-/// The head of such an answer, and the length of the content that follows it.
-pub(crate) fn head(
-    status: u16,
-    lines: &[(&'static str, Vec<u8>)],
+/// How an answer of ours begins, and how its end is known.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Framing {
+    pub(crate) status: u16,
+    /// The connection goes on behind it.
+    pub(crate) keep_alive: bool,
+    /// Of its content, where it may have some.
+    pub(crate) length: Option<u64>,
+}
+
+/// Prints the head of such an answer.
+pub(crate) fn head<V: AsRef<[u8]>>(
+    lines: &[(&'static str, V)],
     asked: &RequestHead,
     edits: &LineEdits,
-    (keep_alive, length): (bool, Option<u64>),
-) -> Vec<u8> {
-    let mut answer = Answer::new(status, Some(asked), keep_alive);
+    framing: Framing,
+    out: &mut Vec<u8>,
+) {
+    let Framing { status, keep_alive, length } = framing;
+    print_status(status, out);
     for (name, value) in lines.iter().filter(|(name, _)| !edits.drops(name.as_bytes())) {
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(b": ");
         // A value of the request may hold what would end the line.
-        let value: Vec<u8> =
-            value.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n' | 0)).collect();
-        answer.bytes_line(name, &value);
+        for part in value.as_ref().split(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
+            out.extend_from_slice(part);
+        }
+        out.extend_from_slice(b"\r\n");
     }
-    answer.bytes.extend_from_slice(edits.lines());
+    out.extend_from_slice(edits.lines());
+    edits.print_defaults(|name| lines.iter().any(|(said, _)| said.eq_ignore_ascii_case(name)), out);
     if let Some(length) = length {
-        answer.line("Content-Length", &length.to_string());
+        print_length(length, out);
     }
-    print_connection(answer.version, keep_alive, &mut answer.bytes);
-    answer.bytes.extend_from_slice(b"\r\n");
-    answer.bytes
+    print_connection(asked.version(), keep_alive, out);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn print_status(status: u16, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(itoa::Buffer::new().format(status).as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(reason_phrase(status).as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+fn print_length(length: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"Content-Length: ");
+    out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
+    out.extend_from_slice(b"\r\n");
 }
 
 /// An answer that is being written.
@@ -148,7 +197,8 @@ struct Answer {
 
 impl Answer {
     fn new(status: u16, head: Option<&RequestHead>, keep_alive: bool) -> Self {
-        let bytes = format!("HTTP/1.1 {status} {}\r\n", reason_phrase(status)).into_bytes();
+        let mut bytes = Vec::with_capacity(HEAD_BYTES);
+        print_status(status, &mut bytes);
         Self {
             bytes,
             is_head: head.is_some_and(|head| head.method() == Method::Head),
@@ -178,61 +228,17 @@ impl Answer {
         }
     }
 
-    fn end(mut self, body: &str) -> Vec<u8> {
-        self.line("Content-Length", &body.len().to_string());
+    fn end(mut self, body: &[u8]) -> Vec<u8> {
+        print_length(body.len() as u64, &mut self.bytes);
         print_connection(self.version, self.keep_alive, &mut self.bytes);
         self.bytes.extend_from_slice(b"\r\n");
         if !self.is_head {
-            self.bytes.extend_from_slice(body.as_bytes());
+            self.bytes.extend_from_slice(body);
         }
         self.bytes
     }
 }
 
-/// RFC 9110 section 15, and those that are registered elsewhere. A reason may be empty.
-pub(crate) fn reason_phrase(status: u16) -> &'static str {
-    match status {
-        200 => "OK",
-        201 => "Created",
-        202 => "Accepted",
-        204 => "No Content",
-        206 => "Partial Content",
-        205 => "Reset Content",
-        301 => "Moved Permanently",
-        302 => "Found",
-        303 => "See Other",
-        304 => "Not Modified",
-        307 => "Temporary Redirect",
-        308 => "Permanent Redirect",
-        400 => "Bad Request",
-        401 => "Unauthorized",
-        403 => "Forbidden",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        406 => "Not Acceptable",
-        408 => "Request Timeout",
-        409 => "Conflict",
-        410 => "Gone",
-        412 => "Precondition Failed",
-        413 => "Content Too Large",
-        414 => "URI Too Long",
-        415 => "Unsupported Media Type",
-        416 => "Range Not Satisfiable",
-        418 => "I'm a teapot",
-        421 => "Misdirected Request",
-        422 => "Unprocessable Content",
-        426 => "Upgrade Required",
-        429 => "Too Many Requests",
-        431 => "Request Header Fields Too Large",
-        451 => "Unavailable For Legal Reasons",
-        500 => "Internal Server Error",
-        501 => "Not Implemented",
-        502 => "Bad Gateway",
-        503 => "Service Unavailable",
-        504 => "Gateway Timeout",
-        505 => "HTTP Version Not Supported",
-        507 => "Insufficient Storage",
-        _ => "",
-    }
-}
+/// What most heads of ours fit into.
+const HEAD_BYTES: usize = 512;
 const HTTPS_PORT: NonZeroU16 = NonZeroU16::new(443).expect("it is not 0");

@@ -2,6 +2,7 @@
 //! the query, its tag, and the session table, or the cookie or key that the plan wants instead; chooses nothing by load.
 
 pub(crate) mod cookie;
+mod sent_pin;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use wire::request::{Method, RequestHead};
 use wire::tag::Tag;
 
 use crate::observe::record;
+pub(crate) use crate::request::sticky::sent_pin::SentPin;
 use crate::upstream::Upstream;
 use crate::upstream::balance::{Preference, hash};
 use crate::upstream::node::Node;
@@ -22,7 +24,7 @@ pub(crate) enum Affinity {
     /// Where it wishes, or to whichever node the balance says.
     Any(Preference),
     /// The same, and it becomes a session there.
-    NewSession(Opening, Preference),
+    NewSession(SessionStart, Preference),
     /// To the node of its session, or nowhere.
     Session(SessionTarget),
     /// To a session that nobody knows.
@@ -31,7 +33,7 @@ pub(crate) enum Affinity {
 
 /// How a new session begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Opening {
+pub(crate) enum SessionStart {
     /// With a polling handshake; its answer tells the session id, which is tagged or only learned.
     Handshake { tags: bool },
     /// With a WebSocket; the session lives and ends with its tunnel.
@@ -48,7 +50,7 @@ pub(crate) struct SessionTarget {
     pub(crate) is_tagged: bool,
 }
 
-/// What to record if `preference` has decided for the node with the index `chosen`.
+/// Returns what to record if `preference` has decided for the node with the index `chosen`.
 pub(crate) fn decided(preference: Preference, chosen: usize) -> Option<record::Sticky> {
     match preference {
         Preference::Node { index, .. } => (index == chosen).then_some(record::Sticky::Cookie),
@@ -57,14 +59,19 @@ pub(crate) fn decided(preference: Preference, chosen: usize) -> Option<record::S
     }
 }
 
-/// Finds the place of a request of `client`.
-pub(crate) fn affinity(head: &RequestHead, upstream: &Upstream, client: IpAddr) -> Affinity {
+/// Finds the place of a request of `client`, whose cookies say `sent_pin`.
+pub(crate) fn affinity(
+    head: &RequestHead,
+    sent_pin: SentPin,
+    upstream: &Upstream,
+    client: IpAddr,
+) -> Affinity {
     let opens_websocket = head.websocket_key().is_some();
-    let preference = || preference(head, upstream, client);
+    let preference = || preference(head, sent_pin, upstream, client);
     let engine_io = head.engine_io().filter(|_| upstream.plan.sticky != plan::Sticky::None);
     let Some(engine_io) = engine_io else {
         return if opens_websocket {
-            Affinity::NewSession(Opening::WebSocket { is_engine_io: false }, preference())
+            Affinity::NewSession(SessionStart::WebSocket { is_engine_io: false }, preference())
         } else {
             Affinity::Any(preference())
         };
@@ -79,13 +86,13 @@ pub(crate) fn affinity(head: &RequestHead, upstream: &Upstream, client: IpAddr) 
             Affinity::Any(preference())
         }
         (Sid::None, Transport::WebSocket) if opens_websocket => {
-            Affinity::NewSession(Opening::WebSocket { is_engine_io: true }, preference())
+            Affinity::NewSession(SessionStart::WebSocket { is_engine_io: true }, preference())
         }
         (Sid::None, Transport::Polling) if head.method() == Method::Get => {
             let tags = upstream.plan.sticky != plan::Sticky::EngineIoLearned
                 && engine_io.revision == Revision::V4
                 && !engine_io.jsonp;
-            Affinity::NewSession(Opening::Handshake { tags }, preference())
+            Affinity::NewSession(SessionStart::Handshake { tags }, preference())
         }
         // A preflight, or something that the node will refuse.
         (Sid::None, Transport::Polling | Transport::WebSocket) => Affinity::Any(preference()),
@@ -93,13 +100,14 @@ pub(crate) fn affinity(head: &RequestHead, upstream: &Upstream, client: IpAddr) 
 }
 
 /// What belongs to the client decides first, then what the balance spreads by.
-fn preference(head: &RequestHead, upstream: &Upstream, client: IpAddr) -> Preference {
+fn preference(head: &RequestHead, sent_pin: SentPin, upstream: &Upstream, client: IpAddr) -> Preference {
     let sticky = match &upstream.plan.sticky {
-        plan::Sticky::Auto(_) | plan::Sticky::Cookie(_) if head.has_cookies() => {
-            cookie::pinned_or_counted(head, upstream)
-                .map(|index| Preference::Node { index, leaves_at_once: head.asks_for_events() })
+        plan::Sticky::Auto(_) | plan::Sticky::Cookie(_) => {
+            sent_pin.index_or_counted(head, upstream).map(|index| Preference::Node {
+                index,
+                leaves_at_once: upstream.members[index].node.is_draining() && head.asks_for_events(),
+            })
         }
-        plan::Sticky::Auto(_) | plan::Sticky::Cookie(_) => None,
         plan::Sticky::Key(of) => {
             hash::key(of, head, client).map(|key| Preference::Key { key, is_sticky: true })
         }
@@ -131,7 +139,7 @@ fn session_target(sid: &[u8], upstream: &Upstream) -> Option<SessionTarget> {
         upstream.oddities.unverifiable(&upstream.plan.name);
     }
     match &*upstream.members {
-        [only] if upstream.removed.is_empty() => Some(untagged(only.node.clone())),
+        [only] if upstream.has_none_removed() => Some(untagged(only.node.clone())),
         _ => None,
     }
 }

@@ -7,9 +7,10 @@ use std::time::Duration;
 use bytes::BytesMut;
 use config::limits::Limits;
 
-use crate::net::stream::Stream;
+use crate::net::stream::Io;
 use crate::observe::lifecycle::Live;
-use crate::upstream::node::{InSession, Node};
+use crate::upstream::node::Node;
+use crate::upstream::node::counted::InSession;
 use crate::upstream::sessions::SessionUse;
 
 /// What a tunnel keeps of its session.
@@ -24,7 +25,7 @@ pub(crate) enum TunnelSession {
 /// The origin's half of a tunnel. Exists only after a 101 that answers the handshake.
 #[derive(Debug)]
 pub(crate) struct OriginEnd {
-    pub(crate) stream: Stream,
+    pub(crate) io: Io,
     /// What the origin sent directly behind its 101.
     pub(crate) early: BytesMut,
     pub(crate) node: Arc<Node>,
@@ -41,7 +42,7 @@ pub(crate) struct OriginEnd {
 /// Both ends, after a 101. What each sent early belongs to the tunnel and is the first thing that moves.
 #[derive(Debug)]
 pub(crate) struct Upgraded {
-    pub(crate) client: Stream,
+    pub(crate) client: Io,
     pub(crate) client_early: BytesMut,
     pub(crate) origin: OriginEnd,
     pub(crate) limits: Limits,

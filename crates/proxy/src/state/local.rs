@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::net::buffers::Buffers;
 use crate::net::clock::Clock;
+use crate::net::encoder::EncoderPlaces;
 use crate::net::file_limit::files_max;
 use crate::net::pace::{Lived, Pace};
 use crate::net::seats::Seats;
@@ -20,6 +21,7 @@ use crate::observe::access::Lines;
 use crate::observe::record::Counters;
 use crate::state::open_files::{OpenFiles, kept_max};
 use crate::state::shared::{Shared, Snapshot};
+use crate::upstream::answers::{SpanClock, WorkerSlot};
 use crate::upstream::balance::Cursors;
 use crate::upstream::pool::Pool;
 
@@ -42,6 +44,7 @@ pub(crate) struct Local {
     pub(crate) clock: Rc<Clock>,
     pub(crate) buffers: Buffers,
     pub(crate) pipes: SplicePipes,
+    pub(crate) encoders: EncoderPlaces,
     pub(crate) files: OpenFiles,
     pub(crate) pool: Pool,
     pub(crate) cursors: Cursors,
@@ -50,6 +53,7 @@ pub(crate) struct Local {
     pub(crate) counters: Arc<Counters>,
     /// Its place among the workers.
     pub(crate) slot: usize,
+    spans: SpanClock,
     newest: RefCell<Newest>,
     /// So many requests wait for the first instance of an app.
     pub(crate) await_instances: Cell<usize>,
@@ -71,9 +75,11 @@ impl Local {
         let clock = Rc::new(Clock::new());
         Self {
             slot,
+            spans: SpanClock::new(Instant::now()),
             clock: clock.clone(),
             buffers: Buffers::new(limits.buffer_bytes, shared.memory.clone()),
             pipes: SplicePipes::new(pipes_max(files_max(), shared.counters.len())),
+            encoders: EncoderPlaces::default(),
             seats: Seats::default(),
             counters: counters.clone(),
             files: OpenFiles::new(kept_max(files_max(), shared.counters.len())),
@@ -90,6 +96,11 @@ impl Local {
         }
     }
 
+    /// Returns which of the workers it is, and in which span of time.
+    pub(crate) fn as_one_of(&self, now: Instant) -> WorkerSlot {
+        WorkerSlot { slot: self.slot, of: self.shared.counters.len(), span: self.spans.at(now) }
+    }
+
     /// Everything as it is now. A request asks once.
     pub(crate) fn snapshot(&self) -> Current {
         let Newest { cache, current } = &mut *self.newest.borrow_mut();
@@ -103,6 +114,11 @@ impl Local {
         current.clone()
     }
 
+    /// Returns whether there is still no other one.
+    pub(crate) fn is_newest(&self, snapshot: &Current) -> bool {
+        Rc::ptr_eq(snapshot, &self.snapshot())
+    }
+
     pub(crate) fn is_leaving(&self) -> bool {
         self.shared.drain.is_leaving()
     }
@@ -112,8 +128,8 @@ impl Local {
         self.leaving.notified()
     }
 
-    /// How long an answer of ours may take to be taken.
-    pub(crate) fn body_patience(&self) -> Duration {
+    /// Returns how long an answer of ours may take to be taken.
+    pub(crate) fn body_timeout(&self) -> Duration {
         self.snapshot().plan.timeouts.body
     }
 

@@ -1,5 +1,6 @@
 //! Media types by the endings of names, and the codings that a client takes.
 
+use config::routing::{Coding, is_compressible};
 use wire::request::RequestHead;
 
 /// What a file is.
@@ -10,37 +11,16 @@ pub(crate) struct Media {
     pub(crate) is_compressible: bool,
 }
 
-/// A coding of content (RFC 9110 section 8.4.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Coding {
-    Brotli,
-    Zstd,
-    Gzip,
-}
-
-impl Coding {
-    /// The best first.
-    pub(crate) const ALL: [Self; 3] = [Self::Brotli, Self::Zstd, Self::Gzip];
-
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Brotli => "br",
-            Self::Zstd => "zstd",
-            Self::Gzip => "gzip",
-        }
-    }
-
-    /// What the name of a file in this coding ends in.
-    pub(crate) fn ending(self) -> &'static str {
-        match self {
-            Self::Brotli => ".br",
-            Self::Zstd => ".zst",
-            Self::Gzip => ".gz",
-        }
+/// Returns what the name of a file in a coding ends in.
+pub(crate) fn ending(coding: Coding) -> &'static str {
+    match coding {
+        Coding::Brotli => ".br",
+        Coding::Zstd => ".zst",
+        Coding::Gzip => ".gz",
     }
 }
 
-/// What a file of this name is.
+/// Returns what a file of this name is.
 pub(crate) fn of(name: &str) -> Media {
     let guess = mime_guess::from_path(name).first_or_octet_stream();
     let essence = match guess.essence_str() {
@@ -57,20 +37,8 @@ pub(crate) fn of(name: &str) -> Media {
                 | "application/xhtml+xml"
                 | "image/svg+xml"
         );
-    let is_compressible = is_text
-        || essence.ends_with("+json")
-        || essence.ends_with("+xml")
-        || matches!(
-            essence,
-            "application/wasm"
-                | "application/vnd.ms-fontobject"
-                | "font/ttf"
-                | "font/otf"
-                | "image/x-icon"
-                | "image/bmp"
-        );
     let content_type = if is_text { format!("{essence}; charset=utf-8") } else { essence.to_owned() };
-    Media { content_type, is_compressible }
+    Media { content_type, is_compressible: is_compressible(essence) }
 }
 
 /// The codings that a client takes, the best first (RFC 9110 section 12.5.3).
@@ -78,6 +46,25 @@ pub(crate) fn accepted(head: &RequestHead) -> impl Iterator<Item = Coding> {
     let accept = head.header("accept-encoding").unwrap_or_default().to_ascii_lowercase();
     let accept = String::from_utf8(accept).unwrap_or_default();
     Coding::ALL.into_iter().filter(move |coding| quality(&accept, coding.as_str()) > 0)
+}
+
+/// The coding of these that a client likes best, the first of several; none where it would rather have none.
+pub(crate) fn preferred(head: &RequestHead, codings: &[Coding]) -> Option<Coding> {
+    let accept = head.header("accept-encoding")?.to_ascii_lowercase();
+    best(std::str::from_utf8(&accept).ok()?, codings)
+}
+
+fn best(accept: &str, codings: &[Coding]) -> Option<Coding> {
+    // What is not said of it is that it may be sent (RFC 9110 section 12.5.3), not that it is liked.
+    let plain = if accept.contains("identity") { quality(accept, "identity") } else { 0 };
+    let mut best: Option<(Coding, u32)> = None;
+    for &coding in codings {
+        let quality = quality(accept, coding.as_str());
+        if quality > 0 && quality >= plain && best.is_none_or(|(_, known)| quality > known) {
+            best = Some((coding, quality));
+        }
+    }
+    best.map(|(coding, _)| coding)
 }
 
 /// In thousandths.
@@ -130,5 +117,26 @@ mod tests {
         ] {
             assert_eq!((quality(accept, "gzip"), quality(accept, "br")), want, "{accept}");
         }
+    }
+
+    #[test]
+    fn a_client_gets_the_coding_that_it_likes_best() {
+        use Coding::{Brotli, Gzip, Zstd};
+        for (accept, want) in [
+            ("gzip, deflate, br, zstd", Some(Zstd)),
+            ("gzip, deflate, br", Some(Brotli)),
+            ("gzip", Some(Gzip)),
+            ("br;q=0.5, gzip;q=0.8", Some(Gzip)),
+            ("gzip;q=0.5, identity", None),
+            ("gzip, identity;q=0.5", Some(Gzip)),
+            ("*;q=0.1", Some(Zstd)),
+            ("zstd;q=0, *", Some(Brotli)),
+            ("deflate", None),
+            ("gzip;q=0", None),
+            ("", None),
+        ] {
+            assert_eq!(best(accept, &[Zstd, Brotli, Gzip]), want, "{accept}");
+        }
+        assert_eq!(best("gzip, br, zstd", &[Gzip]), Some(Gzip));
     }
 }

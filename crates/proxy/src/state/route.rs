@@ -160,7 +160,7 @@ impl Paths {
         &mut self.patterns[at].1
     }
 
-    /// Whether it tells paths apart.
+    /// Returns whether it tells paths apart.
     fn has_any(&self) -> bool {
         !self.exact.is_empty() || !self.patterns.is_empty() || !self.prefixes.entries.is_empty()
     }
@@ -177,7 +177,7 @@ impl Choices {
 }
 
 impl<T> ByLength<T> {
-    /// What is known by `key`, which is what was there first.
+    /// Returns what is known by `key`, which is what was there first.
     fn entry(&mut self, key: &[u8], new: impl FnOnce() -> T) -> &mut T {
         if let Err(at) = self.lengths.binary_search_by(|length| key.len().cmp(length)) {
             self.lengths.insert(at, key.len());
@@ -220,6 +220,9 @@ mod tests {
             edits: None,
             body_bytes_max: None,
             is_logged: true,
+            maintenance: None,
+            error_pages: None,
+            is_straight: true,
             number: upstream + 1,
         }
     }

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use config::app;
 use config::limits::Limits;
-use config::plan::{self, PathRule, Plan, Scheme, UpstreamId};
+use config::plan::{self, Listen, PathRule, Plan, Scheme, UpstreamId};
 use config::roster::{Instance, Roster};
 use wire::request::RequestHead;
 use wire::tag::Key;
@@ -16,7 +17,8 @@ use wire::{HeadBounds, Malformed};
 
 use crate::fault::{ClientFault, Fault, OurFault};
 use crate::net::memory::Memory;
-use crate::net::tls::ServerTls;
+use crate::net::node_tls::ClientTls;
+use crate::net::tls::{ServerTls, Store};
 use crate::observe::access::{self, Sink};
 use crate::observe::lifecycle::Drain;
 use crate::observe::record::Counters;
@@ -42,8 +44,20 @@ pub(crate) struct Shared {
     pub(crate) counters: Vec<Arc<Counters>>,
 }
 
-/// The instances of each app that can be reached.
-pub(crate) type Instances = HashMap<String, Vec<Instance>>;
+/// What each app has running.
+pub(crate) type Instances = HashMap<String, Running>;
+
+/// What an app has running.
+#[derive(Debug, Default)]
+pub(crate) struct Running {
+    /// Those that can be reached.
+    pub(crate) instances: Vec<Instance>,
+    /// Nothing more runs by itself.
+    pub(crate) is_stopped: bool,
+}
+
+/// How each upstream speaks TLS with its nodes, in the plan's order; none where that is left out.
+pub(crate) type NodesTls = Vec<Option<Arc<ClientTls>>>;
 
 /// The plan with everything that is made from it, at one moment. A request takes one and sees no other.
 #[derive(Debug)]
@@ -56,6 +70,8 @@ pub(crate) struct Snapshot {
     keys: Arc<[Key]>,
     /// With those that the last reload has closed.
     listens: Arc<Vec<ListenNow>>,
+    /// Where the answers to the challenges of an ACME authority are, if one is asked for certificates.
+    pub(crate) challenges: Option<PathBuf>,
 }
 
 /// A listen that is open, whatever its address: several may have port 0 in the plan.
@@ -67,7 +83,15 @@ pub(crate) struct ListenId(pub(crate) u64);
 pub(crate) struct ListenNow {
     pub(crate) id: ListenId,
     pub(crate) scheme: Scheme,
+    /// Each connection begins with a PROXY header.
+    pub(crate) is_proxied: bool,
     pub(crate) tls: Option<ServerTls>,
+}
+
+impl ListenNow {
+    pub(crate) fn new(id: ListenId, listen: &Listen, tls: Option<ServerTls>) -> Self {
+        Self { id, scheme: listen.scheme.clone(), is_proxied: listen.proxy_protocol, tls }
+    }
 }
 
 impl Shared {
@@ -82,7 +106,7 @@ impl Shared {
         before
     }
 
-    /// What the apps have running.
+    /// Returns what the apps have running.
     pub(crate) fn instances(&self) -> MutexGuard<'_, Instances> {
         self.instances.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -90,31 +114,39 @@ impl Shared {
 
 impl Snapshot {
     /// A snapshot whose upstreams have no nodes yet.
-    pub(crate) fn new(plan: Arc<Plan>, listens: Vec<ListenNow>) -> Self {
+    pub(crate) fn new(plan: Arc<Plan>, (listens, tls): (Vec<ListenNow>, NodesTls)) -> Self {
         let keys = keys_of(&plan);
         let new = |(number, upstream): (usize, &Arc<plan::Upstream>)| {
-            let cookies = cookie_names::names(&plan, number, &keys);
+            let pin_names = cookie_names::names(&plan, number, &keys);
             let is_fleet = plan.apps.iter().any(|app| {
                 upstream.app.as_ref() == Some(&app.name)
                     && app.instances != app::Instances::Count(NonZeroU32::MIN)
             });
             Upstream::new(Arc::clone(upstream), number, plan.limits.sessions_max)
-                .pinning_by(cookies, is_fleet)
+                .pinning_by(pin_names, is_fleet)
         };
+        let tls = tls.into_iter().chain(std::iter::repeat(None));
         let upstreams = plan.upstreams.iter().enumerate().map(new);
+        let upstreams = upstreams.zip(tls).map(|(upstream, tls)| upstream.speaking(tls));
         Self {
             routes: Arc::new(Routes::new(&plan.routes)),
             upstreams: upstreams.collect(),
             keys,
             listens: Arc::new(listens),
+            challenges: plan.uses_acme().then(|| plan.acme.http_challenges()),
             plan,
         }
     }
 
     /// A snapshot of another plan. An upstream keeps what it has, its session table, its nodes and what they carry, by its
     /// name.
-    pub(crate) fn replanned(&self, plan: Arc<Plan>, listens: Vec<ListenNow>, rosters: &[Roster]) -> Self {
-        let mut next = Self::new(plan, listens);
+    pub(crate) fn replanned(
+        &self,
+        plan: Arc<Plan>,
+        (listens, tls): (Vec<ListenNow>, NodesTls),
+        rosters: &[Roster],
+    ) -> Self {
+        let mut next = Self::new(plan, (listens, tls));
         for (upstream, roster) in next.upstreams.iter_mut().zip(rosters) {
             let before = self.upstream(&upstream.plan.name);
             let planned = before.map_or_else(|| upstream.clone(), |before| before.replanned(upstream));
@@ -128,13 +160,15 @@ impl Snapshot {
     pub(crate) fn rosters(&self) -> Vec<Roster> {
         let roster = |upstream: &Upstream| Roster {
             nodes: upstream.members.iter().map(|member| member.entry.clone()).collect(),
+            is_stopped: upstream.is_stopped,
         };
         self.upstreams.iter().map(roster).collect()
     }
 
     /// The same with other nodes, one roster for each upstream.
     pub(crate) fn with_rosters(&self, rosters: &[Roster]) -> Self {
-        self.replanned(self.plan.clone(), self.listens.to_vec(), rosters)
+        let tls = self.upstreams.iter().map(|upstream| upstream.tls.clone()).collect();
+        self.replanned(self.plan.clone(), (self.listens.to_vec(), tls), rosters)
     }
 
     /// The upstream of this name.
@@ -153,18 +187,33 @@ impl Snapshot {
         Ok(found)
     }
 
+    /// Returns whether some listen with TLS serves this request.
+    pub(crate) fn is_served_over_tls(&self, head: &RequestHead) -> bool {
+        let listens = self.plan.listens.iter();
+        let over_tls =
+            listens.filter(|listen| matches!(listen.scheme, Scheme::Tls(_) | Scheme::Automatic { .. }));
+        over_tls.map(|listen| listen.address.port()).any(|port| self.route(head, port).is_ok())
+    }
+
     /// The upstream of a route, if a node answers.
     pub(crate) fn upstream_of(&self, route: usize) -> Option<&Upstream> {
         let UpstreamId(number) = self.plan.routes[route].action.upstream()?;
         Some(&self.upstreams[number])
     }
 
-    /// How a listen speaks; `None` a reload after it was closed.
+    /// Returns how a listen speaks; `None` a reload after it was closed.
     pub(crate) fn listen(&self, id: ListenId) -> Option<&ListenNow> {
         self.listens.iter().find(|listen| listen.id == id)
     }
 
-    /// Whether a peer may say who its client is.
+    /// The certificates of the listens that are open, in the order of the plan.
+    pub(crate) fn certificates(&self) -> impl Iterator<Item = &Arc<Store>> {
+        // Behind them are those that have just been closed.
+        let open = self.listens.iter().take(self.plan.listens.len());
+        open.filter_map(|listen| listen.tls.as_ref()).map(|tls| &tls.certificates)
+    }
+
+    /// Returns whether a peer may say who its client is.
     pub(crate) fn is_trusted(&self, peer: IpAddr) -> bool {
         let peer = peer.to_canonical();
         self.plan.trusted_proxies.iter().any(|net| net.contains(&peer))
@@ -176,7 +225,8 @@ fn tell(snapshot: &Snapshot, instances: &Instances) {
     for upstream in &snapshot.upstreams {
         let Some(app) = &upstream.plan.app else { continue };
         for (node, id) in upstream.instances_of(app) {
-            let published = instances.get(app).and_then(|all| all.iter().find(|instance| instance.id == id));
+            let running = instances.get(app).map(|running| &running.instances);
+            let published = running.and_then(|all| all.iter().find(|instance| instance.id == id));
             if let Some(Instance { is_current, .. }) = published {
                 node.observe(Observed::Published { is_current: *is_current });
             }
@@ -187,10 +237,10 @@ fn tell(snapshot: &Snapshot, instances: &Instances) {
 /// Whoever runs a plan without a secret has put one of their own in; if nobody has, tags live as long as this process.
 fn keys_of(plan: &Plan) -> Arc<[Key]> {
     static OWN: LazyLock<[u8; 32]> = LazyLock::new(|| std::array::from_fn(|_| fastrand::u8(..)));
-    if plan.sticky_secrets.is_empty() {
+    if plan.sticky_secret.is_empty() {
         return Arc::new([Key::new(&*OWN)]);
     }
-    plan.sticky_secrets.iter().map(Key::new).collect()
+    plan.sticky_secret.iter().map(Key::new).collect()
 }
 
 /// The bounds of a head as `wire` wants them.

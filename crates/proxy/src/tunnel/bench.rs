@@ -8,10 +8,10 @@ use tokio::net::UnixStream;
 use tokio::runtime::{Builder, Runtime};
 
 use super::direction::Direction;
-use super::end::{End, Turn};
+use super::end::{End, IoBudget, Way};
 use crate::net::buffers::Buffers;
 use crate::net::memory::Memory;
-use crate::net::stream::Stream;
+use crate::net::stream::{Reader, Stream};
 
 /// What passes through it comes out at the other end.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl Passing {
         let (client, source) = UnixStream::pair()?;
         let (sink, node) = UnixStream::pair()?;
         drop(entered);
-        let end = |socket| End::InRuntime(Box::new(Stream::Unix(Box::new(socket))));
+        let end = |socket| End::InRuntime(Box::new(Reader::new(Stream::Unix(Box::new(socket)))));
         let ends = (end(source), end(sink));
         let (direction, buffers) = (Direction::new(u64::MAX), Buffers::new(BUFFER_BYTES, Memory::new()));
         Ok(Self { runtime, client, ends, node, direction, buffers, read: Vec::with_capacity(BUFFER_BYTES) })
@@ -50,8 +50,10 @@ impl Passing {
         let Self { runtime, client, ends: (source, sink), node, direction, buffers, read } = self;
         runtime.block_on(async {
             client.write_all(frames).await?;
-            let passing =
-                poll_fn(|cx| direction.poll(cx, (source, sink), (buffers, &mut Turn::new())).map(|_| ()));
+            let passing = poll_fn(|cx| {
+                let way = Way { source: &mut *source, sink: &mut *sink };
+                direction.poll(cx, way, buffers, &mut IoBudget::new()).map(|_| ())
+            });
             let coming_out = async {
                 let mut left = frames.len();
                 while left > 0 {

@@ -10,7 +10,7 @@ use wire::engineio::read_open_packet;
 use wire::frame::{self, Edge, FrameEdges, Kinds};
 
 use crate::net::buffers::Buffers;
-use crate::tunnel::end::{End, Turn};
+use crate::tunnel::end::{End, IoBudget, Way};
 use crate::upstream::close_signal::CloseReason;
 
 /// One direction, from a source to a sink.
@@ -31,12 +31,10 @@ pub(super) struct Direction {
     has_said_too_much: bool,
     /// The sink has whole frames only, once it has what is pending.
     sink_is_at_edge: bool,
-    /// The source will wake the task.
-    source_is_watched: bool,
     /// The source has sent its end.
     source_ended: bool,
     /// The sink is the client. It gets Close frames without a mask, and the source's end not by itself: the owner is
-    /// asked first, and may have a farewell to say.
+    /// asked first, and may have a Close to say.
     is_towards_client: bool,
     /// The sink is to get the end as soon as it has what is pending.
     is_finishing: bool,
@@ -51,6 +49,13 @@ struct Pending {
     bytes: Vec<u8>,
     /// The sink has taken nothing of it since then, as far as somebody has looked.
     since: Option<Instant>,
+}
+
+/// Where a direction reads to.
+#[derive(Debug)]
+struct Reading<'a> {
+    read: &'a mut Vec<u8>,
+    buffers: &'a Buffers,
 }
 
 impl Pending {
@@ -90,7 +95,7 @@ impl Broken {
     }
 }
 
-/// Whether the other end has not said that it is gone: the kernel has found out by its silence.
+/// Returns whether the other end has not said that it is gone: the kernel has found out by its silence.
 fn tells_of_silence(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable)
 }
@@ -107,7 +112,6 @@ impl Direction {
             has_said_close: false,
             has_said_too_much: false,
             sink_is_at_edge: true,
-            source_is_watched: false,
             source_ended: false,
             is_towards_client: false,
             is_finishing: false,
@@ -133,7 +137,7 @@ impl Direction {
         self
     }
 
-    /// How long the session can be silent, in milliseconds: told once, when its open packet has gone by.
+    /// Returns how long the session can be silent, in milliseconds: told once, when its open packet has gone by.
     pub(super) fn take_silence_ms(&mut self) -> Option<u64> {
         self.silence_ms.take().map(|silence_ms| silence_ms.get().into())
     }
@@ -153,7 +157,7 @@ impl Direction {
         self.edges.kinds()
     }
 
-    /// Whether something waits for a sink that takes nothing more. Nothing is read meanwhile.
+    /// Returns whether something waits for a sink that takes nothing more. Nothing is read meanwhile.
     pub(super) fn is_stuck(&self) -> bool {
         self.pending.is_some()
     }
@@ -176,14 +180,14 @@ impl Direction {
         self.has_said_close
     }
 
-    /// Whether the sink has got all that it will get, the end excepted.
+    /// Returns whether the sink has got all that it will get, the end excepted.
     pub(super) fn is_quiet(&self) -> bool {
         matches!(self.flow, Flow::Nothing) && self.pending.is_none()
     }
 
     /// Says Close to the sink at the next edge, and nothing afterwards. Where the source has said its own Close there
     /// is nothing left to say.
-    pub(super) fn say_farewell(&mut self, reason: CloseReason, may_split_message: bool) {
+    pub(super) fn say_close(&mut self, reason: CloseReason, may_split_message: bool) {
         if self.has_said_close || matches!(self.flow, Flow::Nothing) {
             return;
         }
@@ -192,15 +196,15 @@ impl Direction {
             false => self.sink_is_at_edge && self.edges.is_at_message_edge(),
         };
         if is_at_edge {
-            let farewell = self.farewell(reason);
-            self.pending.get_or_insert_default().bytes.extend_from_slice(&farewell);
+            let close_frame = self.close_frame(reason);
+            self.pending.get_or_insert_default().bytes.extend_from_slice(&close_frame);
             self.flow = Flow::Nothing;
         } else {
             self.flow = Flow::UntilEdge { may_split_message, reason };
         }
     }
 
-    fn farewell(&self, reason: CloseReason) -> Vec<u8> {
+    fn close_frame(&self, reason: CloseReason) -> Vec<u8> {
         let (code, words) = (reason.code(), reason.words());
         match self.is_towards_client {
             true => frame::close_to_client(code, words),
@@ -240,8 +244,9 @@ impl Direction {
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        (source, sink): (&mut End, &mut End),
-        (buffers, turn): (&Buffers, &mut Turn),
+        Way { source, sink }: Way<'_>,
+        buffers: &Buffers,
+        budget: &mut IoBudget,
     ) -> Poll<Result<(), Broken>> {
         if let Some(mut pending) = self.pending.take() {
             let length = pending.bytes.len();
@@ -259,36 +264,37 @@ impl Direction {
             return Poll::Ready(Ok(()));
         }
         // Most wakes are for the other direction.
-        if self.source_is_watched && source.is_quiet() {
+        if source.is_waiting() {
             return Poll::Pending;
         }
         let mut read = buffers.take_for_frames();
-        let polled = self.poll_through(cx, &mut read, (source, sink), (buffers, turn));
+        let polled =
+            self.poll_through(cx, Way { source, sink }, Reading { read: &mut read, buffers }, budget);
         self.keep(read, buffers);
         polled
     }
 
-    /// Reads into `read` and writes from it, until there is nothing to read or to write to, or its turn is over.
+    /// Reads and writes what was read, until there is nothing to read or to write to, or its turn is over.
     fn poll_through(
         &mut self,
         cx: &mut Context<'_>,
-        read: &mut Vec<u8>,
-        (source, sink): (&mut End, &mut End),
-        (buffers, turn): (&Buffers, &mut Turn),
+        Way { source, sink }: Way<'_>,
+        Reading { read, buffers }: Reading<'_>,
+        budget: &mut IoBudget,
     ) -> Poll<Result<(), Broken>> {
         loop {
-            if turn.is_over() {
+            if budget.is_spent() {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            let received = source.poll_receive(cx, (read, buffers), &mut self.source_is_watched);
+            let received = source.poll_receive(cx, read, buffers);
             let received = ready!(received).map_err(|error| Broken::source(&error))?;
             if received == 0 {
                 self.source_ended = true;
             } else {
                 let frames = self.frames();
                 self.admit(read);
-                turn.spend(received, self.frames() - frames);
+                budget.spend(received, self.frames() - frames);
                 ready!(self.poll_pass(cx, read, sink)).map_err(|error| Broken::sink(&error))?;
             }
             ready!(self.poll_end_of_sink(cx, sink)).map_err(|error| Broken::sink(&error))?;
@@ -360,7 +366,7 @@ impl Direction {
                     read.truncate(end);
                     // Nothing may follow a Close, not even another one.
                     if edge != Edge::Close {
-                        read.extend_from_slice(&self.farewell(reason));
+                        read.extend_from_slice(&self.close_frame(reason));
                     }
                     self.flow = Flow::Nothing;
                 }
@@ -407,7 +413,7 @@ impl Direction {
     }
 }
 
-/// What an Engine.IO open packet tells, when it is the first frame, uncompressed and here as a whole.
+/// Returns what an Engine.IO open packet tells, when it is the first frame, uncompressed and here as a whole.
 fn silence_in(first: &[u8]) -> Option<u32> {
     const UNCOMPRESSED_TEXT: u8 = 0x81;
     // A node's frames are not masked (RFC 6455 section 5.2); a longer one than 64 KiB opens no session.
@@ -476,7 +482,7 @@ mod tests {
     fn a_turn_of_a_direction_is_bounded() {
         let empty_frames = [0x81, 0x80, 0, 0, 0, 0].repeat(20_000);
         let long_message = [&[0x82, 0xff, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0][..], &[b'x'; 131_072]].concat();
-        for (said, bytes_a_turn) in [(empty_frames, 32 << 10), (long_message, 64 << 10)] {
+        for (said, bytes_a_turn) in [(empty_frames, 16 << 10), (long_message, 64 << 10)] {
             let ((mut source, mut client), (mut sink, mut node)) = (end(), end());
             let (buffers, woken) = (Buffers::new(8 << 10, Memory::new()), Arc::new(Woken::default()));
             let (waker, mut direction) = (Waker::from(woken.clone()), Direction::new(u64::MAX));
@@ -486,7 +492,8 @@ mod tests {
             while direction.bytes() < 100_000 {
                 source.note(EventFlags::IN);
                 sink.note(EventFlags::OUT);
-                let polled = direction.poll(&mut cx, (&mut source, &mut sink), (&buffers, &mut Turn::new()));
+                let way = Way { source: &mut source, sink: &mut sink };
+                let polled = direction.poll(&mut cx, way, &buffers, &mut IoBudget::new());
                 assert!(polled.is_pending());
                 let now = direction.bytes() - passed;
                 assert!(now <= bytes_a_turn, "{now} bytes in one turn");

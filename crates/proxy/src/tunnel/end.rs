@@ -11,8 +11,8 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown};
 use tokio::io::AsyncWrite;
 
-use crate::net::buffers::{Buffers, Inbox};
-use crate::net::stream::Stream;
+use crate::net::buffers::{Buffers, ReadBuffer};
+use crate::net::stream::{Io, Reader};
 
 /// One of a tunnel's two ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,15 +26,15 @@ pub(super) enum Side {
 pub(super) enum End {
     Bare(Bare),
     /// What TLS is spoken on, and all of a worker that could not have an epoll. Boxed, because the other is a quarter of it.
-    InRuntime(Box<Stream>),
+    InRuntime(Box<Reader>),
 }
 
 impl End {
-    /// The end that `stream` was, out of the runtime if it is to be bare. `None` if it has broken.
-    pub(super) fn new(stream: Stream, is_bare: bool) -> Option<Self> {
+    /// The end that `io` was, out of the runtime if it is to be bare. `None` if it has broken.
+    pub(super) fn new(io: Io, is_bare: bool) -> Option<Self> {
         Some(match is_bare {
-            true => Self::Bare(Bare::new(stream.into_socket()?)),
-            false => Self::InRuntime(Box::new(stream)),
+            true => Self::Bare(Bare::new(io.into_socket()?)),
+            false => Self::InRuntime(Box::new(Reader::new(io.into_stream()?))),
         })
     }
 
@@ -45,21 +45,16 @@ impl End {
         }
     }
 
-    /// Reads once into `frames`. 0 is the end. `is_watched` is the memory of the task that reads here: whether it will be
-    /// woken when there is more.
+    /// Reads once into `frames`. 0 is the end.
     pub(super) fn poll_receive(
         &mut self,
         cx: &mut Context<'_>,
-        (frames, buffers): (&mut Vec<u8>, &Buffers),
-        is_watched: &mut bool,
+        frames: &mut Vec<u8>,
+        buffers: &Buffers,
     ) -> Poll<io::Result<usize>> {
         match self {
-            Self::Bare(bare) => {
-                let received = bare.poll_receive(frames, buffers);
-                *is_watched = received.is_pending();
-                received
-            }
-            Self::InRuntime(stream) => stream.poll_receive(cx, (frames, buffers), is_watched),
+            Self::Bare(bare) => bare.poll_receive(frames, buffers),
+            Self::InRuntime(reader) => reader.poll_receive(cx, frames, buffers),
         }
     }
 
@@ -67,7 +62,7 @@ impl End {
     pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self {
             Self::Bare(bare) => bare.poll_send(bytes),
-            Self::InRuntime(stream) => stream.poll_send(cx, bytes),
+            Self::InRuntime(reader) => reader.stream_mut().poll_send(cx, bytes),
         }
     }
 
@@ -75,7 +70,7 @@ impl End {
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Bare(_) => Poll::Ready(Ok(())),
-            Self::InRuntime(stream) => Pin::new(&mut **stream).poll_flush(cx),
+            Self::InRuntime(reader) => Pin::new(reader.stream_mut()).poll_flush(cx),
         }
     }
 
@@ -83,28 +78,29 @@ impl End {
     pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Bare(bare) => Poll::Ready(bare.shutdown()),
-            Self::InRuntime(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
+            Self::InRuntime(reader) => Pin::new(reader.stream_mut()).poll_shutdown(cx),
         }
     }
 
-    /// Whether nothing has come and the other end has not closed, as far as is known.
-    pub(super) fn is_quiet(&mut self) -> bool {
+    /// Returns whether nothing has come and the other end has not closed, as far as is known, and whoever reads is
+    /// woken when that changes.
+    pub(super) fn is_waiting(&mut self) -> bool {
         match self {
             Self::Bare(bare) => !bare.may_read,
-            Self::InRuntime(stream) => stream.is_quiet(),
+            Self::InRuntime(reader) => reader.is_waiting(),
         }
     }
 
-    /// Whether the other end has sent its end, or the connection is broken. It may have said something before that nobody
-    /// has read.
+    /// Returns whether the other end has sent its end, or the connection is broken. It may have said something before
+    /// that nobody has read.
     pub(super) fn has_ended(&self) -> bool {
         match self {
             Self::Bare(bare) => bare.has_ended,
-            Self::InRuntime(stream) => stream.has_ended(),
+            Self::InRuntime(reader) => reader.stream().has_ended(),
         }
     }
 
-    /// Whether nobody tells when it has ended as long as it is not read from.
+    /// Returns whether nobody tells when it has ended as long as it is not read from.
     pub(super) fn ends_untold(&self) -> bool {
         matches!(self, Self::InRuntime(_))
     }
@@ -113,9 +109,16 @@ impl End {
     pub(super) fn socket(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Self::Bare(bare) => Some(bare.socket.as_fd()),
-            Self::InRuntime(stream) => stream.socket(),
+            Self::InRuntime(reader) => reader.stream().socket(),
         }
     }
+}
+
+/// The two ends of a direction.
+#[derive(Debug)]
+pub(super) struct Way<'a> {
+    pub(super) source: &'a mut End,
+    pub(super) sink: &'a mut End,
 }
 
 /// A socket that the runtime knows nothing of. An epoll watches it, edge-triggered (epoll(7)), and what that tells is noted
@@ -191,16 +194,16 @@ impl Bare {
 /// What one direction of a tunnel may still do before others have their turn. It is counted by what it takes, so that
 /// neither long messages nor a great many empty ones make anybody wait.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(super) struct IoBudget {
     left: usize,
 }
 
-impl Turn {
+impl IoBudget {
     pub(super) fn new() -> Self {
         Self { left: WORK_MAX }
     }
 
-    pub(super) fn is_over(&self) -> bool {
+    pub(super) fn is_spent(&self) -> bool {
         self.left == 0
     }
 
@@ -213,9 +216,9 @@ impl Turn {
 
 /// Of one turn, in bytes moved.
 const WORK_MAX: usize = 64 << 10;
-/// What a read takes at least, and a frame, as if they were so many bytes: 16 reads, or 4,096 frames.
+/// What a read takes at least, and a frame, as if they were so many bytes: 16 reads, or 2,048 frames.
 const READ_WORK: usize = 4 << 10;
-const FRAME_WORK: usize = 16;
+const FRAME_WORK: usize = 32;
 
 #[cfg(test)]
 mod tests {
@@ -239,7 +242,7 @@ mod tests {
         let (mut bytes, mut reads) = (0, 0);
         loop {
             let mut frames = buffers.take_for_frames();
-            let read = end.poll_receive(&mut Context::from_waker(waker), (&mut frames, buffers), &mut false);
+            let read = end.poll_receive(&mut Context::from_waker(waker), &mut frames, buffers);
             match read {
                 Poll::Ready(Ok(0)) => return (bytes, reads, true),
                 Poll::Ready(read) => (bytes, reads) = (bytes + read.unwrap(), reads + 1),
@@ -250,11 +253,11 @@ mod tests {
 
     #[test]
     fn a_turn_ends_by_bytes_reads_or_frames() {
-        for (bytes, frames, steps) in [(64 << 10, 1, 1), (16 << 10, 0, 4), (1, 1, 16), (8 << 10, 4096, 1)] {
-            let mut turn = Turn::new();
+        for (bytes, frames, steps) in [(64 << 10, 1, 1), (16 << 10, 0, 4), (1, 1, 16), (8 << 10, 2048, 1)] {
+            let mut budget = IoBudget::new();
             let mut taken = 0;
-            while !turn.is_over() {
-                turn.spend(bytes, frames);
+            while !budget.is_spent() {
+                budget.spend(bytes, frames);
                 taken += 1;
             }
             assert_eq!(taken, steps, "{bytes} bytes and {frames} frames a read");
@@ -273,7 +276,7 @@ mod tests {
     fn an_edge_in_vain_is_forgotten() {
         let (mut end, _far) = pair(EventFlags::IN | EventFlags::RDHUP);
         assert_eq!(read_on(&mut end, Waker::noop(), &Buffers::new(1024, Memory::new())), (0, 0, false));
-        assert!(end.is_quiet());
+        assert!(end.is_waiting());
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //! It knows nothing of HTTP and holds no buffer while nothing moves. Only this module writes to an upgraded socket.
 //!
 //! ```text
-//!             told                its slot                 both Closes passed
-//!  Open ──────────────▶ Told ──────────────────▶ Closing ─────────────────────▶ ended
+//!           ordered               its slot                 both Closes passed
+//!  Open ──────────────▶ Ordered ───────────────▶ Closing ─────────────────────▶ ended
 //!    │                                              │   ▲        or the deadline
 //!    └──────────── the node is lost ────────────────┼───┘
 //!                                                   │
@@ -25,7 +25,7 @@ use crate::observe::lifecycle::Live;
 use crate::observe::record::{EndedBy, TunnelRecord};
 use crate::request::upgrade::{TunnelSession, Upgraded};
 use crate::tunnel::direction::{Broken, Direction};
-use crate::tunnel::end::{End, Side, Turn};
+use crate::tunnel::end::{End, IoBudget, Side, Way};
 use crate::tunnel::rate::Rate;
 use crate::upstream::close_signal::{self, CloseListener, CloseOrder, CloseReason};
 
@@ -61,9 +61,9 @@ pub(crate) struct Tunnel {
 
 /// What its two directions may still do in this turn.
 #[derive(Debug)]
-struct Turns {
-    to_origin: Turn,
-    to_client: Turn,
+struct IoBudgets {
+    to_origin: IoBudget,
+    to_client: IoBudget,
 }
 
 /// How far the tunnel is on its way out.
@@ -71,13 +71,13 @@ struct Turns {
 enum Stage {
     Open,
     /// It goes when its slot comes. Boxed, because that is for the last minutes of a tunnel's hours.
-    Told(Box<Told>),
+    Ordered(Box<Ordered>),
     /// Goodbye was said, or waits for a message to end.
     Closing(Box<Closing>),
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Told {
+struct Ordered {
     order: CloseOrder,
     /// What it was told before, of its age, which counts again if the order is called off.
     age: Option<CloseOrder>,
@@ -93,7 +93,7 @@ struct Closing {
 impl Stage {
     /// Nothing but its age ends it.
     fn aging(order: CloseOrder) -> Self {
-        Self::Told(Box::new(Told { order, age: None }))
+        Self::Ordered(Box::new(Ordered { order, age: None }))
     }
 }
 
@@ -101,7 +101,7 @@ impl Tunnel {
     /// `None` if one of its sockets has broken.
     pub(super) fn new(upgraded: Upgraded, is_bare: bool, clock: &Rc<Clock>) -> Option<Self> {
         let Upgraded { client, client_early, origin, limits, live } = upgraded;
-        let (client, origin_end) = (End::new(client, is_bare)?, End::new(origin.stream, is_bare)?);
+        let (client, origin_end) = (End::new(client, is_bare)?, End::new(origin.io, is_bare)?);
         // Where nobody pings, the kernel finds out about an end that is gone without a word.
         for socket in [&client, &origin_end].into_iter().filter_map(End::socket) {
             let keepalive =
@@ -177,14 +177,14 @@ impl Tunnel {
     }
 
     fn poll_to_the_end(&mut self, cx: &mut Context<'_>, buffers: &Buffers) -> Poll<EndedBy> {
-        let mut turns = Turns { to_origin: Turn::new(), to_client: Turn::new() };
+        let mut budgets = IoBudgets { to_origin: IoBudget::new(), to_client: IoBudget::new() };
         loop {
             if let Some(order) = self.signal.poll_order(cx) {
                 self.obey(order);
                 // A turn that is there already is taken before another message passes.
                 self.time_has_come(self.alarm.now());
             }
-            if let Some(ended_by) = self.poll_moving(cx, buffers, &mut turns) {
+            if let Some(ended_by) = self.poll_moving(cx, buffers, &mut budgets) {
                 return Poll::Ready(ended_by);
             }
             let wakes_at = self.wakes_at();
@@ -197,22 +197,39 @@ impl Tunnel {
     }
 
     /// Moves what can be moved, in both directions. Says who ended the tunnel, if it has ended.
-    fn poll_moving(&mut self, cx: &mut Context<'_>, buffers: &Buffers, turns: &mut Turns) -> Option<EndedBy> {
-        let Turns { to_origin: turn_out, to_client: turn_back } = turns;
+    fn poll_moving(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffers: &Buffers,
+        budgets: &mut IoBudgets,
+    ) -> Option<EndedBy> {
+        let IoBudgets { to_origin: budget_out, to_client: budget_back } = budgets;
         let before = (self.to_origin.bytes(), self.to_client.bytes());
-        let mut to_origin =
-            self.to_origin.poll(cx, (&mut self.client, &mut self.origin), (buffers, &mut *turn_out));
+        let mut to_origin = self.to_origin.poll(
+            cx,
+            Way { source: &mut self.client, sink: &mut self.origin },
+            buffers,
+            &mut *budget_out,
+        );
         if matches!(to_origin, Poll::Ready(Err(Broken::Sink { .. }))) {
             // Whether the node is lost shows when its last words have been read.
             self.to_origin.forget_sink();
-            to_origin =
-                self.to_origin.poll(cx, (&mut self.client, &mut self.origin), (buffers, &mut *turn_out));
+            to_origin = self.to_origin.poll(
+                cx,
+                Way { source: &mut self.client, sink: &mut self.origin },
+                buffers,
+                &mut *budget_out,
+            );
         }
         if let Poll::Ready(Err(Broken::Source { is_silent } | Broken::Sink { is_silent })) = to_origin {
             return Some(self.break_off(is_silent));
         }
-        let mut to_client =
-            self.to_client.poll(cx, (&mut self.origin, &mut self.client), (buffers, &mut *turn_back));
+        let mut to_client = self.to_client.poll(
+            cx,
+            Way { source: &mut self.origin, sink: &mut self.client },
+            buffers,
+            &mut *budget_back,
+        );
         self.note_closes();
         if let Poll::Ready(Err(Broken::Source { is_silent: true })) = to_client {
             self.end_first(EndedBy::OriginSilent);
@@ -221,8 +238,12 @@ impl Tunnel {
             if self.end_of_origin(cx).is_pending() {
                 return None;
             }
-            to_client =
-                self.to_client.poll(cx, (&mut self.origin, &mut self.client), (buffers, &mut *turn_back));
+            to_client = self.to_client.poll(
+                cx,
+                Way { source: &mut self.origin, sink: &mut self.client },
+                buffers,
+                &mut *budget_back,
+            );
         }
         if let Poll::Ready(Err(Broken::Sink { is_silent })) = to_client {
             return Some(self.break_off(is_silent));
@@ -240,11 +261,11 @@ impl Tunnel {
             }
             let said = self.to_origin.kinds();
             if self.rate.as_mut().is_some_and(|rate| rate.is_exceeded(said, self.last_moved)) {
-                self.throw_out(CloseReason::TooFast);
+                self.close_both(cx, CloseReason::TooFast);
             }
         }
         if self.to_origin.has_said_too_much() || self.to_client.has_said_too_much() {
-            self.throw_out(CloseReason::TooBig);
+            self.close_both(cx, CloseReason::TooBig);
         }
         self.shake_hands(cx, buffers);
         match (to_origin.is_ready(), to_client.is_ready()) {
@@ -274,14 +295,14 @@ impl Tunnel {
         let is_unexplained = self.ended_first.is_none() && !self.to_client.is_quiet();
         if is_unexplained && ready!(self.signal.node().poll_dead(cx, self.alarm.now())) {
             let reason = CloseReason::NodeLost;
-            self.to_client.say_farewell(reason, true);
+            self.to_client.say_close(reason, true);
             self.to_client.pass_nothing();
             self.to_origin.forget_sink();
             // This comes by at each wake, and a drain may have set a time already: the first one stands.
-            let soon = self.alarm.now() + CLOSE_PATIENCE;
+            let soon = self.alarm.now() + CLOSE_TIMEOUT;
             let until = match &self.stage {
                 Stage::Closing(closing) => closing.until.min(soon),
-                Stage::Open | Stage::Told(_) => soon,
+                Stage::Open | Stage::Ordered(_) => soon,
             };
             self.close_until(reason, until);
         }
@@ -303,8 +324,8 @@ impl Tunnel {
     /// A drain's order, unless the tunnel is on its way already.
     fn obey(&mut self, order: CloseOrder) {
         match &mut self.stage {
-            Stage::Open => self.stage = Stage::Told(Box::new(Told { order, age: None })),
-            Stage::Told(told) => {
+            Stage::Open => self.stage = Stage::Ordered(Box::new(Ordered { order, age: None })),
+            Stage::Ordered(told) => {
                 if told.order.reason == CloseReason::TooOld {
                     told.age = Some(told.order);
                 }
@@ -318,13 +339,15 @@ impl Tunnel {
 
     /// One of both has broken a bound: both are told, where that can be told between two frames, and nothing passes
     /// any more.
-    fn throw_out(&mut self, reason: CloseReason) {
-        if let Stage::Open | Stage::Told(_) = self.stage {
-            self.to_client.say_farewell(reason, true);
-            self.to_origin.say_farewell(reason, true);
+    fn close_both(&mut self, cx: &Context<'_>, reason: CloseReason) {
+        if let Stage::Open | Stage::Ordered(_) = self.stage {
+            self.to_client.say_close(reason, true);
+            self.to_origin.say_close(reason, true);
             self.to_client.pass_nothing();
             self.to_origin.pass_nothing();
-            self.close_until(reason, self.alarm.now() + CLOSE_PATIENCE);
+            self.close_until(reason, self.alarm.now() + CLOSE_TIMEOUT);
+            // Both have had their turn: what is to be said is written in the next one, which nothing else may bring.
+            cx.waker().wake_by_ref();
         }
     }
 
@@ -355,12 +378,12 @@ impl Tunnel {
     /// Somebody wants the end, and it is remembered who was the first. A node that gives up on a client from which
     /// nothing has come for as long as a ping may take has not been the first.
     fn end_first(&mut self, by: EndedBy) {
-        let (Stage::Open | Stage::Told(_), None) = (&self.stage, self.ended_first) else { return };
+        let (Stage::Open | Stage::Ordered(_), None) = (&self.stage, self.ended_first) else { return };
         let is_missing = by == EndedBy::Origin && self.is_client_missing();
         self.ended_first = Some(if is_missing { EndedBy::ClientSilent } else { by });
     }
 
-    /// Whether a client that has pings to answer, or to send, has said nothing for so long that its node gives it up.
+    /// Returns whether a client that has pings to answer, or to send, has said nothing for so long that its node gives it up.
     fn is_client_missing(&self) -> bool {
         let silence = Duration::from_millis(self.idle_ms.into()).saturating_sub(SLACK);
         // Its last word came a while after the ping that it answers.
@@ -371,7 +394,7 @@ impl Tunnel {
         match (&self.stage, self.ended_first) {
             (_, Some(by)) => by,
             (Stage::Closing(closing), None) => EndedBy::Us(closing.reason),
-            (Stage::Open | Stage::Told(_), None) => EndedBy::Client,
+            (Stage::Open | Stage::Ordered(_), None) => EndedBy::Client,
         }
     }
 
@@ -404,7 +427,7 @@ impl Tunnel {
         }
     }
 
-    /// When there is something to do even if nothing moves.
+    /// Returns when there is something to do even if nothing moves.
     fn wakes_at(&mut self) -> Instant {
         let idle = match self.is_to_look() {
             true => self.idle_at().min(self.alarm.now() + LOOK_AGAIN),
@@ -412,12 +435,12 @@ impl Tunnel {
         };
         match &self.stage {
             Stage::Open => idle,
-            Stage::Told(told) => idle.min(told.order.at),
+            Stage::Ordered(told) => idle.min(told.order.at),
             Stage::Closing(closing) => idle.min(closing.until),
         }
     }
 
-    /// When it has been left, or one end has taken nothing of what there is for it for too long.
+    /// Returns when it has been left, or one end has taken nothing of what there is for it for too long.
     fn idle_at(&mut self) -> Instant {
         let now = self.alarm.now();
         let stuck = [self.to_origin.stuck_since(now), self.to_client.stuck_since(now)];
@@ -432,7 +455,7 @@ impl Tunnel {
         stuck.map_or(left, |since| left.min(since + STUCK))
     }
 
-    /// Whether an end has to be asked now and then if it has left, since nobody tells.
+    /// Returns whether an end has to be asked now and then if it has left, since nobody tells.
     fn is_to_look(&self) -> bool {
         !self.is_half_closed
             && ((self.to_origin.is_stuck() && self.client.ends_untold())
@@ -443,10 +466,10 @@ impl Tunnel {
     fn time_has_come(&mut self, now: Instant) -> Option<EndedBy> {
         let idle_at = self.idle_at();
         match &self.stage {
-            Stage::Told(told) if now >= told.order.at => {
-                let Told { order, age } = **told;
+            Stage::Ordered(told) if now >= told.order.at => {
+                let Ordered { order, age } = **told;
                 if let Some(at) = self.upgrading_until(now).filter(|_| now < order.until) {
-                    self.stage = Stage::Told(Box::new(Told {
+                    self.stage = Stage::Ordered(Box::new(Ordered {
                         order: CloseOrder { at: at.min(order.until), ..order },
                         age,
                     }));
@@ -454,25 +477,27 @@ impl Tunnel {
                     self.stage = age.map_or(Stage::Open, Stage::aging);
                     self.signal.stays();
                 } else {
-                    self.say_goodbye(order);
+                    self.say_close_at_turn(order);
                 }
                 None
             }
             Stage::Closing(closing) if now >= closing.until => {
                 let reason = closing.reason;
                 // What a message's end was waited for is said at a frame's, or not at all.
-                self.to_client.say_farewell(reason, true);
-                self.to_origin.say_farewell(reason, true);
+                self.to_client.say_close(reason, true);
+                self.to_origin.say_close(reason, true);
                 Some(self.ended_first.unwrap_or(EndedBy::Us(reason)))
             }
-            Stage::Open | Stage::Told(_) | Stage::Closing(_) if now >= idle_at => Some(self.who_is_silent()),
-            Stage::Open | Stage::Told(_) | Stage::Closing(_) => None,
+            Stage::Open | Stage::Ordered(_) | Stage::Closing(_) if now >= idle_at => {
+                Some(self.who_is_silent())
+            }
+            Stage::Open | Stage::Ordered(_) | Stage::Closing(_) => None,
         }
     }
 
-    /// When to look again, while a session that has polled is on its way to this tunnel. The client is about to stop polling,
-    /// or has just done so: if its tunnel ended now it would be deaf until a ping times out, and what it has kept for the
-    /// tunnel has not been said.
+    /// Returns when to look again, while a session that has polled is on its way to this tunnel. The client is about to
+    /// stop polling, or has just done so: if its tunnel ended now it would be deaf until a ping times out, and what it
+    /// has kept for the tunnel has not been said.
     fn upgrading_until(&self, now: Instant) -> Option<Instant> {
         let Some(TunnelSession::Registered { .. }) = &self.session else { return None };
         let age = now.saturating_duration_since(self.begun);
@@ -484,9 +509,9 @@ impl Tunnel {
         is_under_way.then(|| now + UPGRADE_STEP)
     }
 
-    fn say_goodbye(&mut self, order: CloseOrder) {
+    fn say_close_at_turn(&mut self, order: CloseOrder) {
         let CloseOrder { reason, until, .. } = order;
-        self.to_client.say_farewell(reason, false);
+        self.to_client.say_close(reason, false);
         self.to_origin.pass_until_close();
         self.close_until(reason, until);
     }
@@ -497,8 +522,18 @@ impl Tunnel {
 
     /// Writes what the sockets take at this moment; there is no other.
     fn flush_at_last(&mut self, cx: &mut Context<'_>, buffers: &Buffers) {
-        let _ = self.to_client.poll(cx, (&mut self.origin, &mut self.client), (buffers, &mut Turn::new()));
-        let _ = self.to_origin.poll(cx, (&mut self.client, &mut self.origin), (buffers, &mut Turn::new()));
+        let _ = self.to_client.poll(
+            cx,
+            Way { source: &mut self.origin, sink: &mut self.client },
+            buffers,
+            &mut IoBudget::new(),
+        );
+        let _ = self.to_origin.poll(
+            cx,
+            Way { source: &mut self.client, sink: &mut self.origin },
+            buffers,
+            &mut IoBudget::new(),
+        );
     }
 }
 
@@ -511,7 +546,7 @@ fn in_ms(time: Duration) -> u32 {
 /// back together.
 fn grow_old(now: Instant, age: Duration) -> CloseOrder {
     let at = now + age.mul_f64(1.0 - 0.1 * fastrand::f64());
-    CloseOrder { at, until: at + CLOSE_PATIENCE, reason: CloseReason::TooOld }
+    CloseOrder { at, until: at + CLOSE_TIMEOUT, reason: CloseReason::TooOld }
 }
 
 /// What a client says until its session has come over: a probe, and then the upgrade.
@@ -533,7 +568,7 @@ const STUCK: Duration = Duration::from_secs(60);
 /// How often an end is asked whether it has left, while nothing is read from it.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// How long a client may take to answer a Close that no drain has set a deadline for.
-const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 const KEEPALIVE_TIME: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 

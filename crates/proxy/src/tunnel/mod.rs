@@ -19,12 +19,12 @@ use crate::request::upgrade::Upgraded;
 use crate::state::local::Local;
 use crate::tunnel::established::Tunnel;
 #[cfg(test)]
-pub(crate) use crate::tunnel::reactor::Slot;
+pub(crate) use crate::tunnel::reactor::TunnelEntry;
 pub(crate) use crate::tunnel::reactor::{Reactor, attend};
 
 /// Opens a tunnel, which moves bytes until it ends, and is recorded then.
 pub(crate) fn open(upgraded: Upgraded, reactor: &Reactor, worker: &Rc<Local>) {
-    let is_plain = upgraded.client.is_plain() && upgraded.origin.stream.is_plain();
+    let is_plain = upgraded.client.is_plain() && upgraded.origin.io.is_plain();
     let is_bare = is_plain && reactor.is_attended();
     let Some(tunnel) = Tunnel::new(upgraded, is_bare, &worker.clock) else { return };
     if is_bare {

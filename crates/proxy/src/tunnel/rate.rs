@@ -19,7 +19,7 @@ impl Rate {
         Self { max, second_begun: now, before: Kinds::default() }
     }
 
-    /// Whether `said`, all there ever was, is too much for the second that this moment is in. A message counts once,
+    /// Returns whether `said`, all there ever was, is too much for the second that this moment is in. A message counts once,
     /// however many frames it has. What is no message has bounds of its own, far above what any library sends.
     pub(super) fn is_exceeded(&mut self, said: Kinds, now: Instant) -> bool {
         if now.duration_since(self.second_begun) >= Duration::from_secs(1) {

@@ -2,10 +2,12 @@
 //! waits in a queue, first come, first served. What belongs to a session never passes here.
 //!
 //! The queue is shared by the workers. Its first one sleeps until a node's next turn, takes it, and wakes the next one;
-//! nobody else runs. A wait that is dropped, because its client has left, leaves the queue.
+//! nobody else runs. A wait that is dropped, because its client has left, leaves the queue. One that ends because there is
+//! another plan by now keeps its [`Ticket`], by which it comes back to its place.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -39,50 +41,70 @@ pub(crate) enum Claim<T> {
     Now(T),
     /// Nobody has one before then.
     At(Instant),
+    /// Whoever asks does not know the nodes that there are now.
+    Outdated,
+}
+
+/// Since when a request waits, and who has come before it, whatever queue each of them is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ticket {
+    number: u64,
+    since: Instant,
 }
 
 /// The queue in front of the nodes of one upstream.
 #[derive(Debug, Default)]
 pub(crate) struct Admission(Mutex<Queue>);
 
-/// Who waits, in their order. Pure.
+/// Who waits, in the order of their tickets. Pure.
 #[derive(Debug, Default)]
 struct Queue {
     waiting: VecDeque<(u64, Arc<Notify>)>,
-    next_ticket: u64,
 }
 
 /// How long somebody waits at most, and how quickly the queue moves.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Patience {
+pub(crate) struct QueueTimeout {
     pub(crate) wait: Duration,
     /// From one turn to the next, over all nodes.
     pub(crate) spacing: Duration,
 }
 
-/// It would take too long.
+/// Why somebody has not been let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Overrun;
+pub(crate) enum NotAdmitted {
+    /// It would take too long.
+    Overrun,
+    /// There are other nodes by now. Whoever comes back with its ticket has lost nothing.
+    Outdated,
+}
 
 impl Admission {
     /// Waits for a turn, which `claim` takes; it is told whether it was waited for. Those who would wait for too long
-    /// are told so at once. Cancel-safe: whoever stops waiting has left the queue.
+    /// are told so at once. `ticket` is that of an earlier wait, and afterwards of this one, if there was any.
+    ///
+    /// # Cancel safety
+    /// Whoever stops waiting has left the queue.
     pub(crate) async fn admit<T>(
         &self,
-        patience: Patience,
+        timeout: QueueTimeout,
+        ticket: &mut Option<Box<Ticket>>,
         mut claim: impl FnMut(bool) -> Claim<T>,
-    ) -> Result<T, Overrun> {
-        let until = Instant::now() + patience.wait;
-        let place = {
+    ) -> Result<T, NotAdmitted> {
+        let (place, until) = {
             let mut queue = self.queue();
+            let until = ticket.as_ref().map_or_else(Instant::now, |ticket| ticket.since) + timeout.wait;
             if queue.waiting.is_empty() {
-                match claim(false) {
+                match claim(ticket.is_some()) {
                     Claim::Now(claimed) => return Ok(claimed),
-                    Claim::At(at) if at > until => return Err(Overrun),
+                    Claim::At(at) if at > until => return Err(NotAdmitted::Overrun),
                     Claim::At(_) => {}
+                    Claim::Outdated => return Err(NotAdmitted::Outdated),
                 }
             }
-            self.join(&mut queue, patience)?
+            // Drawn while nobody else can: the queue is in the order of its tickets.
+            let ticket = **ticket.get_or_insert_with(|| Box::new(Ticket::draw()));
+            (self.join(&mut queue, timeout, ticket)?, until)
         };
         loop {
             let at = {
@@ -94,37 +116,50 @@ impl Admission {
                             drop(queue);
                             return Ok(claimed);
                         }
+                        Claim::Outdated => {
+                            drop(queue);
+                            return Err(NotAdmitted::Outdated);
+                        }
                         Claim::At(at) => Some(at),
                     }
                 } else {
                     None
                 }
             };
-            let patient_until = at.map_or(until, |at| at.min(until));
+            let waits_until = at.map_or(until, |at| at.min(until));
             tokio::select! {
                 () = place.called.notified() => {}
-                () = sleep_until(patient_until) => {
+                () = sleep_until(waits_until) => {
                     if at.is_none_or(|at| at > until) {
-                        return Err(Overrun);
+                        return Err(NotAdmitted::Overrun);
                     }
                 }
             }
         }
     }
 
-    /// How many wait.
+    /// Returns how many wait.
     #[cfg(test)]
     fn waiting(&self) -> usize {
         self.queue().waiting.len()
     }
 
-    fn join(&self, queue: &mut Queue, patience: Patience) -> Result<InQueue<'_>, Overrun> {
-        let ahead = u32::try_from(queue.waiting.len()).unwrap_or(u32::MAX);
-        if ahead >= WAITING_MAX || patience.spacing.saturating_mul(ahead) > patience.wait {
-            return Err(Overrun);
+    fn join(
+        &self,
+        queue: &mut Queue,
+        timeout: QueueTimeout,
+        ticket: Ticket,
+    ) -> Result<InQueue<'_>, NotAdmitted> {
+        if queue.waiting.len() >= WAITING_MAX {
+            return Err(NotAdmitted::Overrun);
         }
-        let (ticket, called) = queue.join();
-        Ok(InQueue { admission: self, ticket, called })
+        let ahead = u32::try_from(queue.ahead_of(ticket.number)).unwrap_or(u32::MAX);
+        let left = timeout.wait.saturating_sub(ticket.since.elapsed());
+        if timeout.spacing.saturating_mul(ahead) > left {
+            return Err(NotAdmitted::Overrun);
+        }
+        let called = queue.join(ticket.number);
+        Ok(InQueue { admission: self, ticket: ticket.number, called })
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -132,20 +167,29 @@ impl Admission {
     }
 }
 
+impl Ticket {
+    fn draw() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self { number: NEXT.fetch_add(1, Relaxed), since: Instant::now() }
+    }
+}
+
 impl Queue {
-    fn join(&mut self) -> (u64, Arc<Notify>) {
-        let ticket = self.next_ticket;
-        self.next_ticket += 1;
+    fn ahead_of(&self, ticket: u64) -> usize {
+        self.waiting.partition_point(|(other, _)| *other < ticket)
+    }
+
+    fn join(&mut self, ticket: u64) -> Arc<Notify> {
         let called = Arc::new(Notify::new());
-        self.waiting.push_back((ticket, called.clone()));
-        (ticket, called)
+        self.waiting.insert(self.ahead_of(ticket), (ticket, called.clone()));
+        called
     }
 
     fn is_first(&self, ticket: u64) -> bool {
         self.waiting.front().is_some_and(|(first, _)| *first == ticket)
     }
 
-    /// Leaves the queue, from wherever in it. Tickets only grow.
+    /// Leaves the queue, from wherever in it.
     fn leave(&mut self, ticket: u64) {
         let was_first = self.is_first(ticket);
         if let Ok(place) = self.waiting.binary_search_by_key(&ticket, |(ticket, _)| *ticket) {
@@ -173,7 +217,7 @@ impl Drop for InQueue<'_> {
 /// Timers ring in whole milliseconds and threads are busy; what is later than that has been idle.
 const LATE_MAX: Duration = Duration::from_millis(10);
 /// Whatever the rate: each holds a connection of its client.
-const WAITING_MAX: u32 = 100_000;
+const WAITING_MAX: usize = 100_000;
 
 #[cfg(test)]
 mod tests {
@@ -204,8 +248,8 @@ mod tests {
         }
 
         /// Comes as number `who` and takes whatever node is free first.
-        async fn admit(&self, who: usize, wait: Duration) -> Result<usize, Overrun> {
-            let patience = Patience { wait, spacing: SPACING / self.nodes.len() as u32 };
+        async fn admit(&self, who: usize, wait: Duration) -> Result<usize, NotAdmitted> {
+            let timeout = QueueTimeout { wait, spacing: SPACING / self.nodes.len() as u32 };
             let claim = |has_waited| {
                 let now = Instant::now();
                 let mut soonest = None;
@@ -220,7 +264,7 @@ mod tests {
                 }
                 Claim::At(soonest.expect("there is a node"))
             };
-            self.admission.admit(patience, claim).await
+            self.admission.admit(timeout, &mut None, claim).await
         }
 
         /// In any second, by each node's own count.
@@ -309,7 +353,8 @@ mod tests {
         let mut turned_away = 0;
         for admit in &mut waiting {
             let first_look = std::future::poll_fn(|cx| std::task::Poll::Ready(admit.as_mut().poll(cx))).await;
-            turned_away += usize::from(matches!(first_look, std::task::Poll::Ready(Err(Overrun))));
+            turned_away +=
+                usize::from(matches!(first_look, std::task::Poll::Ready(Err(NotAdmitted::Overrun))));
         }
         // One has gone in, and ten turns fit into the wait, the last at its very end.
         assert_eq!((crowd.admission.waiting(), turned_away), (11, 8));

@@ -11,21 +11,21 @@ use tokio::time::Instant;
 /// The budget of an upstream.
 #[derive(Debug, Default)]
 pub(crate) struct Budget {
-    requests: Box<[Slot; SLOTS]>,
+    requests: Box<[PerWorker; SLOTS]>,
     window: Mutex<Window>,
 }
 
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Slot(AtomicU64);
+struct PerWorker(AtomicU64);
 
 impl Budget {
-    /// Counts a request of worker `slot`.
+    /// Mark a request of worker `slot`.
     pub(crate) fn count(&self, slot: usize) {
         self.requests[slot % SLOTS].0.fetch_add(1, Relaxed);
     }
 
-    /// Whether one more may be tried again, which it then is.
+    /// Returns whether one more may be tried again, which it then is.
     pub(crate) fn allows(&self, percent: u32) -> bool {
         let requests = self.requests();
         self.window.lock().unwrap_or_else(PoisonError::into_inner).allows(requests, percent)
@@ -47,13 +47,13 @@ impl Budget {
 struct Window {
     retries: u64,
     /// How it stood before the period.
-    before: Counts,
+    before: Mark,
     /// How it stood since, the oldest first.
-    marks: VecDeque<(Instant, Counts)>,
+    marks: VecDeque<(Instant, Mark)>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-struct Counts {
+struct Mark {
     requests: u64,
     retries: u64,
 }
@@ -68,7 +68,7 @@ impl Window {
     }
 
     fn mark(&mut self, requests: u64, now: Instant) {
-        self.marks.push_back((now, Counts { requests, retries: self.retries }));
+        self.marks.push_back((now, Mark { requests, retries: self.retries }));
         while let Some((_, counts)) = self.marks.pop_front_if(|(at, _)| now.duration_since(*at) >= PERIOD) {
             self.before = counts;
         }

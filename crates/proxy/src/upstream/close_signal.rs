@@ -12,7 +12,7 @@ use tokio::time::Instant;
 /// When and how a tunnel closes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CloseOrder {
-    /// Its slot: from then on it says goodbye at the first end of a message.
+    /// Its slot: from then on it says Close at the first end of a message.
     pub(crate) at: Instant,
     /// From then on it does not wait for a message to end, nor for the other end to answer.
     pub(crate) until: Instant,
@@ -69,7 +69,7 @@ pub(crate) trait Signalled: Copy {
     /// What has them, which is a node.
     type Home;
 
-    /// Where those of its kind are.
+    /// Returns where those of its kind are.
     fn signals(home: &Self::Home) -> &CloseSignals<Self>;
 }
 
@@ -143,12 +143,12 @@ impl<R: Signalled> CloseSignals<R> {
         }
     }
 
-    /// Whose they are, the oldest first, `most` of them.
+    /// Returns whose they are, the oldest first, `most` of them.
     pub(crate) fn whose(&self, most: usize) -> Vec<R> {
         lock(&self.listeners).values().take(most).map(|signal| signal.whose).collect()
     }
 
-    /// How many there are.
+    /// Returns how many there are.
     pub(crate) fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }
@@ -212,8 +212,8 @@ impl<R: Signalled> CloseListener<R> {
         &self.node
     }
 
-    /// What it is told, once for each time. The task is woken when that happens. A task has one waker for its life, so that
-    /// the signal needs it once for each order.
+    /// Returns what it is told, once for each time. The task is woken when that happens. A task has one waker for its
+    /// life, so that the signal needs it once for each order.
     pub(crate) fn poll_order(&mut self, cx: &Context<'_>) -> Option<CloseOrder> {
         if self.is_heard && !self.signal.is_signalled.load(Ordering::Acquire) {
             return None;

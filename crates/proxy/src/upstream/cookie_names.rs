@@ -1,25 +1,22 @@
 //! What the cookies that pin clients to nodes are called.
 
-use std::sync::Arc;
-
 use config::plan::{self, Plan, Sticky};
+use wire::pin_names::PinNames;
 use wire::tag::Key;
 
-/// The names of the cookie of the upstream with this number, one for each key. A name tells the key, so that two sites
-/// under one domain do not overwrite each other's; and upstreams with the same nodes share it.
-pub(crate) fn names(plan: &Plan, number: usize, keys: &[Key]) -> Arc<[Arc<str>]> {
+/// The names of the cookie of the upstream with this number, one for each key, if clients are pinned to its nodes. Upstreams
+/// with the same nodes share it.
+pub(crate) fn names(plan: &Plan, number: usize, keys: &[Key]) -> Option<PinNames> {
     let upstream = &plan.upstreams[number];
-    let prefix = match &upstream.sticky {
-        Sticky::Auto(Some(name)) | Sticky::Cookie(Some(name)) => return Arc::new([name.as_str().into()]),
-        Sticky::Auto(None) | Sticky::Cookie(None) => prefix(plan, upstream),
-        Sticky::EngineIo | Sticky::EngineIoLearned | Sticky::Key(_) | Sticky::None => return Arc::default(),
-    };
-    let name = |key: &Key| format!("{prefix}{}", String::from_utf8_lossy(&key.name())).into();
-    keys.iter().map(name).collect()
+    match &upstream.sticky {
+        Sticky::Auto(Some(name)) | Sticky::Cookie(Some(name)) => Some(PinNames::only(name)),
+        Sticky::Auto(None) | Sticky::Cookie(None) => Some(PinNames::telling(&front(plan, upstream), keys)),
+        Sticky::EngineIo | Sticky::EngineIoLearned | Sticky::Key(_) | Sticky::None => None,
+    }
 }
 
-/// What stands in front of the key's name.
-fn prefix(plan: &Plan, upstream: &plan::Upstream) -> String {
+/// Returns what stands in front of the key's name.
+fn front(plan: &Plan, upstream: &plan::Upstream) -> String {
     let pool = |upstream: &plan::Upstream| {
         let mut nodes: Vec<String> = upstream.nodes.iter().map(|node| node.written.clone()).collect();
         nodes.sort_unstable();

@@ -8,13 +8,13 @@ use std::time::Duration;
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::upstream::connect::{open, says_refused};
+use crate::upstream::connect::{reach, says_refused};
 use crate::upstream::inquiry::State;
 use crate::upstream::node::Node;
 
 impl Node {
-    /// Whether it is dead, ready once that is known. The task is woken then. What was found out lately still holds. To be
-    /// called inside a worker's runtime.
+    /// Returns whether it is dead, ready once that is known. The task is woken then. What was found out lately still
+    /// holds. To be called inside a worker's runtime.
     pub(crate) fn poll_dead(self: &Arc<Self>, cx: &Context<'_>, now: Instant) -> Poll<bool> {
         if self.is_gone() {
             return Poll::Ready(true);
@@ -49,13 +49,13 @@ async fn ask(node: Arc<Node>) {
     tells.1 = have_died(&[node]).await;
 }
 
-/// Whether all of these have just died: the system refuses for a process that is gone. One that closes a connection closes
-/// what it listens on a moment later.
+/// Returns whether all of these have just died: the system refuses for a process that is gone. One that closes a
+/// connection closes what it listens on a moment later.
 pub(crate) async fn have_died(nodes: &[Arc<Node>]) -> bool {
     for node in nodes {
         let mut looks = 0;
         while !node.is_gone() {
-            match timeout(LOOK_PATIENCE, open(node.address())).await {
+            match timeout(LOOK_TIMEOUT, reach(node.address())).await {
                 Ok(Err(error)) if says_refused(&error) => break,
                 Ok(Ok(_)) if looks < LOOKS_MAX => looks += 1,
                 _ => return false,
@@ -70,4 +70,4 @@ pub(crate) async fn have_died(nodes: &[Arc<Node>]) -> bool {
 const HOLDS_FOR: Duration = Duration::from_millis(200);
 const LOOKS_MAX: u32 = 5;
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
-const LOOK_PATIENCE: Duration = Duration::from_millis(500);
+const LOOK_TIMEOUT: Duration = Duration::from_millis(500);

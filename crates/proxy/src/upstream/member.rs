@@ -40,19 +40,19 @@ impl Member {
         Self { seed: seed_of(&entry), seal: key.seal(&place_of(&entry)), is_plain, node, entry }
     }
 
-    /// Whether it can have whatever comes. So can nearly all nodes at nearly all times.
+    /// Returns whether it can have whatever comes. So can nearly all nodes at nearly all times.
     pub(crate) fn is_plain(&self) -> bool {
         self.is_plain && self.node.is_ready()
     }
 
-    /// Whether it carries as much as it may, so that this would be too much.
+    /// Returns whether it carries as much as it may, so that this would be too much.
     pub(crate) fn is_full(&self, begins: Begins) -> bool {
         let NodeBounds { connections_max, sessions_max } = self.entry.bounds;
         connections_max.is_some_and(|max| self.node.connections() >= max)
             || (begins == Begins::Session && sessions_max.is_some_and(|max| self.node.sessions() >= max))
     }
 
-    /// Whether it is up and stays.
+    /// Returns whether it is up and stays.
     pub(crate) fn serves(&self) -> bool {
         self.node.is_up() && !self.node.is_draining()
     }
@@ -73,7 +73,8 @@ impl Member {
     }
 }
 
-/// What a node is to rendezvous hashing. A process of an app has another port with every start; keys belong to its slot.
+/// Returns what a node is to rendezvous hashing. A process of an app has another port with every start; keys belong to
+/// its slot.
 fn seed_of(entry: &RosterNode) -> u64 {
     match &entry.instance {
         Some(_) => rendezvous::seed(&entry.written, ""),
@@ -81,9 +82,9 @@ fn seed_of(entry: &RosterNode) -> u64 {
     }
 }
 
-/// What tells a node from all others, the same on every tidelock, whatever the file calls it: where it listens. A process
-/// of an app has another port with every start, and another machine may have the same, so that it is the machine, the app,
-/// the slot and the generation there.
+/// Returns what tells a node from all others, the same on every tidelock, whatever the file calls it: where it listens.
+/// A process of an app has another port with every start, and another machine may have the same, so that it is the
+/// machine, the app, the slot and the generation there.
 pub(crate) fn place_of(entry: &RosterNode) -> String {
     match (&entry.instance, &entry.address) {
         (Some(AppInstance { app, id: InstanceId { slot, generation } }), _) => {

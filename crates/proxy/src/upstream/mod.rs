@@ -7,13 +7,16 @@ use std::time::Duration;
 use config::plan;
 use config::roster::{InstanceId, Roster, RosterNode};
 use tokio::time::Instant;
+use wire::pin_names::PinNames;
 use wire::tag::{Key, Pin, Tag};
 
-use crate::upstream::admission::{Admission, Claim, Overrun, Patience};
+use crate::net::node_tls::ClientTls;
+use crate::upstream::admission::{Admission, Claim, NotAdmitted, QueueTimeout, Ticket};
 use crate::upstream::balance::{Ask, Cursor, Load, Policy, Preference, Turns, Unpicked};
 use crate::upstream::budget::Budget;
 use crate::upstream::member::{Begins, Member};
-use crate::upstream::node::{InSession, Node, Observed, PoolGuard};
+use crate::upstream::node::counted::InSession;
+use crate::upstream::node::{Node, Observed, PoolGuard};
 use crate::upstream::oddities::Oddities;
 use crate::upstream::poison::Poison;
 use crate::upstream::seals::Seals;
@@ -30,6 +33,7 @@ pub(crate) mod connect;
 pub(crate) mod health;
 pub(crate) mod death;
 mod inquiry;
+pub(crate) mod answers;
 mod latency;
 pub(crate) mod member;
 pub(crate) mod node;
@@ -46,15 +50,19 @@ pub(crate) struct Upstream {
     pub(crate) plan: Arc<plan::Upstream>,
     /// Those that get new sessions and requests.
     pub(crate) members: Vec<Member>,
-    /// Nodes that no member uses any more, and that still have sessions.
+    /// Nodes that no member uses any more, and that had something on them when this was made.
     pub(crate) removed: Vec<Removed>,
     /// What every key makes for every node, the removed ones too: sessions outlive their node's place in the file.
     seals: Arc<Seals>,
     pub(crate) session_table: Arc<SessionTable>,
-    /// The names of the cookie that pins a client to a node, one for each key; the first is set. Empty where there is none.
-    pub(crate) cookies: Arc<[Arc<str>]>,
+    /// What the cookie that pins a client to a node is called, where there is one.
+    pub(crate) pin_names: Option<Arc<PinNames>>,
+    /// What its nodes that speak TLS are trusted by and shown.
+    pub(crate) tls: Option<Arc<ClientTls>>,
     /// Its app has several instances, whether or not they are all there at this moment.
     is_fleet: bool,
+    /// Its app is stopped or given up, so that no instance comes by itself.
+    pub(crate) is_stopped: bool,
     /// Its number among the upstreams, by which workers know their cursor in it.
     pub(crate) number: usize,
     turns: Arc<Turns>,
@@ -78,16 +86,16 @@ pub(crate) struct Removed {
     pub(crate) entry: RosterNode,
 }
 
-/// A turn of a node that takes so many sessions a second.
+/// How fast the nodes of an upstream may be given sessions, and whether this one has waited for its turn.
 #[derive(Debug, Clone, Copy)]
-struct Turn {
+struct Pacing {
     rate: NonZeroU32,
     has_waited: bool,
 }
 
 /// What a node is chosen by.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Asked<'a> {
+pub(crate) struct NodeQuery<'a> {
     pub(crate) preference: Preference,
     /// Nodes that have failed this request already.
     pub(crate) tried: &'a [usize],
@@ -97,8 +105,10 @@ pub(crate) struct Asked<'a> {
 impl Upstream {
     pub(crate) fn new(plan: Arc<plan::Upstream>, number: usize, sessions_max: usize) -> Self {
         Self {
-            cookies: Arc::default(),
+            pin_names: None,
+            tls: None,
             is_fleet: false,
+            is_stopped: false,
             number,
             turns: Arc::default(),
             plan,
@@ -116,19 +126,25 @@ impl Upstream {
     }
 
     /// The same with these names for its cookie. `is_fleet` if its app has several instances.
-    pub(crate) fn pinning_by(self, cookies: Arc<[Arc<str>]>, is_fleet: bool) -> Self {
-        Self { cookies, is_fleet, ..self }
+    pub(crate) fn pinning_by(self, names: Option<PinNames>, is_fleet: bool) -> Self {
+        Self { pin_names: names.map(Arc::new), is_fleet, ..self }
     }
 
-    /// Whether a client can come to another node than the one that it was on.
+    /// The same whose nodes speak TLS like this.
+    pub(crate) fn speaking(self, tls: Option<Arc<ClientTls>>) -> Self {
+        Self { tls, ..self }
+    }
+
+    /// Returns whether a client can come to another node than the one that it was on.
     pub(crate) fn has_several(&self) -> bool {
         self.is_fleet || self.members.len() > 1
     }
 
     /// The same upstream as another plan has it, which `new` was made from.
     pub(crate) fn replanned(&self, new: &Self) -> Self {
-        let Self { plan, number, cookies, is_fleet, .. } = new.clone();
-        Self { plan, number, cookies, is_fleet, ..self.clone() }
+        let Self { plan, number, pin_names, tls, is_fleet, .. } = new.clone();
+        let tls = tls.map(|tls| tls.or_same(self.tls.as_ref()));
+        Self { plan, number, pin_names, tls, is_fleet, ..self.clone() }
     }
 
     /// The same upstream with the nodes of `roster`. Whatever is said of a node that was there before, it stays the one
@@ -145,7 +161,8 @@ impl Upstream {
             })
             .collect();
         let is_here = |node: &Arc<Node>| members.iter().any(|member| Arc::ptr_eq(&member.node, node));
-        let has_left = |node: &Arc<Node>| !is_here(node) && node.sessions() > 0 && !node.is_gone();
+        // What is under way may be of a session that is met with its answer.
+        let has_left = |node: &Arc<Node>| !is_here(node) && !node.is_empty() && !node.is_gone();
         let leaving = self.members.iter().map(|Member { node, entry, .. }| (node, entry));
         let gone_before = self.removed.iter().map(|Removed { node, entry }| (node, entry));
         let removed: Vec<Removed> = leaving
@@ -158,7 +175,7 @@ impl Upstream {
         let seals = Arc::new(Seals::new(entries, keys));
         let turns =
             if self.turns.are_of(&members) { self.turns.clone() } else { Arc::new(Turns::new(&members)) };
-        Self { members, removed, seals, turns, ..self.clone() }
+        Self { members, removed, seals, turns, is_stopped: roster.is_stopped, ..self.clone() }
     }
 
     /// From now on its nodes are what its members say. `before` is the same upstream in the snapshot that ends, if it
@@ -166,6 +183,7 @@ impl Upstream {
     pub(crate) fn take_effect(&self, before: Option<&Self>) {
         for Member { node, entry, .. } in &self.members {
             node.put_under(&self.plan, &self.pool_guard, &entry.written);
+            node.speak_by(self.tls.as_ref(), entry);
         }
         self.pool_guard.admit(self.members.iter().map(|member| (&member.node, member.entry.backup)));
         let Some(before) = before.filter(|before| !before.members.is_empty()) else { return };
@@ -185,14 +203,19 @@ impl Upstream {
         self.members.iter().map(|member| &member.node).chain(self.removed.iter().map(|removed| &removed.node))
     }
 
+    /// Returns whether nothing is on nodes that were removed.
+    pub(crate) fn has_none_removed(&self) -> bool {
+        self.removed.iter().all(|removed| removed.node.is_empty())
+    }
+
     /// The member that a node is; `None` for one that was removed.
     pub(crate) fn member_of(&self, node: &Node) -> Option<&Member> {
         self.members.iter().find(|member| std::ptr::eq(Arc::as_ptr(&member.node), node))
     }
 
-    /// Whether an app feeds it and has nothing running at this moment that could answer.
+    /// Returns whether an app feeds it that has nothing running at this moment that could answer, and will have.
     pub(crate) fn awaits_instance(&self) -> bool {
-        self.plan.app.is_some() && !self.members.iter().any(Member::serves)
+        self.plan.app.is_some() && !self.is_stopped && !self.members.iter().any(Member::serves)
     }
 
     /// The nodes that are processes of `app`, those that were removed included.
@@ -217,49 +240,58 @@ impl Upstream {
         self.members.iter().position(|member| Arc::ptr_eq(&member.node, found))
     }
 
-    /// Whether a node is up besides `index` and those that were tried.
+    /// Returns whether a node is up besides `index` and those that were tried.
     pub(crate) fn has_another(&self, index: usize, tried: &[usize]) -> bool {
         let is_other = |at: usize| at != index && !tried.contains(&at);
         self.members.iter().enumerate().any(|(at, member)| is_other(at) && member.serves())
     }
 
     /// Chooses a node for a request that begins no session. `cursor` is its worker's.
-    pub(crate) fn choose(&self, asked: Asked<'_>, cursor: &Cursor) -> Result<usize, Unpicked> {
+    pub(crate) fn choose(&self, asked: NodeQuery<'_>, cursor: &Cursor) -> Result<usize, Unpicked> {
         self.pick(asked, Begins::Request, cursor)
     }
 
     /// Chooses a node for a new session, which counts from now on.
-    pub(crate) fn claim_session(&self, asked: Asked<'_>) -> Result<(usize, InSession), Unpicked> {
+    pub(crate) fn claim_session(&self, asked: NodeQuery<'_>) -> Result<(usize, InSession), Unpicked> {
         let cursor = self.choosing.lock().unwrap_or_else(PoisonError::into_inner);
         let index = self.pick(asked, Begins::Session, &cursor)?;
         Ok((index, InSession::new(self.members[index].node.clone())))
     }
 
-    /// The same where nodes take no more than `rate` sessions a second: waits for a node whose turn it is. Cancel-safe.
+    /// The same where nodes take no more than `rate` sessions a second: waits for a node whose turn it is, until
+    /// `is_outdated`.
+    ///
+    /// # Cancel safety
+    /// Whoever stops waiting has left the queue, and `ticket` brings it back to its place.
     pub(crate) async fn claim_in_turn(
         &self,
-        asked: Asked<'_>,
+        asked: NodeQuery<'_>,
         rate: NonZeroU32,
-    ) -> Result<Result<(usize, InSession), Unpicked>, Overrun> {
+        ticket: &mut Option<Box<Ticket>>,
+        is_outdated: impl Fn() -> bool,
+    ) -> Result<Result<(usize, InSession), Unpicked>, NotAdmitted> {
         let serving = self.members.iter().filter(|member| member.serves()).count();
         let serving = u32::try_from(serving.max(1)).unwrap_or(u32::MAX);
         let spacing = Duration::from_secs(1) / rate.get().saturating_mul(serving);
-        let patience = Patience { wait: self.plan.admission.handshake_wait, spacing };
+        let timeout = QueueTimeout { wait: self.plan.admission.handshake_wait, spacing };
         self.admission
-            .admit(patience, |has_waited| {
-                let turn = Turn { rate, has_waited };
-                self.claim_now(Asked { now: Instant::now(), ..asked }, turn)
+            .admit(timeout, ticket, |has_waited| {
+                if is_outdated() {
+                    return Claim::Outdated;
+                }
+                let pacing = Pacing { rate, has_waited };
+                self.claim_now(NodeQuery { now: Instant::now(), ..asked }, pacing)
             })
             .await
     }
 
     /// The node that would be chosen, or the next best one whose turn it is.
-    fn claim_now(&self, asked: Asked<'_>, turn: Turn) -> Claim<Result<(usize, InSession), Unpicked>> {
+    fn claim_now(&self, asked: NodeQuery<'_>, pacing: Pacing) -> Claim<Result<(usize, InSession), Unpicked>> {
         let cursor = self.choosing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut passed = asked.tried.to_vec();
         let mut soonest: Option<Instant> = None;
         loop {
-            let index = match self.pick(Asked { tried: &passed, ..asked }, Begins::Session, &cursor) {
+            let index = match self.pick(NodeQuery { tried: &passed, ..asked }, Begins::Session, &cursor) {
                 Ok(index) => index,
                 Err(unpicked) => return soonest.map_or(Claim::Now(Err(unpicked)), Claim::At),
             };
@@ -269,7 +301,7 @@ impl Upstream {
                 return Claim::At(at);
             }
             let mut pace = node.pace.lock().unwrap_or_else(PoisonError::into_inner);
-            match pace.take(turn.rate, turn.has_waited, asked.now) {
+            match pace.take(pacing.rate, pacing.has_waited, asked.now) {
                 Ok(()) => return Claim::Now(Ok((index, InSession::new(node.clone())))),
                 // Who belongs there waits for it, rather than for anybody.
                 Err(at) if asked.preference.is_sticky() => return Claim::At(at),
@@ -279,8 +311,8 @@ impl Upstream {
         }
     }
 
-    fn pick(&self, asked: Asked<'_>, begins: Begins, cursor: &Cursor) -> Result<usize, Unpicked> {
-        let Asked { preference, tried, now } = asked;
+    fn pick(&self, asked: NodeQuery<'_>, begins: Begins, cursor: &Cursor) -> Result<usize, Unpicked> {
+        let NodeQuery { preference, tried, now } = asked;
         // What a key leads to is nowhere else; a pin is passed over while its node is full, and so is a key by a session
         // that is yet to begin.
         let heeds_bounds =
@@ -288,6 +320,7 @@ impl Upstream {
         let ask = Ask { members: &self.members, turns: &self.turns, tried, begins, heeds_bounds };
         match preference {
             Preference::Node { index, leaves_at_once } if ask.admits_pinned(index, leaves_at_once, now) => {
+                self.members[index].node.pins();
                 Ok(index)
             }
             Preference::Key { key, .. } => balance::pick(&ask, Policy::Hash(key), cursor),

@@ -68,7 +68,8 @@ impl Oddities {
 
     /// The app sets cookies of its own, so that its browsers are pinned.
     pub(crate) fn sets_cookies(&self, upstream: &str) {
-        if !self.has_said_cookies.swap(true, Relaxed) {
+        // Looked at before it is written: all workers would else fight over it.
+        if !self.has_said_cookies.load(Relaxed) && !self.has_said_cookies.swap(true, Relaxed) {
             tracing::info!(
                 upstream,
                 "the app sets cookies; its browsers are kept on their node by a cookie of ours, for logins in memory (`sticky = \"engineio\"` if its sessions are in a shared store)"
@@ -76,12 +77,12 @@ impl Oddities {
         }
     }
 
-    /// How many tags and pins proved nothing.
+    /// Returns how many tags and pins proved nothing.
     pub(crate) fn unverifiable_count(&self) -> u64 {
         self.unverifiable.load(Relaxed)
     }
 
-    /// Whether lately so many came that another tidelock must have signed them.
+    /// Returns whether lately so many came that another tidelock must have signed them.
     pub(crate) fn has_foreign(&self) -> bool {
         let at = self.foreign_at.load(Relaxed);
         at > 0 && self.born.elapsed() < Duration::from_secs(at) + SAID_FOR

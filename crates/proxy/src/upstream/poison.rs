@@ -29,7 +29,7 @@ impl Poison {
         }
     }
 
-    /// Whether its like has killed lately.
+    /// Returns whether its like has killed lately.
     pub(crate) fn knows(&self, head: &RequestHead, now: Instant) -> bool {
         self.known().get(&self.digest(head)).is_some_and(|until| *until > now)
     }

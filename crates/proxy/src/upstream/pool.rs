@@ -1,4 +1,5 @@
-//! A worker's idle connections to nodes. Never shared with another worker, so that no request wakes another core.
+//! A worker's idle connections to nodes, which nginx calls keepalive. Never shared with another worker, so that no request wakes
+//! another core.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -10,7 +11,9 @@ use bytes::BytesMut;
 use tokio::time::Instant;
 
 use crate::net::stream::Io;
-use crate::upstream::node::{InFlight, Node};
+use crate::net::stream::tls::IdleState;
+use crate::upstream::node::Node;
+use crate::upstream::node::counted::InFlight;
 use crate::upstream::surplus::KEEPS_NONE_FOR;
 
 /// A connection to a node, for one exchange.
@@ -66,6 +69,7 @@ impl Node {
         if self.surplus.came(now) {
             let (upstream, node, address) = (&self.upstream, self.written(), self.address());
             tracing::warn!(
+                event = "node_surplus",
                 upstream,
                 node,
                 %address,
@@ -94,22 +98,33 @@ impl Pool {
             if now >= connection.until {
                 continue;
             }
-            if connection.io.is_quiet() && (!for_sure || connection.io.is_quiet_for_sure()) {
-                let in_flight = InFlight::new(node.clone());
-                return Some(Lease { io: connection.io, inbound: BytesMut::new(), reused: true, in_flight });
+            if !node.is_spoken_with_by(&connection.io) {
+                continue;
             }
-            if connection.io.has_unread() {
-                node.sent_surplus(now);
-                connections.clear();
+            match connection.io.idle_state(for_sure) {
+                IdleState::Quiet => {
+                    let in_flight = InFlight::new(node.clone());
+                    return Some(Lease {
+                        io: connection.io,
+                        inbound: BytesMut::new(),
+                        reused: true,
+                        in_flight,
+                    });
+                }
+                IdleState::Ended => {}
+                IdleState::Surplus => {
+                    node.sent_surplus(now);
+                    connections.clear();
+                }
             }
         }
         None
     }
 
-    /// Keeps a connection whose answer has ended. `keep_alive` is what the node said of its patience.
+    /// Keeps a connection whose answer has ended. `keep_alive` is how long the node said that it waits.
     pub(crate) fn give_back(&self, lease: Lease, keep_alive: Option<Duration>, now: Instant) {
-        let patience = keep_alive.unwrap_or(PATIENCE_DEFAULT).min(PATIENCE_MAX);
-        let Some(patience) = patience.checked_sub(MARGIN).filter(|patience| !patience.is_zero()) else {
+        let timeout = keep_alive.unwrap_or(TIMEOUT_DEFAULT).min(TIMEOUT_MAX);
+        let Some(timeout) = timeout.checked_sub(MARGIN).filter(|timeout| !timeout.is_zero()) else {
             return;
         };
         let node = lease.in_flight.node().clone();
@@ -119,8 +134,7 @@ impl Pool {
         let mut idle = self.idle.borrow_mut();
         let connections = idle.entry(Arc::as_ptr(&node)).or_default();
         if connections.len() < self.idle_max.get() {
-            lease.io.forget_task();
-            connections.push(Idle { io: lease.io, node, until: now + patience });
+            connections.push(Idle { io: lease.io.for_another_task(), node, until: now + timeout });
         }
     }
 
@@ -133,11 +147,11 @@ impl Pool {
     pub(crate) fn sweep(&self, now: Instant) {
         self.idle.borrow_mut().retain(|_, connections| {
             connections.retain(|Idle { io, node, until }| {
-                let is_quiet = io.is_quiet();
-                if !is_quiet && io.has_unread() {
+                let state = io.idle_state(false);
+                if state == IdleState::Surplus {
                     node.sent_surplus(now);
                 }
-                is_quiet && now < *until
+                state == IdleState::Quiet && now < *until && node.is_spoken_with_by(io)
             });
             connections.retain(|connection| connection.node.surplus.may_keep(now));
             !connections.is_empty()
@@ -156,7 +170,7 @@ impl Pool {
 }
 
 /// Node.js closes an idle connection after 5 s and says so; others say nothing and are treated like it.
-const PATIENCE_DEFAULT: Duration = Duration::from_secs(5);
-const PATIENCE_MAX: Duration = Duration::from_secs(3600);
+const TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
+const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 /// A request sent in the last second may meet the node's FIN on its way.
 const MARGIN: Duration = Duration::from_secs(1);

@@ -24,7 +24,7 @@ struct Sealed {
 }
 
 impl Seals {
-    /// What all `keys` make for these nodes.
+    /// Returns what all `keys` make for these nodes.
     pub(crate) fn new<'n>(
         nodes: impl Iterator<Item = (&'n Arc<Node>, &'n RosterNode)>,
         keys: &[Key],
@@ -62,6 +62,7 @@ mod tests {
             .map(|port| RosterNode {
                 written: port.to_string(),
                 address: SocketAddr::from(([10, 0, 0, 1], port)).into(),
+                tls_name: None,
                 instance: None,
                 weight: 1,
                 backup: false,

@@ -26,17 +26,17 @@ impl Surplus {
         self.times.fetch_add(1, Relaxed) == 0
     }
 
-    /// Whether it has ever done so.
+    /// Returns whether it has ever done so.
     pub(super) fn ever_came(&self) -> bool {
         self.times.load(Relaxed) > 0
     }
 
-    /// How often it has done so.
+    /// Returns how often it has done so.
     pub(crate) fn count(&self) -> u64 {
         self.times.load(Relaxed)
     }
 
-    /// Whether its connections may carry another request.
+    /// Returns whether its connections may carry another request.
     pub(super) fn may_keep(&self, now: Instant) -> bool {
         !self.ever_came() || self.keeps_none_until().is_none_or(|until| now >= until)
     }

@@ -1,18 +1,19 @@
 //! One client connection, first byte to last, and one request, head to answer. Read [`serve_requests`] and [`answer`] to
 //! know the proxy; everything they call is a leaf.
 
+use std::cell::Cell;
 use std::future::poll_fn;
+use std::io::IoSlice;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use config::routing::Action;
 use tokio::net::TcpStream;
 use tokio::sync::futures::Notified;
 use tokio::time::Instant;
-use wire::forward::ClientEnd;
+use wire::forward::{ClientEnd, LineEdits};
 use wire::request::RequestHead;
 use wire::scan::{HeadScan, Side};
 
@@ -21,45 +22,48 @@ use crate::net::buffers::consume;
 use crate::net::clock::Alarm;
 use crate::net::pace::Age;
 use crate::net::seats::Seated;
-use crate::net::stream::{Io, Stream};
+use crate::net::stream::{ClientStream, Io, Stream};
 use crate::observe::lifecycle::Live;
 use crate::observe::record::{Record, Sticky};
 use crate::request::await_instance;
+use crate::request::challenge;
 use crate::request::dispatch;
-use crate::request::downstream::{BodySource, ReplySink};
+use crate::request::downstream::{Arrival, BodySource, ReplySink, RequestEnds};
 use crate::request::edits::Values;
 use crate::request::exchange::Outcome;
 use crate::request::exchange::{Exchanged, Request};
 use crate::request::front_door;
 use crate::request::own;
+use crate::request::pages;
 use crate::request::reply::{self, Redirect};
-use crate::request::sticky::{self, Affinity};
+use crate::request::sticky::{self, Affinity, SentPin};
 use crate::request::upgrade::OriginEnd;
 use crate::state::local::Local;
-use crate::state::shared::head_bounds;
+use crate::state::shared::{Snapshot, head_bounds};
 use crate::upstream::Upstream;
 use crate::worker::idle::{IDLE_WHILE_LEAVING, IdleConnection, PARKS_AFTER, PARKS_AGAIN_AFTER};
 
-/// A client's connection.
+/// A client's connection with all that outlives one of its requests.
 #[derive(Debug)]
 pub(crate) struct ClientConnection {
-    pub(crate) io: Io,
+    pub(crate) stream: ClientStream,
     /// What was read and is not understood yet.
     pub(crate) inbound: BytesMut,
-    pub(crate) end: ClientEnd,
+    end: ClientEnd,
     redirects: Option<Redirect>,
-    alarm: Alarm,
-    /// Of the first byte of the request that is being read, or of the wait for it.
+    /// The instant at which the request that is being read began, or the wait for it; `None` between an answer and that wait.
     begun: Option<Instant>,
-    /// It waits for its next request until then.
+    /// The deadline of the wait for its next request.
     idle_until: Instant,
     age: Age,
     parked: Parked,
-    /// It is woken when the proxy begins to leave.
+    /// Set once its task is registered to be woken when the proxy begins to leave, which is done once and not at each wait.
     hears_leaving: bool,
+    /// Its place among all connections. It is the last field, so that the place is free only once the socket is closed.
+    pub(crate) live: Live,
 }
 
-/// Whether it was parked before.
+/// The history of a connection as far as parking goes, which decides when it is parked next.
 #[derive(Debug, Clone, Copy)]
 enum Parked {
     /// Nor has it said anything.
@@ -85,7 +89,7 @@ impl Parked {
         }
     }
 
-    /// What it is for whoever wants its place.
+    /// The class in which it is displaced when places or memory are wanted.
     fn seated(self) -> Seated {
         match self {
             Self::Silent => Seated::Silent,
@@ -94,7 +98,7 @@ impl Parked {
     }
 }
 
-/// How a connection ended.
+/// How a connection ended, which decides what is still done to its socket.
 #[derive(Debug)]
 pub(crate) enum Ended {
     /// Between two requests, or after an answer that said it was the last; the client is still owed the end.
@@ -133,7 +137,7 @@ fn boxed<F: Future>(future: impl FnOnce() -> F) -> Pin<Box<F>> {
     Box::into_pin(Box::write(Box::new_uninit(), future()))
 }
 
-/// From the first byte of a request to the last of its answer. Says how the connection ended, if it did.
+/// Reads one request, answers it and logs it. Returns how the connection ended, or `None` if another request may follow.
 pub(crate) async fn one_request(client: &mut ClientConnection, worker: &Local) -> Option<Ended> {
     let mut head = match client.next_head(worker).await {
         Ok(Some(head)) => head,
@@ -147,7 +151,11 @@ pub(crate) async fn one_request(client: &mut ClientConnection, worker: &Local) -
     let (mut body, reply) = client.exchange_ends(&head, worker);
     let exchanged = match answer(&mut head, &mut body, &reply, worker, &mut record).await {
         Ok(exchanged) => exchanged,
-        Err(fault) => tell(fault, &head, &body, &reply, &mut record).await,
+        // Boxed, because it is rare.
+        Err(fault) => {
+            let ends = RequestEnds { body: &body, reply: &reply };
+            Box::pin(tell(fault, &head, ends, worker, &mut record)).await
+        }
     };
     record.bytes_in = body.bytes();
     record.bytes_out = reply.bytes();
@@ -158,7 +166,7 @@ pub(crate) async fn one_request(client: &mut ClientConnection, worker: &Local) -
             client.rest(worker);
             None
         }
-        Exchanged::Close if !head.keep_alive() && body.is_done() && client.io.is_quiet() => {
+        Exchanged::Close if !head.keep_alive() && body.is_done() && client.stream.io.is_quiet() => {
             Some(client.ended_by_client())
         }
         Exchanged::Close => Some(Ended::Lingering),
@@ -175,28 +183,46 @@ async fn answer(
     worker: &Local,
     record: &mut Record,
 ) -> Result<Exchanged, Fault> {
-    if let Some(redirect) = reply.redirects {
+    if let Some(redirect) = reply.arrival.redirects {
+        let snapshot = worker.snapshot();
+        if snapshot.challenges.is_some()
+            && let Outcome::Answered(exchanged) = challenged(head, body, reply, worker, record).await?
+        {
+            return Ok(exchanged);
+        }
         let keep_alive = reply.keep_alive && body.is_done();
         let (status, bytes) = reply::redirect_to_https(head, redirect, keep_alive)
             .ok_or(ClientFault::Malformed(wire::Malformed::HostMissing))?;
         record.status = status;
-        reply.send_whole(&bytes, worker.body_patience()).await?;
+        reply.send_whole(&bytes, worker.body_timeout()).await?;
         return Ok(if keep_alive { Exchanged::KeepAlive } else { Exchanged::Close });
     }
     if worker.shared.memory.is_out() {
         return Err(OurFault::NoMemory.into());
     }
-    let port = reply.client_end.port();
+    let end = reply.arrival.end;
+    let port = end.port();
+    if end.is_asked_for_certificate() && reply.is_for_another_host(head) {
+        return Err(ClientFault::Misdirected.into());
+    }
     loop {
         let mut snapshot = worker.snapshot();
-        let mut found = snapshot.route(head, port)?;
+        if snapshot.challenges.is_some()
+            && let Outcome::Answered(exchanged) = challenged(head, body, reply, worker, record).await?
+        {
+            return Ok(exchanged);
+        }
+        let found = snapshot.route(head, port);
+        let mut found = found.map_err(|fault| misdirected(fault, head, reply, &snapshot))?;
         let route = &snapshot.plan.routes[found];
         record.is_logged = route.is_logged;
-        if !matches!(route.action, Action::Upstream(_)) {
-            let values = Values { head, end: reply.client_end, client: record.client, route };
+        if !route.is_straight {
+            let values = Values::new(head, reply.arrival.end, route, record);
             // Boxed, for a request's memory is what the largest of its ways takes.
             match Box::pin(own::answer(&values, body, reply, worker, record)).await? {
                 Outcome::Answered(exchanged) => return Ok(exchanged),
+                // It took its time to find that out.
+                Outcome::NotHere if !worker.is_newest(&snapshot) => continue,
                 Outcome::NotHere => {}
             }
         }
@@ -212,43 +238,68 @@ async fn answer(
         let route = &snapshot.plan.routes[found];
         body.accept(head, route.body_bytes_max.unwrap_or(snapshot.plan.limits.body_bytes_max))?;
         let changed = route.edits.as_deref().map(|edits| {
-            let values = Values { head, end: reply.client_end, client: record.client, route };
+            let values = Values::new(head, reply.arrival.end, route, record);
             let changed = Box::new(values.changed(edits));
-            let path = values.path(edits.path.as_ref());
+            let path = values.path_at_node(edits);
             head.send_path(path.as_deref());
             changed
         });
-        let head = &*head;
-        let place = sticky::affinity(head, upstream, record.client);
+        let sent_pin = SentPin::read(head, upstream);
+        let place = sticky::affinity(head, sent_pin, upstream, record.client);
         if let Affinity::Unknown = place {
             record.sticky = Sticky::Unknown;
             return Err(OurFault::SessionUnknown.into());
         }
         let request = Request {
-            head,
+            head: &*head,
             reply,
             upstream,
             snapshot: &snapshot,
             worker,
             changed: changed.as_deref(),
-            answer_within: None,
+            sent_pin,
+            answer_within: Cell::default(),
         };
         match dispatch::dispatch(&request, place, body, record).await {
             // The nodes that it knew of have left meanwhile, and those that came in their place have not been asked.
-            Err(fault) if fault.is_want_of_a_node() && request.is_outdated() => {}
+            // What this route had said of the path is not what the next one says.
+            Err(fault) if fault.is_want_of_a_node() && request.is_outdated() => head.send_path(None),
             answered => return answered,
         }
     }
+}
+
+/// Answers an authority that looks whose a name is. Boxed, because it is rare.
+async fn challenged(
+    head: &RequestHead,
+    body: &BodySource<'_>,
+    reply: &ReplySink<'_>,
+    worker: &Local,
+    record: &mut Record,
+) -> Result<Outcome, Fault> {
+    let Some(token) = challenge::token(head) else { return Ok(Outcome::NotHere) };
+    Box::pin(challenge::answer(token, head, RequestEnds { body, reply }, worker, record)).await
+}
+
+/// What is wrong where no route was found: a client that has shaken hands for another host, and whose request another listen
+/// would serve, is to connect there (RFC 9110 section 15.5.20).
+#[cold]
+fn misdirected(fault: Fault, head: &RequestHead, reply: &ReplySink<'_>, snapshot: &Snapshot) -> Fault {
+    let is_misdirected = fault == Fault::Ours(OurFault::NoRoute)
+        && reply.is_for_another_host(head)
+        && snapshot.is_served_over_tls(head);
+    if is_misdirected { ClientFault::Misdirected.into() } else { fault }
 }
 
 /// Turns a fault into an answer, where there is still somebody to tell and nothing of an answer has gone out.
 async fn tell(
     fault: Fault,
     head: &RequestHead,
-    body: &BodySource<'_>,
-    reply: &ReplySink<'_>,
+    ends: RequestEnds<'_, '_>,
+    worker: &Local,
     record: &mut Record,
 ) -> Exchanged {
+    let reply = ends.reply;
     record.fault = Some(fault);
     if reply.has_begun() {
         return Exchanged::Cut;
@@ -259,13 +310,23 @@ async fn tell(
         fault,
         Fault::Client(_) | Fault::Origin(OriginFault::Malformed(_)) | Fault::Ours(OurFault::NoMemory)
     );
-    let keep_alive = reply.keep_alive && body.is_done() && !is_suspect;
-    let Some((status, bytes)) = reply::fault(fault, Some(head), keep_alive) else {
+    let keep_alive = ends.keep_alive() && !is_suspect;
+    let snapshot = worker.snapshot();
+    let route = snapshot.route(head, reply.arrival.end.port()).ok();
+    let route = route.and_then(|found| snapshot.plan.routes.get(found));
+    let mut lines = LineEdits::default();
+    if let Some(route) = route {
+        Values::new(head, reply.arrival.end, route, record).say_policy(&mut lines);
+    }
+    let own_pages = route.and_then(|route| route.error_pages.as_deref());
+    let pages = own_pages.unwrap_or(&snapshot.plan.error_pages);
+    let content = |status| pages::of(status, fault.reason_told(), Some(head), Some(pages), record);
+    let Some((status, bytes)) = reply::fault(fault, Some(head), content, &lines, keep_alive) else {
         record.status = STATUS_CLIENT_CLOSED;
         return Exchanged::Cut;
     };
     record.status = status;
-    match reply.send_whole(&bytes, LAST_WORD_PATIENCE).await {
+    match reply.send_whole(&bytes, LAST_WORD_TIMEOUT).await {
         Ok(()) if keep_alive => Exchanged::KeepAlive,
         Ok(()) => Exchanged::Close,
         Err(_) => Exchanged::Cut,
@@ -273,40 +334,46 @@ async fn tell(
 }
 
 impl ClientConnection {
-    /// A connection that has just been accepted.
-    pub(crate) fn new(stream: Stream, end: ClientEnd, redirects: Option<Redirect>, worker: &Local) -> Self {
-        let alarm = Alarm::new(worker.clock.clone());
-        let idle_until = alarm.now();
+    /// Wraps a connection that has just been accepted; it has half a second to speak before it may be parked.
+    pub(crate) fn new(
+        io: Io,
+        end: ClientEnd,
+        redirects: Option<Redirect>,
+        live: Live,
+        worker: &Local,
+    ) -> Self {
+        let stream = ClientStream { io, alarm: Alarm::new(worker.clock.clone()) };
+        let idle_until = stream.now();
         Self {
-            io: Io::new(stream),
+            stream,
             inbound: BytesMut::new(),
             end,
             redirects,
-            alarm,
             begun: None,
             idle_until,
             age: Age::new(worker.lived.seconds(idle_until)),
             parked: Parked::Silent,
             hears_leaving: false,
+            live,
         }
     }
 
-    /// One that was parked, and whose wait ends at `until`.
-    pub(crate) fn back(resting: IdleConnection, until: Instant, worker: &Local) -> Option<(Self, Live)> {
+    /// Makes a parked connection a task again, whose wait goes on until `until`. `None` if the runtime cannot have its socket.
+    pub(crate) fn back(resting: IdleConnection, until: Instant, worker: &Local) -> Option<Self> {
         let IdleConnection { tcp, peer, is_trusted, port, redirects, born_s, requests, live } = resting;
         let redirects = redirects.map(Redirect::to);
         let age = Age { born_s, requests };
-        let stream = Stream::Plain(TcpStream::from_std(tcp).ok()?);
+        let io = Io::new(Stream::Plain(TcpStream::from_std(tcp).ok()?));
         let end = ClientEnd::new(peer, PLAIN_SCHEME, port, is_trusted);
-        let client = Self::new(stream, end, redirects, worker);
-        Some((Self { idle_until: until, parked: Parked::JustNow, age, ..client }, live))
+        let client = Self::new(io, end, redirects, live, worker);
+        Some(Self { idle_until: until, parked: Parked::JustNow, age, ..client })
     }
 
-    /// What of a plain connection cannot be made again, and how long it waits. `None` if it has broken.
-    pub(crate) fn into_idle(self, live: Live) -> Option<(IdleConnection, Instant)> {
-        let Self { io, end, redirects, idle_until, age, .. } = self;
+    /// Reduces a plain connection to what is parked, and says until when it waits. `None` if its socket has broken.
+    pub(crate) fn into_idle(self) -> Option<(IdleConnection, Instant)> {
+        let Self { stream, end, redirects, idle_until, age, live, .. } = self;
         let (peer, is_trusted, port) = (end.peer(), end.is_trusted(), end.port());
-        let tcp = io.into_tcp()?;
+        let tcp = stream.io.into_tcp()?;
         let Age { born_s, requests } = age;
         let redirects = redirects.map(Redirect::whole_port);
         Some((IdleConnection { tcp, peer, is_trusted, port, redirects, born_s, requests, live }, idle_until))
@@ -317,8 +384,8 @@ impl ClientConnection {
         let snapshot = worker.snapshot();
         let bounds = head_bounds(&snapshot.plan.limits);
         let mut scan = HeadScan::new(Side::Request);
-        self.begun = Some(self.alarm.now());
-        let Self { io, inbound, alarm, .. } = self;
+        self.begun = Some(self.stream.now());
+        let Self { stream: ClientStream { io, alarm }, inbound, .. } = self;
         let reading = alarm.within(snapshot.plan.timeouts.head, |cx| {
             loop {
                 if let Some(length) = scan.advance(inbound, &bounds).map_err(ClientFault::from)? {
@@ -360,7 +427,7 @@ impl ClientConnection {
         worker: &'w Local,
         mut leaving: Pin<&'w mut Notified<'_>>,
     ) -> impl Future<Output = Option<Ended>> {
-        let begun = self.alarm.now();
+        let begun = self.stream.now();
         self.begun = Some(begun);
         let was = self.parked;
         if was.is_parked() {
@@ -373,10 +440,10 @@ impl ClientConnection {
                     Seated::Resting => timeouts.idle,
                 };
         }
-        let mut may_park = self.io.is_plain_tcp();
+        let mut may_park = self.stream.io.is_plain_tcp();
         let mut seat = None;
         poll_fn(move |cx| {
-            match self.io.poll_read(cx, &mut self.inbound, &worker.buffers) {
+            match self.stream.io.poll_read(cx, &mut self.inbound, &worker.buffers) {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Some(self.ended_by_client())),
                 Poll::Ready(Ok(_)) => return Poll::Ready(None),
                 Poll::Pending => {}
@@ -386,7 +453,7 @@ impl ClientConnection {
                 let _ = leaving.as_mut().poll(cx);
             }
             if worker.is_leaving() {
-                self.idle_until = self.idle_until.min(self.alarm.now() + IDLE_WHILE_LEAVING);
+                self.idle_until = self.idle_until.min(self.stream.now() + IDLE_WHILE_LEAVING);
                 may_park = false;
             }
             let begun = self.begun();
@@ -396,14 +463,14 @@ impl ClientConnection {
             // Who waits for longer than a moment could go if its place is wanted.
             let seated_at = begun + PARKS_AFTER;
             if seat.is_none() && seated_at < until {
-                ready!(self.alarm.poll_until(cx, seated_at));
+                ready!(self.stream.alarm.poll_until(cx, seated_at));
                 seat = Some(Box::new(worker.seats.take(was.seated())));
             }
             if seat.as_ref().is_some_and(|seat| seat.poll_wanted(cx).is_ready()) {
                 return Poll::Ready(Some(Ended::Reset));
             }
             let ended = if parks_at.is_some() { Ended::Rests } else { Ended::Lingering };
-            ready!(self.alarm.poll_until(cx, until));
+            ready!(self.stream.alarm.poll_until(cx, until));
             Poll::Ready(Some(ended))
         })
     }
@@ -417,16 +484,16 @@ impl ClientConnection {
         worker.buffers.give_back_if_empty(&mut self.inbound);
     }
 
-    /// How it ends when the client has said that it is done. TLS has an end of its own to say.
+    /// Returns how it ends when the client has said that it is done. TLS has an end of its own to say.
     fn ended_by_client(&self) -> Ended {
-        match self.inbound.is_empty() && self.io.is_plain() {
+        match self.inbound.is_empty() && self.stream.io.is_plain() {
             true => Ended::Immediate,
             false => Ended::Lingering,
         }
     }
 
     fn begun(&self) -> Instant {
-        self.begun.unwrap_or_else(|| self.alarm.now())
+        self.begun.unwrap_or_else(|| self.stream.now())
     }
 
     fn client_address(&self, head: &RequestHead, worker: &Local) -> IpAddr {
@@ -441,17 +508,12 @@ impl ClientConnection {
         head: &RequestHead,
         worker: &'c Local,
     ) -> (BodySource<'c>, ReplySink<'c>) {
-        let is_last = self.age.is_last(&worker.pace.get(), worker.lived.seconds(self.alarm.now()));
+        let is_last = self.age.is_last(&worker.pace.get(), worker.lived.seconds(self.stream.now()));
         let keep_alive = head.keep_alive() && !is_last && !worker.is_leaving();
         let begun = self.begun();
-        let reply = ReplySink::new(
-            (&self.io, &self.alarm),
-            head,
-            keep_alive,
-            &self.end,
-            (self.redirects, &worker.pace),
-        );
-        (BodySource::new(&self.io, &mut self.inbound, head, (worker, &self.alarm, begun)), reply)
+        let arrival = Arrival { end: &self.end, redirects: self.redirects };
+        let reply = ReplySink::new(&self.stream, head, keep_alive, arrival, &worker.pace);
+        (BodySource::new(&self.stream, &mut self.inbound, head, worker, begun), reply)
     }
 
     /// Answers what never became a request.
@@ -459,10 +521,18 @@ impl ClientConnection {
         let mut record = Record::new(self.end.peer(), self.begun());
         record.fault = Some(fault);
         let mut ended = Ended::Reset;
-        if let Some((status, bytes)) = reply::fault(fault, None, false) {
+        let snapshot = worker.snapshot();
+        let pages = Some(&*snapshot.plan.error_pages);
+        let content = |status| pages::of(status, fault.reason_told(), None, pages, &mut record);
+        let answer = reply::fault(fault, None, content, &LineEdits::default(), false);
+        if let Some((status, bytes)) = answer {
             record.status = status;
             record.bytes_out = bytes.len() as u64;
-            if self.io.write_all(&bytes, b"", &self.alarm, LAST_WORD_PATIENCE).await.is_ok() {
+            // The page may be long, and nothing is owed to who reads it slowly.
+            let most = || LAST_WORD_TIMEOUT;
+            let pieces = &mut [IoSlice::new(&bytes)];
+            let ClientStream { io, alarm } = &self.stream;
+            if io.write_pieces(pieces, alarm, LAST_WORD_TIMEOUT, most).await.is_ok() {
                 ended = Ended::Lingering;
             }
         }
@@ -476,12 +546,13 @@ impl ClientConnection {
 pub(crate) async fn linger(client: &ClientConnection, worker: &Local) {
     let mut discarded = BytesMut::new();
     let mut is_shut = false;
-    let end = client.alarm.within(LINGER, |cx| {
+    let ClientStream { io, alarm } = &client.stream;
+    let end = alarm.within(LINGER, |cx| {
         if !is_shut {
-            ready!(client.io.poll_shutdown(cx))?;
+            ready!(io.poll_shutdown(cx))?;
             is_shut = true;
         }
-        while ready!(client.io.poll_read(cx, &mut discarded, &worker.buffers))? > 0 {
+        while ready!(io.poll_read(cx, &mut discarded, &worker.buffers))? > 0 {
             discarded.clear();
         }
         Poll::Ready(Ok::<_, std::io::Error>(()))
@@ -494,8 +565,8 @@ pub(crate) async fn linger(client: &ClientConnection, worker: &Local) {
 /// nginx's code in logs for a client that closed before its answer; never sent.
 const STATUS_CLIENT_CLOSED: u16 = 499;
 /// A client that does not take a short answer in so long is not waiting for it.
-const LAST_WORD_PATIENCE: Duration = Duration::from_secs(5);
+const LAST_WORD_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an early close waits for the client's own end.
 const LINGER: Duration = Duration::from_secs(2);
-/// What a connection without TLS speaks.
+/// The scheme of a connection without TLS, for X-Forwarded-Proto.
 pub(crate) const PLAIN_SCHEME: &str = "http";

@@ -27,7 +27,7 @@ use crate::state::local::Local;
 use crate::state::shared::ListenId;
 use crate::upstream::connect::is_out_of_files;
 
-/// What comes in through a worker's mailbox.
+/// A message to a worker, from the control thread or from another worker.
 #[derive(Debug)]
 pub(crate) enum WorkerMessage {
     /// Accept on another listen, until told to stop.
@@ -38,7 +38,7 @@ pub(crate) enum WorkerMessage {
     MakeRoom,
 }
 
-/// A connection that was just accepted.
+/// A connection on its way from an acceptor to the worker that is to serve it.
 #[derive(Debug)]
 pub(crate) struct Incoming {
     pub(crate) tcp: std::net::TcpStream,
@@ -90,9 +90,9 @@ pub(crate) fn bind(listen: &Listen, workers: usize) -> io::Result<Bound> {
     let scheme = match listen.scheme {
         Scheme::Plain => "http",
         Scheme::RedirectToHttps { .. } => "http, redirects to https",
-        Scheme::Tls(_) => "https",
+        Scheme::Tls(_) | Scheme::Automatic { .. } => "https",
     };
-    tracing::info!(%address, scheme, "listening");
+    tracing::info!(event = "listening", %address, scheme, "listening");
     Ok(Bound { listeners: sockets.into_iter().map(TcpListener::from).collect(), address })
 }
 
@@ -118,7 +118,7 @@ impl Workers {
     /// Has each of them accept on its socket of `bound`, until it is told to stop.
     pub(crate) async fn accept(self: Arc<Self>, bound: Bound, id: ListenId, stop: watch::Receiver<bool>) {
         let Bound { listeners, address } = bound;
-        let place = Arc::new(Place { id, address });
+        let place = Arc::new(ListenAddress { id, address });
         for (listener, (mailbox, _)) in listeners.into_iter().zip(&self.mailboxes) {
             let (workers, place, stop) = (self.clone(), place.clone(), stop.clone());
             // A worker that is gone has taken the process's time with it.
@@ -126,7 +126,7 @@ impl Workers {
         }
     }
 
-    /// Who serves a connection that `slot` has accepted, if not itself: the one with the fewest live ones, where the
+    /// Returns who serves a connection that `slot` has accepted, if not itself: the one with the fewest live ones, where the
     /// difference matters. Passing one on wakes another thread, which costs a short connection more than it would gain
     /// there; and of many connections a sixteenth is what comes and goes in a moment anyway.
     fn other_than(&self, slot: usize) -> Option<usize> {
@@ -137,18 +137,18 @@ impl Workers {
     }
 }
 
-/// One worker's part in a listen.
+/// The accept loop of one worker for one listener.
 #[derive(Debug)]
 pub(crate) struct Acceptor {
     listener: TcpListener,
-    place: Arc<Place>,
+    place: Arc<ListenAddress>,
     workers: Arc<Workers>,
     stop: watch::Receiver<bool>,
 }
 
 /// What the acceptors of one listen have in common.
 #[derive(Debug)]
-struct Place {
+struct ListenAddress {
     id: ListenId,
     address: SocketAddr,
 }
@@ -168,7 +168,7 @@ impl Acceptor {
         accepting.the_rest().await;
         accepting.close();
         if Arc::into_inner(place).is_some() {
-            tracing::info!(%address, "listens no more");
+            tracing::info!(event = "listen_closed", %address, "listens no more");
         }
     }
 }
@@ -176,7 +176,7 @@ impl Acceptor {
 /// An acceptor at work.
 struct Accepting<'a, S, M, Q = AsyncFd<OwnedFd>> {
     queue: Q,
-    place: &'a Place,
+    place: &'a ListenAddress,
     workers: &'a Workers,
     worker: Rc<Local>,
     serve: S,
@@ -207,7 +207,10 @@ impl<S: Fn(Incoming), M: Fn() -> bool> Accepting<'_, S, M> {
                 return Ok(());
             };
             match ready.try_io(|queue| accept_one(queue.get_ref())) {
-                Ok(accepted) => self.give(accepted?, vacancy),
+                Ok(accepted) => {
+                    let (tcp, peer) = accepted?;
+                    self.give(tcp, peer, vacancy);
+                }
                 Err(_is_empty) => return Ok(()),
             }
         }
@@ -237,6 +240,7 @@ impl<S: Fn(Incoming), M: Fn() -> bool> Accepting<'_, S, M> {
         self.workers.about_being_full.say(|| {
             let connections_max = places.all();
             tracing::warn!(
+                event = "places_taken",
                 connections_max,
                 "all places are taken: connections that rest, or have said nothing, are closed for new ones"
             );
@@ -270,7 +274,7 @@ impl<S: Fn(Incoming), M: Fn() -> bool> Accepting<'_, S, M> {
         let until = Instant::now() + THE_REST_WITHIN;
         while let Ok(Some(vacancy)) = timeout_at(until, self.vacancy()).await {
             match accept_one(self.queue.get_ref()) {
-                Ok(accepted) => self.give(accepted, vacancy),
+                Ok((tcp, peer)) => self.give(tcp, peer, vacancy),
                 Err(error) if is_one_clients(&error) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) => {
@@ -293,7 +297,7 @@ impl<S: Fn(Incoming), M: Fn() -> bool> Accepting<'_, S, M> {
         thread::yield_now();
         while let Some(vacancy) = workers.places.try_take() {
             match accept_one(&last.queue) {
-                Ok(accepted) => last.give(accepted, vacancy),
+                Ok((tcp, peer)) => last.give(tcp, peer, vacancy),
                 Err(error) if is_one_clients(&error) => {}
                 Err(_) => return,
             }
@@ -304,7 +308,7 @@ impl<S: Fn(Incoming), M: Fn() -> bool> Accepting<'_, S, M> {
 impl<S: Fn(Incoming), M, Q> Accepting<'_, S, M, Q> {
     /// To this worker, or to another one that has fewer connections, if it has room for one on its way; or to nobody, if
     /// its client has had its share.
-    fn give(&self, (tcp, peer): (std::net::TcpStream, SocketAddr), vacancy: Vacancy) {
+    fn give(&self, tcp: std::net::TcpStream, peer: SocketAddr, vacancy: Vacancy) {
         let Self { place, workers, worker, .. } = self;
         let snapshot = worker.snapshot();
         let client = match snapshot.is_trusted(peer.ip()) {
@@ -330,7 +334,7 @@ impl<S: Fn(Incoming), M, Q> Accepting<'_, S, M, Q> {
     }
 }
 
-/// Whether a connection waits to be accepted.
+/// Asks the kernel whether a connection waits to be accepted, without taking it.
 fn is_anybody_in(queue: &OwnedFd) -> bool {
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
     let mut asked = [PollFd::new(queue, PollFlags::IN)];
@@ -354,8 +358,8 @@ fn accept_one(listener: &OwnedFd) -> io::Result<(std::net::TcpStream, SocketAddr
     Ok((std::net::TcpStream::from(socket), peer))
 }
 
-/// Whether it is one client's bad luck, and not ours: it says nothing about the next. An error of the network that waits on
-/// the new connection is given by accept(2), too.
+/// Returns whether it is one client's bad luck, and not ours: it says nothing about the next. An error of the network
+/// that waits on the new connection is given by accept(2), too.
 fn is_one_clients(error: &io::Error) -> bool {
     use io::ErrorKind::{
         ConnectionAborted, ConnectionReset, HostUnreachable, Interrupted, NetworkDown, NetworkUnreachable,
@@ -394,7 +398,7 @@ impl Complaint {
         }
         self.say(|| {
             let hint = if is_out_of_files(error) { "raise the open-file limit" } else { "" };
-            tracing::error!(%error, hint, "cannot accept; trying again");
+            tracing::error!(event = "accept_failed", %error, hint, "cannot accept; trying again");
         });
         sleep(BACK_OFF).await;
     }

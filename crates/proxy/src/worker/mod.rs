@@ -3,59 +3,58 @@
 
 pub(crate) mod listener;
 pub(crate) mod connection;
+mod greeting;
+mod tls_handshake;
 pub(crate) mod idle;
 
-use std::future::poll_fn;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use config::plan::Scheme;
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::coop::unconstrained;
 use tokio::task::spawn_local;
-use tokio::time::{Instant, interval, sleep, sleep_until, timeout};
-use tokio_rustls::TlsAcceptor;
-use wire::forward::ClientEnd;
+use tokio::time::{Instant, interval, sleep, sleep_until};
 
 use crate::net::clock::by_clock;
+use crate::net::epoll::{self, EpollSet, Owner};
 use crate::net::memory::Pressure;
 use crate::net::seats::Seated;
-use crate::net::stream::Stream;
-use crate::net::stream::eager_read::EagerRead;
-use crate::net::tls::ServerTls;
 use crate::observe::access::FLUSH_EVERY;
-use crate::observe::lifecycle::{Live, Phase};
+use crate::observe::lifecycle::Phase;
 use crate::observe::record::Counters;
-use crate::request::reply::Redirect;
 use crate::request::upgrade::Upgraded;
 use crate::state::local::Local;
 use crate::state::shared::Shared;
 use crate::tunnel::{self, Reactor};
-use crate::worker::connection::{ClientConnection, Ended, PLAIN_SCHEME, linger, serve_requests};
+use crate::worker::connection::{ClientConnection, Ended, linger, serve_requests};
+use crate::worker::greeting::Greeter;
 use crate::worker::idle::{IdleConnection, IdleSet};
 use crate::worker::listener::{Acceptor, Incoming, WorkerMessage};
 
-/// A worker's thread: what its requests share, and those that wait without a task of their own.
+/// The state of one worker thread: what its requests share, and the connections and tunnels that wait without a task of
+/// their own.
 #[derive(Debug)]
 pub(crate) struct Worker {
     local: Rc<Local>,
+    epoll_set: Rc<EpollSet>,
     idle_set: Rc<IdleSet>,
     reactor: Rc<Reactor>,
-    eager_read: EagerRead,
+    greeter: Rc<Greeter>,
 }
 
 impl Worker {
     fn new(shared: Arc<Shared>, counters: Arc<Counters>) -> Self {
-        let idle_set = IdleSet::new(counters.clone()).expect(EPOLLS_WERE_THERE);
+        let epoll_set = Rc::new(EpollSet::new().expect(EPOLLS_WERE_THERE));
+        let idle_set = Rc::new(IdleSet::new(epoll_set.clone(), counters.clone()));
+        let local = Rc::new(Local::new(shared, counters));
         Self {
-            local: Rc::new(Local::new(shared, counters)),
-            idle_set: Rc::new(idle_set),
-            reactor: Rc::new(Reactor::new().expect(EPOLLS_WERE_THERE)),
-            eager_read: EagerRead::default(),
+            idle_set,
+            reactor: Rc::new(Reactor::new(epoll_set.clone())),
+            greeter: Greeter::new(local.clone()),
+            local,
+            epoll_set,
         }
     }
 
@@ -93,8 +92,9 @@ pub(crate) fn run(shared: Arc<Shared>, counters: Arc<Counters>, messages: mpsc::
             move |resting, until| resume(resting, until, &worker)
         };
         spawn_local(idle::attend(worker.idle_set.clone(), worker.local.clone(), back));
-        // It divides its time by itself.
+        // They divide their time by themselves.
         spawn_local(unconstrained(tunnel::attend(worker.reactor.clone(), worker.local.clone())));
+        spawn_local(unconstrained(attend_to_sockets(worker.clone())));
         run_messages(&worker, messages).await;
         wait_for_connections(&counters, phase).await;
     });
@@ -104,13 +104,30 @@ pub(crate) fn run(shared: Arc<Shared>, counters: Arc<Counters>, messages: mpsc::
     worker.local.lines.flush();
 }
 
+/// Goes on with the parked connections and the tunnels to whose sockets something has happened.
+fn attend_to_sockets(worker: Rc<Worker>) -> impl Future<Output = ()> {
+    epoll::attend(worker.epoll_set.clone(), move |all| {
+        worker.local.clock.tick();
+        for happened in all {
+            match happened.owner {
+                Owner::Tunnels => worker.reactor.wake(happened, &worker.local),
+                Owner::Idle => {
+                    if let Some((resting, until)) = worker.idle_set.take_woken(happened) {
+                        resume(resting, until, &worker);
+                    }
+                }
+            }
+        }
+    })
+}
+
 /// Until nobody can come in any more: the control thread has let go of the mailboxes, and every acceptor of every worker has
 /// ended, for each of them holds them all.
 async fn run_messages(worker: &Rc<Worker>, mut messages: mpsc::Receiver<WorkerMessage>) {
     while let Some(message) = messages.recv().await {
         match message {
             WorkerMessage::Accept(acceptor) => accept(acceptor, worker),
-            WorkerMessage::Serve(incoming) => accept_connection(incoming, worker),
+            WorkerMessage::Serve(incoming) => greet(incoming, worker),
             WorkerMessage::MakeRoom => drop(worker.make_room()),
         }
     }
@@ -119,56 +136,15 @@ async fn run_messages(worker: &Rc<Worker>, mut messages: mpsc::Receiver<WorkerMe
 /// Has an acceptor give its connections to this worker.
 fn accept(acceptor: Acceptor, worker: &Rc<Worker>) {
     let (serving, clearing) = (worker.clone(), worker.clone());
-    let serve = move |incoming| accept_connection(incoming, &serving);
+    let serve = move |incoming| greet(incoming, &serving);
     let make_room = move || clearing.make_room();
     spawn_local(acceptor.run(worker.local.clone(), serve, make_room));
 }
 
 /// Serves a connection that was just accepted.
-fn accept_connection(incoming: Incoming, worker: &Rc<Worker>) {
-    let Incoming { tcp, peer, listen, port, live } = incoming;
-    let snapshot = worker.local.snapshot();
-    // Unless two reloads went by while this waited for its worker.
-    let Some(listen) = snapshot.listen(listen) else { return };
-    let bytes = if listen.tls.is_some() { TLS_CONNECTION_BYTES } else { CONNECTION_BYTES };
-    worker.local.buffers.ledger.charge(bytes);
-    let redirects = match listen.scheme {
-        Scheme::RedirectToHttps { port } => Some(Redirect { port }),
-        Scheme::Plain | Scheme::Tls(_) => None,
-    };
-    let is_trusted = snapshot.is_trusted(peer.ip());
-    let client_on = move |stream, scheme, worker: &Local| {
-        ClientConnection::new(stream, ClientEnd::new(peer.ip(), scheme, port, is_trusted), redirects, worker)
-    };
-    let Some(tls) = &listen.tls else {
-        let Some((stream, said)) = worker.eager_read.try_first_read(tcp, &worker.local.buffers) else {
-            return;
-        };
-        let mut client = client_on(stream, PLAIN_SCHEME, &worker.local);
-        client.inbound = said;
-        return spawn_serve((client, live), worker);
-    };
-    let (place, limits) = (live.place(), &snapshot.plan.limits);
-    if let Err(refused) = place.places().may_shake_hands(place.client(), limits) {
-        return worker.local.counters.count_refused(refused);
-    }
-    let Ok(tcp) = TcpStream::from_std(tcp) else { return };
-    let handshake = handshake(tcp, tls.clone(), peer.ip(), snapshot.plan.timeouts.head);
-    // A task of its own, because a TLS handshake is big and short.
-    let (worker, clock) = (worker.clone(), worker.local.clock.clone());
-    let handshake = Box::pin(async move {
-        let seat = worker.local.seats.take(Seated::Silent);
-        let shaken = tokio::select! {
-            biased;
-            shaken = handshake => shaken,
-            () = poll_fn(|cx| seat.poll_wanted(cx)) => None,
-        };
-        drop(seat);
-        if let Some(stream) = shaken {
-            spawn_serve((client_on(stream, "https", &worker.local), live), &worker);
-        }
-    });
-    spawn_local(by_clock(clock, handshake));
+fn greet(incoming: Incoming, worker: &Rc<Worker>) {
+    let serving = worker.clone();
+    worker.greeter.greet(incoming, move |client| spawn_serve(client, &serving));
 }
 
 /// Goes on with a connection that was parked and waits for its next request until then.
@@ -178,7 +154,7 @@ fn resume(resting: IdleConnection, until: Instant, worker: &Rc<Worker>) {
     }
 }
 
-fn spawn_serve(client: (ClientConnection, Live), worker: &Rc<Worker>) {
+fn spawn_serve(client: ClientConnection, worker: &Rc<Worker>) {
     let serving = Box::pin(serve(client, worker.clone()));
     spawn_local(by_clock(worker.local.clock.clone(), serving));
 }
@@ -237,30 +213,22 @@ async fn save_memory(worker: Rc<Worker>) {
     }
 }
 
-/// One connection, from the moment from which its client speaks HTTP, or from its end of a rest.
+/// Serves one connection to its end: from the end of its TLS handshake or of its accept on, or from when it was parked.
 #[expect(clippy::manual_async_fn, reason = "those keep what they were called with for life")]
-pub(crate) fn serve(
-    (mut client, live): (ClientConnection, Live),
-    worker: Rc<Worker>,
-) -> impl Future<Output = ()> {
+pub(crate) fn serve(mut client: ClientConnection, worker: Rc<Worker>) -> impl Future<Output = ()> {
     async move {
         match serve_requests(&mut client, &worker.local).await {
             Ended::Lingering => linger(&client, &worker.local).await,
             Ended::Immediate | Ended::Reset => {}
             Ended::Upgraded(origin) => {
-                let ClientConnection { io, inbound, .. } = client;
+                let ClientConnection { stream, inbound, live, .. } = client;
                 let limits = worker.local.snapshot().plan.limits;
-                let upgraded = Upgraded {
-                    client: io.into_stream(),
-                    client_early: inbound,
-                    origin: *origin,
-                    limits,
-                    live,
-                };
+                let upgraded =
+                    Upgraded { client: stream.io, client_early: inbound, origin: *origin, limits, live };
                 tunnel::open(upgraded, &worker.reactor, &worker.local);
             }
             Ended::Rests => {
-                let Some((resting, until)) = client.into_idle(live) else { return };
+                let Some((resting, until)) = client.into_idle() else { return };
                 if let Err(resting) = worker.idle_set.park(resting, until) {
                     resume(resting, until, &worker);
                 }
@@ -269,30 +237,16 @@ pub(crate) fn serve(
     }
 }
 
-/// The TLS handshake, whole and in time.
-async fn handshake(tcp: TcpStream, tls: ServerTls, peer: IpAddr, patience: Duration) -> Option<Stream> {
-    match timeout(patience, TlsAcceptor::from(tls.0).accept(tcp)).await {
-        Ok(Ok(tls)) => Some(Stream::Tls(Box::new(tls))),
-        Ok(Err(error)) => {
-            tracing::debug!(%peer, %error, "TLS handshake failed");
-            None
-        }
-        Err(_) => {
-            tracing::debug!(%peer, "TLS handshake timed out");
-            None
-        }
-    }
-}
-
 /// While memory is short, what rests goes so often, and so many connections each time.
 const SAVE_EVERY: Duration = Duration::from_millis(20);
 const CLOSED_AT_ONCE: usize = 256;
-/// What a connection takes at first, about (benches/results/history.md); over TLS while it shakes hands.
-const CONNECTION_BYTES: usize = 2 << 10;
-const TLS_CONNECTION_BYTES: usize = 32 << 10;
-/// Of what a worker cannot begin without.
+/// Why a worker may panic when it begins: it has no epoll, which no plan can foresee.
 const EPOLLS_WERE_THERE: &str =
     "a runtime needs an epoll and an event file, which were there for its siblings";
 
 #[cfg(test)]
-mod stand;
+pub(crate) mod stand;
+// Never both: what is fuzzed is no test.
+#[cfg(fuzzing)]
+#[expect(dead_code, reason = "the tables are for tests alone")]
+pub(crate) mod stand;

@@ -1,5 +1,5 @@
 //! The lines of all apps on tidelock's own output, for whoever runs it in the foreground or in a container: what an
-//! app wrote to stdout on stdout, what it wrote to stderr on stderr.
+//! app wrote to stdout on stdout, what it wrote to stderr on stderr; all of it on stderr where the access log has stdout.
 
 use std::io::{self, Write};
 use std::thread;
@@ -16,6 +16,8 @@ pub struct Echo {
     pub format: LogFormat,
     /// Whether what is before a line has a colour, another for each instance.
     pub colour: bool,
+    /// Whether something else goes to standard output, so that all lines go to standard error.
+    pub is_apart: bool,
 }
 
 impl Echo {
@@ -47,12 +49,12 @@ pub(super) fn start(echo: Echo) -> io::Result<Queue> {
                 if lost > 0 {
                     let _ = writeln!(
                         io::stderr(),
-                        "tidelock: {lost} lines are not shown: they were not read in time"
+                        "tidelock: lines not shown, because they were not read in time: {lost}"
                     );
                 }
                 let _ = match line.stream {
-                    Stream::Stdout => writeln!(io::stdout(), "{}", echo.look(line)),
-                    Stream::Stderr => writeln!(io::stderr(), "{}", echo.look(line)),
+                    Stream::Stdout if !echo.is_apart => writeln!(io::stdout(), "{}", echo.look(line)),
+                    Stream::Stdout | Stream::Stderr => writeln!(io::stderr(), "{}", echo.look(line)),
                 };
             }
         }) {}

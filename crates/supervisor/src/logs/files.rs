@@ -111,13 +111,13 @@ impl Series {
         let mut rest = lines;
         match self.try_append(&mut rest, folder, settings) {
             Ok(()) if was_refused => {
-                tracing::info!(path = %self.path.display(), "a log can be written again");
+                tracing::info!(event = "app_log_back", path = %self.path.display(), "a log can be written again");
             }
             Ok(()) => {}
             Err(error) => {
                 let error = folder.explain(error);
                 if !was_refused {
-                    tracing::error!(path = %self.path.display(), %error, "a log cannot be written: its lines are lost until it can");
+                    tracing::error!(event = "app_log_failed", path = %self.path.display(), %error, "a log cannot be written: its lines are lost until it can");
                 }
                 self.lost += rest.len() as u64;
                 self.current = None;
@@ -156,7 +156,7 @@ impl Series {
     fn what_fits(&self, lines: &[Arc<Line>], room: u64, settings: &Settings) -> (Vec<u8>, usize) {
         let mut text = Vec::new();
         if self.lost > 0 {
-            text.extend_from_slice(format!("tidelock: {} lines were lost here\n", self.lost).as_bytes());
+            text.extend_from_slice(format!("tidelock: lines lost here: {}\n", self.lost).as_bytes());
         }
         for (count, line) in lines.iter().enumerate() {
             let before = text.len();

@@ -37,7 +37,7 @@ pub enum Stream {
 }
 
 impl Line {
-    /// What was written, with what is no UTF-8 replaced, and with what was cut off said.
+    /// Returns what was written, with what is no UTF-8 replaced, and with what was cut off said.
     #[must_use]
     pub fn text(&self) -> String {
         let mut text = String::from_utf8_lossy(&self.bytes).into_owned();
@@ -88,7 +88,7 @@ impl Line {
         file.push(b'\n');
     }
 
-    /// What it takes in memory, about.
+    /// Returns what it takes in memory, about.
     pub(crate) fn weight(&self) -> usize {
         self.bytes.len() + LINE_BYTES_BESIDE
     }
@@ -106,7 +106,8 @@ impl Stream {
 }
 
 fn cut(bytes: u64) -> String {
-    format!("… (tidelock cut off {bytes} bytes of this line)")
+    let unit = if bytes == 1 { "byte" } else { "bytes" };
+    format!("… (tidelock cut off {bytes} {unit} of this line)")
 }
 
 /// Bytes become lines: whatever pieces they come in.

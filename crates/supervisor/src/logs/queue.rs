@@ -97,7 +97,7 @@ impl Pieces {
         true
     }
 
-    /// How many lines of a slot were lost on the way since this was asked.
+    /// Returns how many lines of a slot were lost on the way since this was asked.
     pub(crate) fn lost(&self, slot: u32) -> u64 {
         self.load.lost.lock().unwrap_or_else(PoisonError::into_inner).remove(&slot).unwrap_or(0)
     }

@@ -13,6 +13,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 use super::echo::{self, Echo};
 use super::files;
@@ -24,7 +25,7 @@ use crate::process::launch::Launch;
 
 /// Whose lines.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Which {
+pub struct LogSelector {
     /// Of this app, or of all.
     pub app: Option<String>,
     /// Of this of its instances, or of all.
@@ -41,10 +42,19 @@ pub enum Said {
 }
 
 /// Reads lines.
-#[derive(Debug)]
 pub struct Reader {
     past: VecDeque<Arc<Line>>,
     follows: Option<(mpsc::Receiver<Said>, Arc<Behind>)>,
+    wanted: Option<Wanted>,
+}
+
+/// Which lines are wanted.
+type Wanted = Box<dyn Fn(&Line) -> bool + Send>;
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Reader").field("past", &self.past.len()).finish_non_exhaustive()
+    }
 }
 
 /// The reading ends of a process's stdout and stderr.
@@ -52,6 +62,20 @@ pub struct Reader {
 pub(crate) struct Output {
     pub(crate) stdout: OwnedFd,
     pub(crate) stderr: OwnedFd,
+}
+
+/// What a process writes, until its end.
+#[derive(Debug)]
+pub(crate) struct Read([JoinHandle<()>; 2]);
+
+impl Read {
+    /// Waits until all is read that it has written. Whoever has been given its output may hold it open, so that this may last.
+    pub(crate) async fn until_its_end(self) {
+        for reading in self.0 {
+            // One that has panicked reads no more.
+            let _ = reading.await;
+        }
+    }
 }
 
 /// The thread that reads, and what it has read.
@@ -83,7 +107,7 @@ struct AppLines {
 /// The other end of a [`Reader`].
 #[derive(Debug)]
 struct Follower {
-    which: Which,
+    which: LogSelector,
     sender: mpsc::Sender<Said>,
     behind: Arc<Behind>,
 }
@@ -106,7 +130,7 @@ impl Keeping {
         Ok(Self { state: Arc::default(), echo, reading, _ends: ends })
     }
 
-    pub(crate) fn follow(&self, launch: &Launch, account: Option<Account>, output: Output) {
+    pub(crate) fn follow(&self, launch: &Launch, account: Option<Account>, output: Output) -> Read {
         let app = &launch.app;
         let mut state = lock(&self.state);
         let is_same = state
@@ -121,7 +145,8 @@ impl Keeping {
             state.apps.insert(app.name.as_str().into(), lines);
         }
         drop(state);
-        for (pipe, stream) in [(output.stdout, Stream::Stdout), (output.stderr, Stream::Stderr)] {
+        let pipes = [(output.stdout, Stream::Stdout), (output.stderr, Stream::Stderr)];
+        Read(pipes.map(|(pipe, stream)| {
             let reading = Reading {
                 launch: launch.clone(),
                 stream,
@@ -133,11 +158,11 @@ impl Keeping {
                 if let Ok(pipe) = pipe::Receiver::from_owned_fd(pipe) {
                     reading.until_its_end(pipe).await;
                 }
-            });
-        }
+            })
+        }))
     }
 
-    pub(crate) fn read(&self, which: &Which, lines: usize, follow: bool) -> Option<Reader> {
+    pub(crate) fn read(&self, which: &LogSelector, lines: usize, follow: bool) -> Option<Reader> {
         let mut state = lock(&self.state);
         state.followers.retain(|follower| !follower.sender.is_closed());
         if follow && state.followers.len() >= READERS_MAX {
@@ -153,10 +178,10 @@ impl Keeping {
             state.followers.push(Follower { which: which.clone(), sender, behind: behind.clone() });
             (receiver, behind)
         });
-        Some(Reader { past: past.into(), follows })
+        Some(Reader { past: past.into(), follows, wanted: None })
     }
 
-    pub(crate) fn flush(&self, which: &Which) {
+    pub(crate) fn flush(&self, which: &LogSelector) {
         let mut state = lock(&self.state);
         for (name, app) in &mut state.apps {
             if which.app.as_deref().is_none_or(|app| app == &**name) {
@@ -175,7 +200,7 @@ impl Keeping {
 }
 
 impl State {
-    fn rings(&self, which: &Which) -> impl Iterator<Item = (u32, &Ring)> {
+    fn rings(&self, which: &LogSelector) -> impl Iterator<Item = (u32, &Ring)> {
         let apps =
             self.apps.iter().filter(|(name, _)| which.app.as_deref().is_none_or(|app| app == &***name));
         let rings = apps.flat_map(|(_, app)| &app.rings);
@@ -228,7 +253,7 @@ impl Follower {
     }
 }
 
-impl Which {
+impl LogSelector {
     fn is(&self, line: &Line) -> bool {
         self.app.as_deref().is_none_or(|app| app == &*line.app)
             && self.slot.is_none_or(|slot| slot == line.instance.slot)
@@ -236,8 +261,31 @@ impl Which {
 }
 
 impl Reader {
-    /// The next line; `None` after the last, which only one that follows has not. Cancel-safe.
+    /// Passes over all lines but those that are `wanted`, and begins with the last `lines` of these.
+    pub fn keep(&mut self, lines: usize, wanted: impl Fn(&Line) -> bool + Send + 'static) {
+        self.past.retain(|line| wanted(line));
+        self.past.drain(..self.past.len().saturating_sub(lines));
+        self.wanted = Some(Box::new(wanted));
+    }
+
+    /// The next line; `None` after the last. A reader that follows has no last one.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe: no line is lost.
     pub async fn next(&mut self) -> Option<Said> {
+        loop {
+            let said = self.next_of_all().await?;
+            let is_wanted = match (&said, &self.wanted) {
+                (Said::Line(line), Some(wanted)) => wanted(line),
+                _ => true,
+            };
+            if is_wanted {
+                return Some(said);
+            }
+        }
+    }
+
+    async fn next_of_all(&mut self) -> Option<Said> {
         if let Some(line) = self.past.pop_front() {
             return Some(Said::Line(line));
         }

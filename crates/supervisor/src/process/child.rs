@@ -27,7 +27,10 @@ impl Child {
         self.0.as_ref().and_then(|child| i32::try_from(child.id()).ok())
     }
 
-    /// Waits until it has ended. Cancel-safe.
+    /// Waits until it has ended, and reaps it.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe.
     pub(super) async fn ended(&mut self) {
         let Some(child) = &mut self.0 else { return };
         let file = pidfd_open(Pid::from_child(child), PidfdFlags::empty());

@@ -61,6 +61,16 @@ pub enum StartProblem {
     /// Only root may become somebody else.
     #[error("it cannot run as {0}: only root may become another user, and tidelock does not run as root")]
     NotRoot(String),
+    /// Tidelock was root, and kept only what its apps took then.
+    #[error(
+        "it cannot run as {0}: no app ran as another user when tidelock was started, which has given up the right to become one since; restart tidelock"
+    )]
+    GaveUp(String),
+    /// Tidelock was root, and has not the right to connect to everybody's sockets.
+    #[error(
+        "it cannot run as another user than tidelock's with `socket = \"unix\"`: tidelock is not root any more, and may not connect to a socket of that user; use `socket = \"tcp\"`"
+    )]
+    SocketOfAnother,
     /// `env_file` cannot be read.
     #[error("its env_file {}: {}", .0.display(), .1)]
     EnvFile(PathBuf, io::Error),

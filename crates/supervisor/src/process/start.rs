@@ -28,26 +28,28 @@ use super::child::Child;
 use super::launch::{Ending, Launch, StartProblem};
 use super::{Process, orphans};
 use crate::account::Account;
-use crate::environment::{Environment, MARK, Told, environment};
-use crate::ground::{Ground, InstanceFolder};
+use crate::environment::{EnvInputs, Environment, MARK, environment};
+use crate::host::{Host, InstanceFolder};
 use crate::ipc::Channel;
 use crate::keeper;
 use crate::keeper::order::{Command, Order, Report};
 use crate::logs::Output;
 use crate::ports::PortLease;
+use crate::privileges;
 
 impl Process {
-    /// Looks everything up and starts it. Its output runs into the logs of `ground` until its end.
-    ///
-    /// Not cancel-safe in one way: what was begun is ended by itself, but its port is given out again at once.
+    /// Looks everything up and starts it. Its output runs into the logs of `host` until its end.
     ///
     /// # Errors
     /// If it does not start; one that starts and ends at once is no error here, but its ending.
-    pub async fn start(ground: &Ground, launch: Launch) -> Result<Self, StartProblem> {
+    ///
+    /// # Cancel safety
+    /// Not cancel-safe: what was begun is ended by itself, but its port is given out again at once.
+    pub async fn start(host: &Host, launch: Launch) -> Result<Self, StartProblem> {
         let begun = {
-            let (ground, launch) = (ground.clone(), launch.clone());
+            let (host, launch) = (host.clone(), launch.clone());
             // Files are looked at, and one of them may be on a disk that is far away.
-            spawn_blocking(move || begin(&ground, &launch))
+            spawn_blocking(move || begin(&host, &launch))
                 .await
                 .map_err(|error| StartProblem::Keeper(error.into()))??
         };
@@ -55,7 +57,7 @@ impl Process {
         let keeper = child.id().unwrap_or_default();
         let (reports, orders) = UnixStream::from_std(tidelock).map_err(StartProblem::Keeper)?.into_split();
         let mut reports = BufReader::new(reports).lines();
-        let said = timeout(KEEPER_PATIENCE, next(&mut reports)).await;
+        let said = timeout(KEEPER_TIMEOUT, next(&mut reports)).await;
         let pid = match said {
             Ok(Some(Report::Started(pid))) => pid,
             Ok(Some(Report::Failed(errno))) => {
@@ -68,13 +70,18 @@ impl Process {
             }
             Err(_) => return Err(StartProblem::Keeper(io::ErrorKind::TimedOut.into())),
         };
-        ground.logs().follow(&launch, account, output);
+        let read = host.logs().follow(&launch, account, output);
         let channel = channel.map(Channel::open).transpose().map_err(StartProblem::Keeper)?;
         let (commands, asked) = mpsc::channel(COMMANDS_MAX);
         let (says, ending) = watch::channel(None);
         let address = place.address.clone();
         let attended = Attended { child, reports, orders, pid, mark, _place: place };
-        tokio::spawn(async move { says.send_replace(Some(attended.until_gone(asked).await)) });
+        tokio::spawn(async move {
+            let ending = attended.until_gone(asked).await;
+            // Whoever hears that it has ended finds what it has said last, even if others say much.
+            let _ = timeout(READ_TIMEOUT, read.until_its_end()).await;
+            says.send_replace(Some(ending));
+        });
         Ok(Process { launch, address, pid, keeper, commands, ending, channel })
     }
 }
@@ -86,7 +93,7 @@ struct Begun {
     tidelock: StdStream,
     output: Output,
     channel: Option<StdStream>,
-    place: Place,
+    place: Reservation,
     program: PathBuf,
     mark: String,
     account: Option<Account>,
@@ -94,20 +101,20 @@ struct Begun {
 
 /// Where it listens, and what goes with that; all of it is free again when this is dropped.
 #[derive(Debug)]
-struct Place {
+struct Reservation {
     address: InstanceAddress,
     _port: Option<PortLease>,
     _folder: InstanceFolder,
 }
 
-fn begin(ground: &Ground, launch: &Launch) -> Result<Begun, StartProblem> {
+fn begin(host: &Host, launch: &Launch) -> Result<Begun, StartProblem> {
     let app = &*launch.app;
     let account = Account::of(app)?;
     check_cwd(&app.cwd)?;
-    let place = place(ground, launch, account.as_ref())?;
+    let place = place(host, launch, account.as_ref())?;
     let mark = format!("{}/{}/{}", place._folder.path.display(), launch, launch.id.generation);
     let own: Environment = std::env::vars_os().collect();
-    let told = Told {
+    let inputs = EnvInputs {
         app,
         id: launch.id,
         address: &place.address,
@@ -116,9 +123,9 @@ fn begin(ground: &Ground, launch: &Launch) -> Result<Begun, StartProblem> {
         preload: &place._folder.preload,
         mark: &mark,
     };
-    let environment = environment(own, &told)?;
+    let environment = environment(own, &inputs)?;
     let program = find(&app.command[0], &app.cwd, environment.get(OsStr::new("PATH")).map(|path| &**path))?;
-    let has_channel = app.ready.when == ReadyWhen::Told || app.stop.tell;
+    let has_channel = app.ready.when == ReadyWhen::Message || app.stop.tell;
     let mut command: Vec<_> = app.command.iter().map(Into::into).collect();
     command[0] = program.clone().into();
     let order = Order {
@@ -130,47 +137,53 @@ fn begin(ground: &Ground, launch: &Launch) -> Result<Begun, StartProblem> {
         no_new_privs: app.no_new_privs,
     };
     let (child, tidelock, output, channel) =
-        keeper(ground, launch, &order, &mark).map_err(StartProblem::Keeper)?;
+        keeper(host, launch, &order, &mark).map_err(StartProblem::Keeper)?;
     Ok(Begun { child, tidelock, output, channel, place, program, mark, account })
 }
 
-fn place(ground: &Ground, launch: &Launch, account: Option<&Account>) -> Result<Place, StartProblem> {
+fn place(host: &Host, launch: &Launch, account: Option<&Account>) -> Result<Reservation, StartProblem> {
     let name = &launch.app.name;
     let (address, port) = match launch.app.socket {
         Socket::Tcp => {
-            let port = ground.ports.take(launch.app.ports.as_ref())?;
+            let port = host.ports.take(launch.app.ports.as_ref())?;
             (InstanceAddress::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, port.port()))), Some(port))
         }
+        Socket::Unix if account.is_some() && !rustix::process::geteuid().is_root() => {
+            return Err(StartProblem::SocketOfAnother);
+        }
         Socket::Unix => {
-            let path = ground.folder.socket(name, launch.id);
+            let path = host.folder.socket(name, launch.id);
             if path.as_os_str().len() > SOCKET_PATH_BYTES_MAX {
                 return Err(StartProblem::SocketPath(path));
             }
             (InstanceAddress::Unix(path), None)
         }
     };
-    let folder = ground.folder.instance(name, launch.id, account).map_err(StartProblem::Keeper)?;
-    Ok(Place { address, _port: port, _folder: folder })
+    let folder = host.folder.instance(name, launch.id, account).map_err(StartProblem::Keeper)?;
+    Ok(Reservation { address, _port: port, _folder: folder })
 }
 
 type Keeping = (Child, StdStream, Output, Option<StdStream>);
 
 /// Starts a keeper and gives it its order.
-fn keeper(ground: &Ground, launch: &Launch, order: &Order, mark: &str) -> io::Result<Keeping> {
+fn keeper(host: &Host, launch: &Launch, order: &Order, mark: &str) -> io::Result<Keeping> {
     let (tidelock, theirs) = StdStream::pair()?;
     let (stdout, stdout_end) = io::pipe()?;
     let (stderr, stderr_end) = io::pipe()?;
-    let mut program = Program::new(&*ground.keeper);
+    let mut program = Program::new(&*host.keeper);
     program.arg0(keeper::NAME).arg(keeper::OF).arg(launch.to_string()).env_clear().env(MARK, mark);
     let (name, value) = keeper::ALLOCATOR;
     program.env(name, value);
     // A group of its own: Ctrl-C is for tidelock.
     program.current_dir("/").process_group(0);
     program.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(stdout_end).stderr(stderr_end);
-    let child = Child::spawn(&mut program)?;
+    let child = match order.account {
+        None => Child::spawn(&mut program)?,
+        Some(_) => privileges::lending(|| Child::spawn(&mut program))?,
+    };
     drop(program);
     let channels = order.has_channel.then(StdStream::pair).transpose()?;
-    tidelock.set_write_timeout(Some(KEEPER_PATIENCE))?;
+    tidelock.set_write_timeout(Some(KEEPER_TIMEOUT))?;
     give(&tidelock, &order.encode(), channels.as_ref().map(|(_, theirs)| theirs))?;
     tidelock.set_nonblocking(true)?;
     Ok((
@@ -201,7 +214,7 @@ struct Attended {
     orders: OwnedWriteHalf,
     pid: i32,
     mark: String,
-    _place: Place,
+    _place: Reservation,
 }
 
 impl Attended {
@@ -285,7 +298,9 @@ fn why_not_executable(file: &Path) -> Option<Option<&'static str>> {
 }
 
 /// A keeper has its answer in a few milliseconds; a machine that swaps may need more.
-const KEEPER_PATIENCE: Duration = Duration::from_secs(10);
+const KEEPER_TIMEOUT: Duration = Duration::from_secs(10);
+/// What it has written last is read in no time, unless it has left its output to somebody who still has it.
+const READ_TIMEOUT: Duration = Duration::from_secs(2);
 /// A keeper takes each at once. When so many wait it does not run, and the kill that comes with the end of its socket
 /// ends what it keeps.
 const COMMANDS_MAX: usize = 64;

@@ -9,10 +9,10 @@ use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 use tokio::time::sleep;
 
-use crate::attend::{Voice, What};
+use crate::run_instance::{EventSender, What};
 
 /// Says each time that it is time, for ever. If the app's `cron` cannot be read, it is said once in the log.
-pub(super) async fn wait(app: Arc<App>, voice: Voice) {
+pub(super) async fn wait(app: Arc<App>, events: EventSender) {
     let Some(written) = &app.cron else { return };
     let cron = match read(written) {
         Ok(cron) => cron,
@@ -27,7 +27,7 @@ pub(super) async fn wait(app: Arc<App>, voice: Voice) {
     let mut last = Local::now();
     while let Some(next) = next(&cron, &last) {
         until(&next).await;
-        voice.say(What::Due { why: format!("cron = {written:?} says so"), is_urgent: false }).await;
+        events.send(What::Due { why: format!("cron = {written:?} says so"), is_urgent: false }).await;
         last = next.max(Local::now());
     }
     tracing::warn!("{}: cron = {written:?} is on no day that comes, and nothing is rolled by it", app.name);
@@ -38,6 +38,23 @@ fn read(written: &str) -> Result<Cron, String> {
     let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed);
     // Whoever writes `5/10` means from 5 on, as in most crons but Vixie's.
     parser.sloppy_ranges(true).build().parse(written).map_err(|error| error.to_string())
+}
+
+/// Returns when an app is rolled next, in words.
+pub(super) fn next_of(app: &App) -> Option<String> {
+    let cron = read(app.cron.as_ref()?).ok()?;
+    let now = Local::now();
+    Some(in_words(&next(&cron, &now)?, &now))
+}
+
+/// Within a day the time alone is enough.
+fn in_words<Tz: TimeZone>(next: &DateTime<Tz>, now: &DateTime<Tz>) -> String
+where
+    Tz::Offset: std::fmt::Display,
+{
+    let is_soon = next.clone().signed_duration_since(now.clone()) < chrono::Duration::days(1);
+    let form = if is_soon { "next at %H:%M" } else { "next on %Y-%m-%d at %H:%M" };
+    next.format(form).to_string()
 }
 
 /// After `last`; `None` if never again.
@@ -80,6 +97,14 @@ mod tests {
         check("30 3 * * 1-5", "2026-11-27T12:00:00+00:00", "2026-11-30T03:30:00+00:00");
         check("5/20 * * * *", "2026-11-24T12:10:00+00:00", "2026-11-24T12:25:00+00:00");
         check("0 0 29 2 *", "2026-11-24T12:00:00+00:00", "2028-02-29T00:00:00+00:00");
+    }
+
+    #[test]
+    fn the_next_time_is_said() {
+        let at = |text: &str| -> DateTime<FixedOffset> { DateTime::parse_from_rfc3339(text).unwrap() };
+        let now = at("2026-11-24T12:00:00+01:00");
+        assert_eq!(in_words(&at("2026-11-25T04:00:00+01:00"), &now), "next at 04:00");
+        assert_eq!(in_words(&at("2026-11-27T04:05:00+01:00"), &now), "next on 2026-11-27 at 04:05");
     }
 
     #[test]

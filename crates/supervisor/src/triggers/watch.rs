@@ -13,10 +13,10 @@ use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 
-use crate::attend::{Voice, What};
+use crate::run_instance::{EventSender, What};
 
 /// Says each time that something has changed, for ever.
-pub(super) async fn wait(app: Arc<App>, voice: Voice) {
+pub(super) async fn wait(app: Arc<App>, events: EventSender) {
     let seen = Arc::new(Seen::default());
     let watcher = {
         let (seen, app) = (seen.clone(), app.clone());
@@ -44,7 +44,7 @@ pub(super) async fn wait(app: Arc<App>, voice: Voice) {
             Err(_) => return,
         };
         let path = seen.settled().await;
-        voice.say(What::Due { why: format!("{} has changed", path.display()), is_urgent: true }).await;
+        events.send(What::Due { why: format!("{} has changed", path.display()), is_urgent: true }).await;
     }
 }
 
@@ -115,7 +115,7 @@ fn is_change(kind: EventKind) -> bool {
     }
 }
 
-/// Whether something is of those that roll the app. The names above the watched folder are not looked at.
+/// Returns whether something is of those that roll the app. The names above the watched folder are not looked at.
 fn counts(app: &App, path: &Path) -> bool {
     let Some(watch) = &app.watch else { return false };
     // What the app writes because it is rolled must not roll it.
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn names_that_do_not_count_are_passed_over_at_any_depth() {
-        let mut app = crate::crew::example();
+        let mut app = crate::machine::example();
         app.cwd = "/home/.me/chat".into();
         app.logs.folder = Some("/home/.me/chat/src/logs".into());
         let watch =

@@ -5,7 +5,7 @@ use std::time::Duration;
 use config::app::{App, ReadyWhen, Stop};
 use supervisor::process::Ending;
 
-use crate::support::{Stand, node, patient, sh};
+use crate::support::{Stand, in_time, node, sh};
 
 #[tokio::test]
 async fn one_that_ignores_sigterm_is_killed() {
@@ -17,7 +17,7 @@ async fn one_that_ignores_sigterm_is_killed() {
     process.stop(&app.stop);
     stand.line_with("heard").await;
     process.kill();
-    let ending = patient("its end", process.ended()).await;
+    let ending = in_time("its end", process.ended()).await;
     assert_eq!((ending, ending.to_string().as_str()), (Ending::Signal(9), "was ended by SIGKILL"));
     stand.is_empty().await;
 }
@@ -31,13 +31,14 @@ async fn the_signal_goes_to_the_whole_group() {
     let usage = process.usage().await;
     assert!(usage.processes == 3 && usage.resident_bytes > 0, "{usage:?}");
     process.stop(&app.stop);
-    assert_eq!(patient("its end", process.ended()).await, Ending::Signal(15));
+    assert_eq!(in_time("its end", process.ended()).await, Ending::Signal(15));
     assert_eq!(process.usage().await.processes, 0);
     stand.is_empty().await;
 }
 
 /// Under `npm start` and `sh -c` the one that serves is a child, and its parent does not wait for it.
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn a_child_may_finish_after_a_parent_that_ended_at_the_signal() {
     let stand = Stand::new();
     let child =
@@ -48,7 +49,7 @@ async fn a_child_may_finish_after_a_parent_that_ended_at_the_signal() {
     let process = stand.start(app.clone()).await;
     stand.line_with("up").await;
     process.stop(&app.stop);
-    assert_eq!(patient("its end", process.ended()).await, Ending::Signal(15));
+    assert_eq!(in_time("its end", process.ended()).await, Ending::Signal(15));
     assert_eq!(stand.lines(2).await, ["up", "finished"]);
     stand.is_empty().await;
 }
@@ -58,7 +59,7 @@ async fn whatever_it_leaves_behind_is_killed() {
     let stand = Stand::new();
     let script = "setsid sleep 1000 & (setsid sh -c 'sleep 1000 & sleep 1000' &) ; (trap '' HUP TERM; sleep 1000 &) ; exit 3";
     let process = stand.start(sh(script)).await;
-    let ending = patient("its end", process.ended()).await;
+    let ending = in_time("its end", process.ended()).await;
     // Nothing is left at this very moment, not only soon.
     assert_eq!(crate::support::processes_with(stand.mark()), Vec::<String>::new());
     assert_eq!((ending, ending.to_string().as_str()), (Ending::Code(3), "ended with code 3"));
@@ -75,6 +76,7 @@ async fn dropping_it_kills_it() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn processor_time_of_those_that_ended_counts() {
     let stand = Stand::new();
     let burn =
@@ -88,17 +90,18 @@ async fn processor_time_of_those_that_ended_counts() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn it_is_told_to_shut_down_as_by_pm2() {
     let stand = Stand::new();
     let script = "process.on('message', (message) => { console.log('told', message); process.exit(7); });
         process.on('SIGTERM', () => {}); process.send('hello'); process.send('ready'); setTimeout(() => {}, 1e6);";
     let mut app = node(script);
-    app.ready.when = ReadyWhen::Told;
+    app.ready.when = ReadyWhen::Message;
     app.stop = Stop { tell: true, ..app.stop };
     let process = stand.start(app.clone()).await;
-    patient("ready", process.told_ready()).await;
+    in_time("ready", process.told_ready()).await;
     process.stop(&app.stop);
-    assert_eq!(patient("its end", process.ended()).await, Ending::Code(7));
+    assert_eq!(in_time("its end", process.ended()).await, Ending::Code(7));
     assert_eq!(stand.line_with("told").await, "told shutdown");
     stand.is_empty().await;
 }

@@ -8,7 +8,7 @@ use testkit::process::Process as Child;
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
-use crate::support::{Stand, listens, node, patient, port, processes_with, sh, until_none_with};
+use crate::support::{Stand, in_time, listens, node, port, processes_with, sh, until_none_with};
 
 const FAMILY: &str = "setsid sleep 1000 & (setsid sh -c 'sleep 1000 & sleep 1000' &) ; echo up; sleep 1000";
 
@@ -18,7 +18,7 @@ async fn if_the_keeper_is_killed_tidelock_kills_what_it_kept() {
     let process = stand.start(sh(FAMILY)).await;
     stand.line_with("up").await;
     kill_process(Pid::from_raw(process.keeper()).unwrap(), Signal::KILL).unwrap();
-    assert_eq!(patient("its end", process.ended()).await, Ending::KeeperLost);
+    assert_eq!(in_time("its end", process.ended()).await, Ending::KeeperLost);
     stand.is_empty().await;
 }
 
@@ -33,7 +33,7 @@ async fn a_keeper_outlives_signals_that_are_meant_for_others() {
     process.signal(Signal::HUP.as_raw());
     stand.line_with("heard").await;
     process.kill();
-    assert_eq!(patient("its end", process.ended()).await, Ending::Signal(9));
+    assert_eq!(in_time("its end", process.ended()).await, Ending::Signal(9));
     stand.is_empty().await;
 }
 
@@ -51,6 +51,7 @@ async fn parent() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn if_tidelock_is_killed_nothing_is_left() {
     let stand = Stand::new();
     let folder = stand.folder.path();

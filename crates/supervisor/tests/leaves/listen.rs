@@ -10,12 +10,12 @@ use config::roster::InstanceAddress;
 use supervisor::ports::{PortLease, Ports};
 use supervisor::process::Process;
 use supervisor::ready::until_ready;
-use testkit::PATIENCE;
+use testkit::TIMEOUT;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
 
-use crate::support::{Stand, listens, node, patient, port, script};
+use crate::support::{Stand, in_time, listens, node, port, script};
 
 /// A port that an app has in its code, and that nobody can listen on.
 struct Written {
@@ -47,22 +47,23 @@ fn redirected(listen: &str) -> App {
 }
 
 async fn answer(port: u16) -> String {
-    let mut stream = patient("a connection", TcpStream::connect((Ipv4Addr::LOCALHOST, port))).await.unwrap();
+    let mut stream = in_time("a connection", TcpStream::connect((Ipv4Addr::LOCALHOST, port))).await.unwrap();
     ask(&mut stream).await
 }
 
 async fn ask(stream: &mut (impl AsyncReadExt + AsyncWriteExt + Unpin)) -> String {
     stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
     let mut answer = String::new();
-    patient("the answer", stream.read_to_string(&mut answer)).await.unwrap();
+    in_time("the answer", stream.read_to_string(&mut answer)).await.unwrap();
     answer.rsplit('\n').find(|line| !line.is_empty()).unwrap_or_default().to_owned()
 }
 
 async fn is_ready(process: &Process) {
-    until_ready(process, &ReadyWhen::Port, Instant::now() + PATIENCE).await.unwrap();
+    until_ready(process, &ReadyWhen::Port, Instant::now() + TIMEOUT).await.unwrap();
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn every_way_to_say_it() {
     let written = Written::taken();
     let table = [
@@ -84,7 +85,7 @@ async fn every_way_to_say_it() {
         "require('fastify')().get('/', async () => 'a').listen({ port: NNN, host: 'localhost' }).then(() => console.log('called'))",
         "require('https').createServer().listen(NNN, () => console.log('called')); 'no text'",
         "require('http2').createServer().listen(NNN, () => console.log('called')); 'no text'",
-        "require('net').createServer((socket) => socket.end('a')).listen(NNN)",
+        "require('net').createServer((socket) => socket.once('data', () => socket.end('a'))).listen(NNN)",
         // Not the main thread: it is left alone, and here it fails.
         "const { Worker } = require('worker_threads');
          new Worker(`require('net').createServer().listen(NNN)`, { eval: true })
@@ -107,6 +108,7 @@ async fn every_way_to_say_it() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn modules_are_redirected_too() {
     let stand = Stand::new();
     let app = App { command: vec!["node".into(), script("module.mjs")], ..redirected("") };
@@ -120,6 +122,7 @@ async fn modules_are_redirected_too() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn a_unix_socket_takes_the_place_of_the_port() {
     let written = Written::taken();
     for listen in ["a.listen(NNN, '0.0.0.0')", "a.listen({ port: NNN })", "a.listen(process.env.PORT)"] {
@@ -139,6 +142,7 @@ async fn a_unix_socket_takes_the_place_of_the_port() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn the_port_that_is_named_is_the_one() {
     let (written, other) = (Written::taken(), Written::free());
     let stand = Stand::new();
@@ -153,6 +157,7 @@ async fn the_port_that_is_named_is_the_one() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn a_second_port_stays_in_the_first_instance_and_moves_in_others() {
     let (written, other) = (Written::taken(), Written::free());
     let listen = other.put_into(&written.put_into("a.listen(NNN); b.listen(MMM, '127.0.0.1')", "NNN"), "MMM");
@@ -184,6 +189,7 @@ async fn a_second_port_stays_in_the_first_instance_and_moves_in_others() {
 
 /// Such as detect-port and its like: they try a port and leave it, or find it taken.
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn a_second_port_that_comes_to_nothing_is_not_told_of() {
     for second in [
         // Closed as soon as it is open.
@@ -209,6 +215,7 @@ async fn a_second_port_that_comes_to_nothing_is_not_told_of() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn a_helper_is_left_alone_and_a_successor_is_not() {
     let (written, other) = (Written::taken(), Written::free());
     let helper = "const again = () => require('child_process').spawn(process.execPath, process.execArgv,
@@ -245,6 +252,7 @@ async fn a_helper_is_left_alone_and_a_successor_is_not() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn all_workers_of_a_cluster_share_the_port() {
     let written = Written::taken();
     let listen = written.put_into(
@@ -270,6 +278,7 @@ async fn all_workers_of_a_cluster_share_the_port() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn one_that_listens_elsewhere_is_explained() {
     let other = Written::free();
     let listen = other.put_into("a.listen(MMM, '127.0.0.1')", "MMM");

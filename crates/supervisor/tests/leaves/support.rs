@@ -1,4 +1,4 @@
-//! A ground for one test, apps to start on it, and the proof that nothing of them is left.
+//! A host for one test, apps to start on it, and the proof that nothing of them is left.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -9,17 +9,17 @@ use std::time::Duration;
 
 use config::app::{App, Instances, LogFormat, Logs, Port, Ready, ReadyWhen, Restart, Socket, Stop};
 use config::roster::{InstanceAddress, InstanceId};
-use supervisor::ground::{Ground, GroundPlan};
-use supervisor::logs::{Line, Reader, Said, Which};
+use supervisor::host::{Host, HostPlan};
+use supervisor::logs::{Line, LogSelector, Reader, Said};
 use supervisor::process::{Launch, Process, StartProblem};
 use tempfile::TempDir;
-use testkit::PATIENCE;
+use testkit::TIMEOUT;
 use tokio::time::{sleep, timeout};
 
 /// What one test starts its processes on.
 #[derive(Debug)]
 pub(crate) struct Stand {
-    pub(crate) ground: Ground,
+    pub(crate) host: Host,
     pub(crate) folder: TempDir,
     generation: AtomicU64,
 }
@@ -27,14 +27,14 @@ pub(crate) struct Stand {
 impl Stand {
     pub(crate) fn new() -> Self {
         let folder = testkit::tidelock::directory();
-        let ground = ground(folder.path());
-        Self { ground, folder, generation: AtomicU64::new(0) }
+        let host = host(folder.path());
+        Self { host, folder, generation: AtomicU64::new(0) }
     }
 
     /// One whose marks begin with a folder that belongs to somebody else.
     pub(crate) fn under(folder: &Path) -> Self {
         let folder = tempfile::tempdir_in(folder).unwrap();
-        Self { ground: ground(folder.path()), folder, generation: AtomicU64::new(0) }
+        Self { host: host(folder.path()), folder, generation: AtomicU64::new(0) }
     }
 
     /// Starts the app as its instance 0.
@@ -45,12 +45,12 @@ impl Stand {
     pub(crate) async fn start_at(&self, app: App, slot: u32) -> Result<Process, StartProblem> {
         let generation = 1 + self.generation.fetch_add(1, Ordering::Relaxed);
         let id = InstanceId { slot, generation };
-        patient("the start", Process::start(&self.ground, Launch { app: Arc::new(app), id })).await
+        in_time("the start", Process::start(&self.host, Launch { app: Arc::new(app), id })).await
     }
 
     /// A reader of all that is written from the beginning on.
     pub(crate) fn reader(&self) -> Reader {
-        self.ground.logs().read(&Which::default(), usize::MAX, true).unwrap()
+        self.host.logs().read(&LogSelector::default(), usize::MAX, true).unwrap()
     }
 
     /// The text of the lines that `wanted` counts, and of all before it.
@@ -67,7 +67,7 @@ impl Stand {
                 }
             }
         };
-        let found = timeout(PATIENCE, reading).await;
+        let found = timeout(TIMEOUT, reading).await;
         assert!(found.is_ok(), "the line did not come: {lines:#?}");
         lines
     }
@@ -98,9 +98,9 @@ impl Stand {
     }
 }
 
-fn ground(folder: &Path) -> Ground {
+fn host(folder: &Path) -> Host {
     let keeper = Some(env!("CARGO_BIN_EXE_tidelock-keeper").into());
-    Ground::with(GroundPlan { under: Some(folder.join("run")), keeper, echo: None }).unwrap()
+    Host::with(HostPlan { under: Some(folder.join("run")), keeper, echo: None }).unwrap()
 }
 
 /// Waits until no process is left that has `mark` in its environment.
@@ -110,13 +110,13 @@ pub(crate) async fn until_none_with(mark: &Path) {
             sleep(Duration::from_millis(5)).await;
         }
     };
-    let is_gone = timeout(PATIENCE, gone).await.is_ok();
+    let is_gone = timeout(TIMEOUT, gone).await.is_ok();
     assert!(is_gone, "these are left: {:?}", processes_with(mark));
 }
 
 /// What is waited for comes in good time.
-pub(crate) async fn patient<T>(what: &str, future: impl Future<Output = T>) -> T {
-    timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("{what} has not come"))
+pub(crate) async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
+    timeout(TIMEOUT, future).await.unwrap_or_else(|_| panic!("{what} has not come"))
 }
 
 /// The command lines of processes in whose environment `mark` is.
@@ -183,13 +183,14 @@ pub(crate) fn app(command: &[&str]) -> App {
         port: Port::Env,
         ports: None,
         socket: Socket::Tcp,
-        ready: Ready { when: ReadyWhen::Port, deadline: PATIENCE },
-        stop: Stop { signal: 15, timeout: PATIENCE, tell: false },
+        ready: Ready { when: ReadyWhen::Port, deadline: TIMEOUT },
+        stop: Stop { signal: 15, timeout: TIMEOUT, tell: false },
         restart: Restart {
             pause_min: Duration::from_millis(100),
             pause_max: Duration::from_secs(15),
             stable: Duration::from_secs(30),
             max: None,
+            stop_exit_codes: config::app::ExitCodes::NONE,
         },
         memory_max: None,
         cron: None,

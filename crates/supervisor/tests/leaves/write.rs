@@ -5,12 +5,12 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use config::app::{App, Logs};
-use supervisor::logs::{Said, Which};
+use supervisor::logs::{LogSelector, Said};
 use supervisor::process::Ending;
-use testkit::{PATIENCE, until_file};
+use testkit::{TIMEOUT, until_file};
 use tokio::time::timeout;
 
-use crate::support::{Stand, patient, sh};
+use crate::support::{Stand, in_time, sh};
 
 fn into_files(folder: &Path, script: &str) -> App {
     let app = sh(script);
@@ -34,6 +34,44 @@ async fn half_a_line_is_a_line_at_its_end() {
     stand.is_empty().await;
 }
 
+/// Whoever hears that it has ended, and how, shows what it said last, however much others say.
+#[tokio::test]
+async fn what_it_has_said_is_read_before_it_is_told_that_it_has_ended() {
+    let stand = Stand::new();
+    let mut torrents = Vec::new();
+    for slot in 1..4 {
+        torrents.push(
+            stand
+                .start_at(
+                    sh("exec yes 'a line of a torrent, and then another one that looks the same'"),
+                    slot,
+                )
+                .await
+                .unwrap(),
+        );
+    }
+    for _ in 0..20 {
+        let process = stand.start(sh("seq 1 500; echo why >&2; exit 3")).await;
+        let id = process.launch().id;
+        assert_eq!(process.ended().await, Ending::Code(3));
+        let which = LogSelector { app: None, slot: Some(0) };
+        let mut reader = stand.host.logs().read(&which, 4000, false).unwrap();
+        let mut all = Vec::new();
+        while let Some(Said::Line(line)) = reader.next().await {
+            assert_eq!(line.instance, id);
+            all.push(line.text());
+        }
+        assert_eq!(all.len(), 501);
+        assert!(all.contains(&"why".to_owned()));
+        stand.host.logs().flush(&which);
+    }
+    torrents.iter().for_each(|torrent| torrent.kill());
+    for torrent in torrents {
+        in_time("its end", torrent.ended()).await;
+    }
+    stand.is_empty().await;
+}
+
 #[tokio::test]
 async fn it_may_close_what_it_writes_to() {
     let stand = Stand::new();
@@ -41,7 +79,7 @@ async fn it_may_close_what_it_writes_to() {
     stand.line_with("two").await;
     assert!(process.usage().await.processes > 0);
     process.kill();
-    patient("its end", process.ended()).await;
+    in_time("its end", process.ended()).await;
     stand.is_empty().await;
 }
 
@@ -112,7 +150,7 @@ async fn a_file_that_cannot_be_written_stops_no_app_and_is_told_later() {
     assert_eq!(fs::read_link(&log).unwrap(), Path::new("/dev/full"));
     fs::remove_file(&log).unwrap();
     let text = until_file(&log, |text| text.contains("more")).await;
-    let told = text.strip_prefix("tidelock: ").and_then(|rest| rest.split_once(" lines were lost here\n"));
+    let told = text.strip_prefix("tidelock: lines lost here: ").and_then(|rest| rest.split_once('\n'));
     let (lost, rest) = told.unwrap_or_else(|| panic!("{text}"));
     // Every line is either counted or there.
     let expected = match lost.parse::<u64>().unwrap() {
@@ -132,7 +170,7 @@ async fn a_folder_that_cannot_be_made_stops_no_app() {
     let file = stand.folder.path().join("file");
     fs::write(&file, "").unwrap();
     let process = stand.start(into_files(&file, "seq 1 100000; echo all")).await;
-    assert_eq!(patient("its end", process.ended()).await, Ending::Code(0));
+    assert_eq!(in_time("its end", process.ended()).await, Ending::Code(0));
     stand.line_with("all").await;
     stand.is_empty().await;
 }
@@ -154,7 +192,7 @@ async fn a_reader_that_is_too_slow_is_told_how_much_it_missed() {
             }
         }
     };
-    assert!(timeout(PATIENCE, reading).await.is_ok(), "{lines} and {lost}");
+    assert!(timeout(TIMEOUT, reading).await.is_ok(), "{lines} and {lost}");
     assert!(lines > 1000 && lost > 1000 && lines + lost == 50_001, "{lines} and {lost}");
     stand.is_empty().await;
 }
@@ -168,14 +206,14 @@ async fn readers_get_the_last_lines_of_those_they_ask_for() {
         process.ended().await;
         stand.line_with(&format!("{slot} three")).await;
     }
-    let of = |app: Option<&str>, slot| Which { app: app.map(str::to_owned), slot };
+    let of = |app: Option<&str>, slot| LogSelector { app: app.map(str::to_owned), slot };
     for (which, lines, expected) in [
         (of(None, None), 4, vec!["0 three", "1 one", "1 two", "1 three"]),
         (of(Some("chat"), Some(0)), 2, vec!["0 two", "0 three"]),
         (of(Some("other"), None), 9, vec![]),
         (of(None, None), 0, vec![]),
     ] {
-        let mut reader = stand.ground.logs().read(&which, lines, false).unwrap();
+        let mut reader = stand.host.logs().read(&which, lines, false).unwrap();
         let mut read = Vec::new();
         while let Some(Said::Line(line)) = reader.next().await {
             read.push(line.text());
@@ -197,10 +235,10 @@ async fn what_is_flushed_is_gone() {
         .await;
     let log = folder.join("chat-0.log");
     until_file(&log, |text| text.ends_with("\nlast\n")).await;
-    stand.ground.logs().flush(&Which::default());
+    stand.host.logs().flush(&LogSelector::default());
     until_file(&log, str::is_empty).await;
     assert_eq!(sizes(&folder), [0]);
-    let mut nothing = stand.ground.logs().read(&Which::default(), 10, false).unwrap();
+    let mut nothing = stand.host.logs().read(&LogSelector::default(), 10, false).unwrap();
     assert_eq!(nothing.next().await, None);
     process.signal(1);
     until_file(&log, |text| text.ends_with("after\n") && !text.contains("last")).await;
@@ -227,12 +265,12 @@ async fn no_log_goes_through_a_link() {
         let process = stand.start(app).await;
         stand.lines(3).await;
         // It is made anew as soon as the link is gone, and so what came before was refused.
-        stand.ground.logs().flush(&Which::default());
+        stand.host.logs().flush(&LogSelector::default());
         fs::remove_file(&log).unwrap();
         until_file(&log, |text| text.contains("more\n")).await;
         assert_eq!(fs::read_to_string(&precious).unwrap(), "dear diary\n", "{link}: {why}");
         process.kill();
-        patient("its end", process.ended()).await;
+        in_time("its end", process.ended()).await;
         stand.is_empty().await;
     }
 }
@@ -272,7 +310,7 @@ async fn logs_are_written_with_the_rights_of_whoever_owns_the_place() {
             }
         }
         process.kill();
-        patient("its end", process.ended()).await;
+        in_time("its end", process.ended()).await;
     }
     stand.is_empty().await;
 }

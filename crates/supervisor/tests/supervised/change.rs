@@ -9,6 +9,7 @@ use supervisor::Verb;
 use crate::stand::{done, node, on_stand, pids};
 
 #[test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 fn only_what_has_changed_is_touched() {
     on_stand(&[node("api", 1, ""), node("chat", 1, "")], async |stand| {
         let [api, chat] = [stand.until_ready("api", 1).await, stand.until_ready("chat", 1).await];
@@ -37,6 +38,7 @@ fn only_what_has_changed_is_touched() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 fn what_was_stopped_stays_stopped_and_starts_as_what_the_file_says_then() {
     on_stand(&[node("chat", 1, "")], async |stand| {
         stand.until_ready("chat", 1).await;

@@ -8,6 +8,7 @@ use supervisor::{InstanceState, Progress, Verb};
 use crate::stand::{done, failure, kill, node, on_stand, pids, sh};
 
 #[test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 fn one_that_is_killed_comes_back_in_its_slot_and_the_others_stay() {
     on_stand(&[node("chat", 3, "")], async |stand| {
         let before = stand.until_ready("chat", 3).await;
@@ -25,6 +26,7 @@ fn one_that_is_killed_comes_back_in_its_slot_and_the_others_stay() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 fn a_command_that_ends_at_once_is_a_crash_loop_and_other_apps_do_not_care() {
     on_stand(&[sh("bad", 1, "exit 3"), node("good", 1, "")], async |stand| {
         let good = stand.until_ready("good", 1).await;
@@ -52,6 +54,7 @@ fn what_cannot_be_started_says_why() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 fn one_that_grows_is_replaced_without_being_cut() {
     // The first one takes 300 MB, the next ones do not.
     let grow = "const fs = require('fs'), flag = process.env.FLAG; \
@@ -71,6 +74,7 @@ fn one_that_grows_is_replaced_without_being_cut() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 fn one_that_does_not_listen_to_its_signal_is_killed_at_the_stop_timeout() {
     let mut app = node("chat", 1, "process.on('SIGTERM', () => {})");
     app.stop = Stop { signal: 15, timeout: Duration::from_millis(50), tell: false };

@@ -10,6 +10,7 @@ use crate::stand::{done, failure, kill, node, on_stand, pids, sh};
 const ROLL: Verb = Verb::Roll { window: None };
 
 #[test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 fn each_new_instance_is_ready_before_an_old_one_is_emptied() {
     on_stand(&[node("chat", 3, "")], async |stand| {
         let before = stand.until_ready("chat", 3).await;
@@ -29,6 +30,7 @@ fn each_new_instance_is_ready_before_an_old_one_is_emptied() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 fn a_new_version_that_does_not_get_ready_ends_the_roll_and_the_old_one_goes_on() {
     on_stand(&[node("chat", 2, "")], async |stand| {
         let before = stand.until_ready("chat", 2).await;
@@ -55,6 +57,7 @@ fn a_new_version_that_does_not_get_ready_ends_the_roll_and_the_old_one_goes_on()
 }
 
 #[test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 fn one_instance_alone_can_be_replaced_or_restarted() {
     on_stand(&[node("chat", 2, "")], async |stand| {
         let before = stand.until_ready("chat", 2).await;
@@ -72,6 +75,7 @@ fn one_instance_alone_can_be_replaced_or_restarted() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 fn a_file_that_changes_rolls_an_app_that_is_watched() {
     on_stand(&[], async |stand| {
         let source = stand.folder.path().join("source");

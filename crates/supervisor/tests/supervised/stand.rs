@@ -11,16 +11,16 @@ use std::time::Duration;
 use config::app::{App, Instances, LogFormat, Logs, Port, Ready, ReadyWhen, Restart, Socket, Stop};
 use config::plan::Drain;
 use config::roster::Instance;
-use supervisor::ground::{Ground, GroundPlan};
-use supervisor::wish::Wish;
+use supervisor::host::{Host, HostPlan};
+use supervisor::requests::DataPlaneRequest;
 use supervisor::{AppStatus, InstanceState, InstanceStatus, Progress, Supervisor, Verb};
 use tempfile::TempDir;
-use testkit::PATIENCE;
+use testkit::TIMEOUT;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 /// Sessions leave at once where nobody says otherwise.
-pub(crate) const DRAIN: Drain = Drain { window: Duration::ZERO, deadline: PATIENCE };
+pub(crate) const DRAIN: Drain = Drain { window: Duration::ZERO, deadline: TIMEOUT };
 
 pub(crate) struct Stand {
     pub(crate) supervisor: Supervisor,
@@ -46,7 +46,7 @@ pub(crate) fn on_stand<F: Future<Output = ()>>(apps: &[App], test: impl FnOnce(R
         let stand = Rc::new(Stand::new(apps));
         let mark = stand.folder.path().to_owned();
         test(stand.clone()).await;
-        patient("the end", stand.supervisor.end(false)).await;
+        in_time("the end", stand.supervisor.end(false)).await;
         nothing_is_left(&mark).await;
     });
 }
@@ -54,18 +54,18 @@ pub(crate) fn on_stand<F: Future<Output = ()>>(apps: &[App], test: impl FnOnce(R
 impl Stand {
     fn new(apps: &[App]) -> Self {
         let folder = testkit::tidelock::directory();
-        let plan = GroundPlan {
+        let plan = HostPlan {
             under: Some(folder.path().join("run")),
             keeper: Some(env!("CARGO_BIN_EXE_tidelock-keeper").into()),
             echo: None,
         };
-        let ground = Ground::with(plan).expect("the test's folder is writable");
-        let (supervisor, mut wishes) = Supervisor::start_on(ground, &arcs(apps), DRAIN);
+        let host = Host::with(plan).expect("the test's folder is writable");
+        let (supervisor, mut requests) = Supervisor::start_on(host, &arcs(apps), DRAIN);
         let plane = Rc::new(RefCell::new(Plane::default()));
-        let granting = plane.clone();
+        let serving = plane.clone();
         tokio::task::spawn_local(async move {
-            while let Some(wish) = wishes.recv().await {
-                granting.borrow_mut().grant(wish);
+            while let Some(request) = requests.recv().await {
+                serving.borrow_mut().grant(request);
             }
         });
         Self { supervisor, folder, plane }
@@ -87,7 +87,7 @@ impl Stand {
                 sleep(Duration::from_millis(10)).await;
             }
         };
-        match timeout(PATIENCE, looking).await {
+        match timeout(TIMEOUT, looking).await {
             Ok(status) => status,
             Err(_) => panic!("{app} is not {what}: {:#?}", self.status(app).await),
         }
@@ -122,10 +122,10 @@ impl Stand {
 }
 
 impl Plane {
-    fn grant(&mut self, wish: Wish) {
+    fn grant(&mut self, request: DataPlaneRequest) {
         let called = |instance: &Instance| format!("{}.{}", instance.id.slot, instance.id.generation);
-        match wish {
-            Wish::Publish { app, instances } => {
+        match request {
+            DataPlaneRequest::Publish { app, instances, .. } => {
                 let before = self.reachable.insert(app, instances.clone()).unwrap_or_default();
                 let is_in = |all: &[Instance], one: &Instance| all.iter().any(|other| other.id == one.id);
                 let come = instances
@@ -138,7 +138,7 @@ impl Plane {
                     .map(|one| format!("-{}", called(one)));
                 self.journal.extend(come.chain(gone));
             }
-            Wish::Empty { app, instance, emptied, .. } => {
+            DataPlaneRequest::Empty { app, instance, emptied, .. } => {
                 assert!(
                     self.reachable[&app].iter().any(|one| one.id == instance),
                     "{instance:?} is not published"
@@ -153,7 +153,7 @@ impl Plane {
 
 pub(crate) async fn ended(mut progress: mpsc::Receiver<Progress>) -> Progress {
     let mut last = None;
-    while let Some(step) = patient("the next step", progress.recv()).await {
+    while let Some(step) = in_time("the next step", progress.recv()).await {
         last = Some(step);
     }
     last.expect("the end is always told")
@@ -174,8 +174,8 @@ pub(crate) fn done(progress: Progress) -> String {
 }
 
 /// What is waited for comes in good time.
-pub(crate) async fn patient<T>(what: &str, future: impl Future<Output = T>) -> T {
-    timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("{what} has not come"))
+pub(crate) async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
+    timeout(TIMEOUT, future).await.unwrap_or_else(|_| panic!("{what} has not come"))
 }
 
 pub(crate) fn pids(instances: &[InstanceStatus]) -> Vec<u32> {
@@ -194,7 +194,7 @@ pub(crate) async fn nothing_is_left(mark: &Path) {
             sleep(Duration::from_millis(5)).await;
         }
     };
-    let is_gone = timeout(PATIENCE, gone).await.is_ok();
+    let is_gone = timeout(TIMEOUT, gone).await.is_ok();
     assert!(is_gone, "these are left: {:?}", processes_with(mark));
 }
 
@@ -243,13 +243,14 @@ fn app(name: &str, instances: u32, command: &[&str]) -> App {
         port: Port::Env,
         ports: None,
         socket: Socket::Tcp,
-        ready: Ready { when: ReadyWhen::Port, deadline: PATIENCE },
-        stop: Stop { signal: 15, timeout: PATIENCE, tell: false },
+        ready: Ready { when: ReadyWhen::Port, deadline: TIMEOUT },
+        stop: Stop { signal: 15, timeout: TIMEOUT, tell: false },
         restart: Restart {
             pause_min: Duration::from_millis(10),
             pause_max: Duration::from_secs(15),
             stable: Duration::from_secs(30),
             max: None,
+            stop_exit_codes: config::app::ExitCodes::NONE,
         },
         memory_max: None,
         cron: None,

@@ -5,6 +5,7 @@ use supervisor::{AppState, InstanceState, Verb};
 use crate::stand::{done, failure, node, on_stand, pids};
 
 #[test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 fn scaling_up_takes_the_next_slots_and_scaling_down_empties_the_highest() {
     on_stand(&[node("chat", 2, "")], async |stand| {
         let before = stand.until_ready("chat", 2).await;
@@ -23,6 +24,7 @@ fn scaling_up_takes_the_next_slots_and_scaling_down_empties_the_highest() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 fn what_is_stopped_was_emptied_stays_stopped_and_starts_again() {
     on_stand(&[node("chat", 2, "")], async |stand| {
         stand.until_ready("chat", 2).await;
@@ -44,6 +46,7 @@ fn what_is_stopped_was_emptied_stays_stopped_and_starts_again() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 fn a_restart_replaces_all_at_once_without_emptying_any() {
     on_stand(&[node("chat", 2, "")], async |stand| {
         let before = stand.until_ready("chat", 2).await;
@@ -56,6 +59,7 @@ fn a_restart_replaces_all_at_once_without_emptying_any() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 fn all_apps_are_told_at_once_and_unknown_ones_are_named() {
     on_stand(&[node("api", 1, ""), node("chat", 1, "")], async |stand| {
         stand.until_ready("api", 1).await;
@@ -74,6 +78,7 @@ fn all_apps_are_told_at_once_and_unknown_ones_are_named() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 fn status_shows_what_an_instance_takes() {
     on_stand(
         &[node(

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::command::{Run, names, plain, script_of};
 use super::port::{Serves, says_ready, serves};
 use super::told::Told;
-use crate::start::{key, quoted};
+use crate::quote::{key, quoted};
 
 /// An app in our words.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub(super) struct App {
 
 /// Where a file of PM2's stands, and what was asked of it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place<'p> {
+pub(super) struct PmContext<'p> {
     pub(super) folder: &'p Path,
     /// `env_NAME` over `env`.
     pub(super) env: Option<&'p str>,
@@ -42,12 +42,12 @@ pub(super) struct Place<'p> {
 
 impl App {
     /// `None` without a script.
-    pub(super) fn of(of: &Map<String, Value>, place: Place<'_>) -> Option<Self> {
+    pub(super) fn of(of: &Map<String, Value>, context: PmContext<'_>) -> Option<Self> {
         let script = script_of(of)?;
         let cwd = of
             .get("cwd")
             .and_then(Value::as_str)
-            .map_or_else(|| place.folder.to_owned(), |cwd| place.folder.join(cwd));
+            .map_or_else(|| context.folder.to_owned(), |cwd| context.folder.join(cwd));
         let mut app = Self {
             name: name(of, script),
             serves: Serves::Nowhere,
@@ -65,13 +65,14 @@ impl App {
             is_many: false,
             told: Told::default(),
         };
-        app.environment_of(of, place.env);
+        app.environment_of(of, context.env);
         if script == "serve" && !app.cwd.join(script).exists() {
             app.shows_files();
             return Some(app);
         }
         app.run = Run::of(of, script, &app.cwd, &mut app.told);
         app.serves = serves(&app.run, &app.env, &app.cwd);
+        app.tell_unread_port();
         for (key, value) in of {
             match overruled(key, of) {
                 Some(why) => app.leave_out(key, value, why),
@@ -99,6 +100,19 @@ impl App {
         }
         self.files = Some((folder, is_spa));
         self.serves = Serves::At { port, host, is_in_code: false };
+    }
+
+    /// A PORT that is not where clients come to.
+    fn tell_unread_port(&mut self) {
+        let said = self.env.iter().find(|(name, _)| name == "PORT");
+        let said = said.and_then(|(_, said)| said.trim().parse::<u16>().ok());
+        if let (Some(said), Serves::At { port, is_in_code: true, .. }) = (said, self.serves)
+            && port != said
+        {
+            self.told.note(format!(
+                "it listens at port {port}, whatever PORT = {said} says: clients find it there"
+            ));
+        }
     }
 
     fn take(&mut self, key: &str, value: &Value) {
@@ -164,7 +178,8 @@ impl App {
             ("log_date_format", _) => {
                 self.told.note(format!("log_date_format = {value}: the time is written as RFC 3339 has it"));
             }
-            ("instance_var", Value::String(name)) if name == "NODE_APP_INSTANCE" => {}
+            ("instance_var", Value::String(name))
+                if ["NODE_APP_INSTANCE", "INSTANCE_ID"].contains(&&**name) => {}
             ("instance_var", _) => {
                 self.leave_out(
                     key,
@@ -179,9 +194,11 @@ impl App {
                     ": processes get ports of their own, and clients one for all of them",
                 );
             }
-            ("stop_exit_codes", _) => {
-                self.leave_out(key, value, ": what ends is started again; `restart = { max = 0 }` for a job");
-            }
+            ("stop_exit_codes", _) => match exit_codes(value) {
+                Some(codes) if codes.is_empty() => {}
+                Some(codes) => self.restart.push(format!("stop_exit_codes = {codes:?}")),
+                None => self.leave_out(key, value, ": exit codes are 0 to 255"),
+            },
             ("status", Value::String(status)) => {
                 self.told.left(format!(
                     "it is {status} under PM2, and starts here; `tidelock stop {}`",
@@ -367,6 +384,13 @@ impl App {
         self.told.left(format!("{key} = {value}{instead}"));
     }
 
+    /// Where the files of its lines go, unless it says so.
+    pub(super) fn write_to(&mut self, folder: &Path) {
+        if !self.logs.iter().any(|line| line.starts_with("folder")) {
+            self.logs.push(format!("folder = {}", quoted(&folder.display().to_string())));
+        }
+    }
+
     /// Its table, and that of its environment.
     pub(super) fn text(&self) -> String {
         let mut text = format!("\n[app.{}]\n", key(&self.name));
@@ -443,6 +467,15 @@ fn millis(value: &Value) -> Option<Duration> {
         }
         _ => None,
     }
+}
+
+/// A list, one, or a text with commas or blanks between them.
+fn exit_codes(value: &Value) -> Option<Vec<u8>> {
+    let texts = match value {
+        Value::Array(values) => values.iter().map(plain).collect(),
+        other => plain(other).split([',', ' ']).map(str::to_owned).collect::<Vec<_>>(),
+    };
+    texts.iter().filter(|text| !text.is_empty()).map(|text| text.trim().parse().ok()).collect()
 }
 
 /// `300M` and bytes; PM2 means powers of 1,024.

@@ -1,15 +1,17 @@
 //! PM2's dump: an entry for each process that ran, with the whole environment of the shell that started it. Gives apps as
 //! an ecosystem file has them.
 
+use std::path::Path;
+
 use serde_json::{Map, Value, json};
 
-/// The apps of it; `Err` is why there are none, in words.
-pub(super) fn read(text: &str) -> Result<Value, String> {
+/// The apps of it; `Err` is why there are none, in words. `home` is where PM2 keeps it.
+pub(super) fn read(text: &str, home: &Path) -> Result<Value, String> {
     let dump: Value = serde_json::from_str(text).map_err(|error| format!("it is not JSON: {error}"))?;
     let Value::Array(entries) = dump else { return Err("it is no list of processes".to_owned()) };
     let mut apps: Vec<Map<String, Value>> = Vec::new();
     for entry in entries.iter().filter_map(Value::as_object) {
-        let app = app(entry);
+        let app = app(entry, home);
         let is_it = |known: &&mut Map<String, Value>| {
             ["name", "script", "cwd", "args"].iter().all(|key| known.get(*key) == app.get(*key))
         };
@@ -25,7 +27,7 @@ pub(super) fn read(text: &str) -> Result<Value, String> {
     Ok(Value::Array(apps.into_iter().map(Value::Object).collect()))
 }
 
-fn app(entry: &Map<String, Value>) -> Map<String, Value> {
+fn app(entry: &Map<String, Value>, home: &Path) -> Map<String, Value> {
     let mut app = Map::new();
     for (theirs, key) in RENAMED {
         if let Some(value) = entry.get(theirs).filter(|value| !value.is_null()) {
@@ -42,7 +44,8 @@ fn app(entry: &Map<String, Value>) -> Map<String, Value> {
     for (theirs, key) in [("pm_out_log_path", "out_file"), ("pm_err_log_path", "error_file")] {
         let path = entry.get(theirs).and_then(Value::as_str).unwrap_or_default();
         // Where PM2 puts it by itself.
-        if !path.is_empty() && !path.contains("/.pm2/logs/") {
+        let is_usual = path.contains("/.pm2/logs/") || Path::new(path).starts_with(home.join("logs"));
+        if !path.is_empty() && !is_usual {
             app.insert(key.to_owned(), json!(path));
         }
     }

@@ -27,14 +27,20 @@ pub(super) fn serves(run: &Run, env: &[(String, String)], cwd: &Path) -> Serves 
     if let Some(port) = in_args(&run.args).filter(|_| can_be_moved) {
         return at(port, true);
     }
-    if let Some(port) = said("PORT").and_then(number) {
-        return at(port, false);
+    let text = run.script.as_deref().filter(|_| run.is_node).and_then(text_of);
+    // One that has its port in its code, and does not ask for another.
+    let fixed = text.as_deref().filter(|text| !text.contains("PORT")).map(in_text);
+    match (said("PORT").and_then(number), fixed) {
+        (Some(_), Some(Serves::At { port, host: there, .. })) => {
+            return Serves::At { port, host: there.or(host), is_in_code: true };
+        }
+        (Some(port), _) => return at(port, false),
+        (None, _) => {}
     }
     // Only what Node.js runs can be told of another port than its own.
     if !can_be_moved {
         return Serves::Nowhere;
     }
-    let text = run.script.as_deref().filter(|_| run.is_node).and_then(text_of);
     if let Some(port) = VARIABLES.iter().find_map(|name| number(said(name)?)) {
         return at(port, true);
     }
@@ -165,6 +171,55 @@ fn in_text(text: &str) -> Serves {
     }
 }
 
+/// Where a script listens, by itself or by what it loads from beside it.
+pub(super) fn of_script(script: &Path) -> Serves {
+    let Some(text) = text_of(script) else { return Serves::Somewhere };
+    match in_text(&text) {
+        Serves::Nowhere => {}
+        found => return found,
+    }
+    let mut seen = vec![script.to_owned()];
+    let mut waiting = vec![(script.to_owned(), text)];
+    while let Some((path, text)) = waiting.pop() {
+        if SERVERS.iter().any(|word| text.contains(word)) {
+            return Serves::Somewhere;
+        }
+        for name in loaded_by(&text) {
+            // What is not found here is made elsewhere, and may hold anything.
+            let Some(next) = beside(&path, name) else { return Serves::Somewhere };
+            if seen.contains(&next) {
+                continue;
+            }
+            // Whoever reads so many does not know what the rest says.
+            let Some(text) = text_of(&next).filter(|_| seen.len() < FILES_MAX) else {
+                return Serves::Somewhere;
+            };
+            seen.push(next.clone());
+            waiting.push((next, text));
+        }
+    }
+    Serves::Nowhere
+}
+
+/// The names behind `require('./…')`, `import './…'` and `from './…'`.
+fn loaded_by(text: &str) -> impl Iterator<Item = &str> {
+    ["require(", "import(", "import ", "from "].into_iter().flat_map(move |before| {
+        text.match_indices(before).filter_map(move |(at, _)| {
+            let rest = text[at + before.len()..].trim_start();
+            let quote = rest.chars().next().filter(|first| ['\'', '"', '`'].contains(first))?;
+            let name = rest[1..].split(quote).next()?;
+            name.starts_with('.').then_some(name)
+        })
+    })
+}
+
+/// The file that Node.js takes for a name.
+fn beside(path: &Path, name: &str) -> Option<PathBuf> {
+    let there = path.parent()?.join(name);
+    let ends = ["", ".js", ".ts", ".mjs", ".cjs", ".json", "/index.js", "/index.ts"];
+    ends.iter().map(|end| PathBuf::from(format!("{}{end}", there.display()))).find(|path| path.is_file())
+}
+
 /// Whether the script says that it is ready, as PM2 hears it.
 pub(super) fn says_ready(script: Option<&PathBuf>) -> Option<bool> {
     let text = text_of(script?)?;
@@ -203,4 +258,33 @@ const KNOWN: [((&str, &str), u16); 7] = [
     (("react-router-serve", ""), 3000),
 ];
 const PACKAGE_MANAGERS: [&str; 5] = ["npm", "npm-cli.js", "yarn", "pnpm", "bun"];
+/// What only programs hold that listen, or that may.
+const SERVERS: [&str; 25] = [
+    "listen",
+    "createServer",
+    "serve(",
+    "Server(",
+    "express",
+    "fastify",
+    "koa",
+    "socket.io",
+    "engine.io",
+    "'ws'",
+    "\"ws\"",
+    "uWebSockets",
+    "@nestjs",
+    "@hapi",
+    "restify",
+    "polka",
+    "'next'",
+    "\"next\"",
+    "nuxt",
+    "sails",
+    "strapi",
+    "apollo-server",
+    "loopback",
+    "adonis",
+    "http-proxy",
+];
+const FILES_MAX: usize = 64;
 const TEXT_BYTES_MAX: u64 = 1 << 20;

@@ -24,15 +24,16 @@ pub(super) struct Source {
 impl Source {
     /// Reads `file`, or PM2's dump if that is what it is called and there is no such file.
     pub(super) fn read(file: &Path, run_node: bool) -> Result<Self, String> {
-        let file = match file == Path::new("pm2") && !file.exists() {
+        let file = match file == Path::new("pm2") && !file.is_file() {
             true => dump_path().ok_or("where is PM2's dump? $PM2_HOME and $HOME are not set")?,
             false => file.to_owned(),
         };
         let is_dump = file.extension().is_some_and(|extension| extension == "pm2");
         let said = |why: String| format!("{}: {why}", file.display());
+        let home = file.parent().unwrap_or(Path::new("/"));
         let ecosystem = match is_dump {
             true => text_of(&file)
-                .and_then(|text| dump::read(&text))
+                .and_then(|text| dump::read(&text, home))
                 .map_err(|why| said(format!("{why}; `pm2 save` writes it")))?,
             false => ecosystem(&file, run_node).map_err(said)?,
         };
@@ -82,9 +83,9 @@ fn exports(file: &Path) -> Result<Value, String> {
         stdout.map(|stdout| stdout.take(EXPORTS_BYTES_MAX).read_to_end(&mut text));
         let _ = sender.send(text);
     });
-    let Ok(text) = receiver.recv_timeout(PATIENCE) else {
+    let Ok(text) = receiver.recv_timeout(TIMEOUT) else {
         drop((child.kill(), child.wait()));
-        return Err(format!("`node` has not ended after {PATIENCE:?}"));
+        return Err(format!("`node` has not ended after {TIMEOUT:?}"));
     };
     let ended = child.wait().map_err(|error| format!("`node` is lost: {error}"))?;
     if !ended.success() {
@@ -105,5 +106,5 @@ const text = JSON.stringify(said) ?? 'null';
 for (let at = 0, bytes = Buffer.from(text); at < bytes.length;) at += fs.writeSync(1, bytes, at);
 process.exit(0);
 ";
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 const EXPORTS_BYTES_MAX: u64 = 16 << 20;

@@ -61,6 +61,7 @@ fn check(app: Value, command: &[&str], left: &[&str]) -> (Plan, Vec<String>) {
 }
 
 #[test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 fn what_pm2_says_is_said_in_our_words() {
     let folder = folder();
     let ecosystem = json!({ "apps": [{
@@ -107,6 +108,7 @@ fn what_pm2_says_is_said_in_our_words() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 fn commands_are_found_as_pm2_finds_them() {
     for (app, command) in [
         (json!({ "script": "a.js" }), &["node", "a.js"][..]),
@@ -138,6 +140,7 @@ fn commands_are_found_as_pm2_finds_them() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 fn the_port_is_found_where_people_say_it() {
     for (app, address) in [
         (json!({ "script": "a.js", "env": { "PORT": "3000" } }), "0.0.0.0:3000"),
@@ -149,6 +152,10 @@ fn the_port_is_found_where_people_say_it() {
         (json!({ "script": "served.js" }), "0.0.0.0:4100"),
         (json!({ "script": "fixed.js", "instances": 2, "exec_mode": "cluster" }), "0.0.0.0:4200"),
         (json!({ "script": "inner.js" }), "127.0.0.1:4300"),
+        // PM2 changes nothing about a port in the code.
+        (json!({ "script": "inner.js", "env": { "PORT": 3000 } }), "127.0.0.1:4300"),
+        (json!({ "script": "fixed.js", "env": { "PORT": 3000 } }), "0.0.0.0:4200"),
+        (json!({ "script": "served.js", "env": { "PORT": 3000 } }), "0.0.0.0:3000"),
         (json!({ "script": "node -r ./x served.js" }), "0.0.0.0:4100"),
     ] {
         let shown = app.to_string();
@@ -168,6 +175,7 @@ fn the_port_is_found_where_people_say_it() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 fn workers_are_workers_in_cluster_mode_and_as_the_first_app() {
     let (plan, notes) = check(json!({ "script": "a.js", "exec_mode": "cluster" }), &[], &[]);
     assert!(plan.listens.is_empty() && plan.apps[0].ready.when == ReadyWhen::Running);
@@ -184,6 +192,7 @@ fn workers_are_workers_in_cluster_mode_and_as_the_first_app() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 fn apps_that_serve_are_at_their_own_ports() {
     let folder = folder();
     let apps = json!([
@@ -197,6 +206,7 @@ fn apps_that_serve_are_at_their_own_ports() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 fn names_are_told_apart() {
     let folder = folder();
     let apps = json!([
@@ -210,6 +220,7 @@ fn names_are_told_apart() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 fn keys_of_one_meaning_are_written_once() {
     let (plan, _) = check(
         json!({ "name": "a", "script": "a.js", "restart_delay": 3000, "exp_backoff_restart_delay": 200,
@@ -224,12 +235,17 @@ fn keys_of_one_meaning_are_written_once() {
     let (plan, _) = check(json!({ "script": "a.js", "restart_delay": 20000 }), &[], &[]);
     let restart = &plan.apps[0].restart;
     assert_eq!((restart.pause_min.as_secs(), restart.pause_max.as_secs()), (20, 20));
+    for codes in [json!([0, 143]), json!("0, 143"), json!(["0", "143"])] {
+        let (plan, _) = check(json!({ "script": "a.js", "stop_exit_codes": codes }), &[], &[]);
+        assert_eq!(plan.apps[0].restart.stop_exit_codes.iter().collect::<Vec<_>>(), [0, 143]);
+    }
 }
 
 #[test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 fn what_is_otherwise_is_told_by_app_and_key() {
     for (key, value, want) in [
-        ("stop_exit_codes", json!([0]), "a: stop_exit_codes = [0]"),
+        ("stop_exit_codes", json!([1000]), "a: stop_exit_codes = [1000]: exit codes are 0 to 255"),
         ("instance_var", json!("N"), "a: instance_var = \"N\""),
         ("increment_var", json!("PORT"), "a: increment_var = \"PORT\""),
         ("cron_restart", json!("* * * * * *"), "a: cron_restart = \"* * * * * *\""),
@@ -264,14 +280,16 @@ fn what_is_otherwise_is_told_by_app_and_key() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 fn readiness_that_is_never_told_is_not_waited_for() {
     let (plan, _) = check(json!({ "script": "a.js", "wait_ready": true, "listen_timeout": 100 }), &[], &[]);
     assert_eq!((&plan.apps[0].ready.when, plan.apps[0].ready.deadline.as_secs()), (&ReadyWhen::Running, 30));
     let (plan, _) = check(json!({ "script": "ready.js", "wait_ready": true }), &[], &[]);
-    assert_eq!(plan.apps[0].ready.when, ReadyWhen::Told);
+    assert_eq!(plan.apps[0].ready.when, ReadyWhen::Message);
 }
 
 #[test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 fn what_is_not_there_is_left_out_and_told() {
     let folder = folder();
     let apps = json!([{ "script": "sreved.js" }, { "script": "a.js" }, { "name": "c", "script": "a.js", "cwd": "nowhere" }]);
@@ -288,10 +306,8 @@ fn what_is_not_there_is_left_out_and_told() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs npm: `cargo xtask test`")]
 fn npm_start_is_served_where_its_script_says() {
-    if crate::start::in_path("npm").is_none() {
-        return;
-    }
     let (plan, _) = check(json!({ "script": "npm", "args": "start" }), &["npm", "start"], &[]);
     assert_eq!(plan.listens[0].address.port(), 4400);
     let (plan, _) = check(json!({ "script": "npm run worker" }), &["bash", "-c", "npm run worker"], &[]);
@@ -299,6 +315,7 @@ fn npm_start_is_served_where_its_script_says() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 fn pm2_serve_is_files() {
     let env = json!({ "PM2_SERVE_PATH": "./app", "PM2_SERVE_PORT": 8081, "PM2_SERVE_SPA": "true" });
     let folder = folder();
@@ -311,6 +328,7 @@ fn pm2_serve_is_files() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 fn the_dump_of_a_running_machine_is_read() {
     let folder = folder();
     let entry = |id: u32, status: &str| {
@@ -323,7 +341,7 @@ fn the_dump_of_a_running_machine_is_read() {
         })
     };
     let dump = json!([entry(0, "online"), entry(1, "online")]).to_string();
-    let ecosystem = dump::read(&dump).expect("a dump");
+    let ecosystem = dump::read(&dump, Path::new("/p")).expect("a dump");
     let (plan, left_out, _) = plan(folder.path(), ecosystem, None);
     let [chat] = &plan.apps[..] else { panic!("one app") };
     assert_eq!(chat.instances, Instances::Count(2.try_into().expect("not zero")));
@@ -331,12 +349,12 @@ fn the_dump_of_a_running_machine_is_read() {
     assert_eq!((plan.listens[0].address.port(), left_out.len()), (4101, 0), "{left_out:?}");
     let (_, left_out, _) = self::plan(
         folder.path(),
-        dump::read(&json!([entry(0, "stopped")]).to_string()).expect("a dump"),
+        dump::read(&json!([entry(0, "stopped")]).to_string(), Path::new("/p")).expect("a dump"),
         None,
     );
     assert_eq!(left_out, ["chat: it is stopped under PM2, and starts here; `tidelock stop chat`"]);
     for text in ["", "{}", "3", "[", "nul"] {
-        assert!(dump::read(text).is_err(), "{text}");
+        assert!(dump::read(text, Path::new("/p")).is_err(), "{text}");
     }
 }
 
@@ -349,6 +367,7 @@ fn what_is_no_ecosystem_is_refused() {
 
 /// Whatever is in it, what is written can be read.
 #[test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 fn hostile_values_do_no_harm() {
     let folder = folder();
     let hostile = [

@@ -5,13 +5,15 @@ use std::fmt::Write as _;
 use super::ours::{Left, comment, list};
 use super::parse::Directive;
 use super::pools::seconds;
-use crate::start::quoted;
+use crate::quote::quoted;
 
 /// Keys that stand above all tables, and the tables that stand below.
 #[derive(Debug, Default)]
 pub(super) struct Globals {
     pub(super) top: String,
     pub(super) tables: String,
+    /// Some proxies are trusted.
+    pub(super) trusts: bool,
 }
 
 /// Reads every directive of these names, wherever it stands. `body_bytes_max` is for `[limits]`.
@@ -31,9 +33,10 @@ pub(super) fn read(all: &[&Directive], body_bytes_max: &str, left: &mut Vec<Left
         from.dedup();
         let line = comment(&first.at, &first.text());
         let _ = write!(globals.top, "\n# {line}\ntrusted_proxies = {}\n", list(&from));
+        globals.trusts = !from.is_empty();
     }
     for directive in named("real_ip_header") {
-        if !["x-forwarded-for", "x-real-ip", "cf-connecting-ip"]
+        if !["x-forwarded-for", "x-real-ip", "cf-connecting-ip", "proxy_protocol"]
             .contains(&&*directive.arg().to_ascii_lowercase())
         {
             left.push(of(

@@ -2,10 +2,10 @@
 
 use super::ours::{Left, Route, has_landed};
 use super::parse::Directive;
-use super::place::Place;
+use super::place::Location;
 use super::pools::seconds;
 use super::vars::{Known, template};
-use crate::start::{key, quoted};
+use crate::quote::{key, quoted};
 
 /// What nodes hear as Host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,11 +19,11 @@ pub(super) enum Host {
 }
 
 /// The Host that a location sends to `authority`.
-pub(super) fn host(place: &Place<'_>, authority: &str) -> Host {
+pub(super) fn host(place: &Location<'_>, authority: &str, scheme: &str) -> Host {
     let lines = place.scope.list("proxy_set_header");
+    // $proxy_host, whose port is left out if it is the scheme's.
+    let name = authority.strip_suffix(if scheme == "https" { ":443" } else { ":80" }).unwrap_or(authority);
     let Some(line) = lines.iter().rev().find(|line| line.arg().eq_ignore_ascii_case("host")) else {
-        // $proxy_host, whose port is left out if it is the scheme's.
-        let name = authority.strip_suffix(":80").unwrap_or(authority);
         return Host::Fixed(if name.starts_with("unix:") { "localhost".to_owned() } else { name.to_owned() });
     };
     let value = place.scope.filled_in(line.args.get(1).map_or("", String::as_str));
@@ -32,7 +32,7 @@ pub(super) fn host(place: &Place<'_>, authority: &str) -> Host {
         // The same, but for a port that is not the scheme's own.
         "$host" if place.site_is_on_usual_ports => Host::Passed,
         "$host" => Host::Made("{host}".to_owned()),
-        "$proxy_host" => Host::Fixed(authority.strip_suffix(":80").unwrap_or(authority).to_owned()),
+        "$proxy_host" => Host::Fixed(name.to_owned()),
         "$host:$server_port" | "$host:$proxy_port" => Host::Made("{host}:{port}".to_owned()),
         value if !value.contains('$') => Host::Fixed(value.to_owned()),
         _ => match template(&value, known(place)) {
@@ -42,12 +42,12 @@ pub(super) fn host(place: &Place<'_>, authority: &str) -> Host {
     }
 }
 
-fn known<'k>(place: &'k Place<'_>) -> Known<'k> {
+fn known<'k>(place: &'k Location<'_>) -> Known<'k> {
     Known { scope: &place.scope, server_name: place.server_name, has_groups: false }
 }
 
 /// Lines that nodes get.
-pub(super) fn of_requests(place: &Place<'_>, host: &Host, route: &mut Route, left: &mut Vec<Left>) {
+pub(super) fn of_requests(place: &Location<'_>, host: &Host, route: &mut Route, left: &mut Vec<Left>) {
     let (mut set, mut removed) = (Vec::new(), Vec::new());
     if let Host::Made(value) = host {
         match has_landed("request_headers") {
@@ -93,7 +93,7 @@ pub(super) fn of_requests(place: &Place<'_>, host: &Host, route: &mut Route, lef
 }
 
 /// Lines that clients get. `block` is the one that holds, that of an `if` or of the location.
-pub(super) fn of_answers(place: &Place<'_>, route: &mut Route, left: &mut Vec<Left>) {
+pub(super) fn of_answers(place: &Location<'_>, route: &mut Route, left: &mut Vec<Left>) {
     let (mut set, mut added, mut removed) = (Vec::new(), Vec::new(), Vec::new());
     let mut is_always = true;
     for line in place.scope.list("add_header") {
@@ -105,7 +105,12 @@ pub(super) fn of_answers(place: &Place<'_>, route: &mut Route, left: &mut Vec<Le
             continue;
         }
         is_always &= line.args.get(2).is_some_and(|word| word == "always");
+        // Where no node is asked theirs is empty, and an empty value is no line.
+        let is_of_no_node = route.value("upstream").is_none();
+        let nodeless = value.replace("${upstream_addr}", "").replace("$upstream_addr", "");
+        let value = if is_of_no_node { &nodeless } else { value };
         match template(value, known(place)) {
+            Ok(value) if value.is_empty() => {}
             Ok(value) => added.push((name.to_owned(), value)),
             Err(variable) => left.push(of(
                 line,
@@ -189,10 +194,13 @@ fn of(directive: &Directive, why: &str, todo: &str) -> Left {
 const OF_THE_CONNECTION: [&str; 6] =
     ["upgrade", "connection", "te", "keep-alive", "proxy-connection", "transfer-encoding"];
 /// What nodes are told on every request, and how people write it.
-const SAID_BY_US: [(&str, &[&str]); 5] = [
+const SAID_BY_US: [(&str, &[&str]); 8] = [
     ("x-forwarded-for", &["$proxy_add_x_forwarded_for", "$remote_addr", "$http_x_forwarded_for"]),
     ("x-real-ip", &["$remote_addr", "$http_x_real_ip"]),
     ("x-forwarded-proto", &["$scheme", "$http_x_forwarded_proto"]),
     ("x-forwarded-host", &["$host", "$http_host", "$host:$server_port"]),
     ("x-forwarded-port", &["$server_port"]),
+    ("x-ssl-client-verify", &["$ssl_client_verify"]),
+    ("x-ssl-client-subject", &["$ssl_client_s_dn"]),
+    ("x-ssl-client-cert", &["$ssl_client_escaped_cert"]),
 ];

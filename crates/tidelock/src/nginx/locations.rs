@@ -4,11 +4,13 @@ mod answer;
 mod disk;
 mod forms;
 mod node;
+mod node_tls;
+mod pages;
 
 use super::ours::{Left, Route, Takes};
 use super::parse::Directive;
-use super::place::{Kind, Place, Work, told};
-use super::rewrites::{Asked, Rewritten, asked, give, rewrite, unasked};
+use super::place::{Kind, Location, Work, told};
+use super::rewrites::{Condition, Rewritten, asked, give, rewrite, unasked};
 
 pub(super) use answer::fate_of;
 
@@ -16,7 +18,7 @@ pub(super) use answer::fate_of;
 /// listens are those of an `if` on the scheme.
 pub(super) fn routes<'f>(work: &mut Work<'_, 'f>) -> Vec<Route> {
     let site = work.site;
-    let whole = Place {
+    let whole = Location {
         directive: site.directive,
         scope: site.scope.clone(),
         kind: Kind::Prefix,
@@ -59,7 +61,7 @@ pub(super) fn routes<'f>(work: &mut Work<'_, 'f>) -> Vec<Route> {
 }
 
 /// All locations, those in others too.
-fn collect<'f>(block: &'f [Directive], around: &Place<'f>, places: &mut Vec<Place<'f>>) {
+fn collect<'f>(block: &'f [Directive], around: &Location<'f>, places: &mut Vec<Location<'f>>) {
     for directive in block.iter().filter(|directive| directive.name == "location") {
         let (sign, path) = match &directive.args[..] {
             [path] => ("", path.as_str()),
@@ -80,7 +82,7 @@ fn collect<'f>(block: &'f [Directive], around: &Place<'f>, places: &mut Vec<Plac
             _ => Kind::Prefix,
         };
         let is_regex = matches!(kind, Kind::Regex { .. });
-        let place = Place {
+        let place = Location {
             directive,
             scope: around.scope.inner(directive.inside()),
             kind,
@@ -102,7 +104,7 @@ struct Early {
 }
 
 impl Early {
-    fn all(&mut self, directive: &Directive, whole: &Place<'_>, left: &mut Vec<Left>) {
+    fn all(&mut self, directive: &Directive, whole: &Location<'_>, left: &mut Vec<Left>) {
         let mut route = Route::of(directive, Takes::Prefix("/".to_owned()));
         match give(&mut route, directive, whole, false) {
             Ok(()) => {
@@ -114,7 +116,7 @@ impl Early {
         self.is_all = true;
     }
 
-    fn rewrite(&mut self, directive: &Directive, whole: &Place<'_>, left: &mut Vec<Left>) {
+    fn rewrite(&mut self, directive: &Directive, whole: &Location<'_>, left: &mut Vec<Left>) {
         match rewrite(directive, whole) {
             Ok(Rewritten::Before(route)) => self.routes.push(route),
             Ok(Rewritten::All(route)) => {
@@ -126,35 +128,35 @@ impl Early {
         }
     }
 
-    fn condition<'f>(&mut self, directive: &'f Directive, whole: &Place<'f>, work: &mut Work<'_, 'f>) {
+    fn condition<'f>(&mut self, directive: &'f Directive, whole: &Location<'f>, work: &mut Work<'_, 'f>) {
         let inside = whole.scope.inner(directive.inside());
-        let place = Place { scope: inside, ..whole.clone() };
+        let place = Location { scope: inside, ..whole.clone() };
         let Some(asked) = asked(directive) else {
             work.left.push(unasked(directive));
             return;
         };
         let names: Vec<String> = match &asked {
-            Asked::Host(name) => vec![name.clone()],
-            Asked::AnyWww => self.hosts.iter().filter(|host| host.starts_with("www.")).cloned().collect(),
-            Asked::Plain => Vec::new(),
-            Asked::Methods(_) | Asked::AllMethodsBut(_) => {
+            Condition::Host(name) => vec![name.clone()],
+            Condition::AnyWww => self.hosts.iter().filter(|host| host.starts_with("www.")).cloned().collect(),
+            Condition::Plain => Vec::new(),
+            Condition::Methods(_) | Condition::AllMethodsBut(_) => {
                 work.left.push(unasked(directive));
                 return;
             }
         };
         let plain: Vec<String> =
             work.tls.iter().filter(|(_, is_tls)| !is_tls).map(|(address, _)| address.clone()).collect();
-        if asked == Asked::Plain && plain.is_empty() {
+        if asked == Condition::Plain && plain.is_empty() {
             return;
         }
         let mut done = false;
         let each: Vec<Option<&String>> =
             if names.is_empty() { vec![None] } else { names.iter().map(Some).collect() };
         for name in each {
-            let apex = name.filter(|_| asked == Asked::AnyWww).and_then(|name| name.strip_prefix("www."));
+            let apex = name.filter(|_| asked == Condition::AnyWww).and_then(|name| name.strip_prefix("www."));
             let Some(mut route) = answer_of(directive, &place, apex, work.left) else { continue };
             route.hosts.extend(name.cloned());
-            if asked == Asked::Plain {
+            if asked == Condition::Plain {
                 route.listens.clone_from(&plain);
             }
             self.routes.push(route);
@@ -164,9 +166,9 @@ impl Early {
             return;
         }
         self.hosts.retain(|host| !names.contains(host));
-        self.only_tls |= asked == Asked::Plain && plain.len() < work.tls.len();
+        self.only_tls |= asked == Condition::Plain && plain.len() < work.tls.len();
         // A server whose every name was asked for has nobody left, nor has one that is asked for without TLS only.
-        let is_plain_only = asked == Asked::Plain && plain.len() == work.tls.len();
+        let is_plain_only = asked == Condition::Plain && plain.len() == work.tls.len();
         let is_used_up = self.hosts.is_empty() && !names.is_empty() && work.site.default_of.is_empty();
         self.is_all = is_plain_only || is_used_up;
     }
@@ -175,7 +177,7 @@ impl Early {
 /// The route that the block of an `if` makes. `apex` is what its $1 stands for.
 fn answer_of(
     directive: &Directive,
-    place: &Place<'_>,
+    place: &Location<'_>,
     apex: Option<&str>,
     left: &mut Vec<Left>,
 ) -> Option<Route> {

@@ -1,10 +1,11 @@
 //! What the importer writes: a file of ours, with theirs beside each part, and what is left out of it.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
 use super::parse::{At, Directive};
-use crate::start::quoted;
+use crate::quote::quoted;
 
 /// Something that was not translated.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,21 +133,46 @@ impl Route {
         }
         text
     }
+}
 
-    /// Whether tidelock takes it; the error is its word.
-    pub(super) fn verify(&self) -> Result<(), String> {
-        let ports = self.listens.iter().map(|address| format!("[[listen]]\naddress = {}\n", quoted(address)));
-        let mut text: String = ports.collect();
-        if text.is_empty() {
-            text = "[[listen]]\naddress = \"127.0.0.1:80\"\n".to_owned();
+/// Whether tidelock takes each route; the error is its word. Thousands are looked at as one, and one by one only where one of
+/// them is not taken.
+pub(super) fn verified(routes: Vec<Route>) -> Vec<(Route, Result<(), String>)> {
+    fn look(routes: &[Route], verdicts: &mut Vec<Result<(), String>>) {
+        match (verify(routes), routes) {
+            (_, []) => {}
+            (Ok(()), _) => verdicts.extend(routes.iter().map(|_| Ok(()))),
+            (Err(why), [_]) => verdicts.push(Err(why)),
+            (Err(_), _) => {
+                let (first, second) = routes.split_at(routes.len() / 2);
+                look(first, verdicts);
+                look(second, verdicts);
+            }
         }
-        text += &self.toml();
-        let upstream = self.upstream().unwrap_or_else(|| "nodes".to_owned());
-        let _ = write!(text, "[upstream.{}]\nnodes = [\"127.0.0.1:1\"]\n", quoted(&upstream));
-        match config::parse(&text, Path::new("/import.toml")) {
-            Ok(_) => Ok(()),
-            Err(report) => Err(sentence(&report)),
-        }
+    }
+    let mut verdicts = Vec::with_capacity(routes.len());
+    look(&routes, &mut verdicts);
+    routes.into_iter().zip(verdicts).collect()
+}
+
+fn verify(routes: &[Route]) -> Result<(), String> {
+    let mut listens: BTreeSet<&str> =
+        routes.iter().flat_map(|route| &route.listens).map(String::as_str).collect();
+    if routes.iter().any(|route| route.listens.is_empty()) || listens.is_empty() {
+        listens.insert("127.0.0.1:1");
+    }
+    let listens = listens.into_iter().map(|address| format!("[[listen]]\naddress = {}\n", quoted(address)));
+    let mut upstreams: BTreeSet<String> = routes.iter().filter_map(Route::upstream).collect();
+    if upstreams.is_empty() {
+        upstreams.insert("nodes".to_owned());
+    }
+    let upstreams = upstreams
+        .into_iter()
+        .map(|name| format!("[upstream.{}]\nnodes = [\"127.0.0.1:1\"]\n", quoted(&name)));
+    let text: String = listens.chain(routes.iter().map(Route::toml)).chain(upstreams).collect();
+    match config::parse(&text, Path::new("/import.toml")) {
+        Ok(_) => Ok(()),
+        Err(report) => Err(sentence(&report)),
     }
 }
 
@@ -200,10 +226,20 @@ pub(super) const LANDED: &[(&str, bool)] = &[
     ("index", true),
     ("fallback", true),
     ("cache", true),
-    ("unix:", false),
+    ("error_pages", true),
+    ("intercept_errors", true),
+    ("compress", true),
 ];
 /// Without these a request is still answered by whoever should.
-const ADORNMENTS: [&str; 5] =
-    ["request_headers", "response_headers", "body_bytes_max", "access_log", "index"];
+const ADORNMENTS: [&str; 8] = [
+    "request_headers",
+    "response_headers",
+    "body_bytes_max",
+    "access_log",
+    "index",
+    "error_pages",
+    "intercept_errors",
+    "compress",
+];
 pub(super) const HOST_LISTS: &str = "host = [ … ]";
 const COMMENT_CHARS_MAX: usize = 120;

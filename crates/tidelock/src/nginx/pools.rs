@@ -1,26 +1,32 @@
 //! Nodes: `upstream` blocks, and the names that stand in `proxy_pass` alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 
-use super::ours::{Left, comment, has_landed, list, sentence};
+use super::ours::{Left, comment, list, sentence};
 use super::parse::{At, Directive};
 use super::scope::Scope;
-use crate::start::{key, quoted};
+use crate::quote::{key, quoted};
 
 /// All upstreams that some route uses, in the order of their use.
 #[derive(Debug, Default)]
 pub(super) struct Pools<'f> {
     blocks: BTreeMap<&'f str, &'f Directive>,
     used: Vec<Pool>,
+    /// Their places in `used`, by what makes one another.
+    places: HashMap<Same, usize>,
+    names: HashSet<String>,
 }
+
+/// What locations of one pool have in common: what `proxy_pass` says, the Host, and how TLS is spoken.
+type Same = (String, Option<String>, Option<Vec<String>>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Pool {
     name: String,
-    /// As `proxy_pass` has it.
-    theirs: String,
     host: Option<String>,
+    /// Lines of how TLS is spoken with its nodes, if it is.
+    tls: Option<Vec<String>>,
     at: At,
     what: String,
     /// Lines of the table.
@@ -37,6 +43,8 @@ pub(super) struct Wanted<'w, 'f> {
     /// `name`, `host:port` or `unix:/path`, without scheme and path.
     pub(super) authority: &'w str,
     pub(super) host: Option<String>,
+    /// Lines of how TLS is spoken with them, if it is.
+    pub(super) tls: Option<Vec<String>>,
     pub(super) scope: &'w Scope<'f>,
 }
 
@@ -51,9 +59,8 @@ impl<'f> Pools<'f> {
     /// The name of our upstream for a location, or nothing if it was left out.
     pub(super) fn name(&mut self, wanted: &Wanted<'_, 'f>, left: &mut Vec<Left>) -> Option<String> {
         let waits = waits(wanted.scope);
-        let same =
-            self.used.iter_mut().find(|pool| pool.theirs == wanted.authority && pool.host == wanted.host);
-        if let Some(pool) = same {
+        let same = (wanted.authority.to_owned(), wanted.host.clone(), wanted.tls.clone());
+        if let Some(pool) = self.places.get(&same).map(|place| &mut self.used[*place]) {
             for (key, seconds) in waits {
                 let longest = pool.waits.entry(key).or_insert(seconds);
                 *longest = seconds.max(*longest);
@@ -63,19 +70,22 @@ impl<'f> Pools<'f> {
         let block = self.blocks.get(wanted.authority).copied();
         let directive = block.unwrap_or(wanted.directive);
         let (lines, more) = match block {
-            Some(block) => of_block(block, left)?,
+            Some(block) => of_block(block, wanted.tls.is_some(), left)?,
             None => (vec![nodes_of(wanted, left)?], Vec::new()),
         };
         let host = wanted.host.as_ref().map(|host| format!("host = {}\n", quoted(host))).unwrap_or_default();
-        if let Err(why) = verified(&format!("{}\n{host}", lines.join("\n"))) {
+        let tls = wanted.tls.iter().map(|lines| format!("[upstream.nodes.tls]\n{}\n", lines.join("\n")));
+        if let Err(why) = verified(&format!("{}\n{host}{}", lines.join("\n"), tls.collect::<String>())) {
             let todo = "write the upstream by hand, see configs/full.toml".to_owned();
             left.push(Left { at: directive.at.clone(), what: directive.text(), why, todo });
             return None;
         }
         let name = self.free_name(wanted.authority);
         let (at, what) = (directive.at.clone(), directive.text());
-        let (theirs, host) = (wanted.authority.to_owned(), wanted.host.clone());
-        self.used.push(Pool { name: name.clone(), theirs, host, at, what, lines, more, waits });
+        let (host, tls) = (wanted.host.clone(), wanted.tls.clone());
+        self.places.insert(same, self.used.len());
+        self.names.insert(name.clone());
+        self.used.push(Pool { name: name.clone(), host, tls, at, what, lines, more, waits });
         Some(name)
     }
 
@@ -85,7 +95,7 @@ impl<'f> Pools<'f> {
             .map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '-' })
             .collect();
         let mut names = (1..).map(|n| if n == 1 { plain.clone() } else { format!("{plain}-{n}") });
-        names.find(|name| self.used.iter().all(|pool| pool.name != *name)).unwrap_or(plain)
+        names.find(|name| !self.names.contains(name)).unwrap_or(plain)
     }
 
     /// The tables of those that `is_used`.
@@ -103,6 +113,9 @@ impl<'f> Pools<'f> {
                     "# Without `proxy_set_header Host $host` nodes hear this name.\nhost = {}\n",
                     quoted(host)
                 );
+            }
+            for lines in pool.tls.iter().filter(|lines| !lines.is_empty()) {
+                let _ = writeln!(text, "[upstream.{name}.tls]\n{}", lines.join("\n"));
             }
             if !pool.waits.is_empty() {
                 let _ = writeln!(text, "[upstream.{name}.timeouts]");
@@ -169,7 +182,8 @@ pub(super) fn seconds(text: &str) -> Option<u64> {
 }
 
 fn nodes_of(wanted: &Wanted<'_, '_>, left: &mut Vec<Left>) -> Option<String> {
-    let address = node(wanted.authority);
+    let address = node(wanted.authority, if wanted.tls.is_some() { "443" } else { "80" });
+    let address = address.map(|address| spoken(address, wanted.tls.is_some()));
     match address {
         Ok(address) => Some(format!("nodes = {}", list(&[address]))),
         Err((why, todo)) => {
@@ -180,13 +194,9 @@ fn nodes_of(wanted: &Wanted<'_, '_>, left: &mut Vec<Left>) -> Option<String> {
 }
 
 /// A node as we write it, or why it cannot be one.
-fn node(server: &str) -> Result<String, (String, String)> {
+fn node(server: &str, port: &str) -> Result<String, (String, String)> {
     if server.starts_with("unix:") {
-        if has_landed("unix:") {
-            return Ok(server.trim_end_matches(':').to_owned());
-        }
-        let why = "nodes on Unix sockets are not supported yet".to_owned();
-        return Err((why, "let the app listen on a port of loopback".to_owned()));
+        return Ok(server.trim_end_matches(':').to_owned());
     }
     if server.contains('$') {
         let why = "which node it is, is decided by a variable".to_owned();
@@ -194,12 +204,17 @@ fn node(server: &str) -> Result<String, (String, String)> {
     }
     let has_port = server.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok())
         && (!server.starts_with('[') || server.contains("]:"));
-    Ok(if has_port { server.to_owned() } else { format!("{server}:80") })
+    Ok(if has_port { server.to_owned() } else { format!("{server}:{port}") })
+}
+
+/// The same with how it is spoken with.
+fn spoken(address: String, is_tls: bool) -> String {
+    if is_tls { format!("https://{address}") } else { address }
 }
 
 type Lines = (Vec<String>, Vec<String>);
 
-fn of_block(block: &Directive, left: &mut Vec<Left>) -> Option<Lines> {
+fn of_block(block: &Directive, is_tls: bool, left: &mut Vec<Left>) -> Option<Lines> {
     let mut nodes = Vec::new();
     let (mut fails, mut pause) = (None, None);
     let mut lines = Vec::new();
@@ -210,8 +225,14 @@ fn of_block(block: &Directive, left: &mut Vec<Left>) -> Option<Lines> {
             lines.push(format!("# Down: {}", server.arg()));
             continue;
         }
-        let address = match node(server.arg()) {
-            Ok(address) => address,
+        let address = match node(server.arg(), "80") {
+            Ok(address) if is_tls && address.starts_with("unix:") => {
+                let why = "TLS is not spoken on Unix sockets".to_owned();
+                let todo = "let the node speak HTTP there: nobody is on the way".to_owned();
+                left.push(Left { at: server.at.clone(), what: server.text(), why, todo });
+                continue;
+            }
+            Ok(address) => spoken(address, is_tls),
             Err((why, todo)) => {
                 left.push(Left { at: server.at.clone(), what: server.text(), why, todo });
                 continue;
@@ -271,16 +292,17 @@ fn policy(block: &Directive, left: &mut Vec<Left>) -> Vec<String> {
             "ip_hash" => return vec![auto.to_owned(), "sticky = \"ip\"".to_owned()],
             "sticky" if of == "cookie" => {
                 let name = directive.args.get(1).map_or("route", String::as_str);
-                return vec![format!("sticky = {}", quoted(&format!("cookie:{name}")))];
+                return vec![
+                    AUTO_FOR_COOKIES.to_owned(),
+                    format!("sticky = {}", quoted(&format!("cookie:{name}"))),
+                ];
             }
             "hash" if ["$remote_addr", "$binary_remote_addr"].contains(&of) => {
                 return vec![auto.to_owned(), "sticky = \"ip\"".to_owned()];
             }
             "hash" if of.starts_with("$cookie_") => {
-                return vec![format!(
-                    "balance = {}",
-                    quoted(&format!("hash:cookie:{}", &of["$cookie_".len()..]))
-                )];
+                let balance = quoted(&format!("hash:cookie:{}", &of["$cookie_".len()..]));
+                return vec![AUTO_FOR_COOKIES.to_owned(), format!("balance = {balance}")];
             }
             "hash" if of.starts_with("$http_") => {
                 let header = after("$http_").unwrap_or_default();
@@ -304,6 +326,8 @@ fn policy(block: &Directive, left: &mut Vec<Left>) -> Vec<String> {
     }
     one("balance = \"round-robin\"")
 }
+
+const AUTO_FOR_COOKIES: &str = "# If it keeps logins or Socket.IO on their node, \"auto\" is better (leave the line out): the app's own cookie brings one of ours.";
 
 #[cfg(test)]
 mod tests {

@@ -2,15 +2,16 @@
 
 use super::ours::{Left, Route, Takes};
 use super::parse::Directive;
-use super::place::Place;
+use super::patterns::whole;
+use super::place::Location;
 use super::vars::{Known, template};
-use crate::start::quoted;
+use crate::quote::quoted;
 
 /// Gives a route the answer of a `return`.
 pub(super) fn give(
     route: &mut Route,
     directive: &Directive,
-    place: &Place<'_>,
+    place: &Location<'_>,
     has_groups: bool,
 ) -> Result<(), String> {
     let known = Known { scope: &place.scope, server_name: place.server_name, has_groups };
@@ -64,63 +65,6 @@ pub(super) fn redirect(status: u16, url: &str) -> String {
     }
 }
 
-/// What nginx searches for in a path, as an expression that the whole path matches.
-pub(super) fn whole(pattern: &str, is_any_case: bool) -> String {
-    let case = if is_any_case { "(?i)" } else { "" };
-    let pattern = &without_looking_ahead(pattern);
-    let has_choice = has_choice(pattern);
-    let begins = pattern.starts_with('^') && !has_choice;
-    let ends = pattern.ends_with('$') && !pattern.ends_with("\\$") && !has_choice;
-    match (begins, ends) {
-        (true, true) => format!("{case}{}", &pattern[1..pattern.len() - 1]),
-        (true, false) => format!("{case}{}.*", &pattern[1..]).replace(".*.*", ".*").replace("(.*).*", "(.*)"),
-        (false, true) => format!("{case}.*?{}", &pattern[..pattern.len() - 1]),
-        (false, false) if !has_choice => format!("{case}.*?{pattern}.*").replace("(.*).*", "(.*)"),
-        (false, false) => format!("{case}.*?(?:{pattern}).*"),
-    }
-}
-
-/// Whether an alternative divides the whole of a pattern.
-fn has_choice(pattern: &str) -> bool {
-    let mut depth = 0_usize;
-    let mut rest = pattern.chars();
-    while let Some(c) = rest.next() {
-        match c {
-            '\\' => drop(rest.next()),
-            '(' | '[' => depth += 1,
-            ')' | ']' => depth = depth.saturating_sub(1),
-            '|' if depth == 0 => return true,
-            _ => {}
-        }
-    }
-    false
-}
-
-/// `/\.(?!well-known)` at its end without looking ahead, which the `regex` crate cannot: all that goes on in another way.
-fn without_looking_ahead(pattern: &str) -> String {
-    let bare = pattern.strip_suffix(".*").unwrap_or(pattern);
-    let split = bare.strip_suffix(')').and_then(|bare| bare.split_once("(?!"));
-    let Some((before, word)) =
-        split.filter(|(_, word)| word.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'))
-    else {
-        return pattern.to_owned();
-    };
-    let other = word.chars().rev().fold(String::new(), |inner, c| format!("(?:[^{c}].*|{c}{inner})?"));
-    format!("{before}{other}$")
-}
-
-/// A path as an expression.
-pub(super) fn escaped(path: &str) -> String {
-    let mut escaped = String::new();
-    for c in path.chars() {
-        if ".+*?()|[]{}^$\\#&-~".contains(c) && c != '-' && c != '~' && c != '#' && c != '&' {
-            escaped.push('\\');
-        }
-        escaped.push(c);
-    }
-    escaped
-}
-
 /// What a `rewrite` comes to.
 pub(super) enum Rewritten {
     /// A route that comes before the others.
@@ -132,7 +76,7 @@ pub(super) enum Rewritten {
 }
 
 /// Translates a `rewrite` of a server (then `place` has no path) or of a location.
-pub(super) fn rewrite(directive: &Directive, place: &Place<'_>) -> Result<Rewritten, String> {
+pub(super) fn rewrite(directive: &Directive, place: &Location<'_>) -> Result<Rewritten, String> {
     let [pattern, to, flags @ ..] = &directive.args[..] else {
         return Err("it has no replacement".to_owned());
     };
@@ -156,7 +100,9 @@ pub(super) fn rewrite(directive: &Directive, place: &Place<'_>) -> Result<Rewrit
             return Ok(Rewritten::All(route));
         }
         let mut route = Route::of(directive, Takes::Regex(whole(pattern, false)));
-        let url = template(to.trim_end_matches('?'), known).map_err(unsaid)?;
+        // The query goes on, unless a question mark says that it does not.
+        let query = if to.contains('?') { "" } else { "?{query}" };
+        let url = template(to.trim_end_matches('?'), known).map_err(unsaid)? + query;
         route.set("redirect", redirect(status, &url));
         return Ok(Rewritten::Before(route));
     }
@@ -178,7 +124,7 @@ pub(super) fn rewrite(directive: &Directive, place: &Place<'_>) -> Result<Rewrit
 
 /// The requests that an `if` is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(super) enum Condition {
     Host(String),
     /// `www.` in front of a name of the server: the names without it are the first group.
     AnyWww,
@@ -188,28 +134,28 @@ pub(super) enum Asked {
 }
 
 /// What the condition of an `if` asks for, if it is something that routes are told apart by.
-pub(super) fn asked(directive: &Directive) -> Option<Asked> {
+pub(super) fn asked(directive: &Directive) -> Option<Condition> {
     let text = directive.args.join(" ");
     let text = text.trim().strip_prefix('(')?.strip_suffix(')')?.trim();
     let (variable, rest) = text.split_once(' ').unwrap_or((text, ""));
     let (operator, value) = rest.trim().split_once(' ').unwrap_or((rest, ""));
     let value = value.trim().trim_matches(['"', '\'']);
     match (variable, operator, value) {
-        ("$scheme", "=", "http") | ("$scheme", "!=", "https") => Some(Asked::Plain),
+        ("$scheme", "=", "http") | ("$scheme", "!=", "https") => Some(Condition::Plain),
         ("$server_port", "=", "80") | ("$https", "!=", "on") | ("$https" | "$ssl_protocol", "=", "") => {
-            Some(Asked::Plain)
+            Some(Condition::Plain)
         }
         ("$host" | "$http_host", "=", name) if !name.is_empty() => {
-            Some(Asked::Host(name.to_ascii_lowercase()))
+            Some(Condition::Host(name.to_ascii_lowercase()))
         }
         (
             "$host" | "$http_host",
             "~" | "~*",
             "^www\\.(.*)$" | "^www\\.(.+)$" | "^www\\.(.*)" | "^www\\.(.+)",
-        ) => Some(Asked::AnyWww),
-        ("$request_method", "=", method) => methods(method).map(Asked::Methods),
-        ("$request_method", "~" | "~*", these) => methods(these).map(Asked::Methods),
-        ("$request_method", "!=" | "!~" | "!~*", these) => methods(these).map(Asked::AllMethodsBut),
+        ) => Some(Condition::AnyWww),
+        ("$request_method", "=", method) => methods(method).map(Condition::Methods),
+        ("$request_method", "~" | "~*", these) => methods(these).map(Condition::Methods),
+        ("$request_method", "!=" | "!~" | "!~*", these) => methods(these).map(Condition::AllMethodsBut),
         _ => None,
     }
 }
@@ -239,35 +185,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn expressions_match_the_whole_path() {
-        for (theirs, ours) in [
-            ("^/a/(.*)$", "/a/(.*)"),
-            ("^/a", "/a.*"),
-            ("^/a/(.*)", "/a/(.*)"),
-            (r"\.php$", r".*?\.php"),
-            (r"/\.git", r".*?/\.git.*"),
-            ("^(/a|/b)", "(/a|/b).*"),
-            (r"\.(js|css)$", r".*?\.(js|css)"),
-            ("^/a|/b$", ".*?(?:^/a|/b$).*"),
-            (r"/\.(?!we)", r".*?/\.(?:[^w].*|w(?:[^e].*|e)?)?"),
-        ] {
-            assert_eq!(whole(theirs, false), ours, "{theirs}");
-        }
-        assert_eq!(escaped("/socket.io"), r"/socket\.io");
-    }
-
-    #[test]
     fn conditions_that_routes_know() {
         let asked = |text: &str| {
             let read = super::super::parse::parse(&format!("if {text} {{}}"), &std::rc::Rc::from("f"));
             asked(&read.expect("it is nginx's")[0])
         };
-        assert_eq!(asked("($host = www.a.example)"), Some(Asked::Host("www.a.example".to_owned())));
-        assert_eq!(asked("($host ~* ^www\\.(.*)$)"), Some(Asked::AnyWww));
-        assert_eq!(asked("($scheme != \"https\")"), Some(Asked::Plain));
-        assert_eq!(asked("($request_method = 'OPTIONS')"), Some(Asked::Methods(vec!["OPTIONS".to_owned()])));
+        assert_eq!(asked("($host = www.a.example)"), Some(Condition::Host("www.a.example".to_owned())));
+        assert_eq!(asked("($host ~* ^www\\.(.*)$)"), Some(Condition::AnyWww));
+        assert_eq!(asked("($scheme != \"https\")"), Some(Condition::Plain));
+        assert_eq!(
+            asked("($request_method = 'OPTIONS')"),
+            Some(Condition::Methods(vec!["OPTIONS".to_owned()]))
+        );
         let two = vec!["GET".to_owned(), "HEAD".to_owned()];
-        assert_eq!(asked("($request_method !~ ^(GET|HEAD)$)"), Some(Asked::AllMethodsBut(two)));
+        assert_eq!(asked("($request_method !~ ^(GET|HEAD)$)"), Some(Condition::AllMethodsBut(two)));
         assert_eq!(asked("(-f $request_filename)"), None);
         assert_eq!(asked("($http_user_agent ~* bot)"), None);
     }

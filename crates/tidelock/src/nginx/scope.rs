@@ -1,35 +1,59 @@
 //! What holds at a place of the file: its own block and those around it.
 
+use std::collections::HashMap;
+use std::rc::Rc;
+
 use super::parse::Directive;
 
 /// The blocks around a place, the outermost first.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Scope<'f>(Vec<&'f [Directive]>);
+pub(super) struct Scope<'f>(Vec<Rc<Block<'f>>>);
+
+/// The directives of one block by their names: a server may have thousands of locations, each of which asks for dozens of
+/// names.
+#[derive(Debug)]
+struct Block<'f>(HashMap<&'f str, Vec<&'f Directive>>);
+
+impl<'f> Block<'f> {
+    fn of(directives: &'f [Directive]) -> Self {
+        let mut by_name: HashMap<&str, Vec<&Directive>> = HashMap::new();
+        for directive in directives {
+            by_name.entry(&directive.name).or_default().push(directive);
+        }
+        Self(by_name)
+    }
+
+    fn named(&self, name: &str) -> &[&'f Directive] {
+        self.0.get(name).map(Vec::as_slice).unwrap_or_default()
+    }
+}
 
 impl<'f> Scope<'f> {
     /// The same, and a block in it.
     pub(super) fn inner(&self, block: &'f [Directive]) -> Self {
         let mut blocks = self.0.clone();
-        blocks.push(block);
+        blocks.push(Rc::new(Block::of(block)));
         Self(blocks)
     }
 
     /// The directive of this name that holds: that of the innermost block which has one.
     pub(super) fn one(&self, name: &str) -> Option<&'f Directive> {
-        self.list(name).into_iter().next()
+        self.holding(name).first().copied()
     }
 
     /// Those of the innermost block that has any: one in a location takes away all of the server's.
     pub(super) fn list(&self, name: &str) -> Vec<&'f Directive> {
-        let named = |block: &&'f [Directive]| -> Vec<&'f Directive> {
-            block.iter().filter(|directive| directive.name == name).collect()
-        };
-        self.0.iter().rev().map(named).find(|found| !found.is_empty()).unwrap_or_default()
+        self.holding(name).to_vec()
+    }
+
+    fn holding(&self, name: &str) -> &[&'f Directive] {
+        let named = self.0.iter().rev().map(|block| block.named(name));
+        named.into_iter().find(|found| !found.is_empty()).unwrap_or_default()
     }
 
     /// Those of all blocks, the outermost first.
     pub(super) fn all(&self, name: &str) -> Vec<&'f Directive> {
-        self.0.iter().flat_map(|block| block.iter()).filter(|directive| directive.name == name).collect()
+        self.0.iter().flat_map(|block| block.named(name)).copied().collect()
     }
 
     /// The constant that `set` gave a variable, by its name without the dollar sign.

@@ -12,8 +12,14 @@ pub(super) struct Socket<'f> {
     pub(super) address: SocketAddr,
     pub(super) is_tls: bool,
     pub(super) directive: Option<&'f Directive>,
+    /// The first that says that a balancer says who its clients are.
+    pub(super) proxied: Option<&'f Directive>,
     /// Certificate and key, that of the default server first.
     pub(super) certificates: Vec<(String, String)>,
+    /// Whose certificates clients show, and whether they have to: the same for all its servers.
+    pub(super) clients: Option<(String, &'static str)>,
+    /// The default server speaks TLS 1.3 alone, and so do the others then.
+    pub(super) is_modern: bool,
 }
 
 impl Socket<'_> {
@@ -35,6 +41,24 @@ pub(super) struct Site<'f> {
     pub(super) hosts: Vec<String>,
     /// The first of its names, as it is written.
     pub(super) name: String,
+    /// Its listens ask for the certificates that it asks for.
+    pub(super) asks_clients: bool,
+}
+
+impl Site<'_> {
+    /// Whose certificates its clients show, and whether they have to, in our words; `None` if it asks for none, and `Some(None)` if
+    /// for some that we cannot ask for.
+    fn clients(&self) -> Option<Option<(String, &'static str)>> {
+        let mode = match self.scope.one("ssl_verify_client")?.arg() {
+            "off" => return None,
+            "on" => "required",
+            "optional" => "optional",
+            _ => return Some(None),
+        };
+        // Whoever was revoked would be let in without the list.
+        let ca = self.scope.one("ssl_client_certificate").filter(|_| self.scope.one("ssl_crl").is_none());
+        Some(ca.map(|ca| (ca.arg().to_owned(), mode)))
+    }
 }
 
 /// All of them.
@@ -59,16 +83,10 @@ impl<'f> Sites<'f> {
                 left.push(unheard(listen));
                 continue;
             };
-            if listen.args.iter().any(|arg| arg == "proxy_protocol") {
-                left.push(Left {
-                    at: listen.at.clone(),
-                    what: listen.text(),
-                    why: "the PROXY protocol is not spoken yet".to_owned(),
-                    todo: "let the balancer send X-Forwarded-For, and name it in `trusted_proxies`"
-                        .to_owned(),
-                });
-            }
             let socket = self.socket(address, is_tls, listen);
+            if listen.args.iter().any(|arg| arg == "proxy_protocol") {
+                self.sockets[socket].proxied.get_or_insert(listen);
+            }
             if listen.args.iter().any(|arg| arg == "default_server" || arg == "default") {
                 self.wants_default.push((socket, number));
             }
@@ -100,7 +118,8 @@ impl<'f> Sites<'f> {
                 }),
             }
         }
-        let site = Site { directive, scope, sockets, default_of: Vec::new(), hosts, name };
+        let site =
+            Site { directive, scope, sockets, default_of: Vec::new(), hosts, name, asks_clients: false };
         self.sites.push(site);
     }
 
@@ -109,7 +128,15 @@ impl<'f> Sites<'f> {
         if let Some(at) = self.sockets.iter().position(|socket| socket.address == address) {
             return at;
         }
-        self.sockets.push(Socket { address, is_tls, directive: None, certificates: Vec::new() });
+        self.sockets.push(Socket {
+            address,
+            is_tls,
+            directive: None,
+            proxied: None,
+            certificates: Vec::new(),
+            clients: None,
+            is_modern: false,
+        });
         self.sockets.len() - 1
     }
 
@@ -132,7 +159,15 @@ impl<'f> Sites<'f> {
             }
             None => {
                 let directive = Some(directive);
-                self.sockets.push(Socket { address, is_tls, directive, certificates: Vec::new() });
+                self.sockets.push(Socket {
+                    address,
+                    is_tls,
+                    directive,
+                    proxied: None,
+                    certificates: Vec::new(),
+                    clients: None,
+                    is_modern: false,
+                });
                 self.sockets.len() - 1
             }
         }
@@ -145,6 +180,9 @@ impl<'f> Sites<'f> {
             let first = self.sites.iter().position(|site| site.sockets.contains(&number));
             let Some(default) = told.or(first) else { continue };
             self.sites[default].default_of.push(number);
+            let protocols = self.sites[default].scope.one("ssl_protocols");
+            self.sockets[number].is_modern = self.sockets[number].is_tls
+                && protocols.is_some_and(|one| matches!(&one.args[..], [one] if one == "TLSv1.3"));
             let mut order: Vec<usize> = (0..self.sites.len()).collect();
             order.sort_by_key(|site| *site != default);
             for site in order.into_iter().map(|site| &self.sites[site]) {
@@ -159,6 +197,20 @@ impl<'f> Sites<'f> {
                     known.extend(pairs.into_iter().filter(|pair| !known.contains(pair)).collect::<Vec<_>>());
                 }
             }
+            // A listen of ours asks all its clients for the same.
+            let mut asked =
+                self.sites.iter().filter(|site| site.sockets.contains(&number)).map(Site::clients);
+            let first = asked.next().flatten().flatten();
+            if self.sockets[number].is_tls && asked.all(|other| other.flatten() == first) {
+                self.sockets[number].clients = first;
+            }
+        }
+        for site in &mut self.sites {
+            let mut over_tls =
+                site.sockets.iter().map(|&at| &self.sockets[at]).filter(|socket| socket.is_tls);
+            // Without TLS nginx asks nobody.
+            let has_some = site.sockets.iter().any(|&at| self.sockets[at].is_tls);
+            site.asks_clients = has_some && over_tls.all(|socket| socket.clients.is_some());
         }
     }
 }

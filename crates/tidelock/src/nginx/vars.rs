@@ -45,6 +45,12 @@ fn value(name: &str, known: Known<'_>) -> Option<String> {
     if name == "server_name" {
         return Some(escaped(known.server_name));
     }
+    // The group of a name such as `~^(?<sub>.+)\\.example\\.com$`, which is a wildcard of ours.
+    let group = known.server_name.strip_prefix("~^(?").map(|rest| rest.trim_start_matches('P'));
+    if group.and_then(|rest| rest.strip_prefix('<')?.split_once('>')).is_some_and(|(group, _)| group == name)
+    {
+        return Some("{subdomain}".to_owned());
+    }
     if name.len() == 1 && name.starts_with(|c: char| ('1'..='9').contains(&c)) {
         return known.has_groups.then(|| format!("{{{name}}}"));
     }
@@ -57,7 +63,7 @@ fn value(name: &str, known: Known<'_>) -> Option<String> {
     }
 }
 
-const PLAIN: [(&str, &str); 18] = [
+const PLAIN: [(&str, &str); 19] = [
     ("remote_addr", "client_ip"),
     ("realip_remote_addr", "peer_ip"),
     ("request_method", "method"),
@@ -71,6 +77,7 @@ const PLAIN: [(&str, &str); 18] = [
     ("args", "query"),
     ("query_string", "query"),
     ("request_id", "request_id"),
+    ("upstream_addr", "node"),
     ("remote_port", "client_port"),
     ("time_iso8601", "time"),
     ("msec", "time_unix"),
@@ -95,8 +102,11 @@ mod tests {
             ("$arg_id $cookie_s", Ok("{query:id} {cookie:s}")),
             ("$upstream_cache_status", Err("$upstream_cache_status")),
             ("5$", Ok("5$")),
+            ("$sub", Err("$sub")),
         ] {
             assert_eq!(template(theirs, known), ours.map(str::to_owned).map_err(str::to_owned), "{theirs}");
         }
+        let known = Known { server_name: r"~^(?<sub>.+)\.example\.com$", ..known };
+        assert_eq!(template("a $sub", known).as_deref(), Ok("a {subdomain}"));
     }
 }

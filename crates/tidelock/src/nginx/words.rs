@@ -34,7 +34,7 @@ pub(super) const TABLE: &[(&str, Fate)] = &[
     (
         "listen",
         Read(
-            "`[[listen]]` `address`; the first server of an address, or its `default_server`, has the routes without `host`",
+            "`[[listen]]` `address`; the first server of an address, or its `default_server`, has the routes without `host`; `proxy_protocol` of those in `set_real_ip_from`",
         ),
     ),
     (
@@ -51,7 +51,12 @@ pub(super) const TABLE: &[(&str, Fate)] = &[
     ),
     ("upstream", Read("`[upstream.NAME]`")),
     ("events", Read("nothing of it is needed")),
-    ("user", Passed("`User=` of the service; see configs/tidelock.service")),
+    (
+        "user",
+        Passed(
+            "`User=` of the service (configs/tidelock.service); or `user = \"www-data\"` at the top, where tidelock is started as root as nginx is",
+        ),
+    ),
     ("worker_processes", Read("`workers`; `auto` is the default")),
     (
         "pid daemon master_process worker_priority worker_cpu_affinity working_directory lock_file",
@@ -66,7 +71,7 @@ pub(super) const TABLE: &[(&str, Fate)] = &[
     (
         "map map_hash_max_size map_hash_bucket_size",
         Read(
-            "nothing by itself: the one of `$connection_upgrade` is not needed, others are told where their variable is used",
+            "one over `$host` is routes of each host, one over `$uri` that is returned a `redirect` of each path; that of `$connection_upgrade` is not needed, others are told where their variable is used",
         ),
     ),
     ("set", Read("its value, where the variable is used, if it is a constant")),
@@ -133,17 +138,35 @@ pub(super) const TABLE: &[(&str, Fate)] = &[
         Passed("`[limits]` `attempts_max` and `retry_percent` of an upstream"),
     ),
     ("proxy_ignore_client_abort proxy_ignore_headers", Passed("requests whose client has left are ended")),
-    (
-        "proxy_intercept_errors",
-        Left("pages of one's own for errors are not supported yet", "let the app answer with its own page"),
-    ),
+    ("proxy_intercept_errors", Read("`intercept_errors`, where `error_pages` has a page")),
     (
         "proxy_cookie_path proxy_cookie_domain proxy_cookie_flags",
         Left("cookies are not changed, but for their Path where a path is stripped", "set it in the app"),
     ),
     (
-        "proxy_ssl_verify proxy_ssl_server_name proxy_ssl_name proxy_ssl_trusted_certificate proxy_ssl_protocols proxy_ssl_ciphers proxy_ssl_session_reuse proxy_ssl_verify_depth proxy_ssl_certificate proxy_ssl_certificate_key",
-        Read("told with the `https://` node that it is for"),
+        "proxy_ssl_verify proxy_ssl_trusted_certificate",
+        Read(
+            "`[upstream.NAME.tls]` `ca`, or `verify = false` where nginx does not verify, which is its default",
+        ),
+    ),
+    (
+        "proxy_ssl_name proxy_ssl_server_name",
+        Read("`[upstream.NAME.tls]` `server_name`; a name is asked for always"),
+    ),
+    (
+        "proxy_ssl_certificate proxy_ssl_certificate_key",
+        Read("`[upstream.NAME.tls]` `certificate` and `key`"),
+    ),
+    (
+        "proxy_ssl_protocols proxy_ssl_ciphers proxy_ssl_conf_command proxy_ssl_session_reuse proxy_ssl_verify_depth",
+        Passed("TLS 1.2 and 1.3 with today's ciphers, and sessions are resumed"),
+    ),
+    (
+        "proxy_ssl_crl proxy_ssl_password_file",
+        Left(
+            "certificates of nodes are not looked up in lists, nor are keys with a passphrase read",
+            "trust the node's own certificate with `ca`, and write the key without a passphrase",
+        ),
     ),
     (
         "proxy_method proxy_set_body proxy_pass_request_body proxy_pass_request_headers proxy_bind proxy_store",
@@ -172,9 +195,8 @@ pub(super) const TABLE: &[(&str, Fate)] = &[
     ("more_clear_headers", Read("`response_headers = { remove = [ … ] }`")),
     (
         "error_page",
-        Left(
-            "pages of one's own for errors are not supported yet",
-            "our errors are short and tell nothing of nodes; leave it out, or let the app answer",
+        Read(
+            "`error_pages` where the page is a file; `404 =200 /index.html` is the `fallback` of a folder; named locations and pages of nodes are told",
         ),
     ),
     ("root alias", Read("`files = \"FOLDER\"` where something is served from it")),
@@ -187,11 +209,15 @@ pub(super) const TABLE: &[(&str, Fate)] = &[
         "autoindex autoindex_exact_size autoindex_localtime autoindex_format",
         Read("folders are not listed: told for `on`"),
     ),
-    ("gzip", Left("answers are not compressed yet", "let the app or a CDN compress")),
+    ("gzip brotli", Read("`compress`, in whichever coding the client likes best")),
+    ("gzip_types brotli_types", Read("`types` of `compress`")),
+    ("gzip_min_length brotli_min_length", Read("`bytes_min` of `compress`")),
     (
-        "gzip_types gzip_min_length gzip_comp_level gzip_vary gzip_proxied gzip_disable gzip_buffers gzip_http_version gzip_static gunzip brotli brotli_types brotli_static brotli_comp_level",
-        Passed("what `gzip` says, see there"),
+        "gzip_comp_level gzip_vary gzip_proxied gzip_disable gzip_buffers gzip_http_version brotli_comp_level brotli_buffers",
+        Passed("Vary is said always, and levels are those that cost what they bring"),
     ),
+    ("gzip_static brotli_static", Passed("a file beside another in `.gz`, `.br` or `.zst` is sent for it")),
+    ("gunzip", Passed("what a node has compressed it has compressed for its client")),
     ("internal", Read("such a location answers 404")),
     (
         "absolute_redirect server_name_in_redirect port_in_redirect",
@@ -269,7 +295,7 @@ pub(super) const TABLE: &[(&str, Fate)] = &[
         Read("nothing for X-Forwarded-For and X-Real-IP, which are believed of `trusted_proxies`"),
     ),
     ("real_ip_recursive", Passed("always")),
-    ("proxy_protocol", Left("the PROXY protocol is not spoken yet", "let the balancer send X-Forwarded-For")),
+    ("proxy_protocol", Left("nodes are not told by it", "they get X-Forwarded-For")),
     // TLS.
     ("ssl", Read("`tls` on the `[[listen]]`s of the server")),
     (
@@ -280,10 +306,23 @@ pub(super) const TABLE: &[(&str, Fate)] = &[
         "ssl_password_file",
         Left("keys with a passphrase are not read", "write the key without one, readable for tidelock alone"),
     ),
-    ("ssl_client_certificate ssl_crl ssl_verify_depth", Passed("told with `ssl_verify_client`")),
-    ("ssl_verify_client", Read("told, and the server is closed: clients are not asked for certificates yet")),
     (
-        "ssl_protocols ssl_ciphers ssl_prefer_server_ciphers ssl_ecdh_curve ssl_dhparam ssl_conf_command ssl_session_cache ssl_session_timeout ssl_session_tickets ssl_session_ticket_key ssl_buffer_size ssl_early_data",
+        "ssl_protocols",
+        Read("`tls_profile = \"modern\"` on the `[[listen]]` for TLSv1.3 alone; else TLS 1.2 and 1.3"),
+    ),
+    ("ssl_client_certificate", Read("`ca` in `client_certificates` of the `[[listen]]`s of the server")),
+    (
+        "ssl_crl ssl_verify_depth",
+        Passed("told with `ssl_verify_client`, where there is a list of what was revoked"),
+    ),
+    (
+        "ssl_verify_client",
+        Read(
+            "`mode` in `client_certificates` of the `[[listen]]`s of the server, where all servers of these ask for the same; told, and the server is closed, where they do not, for `optional_no_ca`, and with `ssl_crl`",
+        ),
+    ),
+    (
+        "ssl_ciphers ssl_prefer_server_ciphers ssl_ecdh_curve ssl_dhparam ssl_conf_command ssl_session_cache ssl_session_timeout ssl_session_tickets ssl_session_ticket_key ssl_buffer_size ssl_early_data",
         Passed("TLS 1.2 and 1.3 with today's ciphers, and sessions are resumed"),
     ),
     (
@@ -389,6 +428,53 @@ mod tests {
 
     const BEGIN: &str = "<!-- the table of directives, written by its test, from here -->";
     const END: &str = "<!-- the table of directives, to here -->";
+
+    /// Beside nginx each of these files is asked the same by the tests. What is not in one is told by another test, or is of a
+    /// module that Debian's nginx has not, or of the whole machine.
+    #[test]
+    fn what_is_translated_is_in_a_file_that_is_asked_beside_nginx() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/nginx");
+        let (mut open, mut text) = (vec![folder.join("corpus"), folder.join("shapes")], String::new());
+        while let Some(path) = open.pop() {
+            match std::fs::read_dir(&path) {
+                Ok(entries) => open.extend(entries.map(|entry| entry.expect("it can be listed").path())),
+                Err(_) => text += &std::fs::read_to_string(&path).expect("it can be read"),
+            }
+        }
+        let bare = text.lines().map(|line| line.split('#').next().unwrap_or_default());
+        let bare = bare.collect::<Vec<_>>().join("\n");
+        let said: HashSet<&str> =
+            bare.split([';', '{', '}']).filter_map(|part| part.split_whitespace().next()).collect();
+        let names = |(names, fate): &(&'static str, Fate)| match fate {
+            Read(_) => names.split(' ').collect(),
+            Passed(_) | Left(..) | Closed(..) | Elsewhere(..) => Vec::new(),
+        };
+        let missing: Vec<&str> = TABLE.iter().flat_map(names).filter(|name| !said.contains(name)).collect();
+        assert_eq!(missing, ASKED_NOWHERE);
+    }
+
+    /// Of modules that Debian's nginx has not, or told as a whole with another.
+    const ASKED_NOWHERE: &[&str] = &[
+        "sticky",
+        "proxy_cache_key",
+        "proxy_cache_lock",
+        "proxy_cache_methods",
+        "proxy_cache_min_uses",
+        "proxy_cache_revalidate",
+        "proxy_cache_background_update",
+        "proxy_cache_purge",
+        "more_set_headers",
+        "more_clear_headers",
+        "autoindex_exact_size",
+        "autoindex_localtime",
+        "autoindex_format",
+        "brotli",
+        "brotli_types",
+        "brotli_min_length",
+        "auth_request",
+        "ssl_client_certificate",
+        "ssl_verify_client",
+    ];
 
     #[test]
     fn every_name_stands_once_and_there_are_enough() {

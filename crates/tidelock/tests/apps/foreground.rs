@@ -1,7 +1,7 @@
 //! `tidelock start FILE`: the article's app, unchanged, on several processes.
 
 use testkit::clients::{ClientPlan, Clients, Mode};
-use testkit::process::Signal;
+use testkit::process::{Signal, tells};
 use testkit::raw::RawConnection;
 use testkit::tidelock::Tidelock;
 
@@ -14,6 +14,7 @@ async fn the_article() -> Tidelock {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn the_articles_app_runs_unchanged_on_four_processes() {
     let mut tidelock = the_article().await;
     let instances = ready(&tidelock, 4).await;
@@ -33,6 +34,7 @@ async fn the_articles_app_runs_unchanged_on_four_processes() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn clients_that_come_before_the_app_is_ready_wait_for_it() {
     let tidelock = the_article().await;
     // Nobody waits for the app here.
@@ -42,6 +44,7 @@ async fn clients_that_come_before_the_app_is_ready_wait_for_it() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn what_the_app_writes_is_shown() {
     let mut tidelock = the_article().await;
     ready(&tidelock, 4).await;
@@ -57,6 +60,7 @@ async fn what_the_app_writes_is_shown() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn there_is_no_file_to_read_again() {
     let tidelock = the_article().await;
     let said = verb(&tidelock, &["reload"]).await;
@@ -65,6 +69,7 @@ async fn there_is_no_file_to_read_again() {
 
 /// Its processes end with tidelock, so that nobody takes their polling sessions over: both ends hear of a close.
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn when_tidelock_leaves_its_apps_polling_sessions_are_closed() {
     let mut tidelock = the_article().await;
     ready(&tidelock, 4).await;
@@ -79,6 +84,7 @@ async fn when_tidelock_leaves_its_apps_polling_sessions_are_closed() {
 
 /// Who is connected already has another answer, from the app, until the end.
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn while_tidelock_leaves_its_app_answers() {
     let mut tidelock = the_article().await;
     ready(&tidelock, 4).await;
@@ -86,7 +92,7 @@ async fn while_tidelock_leaves_its_app_answers() {
     let page = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
     let before = connection.try_ask(page).await.expect("an answer");
     tidelock.process().signal(Signal::TERM);
-    tidelock.process().wait_for_line(|line| line.contains("leaving: no new connections")).await;
+    tidelock.process().wait_for_line(|line| tells(line, "leaving")).await;
     let after = connection.try_ask(page).await.expect("an answer");
     assert_eq!((after.status(), after.body), (before.status(), before.body));
 }

@@ -15,6 +15,7 @@ fn kill(pid: u64) {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn a_process_that_is_killed_costs_no_plain_request_and_comes_back() {
     let tidelock = Tidelock::start(TIDELOCK, &file_of(&node(), "instances = 3")).await;
     let before = ready(&tidelock, 3).await;
@@ -45,6 +46,7 @@ async fn a_process_that_is_killed_costs_no_plain_request_and_comes_back() {
 /// The allocator's thread is for tidelock. A keeper that starts its app beside another thread could give it files that are
 /// not meant for it; and there are as many keepers as processes.
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn a_keeper_has_one_thread_and_its_app_nothing_of_its_environment() {
     let command = r#"["node", "-e", "require('http').createServer((_, answer) => answer.end()).listen(80)"]"#;
     let tidelock = Tidelock::start(TIDELOCK, &file_of(command, "instances = 1")).await;
@@ -59,6 +61,7 @@ async fn a_keeper_has_one_thread_and_its_app_nothing_of_its_environment() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn a_session_of_a_process_that_died_is_unknown() {
     let tidelock = Tidelock::start(TIDELOCK, &file_of(&node(), "instances = 1")).await;
     let before = ready(&tidelock, 1).await;
@@ -84,6 +87,7 @@ async fn a_command_that_ends_at_once_is_a_crash_loop() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn apps_are_stopped_started_restarted_and_scaled() {
     let mut tidelock = Tidelock::start(TIDELOCK, &file_of(&node(), "instances = 2")).await;
     let first: Vec<_> = ready(&tidelock, 2).await.iter().map(pid).collect();
@@ -118,6 +122,7 @@ async fn apps_are_stopped_started_restarted_and_scaled() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn logs_go_on_with_what_is_written() {
     let app = r#"["node", "-e", "require('http').createServer((q, a) => { console.error('asked for ' + q.url); a.end() }).listen(3000)"]"#;
     let tidelock = Tidelock::start(TIDELOCK, &file_of(app, "")).await;
@@ -139,6 +144,7 @@ async fn logs_go_on_with_what_is_written() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn an_app_may_listen_on_a_unix_socket() {
     // It listens where PORT says, and there a path stands.
     let app = r#"["node", "-e", "require('http').createServer((q, a) => a.end('over a socket')).listen(process.env.PORT)"]"#;
@@ -147,4 +153,59 @@ async fn an_app_may_listen_on_a_unix_socket() {
     let address = instances[0]["address"].as_str().unwrap_or_default();
     assert!(address.starts_with("unix:/"), "{address}");
     assert_eq!(get(tidelock.address(), "/").await.text(), "over a socket");
+}
+
+/// Nobody waits for what does not come by itself, and a stranger does not learn what runs here.
+#[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
+async fn a_stopped_app_answers_so() {
+    let file = file_of(&node(), "instances = 1").replace("access = \"off\"", "access = \"stdout\"");
+    let mut tidelock = Tidelock::start(TIDELOCK, &file).await;
+    ready(&tidelock, 1).await;
+    assert!(verb(&tidelock, &["stop", "chat"]).await.success);
+    let answer = get(tidelock.address(), "/").await;
+    assert_eq!(answer.status(), 503);
+    let told = format!("{:?} {}", answer, answer.text());
+    assert!(!told.contains("stopped") && !told.contains("chat"), "{told}");
+    let line = tidelock.process().wait_for_line(|line| line.contains("\"status\":503")).await;
+    assert!(line.contains("its app is stopped or given up"), "{line}");
+    let said = verb(&tidelock, &["status"]).await;
+    assert!(said.text.contains("stopped  its app is stopped or given up"), "{}", said.text);
+    assert!(verb(&tidelock, &["start", "chat"]).await.success);
+    assert_eq!(get(tidelock.address(), "/").await.status(), 200);
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
+async fn an_app_that_is_given_up_answers_at_once() {
+    let app = r#"["node", "-e", "require('http').createServer((q, a) => process.exit(1)).listen(3000)"]"#;
+    let tidelock = Tidelock::start(TIDELOCK, &file_of(app, "restart = { max = 0 }")).await;
+    ready(&tidelock, 1).await;
+    get(tidelock.address(), "/").await;
+    until(&tidelock, |all| all[0]["state"] == "given up").await;
+    assert_eq!(get(tidelock.address(), "/").await.status(), 503);
+    let said = verb(&tidelock, &["status"]).await;
+    assert!(said.text.contains("its app is stopped or given up"), "{}", said.text);
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
+async fn it_is_seen_how_much_is_answered_and_how_fast() {
+    let app = r#"["node", "-e", "require('http').createServer((q, a) => setTimeout(() => a.end(), q.url === '/slow' ? 300 : 0)).listen(3000)"]"#;
+    let tidelock = Tidelock::start(TIDELOCK, &file_of(app, "")).await;
+    ready(&tidelock, 1).await;
+    for path in ["/", "/", "/slow"] {
+        get(tidelock.address(), path).await;
+    }
+    let status = verb(&tidelock, &["status", "--json"]).await.text;
+    let status: serde_json::Value = serde_json::from_str(&status).expect("JSON");
+    let seen =
+        [&status["upstreams"][0], &status["upstreams"][0]["nodes"][0], &status["apps"][0]["instances"][0]];
+    for seen in seen {
+        let number = |key: &str| seen[key].as_f64().unwrap_or(-1.0);
+        assert!(number("answers_per_s") > 0.0 && number("p50_ms") > 0.0, "{seen:#}");
+        assert!(number("p99_ms") > 200.0, "{seen:#}");
+    }
+    let said = verb(&tidelock, &["list"]).await;
+    assert!(said.text.contains("REQ/S") && !said.text.contains("EVENT STREAMS"), "{}", said.text);
 }

@@ -2,6 +2,7 @@
 //! Method: real apps in Node.js under the real binary, real clients on both transports and a load of requests in front of
 //! it, and the verbs that a person would type. What is counted is counted by the clients and by the apps.
 
+mod first;
 mod foreground;
 mod lives;
 mod rolling;
@@ -11,7 +12,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value as Json;
-use testkit::PATIENCE;
+use testkit::TIMEOUT;
 use testkit::tidelock::Tidelock;
 use tokio::process::Command;
 use tokio::time::{interval, timeout};
@@ -57,7 +58,7 @@ async fn until(tidelock: &Tidelock, holds: impl Fn(&[Json]) -> bool) -> Vec<Json
             }
         }
     };
-    match timeout(PATIENCE, looking).await {
+    match timeout(TIMEOUT, looking).await {
         Ok(instances) => instances,
         Err(_) => panic!("the app does not come to be as it should: {seen:#}"),
     }
@@ -87,7 +88,7 @@ async fn until_nothing_is_left_of(directory: &Path) {
             }
         }
     };
-    let gone = timeout(PATIENCE, looking).await;
+    let gone = timeout(TIMEOUT, looking).await;
     assert!(gone.is_ok(), "left behind: {left:?}");
 }
 

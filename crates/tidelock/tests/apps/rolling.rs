@@ -51,6 +51,7 @@ impl Crowd {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn a_roll_moves_each_session_once_and_fails_no_request() {
     let crowd = Crowd::gather().await;
     let before: Vec<_> = ready(&crowd.tidelock, 4).await.iter().map(pid).collect();
@@ -62,6 +63,7 @@ async fn a_roll_moves_each_session_once_and_fails_no_request() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn a_changed_app_is_rolled_by_a_reload_of_the_file() {
     let crowd = Crowd::gather().await;
     let before: Vec<_> = ready(&crowd.tidelock, 4).await.iter().map(pid).collect();
@@ -74,6 +76,7 @@ async fn a_changed_app_is_rolled_by_a_reload_of_the_file() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn a_version_that_does_not_get_ready_ends_the_roll() {
     let tidelock = Tidelock::start(TIDELOCK, &file_of(&node(), "instances = 2")).await;
     let before: Vec<_> = ready(&tidelock, 2).await.iter().map(pid).collect();
@@ -105,6 +108,7 @@ async fn a_version_that_does_not_get_ready_ends_the_roll() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn killed_in_the_middle_of_a_roll_it_leaves_nothing_behind() {
     // A shell between, as with `npm start`.
     let script = format!("node {:?} & wait", crate::repository("crates/testkit/js/node.mjs"));

@@ -85,15 +85,27 @@ async fn a_silent_event_stream_outlives_a_silent_body() {
 }
 
 #[tokio::test]
+async fn a_route_has_times_of_its_own() {
+    let hanging = ScriptedOrigin::start(|_| vec![Step::Hold]).await;
+    let file = format!(
+        "[[listen]]\naddress = \"127.0.0.1:0\"\n[[route]]\nupstream = \"nodes\"\ntimeouts = {{ answer = \"200ms\" }}\n\
+         [upstream.nodes]\nnodes = [\"{}\"]\n[upstream.nodes.timeouts]\nanswer = \"1h\"\n",
+        hanging.address()
+    );
+    let proxy = testkit::tidelock::Tidelock::start(env!("CARGO_BIN_EXE_tidelock"), &file).await;
+    assert_eq!(ask(&proxy, POST).await.status(), 504);
+}
+
+#[tokio::test]
 async fn a_node_that_hangs_is_a_504_and_a_get_goes_on_to_the_next() {
     let hanging = ScriptedOrigin::start(|_| vec![Step::Hold]).await;
     let proxy = start(&[hanging.address()], "[timeouts]\nanswer = \"200ms\"\n").await;
     let answer = ask(&proxy, POST).await;
-    assert_eq!((answer.status(), answer.text().as_str()), (504, "504 node did not answer in time\n"));
+    assert_eq!((answer.status(), answer.text().as_str()), (504, "504 Gateway Timeout\n"));
     hanging.until_ended(1).await;
     let answer = ask(&proxy, HANDSHAKE).await;
     assert_eq!(answer.status(), 504);
-    assert_eq!(answer.text(), r#"{"code":3,"message":"node did not answer in time"}"#);
+    assert_eq!(answer.text(), r#"{"code":3,"message":"Gateway Timeout"}"#);
     assert_eq!(answer.header("access-control-allow-origin"), Some("https://page.example"));
     let origin = answering().await;
     let proxy = start(&[hanging.address(), origin.address()], "[timeouts]\nanswer = \"200ms\"\n").await;

@@ -1,14 +1,14 @@
 //! SIGTERM: nobody who was let in is sent away without an answer.
 
 use testkit::origin::{Origin, ScriptedOrigin, Step};
-use testkit::process::Signal;
+use testkit::process::{Signal, tells};
 use testkit::raw::{End, RawConnection};
 use testkit::tidelock::{Tidelock, config_for};
 
 use crate::{GET, OK, answering, start};
 
 async fn until_leaving(proxy: &mut Tidelock) {
-    proxy.process().wait_for_line(|line| line.contains("leaving")).await;
+    proxy.process().wait_for_line(|line| tells(line, "leaving")).await;
 }
 
 #[tokio::test]

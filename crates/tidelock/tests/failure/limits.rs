@@ -4,6 +4,7 @@
 use std::process::Stdio;
 
 use testkit::origin::{ScriptedOrigin, Step};
+use testkit::process::tells;
 use testkit::raw::RawConnection;
 use testkit::tidelock::{Tidelock, config_for};
 
@@ -30,7 +31,7 @@ async fn running_out_of_files_harms_nobody_who_is_in() {
     for _ in 0..20 {
         clients.push(asking(&proxy).await);
     }
-    proxy.process().wait_for_line(|line| line.contains("cannot accept")).await;
+    proxy.process().wait_for_line(|line| tells(line, "accept_failed")).await;
     for _ in 0..3 {
         inside.send(GET).await;
         assert_eq!(inside.read_message().await.status(), 404);
@@ -40,7 +41,7 @@ async fn running_out_of_files_harms_nobody_who_is_in() {
         assert_eq!(client.read_message().await.status(), 404);
     }
     let complaints = proxy.process().lines_since(Default::default());
-    let complaints = complaints.iter().filter(|line| line.contains("cannot accept")).count();
+    let complaints = complaints.iter().filter(|line| tells(line, "accept_failed")).count();
     assert!(complaints <= 2, "{complaints} complaints: one in ten seconds is enough");
 }
 
@@ -56,7 +57,7 @@ async fn without_a_file_for_the_node_a_request_is_a_503() {
     proxy.process().limit_files(0);
     client.send(GET).await;
     let answer = client.read_message().await;
-    assert_eq!((answer.status(), answer.text().as_str()), (503, "503 out of open files\n"));
+    assert_eq!((answer.status(), answer.text().as_str()), (503, "503 Service Unavailable\n"));
     proxy.process().limit_files(100);
     client.send(GET).await;
     assert_eq!(client.read_message().await.text(), "ok");
@@ -131,7 +132,7 @@ async fn a_second_tidelock_on_the_same_address_is_refused() {
         std::fs::write(&path, file.replace("127.0.0.1:0", &first.address().to_string())).unwrap();
         let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_tidelock"));
         command.arg(&path).env("XDG_RUNTIME_DIR", directory.path()).stdin(Stdio::null()).kill_on_drop(true);
-        let output = tokio::time::timeout(testkit::PATIENCE, command.output()).await.unwrap().unwrap();
+        let output = tokio::time::timeout(testkit::TIMEOUT, command.output()).await.unwrap().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(said.contains("cannot listen") && said.contains("another process has it"), "{said}");

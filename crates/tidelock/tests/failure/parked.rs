@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use testkit::process::Signal;
+use testkit::process::{Signal, tells};
 use testkit::raw::{End, RawConnection};
 use testkit::tidelock::{Tidelock, config_for};
 
@@ -106,11 +106,11 @@ async fn the_idle_timeout_ends_them_each_by_the_file_of_its_time() {
     let origin = answering().await;
     let idle = |idle: &str| format!("[timeouts]\nidle = \"{idle}\"\n");
     let mut proxy = start(&[origin.address()], &idle("1h")).await;
-    let [mut patient] = parked(&proxy, 1).await.try_into().expect("one");
+    let [mut waiting] = parked(&proxy, 1).await.try_into().expect("one");
     proxy.rewrite(&format!("workers = 1\n{}{}", config_for(&[origin.address()]), idle("1s")));
     let mark = proxy.process().mark();
     proxy.process().signal(Signal::HUP);
-    proxy.process().wait_for_lines_since(mark, 1, |line| line.contains("reloaded")).await;
+    proxy.process().wait_for_lines_since(mark, 1, |line| tells(line, "reloaded")).await;
     // Their waits began under different files.
     let mut hasty = RawConnection::connect(proxy.address()).await;
     hasty.send(GET).await;
@@ -118,10 +118,10 @@ async fn the_idle_timeout_ends_them_each_by_the_file_of_its_time() {
     proxy.until_parked(2).await;
     assert_eq!(hasty.read_to_end().await, (Vec::new(), End::Closed), "without a word");
     proxy.until_parked(1).await;
-    patient.send(GET).await;
-    assert_eq!(patient.read_message().await.text(), "ok");
+    waiting.send(GET).await;
+    assert_eq!(waiting.read_message().await.text(), "ok");
     // Its next one is begun under the new file.
-    assert_eq!(patient.read_to_end().await, (Vec::new(), End::Closed));
+    assert_eq!(waiting.read_to_end().await, (Vec::new(), End::Closed));
 }
 
 #[tokio::test]
@@ -134,7 +134,7 @@ async fn a_listen_that_a_reload_took_away_keeps_those_who_came_in_by_it() {
     let [mut client] = parked_at(&proxy, gone, 1).await.try_into().expect("one");
     proxy.rewrite(&format!("workers = 1\n{config}"));
     proxy.process().signal(Signal::HUP);
-    proxy.process().wait_for_line(|line| line.contains("listens no more")).await;
+    proxy.process().wait_for_line(|line| tells(line, "listen_closed")).await;
     assert!(RawConnection::try_connect(gone).await.is_err(), "nobody else comes in by it");
     client.send(GET).await;
     assert_eq!(client.read_message().await.text(), "ok");
@@ -148,7 +148,7 @@ async fn when_the_proxy_leaves_they_have_one_more_answer_or_a_polite_end() {
     let mut proxy = start(&[origin.address()], "").await;
     let [mut asking, mut silent] = parked(&proxy, 2).await.try_into().expect("two");
     proxy.process().signal(Signal::TERM);
-    proxy.process().wait_for_line(|line| line.contains("leaving")).await;
+    proxy.process().wait_for_line(|line| tells(line, "leaving")).await;
     asking.send(GET).await;
     let answer = asking.read_message().await;
     assert_eq!((answer.text().as_str(), answer.header("connection")), ("ok", Some("close")));

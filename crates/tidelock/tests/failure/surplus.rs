@@ -1,6 +1,7 @@
 //! Nodes that send more than their answer: nobody else gets it, and it is told.
 
 use testkit::origin::Origin;
+use testkit::process::tells;
 use testkit::raw::RawConnection;
 use testkit::tidelock::Tidelock;
 
@@ -56,7 +57,7 @@ async fn bytes_behind_an_answer_reach_nobody_and_are_told() {
         on_a_new_connection(&mut client, &origin, EVIL).await;
         assert_eq!(surplus_of(&proxy).await, 2, "late: {is_late}");
         let warnings = proxy.process().lines_since(Default::default());
-        let warned = warnings.iter().filter(|line| line.contains("sends more than its answer")).count();
+        let warned = warnings.iter().filter(|line| tells(line, "node_surplus")).count();
         assert_eq!(warned, 1, "{warnings:#?}");
     }
 }

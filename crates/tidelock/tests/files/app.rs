@@ -3,6 +3,7 @@
 use std::fs;
 
 use testkit::origin::ScriptedOrigin;
+use testkit::process::tells;
 use testkit::tidelock::Tidelock;
 
 use super::{ask, get, serve, tree, until};
@@ -74,6 +75,27 @@ async fn a_file_that_changes_is_noticed() {
         until("its end is seen", || ask(address, &get("/hello.txt", "")).status() == 404);
     });
     asking.await.expect("all are asked");
+}
+
+/// It may come yet, as a deployment moves folders.
+#[tokio::test]
+async fn a_folder_that_is_not_there_is_said_and_is_404() {
+    let root = tree();
+    let folder = root.path().join("later");
+    let file = "[[listen]]\naddress = \"127.0.0.1:0\"\n[[route]]\nfiles = \"later\"\n";
+    let mut proxy = Tidelock::start_in(root, env!("CARGO_BIN_EXE_tidelock"), file).await;
+    let address = proxy.address();
+    let (asked, there) = tokio::task::spawn_blocking(move || {
+        let asked = ask(address, &get("/index.html", "")).status();
+        fs::create_dir(&folder).expect("it can be made");
+        fs::write(folder.join("index.html"), "here").expect("it can be written");
+        (asked, ask(address, &get("/", "")).text())
+    })
+    .await
+    .expect("all are asked");
+    assert_eq!((asked, &*there), (404, "here"));
+    let line = proxy.process().wait_for_line(|line| tells(line, "folder_missing")).await;
+    assert!(line.contains("later"), "{line}");
 }
 
 #[tokio::test]

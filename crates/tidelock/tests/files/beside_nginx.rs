@@ -137,6 +137,7 @@ const DIFFERENCES: [(&str, &str, &str); 5] = [
 ];
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs nginx: `cargo xtask test`")]
 async fn files_are_answered_as_nginx_answers_them() {
     assert!(nginx_is_there(), "apt-get install nginx-light");
     let root = tree();

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use testkit::PATIENCE;
+use testkit::TIMEOUT;
 use testkit::message::Message;
 use testkit::tidelock::{Tidelock, directory};
 
@@ -90,7 +90,7 @@ fn get(path: &str, lines: &str) -> String {
 fn until(what: &str, is_so: impl Fn() -> bool) {
     let begun = tokio::time::Instant::now();
     while !is_so() {
-        assert!(begun.elapsed() < PATIENCE, "never: {what}");
+        assert!(begun.elapsed() < TIMEOUT, "never: {what}");
         std::thread::yield_now();
     }
 }

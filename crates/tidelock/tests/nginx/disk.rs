@@ -21,11 +21,13 @@ pub(crate) fn fill(folder: &Path, found: &Found) {
         for script in ["a/b.js", ".git/config"] {
             write(root.join(script), &format!("{script} of {served}\n"));
         }
-        let paths =
-            found.paths.iter().filter(|path| path.starts_with('/') && !path.contains(['\\', '(', '[']));
+        let named = found.paths.iter().chain(&found.pages);
+        let paths = named.filter(|path| path.starts_with('/') && !path.contains(['\\', '(', '[']));
         for path in paths {
             let below = root.join(path.trim_matches('/'));
             match below.extension() {
+                // That of the folder, which is there.
+                Some(_) if below.ends_with("index.html") => {}
                 Some(_) => write(below, &format!("{path} of {served}\n")),
                 None => {
                     write(below.join("a/b.js"), &format!("a script of {path} in {served}\n"));

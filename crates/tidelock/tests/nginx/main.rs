@@ -10,6 +10,8 @@ mod disk;
 mod hostile;
 mod mapped;
 mod stand;
+mod told;
+mod week;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -18,6 +20,7 @@ use stand::{Outcome, try_file};
 
 /// Shapes that some files have, one in each of these. All of them move.
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs nginx: `cargo xtask test`")]
 async fn shapes_answer_as_nginx_does() {
     for file in files("shapes") {
         match try_file(&file).await {
@@ -29,6 +32,7 @@ async fn shapes_answer_as_nginx_does() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs nginx: `cargo xtask test`")]
 async fn files_that_import_whole_answer_as_nginx_does() {
     let files = files("corpus");
     assert_eq!(files.len(), 40);

@@ -12,8 +12,12 @@ pub(crate) struct Found {
     pub(crate) tls_ports: Vec<u16>,
     /// Nodes as they are written, each with the name of its pool.
     pub(crate) nodes: BTreeMap<String, String>,
+    /// Those that are asked by `https://`: nodes, or names of pools.
+    pub(crate) tls_nodes: Vec<String>,
     pub(crate) hosts: Vec<String>,
     pub(crate) paths: Vec<String>,
+    /// Those of errors.
+    pub(crate) pages: Vec<String>,
     pub(crate) certificates: Vec<(String, String)>,
     /// What `root` and `alias` name.
     pub(crate) folders: Vec<String>,
@@ -74,7 +78,7 @@ pub(crate) fn found(text: &str) -> Found {
         None
     });
     let mut pool = String::new();
-    let mut pools = Vec::new();
+    let (mut pools, mut rows) = (Vec::new(), Vec::new());
     for statement in statements(text) {
         match statement.split_whitespace().collect::<Vec<_>>()[..] {
             ["upstream", name, ..] => {
@@ -85,18 +89,29 @@ pub(crate) fn found(text: &str) -> Found {
                 found.nodes.insert(address.to_owned(), pool.clone());
             }
             ["location", .., path] => found.paths.push(path.to_owned()),
+            ["error_page", .., page] if page.starts_with('/') => found.pages.push(page.to_owned()),
             ["root" | "alias", folder] => found.folders.push(folder.to_owned()),
             ["return", "444"] => found.closes = true,
+            // Rows of a table.
+            [path, to] if path.starts_with('/') && to.starts_with('/') => found.paths.push(path.to_owned()),
+            [word, to] if !["return", "proxy_pass", "set"].contains(&word) && to.starts_with("http") => {
+                rows.push(to.to_owned());
+            }
             _ => {}
         }
     }
     let mut lone = |to: &str| {
-        let authority = to.trim_start_matches("http://").split('/').next().unwrap_or_default();
+        let bare = to.trim_start_matches("http://").trim_start_matches("https://");
+        let authority = bare.split('/').next().unwrap_or_default();
+        if to.starts_with("https://") {
+            found.tls_nodes.push(authority.to_owned());
+        }
         if !pools.iter().any(|pool| pool == authority) && !authority.contains('$') && authority.contains(':')
         {
             found.nodes.entry(authority.to_owned()).or_insert_with(|| authority.to_owned());
         }
     };
+    rows.iter().for_each(|row| lone(row));
     each(text, "proxy_pass", |arguments| {
         lone(arguments);
         None

@@ -11,6 +11,7 @@ use testkit::origin::{ScriptedOrigin, Step};
 use testkit::process::Process;
 use testkit::raw::RawConnection;
 use testkit::tidelock::Tidelock;
+use testkit::tls_front::TlsFront;
 use tokio::process::Command;
 
 use crate::alike::told;
@@ -28,6 +29,8 @@ pub(crate) enum Outcome {
 
 const NGINX: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 const TIDELOCK: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
+/// What nodes that speak TLS are called in their certificates.
+const NODE_NAME: &str = "nodes.internal";
 /// What Docker would tell a template.
 const TEMPLATE: [(&str, &str); 4] =
     [("APP_HOST", "app"), ("APP_PORT", "3000"), ("NGINX_PORT", "80"), ("SERVER_NAME", "x.example.com")];
@@ -86,6 +89,7 @@ struct Stand {
     tidelock: Tidelock,
     _folder: TempDir,
     _origins: Vec<ScriptedOrigin>,
+    _fronts: Vec<TlsFront>,
 }
 
 impl Stand {
@@ -100,26 +104,38 @@ impl Stand {
         let found = found(&texts.values().cloned().collect::<Vec<_>>().join("\n"));
         let ports: HashMap<u16, u16> =
             found.ports.iter().copied().zip(free_ports(found.ports.len())).collect();
-        let (mut origins, mut nodes) = (Vec::new(), HashMap::new());
+        let authority = Authority::new("the test's");
+        let (mut origins, mut nodes, mut fronts) = (Vec::new(), HashMap::new(), Vec::new());
         for (node, pool) in &found.nodes {
             let origin = echoing(pool.clone()).await;
-            nodes.insert(node.clone(), origin.address());
+            let mut address = origin.address();
+            if [node, pool].into_iter().any(|name| found.tls_nodes.contains(name)) {
+                let front = TlsFront::to(address, &authority.issue(&[NODE_NAME, "127.0.0.1"])).await;
+                address = front.address();
+                fronts.push(front);
+            }
+            nodes.insert(node.clone(), address);
             origins.push(origin);
         }
-        let authority = Authority::new("the test's");
+        let _ = authority.write(folder.path());
         let names: Vec<&str> = found.hosts.iter().map(|host| host.trim_start_matches('.')).collect();
         let names: Vec<&str> =
             names.into_iter().filter(|host| !host.starts_with('~') && *host != "_").collect();
         let certificate =
             authority.issue(&[&names[..], &["unknown.example"]].concat()).write(folder.path(), "all");
         disk::fill(folder.path(), &found);
-        let mapping =
-            Mapping { folder: folder.path(), ports: &ports, nodes: &nodes, certificate: &certificate };
+        let mapping = Mapping {
+            folder: folder.path(),
+            ports: &ports,
+            hosts: &found.hosts,
+            nodes: &nodes,
+            certificate: &certificate,
+        };
         let name = file.file_name().expect("a file has a name").to_string_lossy().into_owned();
         let main = mapping.write(&texts, &name);
         let nginx = start_nginx(&main, folder.path(), &mapping).await;
         let tidelock = start_tidelock(&folder.path().join("tidelock").join(&name), found.ports.len()).await;
-        Self { found, ports, authority, nginx, tidelock, _folder: folder, _origins: origins }
+        Self { found, ports, authority, nginx, tidelock, _folder: folder, _origins: origins, _fronts: fronts }
     }
 
     async fn compare(&self) -> Vec<String> {
@@ -217,6 +233,7 @@ fn free_ports(count: usize) -> Vec<u16> {
 struct Mapping<'m> {
     folder: &'m Path,
     ports: &'m HashMap<u16, u16>,
+    hosts: &'m [String],
     nodes: &'m HashMap<String, SocketAddr>,
     certificate: &'m CertificateFiles,
 }
@@ -267,6 +284,10 @@ impl Mapping<'_> {
         text = each(&text, "ssl_certificate", |_| Some(certificate.display().to_string()));
         text = each(&text, "ssl_certificate_key", |_| Some(key.display().to_string()));
         text = each(&text, "ssl_trusted_certificate", |_| Some(certificate.display().to_string()));
+        text = each(&text, "proxy_ssl_certificate", |_| Some(certificate.display().to_string()));
+        text = each(&text, "proxy_ssl_certificate_key", |_| Some(key.display().to_string()));
+        let ca = self.folder.join("ca.pem").display().to_string();
+        text = each(&text, "proxy_ssl_trusted_certificate", |_| Some(ca.clone()));
         for gone in ["ssl_dhparam", "user", "pid", "error_log"] {
             text = each(&text, gone, |_| None);
         }
@@ -304,6 +325,10 @@ impl Mapping<'_> {
             )
         };
         text = each(&text, "set", |arguments| Some(lone(arguments)));
+        // Rows of a table.
+        for host in self.hosts.iter().map(String::as_str).chain(["default"]) {
+            text = each(&text, host, |arguments| Some(lone(arguments)));
+        }
         each(&text, "proxy_pass", |arguments| Some(lone(arguments)))
     }
 }
@@ -322,7 +347,12 @@ fn framed(text: &str, ip: IpAddr, port_80: Option<u16>) -> String {
             format!("http {{{own}server {{ listen {ip}:{};\n{text}\n}}\n}}", port.unwrap_or_default())
         }
     };
-    if text.contains("events {") || text.contains("events{") { text } else { format!("events {{}}\n{text}") }
+    // An upstream may have that name, too.
+    let has_events = text
+        .lines()
+        .filter_map(|line| line.trim_start().strip_prefix("events"))
+        .any(|rest| rest.trim_start().starts_with('{'));
+    if has_events { text } else { format!("events {{}}\n{text}") }
 }
 
 async fn start_nginx(main: &Path, folder: &Path, mapping: &Mapping<'_>) -> Process {

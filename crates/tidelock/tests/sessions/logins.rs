@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use testkit::PATIENCE;
+use testkit::TIMEOUT;
 use testkit::engineio::PollingSession;
 use testkit::message::Message;
 use testkit::node::{Node, NodePlan};
@@ -79,6 +79,7 @@ pub(crate) async fn two(plan: impl Fn(&str) -> NodePlan) -> [Node; 2] {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn logins_in_memory_hold_with_the_default_file() {
     for rolling in ["0", "1"] {
         let nodes = two(|name| NodePlan::login(name).env("ROLLING", rolling)).await;
@@ -103,6 +104,7 @@ async fn logins_in_memory_hold_with_the_default_file() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn who_has_no_cookies_sees_none_and_is_spread_evenly() {
     let nodes = two(NodePlan::js).await;
     let proxy = Tidelock::start(TIDELOCK, &FilePlan::to(&nodes).text()).await;
@@ -117,6 +119,7 @@ async fn who_has_no_cookies_sees_none_and_is_spread_evenly() {
 
 /// Engine.IO's own cookie, whose value is the id, is no login.
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn engine_ios_own_cookie_pins_nobody() {
     let nodes = two(|name| NodePlan::js(name).env("COOKIE", "io")).await;
     let proxy = Tidelock::start(TIDELOCK, &FilePlan::to(&nodes).text()).await;
@@ -127,6 +130,7 @@ async fn engine_ios_own_cookie_pins_nobody() {
 
 /// A pin is this secret's, this upstream's, and no tag; whatever else stands there counts as none.
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn a_pin_that_nobody_signed_is_none() {
     let nodes = two(NodePlan::login).await;
     let file = FilePlan::to(&nodes).top("sticky_secret = \"a secret of 32 bytes, or of some more\"");
@@ -169,6 +173,7 @@ async fn a_pin_that_nobody_signed_is_none() {
 
 /// A drained node keeps its users' pages for the window, and lets go of them afterwards; one that is back has them again.
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn a_drain_takes_users_along_and_ends() {
     let nodes = two(NodePlan::login).await;
     let drain = "[drain]\nwindow = \"0s\"\ndeadline = \"10s\"\n";
@@ -192,6 +197,7 @@ async fn a_drain_takes_users_along_and_ends() {
 
 /// The first login may come when one process is ready and the other is not.
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn logins_hold_under_start_without_a_file() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../testkit/js/login.mjs");
     let proxy = Tidelock::start_app(TIDELOCK, &[script, "-i", "2", "--listen", "127.0.0.1:0"]).await;
@@ -207,6 +213,7 @@ async fn logins_hold_under_start_without_a_file() {
 
 /// A node that does not answer for a moment is passed over by what may be asked again, and keeps its logins.
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn a_login_outlives_a_node_that_is_stalled_for_a_moment() {
     let mut nodes = two(NodePlan::login).await;
     let file = FilePlan::to(&nodes).text() + "[timeouts]\nanswer = \"500ms\"\n";
@@ -223,12 +230,13 @@ async fn a_login_outlives_a_node_that_is_stalled_for_a_moment() {
     assert_eq!(jar.pin().map(|(_, pin)| pin.clone()), pin, "it stays");
     nodes[here].process().signal(Signal::CONT);
     let back = async { while jar.json(&proxy, "GET /me").await != login {} };
-    timeout(PATIENCE, back).await.expect("the login is there again");
+    timeout(TIMEOUT, back).await.expect("the login is there again");
     assert_eq!(jar.user(&proxy).await, (login.clone(), login));
 }
 
 /// Who logs in again after their node has died stays where that was, also when the node is back.
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn a_login_whose_node_died_begins_anew_elsewhere() {
     let mut nodes = two(NodePlan::login).await;
     let proxy = Tidelock::start(TIDELOCK, &FilePlan::to(&nodes).text()).await;
@@ -248,6 +256,7 @@ async fn a_login_whose_node_died_begins_anew_elsewhere() {
 
 /// Two tidelocks without a common secret lose logins, and are told so; what pins decide is counted.
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn pins_are_counted_and_those_of_another_secret_told() {
     let nodes = two(NodePlan::login).await;
     let secret = |letter: &str| format!("sticky_secret = \"{}\"", letter.repeat(32));

@@ -3,6 +3,7 @@
 mod close;
 mod forged;
 mod identity;
+mod leaving;
 mod logins;
 mod model;
 mod odd_ids;

@@ -5,8 +5,9 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use testkit::PATIENCE;
+use testkit::TIMEOUT;
 use testkit::node::{Node, NodePlan, three};
+use testkit::process::Signal;
 use testkit::raw::RawConnection;
 use testkit::tidelock::{FilePlan, Tidelock};
 use tokio::time::timeout;
@@ -40,12 +41,12 @@ impl Login {
 
     async fn until_passed_over(&mut self, proxy: &Tidelock) {
         let passed_over = async { while !self.is_passed_over(proxy).await {} };
-        timeout(PATIENCE, passed_over).await.expect("somebody else answers");
+        timeout(TIMEOUT, passed_over).await.expect("somebody else answers");
     }
 
     async fn until_back(&mut self, proxy: &Tidelock) {
         let back = async { while self.is_passed_over(proxy).await {} };
-        timeout(PATIENCE, back).await.expect("its node answers again");
+        timeout(TIMEOUT, back).await.expect("its node answers again");
     }
 
     async fn holds(&mut self, proxy: &Tidelock) {
@@ -56,6 +57,7 @@ impl Login {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn a_nodes_own_cookie_of_our_name_carries_the_pin() {
     for rolling in ["0", "1"] {
         let nodes = two(|name| NodePlan::login(name).env("ROLLING", rolling)).await;
@@ -88,6 +90,7 @@ async fn a_nodes_own_cookie_of_our_name_carries_the_pin() {
 
 /// A browser keeps one cookie for each path, and sends ours beside the node's.
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn a_cookie_of_our_name_for_another_path_is_not_enough() {
     let nodes = two(NodePlan::login).await;
     let file = FilePlan::to(&nodes).upstream("sticky = \"auto:app\"");
@@ -103,6 +106,7 @@ async fn a_cookie_of_our_name_for_another_path_is_not_enough() {
 
 /// What a route changes comes first: a mount makes it a cookie for another path, and cookies that go no further are none.
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn a_route_that_changes_cookies_is_heeded() {
     let nodes = two(NodePlan::login).await;
     let routes = "[[route]]\npath = \"/app\"\nstrip = true\nupstream = \"nodes\"\n[[route]]\n\
@@ -119,6 +123,7 @@ async fn a_route_that_changes_cookies_is_heeded() {
 
 /// A value without a pin is the node's own business.
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn a_cookie_of_our_name_without_a_pin_reaches_the_node() {
     let nodes = two(NodePlan::login).await;
     let file = FilePlan::to(&nodes).upstream("sticky = \"auto:app\"");
@@ -136,6 +141,7 @@ async fn a_cookie_of_our_name_without_a_pin_reaches_the_node() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn a_full_node_is_passed_over_and_keeps_its_logins() {
     let nodes = two(NodePlan::login).await;
     let bounded = |node: &Node| format!("{{ address = \"{}\", max_connections = 1 }}", node.address());
@@ -159,10 +165,11 @@ async fn a_full_node_is_passed_over_and_keeps_its_logins() {
     drop(holding);
     login.until_back(&proxy).await;
     let holds = async { while login.jar.json(&proxy, "GET /me").await != login.said {} };
-    timeout(PATIENCE, holds).await.expect("the login is there again");
+    timeout(TIMEOUT, holds).await.expect("the login is there again");
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn an_ejected_node_is_passed_over_and_keeps_its_logins() {
     let nodes = two(NodePlan::login).await;
     let outliers = "[upstream.nodes.outliers]\nerrors = 3\nejection = \"1s\"\n";
@@ -175,12 +182,13 @@ async fn an_ejected_node_is_passed_over_and_keeps_its_logins() {
             }
         }
     };
-    timeout(PATIENCE, ejected).await.expect("it is ejected");
+    timeout(TIMEOUT, ejected).await.expect("it is ejected");
     login.until_back(&proxy).await;
     login.holds(&proxy).await;
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn a_pin_waits_for_its_node_to_come_up_again() {
     let mut nodes = two(NodePlan::login).await;
     let proxy = Tidelock::start(TIDELOCK, &FilePlan::to(&nodes).text()).await;
@@ -194,6 +202,7 @@ async fn a_pin_waits_for_its_node_to_come_up_again() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn a_backups_pin_holds_only_while_backups_serve() {
     let mut nodes = two(NodePlan::login).await;
     let plain = FilePlan::to(&nodes).text();
@@ -213,6 +222,7 @@ async fn a_backups_pin_holds_only_while_backups_serve() {
 
 /// The process that comes in its place has another port, slot or generation, and never knew the login.
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn an_instances_pin_dies_with_its_process() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../testkit/js/login.mjs");
     let proxy = Tidelock::start_app(TIDELOCK, &[script, "-i", "2", "--listen", "127.0.0.1:0"]).await;
@@ -230,6 +240,32 @@ async fn an_instances_pin_dies_with_its_process() {
     assert_eq!(status["upstreams"][0]["foreign_secret"], false, "after a roll that is nobody's mistake");
 }
 
+/// Who runs several instances of an app with logins is told once how its browsers are kept, and what to write if there is no
+/// need for it; whoever runs one is told nothing.
+#[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
+async fn an_app_with_several_instances_that_sets_cookies_is_told_of_once() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../testkit/js/login.mjs");
+    let says = |line: &str| line.contains("sets cookies");
+    for (instances, want) in [("2", 1), ("1", 0)] {
+        let arguments = [script, "-i", instances, "--listen", "127.0.0.1:0"];
+        let mut proxy = Tidelock::start_app(TIDELOCK, &arguments).await;
+        for _ in 0..4 {
+            Jar::default().json(&proxy, "POST /login?user=ada").await;
+        }
+        if want > 0 {
+            proxy.process().wait_for_line(says).await;
+        }
+        proxy.process().signal(Signal::TERM);
+        proxy.process().exit().await;
+
+        let output = proxy.process().output();
+        let told: Vec<_> = output.lines().filter(|line| says(line)).collect();
+        assert_eq!(told.len(), want, "{instances} instances: {told:?}");
+        assert!(told.iter().all(|line| line.contains("engineio") && line.contains("login")), "{told:?}");
+    }
+}
+
 /// How many exchanges pins have decided, and how many pins have proved nothing.
 fn counts(status: &Value) -> (u64, u64) {
     let workers = status["workers"].as_array().expect("workers");
@@ -238,6 +274,7 @@ fn counts(status: &Value) -> (u64, u64) {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn a_node_that_was_taken_out_has_its_logins_when_it_is_back() {
     let nodes = two(NodePlan::login).await;
     let both = FilePlan::to(&nodes).text() + "[drain]\nwindow = \"0s\"\n";
@@ -256,6 +293,7 @@ async fn a_node_that_was_taken_out_has_its_logins_when_it_is_back() {
 
 /// Another upstream has other nodes, whatever the cookie is called.
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn a_pin_of_another_upstream_is_none() {
     let nodes = two(NodePlan::login).await;
     let others = [Node::start(NodePlan::login("c")).await, Node::start(NodePlan::login("d")).await];
@@ -285,6 +323,7 @@ async fn a_pin_of_another_upstream_is_none() {
 
 /// In a rhythm that would bring each login to the same node, if requests took turns and nothing else.
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn logins_spread_over_all_nodes() {
     let nodes = three(NodePlan::login).await;
     let proxy = Tidelock::start(TIDELOCK, &FilePlan::to(&nodes).top("workers = 1").text()).await;
@@ -296,6 +335,6 @@ async fn logins_spread_over_all_nodes() {
         let login = jar.json(&proxy, "POST /login?user=ada").await;
         *logins.entry(login["node"].to_string()).or_insert(0) += 1;
     }
-    // Five standard deviations from a third: one run in half a million.
-    assert!(logins.len() == 3 && logins.values().all(|count| (33..=100).contains(count)), "{logins:?}");
+    // A node whose last answer is only just out has one request more under way, and is passed over.
+    assert!(logins.len() == 3 && logins.values().all(|count| (57..=77).contains(count)), "{logins:?}");
 }

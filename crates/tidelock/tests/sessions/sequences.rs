@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use serde_json::Value;
-use testkit::PATIENCE;
 use testkit::Row;
+use testkit::TIMEOUT;
 use testkit::dns::{Dns, Zone};
 use testkit::engineio::PollingSession;
 use testkit::message::Message;
@@ -23,6 +23,7 @@ use crate::model::ModelNode;
 use crate::stand::{SECRET, TIDELOCK, Tunnel, verb};
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn in_any_order_counts_are_true_and_nobody_is_lost_but_by_a_rule() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let seeds = match number("TIDELOCK_SEQUENCE") {
@@ -309,7 +310,7 @@ impl World {
                 }
             }
         };
-        let is_counted = timeout(PATIENCE, counting).await.is_ok();
+        let is_counted = timeout(TIMEOUT, counting).await.is_ok();
         assert!(
             is_counted,
             "there: {:?}\ncounted: {:?}\n{:#}",
@@ -432,7 +433,7 @@ async fn is_closed(session: &PollingSession, pending: Option<Message>) {
             }
         }
     };
-    timeout(PATIENCE, polling).await.unwrap_or_else(|_| panic!("{} is not told", session.sid));
+    timeout(TIMEOUT, polling).await.unwrap_or_else(|_| panic!("{} is not told", session.sid));
 }
 
 /// Whether a payload of any form has a close packet in it.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::Value;
-use testkit::PATIENCE;
+use testkit::TIMEOUT;
 use testkit::engineio::PollingSession;
 use testkit::message::Message;
 use testkit::origin::{ScriptedOrigin, Step};
@@ -179,7 +179,7 @@ pub(crate) async fn verb(directory: &Path, arguments: &[&str]) -> (i32, String) 
     let mut command = Command::new(TIDELOCK);
     command.args(arguments).env("XDG_RUNTIME_DIR", directory).kill_on_drop(true);
     let output =
-        timeout(PATIENCE, command.output()).await.expect("the verb ends").expect("the binary can be run");
+        timeout(TIMEOUT, command.output()).await.expect("the verb ends").expect("the binary can be run");
     let text = [output.stdout, output.stderr].concat();
     (output.status.code().expect("it was not killed"), String::from_utf8_lossy(&text).into_owned())
 }

@@ -1,7 +1,7 @@
 //! Goal: a drain that comes while a client is on its way from polling to a WebSocket ends its session once, and leaves no
 //! client deaf. Method: an upgrade by hand on a real node, real clients that have just come, and a node whose 101 is late.
 
-use testkit::PATIENCE;
+use testkit::TIMEOUT;
 use testkit::clients::{ClientPlan, Clients, Mode};
 use testkit::engineio::PollingSession;
 use testkit::node::NodePlan;
@@ -45,6 +45,7 @@ async fn frame(client: &mut RawConnection) -> (bool, String) {
 
 /// The client has stopped polling, as it is told to upgrade, and has not said so.
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn a_tunnel_is_not_closed_before_its_session_has_come_over() {
     let nodes = two(NodePlan::js).await;
     let proxy = Tidelock::start(TIDELOCK, &(FilePlan::to(&nodes).text() + DRAIN)).await;
@@ -98,6 +99,7 @@ async fn a_tunnel_is_not_closed_before_its_session_has_come_over() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn clients_that_have_just_come_move_on() {
     const CLIENTS: usize = 20;
     let nodes = two(NodePlan::js).await;
@@ -118,7 +120,7 @@ async fn clients_that_have_just_come_move_on() {
             }
         }
     };
-    let report = timeout(PATIENCE, all_are_back).await.expect("all come back");
+    let report = timeout(TIMEOUT, all_are_back).await.expect("all come back");
     assert!(report.disconnects.iter().all(|reason| reason == "transport close"), "{report:#?}");
     assert_eq!(report.connect_errors, [""; 0], "{report:#?}");
 }
@@ -156,6 +158,7 @@ async fn a_101_that_comes_in_the_midst_of_a_drain_opens_a_tunnel_that_is_told() 
 
 /// As behind a front door that lets no WebSocket live: its ids have no tags, so that only the session table knows its node.
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn a_probe_that_fails_between_two_polls_costs_no_session() {
     let nodes = two(NodePlan::js).await;
     let learned = FilePlan::to(&nodes).text() + "sticky = \"engineio-learned\"\n";

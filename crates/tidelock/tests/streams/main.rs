@@ -9,7 +9,7 @@ mod whole;
 use std::path::Path;
 
 use serde_json::Value;
-use testkit::PATIENCE;
+use testkit::TIMEOUT;
 use testkit::origin::Origin;
 use testkit::raw::RawConnection;
 use testkit::tidelock::{FilePlan, Tidelock};
@@ -88,7 +88,7 @@ async fn verb(proxy: &Tidelock, arguments: &[&str]) -> (i32, String) {
 async fn verb_in(directory: &Path, arguments: &[&str]) -> (i32, String) {
     let mut command = Command::new(TIDELOCK);
     command.args(arguments).env("XDG_RUNTIME_DIR", directory).kill_on_drop(true);
-    let output = timeout(PATIENCE, command.output()).await.expect("the verb ends").expect("it can be run");
+    let output = timeout(TIMEOUT, command.output()).await.expect("the verb ends").expect("it can be run");
     let text = [output.stdout, output.stderr].concat();
     (output.status.code().expect("it was not killed"), String::from_utf8_lossy(&text).into_owned())
 }
@@ -104,7 +104,7 @@ async fn until_node(proxy: &Tidelock, is_so: impl Fn(&Value) -> bool) -> Value {
             }
         }
     };
-    match timeout(PATIENCE, looking).await {
+    match timeout(TIMEOUT, looking).await {
         Ok(node) => node,
         Err(_) => panic!("it does not come to be so: {seen:#}"),
     }

@@ -2,7 +2,7 @@
 //! ones, express and graphql-yoga.
 
 use testkit::node::{Node, NodePlan};
-use testkit::process::{Mark, Process};
+use testkit::process::{Mark, Process, tells};
 
 use super::*;
 
@@ -45,18 +45,21 @@ impl Readers {
 const STREAMS: usize = 20;
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn a_drained_node_hands_its_event_sources_over() {
     let nodes = [Node::start(NodePlan::js("a")).await, Node::start(NodePlan::js("b")).await];
     hand_over(&nodes, STREAMS, &["/ticks"], "node").await;
 }
 
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn a_drained_node_of_express_and_graphql_yoga_hands_them_over() {
     hand_over(&streaming().await, STREAMS, &["/ticks", SUBSCRIPTION], "node").await;
 }
 
 /// A browser has six connections to one host, of which the fetches need two.
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn a_drained_node_hands_over_the_event_sources_of_chromium() {
     hand_over(&streaming().await, 4, &["/ticks", SUBSCRIPTION], "chromium").await;
 }
@@ -92,6 +95,7 @@ async fn hand_over(nodes: &[Node; 2], streams: usize, paths: &[&str], whose: &st
 /// A roll moves them too, within its window and without cutting one; a token stream that is still there at the deadline
 /// fails, however its answer is framed.
 #[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn a_roll_cuts_long_answers_at_its_deadline() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../testkit/js/node.mjs");
     let file = format!(
@@ -114,5 +118,5 @@ async fn a_roll_cuts_long_answers_at_its_deadline() {
     assert!(tokens.iter().all(|end| end["outcome"] == "failed"), "{tokens:?}");
     let report = readers.report().await;
     assert_eq!(report["broken"], 0, "{report:#}");
-    proxy.process().wait_for_line(|line| line.contains("node drained") && line.contains("long answer")).await;
+    proxy.process().wait_for_line(|line| tells(line, "node_drained") && line.contains("long answer")).await;
 }

@@ -1,6 +1,6 @@
 //! Everything that is no EventSource's: it is waited for, told by its name, and never made to look whole.
 
-use testkit::process::Signal;
+use testkit::process::{Signal, tells};
 use testkit::raw::End;
 
 use super::*;
@@ -64,7 +64,7 @@ async fn what_is_left_is_told_by_kind_with_its_clients() {
     ] {
         assert!(said.contains(&part), "{part} in {said}");
     }
-    let line = proxy.process().wait_for_line(|line| line.contains("node drained")).await;
+    let line = proxy.process().wait_for_line(|line| tells(line, "node_drained")).await;
     assert!(line.contains("1 event stream (127.0.0.1), 1 long answer (127.0.0.1)"), "{line}");
     let (_, table) = verb(&proxy, &["status"]).await;
     assert!(table.contains("EVENT STREAMS") && table.contains("LONG ANSWERS"), "{table}");

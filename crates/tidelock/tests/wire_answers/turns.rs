@@ -101,7 +101,9 @@ async fn an_answer_that_is_there_before_the_request_gets_through() {
     // A thread of its own, because it has to be faster than the proxy.
     let refusing = std::thread::spawn(move || {
         for stream in listener.incoming().take(REFUSALS) {
-            let answer = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\n\r\nno";
+            // Without Connection: close the next request may go where this one did, before the end of it has come.
+            let answer =
+                b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno";
             let _ = stream.and_then(|mut stream| std::io::Write::write_all(&mut stream, answer));
         }
     });

@@ -6,16 +6,21 @@ use testkit::raw::RawConnection;
 use testkit::tidelock::Tidelock;
 
 /// Routes in front of a node; `{port}` in them is the listen's.
-async fn start(routes: &str, answer: &str) -> (Tidelock, ScriptedOrigin) {
+pub(crate) async fn start(routes: &str, answer: &str) -> (Tidelock, ScriptedOrigin) {
+    start_under("", routes, answer).await
+}
+
+/// The same, with keys of the file itself.
+pub(crate) async fn start_under(keys: &str, routes: &str, answer: &str) -> (Tidelock, ScriptedOrigin) {
     let origin = ScriptedOrigin::answering(answer).await;
     let file = format!(
-        "[[listen]]\naddress = \"127.0.0.1:0\"\n{routes}\n[upstream.nodes]\nnodes = [\"{}\"]\n",
+        "{keys}[[listen]]\naddress = \"127.0.0.1:0\"\n{routes}\n[upstream.nodes]\nnodes = [\"{}\"]\n",
         origin.address()
     );
     (Tidelock::start(env!("CARGO_BIN_EXE_tidelock"), &file).await, origin)
 }
 
-async fn ask(proxy: &Tidelock, request: &str) -> Message {
+pub(crate) async fn ask(proxy: &Tidelock, request: &str) -> Message {
     let mut client = RawConnection::connect(proxy.address()).await;
     client.send(request).await;
     match request.starts_with("HEAD ") {
@@ -29,7 +34,7 @@ async fn get(proxy: &Tidelock, host: &str, target: &str) -> Message {
         .await
 }
 
-const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+pub(crate) const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 #[tokio::test]
 async fn a_redirect_replaces_parts_of_the_url_or_all_of_it() {
@@ -222,6 +227,41 @@ async fn header_lines_are_set_added_and_removed_both_ways() {
 
     let post = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nabcd";
     assert_eq!(ask(&proxy, post).await.status(), 413);
+}
+
+/// The node is known when it has been chosen, and may be another one at the next attempt.
+#[tokio::test]
+async fn both_ends_are_told_which_node_answers() {
+    let (first, second) = (ScriptedOrigin::answering(OK).await, ScriptedOrigin::answering(OK).await);
+    let text = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 4\r\n\r\ntext";
+    let compressed = ScriptedOrigin::answering(text).await;
+    let headers = "request_headers = { set = { X-Backend = \"<{node}|{node}>\" } }\n\
+                   response_headers = { set = { X-Served-By = \"{node}\", X-Method = \"{method}\" } }\n";
+    let file = format!(
+        "[[listen]]\naddress = \"127.0.0.1:0\"\n\
+         [[route]]\nupstream = \"nodes\"\n{headers}\
+         [[route]]\npath = \"/text\"\nupstream = \"text\"\n{headers}compress = {{ bytes_min = \"1B\" }}\n\
+         [upstream.nodes]\nnodes = [\"{}\", \"{}\", \"127.0.0.1:1\"]\nbalance = \"round-robin\"\n\
+         [upstream.nodes.health]\nprobe = \"none\"\n\
+         [upstream.text]\nnodes = [\"{}\"]\n",
+        first.address(),
+        second.address(),
+        compressed.address()
+    );
+    let proxy = Tidelock::start(env!("CARGO_BIN_EXE_tidelock"), &file).await;
+    for _ in 0..6 {
+        let answer = get(&proxy, "h", "/").await;
+        assert_eq!((answer.status(), answer.all("x-method")), (200, vec!["GET"]));
+        let named = answer.header("x-served-by").expect("the node is named").to_owned();
+        let origin = [&first, &second].into_iter().find(|origin| origin.address().to_string() == named);
+        let sent = origin.expect("it is one that answers").requests().pop().expect("it was asked");
+        assert_eq!(sent.all("x-backend"), [format!("<{named}|{named}>")]);
+    }
+    assert!(!first.requests().is_empty() && !second.requests().is_empty());
+    let request = "GET /text HTTP/1.1\r\nHost: h\r\nAccept-Encoding: gzip\r\n\r\n";
+    let answer = ask(&proxy, request).await;
+    assert_eq!(answer.header("content-encoding"), Some("gzip"));
+    assert_eq!(answer.all("x-served-by"), [compressed.address().to_string()]);
 }
 
 /// What is decoded of a path ends no line, wherever it is put.

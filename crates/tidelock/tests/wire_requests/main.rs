@@ -5,6 +5,8 @@
 //! own, must get its own answer. The origin reads leniently on purpose: a smuggled request would be seen.
 
 mod actions;
+mod compress;
+mod edge;
 mod pass;
 mod refuse;
 mod routes;

@@ -1,6 +1,7 @@
 //! What changes when the file says so: a proxy in front of us that is believed, and a Host of our own.
 
 use testkit::origin::ScriptedOrigin;
+use testkit::process::tells;
 use testkit::raw::RawConnection;
 use testkit::tidelock::{Tidelock, config_for};
 
@@ -146,7 +147,7 @@ async fn the_log_says_once_how_a_front_door_is_believed() {
         ask("CF-Connecting-IP: 1.2.3.4\r\nX-Forwarded-For: 1.2.3.4\r\nCF-Ray: 1\r\n").await;
     }
     ask("X-Forwarded-For: 1.2.3.4\r\nX-Amzn-Trace-Id: Root=1\r\n").await;
-    let is_hint = |line: &str| line.contains("trusted_proxies");
+    let is_hint = |line: &str| tells(line, "front_door_unbelieved");
     proxy.process().wait_for_line(|line| is_hint(line) && line.contains("AWS")).await;
     let said = proxy.process().output();
     let hints: Vec<_> = said.lines().filter(|line| is_hint(line)).collect();

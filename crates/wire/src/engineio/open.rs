@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::sid::SID_BYTES_MAX;
 
-/// What a handshake's answer told.
+/// The open packet of a handshake's answer, by which a session begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenPacket {
     /// The session's id, as every reader of the packet's JSON has it.
@@ -36,7 +36,7 @@ pub fn read_open_packet(body: &[u8]) -> Option<OpenPacket> {
     read_payload(body)
 }
 
-/// What stands in the brackets of `___eio[0]("…")`.
+/// Returns what stands in the brackets of `___eio[0]("…")`.
 fn jsonp_string(body: &[u8]) -> Option<&[u8]> {
     let rest = body.strip_prefix(b"___eio[")?;
     let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();

@@ -31,16 +31,18 @@ use crate::run::{aloud, built, command, root};
 /// 200 within three seconds, the 99th percentile of the others' latency from when they were due, the proxy's memory (PSS)
 /// at the end of the attack and its CPU time during it.
 ///
-/// One round takes about eight minutes. Of several rounds the worst count of lost requests stands in the table, and the
-/// median of all else. nginx, HAProxy and slowhttptest are installed from Debian if they are missing. Everything stays on
+/// One round takes about eight minutes. A round is each row with tidelock, nginx and HAProxy in turn, so that what else the
+/// machine does meets all of them. Of several rounds the worst count of lost requests stands in the table, and the median
+/// of all else. nginx, HAProxy and slowhttptest are installed from Debian if they are missing. Everything stays on
 /// loopback, is bounded in time, and ends with this command.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   cargo xtask bench attacks --save                  all of it, and save the table in docs/hardening.md
   cargo xtask bench attacks --rows chunks,frames    some rows, to look at
+  cargo xtask bench attacks --rounds 5 --rows pings the median of five, in one run
   cargo xtask bench attacks --only tidelock --rows silent --seconds 3")]
 pub(crate) struct Attacks {
-    /// How often each is measured.
+    /// How many rounds there are in this run.
     #[arg(long, value_name = "COUNT", default_value_t = 1)]
     rounds: usize,
 

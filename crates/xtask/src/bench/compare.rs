@@ -140,7 +140,8 @@ impl Compare {
                 // Only what is said about a proxy can be said of one that is not there.
                 Contender::Direct => false,
                 Contender::Nginx => row.beside != Beside::Nobody,
-                Contender::NginxAgain | Contender::Haproxy => row.beside == Beside::All,
+                Contender::NginxAgain => matches!(row.beside, Beside::All | Beside::NginxTwice),
+                Contender::Haproxy => row.beside == Beside::All,
                 Contender::Tidelock => true,
             },
             only => {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use testkit::clients::{ClientPlan, Clients, Mode};
-use testkit::load::Load;
+use testkit::load::{Kind, Load};
 use testkit::process::Mark;
 use tokio::time::{Instant, sleep};
 
@@ -109,7 +109,7 @@ impl Crowd {
     pub(crate) async fn leave(mut self) -> Result<Seen> {
         let load = self.load.stop().await;
         let (failed_new, failed_kept): (Vec<_>, Vec<_>) =
-            load.failures.iter().partition(|failure| failure.starts_with("Head"));
+            load.failures.iter().partition(|failure| failure.kind == Kind::Head);
         for failure in load.failures.iter().take(3) {
             eprintln!("xtask:   a failed request: {failure}");
         }

@@ -110,7 +110,7 @@ fn quote_length(text: &str) -> usize {
     }
 }
 
-/// Leaves out each item, field and statement under `#[cfg(test)]`.
+/// Leaves out each item, field and statement under `#[cfg(test)]`, or for fuzzing alone.
 fn without_tests<'a>(words: &[Word<'a>]) -> Vec<Word<'a>> {
     let mut kept = Vec::new();
     let mut at = 0;
@@ -137,6 +137,7 @@ fn is_for_tests(attribute: &[Word<'_>]) -> bool {
     let texts: Vec<_> = attribute.iter().map(|word| word.text).collect();
     texts.starts_with(&["#", "[", "cfg", "(", "test"])
         || texts.starts_with(&["#", "[", "cfg", "(", "all", "(", "test"])
+        || texts == ["#", "[", "cfg", "(", "fuzzing", ")", "]"]
         || texts == ["#", "[", "test", "]"]
 }
 
@@ -201,6 +202,7 @@ mod tests {
         check("mod a; #[cfg(test)] mod tests; mod b;", "mod a ; mod b ;");
         check("#[cfg(test)] mod tests { use crate::a; fn b() {} } mod c;", "mod c ;");
         check("#[cfg(test)] use crate::{a, b}; use c;", "use c ;");
+        check("#[cfg(fuzzing)] mod a; mod b;", "mod b ;");
         check("#[cfg(test)] #[allow(x)] pub(crate) fn a<B, C>() { d } e", "e");
         check("struct A { b: C, #[cfg(test)] d: E, f: G }", "struct A { b : C , f : G }");
         check("#[cfg(not(test))] mod a;", "# [ cfg ( not ( test ) ) ] mod a ;");

@@ -1,12 +1,18 @@
 //! The way to Redis and back. Two connections, each with a task that keeps it: one publishes from a bounded
-//! queue, the other receives. Neither ever makes a local delivery wait.
+//! queue, the other receives, and there is one more for each stream that is read. None ever makes a local delivery wait.
 
+mod address;
 mod backoff;
 mod connection;
+mod connector;
+mod echoes;
 mod modes;
+mod pace;
 mod publisher;
+mod replies;
 mod resp2;
 mod sentinel;
+mod streams;
 mod subscriber;
 
 use std::{
@@ -28,13 +34,13 @@ use tokio::{
     time::{Instant, interval_at, sleep_until, timeout},
 };
 
-use self::connection::Connection;
+use self::{connection::Connection, echoes::Echoes, streams::Reading};
 pub(crate) use self::{
-    connection::{Connector, Kind},
+    connector::{Connector, Kind},
     publisher::Queue,
 };
 use crate::{
-    delivery::Budget,
+    backlog::Budget,
     dialect::{Kind as Wanted, Subscription},
     error::Error,
     hooks::Hooks,
@@ -49,11 +55,13 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
     pub(crate) hooks: Hooks,
     pub(crate) queue: Queue,
+    pub(crate) echoes: Echoes,
     /// What may wait for this node's clients.
     pub(crate) backlog: Arc<Budget>,
     pub(crate) runtime: Handle,
     connector: Connector,
     life: Life,
+    streams: Vec<Arc<Reading>>,
     /// Every wanted subscription and whose it is.
     wanted: RwLock<HashMap<Subscription, Arc<Node>>>,
     wanted_changed: Notify,
@@ -80,6 +88,13 @@ impl Shared {
         drop(wanted);
         node.subscribed.send_replace(false);
         self.wanted_changed.notify_one();
+    }
+
+    /// Called when a namespace is closed: with the last one goes what describes sockets.
+    pub(crate) fn let_go(&self) {
+        if self.wanted.read().unwrap_or_else(PoisonError::into_inner).is_empty() {
+            self.hooks.let_go();
+        }
     }
 
     /// Gives up the subscriptions of namespaces that clients made and have left, and takes them again when somebody is
@@ -239,7 +254,7 @@ async fn keep_logged_in(
     Ok(())
 }
 
-/// The two tasks. They end when this is dropped.
+/// The tasks. They end when this is dropped.
 pub(crate) struct Tasks(Vec<AbortHandle>);
 
 impl Drop for Tasks {
@@ -248,21 +263,28 @@ impl Drop for Tasks {
     }
 }
 
-/// Starts both tasks, and waits until each has tried once or
+/// Starts the tasks, and waits until both sides have tried once or
 /// [`Options::startup_wait`](crate::Options::startup_wait) is over.
 pub(crate) async fn start(connector: Connector, options: Options) -> RedisResult<(Arc<Shared>, Tasks)> {
     let (queue, waiting) = Queue::new(options.publish_queue_max, options.publish_bytes_max);
     let counters = Counters::new(options.on_event.clone());
     let startup_wait = options.startup_wait;
     let backlog = Budget::new(options.client_backlog_max);
+    let streams: Vec<_> = match options.mode {
+        Mode::Streams => crate::streams::streams(&options),
+        Mode::Classic | Mode::Sharded => Vec::new(),
+    };
+    let streams: Vec<_> = streams.into_iter().map(|name| Arc::new(Reading::new(name))).collect();
     let shared = Arc::new(Shared {
         options,
         counters,
         queue,
+        echoes: Echoes::default(),
         backlog,
         runtime: Handle::current(),
         connector: connector.clone(),
         life: Life::new(),
+        streams: streams.clone(),
         hooks: Hooks::default(),
         wanted: RwLock::default(),
         wanted_changed: Notify::new(),
@@ -270,10 +292,12 @@ pub(crate) async fn start(connector: Connector, options: Options) -> RedisResult
         current: Mutex::default(),
     });
     let tried = [Arc::new(Notify::new()), Arc::new(Notify::new())];
-    let handles: [JoinHandle<()>; 2] = [
-        tokio::spawn(publisher::keep(shared.clone(), connector.clone(), waiting, tried[0].clone())),
-        tokio::spawn(subscriber::keep(shared.clone(), connector, tried[1].clone())),
-    ];
+    let mut handles: Vec<JoinHandle<()>> = streams
+        .into_iter()
+        .map(|reading| tokio::spawn(streams::keep(shared.clone(), connector.clone(), reading)))
+        .collect();
+    handles.push(tokio::spawn(publisher::keep(shared.clone(), connector.clone(), waiting, tried[0].clone())));
+    handles.push(tokio::spawn(subscriber::keep(shared.clone(), connector, tried[1].clone())));
     let tasks = Tasks(handles.iter().map(JoinHandle::abort_handle).collect());
     let both = async {
         tried[0].notified().await;

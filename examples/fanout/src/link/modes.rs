@@ -10,6 +10,7 @@ use super::{Shared, connection::Connection};
 use crate::{
     dialect::Dialect,
     node::Node,
+    sharded::Sharded,
     stats::{Event, OtherMode},
 };
 
@@ -40,18 +41,36 @@ pub(super) async fn look(shared: &Shared) {
 async fn seen(shared: &Shared, connection: &mut Connection, node: &Node) -> RedisResult<Option<OtherMode>> {
     match &node.dialect {
         Dialect::Classic(classic) => {
+            // Classic nodes have this channel in a pattern only.
+            if connection.count(false, &classic.broadcasts).await? > 0 {
+                return Ok(Some(OtherMode::Streams));
+            }
             let sharded = connection.count(true, &classic.broadcasts).await?;
             Ok((sharded > 0).then_some(OtherMode::Sharded))
         }
         Dialect::Sharded(sharded) => {
-            let requests = format!("{}-request#{}#", shared.options.prefix, sharded.namespace);
-            if connection.count(false, &requests).await? > 0 {
+            if connection.count(false, &requests(shared, sharded)).await? > 0 {
                 return Ok(Some(OtherMode::Classic));
+            }
+            if connection.count(false, &sharded.channel).await? > 0 {
+                return Ok(Some(OtherMode::Streams));
             }
             // Static nodes have the common channel and one each; dynamic ones have more, one for each room.
             let nodes = connection.count(true, &sharded.channel).await?;
             let channels = connection.shard_channels(&sharded.pattern()).await?;
             Ok((nodes > 0 && channels > nodes + 1).then_some(OtherMode::Dynamic))
         }
+        Dialect::Streams(streams) => {
+            if connection.count(false, &requests(shared, &streams.envelope)).await? > 0 {
+                return Ok(Some(OtherMode::Classic));
+            }
+            let sharded = connection.count(true, &streams.envelope.channel).await?;
+            Ok((sharded > 0).then_some(OtherMode::Sharded))
+        }
     }
+}
+
+/// What only classic nodes subscribe to.
+fn requests(shared: &Shared, names: &Sharded) -> String {
+    format!("{}-request#{}#", shared.options.prefix, names.namespace)
 }

@@ -13,8 +13,11 @@ use tokio::{
 use super::{
     Shared,
     backoff::Backoff,
-    connection::{Connection, Connector},
-    keep_logged_in, patiently,
+    connection::{Connection, Published},
+    connector::Connector,
+    keep_logged_in,
+    pace::Pace,
+    patiently,
 };
 use crate::{
     message::Outgoing,
@@ -49,8 +52,18 @@ enum Way {
 
 pub(super) struct Waiting {
     outgoing: Outgoing,
+    /// When the first connection ended that it was written to without an answer.
+    unanswered: Option<Instant>,
+    /// To how many it was written.
+    written: u32,
     /// Its bytes, of what waits and of what is on its way.
     _bytes: OwnedSemaphorePermit,
+}
+
+impl Waiting {
+    fn new(outgoing: Outgoing, bytes: OwnedSemaphorePermit) -> Self {
+        Self { outgoing, unanswered: None, written: 0, _bytes: bytes }
+    }
 }
 
 impl Queue {
@@ -96,13 +109,13 @@ impl Queue {
         let Ok(bytes) = self.bytes.clone().try_acquire_many_owned(size(&outgoing)) else {
             return Err(outgoing);
         };
-        let entered = self.waiting.try_send(Waiting { outgoing, _bytes: bytes });
+        let entered = self.waiting.try_send(Waiting::new(outgoing, bytes));
         entered.map_err(|error| error.into_inner().outgoing)
     }
 
     async fn enter(&self, outgoing: Outgoing) -> bool {
         let Ok(bytes) = self.bytes.clone().acquire_many_owned(size(&outgoing)).await else { return false };
-        self.waiting.send(Waiting { outgoing, _bytes: bytes }).await.is_ok()
+        self.waiting.send(Waiting::new(outgoing, bytes)).await.is_ok()
     }
 }
 
@@ -110,8 +123,11 @@ fn size(outgoing: &Outgoing) -> u32 {
     u32::try_from(outgoing.body.len()).unwrap_or(u32::MAX)
 }
 
-/// The next pipeline: what waits, within both bounds. Cancel-safe, since it only waits for the first.
+/// The next pipeline: what has to be said again, or what waits, within both bounds. Cancel-safe, since it only waits for the first.
 async fn next_batch(waiting: &mut mpsc::Receiver<Waiting>, batch: &mut Vec<Waiting>) {
+    if !batch.is_empty() {
+        return;
+    }
     let mut bytes = 0;
     batch.extend(waiting.recv().await);
     while let Some(last) = batch.last() {
@@ -132,12 +148,14 @@ pub(super) async fn keep(
 ) {
     let mut backoff = Backoff::new(shared.options.retry_max);
     let mut last_error = String::new();
+    // On its way, or to be said again.
+    let mut batch = Vec::with_capacity(BATCH_MAX);
     // When the connection was lost that messages are held for.
     let mut lost: Option<Instant> = None;
     loop {
         shared.counters.connects.fetch_add(1, Relaxed);
         let credentials = connector.credentials();
-        let error = match connector.connect(credentials.as_ref(), None).await {
+        let error = match connector.connect(Side::Publisher, credentials.as_ref(), None).await {
             Err(error) => error.to_string(),
             Ok(connection) => {
                 backoff.reset();
@@ -149,7 +167,9 @@ pub(super) async fn keep(
                     others_are_back(&shared).await;
                 }
                 shared.queue.up.send_replace(Way::Up);
-                let error = publish_until_lost(&shared, connection, credentials, &mut waiting).await;
+                say_no_echo_again(&shared, &mut batch);
+                let error =
+                    publish_until_lost(&shared, (connection, credentials), &mut waiting, &mut batch).await;
                 shared.queue.up.send_replace(Way::Held);
                 shared.set_current(None);
                 lost = Some(Instant::now());
@@ -158,6 +178,8 @@ pub(super) async fn keep(
         };
         if lost.is_none_or(|lost| lost.elapsed() >= shared.options.hold_max) {
             shared.queue.up.send_replace(Way::Down);
+            shared.counters.drop_messages(DropReason::Unconfirmed, batch.len());
+            batch.clear();
             drop_waiting(&shared, &mut waiting);
         }
         shared.counters.tell_drops();
@@ -167,20 +189,20 @@ pub(super) async fn keep(
             last_error = error;
         }
         tried.notify_one();
-        sleep(backoff.pause()).await;
+        sleep(backoff.pause(Instant::now())).await;
     }
 }
 
 async fn publish_until_lost(
     shared: &Shared,
-    mut connection: Connection,
-    mut credentials: Option<Credentials>,
+    (mut connection, mut credentials): (Connection, Option<Credentials>),
     waiting: &mut mpsc::Receiver<Waiting>,
+    batch: &mut Vec<Waiting>,
 ) -> String {
-    let mut batch = Vec::with_capacity(BATCH_MAX);
     let mut probe = interval(shared.options.probe_interval);
     probe.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut told = Instant::now();
+    let mut pace = Pace::new(shared.options.slow_wait_max);
     loop {
         tokio::select! {
             _ = probe.tick() => {
@@ -193,21 +215,9 @@ async fn publish_until_lost(
                 }
                 shared.call_roll().await;
             }
-            () = next_batch(waiting, &mut batch) => {
-                let sent = batch.len();
-                let publish = connection.publish(shared.options.mode, batch.iter().map(|waiting| &waiting.outgoing));
-                let outcome = patiently(shared, Side::Publisher, publish).await;
-                batch.clear();
-                match outcome {
-                    Ok(refused) => {
-                        shared.counters.published.fetch_add((sent - refused) as u64, Relaxed);
-                        shared.counters.drop_messages(DropReason::Refused, refused);
-                    }
-                    Err(error) => {
-                        shared.counters.drop_messages(DropReason::Unconfirmed, sent);
-                        return error;
-                    }
-                }
+            () = next_batch(waiting, batch) => match publish(shared, &mut connection, batch).await {
+                Ok(bytes) => pace.keep(shared, &mut connection, bytes).await,
+                Err(error) => return error,
             }
         }
         if told.elapsed() >= shared.options.probe_interval {
@@ -215,6 +225,62 @@ async fn publish_until_lost(
             told = Instant::now();
         }
     }
+}
+
+/// Says how many bytes those were. What is left in the batch after an error is to be said again.
+async fn publish(
+    shared: &Shared,
+    connection: &mut Connection,
+    batch: &mut Vec<Waiting>,
+) -> Result<usize, String> {
+    shared.echoes.listen();
+    let sent = batch.len();
+    let publish = connection.publish(shared.options.mode, batch.iter().map(|waiting| &waiting.outgoing));
+    let outcome = patiently(shared, Side::Publisher, async { Ok(publish.await) }).await;
+    // A Redis that is given up while it hangs may publish later what it was sent.
+    let Ok(Published { refused, unanswered, error }) = &outcome else {
+        shared.counters.drop_messages(DropReason::Unconfirmed, batch.len());
+        batch.clear();
+        return outcome.map(|_| 0);
+    };
+    shared.counters.published.fetch_add((sent - refused - unanswered.len()) as u64, Relaxed);
+    shared.counters.drop_messages(DropReason::Refused, *refused);
+    let Some(error) = error else {
+        shared.echoes.stop();
+        return Ok(batch.drain(..).map(|waiting| waiting.outgoing.body.len()).sum());
+    };
+    let late = if error.is_timeout() { Duration::ZERO } else { shared.options.hold_max };
+    let lost = keep_unanswered(batch, unanswered, late);
+    shared.counters.drop_messages(DropReason::Unconfirmed, lost);
+    Err(error.to_string())
+}
+
+/// How often a message may be written. Redis may end the connection because of it (`proto-max-bulk-len`), and what waits
+/// behind it should not wait for long.
+const WRITES_MAX: u32 = 3;
+
+/// Leaves what may be said again, as the Redis clients of Node.js do: what was published and had no answer yet. Says how many
+/// may not, which are entries of a stream, and what has been said again for too long.
+fn keep_unanswered(batch: &mut Vec<Waiting>, unanswered: &[usize], hold_max: Duration) -> usize {
+    let mut place = 0;
+    let now = Instant::now();
+    batch.retain_mut(|waiting| {
+        let is_unanswered = unanswered.contains(&place);
+        place += 1;
+        let since = *waiting.unanswered.get_or_insert(now);
+        waiting.written += 1;
+        let is_young = now.duration_since(since) < hold_max && waiting.written < WRITES_MAX;
+        is_unanswered && waiting.outgoing.entry.is_none() && is_young
+    });
+    unanswered.len() - batch.len()
+}
+
+/// Redis writes to its subscribers what it answers in the same moment, so that what has come back to this node has come to all.
+fn say_no_echo_again(shared: &Shared, batch: &mut Vec<Waiting>) {
+    let before = batch.len();
+    batch.retain(|waiting| !shared.echoes.take(&waiting.outgoing.body));
+    shared.counters.published.fetch_add((before - batch.len()) as u64, Relaxed);
+    shared.echoes.stop();
 }
 
 /// How long what was held waits for nodes that do not come back. The Redis clients of Node.js pause for two seconds at
@@ -242,7 +308,7 @@ fn drop_waiting(shared: &Shared, waiting: &mut mpsc::Receiver<Waiting>) {
 
 #[cfg(test)]
 mod tests {
-    use super::{BATCH_BYTES_MAX, Queue, Way, next_batch};
+    use super::{BATCH_BYTES_MAX, Queue, Waiting, Way, keep_unanswered, next_batch};
     use crate::{
         message::Outgoing,
         stats::{Counters, DropReason},
@@ -252,7 +318,7 @@ mod tests {
     use tokio::time::Instant;
 
     fn message(size: usize) -> Outgoing {
-        Outgoing { channel: "c".to_owned(), body: vec![0; size] }
+        Outgoing::publish("c".to_owned(), vec![0; size])
     }
 
     #[test]
@@ -292,6 +358,29 @@ mod tests {
         assert_eq!(fourth.await, Err(DropReason::Disconnected));
         let stats = counters.snapshot(Instant::now());
         assert_eq!((stats.dropped_disconnected, stats.dropped_queue_full), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn what_had_no_answer_is_kept_for_a_time_and_some_attempts() {
+        let hold = Duration::from_secs(10);
+        let (queue, mut waiting) = Queue::new(8, 100);
+        queue.up.send_replace(Way::Up);
+        for size in [1, 2, 3] {
+            queue.offer(message(size), &Counters::default()).unwrap();
+        }
+        let mut batch = Vec::new();
+        next_batch(&mut waiting, &mut batch).await;
+        let sizes =
+            |batch: &[Waiting]| batch.iter().map(|waiting| waiting.outgoing.body.len()).collect::<Vec<_>>();
+        assert_eq!(keep_unanswered(&mut batch, &[1, 2], hold), 0, "the first was answered");
+        assert_eq!(sizes(&batch), [2, 3]);
+        assert_eq!(keep_unanswered(&mut batch, &[1], hold), 0);
+        assert_eq!(sizes(&batch), [3]);
+        assert_eq!(keep_unanswered(&mut batch, &[0], hold), 1, "the third attempt is the last");
+        assert!(batch.is_empty());
+        queue.offer(message(1), &Counters::default()).unwrap();
+        next_batch(&mut waiting, &mut batch).await;
+        assert_eq!(keep_unanswered(&mut batch, &[0], Duration::ZERO), 1, "nothing is held");
     }
 
     #[tokio::test]

@@ -25,7 +25,7 @@ use tokio::{
     task::{AbortHandle, coop::unconstrained},
 };
 
-use super::connection::{Receive, invalid};
+use super::{address::invalid, connector::Receive};
 
 /// Bytes read since the queue was last seen empty at which reading stops.
 const UNREAD_MAX: usize = 8 << 20;

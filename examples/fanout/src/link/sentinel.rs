@@ -9,7 +9,7 @@ use redis::{
 };
 use tokio::{sync::Mutex, time::timeout};
 
-use super::connection::{late, tcp};
+use super::address::{late, tcp};
 use crate::{options::Credentials, stats::Side};
 
 #[derive(Clone)]
@@ -19,7 +19,7 @@ pub(super) struct Sentinels {
     tls: Option<TlsCertificates>,
     stall_max: Duration,
     /// What each side is connected to.
-    used: Arc<[Mutex<Option<ConnectionAddr>>; 2]>,
+    used: Arc<[Mutex<Option<ConnectionAddr>>; 3]>,
 }
 
 impl Sentinels {

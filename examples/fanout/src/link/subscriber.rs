@@ -15,8 +15,9 @@ use tokio::{
 use super::{
     Shared,
     backoff::Backoff,
-    connection::{Connection, Connector, Receive},
-    keep_logged_in, modes, patiently,
+    connection::Connection,
+    connector::{Connector, Receive},
+    keep_logged_in, modes, patiently, streams,
 };
 use crate::{
     dialect::{Kind, Subscription},
@@ -33,9 +34,9 @@ pub(super) async fn keep(shared: Arc<Shared>, connector: Connector, tried: Arc<N
         let mut confirmed = HashSet::new();
         let credentials = connector.credentials();
         let receive = receive(shared.clone(), ended.clone());
-        let error = match connector.connect(credentials.as_ref(), Some(receive)).await {
+        let error = match connector.connect(Side::Subscriber, credentials.as_ref(), Some(receive)).await {
             Err(error) => error.to_string(),
-            Ok(mut connection) => match follow(&shared, &mut connection, &mut confirmed).await {
+            Ok(mut connection) => match begin(&shared, &mut connection, &mut confirmed).await {
                 Err(error) => error,
                 Ok(()) => {
                     backoff.reset();
@@ -55,8 +56,17 @@ pub(super) async fn keep(shared: Arc<Shared>, connector: Connector, tried: Arc<N
             last_error = error;
         }
         tried.notify_one();
-        sleep(backoff.pause()).await;
+        sleep(backoff.pause(Instant::now())).await;
     }
+}
+
+async fn begin(
+    shared: &Shared,
+    connection: &mut Connection,
+    confirmed: &mut HashSet<Subscription>,
+) -> Result<(), String> {
+    patiently(shared, Side::Subscriber, streams::ready(shared)).await?;
+    follow(shared, connection, confirmed).await
 }
 
 /// Until the connection is lost. Says why.
@@ -80,14 +90,16 @@ async fn attend(
                 () = shared.wanted_changed.notified() => follow(shared, &mut connection, confirmed).await,
                 _ = probe.tick() => {
                     keep_logged_in(shared, Side::Subscriber, &mut connection, &mut credentials).await?;
-                    let answered = patiently(shared, Side::Subscriber, connection.ping()).await;
+                    patiently(shared, Side::Subscriber, connection.ping()).await?;
+                    // Before anything is asked on the other connection, which may not answer any more.
+                    shared.life.sign();
                     shared.sweep();
                     // Twice in a row, and again a little later.
                     if probes % 10 < 2 {
                         modes::look(shared).await;
                     }
                     probes = probes.wrapping_add(1);
-                    answered.inspect(|()| shared.life.sign())
+                    Ok(())
                 }
             }
         };

@@ -70,7 +70,7 @@ pub(super) struct OutEnvelope<'a> {
 
 #[derive(Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct OutData<'a> {
+pub(crate) struct OutData<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) request_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -103,14 +103,14 @@ impl<'a> OutData<'a> {
 }
 
 #[derive(Serialize)]
-pub(super) struct OutOpts<'a> {
+pub(crate) struct OutOpts<'a> {
     pub(super) rooms: &'a [String],
     pub(super) except: &'a [String],
     pub(super) flags: OutFlags,
 }
 
 #[derive(Default, Serialize)]
-pub(super) struct OutFlags {
+pub(crate) struct OutFlags {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) volatile: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -26,25 +26,32 @@ pub struct Agent {
     waiting: Waiting,
     next: AtomicU64,
     // Killed when the test ends.
-    _process: Child,
+    process: Child,
 }
 
 impl Agent {
     pub async fn start(script: &str) -> Self {
         let js = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/js");
         assert!(js.join("node_modules").exists(), "run `npm ci` in {}", js.display());
-        let mut process = Command::new("node")
-            .arg(js.join(script))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("node is installed");
+        let mut command = Command::new("node");
+        command.arg(js.join(script));
+        Self::spawn(command)
+    }
+
+    /// Another program that speaks as the scripts do.
+    pub fn spawn(mut command: Command) -> Self {
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut process = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let waiting = Waiting::default();
         let stdout = process.stdout.take().unwrap();
         tokio::spawn(read_answers(BufReader::new(stdout), waiting.clone()));
         let stdin = tokio::sync::Mutex::new(process.stdin.take().unwrap());
-        Self { stdin, waiting, next: AtomicU64::new(1), _process: process }
+        Self { stdin, waiting, next: AtomicU64::new(1), process }
+    }
+
+    /// The hard way.
+    pub async fn kill(mut self) {
+        self.process.kill().await.unwrap();
     }
 
     /// Calls an operation of the script, and panics with its error.

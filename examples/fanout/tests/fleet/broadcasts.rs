@@ -1,11 +1,23 @@
 //! Broadcasts, both ways between a Node.js node and a Rust node.
 
+use std::cell::Cell;
+
 use bytes::Bytes;
+use fanout::Options;
 use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tracing::{Level, Metadata, Subscriber, span};
 
 use crate::{
     Client::{OnJs, OnRust},
-    Fleet, NOTHING,
+    Fleet, NOTHING, patient,
+    rust_node::RustNode,
+    soon,
+    support::{Between, HANG},
+    until,
 };
 
 /// Two clients on each node: `r` is in the room, `x` in the excepted one too.
@@ -177,6 +189,98 @@ async fn what_only_looks_like_an_attachment_is_data_everywhere() {
         assert_eq!(heard, [said.clone(), said.clone()], "{name}");
     }
     assert_eq!(fleet.rust.fleet.stats().dropped(), 0);
+}
+
+/// What a client of Engine.IO 3 gets for its next request.
+async fn polled(url: &str, query: &str) -> String {
+    let address = url.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!(
+        "GET /socket.io/?EIO=3&transport=polling&b64=1{query} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    soon("a poll", stream.read_to_string(&mut answer)).await.unwrap();
+    answer
+}
+
+/// engineioxide 0.17.9 leaves the type of the packet out of a binary one: `b4AAEC` is what such a client would understand.
+#[tokio::test]
+async fn clients_of_engine_io_3_that_poll_hear_the_fleet_but_for_bytes() {
+    let fleet = Fleet::classic().await;
+    let opened = polled(&fleet.rust.url, "").await;
+    let sid = opened.split("\"sid\":\"").nth(1).expect(&opened).split('"').next().unwrap();
+    let session = format!("&sid={sid}");
+    until("it is in", async || fleet.js.call("fetchSockets", json!({})).await.as_array().unwrap().len() == 1)
+        .await;
+    let run = "io.emit('text', 'from afar'); io.emit('bytes', Buffer.from([0, 1, 2]))";
+    fleet.js.call("run", json!({ "code": run })).await;
+    let mut heard = String::new();
+    while !heard.contains("AAEC") {
+        heard.push_str(&polled(&fleet.rust.url, &session).await);
+    }
+    assert!(heard.contains(r#"42["text","from afar"]"#), "{heard}");
+    assert!(heard.contains(r#"451-["bytes",{"_placeholder":true,"num":0}]"#), "{heard}");
+    assert!(heard.contains("bAAEC") && !heard.contains("b4AAEC"), "{heard}");
+}
+
+thread_local! {
+    static LINES: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Counts the lines that this crate logs, by thread. For the whole process: what a subscriber of one thread wants to know
+/// depends on which thread logs first.
+struct Lines;
+
+impl Subscriber for Lines {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("fanout") && *metadata.level() <= Level::INFO
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        LINES.set(LINES.get() + 1);
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
+}
+
+#[tokio::test]
+async fn neither_a_client_nor_a_node_writes_a_log_line_with_each_message() {
+    const MESSAGES: usize = 300;
+    tracing::subscriber::set_global_default(Lines).unwrap();
+    let mut fleet = Fleet::classic().await;
+    // Drops are told once in this time.
+    let options = Options { probe_interval: HANG, ..patient() };
+    fleet.rust = RustNode::start(&fleet.between.url(), options).await;
+    fleet.assembled("/", 2).await;
+    fleet.client(OnRust("rust"), &["room"]).await;
+    let before = LINES.get();
+    assert!(before > 0, "that it is connected");
+    let Between::Redis(redis) = &fleet.between else { unreachable!() };
+    let mut connection = crate::connection(&redis.url()).await.unwrap();
+    // What only looks like an attachment, what is nested too deeply for the wire, and what is no message at all.
+    let forged = json!({ "_placeholder": true, "num": 7 });
+    let deep = (0..200).fold(json!(0), |inner, _| json!([inner]));
+    for _ in 0..MESSAGES {
+        fleet.clients.call("emit", json!({ "name": "rust", "event": "say", "args": ["room", forged] })).await;
+        fleet.rust.io.to("elsewhere").emit("deep", &deep).await.unwrap();
+        for channel in ["socket.io#/#room#", "socket.io-request#/#", "socket.io-response#/#"] {
+            let mut publish = redis::cmd("PUBLISH");
+            publish.arg(channel).arg("\u{1}garbage").exec_async(&mut connection).await.unwrap();
+        }
+    }
+    fleet.clients.call("received", json!({ "name": "rust", "event": "said", "count": MESSAGES })).await;
+    until("all has come", async || fleet.rust.fleet.stats().malformed >= 3 * MESSAGES as u64).await;
+    assert_eq!(fleet.rust.fleet.stats().dropped_refused, MESSAGES as u64);
+    let told = LINES.get() - before;
+    assert!(told <= 4, "{told} lines");
 }
 
 /// socketioxide 0.18.9 loses the bytes; without the `Option` they arrive as bytes.

@@ -3,21 +3,32 @@
 //!
 //! On one thread on purpose: a writer only runs when somebody lets it.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    cell::Cell,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use fanout::{Event, Mode, Options};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value as Json, json};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
+    time::interval,
+};
 use tokio_tungstenite::{WebSocketStream, tungstenite::Message};
 
 use crate::{
     Client::{OnJs, OnRust},
-    Fleet, patient,
+    Fleet,
+    four::{Four, NAMES},
+    patient,
     redis_server::RedisServer,
     rust_node::RustNode,
     soon,
-    support::Between,
+    support::{Between, HANG},
+    until,
 };
 
 const BURST: usize = 5000;
@@ -45,6 +56,40 @@ async fn a_loop_of_emits_in_nodejs_reaches_the_clients_of_a_rust_node() {
     assert_eq!(fleet.rust.fleet.stats().clients_missed, 0);
 }
 
+/// What is said to a crowd is handed out in bursts, and nothing that follows it may overtake it.
+#[tokio::test]
+async fn a_crowd_hears_everything_in_order() {
+    const ROUNDS: usize = 150;
+    let fleet = Fleet::classic().await;
+    let names: Vec<String> = (0..40).map(|n| format!("rust{n}")).collect();
+    for (n, name) in names.iter().enumerate() {
+        fleet.clients.call("connect", json!({ "name": name, "url": fleet.rust.url })).await;
+        let rooms: &[&str] = if n < 3 { &["crowd", "few"] } else { &["crowd"] };
+        fleet.clients.call("join", json!({ "name": name, "rooms": rooms })).await;
+    }
+    let code = format!(
+        "for (let n = 0; n < {ROUNDS}; n++) {{
+           io.to('crowd').emit('said', 4 * n);
+           io.to('crowd').emit('said', 4 * n + 1);
+           io.to('few').emit('said', 4 * n + 2);
+           io.to('crowd').except('few').emit('said', 4 * n + 2);
+           io.emit('said', 4 * n + 3);
+         }}
+         io.to('crowd').emit('end');
+         io.in('few').disconnectSockets();"
+    );
+    fleet.js.call("run", json!({ "code": code })).await;
+    let expected: Vec<usize> = (0..4 * ROUNDS).collect();
+    for (n, name) in names.iter().enumerate() {
+        let last = if n < 3 { "disconnect" } else { "end" };
+        let log = fleet.clients.call("received", json!({ "name": name, "event": last })).await;
+        let said = log.as_array().unwrap().iter().filter(|entry| entry[0] == "said");
+        let said: Vec<usize> = said.map(|entry| entry[1].as_u64().unwrap() as usize).collect();
+        assert_eq!(said, expected, "{name}");
+        assert_eq!(log.as_array().unwrap().iter().filter(|entry| entry[0] == "end").count(), 1, "{name}");
+    }
+}
+
 #[tokio::test]
 async fn a_loop_of_emits_in_rust_reaches_the_clients_of_every_node() {
     let fleet = Fleet::classic().await;
@@ -63,6 +108,57 @@ async fn a_loop_of_emits_in_rust_reaches_the_clients_of_every_node() {
     let stats = fleet.rust.fleet.stats();
     assert_eq!((stats.clients_missed, stats.dropped()), (0, 0), "{stats:?}");
     assert_eq!(other.fleet.stats().clients_missed, 0);
+}
+
+/// Three seconds, if the machine keeps up; what counts is that everything is heard.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn four_nodes_that_say_two_thousand_a_second_each_are_heard_by_all() {
+    const SAID: usize = 6000;
+    let redis = RedisServer::start().await;
+    let start = json!({ "urls": [redis.url()], "library": "ioredis" });
+    let connect = async || fanout::connect(&redis.url(), patient()).await.unwrap();
+    let four = Four::start(Mode::Classic, start, connect).await;
+    let speaking = [0, 1].map(|n| {
+        let io = four.rust[n].io.clone();
+        tokio::spawn(async move {
+            let mut beat = interval(Duration::from_millis(5));
+            for number in 0..SAID {
+                if number % 10 == 0 {
+                    beat.tick().await;
+                }
+                io.to("room").emit("said", &(NAMES[2 + n], number)).await.unwrap();
+            }
+        })
+    });
+    for (node, name) in four.js.iter().zip(NAMES) {
+        let code = format!(
+            "let said = 0;
+             const beat = setInterval(() => {{
+               for (let n = 0; n < 10; n++) io.to('room').emit('said', '{name}', said++);
+               if (said >= {SAID}) clearInterval(beat);
+             }}, 5);"
+        );
+        node.call("run", json!({ "code": code })).await;
+    }
+    for speaker in speaking {
+        speaker.await.unwrap();
+    }
+    for to in NAMES {
+        until("all are heard", async || {
+            let count = four.clients.call("count", json!({ "name": to, "event": "said" })).await;
+            count.as_u64().unwrap() >= 4 * SAID as u64
+        })
+        .await;
+        let log = four.clients.call("received", json!({ "name": to, "event": "said" })).await;
+        for from in NAMES {
+            let of = log.as_array().unwrap().iter().filter(|entry| entry[1] == from);
+            assert_eq!(of.map(|entry| entry[2].clone()).collect::<Vec<_>>(), numbers(SAID), "{from} to {to}");
+        }
+    }
+    for node in &four.rust {
+        let stats = node.fleet.stats();
+        assert_eq!((stats.dropped(), stats.clients_missed, stats.gaps), (0, 0, 0), "{stats:?}");
+    }
 }
 
 #[tokio::test]
@@ -118,6 +214,49 @@ async fn large_messages_do_not_get_a_node_cut_off() {
     assert_eq!(heard(&fleet, "js", "said", LARGE).await, numbers(LARGE));
     let stats = fleet.rust.fleet.stats();
     assert_eq!((stats.dropped(), stats.gaps), (0, 0), "{stats:?}");
+}
+
+/// One that does not read at all, and then reads everything. Redis cuts off a subscriber for whom 32 MB wait.
+#[tokio::test]
+async fn a_node_holds_back_for_a_subscriber_that_does_not_keep_up() {
+    const MESSAGES: usize = 600;
+    let redis = RedisServer::start().await;
+    let options = Options { slow_wait_max: HANG, emit_wait_max: HANG, ..patient() };
+    let node = RustNode::start(&redis.url(), options).await;
+    let mut slow = TcpStream::connect(("127.0.0.1", redis.port)).await.unwrap();
+    slow.write_all(b"SUBSCRIBE socket.io#/#room#\r\n").await.unwrap();
+    let speaking = {
+        let io = node.io.clone();
+        tokio::spawn(async move {
+            let text = "x".repeat(100_000);
+            for _ in 0..MESSAGES {
+                io.to("room").emit("said", &text).await.unwrap();
+            }
+        })
+    };
+    // Until the node says no more: as often as it would take it to say all of it.
+    let (before, same) = (Cell::new(0), Cell::new(0));
+    until("it is held up", async || {
+        let now = node.fleet.stats().published;
+        same.set(if now == before.get() && now > 0 { same.get() + 1 } else { 0 });
+        before.set(now);
+        same.get() >= 50
+    })
+    .await;
+    assert!(before.get() < MESSAGES as u64, "nothing has held it up");
+    let (mut heard, mut tail) = (0, Vec::new());
+    let mut buffer = vec![0; 1 << 20];
+    // The confirmation names the channel as well.
+    while heard < MESSAGES + 1 {
+        let count = soon("what was said", slow.read(&mut buffer)).await.unwrap();
+        assert!(count > 0, "cut off after {heard}");
+        tail.extend_from_slice(&buffer[..count]);
+        let text = b"$17\r\nsocket.io#/#room#";
+        heard += memchr::memmem::find_iter(&tail, text).count();
+        tail.drain(..tail.len().saturating_sub(text.len() - 1));
+    }
+    speaking.await.unwrap();
+    assert_eq!(node.fleet.stats().dropped(), 0);
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use crate::{agent::Agent, rust_node::RustNode, until};
+use crate::{agent::Agent, node_js, rust_node::RustNode, until};
 
 /// The nodes' names, which are also those of the clients on them.
 pub const NAMES: [&str; 4] = ["js1", "js2", "rust1", "rust2"];
@@ -41,7 +41,7 @@ pub struct Row {
 
 impl Four {
     pub async fn start<F: Future<Output = Fanout>>(mode: Mode, redis: Json, connect: impl Fn() -> F) -> Self {
-        let start = json!({ "redis": redis, "sharded": mode == Mode::Sharded });
+        let start = node_js(redis, mode);
         let js = [Agent::start("node.cjs").await, Agent::start("node.cjs").await];
         let mut urls = Vec::new();
         for node in &js {

@@ -15,9 +15,11 @@ mod rust_node;
 mod support;
 
 mod asking;
+mod behind;
 mod broadcasts;
 mod broker;
 mod bursts;
+mod comeback;
 mod emitter;
 mod failover;
 mod four;
@@ -28,8 +30,9 @@ mod requests;
 mod servers;
 mod settings;
 mod sharded;
+mod streams;
 
-pub use support::{Client, Fleet, connection, patient, soon, until};
+pub use support::{Client, Fleet, connection, node_js, patient, soon, until};
 
 /// An event without arguments. `()` would be one argument, null.
 pub const NOTHING: [u8; 0] = [];

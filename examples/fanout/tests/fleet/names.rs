@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use fanout::{Mode, Options};
 use serde_json::{Value as Json, json};
 
-use crate::{agent::Agent, patient, redis_server::RedisServer, rust_node::RustNode, until};
+use crate::{agent::Agent, node_js, patient, redis_server::RedisServer, rust_node::RustNode, until};
 
 /// JavaScript expressions of what code passes as a room by mistake, and of some names. (The text of a number is not among
 /// them: in Node.js it is another room than the number, and in Rust it is the same one.)
@@ -86,13 +86,18 @@ impl Side {
     async fn start(redis: &RedisServer, mode: Mode, rust: bool) -> Self {
         let prefix = if rust { "mixed" } else { "node" };
         let urls = json!({ "urls": [redis.url()] });
-        let sharded = mode == Mode::Sharded;
-        let options = if sharded { json!({ "channelPrefix": prefix }) } else { json!({ "key": prefix }) };
-        let start = json!({ "redis": urls, "sharded": sharded, "options": options });
+        let options = match mode {
+            Mode::Classic => json!({ "key": prefix }),
+            Mode::Sharded => json!({ "channelPrefix": prefix }),
+            Mode::Streams => json!({ "channelPrefix": prefix, "streamName": prefix }),
+        };
+        let mut start = node_js(urls.clone(), mode);
+        start["options"] = options.clone();
         let actor = Agent::start("node.cjs").await;
         actor.call("start", start.clone()).await;
         let (url, node): (String, Box<dyn std::any::Any>) = if rust {
-            let options = Options { mode, prefix: prefix.to_owned(), ..patient() };
+            let stream_name = prefix.to_owned();
+            let options = Options { mode, prefix: prefix.to_owned(), stream_name, ..patient() };
             let node = RustNode::start(&redis.url(), options).await;
             (node.url.clone(), Box::new(node))
         } else {
@@ -101,7 +106,10 @@ impl Side {
             (format!("http://127.0.0.1:{port}"), Box::new(node))
         };
         until("two nodes", async || actor.call("serverCount", json!({})).await == json!(2)).await;
-        let emitter = if sharded { None } else { Some(Agent::start("emitter.cjs").await) };
+        let emitter = match mode {
+            Mode::Classic => Some(Agent::start("emitter.cjs").await),
+            Mode::Sharded | Mode::Streams => None,
+        };
         if let Some(emitter) = &emitter {
             emitter.call("start", json!({ "redis": urls, "options": options })).await;
         }
@@ -152,9 +160,11 @@ impl Side {
         heard
     }
 
-    /// Who is in which of the rooms that are text. Asked through the channel that the change went through, and so
-    /// after it.
+    /// Who is in which of the rooms that are text, once what was said before has been heard.
     async fn state(&self) -> BTreeMap<String, Vec<String>> {
+        self.actor.call("emit", json!({ "event": "fence" })).await;
+        self.clients.call("fenced", json!({ "event": "fence" })).await;
+        self.clients.call("forget", json!({})).await;
         let sockets = self.actor.call("fetchSockets", json!({})).await;
         let rooms = |socket: &Json| {
             let mut rooms: Vec<String> = socket["rooms"]
@@ -264,7 +274,7 @@ async fn check(mode: Mode) {
     let mut table = Table::start(mode).await;
     for value in VALUES {
         for by_emitter in [false, true] {
-            if by_emitter && mode == Mode::Sharded {
+            if by_emitter && mode != Mode::Classic {
                 continue;
             }
             for operation in BROADCASTS {
@@ -274,7 +284,10 @@ async fn check(mode: Mode) {
                 table.change(by_emitter, operation, value).await;
             }
         }
-        table.broadcast(false, ACKNOWLEDGED, value).await;
+        // What is published may overtake what is read from a stream, and with it the fence.
+        if mode != Mode::Streams {
+            table.broadcast(false, ACKNOWLEDGED, value).await;
+        }
         for operation in QUESTIONS {
             table.question(operation, value).await;
         }
@@ -290,4 +303,9 @@ async fn what_is_no_name_means_the_same_in_the_classic_dialect() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_no_name_means_the_same_in_the_sharded_dialect() {
     check(Mode::Sharded).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_name_means_the_same_in_a_stream() {
+    check(Mode::Streams).await;
 }

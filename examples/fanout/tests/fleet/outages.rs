@@ -17,10 +17,10 @@ use crate::{
     Fleet, NOTHING,
     agent::Agent,
     four::Four,
-    patient,
+    node_js, patient,
     redis_server::{RedisCluster, RedisServer},
     rust_node::RustNode,
-    support::Between,
+    support::{Between, until_says},
     until,
 };
 
@@ -51,6 +51,17 @@ fn listening() -> (Options, Arc<Mutex<Vec<Event>>>) {
     let listener = told.clone();
     let on_event = Arc::new(move |event: &Event| listener.lock().unwrap().push(event.clone()));
     (Options { on_event: Some(on_event), ..Options::default() }, told)
+}
+
+/// Until a gap is over that came after the first `before`. How many there were is the machine's business: one that is busy
+/// may lose a connection twice.
+async fn misses_and_is_back(node: &RustNode, before: u64) {
+    let what = || format!("a gap that is over: {:?}", node.fleet.stats());
+    until_says(what, async || {
+        let stats = node.fleet.stats();
+        stats.gaps > before && !stats.in_gap
+    })
+    .await;
 }
 
 async fn told_error(told: &Mutex<Vec<Event>>, wanted: &str) {
@@ -92,13 +103,12 @@ async fn redis_stopped_for_five_seconds_under_200_messages_a_second() {
     talk(&fleet.rust, 1200, 200).await;
     until("every message is accounted for", async || offered(fleet.rust.fleet.stats()) == 1400).await;
     let stats = fleet.rust.fleet.stats();
-    assert_eq!(stats.dropped(), stats.dropped_unconfirmed, "{stats:?}");
+    assert_eq!(stats.dropped(), 0, "{stats:?}");
     // What was said meanwhile has waited for the other node, and leaves in its order.
-    let js = numbers(&fleet.clients, "js", "said", stats.published as usize).await;
-    assert!(js.is_sorted_by(|one, next| one < next), "{js:?}");
-    assert_eq!((js.first(), js.last()), (Some(&0), Some(&1399)));
+    let js = numbers(&fleet.clients, "js", "said", 1400).await;
+    assert_eq!(js, (0..1400).collect::<Vec<_>>());
     assert_eq!(numbers(&fleet.clients, "rust", "said", 1400).await, (0..1400).collect::<Vec<_>>());
-    assert_eq!((stats.gaps, stats.in_gap), (1, false));
+    assert!(stats.gaps >= 1 && !stats.in_gap, "{stats:?}");
     assert!(stats.gap_time > Duration::ZERO);
     // And the other way round.
     fleet.js.call("emit", json!({ "rooms": ["room"], "event": "back", "args": [] })).await;
@@ -109,10 +119,11 @@ async fn redis_stopped_for_five_seconds_under_200_messages_a_second() {
 async fn redis_that_stalls_loses_nothing(mode: Mode, count: usize) {
     let redis = RedisServer::start().await;
     let js = Agent::start("node.cjs").await;
-    let start = json!({ "redis": { "urls": [redis.url()] }, "sharded": mode == Mode::Sharded });
+    let start = node_js(json!({ "urls": [redis.url()] }), mode);
     let port = js.call("start", start).await;
     let (options, told) = listening();
-    let rust = RustNode::start(&redis.url(), Options { mode, ..options }).await;
+    let options = Options { mode, on_event: options.on_event, ..patient() };
+    let rust = RustNode::start(&redis.url(), options).await;
     let fleet = Fleet::of(Between::Redis(redis), js, format!("http://127.0.0.1:{port}"), rust).await;
     fleet.client(OnRust("rust"), &["room"]).await;
     fleet.client(OnJs("js"), &["room"]).await;
@@ -158,7 +169,7 @@ async fn redis_that_stalls_for_ten_seconds_under_four_speakers_loses_nothing() {
     let redis = RedisServer::start().await;
     // As patient as the stall is long; node-redis gives up commands that wait for five seconds.
     let start = json!({ "urls": [redis.url()], "library": "ioredis" });
-    let connect = async || fanout::connect(&redis.url(), Options::default()).await.unwrap();
+    let connect = async || fanout::connect(&redis.url(), patient()).await.unwrap();
     let four = Four::start(Mode::Classic, start, connect).await;
     let stall = async {
         redis.signal("STOP").await;
@@ -179,7 +190,7 @@ async fn redis_that_stalls_for_ten_seconds_under_four_speakers_loses_nothing() {
 #[tokio::test]
 async fn a_gap_begins_at_the_last_sign_of_life() {
     let redis = RedisServer::start().await;
-    let node = RustNode::start(&redis.url(), Options::default()).await;
+    let node = RustNode::start(&redis.url(), patient()).await;
     redis.signal("STOP").await;
     talk(&node, 0, 100).await;
     let silent = tokio::time::Instant::now();
@@ -251,7 +262,7 @@ async fn redis_that_stays_silent_is_given_up_in_the_end() {
 async fn redis_that_hangs_fills_the_queue_and_nothing_else() {
     let redis = RedisServer::start().await;
     let (options, told) = listening();
-    let options = Options { publish_queue_max: 100, ..options };
+    let options = Options { publish_queue_max: 100, on_event: options.on_event, ..patient() };
     let node = RustNode::start(&redis.url(), options).await;
     let clients = Agent::start("clients.cjs").await;
     clients.call("connect", json!({ "name": "rust", "url": node.url })).await;
@@ -314,12 +325,9 @@ async fn a_subscription_that_is_cut_is_a_gap_and_comes_back() {
     let fleet = Fleet::classic().await;
     fleet.client(OnRust("rust"), &[]).await;
     let Between::Redis(redis) = &fleet.between else { unreachable!() };
+    let before = fleet.rust.fleet.stats().gaps;
     redis.command(&["CLIENT", "KILL", "TYPE", "pubsub"]).await.unwrap();
-    until("the gap is over", async || {
-        let stats = fleet.rust.fleet.stats();
-        stats.gaps == 1 && !stats.in_gap
-    })
-    .await;
+    misses_and_is_back(&fleet.rust, before).await;
     fleet.assembled("/", 2).await;
     fleet.js.call("emit", json!({ "event": "back" })).await;
     fleet.clients.call("received", json!({ "name": "rust", "event": "back" })).await;
@@ -402,6 +410,15 @@ async fn redis_with_tls() {
     serves_locally(&stranger).await;
 }
 
+async fn see_each_other(first: &RustNode, second: &RustNode) {
+    for node in [first, second] {
+        until("both are there", async || {
+            node.fleet.of("/").unwrap().server_count().await.is_ok_and(|count| count == 2)
+        })
+        .await;
+    }
+}
+
 #[tokio::test]
 async fn a_cluster_that_loses_a_master_is_followed_when_it_returns() {
     let mut cluster = RedisCluster::start().await;
@@ -410,15 +427,7 @@ async fn a_cluster_that_loses_a_master_is_followed_when_it_returns() {
     let options = || Options { mode: Mode::Sharded, ..Options::default() };
     let first = RustNode::serve(fanout::connect_cluster(&urls, options()).await.unwrap(), &["/"]).await;
     let second = RustNode::serve(fanout::connect_cluster(&urls, options()).await.unwrap(), &["/"]).await;
-    let both = async || {
-        for node in [&first, &second] {
-            until("both are there", async || {
-                node.fleet.of("/").unwrap().server_count().await.is_ok_and(|count| count == 2)
-            })
-            .await;
-        }
-    };
-    both().await;
+    see_each_other(&first, &second).await;
     let clients = Agent::start("clients.cjs").await;
     clients.call("connect", json!({ "name": "second", "url": second.url })).await;
     let master = cluster.master_of("socket.io#/#").await;
@@ -426,7 +435,7 @@ async fn a_cluster_that_loses_a_master_is_followed_when_it_returns() {
     until("the gap is seen", async || first.fleet.stats().in_gap && second.fleet.stats().in_gap).await;
     serves_locally(&first).await;
     assert!(master.resume().await);
-    both().await;
+    see_each_other(&first, &second).await;
     first.io.emit("back", &NOTHING).await.unwrap();
     clients.call("received", json!({ "name": "second", "event": "back" })).await;
     assert!(first.fleet.stats().gaps >= 1 && !first.fleet.stats().in_gap);
@@ -442,11 +451,11 @@ async fn a_cluster_that_moves_the_channel_is_followed() {
     let second = RustNode::serve(fanout::connect_cluster(&urls, options()).await.unwrap(), &["/"]).await;
     let clients = Agent::start("clients.cjs").await;
     clients.call("connect", json!({ "name": "second", "url": second.url })).await;
+    // One that subscribes only after the move has nothing to notice.
+    see_each_other(&first, &second).await;
+    let before = second.fleet.stats().gaps;
     cluster.move_slot_of("socket.io#/#").await;
-    until("the second node has noticed", async || {
-        second.fleet.stats().gaps == 1 && !second.fleet.stats().in_gap
-    })
-    .await;
+    misses_and_is_back(&second, before).await;
     // The first may find out by a message that is refused, which is counted.
     let said = Cell::new(0);
     until("messages pass again", async || {

@@ -140,8 +140,11 @@ impl RedisCluster {
             nodes.push(RedisServer::with(&CLUSTER_NODE).await);
         }
         let thirds = [("0", "5460"), ("5461", "10922"), ("10923", "16383")];
-        for (node, (first, last)) in nodes.iter().zip(thirds) {
+        for ((node, (first, last)), epoch) in nodes.iter().zip(thirds).zip(1..) {
             node.command(&["CLUSTER", "ADDSLOTSRANGE", first, last]).await.unwrap();
+            // As `redis-cli --cluster create` does. Nodes that all begin at 0 settle the order of their claims only later, and
+            // a slot that is moved before that may end with no owner.
+            node.command(&["CLUSTER", "SET-CONFIG-EPOCH", &epoch.to_string()]).await.unwrap();
             let port = nodes[0].port.to_string();
             node.command(&["CLUSTER", "MEET", "127.0.0.1", &port]).await.unwrap();
         }

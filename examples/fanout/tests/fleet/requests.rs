@@ -8,7 +8,10 @@ use serde_json::{Value as Json, json};
 
 use crate::{
     Client::{OnJs, OnRust},
-    Fleet, NOTHING,
+    Fleet, NOTHING, patient,
+    redis_server::RedisServer,
+    rust_node::RustNode,
+    until,
 };
 
 fn sorted(json: Json) -> Vec<String> {
@@ -50,6 +53,59 @@ async fn fetch_sockets_from_node_js() {
     );
     assert_eq!(ids(&fleet.js.call("fetchSockets", json!({ "rooms": [rust_id] })).await), [rust_id]);
     assert_eq!(fleet.js.call("fetchSockets", json!({ "rooms": ["empty"] })).await, json!([]));
+}
+
+#[tokio::test]
+async fn what_socketioxide_knows_of_its_sockets_is_told() {
+    let fleet = Fleet::classic().await;
+    let rust_id = fleet.client(OnRust("rust"), &["a"]).await;
+    fleet.client(OnJs("js"), &["a"]).await;
+    let asked = async || fleet.js.call("fetchSockets", json!({ "rooms": ["a"] })).await;
+    let of = |all: &Json, is_rust: bool| {
+        let socket =
+            all.as_array().unwrap().iter().find(|socket| (socket["id"] == json!(rust_id)) == is_rust);
+        socket.unwrap().clone()
+    };
+    // An app that says nothing of it has it all the same.
+    assert!(!of(&asked().await, true)["handshake"]["headers"].as_object().unwrap().is_empty());
+
+    let socket = fleet.rust.io.get_socket(rust_id.parse().unwrap()).unwrap();
+    let data = json!({ "name": "Ada" });
+    socket.extensions.insert(fanout::Details { auth: json!({ "token": "t" }), data: data.clone() });
+    let all = asked().await;
+    let (rust, js) = (of(&all, true), of(&all, false));
+    assert_eq!((&rust["data"], &rust["handshake"]["auth"]), (&data, &json!({ "token": "t" })));
+    // Both clients are of one kind, and say the same of themselves but for the host and the key.
+    let names = |socket: &Json| -> Vec<String> {
+        socket["handshake"]["headers"].as_object().unwrap().keys().cloned().collect()
+    };
+    assert_eq!(sorted(json!(names(&rust))), sorted(json!(names(&js))));
+    assert_eq!(rust["handshake"]["headers"]["upgrade"], js["handshake"]["headers"]["upgrade"]);
+    assert_eq!(rust["handshake"]["query"], js["handshake"]["query"]);
+    assert_eq!(rust["handshake"]["url"], js["handshake"]["url"]);
+    assert_eq!(rust["handshake"]["xdomain"], js["handshake"]["xdomain"]);
+
+    // And the app is let go when it is closed, though what describes holds it.
+    fleet.rust.fleet.describe_with(&fleet.rust.io);
+    fleet.rust.io.close().await;
+    assert!(format!("{:?}", fleet.rust.fleet).contains("describes: false"), "{:?}", fleet.rust.fleet);
+}
+
+/// An app that knows itself, as it does to describe its sockets, must not keep itself alive.
+#[tokio::test]
+async fn an_app_that_is_dropped_leaves_the_fleet() {
+    let redis = RedisServer::start().await;
+    let first = RustNode::start(&redis.url(), patient()).await;
+    let second = RustNode::start(&redis.url(), patient()).await;
+    let sees = async |count| {
+        until("the fleet has changed", async || {
+            second.fleet.of("/").unwrap().server_count().await.is_ok_and(|seen| seen == count)
+        })
+        .await;
+    };
+    sees(2).await;
+    drop(first);
+    sees(1).await;
 }
 
 #[tokio::test]

@@ -26,7 +26,7 @@ impl RustNode {
     }
 
     pub async fn serve(fleet: Fanout, namespaces: &[&'static str]) -> Self {
-        let (layer, io) = SocketIo::builder().with_adapter::<Adapter>(fleet.clone()).build_layer();
+        let (layer, io) = fleet.build_layer(SocketIo::builder());
         for namespace in namespaces {
             io.ns(*namespace, (async || {}).with(connecting)).await;
         }

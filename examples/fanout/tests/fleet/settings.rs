@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::{
     NOTHING,
     agent::Agent,
-    patient,
+    node_js, patient,
     redis_server::RedisServer,
     rust_node::{Adapter, RustNode},
     until,
@@ -69,7 +69,7 @@ async fn modes_that_differ_are_told(here: Mode, there: serde_json::Value, expect
 
 #[tokio::test]
 async fn a_sharded_node_beside_classic_ones_is_told() {
-    modes_that_differ_are_told(Mode::Classic, json!({ "sharded": true }), OtherMode::Sharded).await;
+    modes_that_differ_are_told(Mode::Classic, json!({ "mode": "Sharded" }), OtherMode::Sharded).await;
 }
 
 #[tokio::test]
@@ -79,17 +79,25 @@ async fn a_classic_node_beside_sharded_ones_is_told() {
 
 #[tokio::test]
 async fn a_sharded_node_with_channels_of_its_rooms_is_told() {
-    let dynamic = json!({ "sharded": true, "options": { "subscriptionMode": "dynamic" } });
+    let dynamic = json!({ "mode": "Sharded", "options": { "subscriptionMode": "dynamic" } });
     modes_that_differ_are_told(Mode::Sharded, dynamic, OtherMode::Dynamic).await;
 }
 
 #[tokio::test]
+async fn nodes_with_a_stream_and_others_are_told_of_each_other() {
+    let streams = || json!({ "mode": "Streams" });
+    modes_that_differ_are_told(Mode::Classic, streams(), OtherMode::Streams).await;
+    modes_that_differ_are_told(Mode::Sharded, streams(), OtherMode::Streams).await;
+    modes_that_differ_are_told(Mode::Streams, json!({}), OtherMode::Classic).await;
+    modes_that_differ_are_told(Mode::Streams, json!({ "mode": "Sharded" }), OtherMode::Sharded).await;
+}
+
+#[tokio::test]
 async fn modes_that_match_are_not_told() {
-    for mode in [Mode::Classic, Mode::Sharded] {
+    for mode in [Mode::Classic, Mode::Sharded, Mode::Streams] {
         let redis = RedisServer::start().await;
         let js = Agent::start("node.cjs").await;
-        let start = json!({ "redis": { "urls": [redis.url()] }, "sharded": mode == Mode::Sharded });
-        js.call("start", start).await;
+        js.call("start", node_js(json!({ "urls": [redis.url()] }), mode)).await;
         let (options, told) = listening(mode);
         let node = RustNode::start(&redis.url(), options).await;
         let _other = RustNode::start(&redis.url(), Options { mode, ..patient() }).await;

@@ -12,7 +12,7 @@ use crate::{
     Client::{OnJs, OnRust},
     Fleet, NOTHING,
     agent::Agent,
-    patient,
+    node_js, patient,
     redis_server::{RedisCluster, RedisServer},
     rust_node::RustNode,
     support::Between,
@@ -57,12 +57,12 @@ async fn classic_on_a_cluster_of_three_masters() {
     }
 }
 
-async fn on_a_cluster(mode: Mode) -> Fleet {
+pub async fn on_a_cluster(mode: Mode) -> Fleet {
     let cluster = RedisCluster::start().await;
     let urls = cluster.urls();
     let js = Agent::start("node.cjs").await;
     let redis = json!({ "urls": urls, "cluster": true });
-    let port = js.call("start", json!({ "redis": redis, "sharded": mode == Mode::Sharded })).await;
+    let port = js.call("start", node_js(redis, mode)).await;
     let urls: Vec<&str> = urls.iter().map(String::as_str).collect();
     let options = Options { mode, ..patient() };
     let rust = RustNode::serve(fanout::connect_cluster(&urls, options).await.unwrap(), &["/"]).await;
@@ -70,7 +70,7 @@ async fn on_a_cluster(mode: Mode) -> Fleet {
 }
 
 /// All message types, both ways.
-async fn speaks(fleet: &Fleet) {
+pub async fn speaks(fleet: &Fleet) {
     let rust_id = fleet.client(OnRust("rust"), &["a", "rust-only"]).await;
     let js_id = fleet.client(OnJs("js"), &["a", "js-only"]).await;
     fleet.client_with(OnRust("mute"), &["mute"], json!({ "mute": true })).await;

@@ -27,19 +27,29 @@ pub async fn connection(url: &str) -> redis::RedisResult<redis::aio::Multiplexed
     redis::Client::open(url)?.get_multiplexed_async_connection_with_config(&config).await
 }
 
+/// What a Node.js node is told to start with. It knows the modes by the same names.
+pub fn node_js(redis: Json, mode: Mode) -> Json {
+    json!({ "redis": redis, "mode": format!("{mode:?}") })
+}
+
 pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(HANG, future).await.unwrap_or_else(|_| panic!("{what} hangs"))
 }
 
 /// Asks until the answer is the wanted one. The pace only keeps a spinning test from starving what it waits for.
-pub async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+pub async fn until<F: Future<Output = bool>>(what: &str, holds: impl FnMut() -> F) {
+    until_says(|| what.to_owned(), holds).await;
+}
+
+/// As [`until`], and says at the end what it was by then.
+pub async fn until_says<F: Future<Output = bool>>(what: impl Fn() -> String, mut holds: impl FnMut() -> F) {
     let mut pace = tokio::time::interval(Duration::from_millis(5));
-    soon(what, async {
+    let all = async {
         while !holds().await {
             pace.tick().await;
         }
-    })
-    .await;
+    };
+    tokio::time::timeout(HANG, all).await.unwrap_or_else(|_| panic!("{} hangs", what()));
 }
 
 /// Keeps what the nodes connect to alive.
@@ -99,12 +109,9 @@ impl Fleet {
 
     pub async fn start_with(mode: Mode, between: Between, namespaces: &[&'static str], redis: Json) -> Self {
         let js = Agent::start("node.cjs").await;
-        let port = js
-            .call(
-                "start",
-                json!({ "redis": redis, "sharded": mode == Mode::Sharded, "namespaces": namespaces }),
-            )
-            .await;
+        let mut start = node_js(redis, mode);
+        start["namespaces"] = json!(namespaces);
+        let port = js.call("start", start).await;
         let fleet = fanout::connect(&between.url(), Options { mode, ..patient() }).await.unwrap();
         let rust = RustNode::serve(fleet, namespaces).await;
         let js_url = format!("http://127.0.0.1:{port}");

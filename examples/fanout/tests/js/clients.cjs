@@ -5,8 +5,8 @@ const { serve } = require("./rpc.cjs");
 const clients = new Map();
 
 const ops = {
-  connect({ name, url, ns = "/", answer, mute }) {
-    const socket = io(url + ns, { transports: ["websocket"], forceNew: true, auth: { name } });
+  connect({ name, url, ns = "/", answer, mute, reconnection = true }) {
+    const socket = io(url + ns, { transports: ["websocket"], forceNew: true, auth: { name }, reconnection });
     const client = { socket, log: [], waiting: [] };
     clients.set(name, client);
     socket.onAny((event, ...args) => {
@@ -48,6 +48,21 @@ const ops = {
       };
       look() || waiting.push(look);
     }),
+  // Until each client has heard the event, or has been disconnected.
+  fenced: ({ event }) =>
+    Promise.all(
+      [...clients.values()].map(
+        ({ log, waiting }) =>
+          new Promise((resolve) => {
+            const look = () => {
+              const is = log.some(([name]) => name === event || name === "disconnect");
+              if (is) resolve(null);
+              return is;
+            };
+            look() || waiting.push(look);
+          }),
+      ),
+    ).then(() => null),
   // Fresh clients in the place of those of the same names, each in its rooms.
   async crew({ url, rooms }) {
     const connected = Object.entries(rooms).map(async ([name, rooms]) => {
@@ -58,6 +73,19 @@ const ops = {
     });
     return Object.fromEntries(await Promise.all(connected));
   },
+  // Ends the connection as a network would, and comes back when told to.
+  lose: ({ name }) =>
+    new Promise((resolve) => {
+      const { socket } = clients.get(name);
+      socket.once("disconnect", () => resolve(null));
+      socket.io.engine.close();
+    }),
+  comeBack: ({ name }) =>
+    new Promise((resolve) => {
+      const { socket } = clients.get(name);
+      socket.once("connect", () => resolve({ recovered: socket.recovered, id: socket.id }));
+      socket.connect();
+    }),
   forget: () => clients.forEach((client) => client.log.splice(0)),
   close: ({ name }) => void clients.get(name).socket.close(),
 };

@@ -2,6 +2,7 @@
 const { createServer } = require("node:http");
 const { Server } = require("socket.io");
 const { createAdapter, createShardedAdapter } = require("@socket.io/redis-adapter");
+const streams = require("@socket.io/redis-streams-adapter");
 const { connect } = require("./redis.cjs");
 const { serve } = require("./rpc.cjs");
 
@@ -20,23 +21,26 @@ const select = ({ ns = "/", rooms = [], except = [], volatile, local, timeout })
 };
 
 serve({
-  async start({ redis, sharded, options = {}, namespaces = ["/"] }) {
-    const [publish, subscribe] = [await connect(redis), await connect(redis)];
-    const adapter = sharded
-      ? createShardedAdapter(publish, subscribe, { subscriptionMode: "static", ...options })
-      : createAdapter(publish, subscribe, { requestsTimeout: 30000, ...options });
+  async start({ redis, port = 0, mode = "Classic", recovery, options = {}, namespaces = ["/"] }) {
+    const publish = await connect(redis);
+    const adapter = await {
+      Classic: async () => createAdapter(publish, await connect(redis), { requestsTimeout: 30000, ...options }),
+      Sharded: async () => createShardedAdapter(publish, await connect(redis), { subscriptionMode: "static", ...options }),
+      Streams: async () => streams.createAdapter(publish, options),
+    }[mode]();
     const http = createServer();
-    io = new Server(http, { adapter });
+    io = new Server(http, { adapter, ...(recovery && { connectionStateRecovery: {} }) });
     for (const ns of namespaces) {
       io.of(ns).on("connection", (socket) => {
         socket.data.name = socket.handshake.auth.name;
         socket.on("join", (rooms, done) => done(socket.join(rooms)));
         socket.on("say", (room, ...message) => io.of(ns).to(room).emit("said", ...message));
+        socket.on("finish", (room) => io.of(ns).to(room).emit("over"));
       });
       io.of(ns).on("ask", (argument, done) => done?.({ node: "js", argument }));
       io.of(ns).on("tell", (...args) => heard.push(args));
     }
-    await new Promise((resolve) => http.listen(0, "127.0.0.1", resolve));
+    await new Promise((resolve) => http.listen(port, "127.0.0.1", resolve));
     return http.address().port;
   },
   emit: ({ event, args = [], ...where }) => void select(where).emit(event, ...args),

@@ -4,7 +4,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{quote, schema};
 use crate::file::declared::{Kind, Written};
-use crate::file::fields::Given;
+use crate::file::given::Given;
 
 /// A list of names of header lines that may pass though they are dropped otherwise. Reads them in lower case.
 pub(crate) struct HeaderNames;
@@ -56,7 +56,7 @@ impl Written for HeaderNames {
 /// `x-real-ip` as people write it.
 pub(crate) fn title(name: &str) -> String {
     let word = |word: &str| match word {
-        "ip" | "te" => word.to_ascii_uppercase(),
+        "ip" | "te" | "ssl" => word.to_ascii_uppercase(),
         word => word[..1].to_ascii_uppercase() + &word[1..],
     };
     name.split('-').map(word).collect::<Vec<_>>().join("-")
@@ -68,8 +68,18 @@ pub(crate) fn is_token_byte(byte: u8) -> bool {
 }
 
 /// What nodes are told of a client.
-pub(crate) const SAID_BY_US: [&str; 6] =
-    ["host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto", "x-real-ip"];
+pub(crate) const SAID_BY_US: [&str; 10] = [
+    "host",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+    "x-real-ip",
+    "x-ssl-client-cert",
+    "x-ssl-client-fingerprint",
+    "x-ssl-client-subject",
+    "x-ssl-client-verify",
+];
 /// Hop by hop, or how a message is framed.
 pub(crate) const OF_THE_CONNECTION: [&str; 10] = [
     "connection",

@@ -107,3 +107,45 @@ fn counts_and_switches_are_answered_with_what_was_meant() {
         check(header, line, want);
     }
 }
+
+/// To look for what was meant costs as much as there are names, and to list them too: of a file that is wrong a thousand
+/// times only the first mistakes are answered so.
+#[test]
+fn a_thousand_mistakes_are_not_looked_up_among_a_thousand_names() {
+    let names = 1_000;
+    for (what, of) in [("upstream", "app"), ("route", "upstream")] {
+        let mut text = String::from("[[listen]]\naddress = \":80\"\n");
+        for number in 0..names {
+            let (near, far) = (format!("shop-number-{number}"), format!("{number}-x"));
+            let wanted = if number % 2 == 0 { format!("{near}x") } else { far };
+            text += &match what {
+                "route" => format!(
+                    "[[route]]\npath = \"/{number}\"\nupstream = \"{wanted}\"\n\
+                     [upstream.{near}]\nnodes = [\"127.0.0.1:3000\"]\n"
+                ),
+                _ => format!(
+                    "[[route]]\npath = \"/{number}\"\nupstream = \"u{number}\"\n\
+                     [upstream.u{number}]\napp = \"{wanted}\"\n[app.{near}]\ncommand = \"node\"\n"
+                ),
+            };
+        }
+        let report = parse(&text, Path::new("test.toml")).expect_err(what);
+        let missing = |message: &str| message.starts_with(&format!("there is no {of} "));
+        let hints: Vec<_> = report
+            .problems()
+            .iter()
+            .filter(|problem| missing(&problem.message))
+            .map(|problem| problem.hint.as_deref())
+            .collect();
+        assert_eq!(hints.len(), names);
+        assert_eq!(hints[0], Some("did you mean \"shop-number-0\"?"));
+        let listed = hints[1].expect("a list");
+        assert!(
+            listed.starts_with("there is \"shop-number-0\", ") && listed.ends_with(" and 980 more"),
+            "{listed}"
+        );
+        let meant =
+            hints.iter().filter(|hint| hint.is_some_and(|hint| hint.starts_with("did you mean"))).count();
+        assert_eq!(meant, 50, "half of the first hundred");
+    }
+}

@@ -62,7 +62,7 @@ fn loaded(text: &str, folder: &Path, disk: Disk) -> Result<Loaded, Report> {
 fn they_may_stand_for_any_value() {
     let plan = loaded(FILE, Path::new("/srv"), Disk::Untouched).expect("good").plan;
     assert_eq!(plan.workers.map(usize::from), Some(3));
-    assert_eq!(plan.sticky_secrets.iter().next(), Some(&b"0123456789abcdef0123456789abcdef"[..]));
+    assert_eq!(plan.sticky_secret.iter().next(), Some(&b"0123456789abcdef0123456789abcdef"[..]));
     assert_eq!((plan.listens[0].address.port(), plan.listens[0].reuse_port), (8080, true));
     assert_eq!(plan.upstreams[0].nodes[0].written, "server1:3000");
     assert_eq!(plan.upstreams[0].nodes[1].weight, 2);
@@ -126,7 +126,7 @@ fn a_secret_may_be_in_a_file_and_is_read_anew_each_time() {
     let text = with_secret("[\"file:secret\", \"0123456789abcdef0123456789abcdef\"]");
     let first = loaded(&text, folder.path(), Disk::Read).expect("good");
     assert!(first.warnings.is_empty(), "{}", first.warnings);
-    let secrets: Vec<_> = first.plan.sticky_secrets.iter().collect();
+    let secrets: Vec<_> = first.plan.sticky_secret.iter().collect();
     assert_eq!(secrets, [&b"first-first-first-first-first-first"[..], b"0123456789abcdef0123456789abcdef"]);
     fs::write(folder.path().join("secret"), "other-other-other-other-other-other\n").expect("written");
     let second = loaded(&text, folder.path(), Disk::Read).expect("good");

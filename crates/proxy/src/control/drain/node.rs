@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::{Instant, sleep_until};
 
-use crate::control::drain::polling::{Closed, Closer};
+use crate::control::drain::polling::{Closed, Closer, TALKS_WITHIN};
 use crate::control::drain::schedule::Schedule;
 use crate::control::status::Remains;
 use crate::upstream::close_signal::{CloseOrder, CloseReason};
@@ -38,11 +38,13 @@ struct Emptying {
     session_table: Arc<SessionTable>,
     closer: Rc<Closer>,
     schedule: Schedule,
+    /// Until then the first sessions are waited for that have a turn sooner than one can be waited for.
+    talks_until: Instant,
     until: Instant,
     reason: CloseReason,
     is_stopped: bool,
-    /// Polling sessions that have a turn.
-    turns: BinaryHeap<Reverse<(Instant, Box<[u8]>)>>,
+    /// Polling sessions, the one that is looked at next first.
+    turns: BinaryHeap<Reverse<DrainSlot>>,
     closing: JoinSet<(Box<[u8]>, Closed)>,
     /// Sessions that are closed, and by when the poll of each should have ended.
     closed: VecDeque<(Instant, Box<[u8]>)>,
@@ -52,6 +54,15 @@ struct Emptying {
     next_stream: u64,
     /// By which it follows the sessions that come.
     follower: u64,
+}
+
+/// When a session that polls is closed.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct DrainSlot {
+    /// When it is looked at next: a while before its turn, because a client that talks is best closed right behind an answer.
+    looks_at: Instant,
+    at: Instant,
+    sid: Box<[u8]>,
 }
 
 /// Empties `node`, which takes nothing new any more, until its owner lets go of it or its deadline has come. What
@@ -68,7 +79,7 @@ pub(crate) async fn empty(
         let now = Instant::now();
         emptying.tell_newcomers(now).await;
         emptying.step(now);
-        if emptying.node.is_empty() || now >= emptying.until {
+        if emptying.is_done(now) || now >= emptying.until {
             break Some(Remains::on([&*emptying.node]));
         }
         tokio::select! {
@@ -99,6 +110,7 @@ impl Emptying {
         Self {
             closer: Closer::new(node.clone(), session_table.clone(), until),
             schedule: Schedule::new(begun, pace.window, Rng::new()),
+            talks_until: begun + TALKS_WITHIN.min(pace.window),
             until,
             reason: pace.reason,
             is_stopped: pace.is_stopped,
@@ -112,6 +124,21 @@ impl Emptying {
             node,
             session_table,
         }
+    }
+
+    /// Returns whether nothing is on the node, and nothing comes any more. Pages of clients that are pinned to it may
+    /// come until the window is over; one that is stopped then cannot keep them, and lets them go as soon as none is
+    /// under way.
+    fn is_done(&self, now: Instant) -> bool {
+        let is_empty = self.node.is_empty();
+        if !self.node.keeps_pages(now) {
+            return is_empty;
+        }
+        if is_empty && self.is_stopped {
+            // One may have been let through in this moment: the next look is the last.
+            self.node.keep_pinned(now);
+        }
+        false
     }
 
     /// Gives a turn to everybody who is there. A hundred thousand are found in many steps, so that nothing else on this
@@ -141,7 +168,10 @@ impl Emptying {
         let mut polling = polling.into_iter();
         while polling.len() > 0 {
             let some = polling.by_ref().take(AT_ONCE).zip(&mut turns);
-            self.turns.extend(some.map(|(sid, turn)| Reverse((turn, sid))));
+            self.turns.extend(some.map(|(sid, at)| {
+                let looks_at = at.checked_sub(TALKS_WITHIN).unwrap_or(now).max(now);
+                Reverse(DrainSlot { looks_at, at, sid })
+            }));
             yield_now().await;
         }
         // A tunnel that has come since they were counted has no turn of its own.
@@ -161,20 +191,27 @@ impl Emptying {
     fn say(&self, remains: &Remains) {
         let (upstream, node, left) = (&self.node.upstream, self.node.written(), remains.left.sum());
         if left == 0 {
-            tracing::info!(upstream, node, left, "node drained");
+            tracing::info!(event = "node_drained", upstream, node, left, "node drained");
         } else {
             let next = if self.is_stopped { "cut now" } else { "waited for until the node is stopped" };
-            tracing::warn!(upstream, node, left, still = %remains, next, "node drained");
+            tracing::warn!(event = "node_drained", upstream, node, left, still = %remains, next, "node drained");
         }
     }
 
     /// Does what is due.
     fn step(&mut self, now: Instant) {
-        while self.turns.peek().is_some_and(|Reverse((turn, _))| *turn <= now)
-            && self.closing.len() < CLOSING_MAX
+        while self.closing.len() < CLOSING_MAX
+            && self.turns.peek().is_some_and(|Reverse(turn)| turn.looks_at <= now)
         {
-            if let Some(Reverse((_, sid))) = self.turns.pop() {
-                self.closing.spawn_local(self.closer.clone().close(sid));
+            let Some(Reverse(DrainSlot { at, sid, .. })) = self.turns.pop() else { break };
+            let waits_until = at.max(self.talks_until);
+            // Where many have their turns at once, few of them are waited for.
+            if waits_until > now && self.closing.len() < AWAITED_MAX && self.closer.talks(&sid) {
+                self.closing.spawn_local(self.closer.clone().close(sid, waits_until));
+            } else if at <= now {
+                self.closing.spawn_local(self.closer.clone().close(sid, now));
+            } else {
+                self.turns.push(Reverse(DrainSlot { looks_at: at, at, sid }));
             }
         }
         while let Some((_, sid)) = self.closed.pop_front_if(|(at, _)| *at <= now) {
@@ -194,7 +231,7 @@ impl Emptying {
     }
 
     fn wakes_at(&self, now: Instant) -> Instant {
-        let turn = self.turns.peek().map(|Reverse((turn, _))| *turn);
+        let turn = self.turns.peek().map(|Reverse(turn)| turn.looks_at);
         let overdue = self.closed.front().map(|(at, _)| *at);
         let soonest = [turn, overdue].into_iter().flatten().min().unwrap_or(self.until);
         soonest.min(now + LOOK_EVERY).max(now + LOOK_AT_MOST_EVERY).min(self.until)
@@ -206,8 +243,8 @@ impl Emptying {
         self.closer.call_off();
         self.node.unfollow_newcomers(self.follower);
         for some in std::mem::take(&mut self.turns).into_vec().chunks(AT_ONCE) {
-            for Reverse((_, sid)) in some {
-                self.session_table.unschedule(sid);
+            for Reverse(turn) in some {
+                self.session_table.unschedule(&turn.sid);
             }
             yield_now().await;
         }
@@ -238,6 +275,8 @@ pub(crate) fn signal_streams(
 
 /// Requests to the node under way to close polling sessions.
 const CLOSING_MAX: usize = 64;
+/// So many of them may wait for a good moment: a few hundred clients that talk in a window of ten seconds.
+const AWAITED_MAX: usize = 32;
 /// A node that has taken the close ends the session's poll at once. One that does not has nothing in its queue, so that
 /// nothing is lost with that poll.
 pub(crate) const POLL_ENDS_WITHIN: Duration = Duration::from_millis(500);

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::control::drain::node::POLL_ENDS_WITHIN;
-use crate::control::drain::polling::{Closed, Closer};
+use crate::control::drain::polling::{Closed, Closer, TALKS_WITHIN};
 use crate::state::shared::Shared;
 use crate::upstream::Upstream;
 use crate::upstream::close_signal::{CloseOrder, CloseReason};
@@ -53,7 +53,7 @@ struct Moved {
 }
 
 impl Pacer {
-    /// How many sessions each node moves now, `passed` after the last time.
+    /// Returns how many sessions each node moves now, `passed` after the last time.
     fn step(&mut self, pool: &[Carried], pace: &Rebalance, passed: Duration) -> Vec<usize> {
         for moved in &mut self.moved {
             moved.age += passed;
@@ -91,7 +91,7 @@ impl Pacer {
     }
 }
 
-/// How many sessions each node has too many. Those of a whole pool have room on the others, so that moving them never
+/// Returns how many sessions each node has too many. Those of a whole pool have room on the others, so that moving them never
 /// makes another node overfull.
 fn surplus(pool: &[Carried], in_the_air: usize, is_moving: bool) -> Vec<usize> {
     let nothing = vec![0; pool.len()];
@@ -189,7 +189,7 @@ impl Pool {
         }
     }
 
-    /// Whether sessions are being closed still.
+    /// Returns whether sessions are being closed still.
     fn is_closing(&mut self) -> bool {
         while let Some(closed) = self.closing.try_join_next() {
             if let Some(count) = closed.ok().and_then(|node| self.closing_at.get_mut(&node)) {
@@ -220,8 +220,9 @@ impl Pool {
             let (node, session_table) = (node.clone(), upstream.session_table.clone());
             *self.closing_at.entry(Arc::as_ptr(&node)).or_default() += 1;
             self.closing.spawn_local(async move {
-                let (sid, closed) =
-                    Closer::new(node.clone(), session_table.clone(), order.until).close(sid).await;
+                let closer = Closer::new(node.clone(), session_table.clone(), order.until);
+                let waits_for = if closer.talks(&sid) { TALKS_WITHIN } else { Duration::ZERO };
+                let (sid, closed) = closer.close(sid, Instant::now() + waits_for).await;
                 if matches!(closed, Closed::Politely | Closed::Failed) {
                     sleep(POLL_ENDS_WITHIN).await;
                     session_table.poll_is_overdue(&sid);
@@ -235,6 +236,7 @@ impl Pool {
         });
         let (upstream, node) = (&upstream.plan.name, node.written());
         tracing::info!(
+            event = "rebalancing",
             upstream,
             node,
             sessions = signalled + polling,
@@ -243,13 +245,13 @@ impl Pool {
     }
 }
 
-/// Whether nothing but the number of their sessions is different about the nodes, and that for some time.
-fn is_calm(upstream: &Upstream, settle: Duration, now: Instant) -> bool {
+/// Returns whether nothing but the number of their sessions is different about the nodes, and that for some time.
+pub(crate) fn is_calm(upstream: &Upstream, settle: Duration, now: Instant) -> bool {
     let is_settled = |Member { node, .. }: &Member| {
         let is_plain = node.is_up() && !node.is_draining() && !node.is_outdated() && node.ramp() >= 1.0;
         is_plain && now.saturating_duration_since(node.since()) >= settle
     };
-    upstream.removed.is_empty() && upstream.members.iter().all(is_settled)
+    upstream.has_none_removed() && upstream.members.iter().all(is_settled)
 }
 
 /// Sessions are counted and moved so often; often enough that few go in one moment.

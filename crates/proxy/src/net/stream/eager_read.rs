@@ -8,9 +8,9 @@ use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 
-use crate::net::buffers::{Buffers, Inbox};
-use crate::net::stream::Stream;
-use crate::net::stream::unregistered::Unregistered;
+use crate::net::buffers::{Buffers, ReadBuffer};
+use crate::net::stream::duplex::Io;
+use crate::net::stream::socket::Stream;
 
 /// Whether connections come with their first request, as far as those that came lately tell. A look in vain costs a system
 /// call, and where clients are far away most would be.
@@ -24,7 +24,7 @@ pub(crate) struct EagerRead {
 
 impl EagerRead {
     /// A connection that was just accepted, with what its client has said by now; `None` if it has left already.
-    pub(crate) fn try_first_read(&self, tcp: TcpStream, buffers: &Buffers) -> Option<(Stream, BytesMut)> {
+    pub(crate) fn try_first_read(&self, tcp: TcpStream, buffers: &Buffers) -> Option<(Io, BytesMut)> {
         let count = self.count.replace(self.count.get().wrapping_add(1));
         let credit = self.credit.get();
         if credit == 0 && !count.is_multiple_of(LOOKS_EVERY) {
@@ -33,13 +33,13 @@ impl EagerRead {
         let mut said = buffers.take_for_frames();
         let received = rustix::net::recv(&tcp, spare_capacity(&mut said), RecvFlags::DONTWAIT);
         let mut inbound = BytesMut::new();
-        let stream = match received {
+        let io = match received {
             Ok((1.., _)) => {
                 self.credit.set(CREDIT_MAX);
                 buffers.make_room(&mut inbound);
                 inbound.extend_from_slice(&said);
                 // What has filled the buffer may not be all.
-                if said.is_full() { known(tcp) } else { Some(Stream::Unregistered(Unregistered::new(tcp))) }
+                if said.is_full() { known(tcp) } else { Some(Io::unregistered(tcp)) }
             }
             Err(Errno::AGAIN) => {
                 self.credit.set(credit.saturating_sub(1));
@@ -48,13 +48,13 @@ impl EagerRead {
             Ok((0, _)) | Err(_) => None,
         };
         buffers.give_for_frames(said);
-        Some((stream?, inbound))
+        Some((io?, inbound))
     }
 }
 
 /// One that the runtime knows of.
-fn known(tcp: TcpStream) -> Option<Stream> {
-    tokio::net::TcpStream::from_std(tcp).ok().map(Stream::Plain)
+fn known(tcp: TcpStream) -> Option<Io> {
+    Some(Io::new(Stream::Plain(tokio::net::TcpStream::from_std(tcp).ok()?)))
 }
 
 const CREDIT_MAX: u8 = 8;
@@ -76,11 +76,7 @@ mod tests {
 
     impl Both {
         /// One whose client has said so much by now, heard; and the client.
-        fn try_first_read(
-            &self,
-            eager_read: &EagerRead,
-            said: &[u8],
-        ) -> (Option<(Stream, BytesMut)>, TcpStream) {
+        fn try_first_read(&self, eager_read: &EagerRead, said: &[u8]) -> (Option<(Io, BytesMut)>, TcpStream) {
             let mut client = TcpStream::connect(self.0.local_addr().unwrap()).unwrap();
             client.write_all(said).unwrap();
             let (tcp, _) = self.0.accept().unwrap();
@@ -95,8 +91,8 @@ mod tests {
     /// What was sent may take the kernel a moment, also to itself.
     fn until_readable(socket: impl AsFd) {
         let mut polled = [PollFd::new(&socket, PollFlags::IN)];
-        let patience = Timespec { tv_sec: 30, tv_nsec: 0 };
-        assert_eq!(poll(&mut polled, Some(&patience)), Ok(1), "nothing comes");
+        let timeout = Timespec { tv_sec: 30, tv_nsec: 0 };
+        assert_eq!(poll(&mut polled, Some(&timeout)), Ok(1), "nothing comes");
     }
 
     fn both() -> Both {
@@ -107,24 +103,26 @@ mod tests {
     async fn the_runtime_is_not_told_of_one_that_has_said_all() {
         let (both, eager_read) = (both(), EagerRead::default());
         let (heard, _client) = both.try_first_read(&eager_read, b"GET /");
-        let (stream, inbound) = heard.unwrap();
-        assert!(matches!(stream, Stream::Unregistered(_)));
+        let (io, inbound) = heard.unwrap();
+        assert!(!io.is_registered());
         assert_eq!(&*inbound, b"GET /");
         // It fills the buffer, and there is more.
         let (heard, _client) = both.try_first_read(&eager_read, &[b'x'; 65]);
-        let (stream, inbound) = heard.unwrap();
-        assert!(matches!(stream, Stream::Plain(_)));
+        let (io, inbound) = heard.unwrap();
+        assert!(io.is_registered());
         assert_eq!(inbound.len(), 64);
     }
 
     #[tokio::test]
     async fn who_has_said_more_is_not_quiet() {
         let (heard, mut client) = both().try_first_read(&EagerRead::default(), b"GET /");
-        let (mut stream, _) = heard.unwrap();
-        assert!(stream.is_quiet());
+        let (io, _) = heard.unwrap();
+        assert!(io.is_quiet());
         client.write_all(b"\r\n").unwrap();
-        until_readable(stream.socket().unwrap());
-        assert!(!stream.is_quiet());
+        while io.is_quiet_for_sure() {
+            std::thread::yield_now();
+        }
+        assert!(!io.is_quiet());
     }
 
     #[tokio::test]
@@ -148,7 +146,7 @@ mod tests {
         for _ in 0..4 * usize::from(LOOKS_EVERY) {
             // Those that are asked in vain count, too, so that all of them say something, and none is believed.
             let (heard, _client) = both.try_first_read(&eager_read, b"GET /");
-            asked += usize::from(matches!(heard.unwrap().0, Stream::Unregistered(_)));
+            asked += usize::from(!heard.unwrap().0.is_registered());
             eager_read.credit.set(0);
         }
         assert_eq!(asked, 4);

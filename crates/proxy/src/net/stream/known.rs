@@ -9,7 +9,7 @@ use rustix::net::SendFlags;
 use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::net::buffers::{Buffers, Inbox};
+use crate::net::buffers::{Buffers, ReadBuffer};
 
 /// A socket that the runtime watches.
 pub(super) trait Watched: AsFd {
@@ -42,7 +42,7 @@ impl Watched for UnixStream {
 /// Reads, if the runtime knows of something to read.
 pub(super) fn receive_known(
     socket: &impl Watched,
-    buffer: &mut impl Inbox,
+    buffer: &mut impl ReadBuffer,
     buffers: &Buffers,
 ) -> Option<io::Result<usize>> {
     let mut received = None;
@@ -73,7 +73,7 @@ pub(super) fn send_known(socket: &impl Watched, bytes: &[u8]) -> Option<io::Resu
     sent
 }
 
-/// Whether the runtime knows of nothing to read.
+/// Returns whether the runtime knows of nothing to read.
 pub(super) fn is_known_quiet(socket: &impl Watched) -> bool {
     let known = socket.try_known(Interest::READABLE, || Ok(()));
     let is_quiet = known.is_err();

@@ -87,7 +87,7 @@ pub(super) fn push_number(value: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
-/// Whether JSON takes all of it as it is. Looks at every byte without a branch, so that it is done in wide steps.
+/// Returns whether JSON takes all of it as it is. Looks at every byte without a branch, so that it is done in wide steps.
 fn is_plain(value: &[u8]) -> bool {
     value
         .iter()

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use config::plan::{self, AccessLog, LogFormat};
 use tokio::sync::oneshot;
-use tokio::time::timeout;
 
 /// Where lines go at this moment, and how they look.
 #[derive(Debug, Clone)]
@@ -34,7 +33,7 @@ impl Sink {
         self.written.take().unwrap_or_else(|| Vec::with_capacity(BATCH_BYTES + LINE_BYTES))
     }
 
-    /// Whether the writer has room for `batch`, and gets it.
+    /// Returns whether the writer has room for `batch`, and gets it.
     pub(super) fn take(&self, batch: Vec<u8>) -> bool {
         self.to_writer.as_ref().is_none_or(|writer| writer.try_send(batch).is_ok())
     }
@@ -78,8 +77,8 @@ impl Writer {
             AccessLog::Off => {
                 return Ok(Self { sink: Sink::off(log.format), reopen, ended: None });
             }
-            AccessLog::Stdout => Place::Stdout,
-            AccessLog::File(path) => Place::File { file: open(path)?, path: path.clone() },
+            AccessLog::Stdout => Output::Stdout,
+            AccessLog::File(path) => Output::File { file: open(path)?, path: path.clone() },
         };
         let out = Out { place: out, unwritten: unwritten.clone(), failing: None, is_torn: false };
         let (to_writer, batches) = sync_channel(BATCHES_MAX);
@@ -94,7 +93,7 @@ impl Writer {
         Ok(Self { sink, reopen, ended: Some(ended) })
     }
 
-    /// What the workers write to.
+    /// Returns what the workers write to.
     pub(crate) fn sink(&self) -> Sink {
         self.sink.clone()
     }
@@ -109,12 +108,12 @@ impl Writer {
         Sink::off(LogFormat::Json)
     }
 
-    /// Waits until what the workers have handed over is written, but not for a reader that has stopped: after `patience`
+    /// Waits until what the workers have handed over is written, but not for a reader that has stopped: after `timeout`
     /// the rest is lost. The workers' sinks must be gone.
-    pub(crate) async fn finish(mut self, patience: Duration) {
+    pub(crate) async fn finish(mut self, timeout: Duration) {
         self.sink.to_writer = None;
         if let Some(ended) = self.ended.take()
-            && timeout(patience, ended).await.is_err()
+            && tokio::time::timeout(timeout, ended).await.is_err()
         {
             tracing::warn!("the last lines of the access log are lost: nobody takes them");
         }
@@ -123,7 +122,7 @@ impl Writer {
 
 /// Where lines go, and how that goes.
 struct Out {
-    place: Place,
+    place: Output,
     unwritten: Unwritten,
     /// So many lines are lost since it began to fail.
     failing: Option<u64>,
@@ -131,7 +130,7 @@ struct Out {
     is_torn: bool,
 }
 
-enum Place {
+enum Output {
     Stdout,
     File { file: File, path: PathBuf },
 }
@@ -167,14 +166,14 @@ impl Out {
         let lost = match self.write_all(&batch) {
             Ok(()) => {
                 if let Some(lines_lost) = self.failing.take() {
-                    tracing::info!(lines_lost, "access log can be written again");
+                    tracing::info!(event = "access_log_back", lines_lost, "access log can be written again");
                 }
                 return batch;
             }
             Err((written, error)) => {
                 // Said once, not once a batch: a full disk is full for a while.
                 if self.failing.is_none() {
-                    tracing::error!(%error, "access log cannot be written; lines are lost until it can");
+                    tracing::error!(event = "access_log_failed", %error, "access log cannot be written; lines are lost until it can");
                 }
                 let whole = memchr::memrchr(b'\n', &batch[..written]).map_or(0, |end| end + 1);
                 self.take_back(written - whole);
@@ -209,8 +208,8 @@ impl Out {
     fn take_back(&mut self, bytes: usize) {
         if bytes > 0 {
             let is_taken = match &self.place {
-                Place::Stdout => false,
-                Place::File { file, .. } => file
+                Output::Stdout => false,
+                Output::File { file, .. } => file
                     .metadata()
                     .and_then(|there| file.set_len(there.len().saturating_sub(bytes as u64)))
                     .is_ok(),
@@ -220,7 +219,7 @@ impl Out {
     }
 
     fn reopen(&mut self) {
-        if let Place::File { file, path } = &mut self.place {
+        if let Output::File { file, path } = &mut self.place {
             match open(path) {
                 Ok(opened) => {
                     *file = opened;
@@ -234,7 +233,7 @@ impl Out {
     }
 }
 
-impl Place {
+impl Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Stdout => io::stdout().write(bytes),

@@ -10,27 +10,30 @@ use std::time::Duration;
 use bytes::BytesMut;
 use config::plan::Balance;
 use tokio::time::Instant;
-use wire::answer::{AnswerBody, AnswerHead, Asked};
+use wire::answer::{AnswerBody, AnswerHead, AnswerTo};
 use wire::body::BodyWalk;
-use wire::cookie::SetCookie;
 use wire::engineio::{CloseScan, EngineIo, Revision, Sid};
 use wire::forward::{self, ForClient, Reframed, Wrap};
 use wire::scan::{HeadScan, Side};
 use wire::{HeadBounds, Malformed};
 
-use crate::fault::{ClientFault, Fault, OriginFault};
+use crate::fault::{ClientFault, Fault, OriginFault, OurFault};
 use crate::net::buffers::{Buffers, consume};
 use crate::net::splice::Stopped;
-use crate::net::stream::Io;
+use crate::net::stream::{Io, spend_on_pieces};
 use crate::observe::record::{Record, Sticky};
 use crate::request::downstream::ReplySink;
-use crate::request::exchange::request::{ExchangeKind, Patience, Progress, Request, Session};
+use crate::request::exchange::request::{
+    Compressed, ExchangeKind, ExchangeTimeouts, Progress, Request, Session,
+};
 use crate::request::handshake;
+use crate::request::pages;
 use crate::request::reply;
 use crate::request::sticky::cookie;
 use crate::state::local::Local;
 use crate::state::shared::head_bounds;
-use crate::upstream::node::{InSession, Node};
+use crate::upstream::node::Node;
+use crate::upstream::node::counted::InSession;
 use crate::upstream::sessions::{AddressedAs, Contact, Use};
 
 /// How an exchange ended well.
@@ -60,7 +63,7 @@ pub(super) struct Download<'a> {
     pub(super) origin: Origin<'a>,
     pub(super) kind: ExchangeKind,
     pub(super) progress: &'a Progress,
-    pub(super) patience: Patience,
+    pub(super) timeouts: ExchangeTimeouts,
     /// When the request's head had been sent.
     pub(super) sent: Instant,
     pub(super) record: &'a mut Record,
@@ -74,16 +77,15 @@ impl<'a> Download<'a> {
             && self.origin.reused
         {
             // Most likely what was behind the answer before.
-            self.origin.node.sent_surplus(self.reply().alarm.now());
+            self.origin.node.sent_surplus(self.reply().now());
         }
         let Some(head) = head? else {
             // The node should have ended this poll, and has not.
-            return self.goodbye().await;
+            return self.close_reply().await;
         };
         self.progress.answered.set(true);
         self.learn_session(head.status());
         self.record.status = head.status();
-        self.record.answered_after = Some(self.reply().alarm.now().duration_since(self.record.begun));
         self.learn_latency();
         if head.status() == 101 {
             let mut out = self.buffers().take_for_head();
@@ -91,12 +93,18 @@ impl<'a> Download<'a> {
             self.begin(out, b"", false).await?;
             return Ok(Answered::Upgraded);
         }
+        if let Some(pages) = self.request.changed.and_then(|changed| changed.intercepts.as_deref())
+            && pages::replaces(pages, head.status(), self.request.head)
+            && !self.reply().has_begun()
+        {
+            return Err(OurFault::Replaced { status: head.status() }.into());
+        }
         match std::mem::replace(&mut self.kind, ExchangeKind::Plain { session: None }) {
             ExchangeKind::Handshake { tags, in_session } => self.handshake(&head, tags, in_session).await,
             other => {
                 self.kind = other;
                 if head.status() == 400 && self.is_leaving() {
-                    self.goodbye().await
+                    self.close_reply().await
                 } else {
                     self.relay(&head).await
                 }
@@ -113,11 +121,17 @@ impl<'a> Download<'a> {
     ) -> Result<Answered, Fault> {
         let Request { head: asked, upstream, .. } = *self.request;
         let contact = self.contact();
-        let told = handshake::Told { head, tags, upstream, path: asked.sent_path_bytes(), contact: &contact };
-        match told.read(self.origin.io, self.origin.inbound, self.patience.body, self.request.worker).await? {
+        let told = handshake::HandshakeAnswer {
+            head,
+            tags,
+            upstream,
+            path: asked.sent_path_bytes(),
+            contact: &contact,
+        };
+        match told.read(self.origin.io, self.origin.inbound, self.timeouts.body, self.request.worker).await? {
             handshake::Read::Session { body, open } => {
                 let sid = open.sid.clone();
-                let body = told.register(body, open, session, self.reply().alarm.now());
+                let body = told.register(body, open, session, self.reply().now());
                 self.send_changed(head, &body, &sid).await
             }
             handshake::Read::Other { body } => self.send_changed(head, &body, b"").await,
@@ -128,7 +142,7 @@ impl<'a> Download<'a> {
     /// The head of the final answer; interim ones are passed on as they come. `None` for a poll that is answered here.
     async fn final_head(&mut self) -> Result<Option<AnswerHead>, Fault> {
         let bounds = head_bounds(&self.request.snapshot.plan.limits);
-        let asked = Asked::by(self.request.head);
+        let asked = AnswerTo::by(self.request.head);
         for interim in 0..INTERIM_MAX {
             let Some(length) = self.head_end(&bounds, interim > 0).await? else { return Ok(None) };
             let head = AnswerHead::parse(&self.origin.inbound[..length], &bounds, &asked);
@@ -141,7 +155,7 @@ impl<'a> Download<'a> {
             if self.reply().is_http_11() {
                 let mut out = Vec::new();
                 forward::print_answer(&head, &self.for_client(None), &mut out);
-                self.reply().send_interim(&out, self.patience.body).await?;
+                self.reply().send_interim(&out, self.timeouts.body).await?;
             }
         }
         Err(OriginFault::Malformed(Malformed::TooManyInterim).into())
@@ -172,7 +186,7 @@ impl<'a> Download<'a> {
 
     /// A session that was not known comes in by the answer of its node.
     fn learn_session(&mut self, status: u16) {
-        let now = self.reply().alarm.now();
+        let now = self.reply().now();
         let contact = || contact_of(self.request, self.record);
         if let ExchangeKind::Session(session) = &mut self.kind {
             session.registered.answered(status, self.origin.node, contact, now);
@@ -183,14 +197,23 @@ impl<'a> Download<'a> {
         contact_of(self.request, self.record)
     }
 
-    /// Told only where it decides something: workers that write one word fight over it.
-    fn learn_latency(&self) {
-        let Request { head, upstream, .. } = self.request;
+    /// How long the node took. What all workers write is told only where it decides something: they fight over it.
+    fn learn_latency(&mut self) {
+        let now = self.reply().now();
+        let answered_after = now.duration_since(self.record.begun);
+        self.record.answered_after = Some(answered_after);
+        // Mostly a request is sent before its task sleeps, and then the clock stood still.
+        let taken = match self.sent == self.record.begun {
+            true => answered_after,
+            false => now.duration_since(self.sent),
+        };
+        let Request { head, upstream, worker, .. } = self.request;
         // A poll waits for news, not for the node.
         let is_poll = head.engine_io().is_some_and(|engine_io| engine_io.sid != Sid::None);
+        let node = &self.origin.node;
+        node.answers.count(worker.as_one_of(now), (!is_poll).then_some(taken));
         if upstream.plan.balance == Balance::PeakEwma && !is_poll {
-            let now = self.reply().alarm.now();
-            self.origin.node.latency.observe(now.duration_since(self.sent), now);
+            node.latency.observe(taken, now);
         }
     }
 
@@ -203,22 +226,32 @@ impl<'a> Download<'a> {
         sid: &[u8],
         out: &mut Vec<u8>,
     ) {
-        let Request { head: asked, upstream, reply, .. } = self.request;
-        let edits = how.edits;
-        let answered =
-            cookie::Answered { asked, answer, client: reply.client_end, node: self.origin.node, sid, edits };
-        let is_wrapped = |cookie: &SetCookie<'_>| cookie::is_wrapped(cookie, upstream);
-        let wrap = answered.wrapping(upstream).map(|pin| Wrap { pin, is_wrapped: &is_wrapped });
+        let Request { head: asked, upstream, reply, sent_pin, worker, .. } = *self.request;
+        let answered = cookie::Answered {
+            asked,
+            sent_pin,
+            answer,
+            client: reply.arrival.end,
+            node: self.origin.node,
+            was_pinned: self.record.sticky == Sticky::Cookie,
+            sid,
+            edits: how.edits,
+        };
+        let Some(pinning) = answered.pinning(upstream) else {
+            return forward::print_answer(answer, how, out);
+        };
+        let is_wrapped = |line: &[u8]| pinning.wraps(line);
+        let wrap = pinning.wrapped().map(|pin| Wrap { pin, is_wrapped: &is_wrapped });
         forward::print_answer_wrapping(answer, how, wrap.as_ref(), out);
-        if let Some(cookie) = answered.pin(upstream) {
-            self.request.worker.cursors.of(upstream.number).scatter(upstream.members.len());
-            forward::add_line(out, "Set-Cookie", &cookie);
+        if pinning.add_cookie(out) {
+            self.origin.node.pins();
+            worker.cursors.of(upstream.number).pinned();
         }
     }
 
     /// Sends the head of the final answer and what is here of its body.
     pub(super) async fn begin(&self, mut head: Vec<u8>, body: &[u8], is_unframed: bool) -> Result<(), Fault> {
-        self.reply().begin(&mut head, body, is_unframed, self.patience.body).await?;
+        self.reply().begin(&mut head, body, is_unframed, self.timeouts.body).await?;
         self.buffers().give_for_head(head);
         Ok(())
     }
@@ -261,15 +294,22 @@ impl<'a> Download<'a> {
             // Boxed, because few requests are EventSource's.
             return Box::pin(self.relay_events(head)).await;
         }
+        let own_edits = match self.compressed(head) {
+            // Boxed, like what is in it, for requests that have none of it.
+            Some(Compressed::Coded(coded)) => return Box::pin(self.relay_compressed(head, coded)).await,
+            Some(Compressed::Plain(edits)) => Some(edits),
+            None => None,
+        };
         let body = head.body();
-        let farewell = self.farewell(head);
-        let length = match (farewell, body) {
-            (Some(farewell), AnswerBody::Length(length)) => length.checked_add(farewell.len() as u64),
+        let close_packet = self.close_packet(head);
+        let length = match (close_packet, body) {
+            (Some(close_packet), AnswerBody::Length(length)) => length.checked_add(close_packet.len() as u64),
             (Some(_) | None, _) => None,
         };
         let how = self.for_client(length);
+        let how = ForClient { edits: own_edits.as_deref().or(how.edits), ..how };
         let reframed = match how.reframed(body) {
-            Reframed::AsItCame if farewell.is_some() && body == AnswerBody::Chunked => Reframed::ToChunks,
+            Reframed::AsItCame if close_packet.is_some() && body == AnswerBody::Chunked => Reframed::ToChunks,
             reframed => reframed,
         };
         let keep_alive = how.keep_alive && reframed != Reframed::ToClose;
@@ -302,34 +342,39 @@ impl<'a> Download<'a> {
         }
         consume(self.origin.inbound, walked.taken);
         let mut is_end = walked.is_end;
-        let patience = if is_events { self.patience.tunnel } else { self.patience.body };
         if !is_end {
-            self.progress.lasting.begin(self.reply().alarm.now());
+            self.origin.io.acknowledge();
+        }
+        let timeout = if is_events { self.timeouts.tunnel } else { self.timeouts.body };
+        if !is_end {
+            self.progress.lasting.begin(self.reply().now());
         }
         while !is_end {
-            is_end = self.relay_more(&mut walk, reframed, patience).await?;
+            is_end = self.relay_more(&mut walk, reframed, timeout).await?;
         }
         let mut last = Vec::new();
-        match (farewell, reframed) {
-            (Some(farewell), Reframed::ToChunks) => frame_chunk(farewell, &mut last),
-            (Some(farewell), Reframed::AsItCame | Reframed::ToClose) => last.extend_from_slice(farewell),
+        match (close_packet, reframed) {
+            (Some(close_packet), Reframed::ToChunks) => frame_chunk(close_packet, &mut last),
+            (Some(close_packet), Reframed::AsItCame | Reframed::ToClose) => {
+                last.extend_from_slice(close_packet);
+            }
             (None, _) => {}
         }
         if reframed == Reframed::ToChunks {
             last.extend_from_slice(b"0\r\n\r\n");
         }
         if !last.is_empty() {
-            self.request.reply.send_body(&mut [IoSlice::new(&last)], self.patience.body).await?;
+            self.request.reply.send_body(&mut [IoSlice::new(&last)], self.timeouts.body).await?;
         }
-        if farewell.is_some() || walk.held_close_packet() {
+        if close_packet.is_some() || walk.held_close_packet() {
             self.close_session();
         }
         Ok(self.whole(head, keep_alive))
     }
 
-    /// What is put behind the answer to a poll whose session was closed on its node meanwhile: the close packet that
+    /// Returns what is put behind the answer to a poll whose session was closed on its node meanwhile: the close packet that
     /// the node has no poll left to send. A coded answer cannot be added to; the next poll is told then.
-    fn farewell(&self, head: &AnswerHead) -> Option<&'static [u8]> {
+    fn close_packet(&self, head: &AnswerHead) -> Option<&'static [u8]> {
         let engine_io = self.request.head.engine_io()?;
         let may_add =
             self.is_leaving() && head.status() == 200 && !engine_io.jsonp && !head.is_content_coded();
@@ -340,7 +385,7 @@ impl<'a> Download<'a> {
         }
     }
 
-    /// Whether this is a poll of a session that is being closed by a drain.
+    /// Returns whether this is a poll of a session that is being closed by a drain.
     fn is_leaving(&self) -> bool {
         match &self.kind {
             ExchangeKind::Session(Session { registered, .. }) => registered.in_use().is_some_and(|in_use| {
@@ -352,13 +397,13 @@ impl<'a> Download<'a> {
 
     /// The node closed the session before this poll reached it, because we told it to. The client hears of the close,
     /// not of an error.
-    async fn goodbye(&mut self) -> Result<Answered, Fault> {
+    async fn close_reply(&mut self) -> Result<Answered, Fault> {
         let keep_alive = self.for_client(None).keep_alive;
-        let (status, bytes) = reply::goodbye(self.request.head, Use::Poll, keep_alive);
+        let (status, bytes) = reply::close_reply(self.request.head, Use::Poll, keep_alive);
         self.record.status = status;
         // Before the client hears of it: its next handshake may come in on another worker at once.
         self.close_session();
-        self.request.reply.send_whole(&bytes, self.patience.body).await?;
+        self.request.reply.send_whole(&bytes, self.timeouts.body).await?;
         Ok(Answered::Whole { keep_alive, origin_keeps: None })
     }
 
@@ -367,12 +412,12 @@ impl<'a> Download<'a> {
         &mut self,
         walk: &mut BodyWalk,
         reframed: Reframed,
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<bool, Fault> {
         let Local { buffers, pipes, .. } = self.request.worker;
         buffers.give_back_if_empty(self.origin.inbound);
         // A body with a length is passed on as it came.
-        if let Some(spliced) = self.reply().splice(pipes, self.origin.io, walk.unseen(), patience).await {
+        if let Some(spliced) = self.reply().splice(pipes, self.origin.io, walk.unseen(), timeout).await {
             walk.pass_unseen(spliced.bytes);
             if walk.is_at_end() {
                 self.look_behind().await;
@@ -385,10 +430,11 @@ impl<'a> Download<'a> {
                 Some(Stopped::SinkLate) => Err(ClientFault::AnswerUntaken.into()),
             };
         }
-        let Origin { io, inbound, .. } = &mut self.origin;
-        match self.request.reply.alarm.within(patience, |cx| io.poll_read(cx, inbound, buffers)).await {
-            Some(Ok(0)) if walk.ends_at_close() && !self.origin.node.cuts_answers() => return Ok(true),
+        let Origin { io, inbound, node, .. } = &mut self.origin;
+        match self.request.reply.alarm().within(timeout, |cx| io.poll_read(cx, inbound, buffers)).await {
+            Some(Ok(0)) if walk.ends_at_close() && !node.cuts_answers() => return Ok(true),
             Some(Ok(0) | Err(_)) => return Err(OriginFault::CutShort.into()),
+            Some(Ok(read)) if read < SEGMENT_BYTES_MIN => io.acknowledge(),
             Some(Ok(_)) => {}
             None => return Err(OriginFault::BodyTimedOut.into()),
         }
@@ -400,11 +446,12 @@ impl<'a> Download<'a> {
         if reframed == Reframed::ToChunks {
             let size = format!("{:x}\r\n", content.len());
             let mut pieces = [IoSlice::new(size.as_bytes()), IoSlice::new(content), IoSlice::new(b"\r\n")];
-            self.request.reply.send_body(&mut pieces, self.patience.body).await?;
+            self.request.reply.send_body(&mut pieces, self.timeouts.body).await?;
         } else if !content.is_empty() {
-            self.request.reply.send_body(&mut [IoSlice::new(content)], self.patience.body).await?;
+            self.request.reply.send_body(&mut [IoSlice::new(content)], self.timeouts.body).await?;
         }
         consume(self.origin.inbound, walked.taken);
+        spend_on_pieces(walked.pieces);
         Ok(walked.is_end)
     }
 
@@ -432,7 +479,7 @@ impl<'a> Download<'a> {
         let has_surplus = !self.origin.inbound.is_empty();
         if has_surplus && head.keep_alive() {
             // They belong to no request of ours, and others may have come on its idle connections.
-            self.origin.node.sent_surplus(self.reply().alarm.now());
+            self.origin.node.sent_surplus(self.reply().now());
             self.request.worker.pool.forget(self.origin.node);
         }
         let keeps = head.keep_alive() && !has_surplus;
@@ -442,7 +489,7 @@ impl<'a> Download<'a> {
     }
 }
 
-/// Who the client is and how its requests are addressed, for whoever has to speak in its place.
+/// Returns who the client is and how its requests are addressed, for whoever has to speak in its place.
 fn contact_of(request: &Request<'_>, record: &Record) -> Contact {
     let Request { head, upstream, reply, changed, .. } = *request;
     let addressed = |engine_io: &EngineIo| AddressedAs {
@@ -456,7 +503,7 @@ fn contact_of(request: &Request<'_>, record: &Record) -> Contact {
     Contact {
         address,
         client: record.client,
-        is_https: reply.client_end.is_https(head),
+        is_https: reply.arrival.end.is_https(head),
         is_pinned: record.sticky == Sticky::Cookie,
     }
 }
@@ -472,5 +519,7 @@ pub(super) fn frame_chunk(content: &[u8], out: &mut Vec<u8>) {
 
 /// How Engine.IO says that it does not know a session.
 const SID_UNKNOWN: &[u8] = b"{\"code\":1,";
+/// Less than any network's segments hold, so that its sender may be holding more back.
+const SEGMENT_BYTES_MIN: usize = 1200;
 /// More than any honest node sends before its answer.
 const INTERIM_MAX: usize = 64;

@@ -15,6 +15,7 @@ use wire::forward::Reframed;
 use crate::fault::{Fault, OriginFault, OurFault};
 use crate::net::buffers::consume;
 use crate::net::clock::Alarm;
+use crate::net::stream::spend_on_pieces;
 use crate::request::exchange::download::{Answered, Download, Origin, frame_chunk};
 use crate::request::exchange::lasting::Lasting;
 use crate::upstream::close_signal::CloseReason;
@@ -28,7 +29,7 @@ impl Lasting {
         if self.has_turn(alarm.now(), node) { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// Whether it has. A node that takes part again keeps its streams.
+    /// Returns whether it has. A node that takes part again keeps its streams.
     fn has_turn(&self, now: Instant, node: &Node) -> bool {
         let Some(order) = self.order.get().filter(|order| order.at <= now) else { return false };
         let stays = order.reason == CloseReason::Restart && !node.is_draining();
@@ -40,7 +41,7 @@ impl Lasting {
 }
 
 impl Download<'_> {
-    /// Whether the client is an EventSource that gets what it can read here, too.
+    /// Returns whether the client is an EventSource that gets what it can read here, too.
     pub(super) fn is_for_event_source(&self, head: &AnswerHead) -> bool {
         matches!(head.status(), 200..=299)
             && head.body() != AnswerBody::None
@@ -85,8 +86,7 @@ impl Download<'_> {
         // What has come may have done so behind the order.
         poll_fn(|cx| Poll::Ready(self.progress.lasting.hear(cx))).await;
         // A node that ends its stream itself has the last word.
-        let is_due =
-            !walked.is_end && self.progress.lasting.has_turn(self.reply().alarm.now(), self.origin.node);
+        let is_due = !walked.is_end && self.progress.lasting.has_turn(self.reply().now(), self.origin.node);
         let border = if is_due && !content.is_empty() {
             events.pass_to_border(content)
         } else {
@@ -102,6 +102,7 @@ impl Download<'_> {
             self.send_some(content).await?;
         }
         consume(self.origin.inbound, walked.taken);
+        spend_on_pieces(walked.pieces);
         if border.is_some() {
             Err(OurFault::StreamMoved.into())
         } else {
@@ -113,16 +114,19 @@ impl Download<'_> {
         if bytes.is_empty() {
             return Ok(());
         }
-        self.reply().send_body(&mut [IoSlice::new(bytes)], self.patience.body).await
+        self.reply().send_body(&mut [IoSlice::new(bytes)], self.timeouts.body).await
     }
 
     /// Waits for more, or, between two events, for its turn. `true` where the node's end is that of the stream.
     async fn read_events(&mut self, walk: &BodyWalk, events: &Events) -> Result<bool, Fault> {
         let (buffers, alarm, lasting) =
-            (&self.request.worker.buffers, self.request.reply.alarm, &self.progress.lasting);
+            (&self.request.worker.buffers, self.request.reply.alarm(), &self.progress.lasting);
         let Origin { io, inbound, node, .. } = &mut self.origin;
         buffers.give_back_if_empty(inbound);
-        let read = alarm.within(self.patience.tunnel, |cx| {
+        if !events.is_between() {
+            io.acknowledge();
+        }
+        let read = alarm.within(self.timeouts.tunnel, |cx| {
             if events.is_between() && lasting.poll_turn(cx, alarm, node).is_ready() {
                 return Poll::Ready(None);
             }

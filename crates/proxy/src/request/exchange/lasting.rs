@@ -58,7 +58,8 @@ impl Lasting {
     pub(super) fn poll(
         &self,
         cx: &mut Context<'_>,
-        (node, client): (&Arc<Node>, IpAddr),
+        node: &Arc<Node>,
+        client: IpAddr,
         alarm: &Alarm,
     ) -> Poll<Fault> {
         match self.from.get() {

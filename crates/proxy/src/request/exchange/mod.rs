@@ -2,6 +2,7 @@
 //! passes the request's body on and then watches the client, the other passes the answer back. Whichever has
 //! something final to say ends both.
 
+mod compressed;
 mod download;
 mod events;
 mod lasting;
@@ -18,9 +19,8 @@ use wire::forward::{self, ForOrigin};
 
 use crate::fault::{ClientFault, Fault, OriginFault};
 use crate::net::buffers::Buffers;
-use crate::net::clock::Alarm;
 use crate::net::splice::Stopped;
-use crate::net::stream::{Io, join};
+use crate::net::stream::{Io, join, spend_on_pieces};
 use crate::observe::record::{Record, Sticky};
 use crate::request::downstream::BodySource;
 use crate::request::exchange::download::{Answered, Download, Origin};
@@ -28,7 +28,7 @@ use crate::request::exchange::lasting::Lasting;
 pub(crate) use crate::request::exchange::request::{
     ExchangeKind, Exchanged, Outcome, Registered, Request, Session,
 };
-use crate::request::exchange::request::{Patience, Progress, answer_patience};
+use crate::request::exchange::request::{ExchangeTimeouts, Progress, answer_timeout};
 use crate::request::upgrade::{OriginEnd, TunnelSession};
 use crate::upstream::pool::Lease;
 
@@ -53,25 +53,25 @@ pub(crate) fn run(
             answered: Cell::new(false),
             lasting: Lasting::default(),
         };
-        let patience = Patience {
-            body: request.upstream.plan.timeouts.body,
-            answer: answer_patience(request, &kind),
-            tunnel: request.upstream.plan.timeouts.tunnel,
+        let timeouts = ExchangeTimeouts {
+            body: request.timeouts().body,
+            answer: answer_timeout(request, &kind),
+            tunnel: request.timeouts().tunnel,
         };
         let Lease { io, inbound, reused, in_flight } = &mut lease;
         let origin = Origin { io, inbound, node: in_flight.node(), reused: *reused };
-        let sent = request.reply.alarm.now();
+        let sent = request.reply.now();
         let (node, client) = (in_flight.node(), record.client);
-        let mut download = Download { request, origin, kind, progress: &progress, patience, sent, record };
+        let mut download = Download { request, origin, kind, progress: &progress, timeouts, sent, record };
         let answered = {
-            let alarm = request.reply.alarm;
-            let mut upload = pin!(upload(body, (io, alarm), &progress, patience));
+            let alarm = request.reply.alarm();
+            let mut upload = pin!(upload(body, io, &progress, timeouts));
             let mut answered = pin!(download.run());
             poll_fn(|cx| match answered.as_mut().poll(cx) {
                 Poll::Ready(answered) => Poll::Ready(answered),
                 Poll::Pending => match upload.as_mut().poll(cx) {
                     Poll::Ready(fault) => Poll::Ready(Err(fault)),
-                    Poll::Pending => progress.lasting.poll(cx, (node, client), alarm).map(Err),
+                    Poll::Pending => progress.lasting.poll(cx, node, client, alarm).map(Err),
                 },
             })
             .await?
@@ -81,13 +81,12 @@ pub(crate) fn run(
         Ok(match answered {
             Answered::Whole { keep_alive, origin_keeps } => {
                 // A node that answered before it had the whole request may take the rest of it for another one.
-                if let Some(patience) = origin_keeps.filter(|_| body.is_done() && progress.request_sent.get())
-                {
-                    request.worker.pool.give_back(lease, patience.timeout, request.reply.alarm.now());
+                if let Some(keeps) = origin_keeps.filter(|_| body.is_done() && progress.request_sent.get()) {
+                    request.worker.pool.give_back(lease, keeps.timeout, request.reply.now());
                 }
                 if keep_alive && body.is_done() { Exchanged::KeepAlive } else { Exchanged::Close }
             }
-            Answered::Upgraded => Exchanged::Upgraded(Box::new(origin_end(lease, kind, patience, record))),
+            Answered::Upgraded => Exchanged::Upgraded(Box::new(origin_end(lease, kind, timeouts, record))),
         })
     }
 }
@@ -107,23 +106,26 @@ async fn send_head(
     let how = ForOrigin {
         host_override: request.changed.and_then(|changed| changed.host.as_deref()).or(plan.host.as_deref()),
         host_default: written.as_deref().unwrap_or_default(),
-        client_end: request.reply.client_end,
+        client_end: request.reply.arrival.end,
         client_address: record.client,
         strips_tag: matches!(kind, ExchangeKind::Session(Session { is_tagged: true, .. })),
         wants_plain: matches!(kind, ExchangeKind::Handshake { .. }),
-        strips_pins: &request.upstream.cookies,
+        strips_pins: request.sent_pin.strips(request.upstream),
         pass_headers: &plan.pass_headers,
         edits: request.changed.map(|changed| &changed.request),
     };
     let buffers = &request.worker.buffers;
     let mut head = buffers.take_for_head();
     forward::print_request(request.head, &how, &mut head);
+    if plan.forwarded {
+        forward::add_forwarded(request.head, &how, &mut head);
+    }
     let (content, walked) = body.at_hand()?;
     let content = join(&mut head, content);
     let Lease { io, inbound, .. } = lease;
     let sent = {
-        let writing = io.write_all(&head, content, request.reply.alarm, plan.timeouts.body);
-        unless_answered(writing, (io, inbound), buffers).await
+        let writing = io.write_all(&head, content, request.reply.alarm(), request.timeouts().body);
+        unless_answered(writing, io, inbound, buffers).await
     };
     body.pass(walked);
     buffers.give_for_head(head);
@@ -137,7 +139,8 @@ async fn send_head(
 /// Writes, until a final answer has begun or the node has left: `BrokenPipe` then.
 async fn unless_answered(
     writing: impl Future<Output = io::Result<()>>,
-    (io, inbound): (&Io, &mut BytesMut),
+    io: &Io,
+    inbound: &mut BytesMut,
     buffers: &Buffers,
 ) -> io::Result<()> {
     let mut writing = pin!(writing);
@@ -166,7 +169,7 @@ fn poll_final_answer(
     }
 }
 
-fn origin_end(lease: Lease, kind: ExchangeKind, patience: Patience, record: &Record) -> OriginEnd {
+fn origin_end(lease: Lease, kind: ExchangeKind, timeouts: ExchangeTimeouts, record: &Record) -> OriginEnd {
     let mut is_pinned = record.sticky == Sticky::Cookie;
     let (session, silence) = match kind {
         ExchangeKind::Plain { session } => (session, None),
@@ -183,12 +186,12 @@ fn origin_end(lease: Lease, kind: ExchangeKind, patience: Patience, record: &Rec
     };
     let node = lease.in_flight.node().clone();
     OriginEnd {
-        stream: lease.io.into_stream(),
+        io: lease.io,
         early: lease.inbound,
         node,
         session,
         silence,
-        idle: patience.tunnel,
+        idle: timeouts.tunnel,
         client: record.client,
         is_pinned,
     }
@@ -198,12 +201,12 @@ fn origin_end(lease: Lease, kind: ExchangeKind, patience: Patience, record: &Rec
 /// Returns only with a fault.
 async fn upload(
     body: &mut BodySource<'_>,
-    (origin, alarm): (&Io, &Alarm),
+    origin: &Io,
     progress: &Progress,
-    patience: Patience,
+    timeouts: ExchangeTimeouts,
 ) -> Fault {
     if progress.head_sent {
-        match pass_body(body, (origin, alarm), progress, patience).await {
+        match pass_body(body, origin, progress, timeouts).await {
             Ok(all) => {
                 progress.request_sent.set(all);
                 progress.said_close.set(body.held_close_packet());
@@ -211,7 +214,7 @@ async fn upload(
             Err(fault) => return fault,
         }
     }
-    let late = match alarm.within(patience.answer, |cx| body.poll_client_gone(cx)).await {
+    let late = match body.alarm().within(timeouts.answer, |cx| body.poll_client_gone(cx)).await {
         Some(()) => return ClientFault::Gone.into(),
         None => !progress.answered.get(),
     };
@@ -222,18 +225,18 @@ async fn upload(
     ClientFault::Gone.into()
 }
 
-/// Whether the node took the whole body. One that stops taking it may still answer, and often says why.
+/// Returns whether the node took the whole body. One that stops taking it may still answer, and often says why.
 async fn pass_body(
     body: &mut BodySource<'_>,
-    (origin, alarm): (&Io, &Alarm),
+    origin: &Io,
     progress: &Progress,
-    patience: Patience,
+    timeouts: ExchangeTimeouts,
 ) -> Result<bool, Fault> {
     while !body.is_done() {
         if progress.answered.get() {
             body.is_answered();
         }
-        if let Some(spliced) = body.splice(origin, patience.body).await {
+        if let Some(spliced) = body.splice(origin, timeouts.body).await {
             match spliced.stopped {
                 None => continue,
                 Some(Stopped::SourceEnded) => return Err(ClientFault::Gone.into()),
@@ -242,10 +245,12 @@ async fn pass_body(
                 Some(Stopped::SinkLate) => return Err(OriginFault::RequestUntaken.into()),
             }
         }
-        body.fill(patience.body).await?;
+        body.fill(timeouts.body).await?;
+        let alarm = body.alarm();
         let (content, walked) = body.at_hand()?;
-        let sent = origin.write_all(content, b"", alarm, patience.body).await;
+        let sent = origin.write_all(content, b"", alarm, timeouts.body).await;
         body.pass(walked);
+        spend_on_pieces(walked.pieces);
         match sent {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
@@ -270,17 +275,17 @@ mod tests {
     use tokio::net::UnixStream;
 
     use super::*;
-    use crate::net::clock::Clock;
+    use crate::net::clock::{Alarm, Clock};
     use crate::net::stream::Stream;
 
-    /// What becomes of a head of this length, and what has been read meanwhile, while the node does as `node` says.
+    /// Returns what becomes of a head of this length, and what has been read meanwhile, while the node does as `node` says.
     async fn check<F: Future>(bytes: usize, node: impl FnOnce(UnixStream) -> F) -> (io::Result<()>, Vec<u8>) {
         let (near, far) = UnixStream::pair().expect("there are files left");
         let (io, buffers) = (Io::new(Stream::Unix(Box::new(near))), Buffers::new(4096, Memory::new()));
         let (alarm, mut inbound) = (Alarm::new(Rc::new(Clock::new())), BytesMut::new());
         let head = vec![b'x'; bytes];
         let writing = io.write_all(&head, b"", &alarm, Duration::from_secs(30));
-        let sending = unless_answered(writing, (&io, &mut inbound), &buffers);
+        let sending = unless_answered(writing, &io, &mut inbound, &buffers);
         let (sent, _kept) = tokio::join!(sending, node(far));
         (sent, inbound.to_vec())
     }

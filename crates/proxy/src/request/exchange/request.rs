@@ -1,24 +1,29 @@
 //! What an exchange is given, and what follows it.
 
 use std::cell::Cell;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use config::plan::Timeouts;
+use config::routing::NodeTimeouts;
 use tokio::time::Instant;
+use wire::forward::LineEdits;
 use wire::request::{RequestBody, RequestHead};
 
+use crate::net::encoder::Encoder;
 use crate::request::downstream::ReplySink;
 use crate::request::edits::Changed;
 use crate::request::exchange::lasting::Lasting;
+use crate::request::sticky::SentPin;
 use crate::request::upgrade::{OriginEnd, TunnelSession};
 use crate::state::local::{Current, Local};
 use crate::upstream::Upstream;
-use crate::upstream::node::{InSession, Node};
+use crate::upstream::node::Node;
+use crate::upstream::node::counted::InSession;
 use crate::upstream::sessions::{Contact, Entering, SessionTable, SessionUse, Use};
 
 /// What stays the same from attempt to attempt.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Request<'a> {
     pub(crate) head: &'a RequestHead,
     pub(crate) reply: &'a ReplySink<'a>,
@@ -27,19 +32,33 @@ pub(crate) struct Request<'a> {
     pub(crate) worker: &'a Local,
     /// What its route changes, if anything.
     pub(crate) changed: Option<&'a Changed>,
+    /// The pin in its cookies.
+    pub(crate) sent_pin: SentPin,
     /// How soon the answer must begin while there is another node to ask.
-    pub(crate) answer_within: Option<Duration>,
+    pub(crate) answer_within: Cell<Option<Duration>>,
 }
 
 impl Request<'_> {
-    /// Whether a request that may have reached a node may be sent again.
+    /// Returns whether a request that may have reached a node may be sent again.
     pub(crate) fn is_repeatable(&self) -> bool {
         self.head.method().is_safe() && self.head.body() == RequestBody::None
     }
 
-    /// Whether there are other nodes by now, or another plan.
+    /// The same for another attempt, whose changes may be other ones.
+    pub(crate) fn again(&self) -> Self {
+        Self { answer_within: self.answer_within.clone(), ..*self }
+    }
+
+    /// Returns how long it waits for what.
+    pub(crate) fn timeouts(&self) -> NodeTimeouts {
+        let Timeouts { connect, body, answer, tunnel, .. } = self.upstream.plan.timeouts;
+        let own = self.changed.and_then(|changed| changed.timeouts.as_deref().copied());
+        own.unwrap_or(NodeTimeouts { connect, body, answer, tunnel })
+    }
+
+    /// Returns whether there are other nodes by now, or another plan.
     pub(crate) fn is_outdated(&self) -> bool {
-        !Rc::ptr_eq(self.snapshot, &self.worker.snapshot())
+        !self.worker.is_newest(self.snapshot)
     }
 }
 
@@ -55,7 +74,7 @@ pub(crate) enum ExchangeKind {
 }
 
 impl ExchangeKind {
-    /// Whether it is a poll that is answered here, because its node does not end it.
+    /// Returns whether it is a poll that is answered here, because its node does not end it.
     pub(super) fn is_overdue_poll(&self) -> bool {
         let Self::Session(Session { registered, .. }) = self else { return false };
         let poll = registered.in_use().filter(|in_use| in_use.how == Use::Poll);
@@ -87,7 +106,7 @@ pub(crate) enum Registered {
 }
 
 impl Registered {
-    /// What is under way, if it is known.
+    /// Returns what is under way, if it is known.
     pub(crate) fn in_use(&self) -> Option<&SessionUse> {
         match self {
             Self::Known(in_use) => Some(in_use),
@@ -148,21 +167,36 @@ pub(super) struct Progress {
     pub(super) lasting: Lasting,
 }
 
+/// What becomes of an answer that its route would compress.
+#[derive(Debug)]
+pub(super) enum Compressed {
+    Coded(Box<Coded>),
+    /// Its client takes no coding, or gets no content; the lines say what another would get.
+    Plain(Box<LineEdits>),
+}
+
+/// An answer that is compressed.
+#[derive(Debug)]
+pub(super) struct Coded {
+    pub(super) edits: LineEdits,
+    pub(super) encoder: Encoder,
+}
+
 /// How long this exchange waits for what.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Patience {
+pub(super) struct ExchangeTimeouts {
     pub(super) body: Duration,
     pub(super) answer: Duration,
     pub(super) tunnel: Duration,
 }
 
-/// How long an answer is waited for: a poll of a session for as long as the session can be silent.
-pub(super) fn answer_patience(request: &Request<'_>, kind: &ExchangeKind) -> Duration {
-    let answer = request.upstream.plan.timeouts.answer;
+/// Returns how long an answer is waited for: a poll of a session for as long as the session can be silent.
+pub(super) fn answer_timeout(request: &Request<'_>, kind: &ExchangeKind) -> Duration {
+    let answer = request.timeouts().answer;
     match kind {
         ExchangeKind::Session(session) => answer.max(session.silence.unwrap_or(SILENCE_UNKNOWN) + SLACK),
         ExchangeKind::Handshake { .. } | ExchangeKind::Plain { .. } => {
-            request.answer_within.map_or(answer, |within| within.min(answer))
+            request.answer_within.get().map_or(answer, |within| within.min(answer))
         }
     }
 }

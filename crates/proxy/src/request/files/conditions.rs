@@ -6,7 +6,7 @@ use wire::request::RequestHead;
 
 /// What a request says of conditions and ranges.
 #[derive(Debug, Default)]
-pub(super) struct Asked<'a> {
+pub(super) struct Preconditions<'a> {
     pub(super) if_match: Option<&'a [u8]>,
     pub(super) if_none_match: Option<&'a [u8]>,
     pub(super) if_modified_since: Option<&'a [u8]>,
@@ -26,7 +26,7 @@ pub(super) enum Decision {
     Unsatisfiable,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> Preconditions<'a> {
     pub(super) fn of(head: &'a RequestHead) -> Self {
         Self {
             if_match: head.header("if-match"),
@@ -40,7 +40,7 @@ impl<'a> Asked<'a> {
 }
 
 /// Decides for a file of so many bytes, of that time and tag (RFC 9110 section 13.2.2).
-pub(super) fn decide(asked: &Asked<'_>, bytes: u64, modified_s: u64, etag: &str) -> Decision {
+pub(super) fn decide(asked: &Preconditions<'_>, bytes: u64, modified_s: u64, etag: &str) -> Decision {
     let is_same = |date: &[u8]| seconds(date) == Some(modified_s);
     let is_newer = |date: &[u8]| seconds(date).is_some_and(|date| modified_s > date);
     match (asked.if_match, asked.if_unmodified_since) {
@@ -67,7 +67,7 @@ pub(super) fn decide(asked: &Asked<'_>, bytes: u64, modified_s: u64, etag: &str)
     }
 }
 
-/// Whether a list of tags holds this one, or is a star. Strongly, a weak one is never the same.
+/// Returns whether a list of tags holds this one, or is a star. Strongly, a weak one is never the same.
 fn holds(tags: &[u8], etag: &str, strongly: bool) -> bool {
     if tags.trim_ascii() == b"*" {
         return true;
@@ -79,7 +79,8 @@ fn holds(tags: &[u8], etag: &str, strongly: bool) -> bool {
     })
 }
 
-/// What a Range asks for. One that cannot be read is 416, as in nginx; more than the file, or too many, is the whole of it.
+/// Returns what a Range asks for. One that cannot be read is 416, as in nginx; more than the file, or too many, is the
+/// whole of it.
 fn ranges(range: &[u8], bytes: u64) -> Decision {
     let Some(list) = strip_unit(range) else { return Decision::Whole };
     let mut parts = Vec::new();
@@ -107,7 +108,7 @@ fn ranges(range: &[u8], bytes: u64) -> Decision {
     }
 }
 
-/// What follows `bytes=`; other units are passed over.
+/// Returns what follows `bytes=`; other units are passed over.
 fn strip_unit(range: &[u8]) -> Option<&[u8]> {
     let (unit, list) = range.split_at_checked(6)?;
     unit.eq_ignore_ascii_case(b"bytes=").then_some(list)
@@ -142,7 +143,7 @@ mod tests {
     /// Sun, 06 Nov 1994 08:49:37 GMT.
     const MODIFIED_S: u64 = 784_111_777;
 
-    fn check(asked: Asked<'_>, want: Decision) {
+    fn check(asked: Preconditions<'_>, want: Decision) {
         let got = decide(&asked, 100, MODIFIED_S, ETAG);
         assert_eq!(got, want, "{asked:?}");
     }
@@ -154,24 +155,33 @@ mod tests {
             b"Sun, 06 Nov 1994 08:49:36 GMT",
             b"Sunday, 06-Nov-94 08:49:38 GMT",
         );
-        let none = |tags: &'static str| Asked { if_none_match: Some(tags.as_bytes()), ..Asked::default() };
+        let none = |tags: &'static str| Preconditions {
+            if_none_match: Some(tags.as_bytes()),
+            ..Preconditions::default()
+        };
         for tags in ["\"a-64\"", "W/\"a-64\"", "\"x\", \"a-64\"", "*"] {
             check(none(tags), Decision::NotModified);
         }
         check(none("\"x\""), Decision::Whole);
-        let since = |date| Asked { if_modified_since: Some(date), ..Asked::default() };
+        let since = |date| Preconditions { if_modified_since: Some(date), ..Preconditions::default() };
         check(since(same), Decision::NotModified);
         check(since(after), Decision::NotModified);
         check(since(before), Decision::Whole);
         check(since(b"yesterday"), Decision::Whole);
         // A tag says it better than a date.
-        check(Asked { if_modified_since: Some(same), ..none("\"x\"") }, Decision::Whole);
-        let matches = |tags: &'static str| Asked { if_match: Some(tags.as_bytes()), ..Asked::default() };
+        check(Preconditions { if_modified_since: Some(same), ..none("\"x\"") }, Decision::Whole);
+        let matches = |tags: &'static str| Preconditions {
+            if_match: Some(tags.as_bytes()),
+            ..Preconditions::default()
+        };
         check(matches("\"a-64\""), Decision::Whole);
         check(matches("*"), Decision::Whole);
         check(matches("W/\"a-64\""), Decision::PreconditionFailed);
-        check(Asked { if_unmodified_since: Some(before), ..Asked::default() }, Decision::PreconditionFailed);
-        check(Asked { if_unmodified_since: Some(same), ..Asked::default() }, Decision::Whole);
+        check(
+            Preconditions { if_unmodified_since: Some(before), ..Preconditions::default() },
+            Decision::PreconditionFailed,
+        );
+        check(Preconditions { if_unmodified_since: Some(same), ..Preconditions::default() }, Decision::Whole);
     }
 
     #[test]
@@ -196,21 +206,21 @@ mod tests {
             ("bytes=0-,0-", Decision::Whole),
             ("lines=0-9", Decision::Whole),
         ] {
-            check(Asked { range: Some(range.as_bytes()), ..Asked::default() }, want);
+            check(Preconditions { range: Some(range.as_bytes()), ..Preconditions::default() }, want);
         }
         let many = format!("bytes={}", (0..17).map(|at| format!("{at}-{at}")).collect::<Vec<_>>().join(","));
-        check(Asked { range: Some(many.as_bytes()), ..Asked::default() }, Decision::Whole);
-        let with = |if_range: &'static str| Asked {
+        check(Preconditions { range: Some(many.as_bytes()), ..Preconditions::default() }, Decision::Whole);
+        let with = |if_range: &'static str| Preconditions {
             range: Some(b"bytes=0-0"),
             if_range: Some(if_range.as_bytes()),
-            ..Asked::default()
+            ..Preconditions::default()
         };
         check(with("\"a-64\""), parts(&[(0, 1)]));
         check(with("W/\"a-64\""), Decision::Whole);
         check(with("Sun, 06 Nov 1994 08:49:37 GMT"), parts(&[(0, 1)]));
         check(with("Sun, 06 Nov 1994 08:49:38 GMT"), Decision::Whole);
         assert_eq!(
-            decide(&Asked { range: Some(b"bytes=0-"), ..Asked::default() }, 0, 0, ETAG),
+            decide(&Preconditions { range: Some(b"bytes=0-"), ..Preconditions::default() }, 0, 0, ETAG),
             Decision::Unsatisfiable
         );
     }

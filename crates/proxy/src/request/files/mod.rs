@@ -2,13 +2,16 @@
 //! answer is by the conditions and ranges of a request in `conditions`.
 
 mod body;
+mod compressed;
 mod conditions;
 mod name;
 
+use std::borrow::Cow;
+use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
-use config::routing::{Action, Cache, Files};
+use config::routing::{Action, Cache, Compress, ErrorPages, Files};
 use wire::forward::LineEdits;
 use wire::path;
 use wire::request::{Method, RequestHead};
@@ -18,11 +21,12 @@ use crate::observe::record::Record;
 use crate::request::downstream::{BodySource, ReplySink};
 use crate::request::edits::{self, Values};
 use crate::request::exchange::{Exchanged, Outcome};
-use crate::request::reply::{self, Own};
+use crate::request::pages;
+use crate::request::reply::{self, Framing, Own};
 use crate::state::local::Local;
 use crate::state::media;
 use crate::state::open_files::{NotOpen, Opened};
-use conditions::{Asked, Decision};
+use conditions::{Decision, Preconditions};
 use name::Name;
 
 /// A file that answers, or what is answered instead.
@@ -57,15 +61,19 @@ pub(crate) async fn answer(
     if !is_read && files.upstream.is_some() {
         return Ok(Outcome::NotHere);
     }
-    let mut lines = LineEdits::default();
-    let mut path_edit = None;
-    if let Some(edits) = &values.route.edits {
-        values.edit(&edits.response, &mut lines);
-        path_edit = edits.path.as_ref();
-    }
-    let answer = Answer { files, head, reply, keep_alive: reply.keep_alive && body.is_done(), lines, worker };
+    let path_edit = values.route.edits.as_ref().and_then(|edits| edits.path.as_ref());
+    let answer = Answer {
+        files,
+        head,
+        reply,
+        keep_alive: reply.keep_alive && body.is_done(),
+        lines: values.answer_lines(),
+        pages: values.route.error_pages.as_deref(),
+        compress: values.route.edits.as_ref().and_then(|edits| edits.compress.as_deref()),
+        worker,
+    };
     if !is_read {
-        return answer.short(405, vec![("Allow", b"GET, HEAD".to_vec())], record).await;
+        return answer.short(405, vec![("Allow", b"GET, HEAD".into())], record).await;
     }
     let asked = values.path(path_edit);
     let asked = path::normal(asked.as_deref().unwrap_or(head.path_bytes())).into_owned();
@@ -81,7 +89,7 @@ pub(crate) async fn answer(
             if let Some(query) = head.query_bytes() {
                 location.extend_from_slice(&[b"?", query].concat());
             }
-            answer.short(301, vec![("Location", location)], record).await
+            answer.short(301, vec![("Location", location.into())], record).await
         }
     }
 }
@@ -93,7 +101,21 @@ struct Answer<'a> {
     reply: &'a ReplySink<'a>,
     keep_alive: bool,
     lines: LineEdits,
+    /// Those of the route.
+    pages: Option<&'a ErrorPages>,
+    /// What is compressed that is not so beside the file.
+    compress: Option<&'a Compress>,
     worker: &'a Local,
+}
+
+/// A line of an answer, whose value is the file's mostly.
+type Line<'f> = (&'static str, Cow<'f, [u8]>);
+
+/// What is sent of a file.
+#[derive(Debug)]
+struct Content {
+    status: u16,
+    parts: Vec<Range<u64>>,
 }
 
 impl Answer<'_> {
@@ -140,17 +162,25 @@ impl Answer<'_> {
     /// The file of this name, in the best coding that is there beside it and that the client takes.
     async fn open(&self, name: &str) -> Result<Result<Rc<Opened>, NotOpen>, Fault> {
         let open_files = &self.worker.files;
-        let now = self.reply.alarm.now();
-        let plain = match open_files.open(&self.files.folder, name, None, now).await {
-            Ok(file) => file,
-            Err(NotOpen::Failed) => return Err(OurFault::FileUnreadable.into()),
-            Err(why) => return Ok(Err(why)),
+        let now = self.reply.now();
+        let plain = match open_files.kept(&self.files.folder, name, None, now) {
+            Some(file) => file,
+            // Boxed, for it is longer than the others and takes more time than that.
+            None => match Box::pin(open_files.open(&self.files.folder, name, None, now)).await {
+                Ok(file) => file,
+                Err(NotOpen::Failed) => return Err(OurFault::FileUnreadable.into()),
+                Err(why) => return Ok(Err(why)),
+            },
         };
         if plain.codings.is_empty() {
             return Ok(Ok(plain));
         }
         for coding in media::accepted(self.head).filter(|coding| plain.codings.contains(coding)) {
-            if let Ok(file) = open_files.open(&self.files.folder, name, Some(coding), now).await {
+            if let Some(file) = open_files.kept(&self.files.folder, name, Some(coding), now) {
+                return Ok(Ok(file));
+            }
+            let opening = open_files.open(&self.files.folder, name, Some(coding), now);
+            if let Ok(file) = Box::pin(opening).await {
                 return Ok(Ok(file));
             }
         }
@@ -158,99 +188,120 @@ impl Answer<'_> {
     }
 
     /// An answer without a body of its own.
-    async fn short(
-        &self,
-        status: u16,
-        lines: Vec<(&'static str, Vec<u8>)>,
-        record: &mut Record,
-    ) -> Result<Outcome, Fault> {
+    async fn short(&self, status: u16, lines: Vec<Line<'_>>, record: &mut Record) -> Result<Outcome, Fault> {
         record.status = status;
-        let body = match status {
-            304 => Vec::new(),
-            _ => format!("{status} {}\n", reply::reason_phrase(status)).into_bytes(),
-        };
-        let mut lines = lines;
+        let lines = lines.into_iter().map(|(name, value)| (name, value.into_owned())).collect();
+        let mut own = Own { status, lines, body: Vec::new() };
         if status != 304 {
-            lines.push(("Content-Type", b"text/plain; charset=utf-8".to_vec()));
+            let snapshot = self.worker.snapshot();
+            let pages = self.pages.unwrap_or(&snapshot.plan.error_pages);
+            let content = pages::of(status, None, Some(self.head), Some(pages), record);
+            own.lines.push(("Content-Type", content.content_type.into_bytes()));
+            own.body = content.body;
         }
-        let own = Own { status, lines, body };
         let bytes = reply::own(&own, self.head, &self.lines, self.keep_alive);
-        self.reply.send_whole(&bytes, self.patience()).await?;
+        self.reply.send_whole(&bytes, self.timeout()).await?;
         Ok(Outcome::Answered(self.goes_on()))
     }
 
     /// Answers with a file, as far as the client does not have it.
     async fn file(&self, file: &Opened, role: Role, record: &mut Record) -> Result<Outcome, Fault> {
-        let asked = Asked::of(self.head);
+        let asked = Preconditions::of(self.head);
+        let coding = self.coding(file);
         let mut lines = self.about(file, role);
-        match conditions::decide(&asked, file.bytes, file.modified_s, &file.etag) {
+        let decision = conditions::decide(&asked, file.bytes, file.modified_s, &file.etag);
+        // Compressed it has other bytes and means the same (RFC 9110 section 8.8.3); parts are of the plain one.
+        if coding.is_some() && !matches!(decision, Decision::Parts(_)) {
+            lines.retain(|(name, _)| *name != "ETag");
+            lines.push(("ETag", format!("W/{}", file.etag).into_bytes().into()));
+        }
+        match decision {
             Decision::NotModified => self.short(304, lines, record).await,
-            Decision::PreconditionFailed => self.short(412, varies(file).into_iter().collect(), record).await,
+            Decision::PreconditionFailed => {
+                self.short(412, self.varies(file).into_iter().collect(), record).await
+            }
             Decision::Unsatisfiable => {
-                let range = ("Content-Range", format!("bytes */{}", file.bytes).into_bytes());
-                self.short(416, varies(file).into_iter().chain([range]).collect(), record).await
+                let range = ("Content-Range", format!("bytes */{}", file.bytes).into_bytes().into());
+                self.short(416, self.varies(file).into_iter().chain([range]).collect(), record).await
             }
             Decision::Whole => {
-                if file.coding.is_none() {
-                    lines.push(("Accept-Ranges", b"bytes".to_vec()));
+                if let Some(coding) = coding {
+                    lines.push(("Content-Type", file.media.content_type.as_bytes().into()));
+                    // Boxed, for it is longer than the others and takes more time than that.
+                    return Box::pin(self.send_compressed(coding, lines, file, record)).await;
                 }
-                lines.push(("Content-Type", file.media.content_type.clone().into_bytes()));
+                if file.coding.is_none() {
+                    lines.push(("Accept-Ranges", b"bytes".into()));
+                }
+                lines.push(("Content-Type", file.media.content_type.as_bytes().into()));
                 let whole = std::iter::once(0..file.bytes).collect();
-                self.send((200, whole), lines, file, record).await
+                self.send(Content { status: 200, parts: whole }, lines, file, record).await
             }
             Decision::Parts(parts) => match &parts[..] {
                 [part] => {
                     let range = format!("bytes {}-{}/{}", part.start, part.end - 1, file.bytes).into_bytes();
-                    lines.push(("Content-Type", file.media.content_type.clone().into_bytes()));
-                    lines.push(("Content-Range", range));
-                    self.send((206, parts), lines, file, record).await
+                    lines.push(("Content-Type", file.media.content_type.as_bytes().into()));
+                    lines.push(("Content-Range", range.into()));
+                    self.send(Content { status: 206, parts }, lines, file, record).await
                 }
-                _ => self.send((206, parts), lines, file, record).await,
+                _ => self.send(Content { status: 206, parts }, lines, file, record).await,
             },
         }
     }
 
-    /// What is said of a file, whichever part of it is sent.
-    fn about(&self, file: &Opened, role: Role) -> Vec<(&'static str, Vec<u8>)> {
-        let mut lines = vec![
-            ("Last-Modified", file.last_modified.clone().into_bytes()),
-            ("ETag", file.etag.clone().into_bytes()),
-        ];
+    /// Returns what is said of a file, whichever part of it is sent.
+    fn about<'f>(&self, file: &'f Opened, role: Role) -> Vec<Line<'f>> {
+        let mut lines = Vec::with_capacity(LINES);
+        lines.push(("Last-Modified", file.last_modified.as_bytes().into()));
+        lines.push(("ETag", file.etag.as_bytes().into()));
         if let Some(coding) = file.coding {
-            lines.push(("Content-Encoding", coding.as_str().as_bytes().to_vec()));
+            lines.push(("Content-Encoding", coding.as_str().as_bytes().into()));
         }
-        lines.extend(varies(file));
-        let cache = match (role, self.files.cache) {
+        lines.extend(self.varies(file));
+        let cache: Option<Cow<'_, [u8]>> = match (role, self.files.cache) {
             (_, Cache::Unsaid) => None,
-            (Role::Fallback, _) => Some("no-cache".to_owned()),
-            (Role::Itself, Cache::For(Duration::ZERO)) => Some("no-cache".to_owned()),
-            (Role::Itself, Cache::For(time)) => Some(format!("public, max-age={}", time.as_secs())),
-            (Role::Itself, Cache::Hashed) if name::holds_hash(&file.name) => {
-                Some("public, max-age=31536000, immutable".to_owned())
+            (Role::Fallback, _) => Some(b"no-cache".into()),
+            (Role::Itself, Cache::For(Duration::ZERO)) => Some(b"no-cache".into()),
+            (Role::Itself, Cache::For(time)) => {
+                Some(format!("public, max-age={}", time.as_secs()).into_bytes().into())
             }
-            (Role::Itself, Cache::Hashed) => Some("no-cache".to_owned()),
+            (Role::Itself, Cache::Hashed) if name::holds_hash(&file.name) => {
+                Some(b"public, max-age=31536000, immutable".into())
+            }
+            (Role::Itself, Cache::Hashed) => Some(b"no-cache".into()),
         };
-        lines.extend(cache.map(|cache| ("Cache-Control", cache.into_bytes())));
+        lines.extend(cache.map(|cache| ("Cache-Control", cache)));
         lines
+    }
+
+    /// Says that another client may get the file in another coding, if it may.
+    fn varies(&self, file: &Opened) -> Option<Line<'static>> {
+        let is_one_of_several = file.coding.is_some() || !file.codings.is_empty() || self.may_compress(file);
+        is_one_of_several.then(|| ("Vary", b"Accept-Encoding".into()))
+    }
+
+    /// Prints the head of an answer, with as much of its content as is given.
+    fn head(&self, status: u16, lines: &[Line<'_>], length: Option<u64>) -> Vec<u8> {
+        let framing = Framing { status, keep_alive: self.keep_alive, length };
+        let mut head = self.worker.buffers.take_for_head();
+        reply::head(lines, self.head, &self.lines, framing, &mut head);
+        head
     }
 
     fn goes_on(&self) -> Exchanged {
         if self.keep_alive { Exchanged::KeepAlive } else { Exchanged::Close }
     }
 
-    fn patience(&self) -> Duration {
-        self.worker.body_patience()
+    fn timeout(&self) -> Duration {
+        self.worker.body_timeout()
     }
 }
 
-/// Says that another client may get the file in another coding, if it may.
-fn varies(file: &Opened) -> Option<(&'static str, Vec<u8>)> {
-    let is_one_of_several = file.coding.is_some() || !file.codings.is_empty();
-    is_one_of_several.then(|| ("Vary", b"Accept-Encoding".to_vec()))
-}
+/// As many as there may be of an answer.
+const LINES: usize = 8;
 
-/// Whether a browser goes to a page, and not for a part of one. Browsers say so; of others those do that would read HTML, or
-/// ask for something whose name has no ending.
+/// Returns whether a browser goes to a page, and not for a part of one. Browsers say so; of others those do that would
+/// read HTML, or ask for something whose name has no ending.
 fn is_navigation(head: &RequestHead, path: &[u8]) -> bool {
     if let Some(mode) = head.header("sec-fetch-mode") {
         return mode == b"navigate";

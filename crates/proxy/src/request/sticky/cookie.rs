@@ -7,108 +7,101 @@ use std::time::{Duration, SystemTime};
 
 use config::plan::Sticky;
 use wire::answer::AnswerHead;
-use wire::cookie::{self, Lifetime, SameSite, SetCookie};
-use wire::forward::{ClientEnd, LineEdits};
+use wire::cookie::{Lifetime, SameSite, SetCookie};
+use wire::forward::{self, ClientEnd, LineEdits};
+use wire::pin_names::PinNames;
 use wire::request::RequestHead;
 use wire::tag::Pin;
 
+use crate::request::sticky::SentPin;
 use crate::upstream::Upstream;
 use crate::upstream::node::Node;
-
-/// The index of the member that the request's cookie names. Of several cookies the first that proves something counts.
-pub(crate) fn pinned(head: &RequestHead, upstream: &Upstream) -> Option<usize> {
-    if !head.has_cookies() {
-        return None;
-    }
-    upstream.cookies.iter().find_map(|name| {
-        let pins = cookie::all(head, name.as_bytes()).filter(|(rest, _)| rest.is_empty());
-        pins.filter_map(|(_, value)| Pin::split(value)).find_map(|(_, pin)| upstream.by_pin(&pin))
-    })
-}
-
-/// The same for a request that comes with cookies. A pin that proves nothing is counted.
-pub(crate) fn pinned_or_counted(head: &RequestHead, upstream: &Upstream) -> Option<usize> {
-    let found = pinned(head, upstream);
-    if found.is_none() {
-        count_unproven(head, upstream);
-    }
-    found
-}
-
-/// A pin in a cookie whose name tells another key than ours is of another secret. One under a key of ours is of a node that
-/// is gone, such as a process that was replaced, or forged; where the file gives the name it tells no key.
-fn count_unproven(head: &RequestHead, upstream: &Upstream) {
-    let Some(own) = upstream.cookies.first().map(|name| name.as_bytes()) else { return };
-    let tells_key = matches!(upstream.plan.sticky, Sticky::Auto(None) | Sticky::Cookie(None));
-    let key_bytes = if tells_key { KEY_NAME_BYTES } else { 0 };
-    let Some(prefix) = own.len().checked_sub(key_bytes).map(|end| &own[..end]) else { return };
-    let mut pins = cookie::all(head, prefix)
-        .filter(|(rest, value)| rest.len() == key_bytes && Pin::split(value).is_some());
-    let Some((key, _)) = pins.next() else { return };
-    let is_own_key = tells_key && upstream.cookies.iter().any(|name| name.as_bytes().ends_with(key));
-    if is_own_key {
-        upstream.oddities.outlived();
-    } else {
-        upstream.oddities.unverifiable(&upstream.plan.name);
-    }
-}
 
 /// What an answer is, as far as a pin goes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Answered<'a> {
     pub(crate) asked: &'a RequestHead,
+    /// The pin that the request came with.
+    pub(crate) sent_pin: SentPin,
     pub(crate) answer: &'a AnswerHead,
     pub(crate) client: &'a ClientEnd,
     pub(crate) node: &'a Node,
+    /// Whether the client's pin has chosen that node.
+    pub(crate) was_pinned: bool,
     /// The session that it opens, as the node calls it; empty if it opens none.
     pub(crate) sid: &'a [u8],
     /// What the route changes on its way to the client.
     pub(crate) edits: Option<&'a LineEdits>,
 }
 
-impl Answered<'_> {
-    /// The value of the Set-Cookie line that is added to it; `None` where the client needs none, or where there is none to be
-    /// had.
-    pub(crate) fn pin(&self, upstream: &Upstream) -> Option<Vec<u8>> {
-        let name = upstream.cookies.first()?;
-        let scope = match &upstream.plan.sticky {
-            Sticky::Auto(_) if !self.sets_cookies() && !self.asked.has_cookies() => return None,
-            Sticky::Auto(_) => self.scope_of_the_apps_own(upstream)?,
-            _ if self.answer.may_be_shared() => return None,
-            _ if self.is_pinned_here(upstream) && !self.takes_pin_away(upstream) => return None,
-            _ => self.scope_by_itself(),
-        };
-        let own = if self.sets_cookies() { self.own_of_our_name(upstream) } else { Own::Untouched };
-        let pin = upstream.member_of(self.node)?.seal.pin();
-        match own {
-            Own::Set { domain, is_for_all_paths: true } if domain == scope.domain.as_deref() => None,
-            Own::Set { .. } | Own::TakenAway => Some(scope.print(name, b"", pin)),
-            // Ours would else take its place.
-            Own::Untouched => Some(scope.print(name, own_value(self.asked, upstream), pin)),
-        }
-    }
+/// What comes into an answer's head for the pin's sake.
+#[derive(Debug)]
+pub(crate) struct Pinning<'a> {
+    names: &'a PinNames,
+    pin: &'a Pin,
+    /// The pin goes behind the values of the node's own cookies of our name, for it sets some.
+    wraps: bool,
+    /// For whom a cookie of ours is set, if one is, and the node's own value that it keeps.
+    cookie: Option<(Scope<'a>, &'a [u8])>,
+}
 
-    /// The pin that goes behind the values of the node's own cookies of our name, if this answer sets any cookies.
-    pub(crate) fn wrapping<'u>(&self, upstream: &'u Upstream) -> Option<&'u Pin> {
-        if !self.sets_cookies() || upstream.cookies.is_empty() {
+impl<'a> Answered<'a> {
+    /// `None` where the client needs nothing, or where there is nothing to be had. Nearly all answers end here, by a look at
+    /// two flags.
+    pub(crate) fn pinning(&self, upstream: &'a Upstream) -> Option<Pinning<'a>> {
+        let names = upstream.pin_names.as_deref()?;
+        let is_auto = matches!(upstream.plan.sticky, Sticky::Auto(_));
+        let sets_cookies = self.sets_cookies();
+        match is_auto {
+            true if !sets_cookies && !self.is_moved_along(upstream) => return None,
+            false if self.answer.may_be_shared() => return None,
+            true | false => {}
+        }
+        let set = if sets_cookies { self.read_set_cookies(names) } else { SetByNode::default() };
+        let takes_pin_away = set.own == Own::TakenAway && self.is_pinned_here(upstream);
+        let scope = match is_auto {
+            true => self.scope_of_the_apps_own(&set, takes_pin_away, upstream),
+            false if self.is_pinned_here(upstream) && !takes_pin_away => None,
+            false => Some(self.scope_by_itself()),
+        };
+        let wraps = set.wraps && (!is_auto || upstream.has_several());
+        let cookie = scope.and_then(|scope| match set.own {
+            Own::Set { domain, is_for_all_paths: true } if domain == scope.domain => None,
+            Own::Set { .. } | Own::TakenAway => Some((scope, &b""[..])),
+            // Ours would else take its place.
+            Own::Untouched => Some((scope, self.own_value(names, upstream))),
+        });
+        if !wraps && cookie.is_none() {
             return None;
         }
-        let is_wanted = match &upstream.plan.sticky {
-            Sticky::Auto(_) => upstream.has_several(),
-            _ => !self.answer.may_be_shared(),
-        };
-        upstream.member_of(self.node).filter(|_| is_wanted).map(|member| member.seal.pin())
+        let pin = upstream.member_of(self.node)?.seal.pin();
+        Some(Pinning { names, pin, wraps, cookie })
     }
 
-    /// What the answer makes of the node's own cookie of our name.
-    fn own_of_our_name<'s>(&'s self, upstream: &Upstream) -> Own<'s> {
-        let cookies = self.answer.set_cookies().filter_map(SetCookie::read);
-        let Some(own) = cookies.filter(|cookie| is_ours_by_name(cookie, upstream)).last() else {
-            return Own::Untouched;
-        };
-        if is_deleted(&own, SystemTime::now) {
-            return Own::TakenAway;
+    /// Returns what the node's Set-Cookie lines say, each read once.
+    fn read_set_cookies(&self, names: &PinNames) -> SetByNode<'a> {
+        let mut set = SetByNode::default();
+        for line in self.answer.set_cookies() {
+            let Some(cookie) = SetCookie::read(line) else { continue };
+            let left = lifetime(&cookie, SystemTime::now);
+            let is_deleted = is_deleted(&cookie, left);
+            if names.has(cookie.name) {
+                set.own = if is_deleted { Own::TakenAway } else { self.own_set_by(&cookie) };
+                set.wraps |= !is_deleted;
+            }
+            if !is_deleted && self.is_the_apps(&cookie) {
+                let scope = Scope::of(&cookie, left, || self.asked.host_name());
+                set.widest = Some(scope.widened(set.widest));
+                if cookie.is_http_only {
+                    set.widest_hidden = Some(scope.widened(set.widest_hidden));
+                }
+            }
         }
+        set
+    }
+
+    /// The node's own cookie of our name.
+    fn own_set_by(&self, own: &SetCookie<'a>) -> Own<'a> {
         let asked = self.asked.path_bytes();
         // Without a path it is for the folder of the page (RFC 6265 section 5.1.4).
         let is_at_top = || memchr::memrchr(b'/', asked) == Some(0);
@@ -118,57 +111,47 @@ impl Answered<'_> {
     }
 
     /// In `"auto"` the pin lives as long as what the app keeps, for the same hosts.
-    fn scope_of_the_apps_own(&self, upstream: &Upstream) -> Option<Scope> {
-        let now = SystemTime::now;
-        let sets_cookies = self.sets_cookies();
-        let own = self.answer.set_cookies().take_while(|_| sets_cookies).filter_map(SetCookie::read);
-        let own = own.filter(|own| self.is_the_apps(own));
-        let mut own = own.filter(|own| !is_deleted(own, now)).peekable();
-        if own.peek().is_none() {
-            let is_needed = self.is_moved_along(upstream) || self.takes_pin_away(upstream);
+    fn scope_of_the_apps_own(
+        &self,
+        set: &SetByNode<'a>,
+        takes_pin_away: bool,
+        upstream: &Upstream,
+    ) -> Option<Scope<'a>> {
+        let Some(scope) = set.widest_hidden.or(set.widest) else {
+            let is_needed = takes_pin_away || self.is_moved_along(upstream);
             return is_needed.then(|| self.scope_by_itself());
-        }
+        };
         if !upstream.has_several() {
             return None;
         }
-        let own: Vec<SetCookie<'_>> = own.collect();
-        let hidden: Vec<_> = own.iter().filter(|own| own.is_http_only).copied().collect();
-        let scope =
-            Scope::over(if hidden.is_empty() { &own } else { &hidden }, self.asked.host_name(), now());
         upstream.oddities.sets_cookies(&upstream.plan.name);
         // A rolling session must not outlive its pin.
-        let is_needed =
-            scope.lifetime.is_some() || !self.is_pinned_here(upstream) || self.takes_pin_away(upstream);
+        let is_needed = scope.lifetime.is_some() || takes_pin_away || !self.is_pinned_here(upstream);
         is_needed.then_some(scope)
     }
 
-    /// Whether the node takes a cookie of our name away, and our pin with it.
-    fn takes_pin_away(&self, upstream: &Upstream) -> bool {
-        self.sets_cookies()
-            && self.own_of_our_name(upstream) == Own::TakenAway
-            && self.is_pinned_here(upstream)
-    }
-
-    /// Whether it sets any cookie that the route lets through.
+    /// Returns whether it sets any cookie that the route lets through.
     fn sets_cookies(&self) -> bool {
         self.answer.sets_cookies() && !self.edits.is_some_and(|edits| edits.drops(b"set-cookie"))
     }
 
-    /// Whether it is a cookie of the app, and not Engine.IO's own, whose value is the session's id.
+    /// Returns whether it is a cookie of the app, and not Engine.IO's own, whose value is the session's id.
     fn is_the_apps(&self, cookie: &SetCookie<'_>) -> bool {
         let opens = self.asked.engine_io().is_some() && cookie.name == b"io";
         !opens && (self.sid.is_empty() || cookie.value != self.sid)
     }
 
     fn is_pinned_here(&self, upstream: &Upstream) -> bool {
-        pinned(self.asked, upstream).is_some_and(|index| self.is_here(upstream, index))
+        self.was_pinned || self.sent_pin.index().is_some_and(|index| self.is_here(upstream, index))
     }
 
-    /// Whether the node that the client is pinned to leaves, so that another one has answered: then the pin goes along. One
-    /// that is down for a moment keeps its clients.
+    /// Returns whether the node that the client is pinned to leaves, so that another one has answered: then the pin
+    /// goes along. One that is down for a moment keeps its clients.
     fn is_moved_along(&self, upstream: &Upstream) -> bool {
-        pinned(self.asked, upstream)
-            .is_some_and(|index| !self.is_here(upstream, index) && upstream.members[index].node.is_draining())
+        !self.was_pinned
+            && self.sent_pin.index().is_some_and(|index| {
+                !self.is_here(upstream, index) && upstream.members[index].node.is_draining()
+            })
     }
 
     fn is_here(&self, upstream: &Upstream, index: usize) -> bool {
@@ -176,39 +159,67 @@ impl Answered<'_> {
     }
 
     /// A page of another site may be a client too, which SameSite=None allows, but browsers take that only with Secure.
-    fn scope_by_itself(&self) -> Scope {
+    fn scope_by_itself(&self) -> Scope<'a> {
         let is_secure = self.client.is_https(self.asked);
         let same_site = if is_secure { SameSite::None } else { SameSite::Lax };
         Scope { lifetime: None, domain: None, is_secure, is_partitioned: false, same_site }
     }
+
+    /// The node's own value in the cookie of our name that the request came with; empty if there is none. Without a pin it can
+    /// be one where the file gives the name: it was set before there were several nodes, or with an answer that anybody may
+    /// keep.
+    fn own_value(&self, names: &'a PinNames, upstream: &Upstream) -> &'a [u8] {
+        if !self.sent_pin.is_named() {
+            return b"";
+        }
+        let is_given = matches!(upstream.plan.sticky, Sticky::Auto(Some(_)) | Sticky::Cookie(Some(_)));
+        let cookies = names.of_request(self.asked).filter(|cookie| cookie.key == Some(0));
+        let mut own = cookies.filter_map(|cookie| match cookie.split() {
+            Some((own, _)) => Some(own),
+            None => is_given.then_some(cookie.value),
+        });
+        own.find(|own| !own.is_empty()).unwrap_or_default()
+    }
 }
 
-/// Whether the node's cookie has the name of the pin, so that it carries it.
-pub(crate) fn is_wrapped(cookie: &SetCookie<'_>, upstream: &Upstream) -> bool {
-    is_ours_by_name(cookie, upstream) && !is_deleted(cookie, SystemTime::now)
+impl Pinning<'_> {
+    /// The pin that goes behind the values of the node's own cookies of our name.
+    pub(crate) fn wrapped(&self) -> Option<&Pin> {
+        self.wraps.then_some(self.pin)
+    }
+
+    /// Returns whether the pin goes behind the value of the cookie that this Set-Cookie line sets.
+    pub(crate) fn wraps(&self, line: &[u8]) -> bool {
+        SetCookie::read(line).is_some_and(|cookie| {
+            self.names.has(cookie.name) && !is_deleted(&cookie, lifetime(&cookie, SystemTime::now))
+        })
+    }
+
+    /// Adds our own Set-Cookie line to a head that has been printed. Whether there is one.
+    pub(crate) fn add_cookie(&self, out: &mut Vec<u8>) -> bool {
+        let Some((scope, own)) = &self.cookie else { return false };
+        forward::add_line(out, "Set-Cookie", |out| scope.print(self.names.first(), own, self.pin, out));
+        true
+    }
 }
 
-fn is_ours_by_name(cookie: &SetCookie<'_>, upstream: &Upstream) -> bool {
-    upstream.cookies.iter().any(|name| name.as_bytes() == cookie.name)
-}
-
-/// The node's own value in the cookie of our name; empty if there is none. Without a pin it can be one where the file gives
-/// the name: it was set before there were several nodes, or with an answer that anybody may keep.
-fn own_value<'a>(asked: &'a RequestHead, upstream: &'a Upstream) -> &'a [u8] {
-    let Some(name) = upstream.cookies.first() else { return b"" };
-    let is_given = matches!(upstream.plan.sticky, Sticky::Auto(Some(_)) | Sticky::Cookie(Some(_)));
-    let values = cookie::all(asked, name.as_bytes()).filter(|(rest, _)| rest.is_empty());
-    let mut own = values.filter_map(|(_, value)| match Pin::split(value) {
-        Some((own, _)) => Some(own),
-        None => is_given.then_some(value),
-    });
-    own.find(|own| !own.is_empty()).unwrap_or_default()
+/// What the node's own Set-Cookie lines come to.
+#[derive(Debug, Default)]
+struct SetByNode<'a> {
+    own: Own<'a>,
+    /// It sets one of our name, and does not take it away.
+    wraps: bool,
+    /// Wherever and whenever one of the app's cookies is sent.
+    widest: Option<Scope<'a>>,
+    /// The same for those that scripts do not see, among which the login is.
+    widest_hidden: Option<Scope<'a>>,
 }
 
 /// What an answer makes of the node's own cookie of our name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Own<'a> {
     /// Nothing.
+    #[default]
     Untouched,
     TakenAway,
     /// For these hosts; to a browser those for other paths are other cookies.
@@ -219,57 +230,71 @@ enum Own<'a> {
 }
 
 /// For how long a pin is set, and for whom.
-#[derive(Debug, PartialEq, Eq)]
-struct Scope {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Scope<'a> {
     /// `None` is as long as the browser lives.
     lifetime: Option<Duration>,
-    domain: Option<Vec<u8>>,
+    domain: Option<&'a [u8]>,
     is_secure: bool,
     is_partitioned: bool,
     same_site: SameSite,
 }
 
-impl Scope {
-    /// Wherever and whenever one of these cookies is sent, and `host` is asked, so is this one.
-    fn over(cookies: &[SetCookie<'_>], host: Option<&[u8]>, now: SystemTime) -> Self {
-        let host = host.unwrap_or_default();
+impl<'a> Scope<'a> {
+    /// That of a cookie with so much time left. A domain that is not one of the host's is none to a browser.
+    fn of<'h>(cookie: &SetCookie<'a>, left: Option<Duration>, host: impl Fn() -> Option<&'h [u8]>) -> Self {
         let covers = |domain: &&[u8]| {
+            let host = host().unwrap_or_default();
             let at = host.len().checked_sub(domain.len());
             at.is_some_and(|at| host[at..].eq_ignore_ascii_case(domain) && (at == 0 || host[at - 1] == b'.'))
         };
-        let domain = cookies
-            .iter()
-            .filter_map(|cookie| cookie.domain)
-            .filter(covers)
-            .min_by_key(|domain| domain.len());
-        let is_secure = cookies.iter().all(|cookie| cookie.is_secure);
-        let same_site = cookies.iter().map(|cookie| cookie.same_site).max().unwrap_or(SameSite::Lax);
         Self {
-            lifetime: cookies.iter().filter_map(|cookie| lifetime(cookie, now)).max(),
-            domain: domain.map(<[u8]>::to_vec),
-            is_secure,
-            is_partitioned: cookies.iter().all(|cookie| cookie.is_partitioned),
-            // Browsers take None only with Secure.
-            same_site: if is_secure { same_site } else { same_site.min(SameSite::Lax) },
+            lifetime: left,
+            domain: cookie.domain.filter(covers),
+            is_secure: cookie.is_secure,
+            is_partitioned: cookie.is_partitioned,
+            same_site: cookie.same_site,
+        }
+    }
+
+    /// Wherever and whenever a cookie of either is sent.
+    fn widened(self, other: Option<Self>) -> Self {
+        let Some(other) = other else { return self };
+        let domains = [self.domain, other.domain].into_iter().flatten();
+        Self {
+            lifetime: self.lifetime.max(other.lifetime),
+            domain: domains.min_by_key(|domain| domain.len()),
+            is_secure: self.is_secure && other.is_secure,
+            is_partitioned: self.is_partitioned && other.is_partitioned,
+            same_site: self.same_site.max(other.same_site),
         }
     }
 
     /// `own` is the node's own value, which the cookie keeps.
-    fn print(&self, name: &str, own: &[u8], pin: &Pin) -> Vec<u8> {
-        let mark = if own.is_empty() { &[][..] } else { &[Pin::MARK] };
-        let mut out = [name.as_bytes(), b"=", own, mark, pin.as_bytes(), b"; Path=/; HttpOnly"].concat();
+    fn print(&self, name: [&[u8]; 2], own: &[u8], pin: &Pin, out: &mut Vec<u8>) {
+        out.extend_from_slice(name[0]);
+        out.extend_from_slice(name[1]);
+        out.push(b'=');
+        if !own.is_empty() {
+            out.extend_from_slice(own);
+            out.push(Pin::MARK);
+        }
+        out.extend_from_slice(pin.as_bytes());
+        out.extend_from_slice(b"; Path=/; HttpOnly");
         if let Some(lifetime) = self.lifetime {
             out.extend_from_slice(b"; Max-Age=");
             out.extend_from_slice(itoa::Buffer::new().format(lifetime.as_secs()).as_bytes());
         }
-        if let Some(domain) = &self.domain {
+        if let Some(domain) = self.domain {
             out.extend_from_slice(b"; Domain=");
             out.extend_from_slice(domain);
         }
         if self.is_secure {
             out.extend_from_slice(b"; Secure");
         }
-        out.extend_from_slice(match self.same_site {
+        // Browsers take None only with Secure.
+        let same_site = if self.is_secure { self.same_site } else { self.same_site.min(SameSite::Lax) };
+        out.extend_from_slice(match same_site {
             SameSite::Strict => b"; SameSite=Strict",
             SameSite::Lax => b"; SameSite=Lax".as_slice(),
             SameSite::None => b"; SameSite=None",
@@ -277,36 +302,31 @@ impl Scope {
         if self.is_partitioned {
             out.extend_from_slice(b"; Partitioned");
         }
-        out
     }
 }
 
-/// How long a cookie lives from now on; `None` if as long as the browser does.
-fn lifetime(cookie: &SetCookie<'_>, now: SystemTime) -> Option<Duration> {
+/// Returns how long a cookie lives from now on; `None` if as long as the browser does.
+fn lifetime(cookie: &SetCookie<'_>, now: impl Fn() -> SystemTime) -> Option<Duration> {
     match cookie.lifetime {
         Lifetime::Session => None,
         Lifetime::Seconds(seconds) => Some(Duration::from_secs(seconds.max(0).unsigned_abs())),
         Lifetime::Until(date) => {
             let date = httpdate::parse_http_date(std::str::from_utf8(date).ok()?).ok()?;
-            Some(date.duration_since(now).unwrap_or_default())
+            Some(date.duration_since(now()).unwrap_or_default())
         }
     }
 }
 
-/// Whether a cookie is taken away, and not set.
-fn is_deleted(cookie: &SetCookie<'_>, now: impl Fn() -> SystemTime) -> bool {
-    match cookie.lifetime {
-        Lifetime::Session => cookie.value.is_empty(),
+/// Returns whether a cookie is taken away, and not set.
+fn is_deleted(cookie: &SetCookie<'_>, left: Option<Duration>) -> bool {
+    match (cookie.lifetime, left) {
+        _ if cookie.value.is_empty() => true,
+        (_, Some(left)) => left.is_zero(),
         // Some write dates of 1970 in forms that nobody else reads.
-        Lifetime::Until(date) if memchr::memmem::find(date, b"1970").is_some() => true,
-        Lifetime::Seconds(_) | Lifetime::Until(_) => {
-            cookie.value.is_empty() || lifetime(cookie, now()).is_some_and(|left| left.is_zero())
-        }
+        (Lifetime::Until(date), None) => date.windows(4).any(|year| year == b"1970"),
+        (Lifetime::Session | Lifetime::Seconds(_), None) => false,
     }
 }
-
-/// Of what stands behind the upstream in a name: see [`Key::name`].
-const KEY_NAME_BYTES: usize = 4;
 
 #[cfg(test)]
 mod tests {
@@ -315,12 +335,17 @@ mod tests {
     use super::*;
 
     /// The attributes of the pin beside cookies that the app sets, for chat.example.com.
-    fn check(cookies: &[&str], want: &str) {
+    fn check(cookies: &[&'static str], want: &str) {
         let read: Vec<_> = cookies.iter().filter_map(|line| SetCookie::read(line.as_bytes())).collect();
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000);
-        let scope = Scope::over(&read, Some(b"chat.example.com"), now);
+        let scope_of = |cookie: &SetCookie<'static>| {
+            Scope::of(cookie, lifetime(cookie, || now), || Some(b"chat.example.com"))
+        };
+        let scope = read.iter().map(scope_of).fold(None, |widest, scope| Some(scope.widened(widest)));
         let pin = *Key::new(b"x").seal("y").pin();
-        let printed = String::from_utf8(scope.print("n", b"", &pin)).expect("text");
+        let mut printed = Vec::new();
+        scope.expect("a cookie").print([b"n", b""], b"", &pin, &mut printed);
+        let printed = String::from_utf8(printed).expect("text");
         let (_, attributes) = printed.split_once("; Path=/; HttpOnly").expect("always");
         assert_eq!(attributes, want, "{cookies:?}");
     }
@@ -344,7 +369,10 @@ mod tests {
     #[test]
     fn what_takes_a_cookie_away_sets_none() {
         let now = || SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000);
-        let is_gone = |line: &str| is_deleted(&SetCookie::read(line.as_bytes()).expect("a cookie"), now);
+        let is_gone = |line: &str| {
+            let cookie = SetCookie::read(line.as_bytes()).expect("a cookie");
+            is_deleted(&cookie, lifetime(&cookie, now))
+        };
         for gone in [
             "a=; Path=/",
             "a=x; Max-Age=0",

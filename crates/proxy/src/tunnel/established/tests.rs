@@ -14,7 +14,7 @@ use super::*;
 use crate::net::clock::by_clock;
 use crate::net::memory::Memory;
 use crate::net::places::{ClientKey, Places};
-use crate::net::stream::Stream;
+use crate::net::stream::{Io, Stream};
 use crate::observe::record::Counters;
 use crate::request::upgrade::OriginEnd;
 use crate::upstream::node::Node;
@@ -30,8 +30,15 @@ fn node() -> Arc<Node> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
     let written = address.to_string();
     let bounds = config::plan::NodeBounds::default();
-    let roster =
-        RosterNode { written, address: address.into(), instance: None, weight: 1, backup: false, bounds };
+    let roster = RosterNode {
+        written,
+        address: address.into(),
+        tls_name: None,
+        instance: None,
+        weight: 1,
+        backup: false,
+        bounds,
+    };
     Arc::new(Node::new("nodes", &roster))
 }
 
@@ -39,7 +46,7 @@ fn node() -> Arc<Node> {
 async fn tunnel(clock: &Rc<Clock>) -> (Tunnel, TcpStream, TcpStream) {
     let ((client, far_client), (origin, far_origin)) = (ends().await, ends().await);
     let origin = OriginEnd {
-        stream: origin,
+        io: Io::new(origin),
         early: BytesMut::new(),
         node: node(),
         session: None,
@@ -51,7 +58,7 @@ async fn tunnel(clock: &Rc<Clock>) -> (Tunnel, TcpStream, TcpStream) {
     let limits = config::parse(FILE, std::path::Path::new("file")).unwrap().plan.limits;
     let place = Places::new(1).try_take().unwrap().give(ClientKey::NOBODY, &limits).unwrap();
     let live = Live::new(Arc::<Counters>::default(), place);
-    let upgraded = Upgraded { client, client_early: BytesMut::new(), origin, limits, live };
+    let upgraded = Upgraded { client: Io::new(client), client_early: BytesMut::new(), origin, limits, live };
     (Tunnel::new(upgraded, false, clock).unwrap(), far_client, far_origin)
 }
 
@@ -102,7 +109,7 @@ async fn a_lost_node_does_not_move_the_deadline_of_a_drain() {
     let clock = Rc::new(Clock::new());
     let (mut tunnel, _silent_client, node) = tunnel(&clock).await;
     let now = Instant::now();
-    tunnel.say_goodbye(CloseOrder {
+    tunnel.say_close_at_turn(CloseOrder {
         at: now,
         until: now + Duration::from_secs(2),
         reason: CloseReason::Restart,

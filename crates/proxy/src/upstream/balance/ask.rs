@@ -74,7 +74,7 @@ pub(super) enum Fit {
 }
 
 impl Preference {
-    /// Whether the client belongs there.
+    /// Returns whether the client belongs there.
     pub(crate) fn is_sticky(self) -> bool {
         matches!(self, Self::Node { .. } | Self::Key { is_sticky: true, .. })
     }
@@ -91,9 +91,9 @@ impl Load {
 }
 
 impl Ask<'_> {
-    /// Whether a client that is pinned to a node is let through to it. A node that drains keeps its clients' plain requests
-    /// for a while, or a page would lose its login between two clicks; what goes on for long leaves at once. A backup keeps
-    /// them while it serves.
+    /// Returns whether a client that is pinned to a node is let through to it. A node that drains keeps its clients'
+    /// plain requests for a while, or a page would lose its login between two clicks; what goes on for long leaves at
+    /// once. A backup keeps them while it serves.
     pub(crate) fn admits_pinned(&self, index: usize, leaves_at_once: bool, now: Instant) -> bool {
         match self.fit(index) {
             Fit::Ready | Fit::Second => true,

@@ -9,6 +9,8 @@ use fastrand::Rng;
 pub(crate) struct Cursor {
     /// Whose turn is next. Without it every tie would go to the first node of the file.
     at: Cell<usize>,
+    /// Whose turn it was after the last pin.
+    after_pin: Cell<usize>,
     dice: RefCell<Rng>,
 }
 
@@ -18,22 +20,24 @@ pub(crate) struct Cursors([Cursor; LANES]);
 
 impl Cursor {
     pub(crate) fn new(dice: Rng) -> Self {
-        Self { at: Cell::new(0), dice: RefCell::new(dice) }
+        Self { at: Cell::new(0), after_pin: Cell::new(0), dice: RefCell::new(dice) }
     }
 
-    /// Whose turn it is, and then the next one's.
+    /// Returns whose turn it is, and then the next one's.
     pub(super) fn advance(&self) -> usize {
         let at = self.at.get();
         self.at.set(at.wrapping_add(1));
         at
     }
 
-    /// Goes on with anybody's turn among `count` nodes. Clients that all ask in one rhythm, a page and then its login, would
-    /// else log in at every second node, or every third. So pins spread by chance, of 10,000 within a hundredth or two. By sessions
-    /// they would spread no better: nobody knows which request will log in, one that finds no session yet leaves none, and
-    /// whoever asks while nothing is under way, all pages then, would go to the node with the fewest, one after the other.
-    pub(crate) fn scatter(&self, count: usize) {
-        self.at.set(self.at.get().wrapping_add(self.below(count.max(1))));
+    /// A client has been pinned to its node. Whatever its requests did to the turns, the next client begins one node further
+    /// than this one did: clients that all ask in one rhythm, a page and then its login, would else log in at every second
+    /// node, or every third. The fewest sessions could not decide instead: nobody knows which request will log in, and while
+    /// nothing is under way all pages would go to one node.
+    pub(crate) fn pinned(&self) {
+        let next = self.after_pin.get().wrapping_add(1);
+        self.after_pin.set(next);
+        self.at.set(next);
     }
 
     pub(super) fn below(&self, bound: usize) -> usize {
@@ -46,9 +50,12 @@ impl Cursor {
     }
 }
 
+/// The first turn is that of the first node. Pins begin anywhere: all workers' first would else be the same node's.
 impl Default for Cursor {
     fn default() -> Self {
-        Self::new(Rng::new())
+        let mut dice = Rng::new();
+        let after_pin = Cell::new(dice.usize(..LANES));
+        Self { after_pin, ..Self::new(dice) }
     }
 }
 

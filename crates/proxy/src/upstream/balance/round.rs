@@ -33,12 +33,12 @@ impl Turns {
         Self { round: turns.into_iter().map(|(index, _)| index).collect(), weights }
     }
 
-    /// Whether these are the turns of `members`.
+    /// Returns whether these are the turns of `members`.
     pub(crate) fn are_of(&self, members: &[Member]) -> bool {
         self.weights.iter().copied().eq(members.iter().map(|member| member.entry.weight.max(1)))
     }
 
-    /// How many turns there are in it.
+    /// Returns how many turns there are in it.
     pub(super) fn length(&self) -> usize {
         self.round.len()
     }
@@ -60,7 +60,7 @@ impl Turns {
     }
 }
 
-/// How many turns each has in a round: its weight, without what is common to all, and a round not too long.
+/// Returns how many turns each has in a round: its weight, without what is common to all, and a round not too long.
 fn counts(weights: &[u32]) -> Vec<u32> {
     let common = weights.iter().copied().fold(0, gcd).max(1);
     let sum: u64 = weights.iter().map(|&weight| u64::from(weight / common)).sum();

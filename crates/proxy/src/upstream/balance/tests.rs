@@ -14,14 +14,23 @@ use wire::tag::Key;
 use super::*;
 use crate::upstream::balance::ask::Fit;
 use crate::upstream::member::Member;
-use crate::upstream::node::{InFlight, InSession, Node, Observed};
+use crate::upstream::node::counted::{InFlight, InSession};
+use crate::upstream::node::{Node, Observed};
 
 const PICKS: usize = 100_000;
 
 fn member(port: usize, weight: u32, backup: bool, bounds: NodeBounds) -> Member {
     let address = SocketAddr::from(([127, 0, 0, 1], port as u16));
     let written = port.to_string();
-    let entry = RosterNode { written, address: address.into(), instance: None, weight, backup, bounds };
+    let entry = RosterNode {
+        written,
+        address: address.into(),
+        tls_name: None,
+        instance: None,
+        weight,
+        backup,
+        bounds,
+    };
     Member::new(Arc::new(Node::new("nodes", &entry)), entry, &Key::new(b"x"))
 }
 
@@ -513,6 +522,21 @@ fn two_upstreams_do_not_disturb_each_others_turns() {
         }
     }
     assert_eq!(spread, [[50, 50]; 2]);
+}
+
+/// A login is the last of some requests, as many for each client.
+#[test]
+fn logins_in_any_rhythm_spread_evenly() {
+    for (nodes, rhythm) in (2..6).flat_map(|nodes| (1..8).map(move |rhythm| (nodes, rhythm))) {
+        let pool = Pool::weighing(&vec![1; nodes]);
+        let mut logins = vec![0; nodes];
+        for _ in 0..10 * nodes {
+            let login = (0..rhythm).map(|_| pool.request(Policy::Least(Load::InFlight)).unwrap()).last();
+            logins[login.unwrap()] += 1;
+            pool.cursor.pinned();
+        }
+        assert_eq!(logins, vec![10; nodes], "{nodes} nodes, every {rhythm}");
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@
 pub(crate) mod outlier;
 pub(crate) mod probe;
 pub(crate) mod state;
+pub(crate) mod word;
 
 use std::sync::Arc;
 

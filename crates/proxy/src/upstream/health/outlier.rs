@@ -8,11 +8,11 @@ use config::plan::Outliers;
 
 /// How a node's exchanges went, counted by each worker in a cache line of its own.
 #[derive(Debug, Default)]
-pub(crate) struct Tallies(Box<[Tally; SLOTS]>);
+pub(crate) struct Outcomes(Box<[OutcomeCounts; SLOTS]>);
 
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Tally {
+struct OutcomeCounts {
     /// Exchanges that were answered, by how long that took: doubling from one bucket to the next.
     answered: [AtomicU32; BUCKETS],
     /// Exchanges that failed or were answered badly.
@@ -21,13 +21,13 @@ struct Tally {
 
 /// The counts of a node at one moment, or in a period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Counts {
+pub(crate) struct OutcomeSum {
     answered: [u32; BUCKETS],
     failed: u32,
 }
 
-impl Tallies {
-    /// Counts an exchange of worker `slot` that went well.
+impl Outcomes {
+    /// OutcomeSum an exchange of worker `slot` that went well.
     pub(crate) fn answered(&self, slot: usize, after: Duration) {
         self.0[slot % SLOTS].answered[bucket(after)].fetch_add(1, Relaxed);
     }
@@ -37,21 +37,21 @@ impl Tallies {
         self.0[slot % SLOTS].failed.fetch_add(1, Relaxed);
     }
 
-    /// All that was counted until now. Counts wrap; only differences mean something.
-    pub(crate) fn sum(&self) -> Counts {
-        let mut sum = Counts::default();
-        for tally in self.0.iter() {
-            for (sum, count) in sum.answered.iter_mut().zip(&tally.answered) {
+    /// All that was counted until now. Sums wrap; only differences mean something.
+    pub(crate) fn sum(&self) -> OutcomeSum {
+        let mut sum = OutcomeSum::default();
+        for counts in self.0.iter() {
+            for (sum, count) in sum.answered.iter_mut().zip(&counts.answered) {
                 *sum = sum.wrapping_add(count.load(Relaxed));
             }
-            sum.failed = sum.failed.wrapping_add(tally.failed.load(Relaxed));
+            sum.failed = sum.failed.wrapping_add(counts.failed.load(Relaxed));
         }
         sum
     }
 }
 
-impl Counts {
-    /// What was counted after `earlier`.
+impl OutcomeSum {
+    /// Returns what was counted after `earlier`.
     pub(crate) fn since(&self, earlier: &Self) -> Self {
         Self {
             answered: std::array::from_fn(|at| self.answered[at].wrapping_sub(earlier.answered[at])),
@@ -84,17 +84,17 @@ impl Counts {
     }
 }
 
-/// Why each node is far off its pool, if it is: one verdict for each of `counts`, in their order.
-pub(crate) fn judge(counts: &[Counts], rules: &Outliers) -> Vec<Option<&'static str>> {
-    let enough = |counts: &Counts| counts.requests() >= u64::from(rules.requests_min);
-    let fails = |counts: &Counts| {
+/// Returns why each node is far off its pool, if it is: one verdict for each of `counts`, in their order.
+pub(crate) fn judge(counts: &[OutcomeSum], rules: &Outliers) -> Vec<Option<&'static str>> {
+    let enough = |counts: &OutcomeSum| counts.requests() >= u64::from(rules.requests_min);
+    let fails = |counts: &OutcomeSum| {
         rules.error_percent > 0
             && u64::from(counts.failed) * 100 >= u64::from(rules.error_percent) * counts.requests()
     };
     let is_late = |at: usize| {
         let factor = u64::from(rules.latency_factor);
-        let medians = |others: &[Counts]| -> Vec<u64> {
-            others.iter().filter(|counts| enough(counts)).filter_map(Counts::median_us).collect()
+        let medians = |others: &[OutcomeSum]| -> Vec<u64> {
+            others.iter().filter(|counts| enough(counts)).filter_map(OutcomeSum::median_us).collect()
         };
         let mut others = medians(&[&counts[..at], &counts[at + 1..]].concat());
         others.sort_unstable();
@@ -119,7 +119,7 @@ fn bucket(after: Duration) -> usize {
     (0..BUCKETS - 1).find(|&at| us < border_us(at)).unwrap_or(BUCKETS - 1)
 }
 
-/// Where a bucket ends: at half a millisecond, and each at twice the one before it, up to 16 s.
+/// Returns where a bucket ends: at half a millisecond, and each at twice the one before it, up to 16 s.
 fn border_us(bucket: usize) -> u64 {
     500 << bucket
 }
@@ -149,11 +149,11 @@ mod tests {
     }
 
     /// `answers` of `ms` each, and `failed` others.
-    fn counts(answers: u32, ms: u64, failed: u32) -> Counts {
-        let tallies = Tallies::default();
-        (0..answers).for_each(|turn| tallies.answered(turn as usize, Duration::from_millis(ms)));
-        (0..failed).for_each(|turn| tallies.failed(turn as usize));
-        tallies.sum()
+    fn counts(answers: u32, ms: u64, failed: u32) -> OutcomeSum {
+        let outcomes = Outcomes::default();
+        (0..answers).for_each(|turn| outcomes.answered(turn as usize, Duration::from_millis(ms)));
+        (0..failed).for_each(|turn| outcomes.failed(turn as usize));
+        outcomes.sum()
     }
 
     fn verdicts(pool: &[(u32, u64, u32)]) -> Vec<bool> {

@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use client::{Answer, Connection, NoAnswer};
 use config::plan;
-use config::roster::NodeAddress;
-use tokio::time::timeout;
 use wire::engineio::{escape_sid, read_open_packet};
 
+use crate::net::node_tls::is_failed_handshake;
 use crate::upstream::connect::{is_out_of_files, open, says_refused};
 use crate::upstream::health::state::Observed;
 use crate::upstream::node::Node;
@@ -20,16 +19,17 @@ enum Miss {
     Answer(&'static str),
 }
 
-/// Probes `node` as its upstream wants it, for at most `patience`. `None` if nothing can be said of the node, because
+/// Probes `node` as its upstream wants it, for at most `timeout`. `None` if nothing can be said of the node, because
 /// it is we who cannot ask. Cancel-safe.
-pub(crate) async fn probe(node: &Node, patience: Duration) -> Option<Observed> {
+pub(crate) async fn probe(node: &Node, timeout: Duration) -> Option<Observed> {
     let plan = node.plan();
-    let label = node.label();
-    let host = plan.as_ref().and_then(|plan| plan.host.as_deref()).unwrap_or(&label.written);
-    let to = To { address: node.address(), host };
+    let own = node.host();
+    let host = plan.as_ref().and_then(|plan| plan.host.as_deref()).unwrap_or(&own);
+    let base = plan.as_ref().map_or("", |plan| &plan.base);
+    let to = To { node, host, base };
     let asking = async {
         match plan.as_ref().and_then(|plan| plan.health.probe.as_ref()) {
-            Some(plan::Probe::Tcp) => open(to.address).await.map(drop).map_err(Miss::Wire),
+            Some(plan::Probe::Tcp) => open(node).await.map(drop).map_err(Miss::Wire),
             Some(plan::Probe::Http { path, statuses, body }) => {
                 let asked = body.as_deref().map_or(0, |_| BODY_BYTES_MAX);
                 let answer = to.get(path.as_bytes(), asked).await?;
@@ -45,11 +45,14 @@ pub(crate) async fn probe(node: &Node, patience: Duration) -> Option<Observed> {
             None => to.any_answer(node, plan.as_deref()).await,
         }
     };
-    match timeout(patience, asking).await {
+    match tokio::time::timeout(timeout, asking).await {
         Ok(Ok(())) => Some(Observed::Reached),
         Ok(Err(Miss::Answer(cause))) => Some(Observed::Missed(cause)),
         Ok(Err(Miss::Wire(error))) if is_out_of_files(&error) => None,
         Ok(Err(Miss::Wire(error))) if says_refused(&error) => Some(Observed::Refused),
+        Ok(Err(Miss::Wire(error))) if is_failed_handshake(&error) => {
+            Some(Observed::Missed("TLS with it fails"))
+        }
         Ok(Err(Miss::Wire(_))) => Some(Observed::Missed("a probe's connection broke")),
         Err(_) => Some(Observed::Missed("no answer to a probe in time")),
     }
@@ -58,8 +61,10 @@ pub(crate) async fn probe(node: &Node, patience: Duration) -> Option<Observed> {
 /// Who is asked.
 #[derive(Clone, Copy)]
 struct To<'a> {
-    address: &'a NodeAddress,
+    node: &'a Node,
     host: &'a str,
+    /// What stands before paths that nobody has written.
+    base: &'a str,
 }
 
 impl From<NoAnswer> for Miss {
@@ -76,9 +81,14 @@ impl To<'_> {
     /// app without Engine.IO may hang on its path: either answer will do, and neither opens a session.
     async fn any_answer(&self, node: &Node, plan: Option<&plan::Upstream>) -> Result<(), Miss> {
         let has_sessions = plan.is_none_or(|plan| plan.sticky != plan::Sticky::None);
-        let path = node.engine_io_path().unwrap_or(ENGINE_IO_PATH.as_bytes());
-        let engine_io = [path, b"?EIO=4&transport=none"].concat();
-        let page = self.get(b"/", 0);
+        let base = self.base.as_bytes();
+        let path = match node.engine_io_path() {
+            Some(path) => path.to_vec(),
+            None => [base, ENGINE_IO_PATH.as_bytes()].concat(),
+        };
+        let engine_io = [&*path, b"?EIO=4&transport=none"].concat();
+        let root = [base, b"/"].concat();
+        let page = self.get(&root, 0);
         if !has_sessions {
             return page.await.map(drop);
         }
@@ -134,7 +144,7 @@ impl To<'_> {
 
     /// Sends `request` and reads the answer, and of its body so many bytes at most.
     async fn ask(&self, request: &[u8], body_bytes: usize) -> Result<Answer, Miss> {
-        let mut connection = Connection::over(open(self.address).await.map_err(NoAnswer::Wire)?);
+        let mut connection = Connection::over(open(self.node).await.map_err(NoAnswer::Wire)?);
         Ok(connection.ask(request, body_bytes).await?)
     }
 }

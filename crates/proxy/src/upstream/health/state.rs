@@ -188,7 +188,7 @@ impl HealthState {
         matches!(self.state, State::Up { .. })
     }
 
-    /// Whether nothing is held against it, so that an answer changes nothing.
+    /// Returns whether nothing is held against it, so that an answer changes nothing.
     pub(crate) fn is_clear(&self) -> bool {
         self.state == CLEAR
     }
@@ -201,7 +201,7 @@ impl HealthState {
         }
     }
 
-    /// Whether there is no point in probing it before its time is up.
+    /// Returns whether there is no point in probing it before its time is up.
     pub(crate) fn is_out_for_its_answers(&self) -> bool {
         matches!(self.state, State::Down { by: By::Answers, .. })
     }
@@ -232,7 +232,7 @@ impl HealthState {
         spare: impl FnOnce() -> Spare,
         now: Instant,
     ) -> Change {
-        let seen = Seen { observed, rules, now };
+        let seen = Observation { observed, rules, now };
         match observed {
             Observed::ToldToDrain => self.told(true),
             Observed::ToldToStay => self.told(false),
@@ -267,9 +267,9 @@ impl HealthState {
         }
     }
 
-    fn while_up(&mut self, held: Held, seen: Seen<'_>, spare: impl FnOnce() -> Spare) -> Change {
+    fn while_up(&mut self, held: Held, seen: Observation<'_>, spare: impl FnOnce() -> Spare) -> Change {
         let Held { failures, errors, missed } = held;
-        let Seen { observed, rules, now } = seen;
+        let Observation { observed, rules, now } = seen;
         let next = match observed {
             Observed::Answered => Held { failures: 0, errors: 0, missed },
             Observed::AnsweredBadly => Held { failures: 0, errors: errors.saturating_add(1), missed },
@@ -318,8 +318,8 @@ impl HealthState {
         }
     }
 
-    fn while_down(&mut self, Out { by, until, reached }: Out, seen: Seen<'_>) -> Change {
-        let Seen { observed, rules, now } = seen;
+    fn while_down(&mut self, Out { by, until, reached }: Out, seen: Observation<'_>) -> Change {
+        let Observation { observed, rules, now } = seen;
         let reached = match observed {
             Observed::Reached => reached.saturating_add(1),
             Observed::Missed(_) | Observed::Refused | Observed::Failed(_) => 0,
@@ -374,7 +374,7 @@ impl HealthState {
 }
 
 /// What is seen of a node, by which rules, and when.
-struct Seen<'r> {
+struct Observation<'r> {
     observed: Observed,
     rules: &'r Rules,
     now: Instant,

@@ -17,10 +17,10 @@ pub(crate) enum Question {
 }
 
 impl Question {
-    /// What has to be asked for a node; nothing, where its address is known.
+    /// Returns what has to be asked for a node; nothing, where its address is known.
     pub(crate) fn of(spec: &NodeSpec) -> Option<Self> {
         match &spec.host {
-            NodeHost::Address(_) => None,
+            NodeHost::Address(_) | NodeHost::Unix(_) => None,
             NodeHost::Name(name) => Some(Self::Host(name.clone())),
             NodeHost::Service(name) => Some(Self::Service(name.clone())),
         }
@@ -35,7 +35,7 @@ impl Question {
 
 /// Where one node is, as DNS says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place {
+pub(crate) struct Target {
     pub(crate) ip: IpAddr,
     /// It is this machine, by either of its loopback addresses: `ip` is one, and the app may listen on the other.
     pub(crate) is_either_loopback: bool,
@@ -55,10 +55,10 @@ pub(crate) struct Record {
 }
 
 /// The places of a host, in the order of their addresses: resolvers rotate theirs, and that is no news.
-pub(crate) fn places_of_host(addresses: impl IntoIterator<Item = IpAddr>) -> Vec<Place> {
+pub(crate) fn places_of_host(addresses: impl IntoIterator<Item = IpAddr>) -> Vec<Target> {
     let addresses: Vec<IpAddr> = addresses.into_iter().collect();
     let place =
-        |(ip, is_either_loopback)| Place { ip, is_either_loopback, port: None, backup: false, weight: 1 };
+        |(ip, is_either_loopback)| Target { ip, is_either_loopback, port: None, backup: false, weight: 1 };
     in_order(machines(&addresses).map(place).collect())
 }
 
@@ -74,7 +74,7 @@ fn machines(addresses: &[IpAddr]) -> impl Iterator<Item = (IpAddr, bool)> {
 
 /// The places of a service. Whoever has not the lowest priority of those that have an address is a backup: a client
 /// must ask the lowest that it can reach (RFC 2782), and we have no third rank.
-pub(crate) fn places_of_service(records: &[Record]) -> Vec<Place> {
+pub(crate) fn places_of_service(records: &[Record]) -> Vec<Target> {
     let with_address = || records.iter().filter(|record| !record.addresses.is_empty());
     let Some(lowest) = with_address().map(|record| record.priority).min() else { return Vec::new() };
     let mut places = Vec::new();
@@ -83,7 +83,7 @@ pub(crate) fn places_of_service(records: &[Record]) -> Vec<Place> {
             with_address().filter(|record| (record.priority != lowest) == backup).collect();
         let weights = weights(&rank.iter().map(|record| record.weight).collect::<Vec<_>>());
         for (record, weight) in rank.iter().zip(weights) {
-            let place = |(ip, is_either_loopback)| Place {
+            let place = |(ip, is_either_loopback)| Target {
                 ip,
                 is_either_loopback,
                 port: Some(record.port),
@@ -117,7 +117,7 @@ fn greatest_common_divisor(a: u16, b: u16) -> u16 {
     if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
 
-fn in_order(mut places: Vec<Place>) -> Vec<Place> {
+fn in_order(mut places: Vec<Target>) -> Vec<Target> {
     places.sort_unstable();
     places.dedup();
     places.truncate(PLACES_MAX);
@@ -126,9 +126,19 @@ fn in_order(mut places: Vec<Place>) -> Vec<Place> {
 
 /// The nodes of one upstream: those with an address, and for each name what `known` has of it. None twice; the first
 /// entry of the file that leads to an address has it.
-pub(crate) fn roster(specs: &[NodeSpec], known: &HashMap<Question, Vec<Place>>) -> Roster {
+pub(crate) fn roster(specs: &[NodeSpec], known: &HashMap<Question, Vec<Target>>) -> Roster {
     let mut roster = Roster::default();
+    let mut add = |spec: &NodeSpec, address: NodeAddress, weight, backup| {
+        if roster.nodes.iter().all(|known| !known.address.is_where(&address)) {
+            let (written, tls_name, bounds) = (spec.written.clone(), spec.tls_name.clone(), spec.bounds);
+            let instance = None;
+            roster.nodes.push(RosterNode { written, address, tls_name, instance, weight, backup, bounds });
+        }
+    };
     for spec in specs {
+        if let NodeHost::Unix(path) = &spec.host {
+            add(spec, NodeAddress::Unix(path.clone()), spec.weight, spec.backup);
+        }
         let places = match (&spec.host, Question::of(spec)) {
             (NodeHost::Address(address), _) => places_of_host([*address]),
             (_, question) => question.and_then(|question| known.get(&question)).cloned().unwrap_or_default(),
@@ -139,22 +149,13 @@ pub(crate) fn roster(specs: &[NodeSpec], known: &HashMap<Question, Vec<Place>>) 
                 true => NodeAddress::Loopback(port),
                 false => NodeAddress::Tcp(SocketAddr::new(place.ip, port)),
             };
-            if roster.nodes.iter().all(|known| !known.address.is_where(&address)) {
-                roster.nodes.push(RosterNode {
-                    written: spec.written.clone(),
-                    address,
-                    instance: None,
-                    weight: spec.weight * place.weight,
-                    backup: spec.backup || place.backup,
-                    bounds: spec.bounds,
-                });
-            }
+            add(spec, address, spec.weight * place.weight, spec.backup || place.backup);
         }
     }
     roster
 }
 
-/// How long an answer is taken for true. A TTL of 0 forbids to keep it, but nobody asks for every request.
+/// Returns how long an answer is taken for true. A TTL of 0 forbids to keep it, but nobody asks for every request.
 pub(crate) fn pause(ttl: Duration, ttl_max: Duration) -> Duration {
     ttl.min(ttl_max).max(PAUSE_MIN)
 }
@@ -216,7 +217,7 @@ mod tests {
         let check = |records: &[Record], wanted: &[(u8, u16, bool, u32)]| {
             let places: Vec<_> = places_of_service(records)
                 .into_iter()
-                .map(|Place { ip, port, backup, weight, .. }| (ip, port.unwrap(), backup, weight))
+                .map(|Target { ip, port, backup, weight, .. }| (ip, port.unwrap(), backup, weight))
                 .collect();
             let wanted: Vec<_> =
                 wanted.iter().map(|&(last, port, backup, weight)| (ip(last), port, backup, weight)).collect();
@@ -241,6 +242,8 @@ mod tests {
             written: written.to_owned(),
             host,
             port,
+            tls_name: None,
+            base: String::new(),
             weight: 1,
             backup,
             bounds: NodeBounds::default(),
@@ -255,13 +258,14 @@ mod tests {
             spec("both:82", host("both"), 82, false),
             spec("127.0.0.1:82", NodeHost::Address(ip(1)), 82, false),
             spec("[::1]:82", NodeHost::Address(LOOPBACKS[1]), 82, false),
+            spec("unix:/run/app.sock", NodeHost::Unix("/run/app.sock".into()), 0, true),
         ];
         let known = HashMap::from([
             (Question::Host("a".to_owned()), places_of_host([ip(9), ip(2), ip(1), ip(2)])),
             (Question::Host("both".to_owned()), places_of_host(LOOPBACKS)),
             (
                 Question::Service("s".to_owned()),
-                vec![Place { ip: ip(1), is_either_loopback: false, port: Some(7), backup: true, weight: 4 }],
+                vec![Target { ip: ip(1), is_either_loopback: false, port: Some(7), backup: true, weight: 4 }],
             ),
         ]);
         let nodes: Vec<_> = roster(&specs, &known)
@@ -280,6 +284,7 @@ mod tests {
                 "a:81 127.0.0.2:81 1 true",
                 "a:81 127.0.0.9:81 1 true",
                 "both:82 localhost:82 1 false",
+                "unix:/run/app.sock unix:/run/app.sock 1 true",
             ]
         );
     }

@@ -16,13 +16,15 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use tokio::time::timeout;
 
-use crate::upstream::names::answer::{LOOPBACKS, Place, Question, Record, places_of_host, places_of_service};
+use crate::upstream::names::answer::{
+    LOOPBACKS, Question, Record, Target, places_of_host, places_of_service,
+};
 
 /// What DNS said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Answer {
     /// Never empty.
-    pub(crate) places: Vec<Place>,
+    pub(crate) places: Vec<Target>,
     /// What it named besides, and where no node can be.
     pub(crate) skipped: Vec<IpAddr>,
     /// Of the record that has the shortest.
@@ -30,8 +32,8 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// What was found, without the places that are none.
-    fn of(mut places: Vec<Place>, ttl: Duration) -> Self {
+    /// Returns what was found, without the places that are none.
+    fn of(mut places: Vec<Target>, ttl: Duration) -> Self {
         let mut skipped: Vec<IpAddr> =
             places.extract_if(.., |place| why_no_node(place.ip).is_some()).map(|place| place.ip).collect();
         skipped.dedup();

@@ -18,7 +18,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::upstream::names::answer::{Place, Question, pause, roster};
+use crate::upstream::names::answer::{Question, Target, pause, roster};
 use crate::upstream::names::ask::{Answer, Asker, NoAnswer};
 
 /// What every name of the plan resolves to.
@@ -34,9 +34,9 @@ pub(crate) struct Names {
 struct Table {
     /// The last answer for each name. A name that was asked for in vain has none; one that is asked for the first time
     /// is missing.
-    known: RefCell<HashMap<Question, Vec<Place>>>,
+    known: RefCell<HashMap<Question, Vec<Target>>>,
     /// What it named before, until one of the places that it names now has proved to be a node.
-    kept: RefCell<HashMap<Question, Vec<Place>>>,
+    kept: RefCell<HashMap<Question, Vec<Target>>>,
     /// Counts what is news to anyone: another answer, or the end of a first question.
     news: watch::Sender<u64>,
     /// So that a plan of a thousand names is no storm.
@@ -101,7 +101,7 @@ impl Names {
         upstreams.iter().map(|upstream| roster(&upstream.nodes, &known)).collect()
     }
 
-    /// Whether some name's last answer is kept beside the present one.
+    /// Returns whether some name's last answer is kept beside the present one.
     pub(crate) fn keeps_some(&self) -> bool {
         !self.table.kept.borrow().is_empty()
     }
@@ -122,7 +122,7 @@ impl Names {
     /// What a name meant before is kept no longer, for one of the nodes that it names now has answered.
     pub(crate) fn trust(&self, question: &Question) {
         if let Some(gone) = self.table.kept.borrow_mut().remove(question) {
-            tracing::info!(name = question.name(), gone = %listed(&gone), "a node that a name means now has answered; those that it meant before go");
+            tracing::info!(event = "name_trusted", name = question.name(), gone = %listed(&gone), "a node that a name means now has answered; those that it meant before go");
         }
     }
 
@@ -143,7 +143,7 @@ fn questions(plan: &Plan) -> Vec<Question> {
 }
 
 async fn ask_again_and_again(question: Question, asker: Rc<Asker>, table: Rc<Table>) {
-    let mut told = Told::default();
+    let mut told = Reported::default();
     loop {
         let asked = {
             // Never closed.
@@ -157,20 +157,20 @@ async fn ask_again_and_again(question: Question, asker: Rc<Asker>, table: Rc<Tab
 
 /// What was said of a name last, so that it is not said each time.
 #[derive(Debug, Default)]
-struct Told {
+struct Reported {
     is_failing: bool,
     skipped: Vec<IpAddr>,
 }
 
-impl Told {
+impl Reported {
     /// Says what is new about an answer, besides its places. `places` are those that the name means now.
-    fn tell(&mut self, name: &str, asked: &Result<Answer, NoAnswer>, places: &[Place]) {
+    fn tell(&mut self, name: &str, asked: &Result<Answer, NoAnswer>, places: &[Target]) {
         match asked {
             Ok(_) if self.is_failing => {
-                tracing::info!(name, addresses = %listed(places), "name resolves again");
+                tracing::info!(event = "name_back", name, addresses = %listed(places), "name resolves again");
             }
             Err(error) if !self.is_failing => {
-                tracing::warn!(name, %error, keeping = %listed(places), "name does not resolve; asking again in {AGAIN:?}");
+                tracing::warn!(event = "name_failed", name, %error, keeping = %listed(places), "name does not resolve; asking again in {AGAIN:?}");
             }
             Ok(_) | Err(_) => {}
         }
@@ -178,7 +178,7 @@ impl Told {
         let Ok(answer) = asked else { return };
         for &address in answer.skipped.iter().filter(|address| !self.skipped.contains(address)) {
             let why = why_no_node(address).unwrap_or_default();
-            tracing::warn!(name, %address, "skipped an address that {why}");
+            tracing::warn!(event = "address_skipped", name, %address, "skipped an address that {why}");
         }
         self.skipped.clone_from(&answer.skipped);
     }
@@ -189,7 +189,7 @@ impl Table {
     /// come to DNS before there is a node, or by mistake, and a pool that works must not be emptied for them. None keeps it, and so does one without an address: a resolver that just
     /// started says that, or a zone that was cut short, and an upstream without nodes would help nobody. Nodes that
     /// are really gone are found out by what asks them.
-    fn take(&self, question: &Question, asked: &Result<Answer, NoAnswer>, told: &mut Told) {
+    fn take(&self, question: &Question, asked: &Result<Answer, NoAnswer>, told: &mut Reported) {
         let name = question.name();
         let mut known = self.known.borrow_mut();
         let is_first = !known.contains_key(question);
@@ -197,7 +197,7 @@ impl Table {
         let is_other = match asked {
             Ok(answer) if *last == answer.places => false,
             Ok(answer) => {
-                tracing::info!(name, addresses = %listed(&answer.places), before = %listed(last), "name resolved");
+                tracing::info!(event = "name_resolved", name, addresses = %listed(&answer.places), before = %listed(last), "name resolved");
                 let mut kept = self.kept.borrow_mut();
                 let mut before = kept.remove(question).unwrap_or_default();
                 before.append(last);
@@ -219,8 +219,8 @@ impl Table {
     }
 }
 
-fn listed(places: &[Place]) -> String {
-    let place = |place: &Place| match place.port {
+fn listed(places: &[Target]) -> String {
+    let place = |place: &Target| match place.port {
         Some(port) => std::net::SocketAddr::new(place.ip, port).to_string(),
         None => place.ip.to_string(),
     };

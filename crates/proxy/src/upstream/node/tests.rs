@@ -23,6 +23,7 @@ fn pool(count: usize, more: &str) -> (Vec<Arc<Node>>, Arc<PoolGuard>) {
         let entry = RosterNode {
             written: written.clone(),
             address,
+            tls_name: None,
             instance: None,
             weight: 1,
             backup: false,

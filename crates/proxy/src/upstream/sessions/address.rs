@@ -72,7 +72,8 @@ impl Addresses {
         }
     }
 
-    /// Whether sessions are opened at the path of `address`. What is not such a path may do anything when it is posted to.
+    /// Returns whether sessions are opened at the path of `address`. What is not such a path may do anything when it is
+    /// posted to.
     pub(super) fn is_proven(&self, address: &Address) -> bool {
         self.lock().proven.contains(&address.path)
     }

@@ -19,10 +19,11 @@ use tokio::time::Instant;
 
 pub(crate) use self::address::AddressedAs;
 use self::address::Addresses;
-pub(crate) use self::session::{Begun, Closing, Contact, Use};
+pub(crate) use self::session::{Begun, Closing, Contact, Moment, Use};
 use self::session::{Session, Stage};
 use self::shard::Shard;
-use crate::upstream::node::{InSession, Node};
+use crate::upstream::node::Node;
+use crate::upstream::node::counted::InSession;
 
 /// Sessions by the id that their node gave them.
 #[derive(Debug)]
@@ -67,7 +68,7 @@ impl SessionTable {
         }
     }
 
-    /// How the requests of a session are addressed, for [`Contact::address`].
+    /// Returns how the requests of a session are addressed, for [`Contact::address`].
     pub(crate) fn addressed(&self, address: AddressedAs<'_>) -> Option<Arc<address::Address>> {
         self.addresses.intern(address)
     }
@@ -165,6 +166,7 @@ impl SessionTable {
             Use::Poll => {
                 session.poller = None;
                 session.overdue = None;
+                session.has_fetched = true;
             }
             Use::Post => session.posted_ms = self.millis(now),
             Use::Tunnel => {}
@@ -244,11 +246,17 @@ impl SessionTable {
         });
     }
 
-    /// Begins to close a session on its node, if its last POST has ended by `quiet_since`.
-    pub(crate) fn begin_close(&self, sid: &[u8], quiet_since: Instant) -> Closing {
+    /// Begins to close a session on its node, if this is such a moment.
+    pub(crate) fn begin_close(&self, sid: &[u8], moment: Moment, now: Instant) -> Closing {
         let may_tell = |address: &address::Address| self.addresses.is_proven(address);
-        let quiet_since_ms = self.millis(quiet_since);
-        self.with(sid, |session| session.begin_close(may_tell, quiet_since_ms)).unwrap_or(Closing::Never)
+        let now_us = self.micros(now);
+        self.with(sid, |session| session.begin_close(may_tell, moment, now_us)).unwrap_or(Closing::Never)
+    }
+
+    /// Returns whether the session's client has said something within `time`.
+    pub(crate) fn has_talked_within(&self, sid: &[u8], time: Duration, now: Instant) -> bool {
+        let (ms, now_us) = (u64::try_from(time.as_millis()).unwrap_or(u64::MAX), self.micros(now));
+        self.with(sid, |session| session.has_talked_within(ms, now_us)) == Some(true)
     }
 
     /// Closed on its node, where it counts no more; remembered here until its client has been told.
@@ -268,12 +276,12 @@ impl SessionTable {
         });
     }
 
-    /// Whether the session's poll is to be answered here.
+    /// Returns whether the session's poll is to be answered here.
     pub(crate) fn is_overdue(&self, sid: &[u8]) -> bool {
         self.with(sid, |session| session.overdue.is_some()) == Some(true)
     }
 
-    /// Whether the session is being closed, so that its polls end it.
+    /// Returns whether the session is being closed, so that its polls end it.
     pub(crate) fn is_leaving(&self, sid: &[u8]) -> bool {
         self.with(sid, |session| session.stage == Stage::Leaving) == Some(true)
     }
@@ -323,7 +331,7 @@ impl SessionTable {
         }
     }
 
-    /// What `look` makes of a session, if it is known.
+    /// Returns what `look` makes of a session, if it is known.
     fn with<R>(&self, sid: &[u8], look: impl FnOnce(&mut Session) -> R) -> Option<R> {
         let hash = self.hash(sid);
         self.shard(hash).find_mut(hash, sid).map(look)
@@ -344,8 +352,9 @@ impl SessionTable {
     }
 
     /// What has more than seven weeks of them has seven weeks.
+    /// They begin again at 1 after seven weeks; 0 is never.
     fn millis(&self, now: Instant) -> u32 {
-        u32::try_from(now.saturating_duration_since(self.born).as_millis()).unwrap_or(u32::MAX)
+        session::wrapped_ms(self.micros(now)).max(1)
     }
 
     fn micros(&self, now: Instant) -> u64 {

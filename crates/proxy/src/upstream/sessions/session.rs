@@ -6,7 +6,8 @@ use std::task::Waker;
 use std::time::Duration;
 
 use super::address::Address;
-use crate::upstream::node::{InSession, Node, Overdue};
+use crate::upstream::node::Node;
+use crate::upstream::node::counted::{InSession, Overdue};
 
 /// One session. There may be a million, and sweeping looks at each, so that it is kept small.
 #[derive(Debug)]
@@ -24,9 +25,11 @@ pub(super) struct Session {
     pub(super) polls: u32,
     pub(super) posts: u32,
     pub(super) tunnels: u32,
-    /// When its last POST has ended, in milliseconds since the session table began; 0 if there was none.
+    /// When its last POST has ended, in milliseconds since the session table began ([`wrapped_ms`]); 0 if there was none.
     pub(super) posted_ms: u32,
     pub(super) stage: Stage,
+    /// Whether a poll has ended since its last POST began, which may have brought what was asked for.
+    pub(super) has_fetched: bool,
     /// Whether it was used since its handshake.
     pub(super) was_used: bool,
     /// Whether it polls no more: a tunnel carries it.
@@ -86,6 +89,18 @@ pub(crate) enum Closing {
     Never,
 }
 
+/// At which moment of its client's conversation a session may be closed. What the client says after that and before it
+/// hears of the close is lost, and so is what the node says while no poll waits for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Moment {
+    /// It has just been answered. Whoever talks every now and then is silent for longest from here on.
+    Answered,
+    /// What it has just said has had the time to be answered, and a poll waits.
+    Quiet,
+    /// None of its POSTs is under way.
+    Any,
+}
+
 /// A session's neighbours among those of its node.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Links {
@@ -125,6 +140,7 @@ impl Session {
             tunnels: 0,
             posted_ms: 0,
             stage: Stage::Open,
+            has_fetched: false,
             was_used: false,
             has_come_over: false,
             contact,
@@ -141,6 +157,9 @@ impl Session {
     pub(super) fn begin(&mut self, how: Use, now_us: u64) -> Begun {
         self.last_seen_us = now_us;
         self.was_used = true;
+        if how == Use::Post {
+            self.has_fetched = false;
+        }
         *self.uses(how) += 1;
         match self.stage {
             Stage::Open | Stage::Scheduled => {
@@ -150,19 +169,19 @@ impl Session {
         }
     }
 
-    /// Whether it has been silent for longer than a living one can be.
+    /// Returns whether it has been silent for longer than a living one can be.
     pub(super) fn is_over(&self, now_us: u64) -> bool {
         let silence_ms = if self.silence_ms > 0 { self.silence_ms } else { SILENCE_DEFAULT_MS };
-        let patience_us = (u64::from(silence_ms) + SLACK_MS) * 1000;
-        self.is_unused() && now_us >= self.last_seen_us + patience_us
+        let timeout_us = (u64::from(silence_ms) + SLACK_MS) * 1000;
+        self.is_unused() && now_us >= self.last_seen_us + timeout_us
     }
 
-    /// `may_tell` says whether an address is one that sessions are opened at; `quiet_since_ms` is when its last POST must
-    /// have ended.
+    /// `may_tell` says whether an address is one that sessions are opened at.
     pub(super) fn begin_close(
         &mut self,
         may_tell: impl Fn(&Address) -> bool,
-        quiet_since_ms: u32,
+        moment: Moment,
+        now_us: u64,
     ) -> Closing {
         if self.tunnels > 0 {
             // Once it has failed, if it was a probe, the session is scheduled again.
@@ -170,12 +189,40 @@ impl Session {
             return Closing::Never;
         }
         match &self.contact.address {
-            Some(_) if self.posts > 0 || self.posted_ms > quiet_since_ms => Closing::Busy,
+            Some(_) if !self.is_at(moment, now_us) => Closing::Busy,
             Some(address) if self.stage == Stage::Scheduled && may_tell(address) => {
                 self.stage = Stage::Leaving;
                 Closing::Now(self.contact.clone())
             }
             Some(_) | None => Closing::Never,
+        }
+    }
+
+    /// Two POSTs at once are an error to Engine.IO, so that one of its own rules out every moment.
+    fn is_at(&self, moment: Moment, now_us: u64) -> bool {
+        let hears = self.polls > 0 || now_us.saturating_sub(self.last_seen_us) >= BETWEEN_POLLS_MAX_MS * 1000;
+        let silent_ms = self.silent_ms(now_us);
+        self.posts == 0
+            && match moment {
+                Moment::Any => true,
+                Moment::Quiet => hears && silent_ms >= QUIET_MS,
+                Moment::Answered => {
+                    let since = if self.has_fetched { QUIET_MS } else { ANSWERED_WITHIN_MS };
+                    hears && (since..since + ANSWERED_FOR_MS).contains(&silent_ms)
+                }
+            }
+    }
+
+    /// Returns whether its client has said something within `ms`.
+    pub(super) fn has_talked_within(&self, ms: u64, now_us: u64) -> bool {
+        self.posts > 0 || self.silent_ms(now_us) < ms
+    }
+
+    /// Returns how long ago its last POST has ended. One of seven weeks ago counts as new, which costs a close a moment's wait.
+    fn silent_ms(&self, now_us: u64) -> u64 {
+        match self.posted_ms {
+            0 => u64::MAX,
+            posted_ms => wrapped_ms(now_us).wrapping_sub(posted_ms).into(),
         }
     }
 
@@ -187,7 +234,7 @@ impl Session {
         }
     }
 
-    /// Whether a drain could close it, and has not been asked to.
+    /// Returns whether a drain could close it, and has not been asked to.
     pub(super) fn polls_openly(&self) -> bool {
         self.tunnels == 0 && self.stage == Stage::Open && self.contact.address.is_some()
     }
@@ -197,7 +244,20 @@ impl Session {
     }
 }
 
+/// Milliseconds, the last 32 bits of them.
+pub(super) fn wrapped_ms(us: u64) -> u32 {
+    (us / 1000) as u32
+}
+
 /// Engine.IO's own defaults, `25 s + 20 s`, for sessions whose handshake another tidelock saw.
 const SILENCE_DEFAULT_MS: u32 = 45_000;
 /// The network's share of a silence.
 pub(super) const SLACK_MS: u64 = 5_000;
+/// Most apps answer a message sooner than this after its POST.
+const QUIET_MS: u64 = 100;
+/// An app that has not answered within this time after a POST has nothing to say to it, or takes long.
+const ANSWERED_WITHIN_MS: u64 = 300;
+/// A client that was answered is as good as told to go for so long.
+const ANSWERED_FOR_MS: u64 = 150;
+/// A client is back with its next poll within this time, or it is not there.
+const BETWEEN_POLLS_MAX_MS: u64 = 250;

@@ -9,6 +9,7 @@ use wire::engineio::Revision;
 
 use super::session::SLACK_MS;
 use super::*;
+use crate::upstream::close_signal::{CloseListener, CloseOrder, CloseReason, Tunnel};
 
 fn node() -> Arc<Node> {
     let address = SocketAddr::from(([127, 0, 0, 1], 1));
@@ -16,6 +17,7 @@ fn node() -> Arc<Node> {
     let entry = RosterNode {
         written,
         address: at,
+        tls_name: None,
         instance: None,
         weight: 1,
         backup: false,
@@ -140,7 +142,7 @@ async fn a_probe_that_comes_too_late_leaves_its_session_to_the_next_poll() {
     let (session_table, node) = (SessionTable::new(10), node());
     open(&session_table, b"sid", &node);
     assert_eq!(scheduled(&session_table, &node), 1);
-    assert!(matches!(session_table.begin_close(b"sid", Instant::now()), Closing::Now(_)));
+    assert!(matches!(session_table.begin_close(b"sid", Moment::Any, Instant::now()), Closing::Now(_)));
     session_table.closed_there(b"sid");
     assert_eq!(begin(&session_table, b"sid", Use::Tunnel), Begun::Leaving);
     session_table.end(session_table.hashed(b"sid"), Use::Tunnel, Instant::now());
@@ -154,35 +156,112 @@ async fn a_session_is_closed_between_two_posts_and_told_by_its_polls() {
     begin(&session_table, b"sid", Use::Post);
     assert_eq!(scheduled(&session_table, &node), 1);
     assert_eq!(scheduled(&session_table, &node), 0, "one slot each");
-    assert!(matches!(session_table.begin_close(b"sid", Instant::now()), Closing::Busy));
+    assert!(matches!(session_table.begin_close(b"sid", Moment::Any, Instant::now()), Closing::Busy));
     session_table.end(session_table.hashed(b"sid"), Use::Post, Instant::now());
     begin(&session_table, b"sid", Use::Poll);
-    let Closing::Now(contact) = session_table.begin_close(b"sid", Instant::now()) else {
+    let Closing::Now(contact) = session_table.begin_close(b"sid", Moment::Any, Instant::now()) else {
         panic!("it can be closed")
     };
     assert_eq!(contact.address, session_table.addressed(AT));
-    assert!(matches!(session_table.begin_close(b"sid", Instant::now()), Closing::Never));
+    assert!(matches!(session_table.begin_close(b"sid", Moment::Any, Instant::now()), Closing::Never));
     assert!(session_table.is_leaving(b"sid"));
     assert_eq!(begin(&session_table, b"sid", Use::Post), Begun::Leaving);
     session_table.closed_there(b"sid");
     assert_eq!(node.sessions(), 0);
 }
 
+/// A session that was said something of a second ago, and polls, is scheduled.
+async fn talking() -> SessionTable {
+    let (session_table, node) = (SessionTable::new(10), node());
+    open(&session_table, b"sid", &node);
+    advance(1000).await;
+    begin(&session_table, b"sid", Use::Poll);
+    begin(&session_table, b"sid", Use::Post);
+    assert_eq!(scheduled(&session_table, &node), 1);
+    session_table
+}
+
+fn end(session_table: &SessionTable, how: Use) {
+    session_table.end(session_table.hashed(b"sid"), how, Instant::now());
+}
+
+/// A poll brings an answer, and the next one follows.
+fn fetch(session_table: &SessionTable) {
+    end(session_table, Use::Poll);
+    begin(session_table, b"sid", Use::Poll);
+}
+
+async fn advance(ms: u64) {
+    tokio::time::advance(Duration::from_millis(ms)).await;
+}
+
+/// Whether the session is closed now, as the drain asks every few milliseconds.
+fn is_closed(session_table: &SessionTable, moment: Moment) -> bool {
+    matches!(session_table.begin_close(b"sid", moment, Instant::now()), Closing::Now(_))
+}
+
 /// The answer to what a client has just asked comes with a poll, a little later than its POST has ended.
 #[tokio::test(start_paused = true)]
 async fn a_session_is_not_closed_right_behind_a_post() {
-    let (session_table, node) = (SessionTable::new(10), node());
-    open(&session_table, b"sid", &node);
-    tokio::time::advance(Duration::from_secs(1)).await;
+    let session_table = talking().await;
+    assert!(!is_closed(&session_table, Moment::Any), "two POSTs at once are an error");
+    end(&session_table, Use::Post);
+    for _ in 0..10 {
+        assert!(!is_closed(&session_table, Moment::Quiet));
+        advance(10).await;
+    }
+    assert!(is_closed(&session_table, Moment::Quiet));
+}
+
+/// What its node has for a client goes to a poll that waits for it, and is lost where none does.
+#[tokio::test(start_paused = true)]
+async fn a_session_is_not_closed_between_two_polls() {
+    let session_table = talking().await;
+    end(&session_table, Use::Post);
+    end(&session_table, Use::Poll);
+    advance(200).await;
+    assert!(!is_closed(&session_table, Moment::Quiet) && !is_closed(&session_table, Moment::Answered));
+    begin(&session_table, b"sid", Use::Poll);
+    assert!(is_closed(&session_table, Moment::Quiet));
+}
+
+/// Nobody waits for the poll of a client that is gone.
+#[tokio::test(start_paused = true)]
+async fn a_session_that_polls_no_more_is_closed() {
+    let session_table = talking().await;
+    end(&session_table, Use::Post);
+    end(&session_table, Use::Poll);
+    advance(250).await;
+    assert!(is_closed(&session_table, Moment::Quiet));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_good_moment_is_behind_an_answer_and_passes() {
+    let session_table = talking().await;
+    advance(10).await;
+    fetch(&session_table);
+    end(&session_table, Use::Post);
+    advance(260).await;
+    assert!(!is_closed(&session_table, Moment::Answered), "the client may say something any time now");
     begin(&session_table, b"sid", Use::Post);
-    session_table.end(session_table.hashed(b"sid"), Use::Post, Instant::now());
-    assert_eq!(scheduled(&session_table, &node), 1);
-    let quiet_since = || Instant::now() - Duration::from_millis(100);
-    assert!(matches!(session_table.begin_close(b"sid", quiet_since()), Closing::Busy));
-    tokio::time::advance(Duration::from_millis(90)).await;
-    assert!(matches!(session_table.begin_close(b"sid", quiet_since()), Closing::Busy));
-    tokio::time::advance(Duration::from_millis(10)).await;
-    assert!(matches!(session_table.begin_close(b"sid", quiet_since()), Closing::Now(_)));
+    advance(10).await;
+    end(&session_table, Use::Post);
+    advance(120).await;
+    assert!(!is_closed(&session_table, Moment::Answered), "no poll has brought an answer");
+    fetch(&session_table);
+    assert!(is_closed(&session_table, Moment::Answered));
+}
+
+/// Not everything that is said is answered.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_does_not_come_is_not_waited_for_for_long() {
+    let session_table = talking().await;
+    end(&session_table, Use::Post);
+    for _ in 0..30 {
+        assert!(!is_closed(&session_table, Moment::Answered));
+        advance(10).await;
+    }
+    assert!(is_closed(&session_table, Moment::Answered));
 }
 
 #[tokio::test(start_paused = true)]
@@ -195,7 +274,7 @@ async fn a_poll_is_overdue_until_it_has_ended() {
     session_table.poll_is_overdue(b"sid");
     assert!(!node.has_overdue(), "it was not closed");
     assert_eq!(scheduled(&session_table, &node), 1);
-    assert!(matches!(session_table.begin_close(b"sid", Instant::now()), Closing::Now(_)));
+    assert!(matches!(session_table.begin_close(b"sid", Moment::Any, Instant::now()), Closing::Now(_)));
     session_table.poll_is_overdue(b"sid");
     assert!(node.has_overdue() && session_table.is_overdue(b"sid"));
     session_table.end(session_table.hashed(b"sid"), Use::Poll, Instant::now());
@@ -212,12 +291,12 @@ async fn only_where_sessions_are_opened_is_one_closed() {
     session_table.end(session_table.hashed(b"good"), Use::Post, Instant::now());
     assert_eq!(scheduled(&session_table, &node), 2);
     assert!(
-        matches!(session_table.begin_close(b"good", Instant::now()), Closing::Never),
+        matches!(session_table.begin_close(b"good", Moment::Any, Instant::now()), Closing::Never),
         "nobody knows yet that it is opened there"
     );
     open(&session_table, b"other", &node);
-    assert!(matches!(session_table.begin_close(b"evil", Instant::now()), Closing::Never));
-    assert!(matches!(session_table.begin_close(b"good", Instant::now()), Closing::Now(_)));
+    assert!(matches!(session_table.begin_close(b"evil", Moment::Any, Instant::now()), Closing::Never));
+    assert!(matches!(session_table.begin_close(b"good", Moment::Any, Instant::now()), Closing::Now(_)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -238,7 +317,7 @@ async fn each_session_has_the_address_of_its_own_requests() {
     }
     assert_eq!(scheduled(&session_table, &node), 1000);
     for sid in sids {
-        let Closing::Now(contact) = session_table.begin_close(&sid, Instant::now()) else {
+        let Closing::Now(contact) = session_table.begin_close(&sid, Moment::Any, Instant::now()) else {
             panic!("it can be closed")
         };
         assert_eq!(contact.address, session_table.addressed(at(sid)));
@@ -277,6 +356,21 @@ async fn the_oldest_of_a_node_that_poll_are_scheduled_first() {
     assert_eq!(sids(session_table.schedule_oldest_polling(&here, 2)), [7, 9]);
     assert_eq!(session_table.schedule_oldest_polling(&here, 0), []);
     assert_eq!(session_table.schedule_oldest_polling(&here, 100).len(), 40 - 10 - 1 - 6);
+}
+
+/// Moved for the sake of balance, they would come back for ever.
+#[tokio::test(start_paused = true)]
+async fn who_is_pinned_is_not_moved() {
+    let (session_table, node) = (SessionTable::new(10), node());
+    let mut pinned = entering(&session_table, b"pinned", AT);
+    pinned.contact.is_pinned = true;
+    session_table.open(pinned, InSession::new(node.clone()), Instant::now());
+    open(&session_table, b"plain", &node);
+    assert_eq!(session_table.schedule_oldest_polling(&node, 2), [(*b"plain").into()]);
+    assert_eq!(scheduled(&session_table, &node), 1, "a drain takes both");
+    let _tunnels = [true, false].map(|is_pinned| CloseListener::to(node.clone(), Tunnel { is_pinned }));
+    let order = || CloseOrder { at: Instant::now(), until: Instant::now(), reason: CloseReason::Restart };
+    assert_eq!(node.tunnels.signal_oldest(2, order), 1);
 }
 
 /// Whatever comes and goes, in any order, each session is found by its id and by its node.

@@ -7,11 +7,25 @@
 //! Sockets and a paused clock do not get along by themselves: a runtime that is about to wait moves its clock to the next
 //! timer before it looks whether a socket has something. So time moves only when [`Pulse`] has seen that nothing else does.
 
+#[cfg(test)]
+mod drains;
+#[cfg(test)]
+mod full;
+#[cfg(test)]
+mod memory;
 mod node;
+pub(crate) mod oracle;
+#[cfg(test)]
+mod reloads;
+#[cfg(test)]
 mod retries;
+#[cfg(test)]
 mod simulation;
+#[cfg(test)]
+mod tunnels;
 
 use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
@@ -21,27 +35,29 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use config::plan::Plan;
+use config::plan::{NodeBounds, Plan};
 use config::roster::{NodeAddress, Roster, RosterNode};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, spawn_local, yield_now};
 use tokio::time::{sleep, timeout};
 use wire::forward::ClientEnd;
 
-use super::{Worker, serve, tell_leaving};
+use super::{Worker, attend_to_sockets, save_memory, serve, tell_leaving};
+use crate::control::drain::node::{Pace, empty};
 use crate::net::clock::by_clock;
 use crate::net::memory::Memory;
 use crate::net::places::{ClientKey, Places};
-use crate::net::stream::Stream;
+use crate::net::stream::{Io, Stream};
 use crate::observe::access;
 use crate::observe::lifecycle::{Drain, Live};
 use crate::observe::record::Counters;
 use crate::state::shared::{Shared, Snapshot};
 use crate::tunnel;
 use crate::upstream::Upstream;
+use crate::upstream::close_signal::CloseReason;
 use crate::upstream::health::ProbeQueue;
 use crate::upstream::node::{Node, Observed};
 use crate::worker::connection::{ClientConnection, PLAIN_SCHEME};
@@ -54,12 +70,19 @@ struct Stand {
     pulse: Rc<Pulse>,
     places: Arc<Places>,
     counters: Arc<Counters>,
+    /// The nodes that are emptied, with what calls that off.
+    emptying: RefCell<Vec<(Arc<Node>, oneshot::Sender<Infallible>)>>,
     _folder: TempDir,
 }
 
 impl Stand {
     /// One for each of `scripts`, what its node does with one request after the other; `settings` stand in the upstream.
     fn new(settings: &str, scripts: &[&str]) -> Self {
+        Self::attended(settings, scripts, true)
+    }
+
+    /// The same, where tunnels without TLS are tasks of the runtime, as those with TLS are, unless `is_attended`.
+    fn attended(settings: &str, scripts: &[&str], is_attended: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let pulse = Rc::<Pulse>::default();
         let listen = |(number, script): (usize, &&str)| {
@@ -70,7 +93,10 @@ impl Stand {
         let counters = Arc::<Counters>::default();
         let (probe_queue, to_probe) = ProbeQueue::channel();
         let shared = Arc::new(Shared {
-            snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::new(plan(settings, nodes.len()), Vec::new()))),
+            snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::new(
+                plan(settings, nodes.len()),
+                Default::default(),
+            ))),
             log: Arc::new(ArcSwap::from_pointee(access::Writer::nothing())),
             log_unwritten: access::Unwritten::default(),
             probe_queue,
@@ -81,28 +107,81 @@ impl Stand {
         });
         let worker = Rc::new(Worker::new(shared.clone(), counters.clone()));
         pulse.spawn(tell_leaving(worker.local.clone(), shared.drain.listen()));
-        pulse.spawn(tunnel::attend(worker.reactor.clone(), worker.local.clone()));
+        if is_attended {
+            pulse.spawn(tunnel::attend(worker.reactor.clone(), worker.local.clone()));
+            pulse.spawn(attend_to_sockets(worker.clone()));
+        }
+        pulse.spawn(save_memory(worker.clone()));
         pulse.spawn(probe(to_probe));
-        let stand = Self { worker, nodes, pulse, places: Places::new(1024), counters, _folder: folder };
+        let (places, emptying) = (Places::new(1024), RefCell::default());
+        let stand = Self { worker, nodes, pulse, places, counters, emptying, _folder: folder };
         stand.reload(settings, &vec![1; scripts.len()]);
         stand
     }
 
     /// Puts a plan with these settings and nodes of these weights in force. A node of weight 0 is taken out.
     fn reload(&self, settings: &str, weights: &[u32]) {
-        let member = |(node, &weight): (&Rc<ScriptedNode>, &u32)| RosterNode {
-            written: node.name.into(),
-            address: NodeAddress::Unix(node.path.clone()),
-            instance: None,
-            weight,
-            backup: false,
-            bounds: config::plan::NodeBounds::default(),
+        let members = (0..).zip(weights).filter(|(_, weight)| **weight > 0);
+        let member = |(node, &weight)| RosterNode { weight, ..self.entry(node, NodeBounds::default()) };
+        self.put(plan(settings, self.nodes.len()), &[("nodes", members.map(member).collect())]);
+    }
+
+    /// Puts `plan` in force. `members` are the nodes of its upstreams, by their names.
+    fn put(&self, plan: Arc<Plan>, members: &[(&str, Vec<RosterNode>)]) {
+        let roster = |upstream: &Arc<config::plan::Upstream>| {
+            let own = members.iter().find(|(name, _)| *name == upstream.name);
+            Roster { nodes: own.map(|(_, nodes)| nodes.clone()).unwrap_or_default(), is_stopped: false }
         };
-        let members = self.nodes.iter().zip(weights).filter(|(_, weight)| **weight > 0);
-        let roster = Roster { nodes: members.map(member).collect() };
+        let rosters: Vec<_> = plan.upstreams.iter().map(roster).collect();
         let shared = &self.worker.local.shared;
         let before = shared.snapshot.load_full();
-        shared.publish(before.replanned(plan(settings, self.nodes.len()), Vec::new(), &[roster]));
+        shared.publish(before.replanned(plan, Default::default(), &rosters));
+    }
+
+    /// What the control thread does after a reload: empties the nodes that were taken out since `before`, and no longer those
+    /// that are back.
+    fn drain_removed(&self, before: &[Arc<Node>]) {
+        let now = self.members();
+        self.emptying.borrow_mut().retain(|(node, _)| node.is_draining());
+        for node in before.iter().filter(|node| now.iter().all(|member| !Arc::ptr_eq(member, node))) {
+            self.empty(node, Duration::from_secs(20));
+        }
+    }
+
+    /// Empties a node within `deadline`, as an operator's drain does.
+    fn empty(&self, node: &Arc<Node>, deadline: Duration) {
+        node.observe(Observed::ToldToDrain);
+        let (owner, is_called_off) = oneshot::channel();
+        let mut emptying = self.emptying.borrow_mut();
+        emptying.retain(|(emptied, owner)| !Arc::ptr_eq(emptied, node) && !owner.is_closed());
+        emptying.push((node.clone(), owner));
+        let pace = Pace {
+            window: Duration::from_secs(1),
+            deadline,
+            reason: CloseReason::Restart,
+            is_stopped: false,
+        };
+        self.pulse.spawn(empty(node.clone(), self.upstream().session_table, pace, is_called_off));
+    }
+
+    /// Has a node take part again.
+    fn keep(&self, node: &Arc<Node>) {
+        node.observe(Observed::ToldToStay);
+        self.emptying.borrow_mut().retain(|(node, _)| node.is_draining());
+    }
+
+    /// What a roster says of a node.
+    fn entry(&self, node: usize, bounds: NodeBounds) -> RosterNode {
+        let node = &self.nodes[node];
+        RosterNode {
+            written: node.name.into(),
+            address: NodeAddress::Unix(node.path.clone()),
+            tls_name: None,
+            instance: None,
+            weight: 1,
+            backup: false,
+            bounds,
+        }
     }
 
     /// The upstream as it is now.
@@ -125,8 +204,8 @@ impl Stand {
         let place = self.places.try_take().unwrap().give(ClientKey::NOBODY, &limits).unwrap();
         let live = Live::new(self.counters.clone(), place);
         let end = ClientEnd::new(IpAddr::V4(Ipv4Addr::LOCALHOST), PLAIN_SCHEME, 1, false);
-        let client = ClientConnection::new(Stream::Unix(Box::new(near)), end, None, local);
-        let serving = Box::pin(serve((client, live), self.worker.clone()));
+        let client = ClientConnection::new(Io::new(Stream::Unix(Box::new(near))), end, None, live, local);
+        let serving = Box::pin(serve(client, self.worker.clone()));
         self.pulse.spawn(by_clock(local.clock.clone(), serving));
         Client(far)
     }
@@ -228,8 +307,10 @@ impl Pulse {
             // Between two yields the runtime looks at its sockets, and does not move the clock.
             let mut seen = self.polls.get();
             loop {
-                yield_now().await;
-                yield_now().await;
+                // What has no pulse, as the tasks that close sessions have none, may be between two that have one.
+                for _ in 0..4 {
+                    yield_now().await;
+                }
                 if seen == self.polls.get() {
                     break;
                 }
@@ -266,10 +347,12 @@ fn name(number: usize) -> &'static str {
 
 fn plan(settings: &str, nodes: usize) -> Arc<Plan> {
     let nodes: Vec<_> = (1..=nodes).map(|port| format!("\"127.0.0.1:{port}\"")).collect();
-    let text = format!(
-        "[[listen]]\naddress = \":1\"\n[[route]]\nupstream = \"nodes\"\n[upstream.nodes]\nnodes = [{}]\n{settings}\n",
-        nodes.join(", ")
-    );
+    plan_of(&format!("upstream = \"nodes\"\n[upstream.nodes]\nnodes = [{}]\n{settings}\n", nodes.join(", ")))
+}
+
+/// The plan whose one route begins like this.
+fn plan_of(route: &str) -> Arc<Plan> {
+    let text = format!("[[listen]]\naddress = \":1\"\n[[route]]\n{route}");
     Arc::new(config::parse(&text, Path::new("stand")).unwrap().plan)
 }
 
@@ -279,5 +362,7 @@ fn by_paused_clock(test: impl Future<Output = ()>) {
     runtime.enable_all().start_paused(true).build_local(Default::default()).unwrap().block_on(test);
 }
 
+/// The beginning of a WebSocket.
+const UPGRADE: &[u8] = b"GET /ws HTTP/1.1\r\nHost: example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
 /// Each takes a quarter of the sessions.
 const SWEEPS: usize = 4;

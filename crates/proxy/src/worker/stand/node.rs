@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::{Pulse, content_length};
@@ -26,6 +27,10 @@ pub(super) enum Act {
     Garbage,
     /// Never answers.
     Stall,
+    /// Answers when the node is told something else.
+    Hold,
+    /// Upgrades, and keeps its end of the tunnel for the test.
+    Keep,
 }
 
 impl Act {
@@ -35,6 +40,8 @@ impl Act {
             "half" => Self::Half,
             "garbage" => Self::Garbage,
             "stall" => Self::Stall,
+            "keep" => Self::Keep,
+            "hold" => Self::Hold,
             "slow" => Self::Slow(Duration::from_secs(2)),
             status => Self::Status(status.parse().unwrap()),
         }
@@ -50,6 +57,9 @@ pub(super) struct ScriptedNode {
     /// Connections that it has now.
     pub(super) open: Cell<usize>,
     sessions: Cell<usize>,
+    /// Its ends of tunnels that the test plays.
+    pub(super) kept: RefCell<Vec<UnixStream>>,
+    is_told: Notify,
 }
 
 impl ScriptedNode {
@@ -64,6 +74,8 @@ impl ScriptedNode {
             heard: RefCell::default(),
             open: Cell::new(0),
             sessions: Cell::new(0),
+            kept: RefCell::default(),
+            is_told: Notify::new(),
         });
         if !refuses {
             let listener = UnixListener::bind(&node.path).unwrap();
@@ -96,9 +108,15 @@ impl ScriptedNode {
             let is_upgrade = has(&request, b"Upgrade: websocket");
             let answer = self.answer(&request);
             self.heard.borrow_mut().push(request);
+            self.is_told.notify_waiters();
             let act = self.acts.borrow_mut().pop_front().unwrap_or(Act::Status(200));
             match act {
                 Act::Status(200) if is_upgrade => return Self::tunnel(stream).await,
+                Act::Keep => {
+                    stream.write_all(SWITCHING).await?;
+                    self.kept.borrow_mut().push(stream);
+                    return Ok(());
+                }
                 Act::Status(200) => stream.write_all(&answer).await?,
                 Act::Slow(pause) => {
                     sleep(pause).await;
@@ -107,6 +125,10 @@ impl ScriptedNode {
                 Act::Status(status) => {
                     let answer = format!("HTTP/1.1 {status} No\r\nContent-Length: 1\r\n\r\n{}", self.name);
                     stream.write_all(answer.as_bytes()).await?;
+                }
+                Act::Hold => {
+                    self.is_told.notified().await;
+                    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n6").await?;
                 }
                 Act::Close => return Ok(()),
                 Act::Half => {
@@ -121,7 +143,7 @@ impl ScriptedNode {
 
     /// What it says to this request if all is well: to a handshake, a session of its own.
     fn answer(&self, request: &[u8]) -> Vec<u8> {
-        let is_handshake = has(request, b"GET /socket.io/") && !has(request, b"sid=");
+        let is_handshake = has(request, b"/socket.io/?") && !has(request, b"sid=");
         let body = if is_handshake {
             let number = self.sessions.replace(self.sessions.get() + 1);
             format!(
@@ -138,11 +160,7 @@ impl ScriptedNode {
 
     /// Says "hi" to whatever it hears.
     async fn tunnel(mut stream: UnixStream) -> std::io::Result<()> {
-        stream
-            .write_all(
-                b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
-            )
-            .await?;
+        stream.write_all(SWITCHING).await?;
         let mut heard = [0; 1024];
         while stream.read(&mut heard).await? > 0 {
             stream.write_all(b"\x81\x02hi").await?;
@@ -150,6 +168,9 @@ impl ScriptedNode {
         Ok(())
     }
 }
+
+/// What accepts [`super::UPGRADE`].
+const SWITCHING: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ICX+Yqv66kxgM0FcWaLWlFLwTAI=\r\n\r\n";
 
 fn has(text: &[u8], part: &[u8]) -> bool {
     memchr::memmem::find(text, part).is_some()

@@ -1,5 +1,7 @@
 //! What becomes of a request whose first node fails it: every failure, before every answer of a second node, for requests
 //! that may be sent twice and that may not, with and without a budget.
+//!
+//! Planted to see it fail: a budget that `dispatch` does not ask for makes 16 of its rows red.
 
 use super::{Stand, by_paused_clock};
 

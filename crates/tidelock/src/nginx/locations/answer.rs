@@ -2,13 +2,14 @@
 
 use super::disk;
 use super::node::proxied;
+use super::pages;
 use crate::nginx::headers::of_answers;
 use crate::nginx::ours::{Left, Route, Takes, list};
 use crate::nginx::parse::Directive;
-use crate::nginx::place::{Kind, Place, Work, told};
-use crate::nginx::rewrites::{Asked, METHODS, Rewritten, asked, give, rewrite, unasked};
+use crate::nginx::place::{Kind, Location, Work, told};
+use crate::nginx::rewrites::{Condition, METHODS, Rewritten, asked, give, rewrite, unasked};
 use crate::nginx::words::{Fate, fate};
-use crate::start::quoted;
+use crate::quote::quoted;
 
 /// Routes of a location.
 #[derive(Debug, Default)]
@@ -22,14 +23,14 @@ pub(super) struct Answers {
 }
 
 /// What answers in `place`.
-pub(super) fn of<'f>(place: &Place<'f>, work: &mut Work<'_, 'f>) -> Answers {
+pub(super) fn of<'f>(place: &Location<'f>, work: &mut Work<'_, 'f>) -> Answers {
     let mut answers = Answers::default();
     let mut main = Route::of(place.directive, Takes::Prefix("/".to_owned()));
     // It runs before access is asked for.
     if early(place, work, &mut answers, &mut main) {
         return answers;
     }
-    if let Some(status) = closed(place, work.left) {
+    if let Some(status) = closed(place, work.site.asks_clients, work.left) {
         main.remarks.push(
             "Closed until you have looked at it: it would be open to more people than before.".to_owned(),
         );
@@ -41,6 +42,7 @@ pub(super) fn of<'f>(place: &Place<'f>, work: &mut Work<'_, 'f>) -> Answers {
     }
     if denies_all(place) {
         main.set("respond", "403");
+        pages::of_errors(place, work, &mut main);
         answers.here.push(main);
         return answers;
     }
@@ -48,6 +50,7 @@ pub(super) fn of<'f>(place: &Place<'f>, work: &mut Work<'_, 'f>) -> Answers {
     let elsewhere = own.iter().any(|one| matches!(fate_of(one), Some(Fate::Elsewhere(..))));
     if elsewhere || own.iter().any(|one| one.name == "internal") {
         main.set("respond", if elsewhere { "501" } else { "404" });
+        pages::of_errors(place, work, &mut main);
         answers.here.push(main);
         return answers;
     }
@@ -88,7 +91,7 @@ pub(in crate::nginx) fn fate_of(directive: &Directive) -> Option<Fate> {
 }
 
 /// `return`, `rewrite` and `if`, in their order. Whether all is answered.
-fn early<'f>(place: &Place<'f>, work: &mut Work<'_, 'f>, answers: &mut Answers, main: &mut Route) -> bool {
+fn early<'f>(place: &Location<'f>, work: &mut Work<'_, 'f>, answers: &mut Answers, main: &mut Route) -> bool {
     for directive in place.directive.inside() {
         match directive.name.as_str() {
             "return" => {
@@ -96,6 +99,7 @@ fn early<'f>(place: &Place<'f>, work: &mut Work<'_, 'f>, answers: &mut Answers, 
                 match give(main, directive, place, has_groups) {
                     Ok(()) => {
                         of_answers(place, main, work.left);
+                        pages::of_errors(place, work, main);
                         logged(place, main);
                         answers.here.push(main.clone());
                     }
@@ -116,7 +120,7 @@ fn early<'f>(place: &Place<'f>, work: &mut Work<'_, 'f>, answers: &mut Answers, 
                 Err(why) => work.left.push(told(directive, &why)),
             },
             "if" => {
-                let inside = Place { scope: place.scope.inner(directive.inside()), ..place.clone() };
+                let inside = Location { scope: place.scope.inner(directive.inside()), ..place.clone() };
                 answers.here.extend(condition(directive, &inside, main, work.left));
             }
             _ => {}
@@ -128,7 +132,7 @@ fn early<'f>(place: &Place<'f>, work: &mut Work<'_, 'f>, answers: &mut Answers, 
 /// An `if` on the method: a route for those methods, or for those that are not allowed.
 fn condition(
     directive: &Directive,
-    place: &Place<'_>,
+    place: &Location<'_>,
     main: &mut Route,
     left: &mut Vec<Left>,
 ) -> Option<Route> {
@@ -144,10 +148,10 @@ fn condition(
     }
     of_answers(place, &mut route, left);
     match asked {
-        Asked::Methods(names) => route.set("methods", list(&names)),
+        Condition::Methods(names) => route.set("methods", list(&names)),
         // Those go on, the others come here.
-        Asked::AllMethodsBut(names) => main.set("methods", list(&names)),
-        Asked::Host(_) | Asked::AnyWww | Asked::Plain => {
+        Condition::AllMethodsBut(names) => main.set("methods", list(&names)),
+        Condition::Host(_) | Condition::AnyWww | Condition::Plain => {
             left.push(unasked(directive));
             return None;
         }
@@ -155,12 +159,12 @@ fn condition(
     Some(route)
 }
 
-fn denies_all(place: &Place<'_>) -> bool {
+fn denies_all(place: &Location<'_>) -> bool {
     let rules = rules(place);
     matches!(&rules[..], [rule] if rule.name == "deny" && rule.arg() == "all")
 }
 
-fn rules<'f>(place: &Place<'f>) -> Vec<&'f Directive> {
+fn rules<'f>(place: &Location<'f>) -> Vec<&'f Directive> {
     let (allowed, denied) = (place.scope.list("allow"), place.scope.list("deny"));
     let all = [allowed, denied].concat();
     // `allow all` alone opens what the blocks around it have closed.
@@ -170,7 +174,7 @@ fn rules<'f>(place: &Place<'f>) -> Vec<&'f Directive> {
 }
 
 /// The status of a location that more people would get into than before, if it is one.
-fn closed(place: &Place<'_>, left: &mut Vec<Left>) -> Option<u16> {
+fn closed(place: &Location<'_>, asks_clients: bool, left: &mut Vec<Left>) -> Option<u16> {
     let mut why: Vec<(&Directive, &str)> = Vec::new();
     let rules = rules(place);
     let says_nothing = rules.iter().all(|rule| rule.name == "allow" && rule.arg() == "all");
@@ -180,8 +184,11 @@ fn closed(place: &Place<'_>, left: &mut Vec<Left>) -> Option<u16> {
     for (name, off, reason) in [
         ("auth_basic", "off", "passwords are not asked for yet"),
         ("auth_request", "off", "nobody else is asked yet"),
-        ("ssl_verify_client", "off", "clients are not asked for certificates yet"),
+        ("ssl_verify_client", "off", "its listens cannot ask clients for these certificates"),
     ] {
+        if asks_clients && name == "ssl_verify_client" {
+            continue;
+        }
         why.extend(place.scope.one(name).filter(|one| one.arg() != off).map(|one| (one, reason)));
     }
     for (directive, reason) in &why {
@@ -200,7 +207,7 @@ fn closed(place: &Place<'_>, left: &mut Vec<Left>) -> Option<u16> {
 }
 
 /// The node or the folder that answers.
-fn content<'f>(place: &Place<'f>, work: &mut Work<'_, 'f>, main: &mut Route) -> Option<Route> {
+fn content<'f>(place: &Location<'f>, work: &mut Work<'_, 'f>, main: &mut Route) -> Option<Route> {
     let pass = place.directive.inside().iter().find(|one| one.name == "proxy_pass");
     let is_there = match pass {
         Some(pass) => proxied(place, pass, work, main),
@@ -221,6 +228,8 @@ fn content<'f>(place: &Place<'f>, work: &mut Work<'_, 'f>, main: &mut Route) -> 
         });
     }
     of_answers(place, main, work.left);
+    pages::of_errors(place, work, main);
+    pages::compressed(place, work.left, main);
     if pass.is_none() {
         disk::keeps_from_nodes(place, work, main);
     }
@@ -228,7 +237,7 @@ fn content<'f>(place: &Place<'f>, work: &mut Work<'_, 'f>, main: &mut Route) -> 
     Some(main.clone())
 }
 
-fn logged(place: &Place<'_>, route: &mut Route) {
+fn logged(place: &Location<'_>, route: &mut Route) {
     if place.scope.one("access_log").is_some_and(|log| log.arg() == "off") {
         route.set("access_log", "false");
     }

@@ -3,12 +3,12 @@
 use super::node::proxied;
 use crate::nginx::ours::{Route, list};
 use crate::nginx::parse::Directive;
-use crate::nginx::place::{Kind, Place, Work, told};
+use crate::nginx::place::{Kind, Location, Work, told};
 use crate::nginx::pools::seconds;
-use crate::start::quoted;
+use crate::quote::quoted;
 
 /// What a folder holds. Without one nginx has its own, in which such a file is seldom. Whether it was translated.
-pub(super) fn answers<'f>(place: &Place<'f>, work: &mut Work<'_, 'f>, main: &mut Route) -> bool {
+pub(super) fn answers<'f>(place: &Location<'f>, work: &mut Work<'_, 'f>, main: &mut Route) -> bool {
     let alias = place.directive.inside().iter().find(|one| one.name == "alias");
     let Some(root) = alias.or_else(|| place.scope.one("root")) else {
         main.set("respond", "404");
@@ -41,7 +41,7 @@ pub(super) fn answers<'f>(place: &Place<'f>, work: &mut Work<'_, 'f>, main: &mut
 }
 
 /// The folder of a `root`, or of an `alias`, which stands for the location's path.
-fn folder(place: &Place<'_>, root: &Directive, work: &mut Work<'_, '_>, main: &mut Route) -> bool {
+fn folder(place: &Location<'_>, root: &Directive, work: &mut Work<'_, '_>, main: &mut Route) -> bool {
     main.set("files", quoted(root.arg()));
     if root.name != "alias" {
         return true;
@@ -70,7 +70,7 @@ fn folder(place: &Place<'_>, root: &Directive, work: &mut Work<'_, '_>, main: &m
 }
 
 fn try_files<'f>(
-    place: &Place<'f>,
+    place: &Location<'f>,
     tried: &'f Directive,
     work: &mut Work<'_, 'f>,
     main: &mut Route,
@@ -121,16 +121,14 @@ fn try_files<'f>(
         return true;
     };
     main.set("fallback", quoted(name));
-    main.remarks.push(
-        "nginx answers a script or an image that is missing with this page, too; here it is 404.".to_owned(),
-    );
+    main.remarks.push(NO_PAGE_FOR_SCRIPTS.to_owned());
     true
 }
 
 /// Tells of a location that nginx would go on to for one of these pages, and that says something else of it.
-fn apart(place: &Place<'_>, pages: &[String], work: &mut Work<'_, '_>) {
+fn apart(place: &Location<'_>, pages: &[String], work: &mut Work<'_, '_>) {
     for page in pages {
-        let own = work.places.iter().find(|other| other.kind == Kind::Exact && other.path == *page);
+        let own = work.alone(page).filter(|own| own.kind == Kind::Exact);
         let Some(own) = own.filter(|own| says(own) != says(place)) else { continue };
         let mut told = told(
             own.directive,
@@ -144,7 +142,7 @@ fn apart(place: &Place<'_>, pages: &[String], work: &mut Work<'_, '_>) {
 }
 
 /// What a location says of its answers.
-fn says<'f>(place: &Place<'f>) -> Vec<&'f Directive> {
+fn says<'f>(place: &Location<'f>) -> Vec<&'f Directive> {
     ["add_header", "expires", "more_set_headers", "root"]
         .iter()
         .flat_map(|name| place.scope.list(name))
@@ -153,14 +151,13 @@ fn says<'f>(place: &Place<'f>) -> Vec<&'f Directive> {
 
 /// Nodes beside the files.
 fn named_location<'f>(name: &str, work: &mut Work<'_, 'f>, main: &mut Route) -> Option<()> {
-    let named =
-        work.places.iter().find(|place| place.kind == Kind::Named && place.path[1..] == *name)?.clone();
+    let named = work.alone(&format!("@{name}")).filter(|place| place.kind == Kind::Named)?.clone();
     let pass = named.directive.inside().iter().find(|one| one.name == "proxy_pass")?;
     proxied(&named, pass, work, main).then_some(())
 }
 
 /// Where nodes answer what is no file, what is said of files is not said of their answers: that they may be kept, above all.
-pub(super) fn keeps_from_nodes(place: &Place<'_>, work: &mut Work<'_, '_>, main: &mut Route) {
+pub(super) fn keeps_from_nodes(place: &Location<'_>, work: &mut Work<'_, '_>, main: &mut Route) {
     if main.value("files").is_none() || main.value("upstream").is_none() {
         return;
     }
@@ -213,6 +210,9 @@ fn max_age(line: &Directive) -> Option<u64> {
     age
 }
 
+/// What is said beside a `fallback`.
+pub(super) const NO_PAGE_FOR_SCRIPTS: &str =
+    "nginx answers a script or an image that is missing with this page, too; here it is 404.";
 /// Other words of a `try_files` than its last that mean what the folder does by itself.
 const TRIED: [&str; 5] = ["$uri", "$uri/", "$uri/index.html", "$document_uri", "$uri/index.htm"];
 const BESIDE: &str = "it is said of files, and not of what a node answers beside them";

@@ -3,21 +3,24 @@
 //! A prefix of theirs ends anywhere, one of ours at the end of a segment; and theirs with a slash at its end takes the path
 //! without it only to send the client there.
 
+use std::collections::{BTreeMap, HashSet};
+
 use super::answer::{self, Answers};
+use crate::nginx::headers::of_answers;
 use crate::nginx::ours::{Route, Takes, has_landed};
-use crate::nginx::place::{Kind, Place, Work};
-use crate::nginx::rewrites::{escaped, whole};
-use crate::start::quoted;
+use crate::nginx::patterns::{escaped, whole};
+use crate::nginx::place::{Kind, Location, Work};
+use crate::quote::quoted;
 
 /// The routes of all locations.
-pub(super) fn of_all<'f>(work: &mut Work<'_, 'f>, root: &Place<'f>) -> Vec<Route> {
+pub(super) fn of_all<'f>(work: &mut Work<'_, 'f>, root: &Location<'f>) -> Vec<Route> {
     let mut places = work.places.clone();
     let is_whole =
         places.iter().any(|place| place.path == "/" && matches!(place.kind, Kind::Prefix | Kind::Firm));
     if !is_whole && (has_landed("respond") || root.scope.one("root").is_some() || places.is_empty()) {
-        places.push(Place { path: "/".to_owned(), ..root.clone() });
+        places.push(Location { path: "/".to_owned(), ..root.clone() });
     }
-    let answered: Vec<(Place<'f>, Answers)> = places
+    let answered: Vec<(Location<'f>, Answers)> = places
         .into_iter()
         .filter(|place| place.kind != Kind::Named)
         .map(|place| {
@@ -25,7 +28,7 @@ pub(super) fn of_all<'f>(work: &mut Work<'_, 'f>, root: &Place<'f>) -> Vec<Route
             (place, answers)
         })
         .collect();
-    let forms = Forms { all: &answered };
+    let forms = Forms::of(&answered);
     let has_regexes = answered.iter().any(|(place, _)| matches!(place.kind, Kind::Regex { .. }));
     let (mut before, mut regexes, mut between, mut others) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (place, answers) in &answered {
@@ -50,12 +53,29 @@ pub(super) fn of_all<'f>(work: &mut Work<'_, 'f>, root: &Place<'f>) -> Vec<Route
     [before, regexes, between, others].concat()
 }
 
+/// All locations, and where they are by their paths: there may be thousands.
 struct Forms<'a, 'f> {
-    all: &'a [(Place<'f>, Answers)],
+    all: &'a [(Location<'f>, Answers)],
+    prefixes: BTreeMap<&'a str, usize>,
+    exacts: HashSet<&'a str>,
+}
+
+impl<'a, 'f> Forms<'a, 'f> {
+    fn of(all: &'a [(Location<'f>, Answers)]) -> Self {
+        let of_kind =
+            |is_it: fn(Kind) -> bool| all.iter().enumerate().filter(move |(_, (place, _))| is_it(place.kind));
+        let prefixes = of_kind(|kind| matches!(kind, Kind::Prefix | Kind::Firm));
+        let exacts = of_kind(|kind| kind == Kind::Exact);
+        Self {
+            all,
+            prefixes: prefixes.map(|(number, (place, _))| (place.path.as_str(), number)).collect(),
+            exacts: exacts.map(|(_, (place, _))| place.path.as_str()).collect(),
+        }
+    }
 }
 
 impl Forms<'_, '_> {
-    fn pattern(&self, place: &Place<'_>, is_any_case: bool) -> String {
+    fn pattern(&self, place: &Location<'_>, is_any_case: bool) -> String {
         let pattern = whole(&place.path, is_any_case);
         match &place.within {
             Some(prefix) if !place.path.starts_with('^') && prefix != "/" => {
@@ -69,7 +89,7 @@ impl Forms<'_, '_> {
         }
     }
 
-    fn exact(&self, place: &Place<'_>, route: &Route) -> Route {
+    fn exact(&self, place: &Location<'_>, route: &Route) -> Route {
         let mut route = with(route, Takes::Exact(place.path.clone()));
         if let Some(to) = route.replaced_by.take().filter(|to| *to != place.path) {
             route.set("rewrite", quoted(&to));
@@ -78,21 +98,23 @@ impl Forms<'_, '_> {
     }
 
     /// The answers of the location that would have `path` if `but` were not there.
-    fn beneath(&self, path: &str, but: &str) -> Option<&(Place<'_>, Answers)> {
-        let prefixes = self.all.iter().filter(|(place, _)| matches!(place.kind, Kind::Prefix | Kind::Firm));
-        let under = prefixes.filter(|(place, _)| place.path != but && path.starts_with(&place.path));
-        under.max_by_key(|(place, _)| place.path.len())
+    fn beneath(&self, path: &str, but: &str) -> Option<&(Location<'_>, Answers)> {
+        let starts = (0..=path.len()).rev().filter_map(|end| path.get(..end));
+        let mut found = starts.filter(|start| *start != but).filter_map(|start| self.prefixes.get(start));
+        found.next().map(|number| &self.all[*number])
     }
 
-    fn has(&self, kind: Kind, path: &str) -> bool {
-        self.all.iter().any(|(place, _)| {
-            place.path == path && (place.kind == kind || kind == Kind::Prefix && place.kind == Kind::Firm)
-        })
+    fn has_prefix(&self, path: &str) -> bool {
+        self.prefixes.contains_key(path)
+    }
+
+    fn has_exact(&self, path: &str) -> bool {
+        self.exacts.contains(path)
     }
 
     fn prefix(
         &self,
-        place: &Place<'_>,
+        place: &Location<'_>,
         answers: &Answers,
         between: &mut Vec<Route>,
         others: &mut Vec<Route>,
@@ -101,7 +123,7 @@ impl Forms<'_, '_> {
         let base = path.trim_end_matches('/');
         let main = if base.is_empty() { "/" } else { base };
         // `/foo` beside `/foo/` is the path itself, and what goes on without a slash.
-        if path == base && !base.is_empty() && self.has(Kind::Prefix, &format!("{base}/")) {
+        if path == base && !base.is_empty() && self.has_prefix(&format!("{base}/")) {
             others.extend(answers.here.iter().map(|route| self.exact(place, route)));
         } else {
             others.extend(
@@ -111,7 +133,7 @@ impl Forms<'_, '_> {
         if base.is_empty() {
             return;
         }
-        if path == base && has_landed("exact") && !self.has(Kind::Exact, base) {
+        if path == base && has_landed("exact") && !self.has_exact(base) {
             let itself = answers.here.iter().filter(|route| route.is_replaced_beneath).map(unreplaced);
             others.extend(itself.map(|route| with(&route, Takes::Exact(base.to_owned()))));
         }
@@ -119,7 +141,7 @@ impl Forms<'_, '_> {
             self.without_slash(place, answers, others);
             return;
         }
-        if answers.here.iter().any(is_alias) && !self.has(Kind::Exact, base) {
+        if answers.here.iter().any(is_alias) && !self.has_exact(base) {
             others.push(to_slash(place));
         }
         let Some((_, beneath)) = self.beneath(path, path) else { return };
@@ -142,10 +164,10 @@ impl Forms<'_, '_> {
             }
             between.push(route);
         }
-        let longer = self.all.iter().filter(|(other, _)| {
-            other.path.strip_prefix(path).is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'))
-                && matches!(other.kind, Kind::Prefix | Kind::Firm)
-        });
+        let longer = self.prefixes.range(path..).take_while(|(other, _)| other.starts_with(path));
+        let longer = longer
+            .filter(|(other, _)| !other[path.len()..].is_empty() && !other[path.len()..].starts_with('/'));
+        let longer = longer.map(|(_, number)| &self.all[*number]);
         for (other, answers) in longer {
             let pattern = format!("{}.*", escaped(&other.path));
             let plain = answers.here.iter().filter(|route| route.replaced_by.is_none());
@@ -154,9 +176,9 @@ impl Forms<'_, '_> {
     }
 
     /// `/foo` of a location `/foo/`.
-    fn without_slash(&self, place: &Place<'_>, answers: &Answers, others: &mut Vec<Route>) {
+    fn without_slash(&self, place: &Location<'_>, answers: &Answers, others: &mut Vec<Route>) {
         let base = place.path.trim_end_matches('/');
-        if !has_landed("exact") || self.has(Kind::Exact, base) || self.has(Kind::Prefix, base) {
+        if !has_landed("exact") || self.has_exact(base) || self.has_prefix(base) {
             return;
         }
         if answers.is_proxied {
@@ -176,10 +198,12 @@ fn is_alias(route: &Route) -> bool {
 }
 
 /// Sends the path without its last slash to the one with it.
-fn to_slash(place: &Place<'_>) -> Route {
+fn to_slash(place: &Location<'_>) -> Route {
     let base = place.path.trim_end_matches('/');
     let mut route = Route::of(place.directive, Takes::Exact(base.to_owned()));
     route.set("redirect", format!("{{ path = {}, status = 301 }}", quoted(&format!("{base}/"))));
+    // What cannot be said has been told of the location itself.
+    of_answers(place, &mut route, &mut Vec::new());
     route
 }
 

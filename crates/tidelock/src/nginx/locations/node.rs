@@ -1,27 +1,31 @@
 //! What answers in a location from a node: `proxy_pass`, and what goes with it.
 
+use super::node_tls;
 use crate::nginx::headers::{Host, host, of_requests};
 use crate::nginx::ours::{Left, Route};
 use crate::nginx::parse::Directive;
-use crate::nginx::place::{Place, Work, told};
+use crate::nginx::place::{Location, Work, told};
 use crate::nginx::pools::Wanted;
-use crate::start::quoted;
+use crate::quote::quoted;
 
 pub(super) fn proxied<'f>(
-    place: &Place<'f>,
+    place: &Location<'f>,
     pass: &'f Directive,
     work: &mut Work<'_, 'f>,
     main: &mut Route,
 ) -> bool {
     let to = place.scope.filled_in(pass.arg());
+    if to.is_empty() {
+        // What nginx says where a `map` has no node for a host.
+        main.set("respond", "500");
+        return true;
+    }
     let Some((scheme, rest)) = to.split_once("://") else {
         work.left.push(told(pass, "which node it is, is decided by a variable"));
         return false;
     };
-    if scheme != "http" {
-        let mut left = told(pass, "nodes that speak TLS are not supported yet");
-        left.todo = "let the node speak HTTP to tidelock on a private network".to_owned();
-        work.left.push(left);
+    if !["http", "https"].contains(&scheme) {
+        work.left.push(told(pass, "nodes are asked by `http://` or `https://`"));
         return false;
     }
     let (authority, uri) =
@@ -37,12 +41,19 @@ pub(super) fn proxied<'f>(
         work.left.push(told(pass, "the path for the node is made of variables"));
         return false;
     }
-    let host = host(place, &authority);
+    if scheme == "https" && authority.starts_with("unix:") {
+        let mut left = told(pass, "TLS is not spoken on Unix sockets");
+        left.todo = "let the node speak HTTP there: nobody is on the way".to_owned();
+        work.left.push(left);
+        return false;
+    }
+    let tls = (scheme == "https").then(|| node_tls::lines(place, &authority, work.left));
+    let host = host(place, &authority, scheme);
     let fixed = match &host {
         Host::Fixed(name) => Some(name.clone()),
         Host::Passed | Host::Made(_) => None,
     };
-    let wanted = Wanted { directive: pass, authority: &authority, host: fixed, scope: &place.scope };
+    let wanted = Wanted { directive: pass, authority: &authority, host: fixed, tls, scope: &place.scope };
     let Some(name) = work.pools.name(&wanted, work.left) else { return false };
     main.set("upstream", quoted(&name));
     if !uri.is_empty() {
@@ -57,7 +68,7 @@ pub(super) fn proxied<'f>(
 }
 
 /// What is done with a node's answers that has no word of ours.
-fn unkept(place: &Place<'_>, left: &mut Vec<Left>) {
+fn unkept(place: &Location<'_>, left: &mut Vec<Left>) {
     for line in place.scope.list("proxy_redirect").into_iter().filter(|line| line.args.len() > 1) {
         let mut told = told(line, "whole URLs in Location pass as the node says them");
         told.todo = "let the app say the public address, or a path alone; paths that `strip` and `rewrite` change come back by themselves".to_owned();

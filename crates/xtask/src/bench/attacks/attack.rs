@@ -95,7 +95,7 @@ impl Attack {
             Self::SlowReads => "`slowhttptest -X`: 3,500 answers of 1 MB, read byte by byte",
             Self::Ranges => "`slowhttptest -R`: 1,000 requests for overlapping ranges",
             Self::TlsSilent => "3,500 connections to the TLS port that say nothing",
-            Self::ClientHellos => "ClientHellos, eight at a time, and then gone",
+            Self::ClientHellos => "700 ClientHellos a second, and then gone",
             Self::TlsHandshakes => "whole TLS handshakes, eight at a time",
             Self::NewConnections => "a connection for each request, eight at a time",
             Self::Sessions => "Engine.IO handshakes on eight connections",
@@ -173,6 +173,9 @@ impl Attack {
                 let mut stream = connect(target.tls).await?;
                 stream.write_all(&target.hello).await?;
                 stream.set_zero_linger()?;
+                drop(stream);
+                // As many for each proxy: one that throws them out at once would get thirty times as many as the others.
+                sleep(HELLO_EVERY).await;
             }
             Self::TlsHandshakes => {
                 let config = Authority::new("nobody").client(&[]);
@@ -309,6 +312,8 @@ fn client_hello() -> Result<Vec<u8>> {
 
 const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 9, 0, 1);
 const AGAIN: Duration = Duration::from_millis(50);
+/// Of each of eight.
+const HELLO_EVERY: Duration = Duration::from_millis(10);
 /// To a room in which nobody is: what is said there costs the origin little.
 const UPGRADE: &[u8] =
     b"GET /say/nobody HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\

@@ -215,6 +215,8 @@ http {
             proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
             proxy_set_header Upgrade $http_upgrade;
             proxy_set_header Connection $connection_upgrade;
+            client_max_body_size 0;
+            proxy_request_buffering off;
         }
     }
 }

@@ -58,6 +58,12 @@ impl Crowd {
 }
 
 impl Answers {
+    /// These latencies, in order, and so many lost.
+    #[cfg(test)]
+    pub(crate) fn of(latencies: &[Duration], lost: usize) -> Self {
+        Self { latencies: latencies.to_vec(), lost, first_failure: None }
+    }
+
     pub(crate) fn lost(&self) -> usize {
         self.lost
     }
@@ -68,7 +74,7 @@ impl Answers {
 
     pub(crate) fn p99(&self) -> Duration {
         let at = self.latencies.len() * 99 / 100;
-        self.latencies.get(at).copied().unwrap_or(PATIENCE)
+        self.latencies.get(at).copied().unwrap_or(TIMEOUT)
     }
 
     pub(crate) fn first_failure(&self) -> Option<&str> {
@@ -93,8 +99,8 @@ impl Client {
             if !*going.borrow() {
                 return answers;
             }
-            let asked = timeout(PATIENCE, self.ask()).await;
-            match asked.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer within {PATIENCE:?}"))) {
+            let asked = timeout(TIMEOUT, self.ask()).await;
+            match asked.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer within {TIMEOUT:?}"))) {
                 Ok(()) => answers.latencies.push(due.elapsed()),
                 Err(error) => {
                     self.connection = None;
@@ -148,6 +154,6 @@ async fn exchange(connection: &mut TcpStream) -> Result<()> {
 
 const CLIENTS: u8 = 100;
 const EVERY: Duration = Duration::from_millis(200);
-const PATIENCE: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(3);
 const BYTES: usize = 128;
 const REQUEST: &[u8] = b"GET /bytes/128 HTTP/1.1\r\nHost: bench.example\r\n\r\n";

@@ -67,3 +67,33 @@ pub(crate) fn save(file: &Path, lines: &[Line], versions: &[String]) -> Result<(
 
 const BEGIN: &str = "<!-- written by `cargo xtask bench attacks`, from here -->";
 const END: &str = "<!-- to here, attacks -->";
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::honest::Answers;
+    use super::*;
+
+    #[test]
+    fn of_several_rounds_the_worst_loss_and_the_medians_are_told() {
+        let round = |p99_ms, lost, memory_mib: u64, cpu_s: u64| Seen {
+            answers: Answers::of(&[Duration::from_millis(p99_ms)], lost),
+            cpu_ns: cpu_s * 1_000_000_000,
+            memory_bytes: memory_mib << 20,
+        };
+        let tidelock = vec![
+            round(3, 0, 9, 4),
+            round(90, 1, 7, 1),
+            round(4, 7, 8, 2),
+            round(2, 0, 1, 3),
+            round(5, 0, 10, 5),
+        ];
+        let nginx = vec![round(6, 0, 5, 2)];
+        let line = |which, seen| Line { attack: Attack::ALL[0], which, seen };
+        let [first, second, ..] = Contender::ALL;
+        let said = table(&[line(first, tidelock), line(second, nginx)]);
+        let cells: Vec<_> = said.lines().skip(2).map(|line| line.splitn(4, " | ").last().unwrap()).collect();
+        assert_eq!(cells, ["8 | 7 | 4.0 | 8 | 3.0 |", "1 | 0 | 6.0 | 5 | 2.0 |"], "{said}");
+    }
+}

@@ -10,6 +10,7 @@ use testkit::certificates::CertificateFiles;
 use testkit::process::{Process, Signal};
 use tokio::process::Command;
 
+use super::rows::Serves;
 use crate::run::printed;
 
 /// One column of the table.
@@ -39,6 +40,9 @@ pub(crate) struct Site<'s> {
     pub(crate) nodes: &'s [SocketAddr],
     /// The last one is that which is asked for.
     pub(crate) routes: u32,
+    pub(crate) serves: Serves,
+    /// Where its files are, if it has some.
+    pub(crate) folder: &'s Path,
     pub(crate) long_bodies: bool,
     pub(crate) tls: Option<&'s CertificateFiles>,
     /// The core that it is kept on.
@@ -172,11 +176,17 @@ fn tidelock_file(address: SocketAddr, site: &Site<'_>) -> String {
     let tls = site.tls.map_or_else(String::new, |CertificateFiles { certificate, key }| {
         format!("tls = {{ certificate = {certificate:?}, key = {key:?} }}\n")
     });
+    let (other, folder) = (other_routes(site.routes), site.folder);
+    let route = match site.serves {
+        Serves::Nodes => "upstream = \"nodes\"\n".to_owned(),
+        Serves::Compressed => "upstream = \"nodes\"\ncompress = { codings = [\"gzip\"] }\n".to_owned(),
+        // What is no file is a node's, so that there is a route to it.
+        Serves::Files => format!("files = {folder:?}\nupstream = \"nodes\"\n"),
+    };
     format!(
         "workers = 1\nsticky_secret = \"a secret of 32 bytes, or of some more\"\n\
-         [[listen]]\naddress = \"{address}\"\n{tls}{}[[route]]\nupstream = \"nodes\"\n\
+         [[listen]]\naddress = \"{address}\"\n{tls}{other}[[route]]\n{route}\
          [upstream.nodes]\nnodes = {nodes:?}\n[log]\naccess = \"access.log\"\n",
-        other_routes(site.routes)
     )
 }
 
@@ -200,7 +210,15 @@ fn nginx_conf(address: SocketAddr, site: &Site<'_>) -> String {
             format!("ssl_certificate {};\nssl_certificate_key {};\n", certificate.display(), key.display());
         (" ssl", lines)
     });
+    let files = NGINX_FILES.replace("FOLDER", &site.folder.display().to_string());
+    let (location, more) = match site.serves {
+        Serves::Nodes => (NGINX_NODES, ""),
+        Serves::Compressed => (NGINX_NODES, NGINX_GZIP),
+        Serves::Files => (files.as_str(), ""),
+    };
     NGINX_CONF
+        .replace("LOCATION", location)
+        .replace("GZIP", more)
         .replace("ADDRESS", &format!("{address}{ssl} reuseport"))
         .replace("CERTIFICATE", &certificate)
         .replace("BODIES", if site.long_bodies { NGINX_LONG_BODIES } else { "" })
@@ -227,8 +245,11 @@ fn haproxy_cfg(address: SocketAddr, site: &Site<'_>, directory: &Path) -> Result
 }
 
 /// For the page: what each was told, with its addresses left out.
-pub(crate) const SETTINGS: [(&str, &str); 3] = [
+pub(crate) const SETTINGS: [(&str, &str); 6] = [
     ("nginx.conf", NGINX_CONF),
+    ("its LOCATION", NGINX_NODES),
+    ("its LOCATION, where it has files", NGINX_FILES),
+    ("its GZIP, where it compresses", NGINX_GZIP),
     ("its BODIES, where they are long", NGINX_LONG_BODIES),
     ("haproxy.cfg", HAPROXY_CFG),
 ];
@@ -248,6 +269,7 @@ http {
     keepalive_timeout 1h;
     client_max_body_size 0;
     BODIES
+    GZIP
     proxy_read_timeout 1h;
     proxy_send_timeout 1h;
     ssl_protocols TLSv1.3;
@@ -264,6 +286,13 @@ http {
         listen ADDRESS;
         CERTIFICATE
         location / {
+            LOCATION
+        }
+    }
+}
+";
+
+const NGINX_NODES: &str = "\
             proxy_pass http://nodes;
             proxy_http_version 1.1;
             proxy_set_header Host $host;
@@ -272,9 +301,25 @@ http {
             proxy_set_header X-Forwarded-Proto $scheme;
             proxy_set_header Upgrade $http_upgrade;
             proxy_set_header Connection $connection_upgrade;
-        }
-    }
-}
+";
+
+/// As its own guides have it for speed.
+const NGINX_FILES: &str = "\
+            root FOLDER;
+            sendfile on;
+            tcp_nopush on;
+            gzip_static on;
+            open_file_cache max=1000 inactive=20s;
+            open_file_cache_valid 1s;
+";
+
+/// At the level whose answers are as long as ours, or the next longer ones.
+const NGINX_GZIP: &str = "\
+    gzip on;
+    gzip_comp_level 5;
+    gzip_types application/json;
+    gzip_proxied any;
+    gzip_http_version 1.1;
 ";
 
 /// Where bodies are long, they are not collected before they are passed on, which nginx does by default, on disk if need

@@ -25,10 +25,22 @@ pub(crate) struct Cell {
     pub(crate) tls: bool,
     pub(crate) nodes: u32,
     pub(crate) routes: u32,
+    pub(crate) serves: Serves,
     /// Whether bodies are long, so that a proxy with a setting for them gets it.
     pub(crate) long_bodies: bool,
     /// The words of tidelock-load's command line; nothing when the start alone is measured.
     pub(crate) load: &'static str,
+}
+
+/// What the proxy does for its answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Serves {
+    /// It asks a node.
+    Nodes,
+    /// It asks a node, and compresses what comes.
+    Compressed,
+    /// It has files.
+    Files,
 }
 
 /// Which rows belong together.
@@ -46,6 +58,8 @@ pub(crate) enum Group {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Beside {
     All,
+    /// nginx, and nginx once more: what the row is about HAProxy does not do.
+    NginxTwice,
     /// nginx alone, whose growth shows how much of tidelock's is the system's.
     Nginx,
     /// Nobody: others have nothing of the kind, or do not need it.
@@ -64,6 +78,8 @@ pub(crate) enum Metric {
     Bytes,
     /// From its start to its first answer.
     Start,
+    /// Bytes of an answer, with its head.
+    Size,
 }
 
 /// What tidelock has to reach.
@@ -104,6 +120,7 @@ impl Metric {
             Self::P99 => "p99, µs",
             Self::Bytes => "bytes each",
             Self::Start => "ms",
+            Self::Size => "bytes sent each",
         }
     }
 }
@@ -120,10 +137,10 @@ impl Bar {
 }
 
 use Bar::{AtMost, Growth, Haproxy, Nginx};
-use Metric::{Bytes, Cpu, P50, P99, PerSecond, Start};
+use Metric::{Bytes, Cpu, P50, P99, PerSecond, Size, Start};
 
 pub(crate) const fn plain(load: &'static str) -> Cell {
-    Cell { tls: false, nodes: 3, routes: 1, long_bodies: false, load }
+    Cell { tls: false, nodes: 3, routes: 1, serves: Serves::Nodes, long_bodies: false, load }
 }
 
 const fn tls(load: &'static str) -> Cell {
@@ -132,6 +149,12 @@ const fn tls(load: &'static str) -> Cell {
 
 const fn long(cell: Cell) -> Cell {
     Cell { long_bodies: true, ..cell }
+}
+
+/// A file that the proxy has, at the path that `load` asks for.
+const fn file(name: &'static str, says: &'static str, cell: Cell, bars: &'static [Bar]) -> Row {
+    let cell = Cell { serves: Serves::Files, ..cell };
+    Row { beside: Beside::NginxTwice, ..core(name, says, cell, &[Cpu, PerSecond], bars) }
 }
 
 const fn core(
@@ -241,6 +264,30 @@ pub(crate) const ROWS: &[Row] = &[
         &[Bytes],
         &[Nginx(Bytes, 1.0)],
     ),
+    file(
+        "file-1k",
+        "a file of 1 KiB, 64 connections",
+        plain("http -c 64 --target /1k.js"),
+        &[Nginx(Cpu, 0.95)],
+    ),
+    file("tls-file-1k", "the same over TLS 1.3", tls("http -c 64 --target /1k.js"), &[Nginx(Cpu, 0.80)]),
+    file(
+        "file-1m",
+        "a file of 1 MiB, 16 connections",
+        plain("http -c 16 --target /1m.bin"),
+        &[Nginx(Cpu, 1.0)],
+    ),
+    file("tls-file-1m", "the same over TLS 1.3", tls("http -c 16 --target /1m.bin"), &[Nginx(Cpu, 1.0)]),
+    Row {
+        beside: Beside::NginxTwice,
+        ..core(
+            "gzip-64k",
+            "gzip of an answer of 64 KiB of JSON, 16 connections",
+            Cell { serves: Serves::Compressed, ..plain("http -c 16 --target /json/65536 GZIP") },
+            &[Cpu, PerSecond, Size],
+            &[Nginx(Cpu, 0.85), Nginx(Size, 1.0)],
+        )
+    },
     more(
         "browser-128",
         "HTTP/1.1 with a browser's headers, 128 B",

@@ -1,5 +1,6 @@
 //! One measurement: origin, proxy and load, each on its core, from their start to their end.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use tokio::process::Command;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::contender::{Contender, Programs, Running, Site};
-use super::rows::{self, BROWSER, CAPACITY_LOAD, Cell, ROWS, Row};
+use super::rows::{self, BROWSER, CAPACITY_LOAD, Cell, ROWS, Row, Serves};
 
 /// Where everything happens.
 pub(crate) struct Stage<'p> {
@@ -27,6 +28,7 @@ pub(crate) struct Stage<'p> {
     connections_max: Option<usize>,
     files: CertificateFiles,
     ca: std::path::PathBuf,
+    folder: std::path::PathBuf,
     _directory: TempDir,
 }
 
@@ -76,7 +78,12 @@ impl<'p> Stage<'p> {
         let authority = Authority::new("bench");
         let ca = authority.write(directory.path());
         let files = authority.issue(&[HOST]).write(directory.path(), "bench");
-        Ok(Self { programs, cores, seconds, connections_max, files, ca, _directory: directory })
+        let folder = directory.path().join("files");
+        fs::create_dir_all(folder.join("bytes"))?;
+        for (name, bytes) in [("1k.js", 1 << 10), ("1m.bin", 1 << 20), ("bytes/128", 128)] {
+            fs::write(folder.join(name), vec![b'x'; bytes])?;
+        }
+        Ok(Self { programs, cores, seconds, connections_max, files, ca, folder, _directory: directory })
     }
 
     /// What nginx reaches with requests of 128 bytes, in requests a second.
@@ -95,8 +102,9 @@ impl<'p> Stage<'p> {
     ) -> Result<Measured> {
         let (origin, nodes) = self.origin(cell.nodes).await?;
         let tls = cell.tls.then_some(&self.files);
-        let Cell { routes, long_bodies, .. } = cell;
-        let site = Site { nodes: &nodes, routes, long_bodies, tls, core: self.cores.proxy };
+        let Cell { routes, long_bodies, serves, .. } = cell;
+        let folder = &self.folder;
+        let site = Site { nodes: &nodes, routes, serves, folder, long_bodies, tls, core: self.cores.proxy };
         let started = Instant::now();
         let running = which.start(self.programs, &site)?;
         let address = running.as_ref().map_or(nodes[0], Running::address);
@@ -120,6 +128,9 @@ impl<'p> Stage<'p> {
         }
         if cell.load.contains("--resume") && report.resumed * 2 < report.done {
             bail!("{}: {} of {} resumed a session", row.name, report.resumed, report.done);
+        }
+        if cell.serves == Serves::Compressed && report.received_each() > COMPRESSED_BYTES_MAX {
+            bail!("{}: {:.0} bytes each are not compressed", row.name, report.received_each());
         }
         Ok(Measured { report, start_ms, command })
     }
@@ -176,6 +187,7 @@ impl<'p> Stage<'p> {
                 ("BROWSER", _) => {
                     arguments.extend(BROWSER.iter().flat_map(|line| ["--header", line]).map(str::to_owned));
                 }
+                ("GZIP", _) => arguments.extend(["--header", "Accept-Encoding: gzip"].map(str::to_owned)),
                 (count, Some(max)) if was_count => {
                     let count: usize = count.parse().unwrap_or(max);
                     arguments.push(count.min(max).to_string());
@@ -198,6 +210,8 @@ impl<'p> Stage<'p> {
 
 /// The name that certificates, routes and requests share.
 const HOST: &str = "bench.example";
+/// Of the 64 KiB that are asked for.
+const COMPRESSED_BYTES_MAX: f64 = 32768.0;
 const LISTENING: &str = "listening on ";
 const START_MAX: Duration = Duration::from_secs(20);
 const LOAD_MAX: Duration = Duration::from_secs(180);

@@ -43,6 +43,7 @@ impl Sample {
             Metric::P99 => report.latency_us.p99,
             Metric::Bytes => report.bytes_each,
             Metric::Start => self.measured.start_ms,
+            Metric::Size => report.received_each(),
         }
     }
 

@@ -127,9 +127,9 @@ impl Running {
         });
     }
 
-    /// How it ended, if it does within `patience`.
-    pub(crate) async fn ended(&mut self, patience: Duration) -> Option<std::process::ExitStatus> {
-        let status = timeout(patience, self.process.exit()).await.ok();
+    /// How it ended, if it does within `timeout`.
+    pub(crate) async fn ended(&mut self, timeout: Duration) -> Option<std::process::ExitStatus> {
+        let status = tokio::time::timeout(timeout, self.process.exit()).await.ok();
         self.has_ended = status.is_some();
         status
     }

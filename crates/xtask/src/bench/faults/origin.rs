@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 use testkit::process::{Mark, Process, Signal};
 use tokio::process::Command;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use crate::run::root;
 
@@ -84,11 +84,11 @@ impl Origin {
         process.signal(Signal::CONT);
     }
 
-    /// Whether a request reaches it in this life within `patience`.
-    pub(crate) async fn is_asked(&self, patience: Duration) -> bool {
+    /// Whether a request reaches it in this life within `timeout`.
+    pub(crate) async fn is_asked(&self, timeout: Duration) -> bool {
         let Some(process) = &self.process else { return false };
         let asked = process.wait_for_line(|line| line.starts_with("GET ") || line.starts_with("POST "));
-        timeout(patience, asked).await.is_ok()
+        tokio::time::timeout(timeout, asked).await.is_ok()
     }
 
     /// Adds what reached it until now.

@@ -97,7 +97,7 @@ impl Back {
     fn said(self) -> String {
         match self {
             Self::After(after) => seconds(after),
-            Self::NotWithin(patience) => format!("> {}", seconds(patience)),
+            Self::NotWithin(timeout) => format!("> {}", seconds(timeout)),
         }
     }
 }

@@ -345,6 +345,7 @@ mod tests {
 
     /// Starts real nodes and a real proxy: the bench itself would otherwise be found broken on the day it is needed.
     #[tokio::test]
+    #[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
     async fn the_bench_works() {
         let tidelock = super::super::contender::tidelock("debug").unwrap();
         for fault in [Fault::IdleRace, Fault::KillSockets] {

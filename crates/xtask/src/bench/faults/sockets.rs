@@ -94,7 +94,7 @@ async fn open(address: SocketAddr) -> Result<TcpStream> {
         ensure!(head.starts_with(b"HTTP/1.1 101 "), "refused: {}", head.escape_ascii());
         Ok(stream)
     };
-    timeout(PATIENCE, opening).await.context("no answer")?
+    timeout(TIMEOUT, opening).await.context("no answer")?
 }
 
 /// Stays until the other end ends it, or until it is asked whether it is alive.
@@ -110,7 +110,7 @@ async fn read(mut stream: TcpStream, mut asked: watch::Receiver<bool>) -> How {
                 if stream.write_all(b"\x81\x82\0\0\0\0hi").await.is_err() {
                     return How::Cut(Instant::now());
                 }
-                match timeout(PATIENCE, stream.read_buf(&mut got)).await {
+                match timeout(TIMEOUT, stream.read_buf(&mut got)).await {
                     Ok(read) => read,
                     Err(_) => Err(io::ErrorKind::TimedOut.into()),
                 }
@@ -136,4 +136,4 @@ async fn read(mut stream: TcpStream, mut asked: watch::Receiver<bool>) -> How {
 const MESSAGE: &[u8] = b"\x81\x02ok";
 const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);

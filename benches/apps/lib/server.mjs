@@ -1,0 +1,6 @@
+// What other servers are compared with.
+import { Server } from "socket.io";
+
+import { serve } from "./serve.mjs";
+
+serve(Server);

@@ -1,0 +1,48 @@
+//! What the socket looks at, and whom it tells.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use acme::Certificates;
+use config::plan::Plan;
+use proxy::Proxy;
+use supervisor::{Progress, Supervisor};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// All that verbs look at and act on, handed over by the binary at the start.
+#[derive(Debug)]
+pub struct Handles {
+    /// The data plane.
+    pub proxy: Proxy,
+    /// The apps.
+    pub supervisor: Supervisor,
+    /// The certificates that tidelock gets by itself.
+    pub certificates: Rc<Certificates>,
+    /// The plan in force; it changes with each reload.
+    pub plan: watch::Receiver<Arc<Plan>>,
+    /// The file that is served, if there is one.
+    pub file: Option<PathBuf>,
+    /// Whether it runs in the background, so that no terminal shows what it says.
+    pub is_background: bool,
+    /// To the one task that reads the file and applies it, one wish after the other.
+    pub reload: mpsc::Sender<ReloadWanted>,
+    /// How many lines of tidelock's own log are lost, because nobody has read them.
+    pub own_log_lines_lost: fn() -> u64,
+}
+
+/// Somebody wants the file to be read again and applied.
+#[derive(Debug)]
+pub struct ReloadWanted {
+    /// What was done, or all that is wrong with the file, in lines.
+    pub answer: oneshot::Sender<Result<Applied, String>>,
+}
+
+/// A file that was applied.
+#[derive(Debug)]
+pub struct Applied {
+    /// What was done, in lines.
+    pub message: String,
+    /// How far its apps are, if they have changed: that goes on.
+    pub apps: Option<mpsc::Receiver<Progress>>,
+}

@@ -1,0 +1,113 @@
+//! Pages for faults, and texts that stand in files of their own.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value as Json, json};
+use toml::de::DeValue;
+
+use super::paths::{FilePath, PLAIN, media_type};
+use super::route::Text;
+use super::{quote, schema};
+use crate::file::declared::{Key, Kind, Optional, Section};
+use crate::file::given::Given;
+use crate::routing::{ErrorPages, Page, Statuses};
+
+/// A table of pages by their statuses.
+pub(crate) struct Pages;
+
+impl Kind for Pages {
+    type Read = ErrorPages;
+
+    fn read(&self, given: Given<'_>) -> Option<ErrorPages> {
+        let Some(entries) = given.entries() else {
+            return given.wrong_type("a table of pages", "{ 404 = \"pages/404.html\" }".to_owned());
+        };
+        // One that is wrong has been told, and the others may be wrong as well.
+        let pages = entries.filter_map(|(name, value)| {
+            let Some(statuses) = Statuses::read(name) else {
+                return value.refuse(
+                    format!("\"{name}\" is no status of a fault"),
+                    Some("there is 400 to 599, and \"4xx\" and \"5xx\" for all of a kind".to_owned()),
+                );
+            };
+            Some((statuses, Arc::new(page(value)?)))
+        });
+        Some(ErrorPages::new(pages.collect()))
+    }
+
+    fn schema(&self) -> Map<String, Json> {
+        let page = PAGE_SECTION.schema();
+        schema(json!({
+            "type": "object",
+            "additionalProperties": false,
+            "patternProperties": {
+                "^([45][0-9][0-9]|[45]xx)$": { "anyOf": [{ "type": "string", "minLength": 1 }, page] },
+            },
+        }))
+    }
+}
+
+/// A page: the path of a file, or a table.
+static PAGE_SECTION: Section =
+    Section { doc: "A page for faults.", keys: &[&PAGE_FILE, &PAGE_TEXT, &PAGE_TYPE] };
+pub(crate) static PAGE_FILE: Key<FilePath, Optional> = Key {
+    name: "file",
+    kind: FilePath,
+    absent: Optional("`text` has it"),
+    doc: "The file that it is in, up to 1 MiB. Relative to the folder of this file; read at the start and at each reload.",
+};
+static PAGE_TEXT: Key<Text, Optional> =
+    Key { name: "text", kind: Text, absent: Optional("it is in `file`"), doc: "The page itself." };
+pub(crate) static PAGE_TYPE: Key<Text, Optional> = Key {
+    name: "content_type",
+    kind: Text,
+    absent: Optional("by the ending of `file`, or plain text"),
+    doc: "Its media type.",
+};
+
+fn page(given: Given<'_>) -> Option<Page> {
+    if let DeValue::String(path) = given.value.get_ref() {
+        let text = given.text_in(path)?;
+        return Some(Page::of(&text, media_type(path).to_owned()));
+    }
+    let Some(fields) = given.table(&PAGE_SECTION) else {
+        return given.wrong_type("a file or a table", quote("pages/404.html"));
+    };
+    let content_type = match fields.given(PAGE_TYPE.name) {
+        Some(given) => Some(content_type(given)?),
+        None => None,
+    };
+    let (text, usual) = match (fields.given(PAGE_FILE.name), fields.given(PAGE_TEXT.name)) {
+        (Some(file), None) => {
+            let path = file.text("the path of a file", || quote("pages/404.html"))?;
+            (file.text_in(path)?, media_type(path))
+        }
+        (None, Some(text)) => (text.text("a string", || quote("…"))?.to_owned(), PLAIN),
+        (Some(_), Some(text)) => {
+            return text
+                .refuse("the page is in `file` already", Some("keep either `file` or `text`".to_owned()));
+        }
+        (None, None) => {
+            return given.refuse(
+                "a page without content",
+                Some("write `file = \"pages/404.html\"` or `text = \"…\"`".to_owned()),
+            );
+        }
+    };
+    Some(Page::of(&text, content_type.unwrap_or_else(|| usual.to_owned())))
+}
+
+/// A media type, as it stands in a header line.
+pub(crate) fn content_type(given: Given<'_>) -> Option<String> {
+    let text = given.text("a media type", || quote(PLAIN))?;
+    if text.contains('/') && is_line_text(text) {
+        return Some(text.to_owned());
+    }
+    given
+        .refuse(format!("\"{text}\" is no media type"), Some("write \"text/html; charset=utf-8\"".to_owned()))
+}
+
+/// Returns whether a text can be the value of a header line.
+pub(super) fn is_line_text(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
+}

@@ -1,0 +1,86 @@
+//! Which requests a route takes, and which of several that take the same is asked first.
+
+use std::cmp::Reverse;
+use std::ops::Range;
+
+use crate::file::fields::Fields;
+use crate::file::kinds::route::ListenAddresses;
+use crate::file::sections::route as keys;
+use crate::plan::Listen;
+use crate::problem::Problem;
+use crate::routing::{HostPattern, Methods, PathPattern, Route};
+
+/// What a route takes, by which two of them are told apart.
+#[derive(PartialEq, Eq, Hash)]
+pub(super) struct Takes {
+    pub(super) host: String,
+    pub(super) path: String,
+    pub(super) methods: Methods,
+    pub(super) ports: Vec<u16>,
+}
+
+/// The path, in whichever of three ways it is said.
+pub(super) fn path(fields: &Fields<'_>) -> Option<PathPattern> {
+    let said = [keys::EXACT.name, keys::REGEX.name, keys::PATH.name];
+    let said: Vec<&str> = said.into_iter().filter(|name| fields.has(name)).collect();
+    if let [_, second, ..] = said[..] {
+        let both = said.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" and ");
+        fields.push(
+            Problem::error(fields.span_of(second), format!("{both} say the path in different ways"))
+                .hint("keep one of them; another route can have the other"),
+        );
+        return None;
+    }
+    match said.first() {
+        Some(name) if *name == keys::EXACT.name => fields.optional(&keys::EXACT).map(PathPattern::Exact),
+        Some(name) if *name == keys::REGEX.name => fields.optional(&keys::REGEX).map(PathPattern::Regex),
+        _ => fields.or_if_absent(&keys::PATH, "/".to_owned()).map(PathPattern::Prefix),
+    }
+}
+
+/// The ports of the listens that a route names.
+pub(super) fn ports(fields: &Fields<'_>, listens: &[Listen]) -> Option<Vec<u16>> {
+    let addresses = fields.or_if_absent(&keys::LISTEN, Vec::new())?;
+    let listening: Vec<_> = listens.iter().map(|listen| listen.address).collect();
+    match ListenAddresses::ports(&addresses, &listening) {
+        Ok(ports) => Some(ports),
+        Err(message) => {
+            let addresses = listens.iter().map(|listen| format!("\"{}\"", listen.address));
+            let hint = format!("the file has {}", addresses.collect::<Vec<_>>().join(", "));
+            fields.push(Problem::error(fields.span_of(keys::LISTEN.name), message).hint(hint));
+            None
+        }
+    }
+}
+
+pub(super) fn twice(fields: &Fields<'_>, first: Option<Range<usize>>) {
+    let problem = Problem::error(fields.span.clone(), "a route has the same host and path already")
+        .hint("one of them would never be used; change its host or path, or leave it out");
+    fields.push(match first {
+        Some(first) => problem.related(first, "this one"),
+        None => problem,
+    });
+}
+
+/// Sorts the most specific first: an exact host, the longest wildcard, no host; an exact path, regular expressions in the
+/// order of the file, the longest prefix; then a route that names its methods or listens.
+pub(super) fn specificity(route: &Route) -> (u8, Reverse<usize>, u8, Reverse<usize>, bool, bool) {
+    let (rank, host_bytes) = match &route.host {
+        HostPattern::Exact(_) => (0, 0),
+        HostPattern::Wildcard(suffix) => (1, suffix.len()),
+        HostPattern::Any => (2, 0),
+    };
+    let (kind, path_bytes) = match &route.path {
+        PathPattern::Exact(_) => (0, 0),
+        PathPattern::Regex(_) => (1, 0),
+        PathPattern::Prefix(path) => (2, path.len()),
+    };
+    (
+        rank,
+        Reverse(host_bytes),
+        kind,
+        Reverse(path_bytes),
+        route.methods == Methods::ALL,
+        route.ports.is_empty(),
+    )
+}

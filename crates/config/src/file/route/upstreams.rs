@@ -1,0 +1,88 @@
+//! The upstreams that routes name: which there are, and which of them are used.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::file::fields::Fields;
+use crate::file::sections::route as keys;
+use crate::plan::{Upstream, UpstreamId};
+use crate::problem::Problem;
+
+/// The upstreams a route may name.
+pub(crate) struct Upstreams<'f> {
+    /// Those that are in the file, readable or not: a route to one with a mistake in it is no second mistake.
+    named: &'f [Fields<'f>],
+    /// Those that could be read.
+    pub(super) read: &'f [Upstream],
+    /// Their names, and which they are if they could be read. There may be as many as there are routes.
+    by_name: HashMap<&'f str, Option<UpstreamId>>,
+}
+
+/// Which upstreams the routes read so far send something to.
+#[derive(Default)]
+pub(super) struct Used {
+    names: HashSet<String>,
+    /// Whether a route misses its upstream.
+    pub(super) is_one_astray: bool,
+}
+
+/// The upstream that a route names.
+pub(super) fn upstream(
+    fields: &Fields<'_>,
+    upstreams: &Upstreams<'_>,
+    used: &mut Used,
+) -> Option<UpstreamId> {
+    let name = fields.optional(&keys::UPSTREAM);
+    let upstream = name.as_ref().and_then(|name| find(fields, name, upstreams));
+    used.note(name, upstreams);
+    upstream
+}
+
+impl<'f> Upstreams<'f> {
+    pub(crate) fn new(read: &'f [Upstream], named: &'f [Fields<'f>]) -> Self {
+        let mut by_name: HashMap<_, _> = named.iter().map(|upstream| (upstream.name, None)).collect();
+        by_name.extend((0..).zip(read).map(|(at, upstream)| (&*upstream.name, Some(UpstreamId(at)))));
+        Self { named, read, by_name }
+    }
+}
+
+impl Used {
+    fn note(&mut self, name: Option<String>, upstreams: &Upstreams<'_>) {
+        match name.filter(|name| upstreams.by_name.contains_key(&**name)) {
+            Some(name) => {
+                self.names.insert(name);
+            }
+            None => self.is_one_astray = true,
+        }
+    }
+
+    pub(super) fn warn_of_others(&self, upstreams: &Upstreams<'_>) {
+        // A route that misses its upstream may well mean the one that seems unused.
+        if self.is_one_astray {
+            return;
+        }
+        for upstream in upstreams.named.iter().filter(|upstream| !self.names.contains(upstream.name)) {
+            let message = format!("no route uses the upstream `{}`", upstream.name);
+            upstream.push(
+                Problem::warning(upstream.span.clone(), message).hint(format!(
+                    "send something there: `upstream = \"{}\"` in a `[[route]]`",
+                    upstream.name
+                )),
+            );
+        }
+    }
+}
+
+fn find(fields: &Fields<'_>, name: &str, upstreams: &Upstreams<'_>) -> Option<UpstreamId> {
+    if let Some(upstream) = upstreams.by_name.get(name) {
+        return *upstream;
+    }
+    let names: Vec<&str> = upstreams.named.iter().map(|upstream| upstream.name).collect();
+    let hint = fields.reading.instead(name, &names).unwrap_or_else(|| {
+        format!("write one: `[upstream.{name}]`, and `nodes = [\"127.0.0.1:3000\"]` under it")
+    });
+    fields.push(
+        Problem::error(fields.span_of(keys::UPSTREAM.name), format!("there is no upstream \"{name}\""))
+            .hint(hint),
+    );
+    None
+}

@@ -1,0 +1,63 @@
+//! Which route takes a request, for whoever asks beforehand: the same look-up as that of a request.
+
+use config::plan::{PathRule, Plan};
+use config::routing::Route;
+use wire::path;
+
+use crate::state::route::{Asks, Routes};
+
+/// A request that nobody has sent.
+#[derive(Debug, Clone, Copy)]
+pub struct Imagined<'a> {
+    /// Without its port; empty for none.
+    pub host: &'a str,
+    /// As it would be sent, without the query.
+    pub path: &'a str,
+    /// In upper case, as methods are.
+    pub method: &'a str,
+    /// Of the listen that it comes in on.
+    pub port: u16,
+}
+
+/// What becomes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// This place in [`Plan::routes`].
+    By(usize),
+    /// The route there takes no path that could mean several things, and answers 400.
+    RefusedBy(usize),
+    /// No route takes it: 404.
+    ByNone,
+}
+
+impl Imagined<'_> {
+    /// Returns what a plan makes of it.
+    pub fn taken(&self, plan: &Plan) -> Taken {
+        match Routes::new(&plan.routes).find(self.asks()) {
+            Some(found) if plan.routes[found].paths == PathRule::Strict && self.is_ambiguous() => {
+                Taken::RefusedBy(found)
+            }
+            Some(found) => Taken::By(found),
+            None => Taken::ByNone,
+        }
+    }
+
+    /// Returns whether a route would take it if there were no other.
+    pub fn fits(&self, route: &Route) -> bool {
+        Routes::new(std::slice::from_ref(route)).find(self.asks()).is_some()
+    }
+
+    /// The path by which it is decided.
+    pub fn normal_path(&self) -> String {
+        String::from_utf8_lossy(&path::normal(self.path.as_bytes())).into_owned()
+    }
+
+    fn is_ambiguous(&self) -> bool {
+        path::is_ambiguous(self.path.as_bytes())
+    }
+
+    fn asks(&self) -> Asks<'_> {
+        let host = Some(self.host.as_bytes()).filter(|host| !host.is_empty());
+        Asks { host, path: self.path.as_bytes(), method: self.method.as_bytes(), port: self.port }
+    }
+}

@@ -1,0 +1,134 @@
+//! The task that runs one process of an app: it carries out commands, and sends an event for each thing that happens to the
+//! process. It decides nothing.
+
+use std::sync::Arc;
+
+use config::app::{App, Stop};
+use config::roster::InstanceId;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::host::Host;
+use crate::machine::Event;
+use crate::process::{Ending, Launch, Process};
+use crate::ready::until_ready;
+
+/// A command to the task of one process.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum ProcessCommand {
+    Stop(Stop),
+    Kill,
+}
+
+/// An event of one app, for the task that holds them all.
+#[derive(Debug)]
+pub(crate) struct InstanceEvent {
+    pub(crate) app: String,
+    pub(crate) what: What,
+}
+
+#[derive(Debug)]
+pub(crate) enum What {
+    Happened(Event),
+    /// By which its usage is read.
+    Keeper {
+        id: InstanceId,
+        keeper: i32,
+    },
+    /// Nothing more comes of this one.
+    Left(InstanceId),
+    /// The app is to be rolled, and why.
+    Due {
+        why: String,
+        is_urgent: bool,
+    },
+}
+
+/// Sends the events of one app. The receiver never waits for a sender, so that this cannot block for ever.
+#[derive(Debug, Clone)]
+pub(crate) struct EventSender {
+    app: String,
+    sender: mpsc::Sender<InstanceEvent>,
+}
+
+impl EventSender {
+    pub(crate) fn new(app: &str, sender: mpsc::Sender<InstanceEvent>) -> Self {
+        Self { app: app.to_owned(), sender }
+    }
+
+    pub(crate) async fn send(&self, what: What) {
+        // Without a receiver everything has ended.
+        let _ = self.sender.send(InstanceEvent { app: self.app.clone(), what }).await;
+    }
+}
+
+/// Starts a process and runs it until everything of it is gone. When `commands` is closed the process is killed.
+pub(crate) async fn run_instance(
+    host: Host,
+    app: Arc<App>,
+    id: InstanceId,
+    mut commands: mpsc::Receiver<ProcessCommand>,
+    events: EventSender,
+) {
+    match Process::start(&host, Launch { app: app.clone(), id }).await {
+        Ok(process) => {
+            let address = process.address().clone();
+            events.send(What::Keeper { id, keeper: process.keeper() }).await;
+            events.send(What::Happened(Event::Started { id, pid: process.pid(), address })).await;
+            until_gone(&process, &app, &mut commands, &events).await;
+        }
+        Err(problem) => events.send(What::Happened(Event::NotStarted { id, why: problem.to_string() })).await,
+    }
+    events.send(What::Left(id)).await;
+}
+
+async fn until_gone(
+    process: &Process,
+    app: &App,
+    commands: &mut mpsc::Receiver<ProcessCommand>,
+    events: &EventSender,
+) {
+    let id = process.launch().id;
+    let mut ready = Box::pin(until_ready(process, &app.ready.when, Instant::now() + app.ready.deadline));
+    let mut is_asked = true;
+    let mut is_wanted = true;
+    loop {
+        tokio::select! {
+            // One that has ended was not ready, even if it was for a moment.
+            biased;
+            ending = process.ended() => {
+                let is_done = matches!(ending, Ending::Code(code) if app.restart.is_done(code));
+                events.send(What::Happened(Event::Ended { id, how: ending.to_string(), is_done })).await;
+                return;
+            }
+            command = commands.recv(), if is_wanted => {
+                match command {
+                    Some(ProcessCommand::Stop(how)) => process.stop(&how),
+                    Some(ProcessCommand::Kill) => process.kill(),
+                    None => {
+                        is_wanted = false;
+                        process.kill();
+                    }
+                }
+                // Nobody asks whether it is ready to end.
+                is_asked = false;
+            }
+            answer = &mut ready, if is_asked => {
+                is_asked = false;
+                let event = match answer {
+                    Ok(()) => Event::Ready(id),
+                    Err(why) => Event::NotReady { id, why: without_name(&why.to_string(), process.launch()) },
+                };
+                events.send(What::Happened(event)).await;
+            }
+        }
+    }
+}
+
+/// The sentence begins with the instance, which is said before it anyway.
+fn without_name(why: &str, launch: &Launch) -> String {
+    match why.strip_prefix(&format!("{launch} ")) {
+        Some(rest) => format!("it {rest}"),
+        None => why.to_owned(),
+    }
+}

@@ -1,0 +1,194 @@
+//! `tidelock check --explain URL`: which route answers a request, and why no other does.
+
+use config::plan::{Listen, Plan, Scheme};
+use config::routing::{Action, HostPattern, Methods, PathPattern, Route};
+use proxy::{Imagined, Taken};
+
+/// A URL in its parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Url {
+    written: String,
+    host: String,
+    port: u16,
+    path: String,
+}
+
+impl std::str::FromStr for Url {
+    type Err = String;
+
+    fn from_str(written: &str) -> Result<Self, String> {
+        let wanted = || "write it whole: https://example.com/path".to_owned();
+        let (scheme, rest) = written.split_once("://").ok_or_else(wanted)?;
+        let usual = match scheme {
+            "http" => 80,
+            "https" => 443,
+            _ => return Err(format!("\"{scheme}\" is not spoken here; {}", wanted())),
+        };
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, behind) = rest.split_at(end);
+        let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+        let (host, port) = match authority.rsplit_once(':').filter(|(_, port)| is_port(port)) {
+            Some((host, "")) => (host, usual),
+            Some((host, port)) => (host, port.parse().map_err(|_| format!("there is no port {port}"))?),
+            None => (authority, usual),
+        };
+        if host.is_empty() || host.contains('@') {
+            return Err(wanted());
+        }
+        let path = behind.split(['?', '#']).next().unwrap_or_default();
+        let path = if path.is_empty() { "/" } else { path };
+        let host = host.trim_end_matches('.').to_owned();
+        Ok(Self { written: written.to_owned(), host, port, path: path.to_owned() })
+    }
+}
+
+/// Returns what becomes of a request for it, in lines.
+pub(crate) fn explain(plan: &Plan, url: &Url, method: &str) -> String {
+    let asked = Imagined { host: &url.host, path: &url.path, method, port: url.port };
+    let mut told = format!("{method} {}\n", url.written);
+    let on_port: Vec<&Listen> =
+        plan.listens.iter().filter(|listen| [url.port, 0].contains(&listen.address.port())).collect();
+    if on_port.is_empty() {
+        let ports = plan.listens.iter().map(|listen| listen.address.port().to_string());
+        let ports = ports.collect::<Vec<_>>().join(", ");
+        told += &format!("  nothing listens on port {}, there is {ports}; if it did:\n", url.port);
+    }
+    if !on_port.is_empty()
+        && on_port.iter().all(|listen| matches!(listen.scheme, Scheme::RedirectToHttps { .. }))
+    {
+        return told + "  is answered 308 by its listen, which sends everything to https\n";
+    }
+    let normal = asked.normal_path();
+    if normal != url.path {
+        told += &format!("  is decided by the path {normal:?}\n");
+    }
+    let found = match asked.taken(plan) {
+        Taken::By(found) => {
+            told += &format!(
+                "  is taken by {}: {}\n",
+                shown(&plan.routes[found]),
+                does(&plan.routes[found], plan)
+            );
+            found
+        }
+        Taken::RefusedBy(found) => {
+            told += &format!(
+                "  is refused with 400 by {}: nodes may disagree on what that path means\n",
+                shown(&plan.routes[found])
+            );
+            found
+        }
+        Taken::ByNone => {
+            told += "  is taken by no route: 404\n";
+            let misses = plan.routes.iter().filter_map(|route| Some((route, missed_by(route, asked)?)));
+            for (route, why) in misses {
+                told += &format!("  {} would take it, but {why}\n", shown(route));
+            }
+            return told;
+        }
+    };
+    let winner = &plan.routes[found];
+    let others = plan.routes.iter().enumerate().filter(|(at, route)| *at != found && asked.fits(route));
+    for (_, other) in others {
+        told += &format!("  {} would take it, too, but {}\n", shown(other), why_behind(winner, other));
+    }
+    told
+}
+
+/// A route by its place in the file, and what it takes.
+fn shown(route: &Route) -> String {
+    let mut parts = Vec::new();
+    match &route.host {
+        HostPattern::Any => {}
+        HostPattern::Exact(host) => parts.push(format!("host = {host:?}")),
+        HostPattern::Wildcard(suffix) => parts.push(format!("host = {:?}", format!("*{suffix}"))),
+    }
+    match &route.path {
+        PathPattern::Exact(path) => parts.push(format!("exact = {path:?}")),
+        PathPattern::Regex(pattern) => parts.push(format!("regex = '{}'", pattern.written())),
+        PathPattern::Prefix(path) => parts.push(format!("path = {path:?}")),
+    }
+    format!("route {} ({})", route.number, parts.join(", "))
+}
+
+/// Returns what a route does.
+fn does(route: &Route, plan: &Plan) -> String {
+    let upstream = |number: config::plan::UpstreamId| {
+        plan.upstreams.get(number.0).map_or("", |upstream| &*upstream.name).to_owned()
+    };
+    let what = match &route.action {
+        Action::Upstream(number) => format!("a node of upstream \"{}\" answers", upstream(*number)),
+        Action::Files(files) => {
+            let or = files.upstream.map(|number| format!(", or else upstream \"{}\"", upstream(number)));
+            format!("a file under {} answers{}", files.folder.display(), or.unwrap_or_default())
+        }
+        Action::Redirect(redirect) => format!("it is sent elsewhere with {}", redirect.status),
+        Action::Respond(respond) => format!("it is answered {}", respond.status),
+    };
+    match &route.maintenance {
+        None => what,
+        Some(_) => format!("{what}, but in maintenance it is 503 for all but `maintenance_allow`"),
+    }
+}
+
+/// Returns why a route that would take it comes behind another.
+fn why_behind(winner: &Route, other: &Route) -> &'static str {
+    let host_rank = |route: &Route| match &route.host {
+        HostPattern::Exact(_) => usize::MAX,
+        HostPattern::Wildcard(suffix) => suffix.len(),
+        HostPattern::Any => 0,
+    };
+    let path_rank = |route: &Route| match &route.path {
+        PathPattern::Exact(_) => 2,
+        PathPattern::Regex(_) => 1,
+        PathPattern::Prefix(_) => 0,
+    };
+    if host_rank(winner) != host_rank(other) {
+        return "a host that says more comes first";
+    }
+    if path_rank(winner) != path_rank(other) {
+        return "`exact` comes before `regex`, and that before `path`";
+    }
+    match (&winner.path, &other.path) {
+        (PathPattern::Prefix(one), PathPattern::Prefix(two)) if one.len() != two.len() => {
+            "the longer path comes first"
+        }
+        (PathPattern::Regex(one), PathPattern::Regex(two)) if one != two => {
+            "the first `regex` in the file that fits comes first"
+        }
+        _ => "one with `methods` or `listen` comes first",
+    }
+}
+
+/// The one thing that keeps a route from taking it, if it is one thing.
+fn missed_by(route: &Route, asked: Imagined<'_>) -> Option<&'static str> {
+    let loosened = [
+        (Route { host: HostPattern::Any, ..route.clone() }, "for another host"),
+        (Route { path: PathPattern::Prefix("/".to_owned()), ..route.clone() }, "for another path"),
+        (Route { methods: Methods::ALL, ..route.clone() }, "for other methods"),
+        (Route { ports: Vec::new(), ..route.clone() }, "on another listen"),
+    ];
+    loosened.into_iter().find(|(route, _)| asked.fits(route)).map(|(_, why)| why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_has_a_host_a_port_and_a_path() {
+        for (written, host, port, path) in [
+            ("https://example.com", "example.com", 443, "/"),
+            ("http://example.com:8080/a%20b?c#d", "example.com", 8080, "/a%20b"),
+            ("http://[::1]:81/?x", "[::1]", 81, "/"),
+            ("http://[::1]", "[::1]", 80, "/"),
+            ("https://Example.com.?x", "Example.com", 443, "/"),
+        ] {
+            let url: Url = written.parse().expect(written);
+            assert_eq!((&*url.host, url.port, &*url.path), (host, port, path), "{written}");
+        }
+        for wrong in ["example.com/x", "ftp://example.com/", "http:///x", "http://a:99999/", "http://u@h/"] {
+            assert!(wrong.parse::<Url>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -28,7 +28,7 @@ use crate::observe::record::{Record, Sticky};
 use crate::request::await_instance;
 use crate::request::challenge;
 use crate::request::dispatch;
-use crate::request::downstream::{Arrival, BodySource, ReplySink, RequestEnds};
+use crate::request::downstream::{Arrival, BodySource, Http1Body, Http1Reply, ReplySink, RequestEnds};
 use crate::request::edits::Values;
 use crate::request::exchange::Outcome;
 use crate::request::exchange::{Exchanged, Request};
@@ -183,14 +183,14 @@ async fn answer(
     worker: &Local,
     record: &mut Record,
 ) -> Result<Exchanged, Fault> {
-    if let Some(redirect) = reply.arrival.redirects {
+    if let Some(redirect) = reply.arrival().redirects {
         let snapshot = worker.snapshot();
         if snapshot.challenges.is_some()
             && let Outcome::Answered(exchanged) = challenged(head, body, reply, worker, record).await?
         {
             return Ok(exchanged);
         }
-        let keep_alive = reply.keep_alive && body.is_done();
+        let keep_alive = reply.keep_alive() && body.is_done();
         let (status, bytes) = reply::redirect_to_https(head, redirect, keep_alive)
             .ok_or(ClientFault::Malformed(wire::Malformed::HostMissing))?;
         record.status = status;
@@ -200,7 +200,7 @@ async fn answer(
     if worker.shared.memory.is_out() {
         return Err(OurFault::NoMemory.into());
     }
-    let end = reply.arrival.end;
+    let end = reply.arrival().end;
     let port = end.port();
     if end.is_asked_for_certificate() && reply.is_for_another_host(head) {
         return Err(ClientFault::Misdirected.into());
@@ -217,7 +217,7 @@ async fn answer(
         let route = &snapshot.plan.routes[found];
         record.is_logged = route.is_logged;
         if !route.is_straight {
-            let values = Values::new(head, reply.arrival.end, route, record);
+            let values = Values::new(head, reply.arrival().end, route, record);
             // Boxed, for a request's memory is what the largest of its ways takes.
             match Box::pin(own::answer(&values, body, reply, worker, record)).await? {
                 Outcome::Answered(exchanged) => return Ok(exchanged),
@@ -238,7 +238,7 @@ async fn answer(
         let route = &snapshot.plan.routes[found];
         body.accept(head, route.body_bytes_max.unwrap_or(snapshot.plan.limits.body_bytes_max))?;
         let changed = route.edits.as_deref().map(|edits| {
-            let values = Values::new(head, reply.arrival.end, route, record);
+            let values = Values::new(head, reply.arrival().end, route, record);
             let changed = Box::new(values.changed(edits));
             let path = values.path_at_node(edits);
             head.send_path(path.as_deref());
@@ -312,11 +312,11 @@ async fn tell(
     );
     let keep_alive = ends.keep_alive() && !is_suspect;
     let snapshot = worker.snapshot();
-    let route = snapshot.route(head, reply.arrival.end.port()).ok();
+    let route = snapshot.route(head, reply.arrival().end.port()).ok();
     let route = route.and_then(|found| snapshot.plan.routes.get(found));
     let mut lines = LineEdits::default();
     if let Some(route) = route {
-        Values::new(head, reply.arrival.end, route, record).say_policy(&mut lines);
+        Values::new(head, reply.arrival().end, route, record).say_policy(&mut lines);
     }
     let own_pages = route.and_then(|route| route.error_pages.as_deref());
     let pages = own_pages.unwrap_or(&snapshot.plan.error_pages);
@@ -512,8 +512,9 @@ impl ClientConnection {
         let keep_alive = head.keep_alive() && !is_last && !worker.is_leaving();
         let begun = self.begun();
         let arrival = Arrival { end: &self.end, redirects: self.redirects };
-        let reply = ReplySink::new(&self.stream, head, keep_alive, arrival, &worker.pace);
-        (BodySource::new(&self.stream, &mut self.inbound, head, worker, begun), reply)
+        let reply = Http1Reply::new(&self.stream, head, keep_alive, arrival, &worker.pace);
+        let body = Http1Body::new(&self.stream, &mut self.inbound, head, worker, begun);
+        (BodySource::Http1(body), ReplySink::Http1(reply))
     }
 
     /// Answers what never became a request.

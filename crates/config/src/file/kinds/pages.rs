@@ -8,12 +8,14 @@ use toml::de::DeValue;
 use super::paths::{FilePath, PLAIN, media_type};
 use super::route::Text;
 use super::{quote, schema};
-use crate::file::declared::{Key, Kind, Optional, Section};
+use crate::file::declared::{Key, Kind, Optional, Section, Unsaid};
 use crate::file::given::Given;
 use crate::routing::{ErrorPages, Page, Statuses};
 
 /// A table of pages by their statuses.
 pub(crate) struct Pages;
+
+impl Unsaid for Pages {}
 
 impl Kind for Pages {
     type Read = ErrorPages;

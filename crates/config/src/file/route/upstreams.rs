@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::file::fields::Fields;
-use crate::file::sections::route as keys;
+use crate::file::sections::route::{self as keys, RouteTable};
 use crate::plan::{Upstream, UpstreamId};
 use crate::problem::Problem;
 
@@ -28,10 +28,11 @@ pub(super) struct Used {
 /// The upstream that a route names.
 pub(super) fn upstream(
     fields: &Fields<'_>,
+    table: &RouteTable,
     upstreams: &Upstreams<'_>,
     used: &mut Used,
 ) -> Option<UpstreamId> {
-    let name = fields.optional(&keys::UPSTREAM);
+    let name = table.upstream.clone();
     let upstream = name.as_ref().and_then(|name| find(fields, name, upstreams));
     used.note(name, upstreams);
     upstream

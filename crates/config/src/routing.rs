@@ -116,7 +116,7 @@ pub enum Action {
     Upstream(UpstreamId),
     /// The client is sent elsewhere.
     Redirect(Redirect),
-    /// The answer stands in the file.
+    /// It is answered here: by what stands in the file, or by how tidelock is.
     Respond(Arc<Respond>),
     /// A file of a folder is the answer.
     Files(Files),
@@ -186,9 +186,27 @@ pub enum Destination {
     },
 }
 
+/// Where an answer of tidelock's own comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Respond {
+    /// It stands in the file.
+    Written(Written),
+    /// It says how tidelock is.
+    Probe(Probe),
+}
+
+/// What a balancer in front asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Probe {
+    /// 200 for as long as requests are answered at all.
+    Health,
+    /// 200 while clients should be sent here, 503 otherwise.
+    Ready,
+}
+
 /// An answer that stands in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Respond {
+pub struct Written {
     /// 200 to 599. 444 closes the connection without an answer, as nginx has it.
     pub status: u16,
     /// The body of the answer.
@@ -256,7 +274,9 @@ impl Route {
     /// Returns whether a text of its own tells the id of a request.
     pub fn tells_ids(&self) -> bool {
         let of_action = match &self.action {
-            Action::Respond(respond) => respond.text.tells_id(),
+            Action::Respond(respond) => {
+                matches!(&**respond, Respond::Written(answer) if answer.text.tells_id())
+            }
             Action::Redirect(Redirect { to: Destination::Url(url), .. }) => url.tells_id(),
             Action::Redirect(Redirect { to: Destination::Parts { host, path, .. }, .. }) => {
                 host.iter().chain(path).any(Template::tells_id)

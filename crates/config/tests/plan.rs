@@ -143,7 +143,14 @@ fn every_key_reaches_the_plan() {
     assert_eq!(plan.timeouts, timeouts);
     assert_eq!(plan.log.access, AccessLog::File(PathBuf::from("folder/logs/access.log")));
     assert_eq!(plan.log.format, LogFormat::Combined);
-    assert_eq!(plan.drain, Drain { window: Duration::from_secs(31), deadline: Duration::from_secs(32) });
+    assert_eq!(
+        plan.drain,
+        Drain {
+            window: Duration::from_secs(31),
+            deadline: Duration::from_secs(32),
+            announce: Duration::ZERO
+        }
+    );
     let socket = AdminSocket::Path(PathBuf::from("folder/run/admin.sock"));
     assert_eq!(plan.admin, Admin { socket, watch: true });
     let nameservers = ["127.0.0.1:53", "[::1]:5353"].map(|address| address.parse().unwrap()).to_vec();
@@ -369,7 +376,11 @@ fn a_window_that_is_left_out_fits_the_deadline() {
         ("window = \"0s\"\ndeadline = \"0s\"", 0, 0),
     ] {
         let file = format!("{LISTEN_AND_UPSTREAM}[[route]]\nupstream = \"nodes\"\n[drain]\n{drain}\n");
-        let expected = Drain { window: Duration::from_secs(window), deadline: Duration::from_secs(deadline) };
+        let expected = Drain {
+            window: Duration::from_secs(window),
+            deadline: Duration::from_secs(deadline),
+            announce: Duration::ZERO,
+        };
         assert_eq!(plan_of(&file).drain, expected, "{drain}");
     }
 }

@@ -243,7 +243,7 @@ impl SupervisorTask {
 
     fn empty(&mut self, app: &str, instance: InstanceId, pace: Drain) {
         let (emptied, answered) = oneshot::channel();
-        let Drain { window, deadline } = pace;
+        let Drain { window, deadline, announce: _ } = pace;
         self.outbox.push_back(DataPlaneRequest::Empty {
             app: app.to_owned(),
             instance,

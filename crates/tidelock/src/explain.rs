@@ -1,7 +1,7 @@
 //! `tidelock check --explain URL`: which route answers a request, and why no other does.
 
 use config::plan::{Listen, Plan, Scheme};
-use config::routing::{Action, HostPattern, Methods, PathPattern, Route};
+use config::routing::{Action, HostPattern, Methods, PathPattern, Probe, Respond, Route};
 use proxy::{Imagined, Taken};
 
 /// A URL in its parts.
@@ -123,7 +123,13 @@ fn does(route: &Route, plan: &Plan) -> String {
             format!("a file under {} answers{}", files.folder.display(), or.unwrap_or_default())
         }
         Action::Redirect(redirect) => format!("it is sent elsewhere with {}", redirect.status),
-        Action::Respond(respond) => format!("it is answered {}", respond.status),
+        Action::Respond(respond) => match &**respond {
+            Respond::Written(answer) => format!("it is answered {}", answer.status),
+            Respond::Probe(Probe::Health) => "it is answered 200".to_owned(),
+            Respond::Probe(Probe::Ready) => {
+                "it is answered 200, or 503 when tidelock is not ready".to_owned()
+            }
+        },
     };
     match &route.maintenance {
         None => what,

@@ -159,9 +159,11 @@ async fn serve(plan: Arc<Plan>, source: Source, first: FirstRead) -> Result<(), 
             Signal::Reload => drop(reload.try_send(ReloadWanted { answer: oneshot::channel().0 })),
         }
     }
+    let announce = in_force.borrow().drain.announce;
+    let is_hurried = announced(&proxy, announce, &mut signals).await;
     // A reload that is under way would listen again behind our back.
     reloading.shutdown().await;
-    let deadline = in_force.borrow().drain.deadline;
+    let deadline = if is_hurried { Duration::ZERO } else { in_force.borrow().drain.deadline };
     supervisor.leave();
     proxy.leave(deadline);
     tracing::info!(event = "leaving", ?deadline, "leaving: no new connections, what runs may finish");
@@ -169,6 +171,31 @@ async fn serve(plan: Arc<Plan>, source: Source, first: FirstRead) -> Result<(), 
     answering.shutdown().await;
     serving.shutdown().await;
     Ok(())
+}
+
+/// Serves on for as long as balancers in front are told that it is not ready any more. Returns whether a second signal has ended
+/// that.
+async fn announced(proxy: &Proxy, announce: Duration, signals: &mut Signals) -> bool {
+    proxy.announce();
+    if announce.is_zero() {
+        return false;
+    }
+    tracing::info!(
+        event = "announced",
+        ?announce,
+        "about to end: not ready any more, and served as before until then"
+    );
+    let mut over = std::pin::pin!(sleep(announce));
+    loop {
+        tokio::select! {
+            () = &mut over => return false,
+            signal = signals.next() => match signal {
+                Signal::Leave => return true,
+                Signal::Reopen => proxy.reopen_log(),
+                Signal::Reload => {}
+            }
+        }
+    }
 }
 
 /// Says in the log that all apps are ready, and where clients connect. What keeps one from it is said elsewhere.

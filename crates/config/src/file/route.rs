@@ -13,7 +13,9 @@ use self::upstreams::Used;
 use super::fields::Fields;
 use super::sections::route::{self as keys, RouteParts, RouteTable};
 use crate::plan::Listen;
-use crate::routing::{Action, Edits, ErrorPages, HostPattern, KeptIds, Methods, PathRule, RequestIds, Route};
+use crate::routing::{
+    Action, Edits, ErrorPages, HostPattern, KeptIds, Methods, PathRule, RequestIds, Respond, Route,
+};
 
 mod action;
 mod edits;
@@ -150,7 +152,8 @@ fn whole(mut route: Route) -> Route {
 
 /// Whether a route is there to keep its path from everybody.
 fn is_a_refusal(action: &Action) -> bool {
-    matches!(action, Action::Respond(respond) if matches!(respond.status, 401 | 403))
+    let Action::Respond(respond) = action else { return false };
+    matches!(&**respond, Respond::Written(answer) if matches!(answer.status, 401 | 403))
 }
 
 impl Paths {

@@ -128,6 +128,11 @@ impl Proxy {
         }
     }
 
+    /// Says to those who ask that it is not ready any more, and serves on: balancers in front take it out before it ends.
+    pub fn announce(&self) {
+        self.inner.shared.drain.announce();
+    }
+
     /// Accepts no more. What was accepted is answered, tunnels get a turn each, and what runs may finish within
     /// `timeout`; said again, it moves the deadline.
     pub fn leave(&self, timeout: Duration) {

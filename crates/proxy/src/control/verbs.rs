@@ -94,7 +94,7 @@ impl Proxy {
 
     /// Begins to empty a node at the plan's own pace.
     pub(crate) fn empty(&self, node: &Arc<Node>, session_table: &Arc<SessionTable>) {
-        let plan::Drain { window, deadline } = self.inner.shared.snapshot.load().plan.drain;
+        let plan::Drain { window, deadline, announce: _ } = self.inner.shared.snapshot.load().plan.drain;
         self.empty_at(
             node,
             session_table,

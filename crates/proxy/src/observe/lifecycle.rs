@@ -27,17 +27,33 @@ pub(crate) struct Drain {
     phase: watch::Sender<Phase>,
     /// The same for those who only want to know, not to wait.
     is_leaving: AtomicBool,
+    /// It will leave, and those who ask whether it is ready are told so first.
+    is_announced: AtomicBool,
 }
 
 impl Drain {
     pub(crate) fn new() -> Self {
-        Self { phase: watch::Sender::new(Phase::Serving), is_leaving: AtomicBool::new(false) }
+        Self {
+            phase: watch::Sender::new(Phase::Serving),
+            is_leaving: AtomicBool::new(false),
+            is_announced: AtomicBool::new(false),
+        }
     }
 
     /// Starts to leave; again, it moves the deadline.
     pub(crate) fn leave(&self, until: Instant) {
         self.is_leaving.store(true, Relaxed);
         self.phase.send_replace(Phase::Leaving { until });
+    }
+
+    /// From now on it is not ready any more. Everything is served as before.
+    pub(crate) fn announce(&self) {
+        self.is_announced.store(true, Relaxed);
+    }
+
+    /// Whether a balancer in front should send clients here.
+    pub(crate) fn is_welcoming(&self) -> bool {
+        !self.is_announced.load(Relaxed) && !self.is_leaving()
     }
 
     pub(crate) fn is_leaving(&self) -> bool {

@@ -1,6 +1,6 @@
 //! Routes that are answered without a node: redirects, answers that stand in the file, and files.
 
-use config::routing::{Action, Destination, Redirect, Respond};
+use config::routing::{Action, Destination, Probe, Redirect, Respond, Written};
 use wire::Malformed;
 use wire::forward::LineEdits;
 
@@ -14,6 +14,7 @@ use crate::request::pages;
 use crate::request::policy;
 use crate::request::reply;
 use crate::state::local::Local;
+use crate::upstream::Upstream;
 
 /// Gives the answer of a route that asks no node, or not at first.
 pub(crate) async fn answer(
@@ -37,11 +38,15 @@ pub(crate) async fn answer(
     let own = match &values.route.action {
         Action::Upstream(_) => return Ok(Outcome::NotHere),
         Action::Files(_) => return files::answer(values, body, reply, worker, record).await,
-        Action::Respond(respond) if respond.status == STATUS_CLOSE => {
-            record.status = STATUS_CLOSE;
-            return Ok(Outcome::Answered(Exchanged::Cut));
-        }
-        Action::Respond(respond) => respond_with(respond, values),
+        Action::Respond(respond) => match &**respond {
+            Respond::Written(answer) if answer.status == STATUS_CLOSE => {
+                record.status = STATUS_CLOSE;
+                return Ok(Outcome::Answered(Exchanged::Cut));
+            }
+            Respond::Written(answer) => written(answer, values),
+            Respond::Probe(Probe::Health) => plainly(200, "ok\n"),
+            Respond::Probe(Probe::Ready) => ready(worker),
+        },
         Action::Redirect(redirect) => redirect_to(redirect, values)?,
     };
     let own = with_page(own, values, worker, record);
@@ -75,8 +80,8 @@ fn with_page(own: reply::Own, values: &Values<'_>, worker: &Local, record: &mut 
     reply::Own { lines, body: content.body, ..own }
 }
 
-fn respond_with(respond: &Respond, values: &Values<'_>) -> reply::Own {
-    let Respond { status, text, content_type } = respond;
+fn written(answer: &Written, values: &Values<'_>) -> reply::Own {
+    let Written { status, text, content_type } = answer;
     let is_html = content_type.to_ascii_lowercase().starts_with("text/html");
     let body = values.fill(text, if is_html { Escaping::Html } else { Escaping::Text });
     let lines = match body.is_empty() {
@@ -84,6 +89,30 @@ fn respond_with(respond: &Respond, values: &Values<'_>) -> reply::Own {
         false => vec![("Content-Type", content_type.clone().into_bytes())],
     };
     reply::Own { status: *status, lines, body }
+}
+
+/// Strangers may read it, so that it names no node.
+fn ready(worker: &Local) -> reply::Own {
+    let snapshot = worker.snapshot();
+    let serves = |upstream: &Upstream| {
+        upstream.members.iter().any(|member| member.node.is_up() && !member.node.is_draining())
+    };
+    if !worker.shared.drain.is_welcoming() {
+        return plainly(503, "not ready: it is about to end\n");
+    }
+    if !snapshot.upstreams.is_empty() && !snapshot.upstreams.iter().any(serves) {
+        return plainly(503, "not ready: no node takes clients\n");
+    }
+    plainly(200, "ready\n")
+}
+
+/// An answer that is never kept by whoever stands between.
+fn plainly(status: u16, text: &str) -> reply::Own {
+    let lines = vec![
+        ("Content-Type", b"text/plain; charset=utf-8".to_vec()),
+        ("Cache-Control", b"no-store".to_vec()),
+    ];
+    reply::Own { status, lines, body: text.as_bytes().to_vec() }
 }
 
 fn redirect_to(redirect: &Redirect, values: &Values<'_>) -> Result<reply::Own, Fault> {

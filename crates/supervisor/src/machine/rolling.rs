@@ -201,6 +201,6 @@ impl AppMachine {
         let starting = took.saturating_mul(left - 1);
         let window = until.saturating_duration_since(now).saturating_sub(starting) / left;
         let more = self.drain.deadline.saturating_sub(self.drain.window);
-        Drain { window, deadline: window + more }
+        Drain { window, deadline: window + more, ..self.drain }
     }
 }

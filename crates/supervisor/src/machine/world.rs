@@ -15,7 +15,8 @@ use tokio::time::Instant;
 use super::slot::RunState;
 use super::{Action, AppCommand, AppMachine, Event};
 
-pub(super) const DRAIN: Drain = Drain { window: Duration::from_secs(10), deadline: Duration::from_secs(30) };
+pub(super) const DRAIN: Drain =
+    Drain { window: Duration::from_secs(10), deadline: Duration::from_secs(30), announce: Duration::ZERO };
 pub(super) const CORES: u32 = 3;
 
 /// An app for tests.

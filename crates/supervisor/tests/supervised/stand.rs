@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 /// Sessions leave at once where nobody says otherwise.
-pub(crate) const DRAIN: Drain = Drain { window: Duration::ZERO, deadline: TIMEOUT };
+pub(crate) const DRAIN: Drain = Drain { window: Duration::ZERO, deadline: TIMEOUT, announce: Duration::ZERO };
 
 pub(crate) struct Stand {
     pub(crate) supervisor: Supervisor,

@@ -1,6 +1,7 @@
 //! Goal: the verbs do what they say and say what they do; a reload changes what it should and disturbs nothing else.
 //! Method: the real binary twice, once as the proxy and once as the verb; raw connections on both of the proxy's ends.
 
+mod ready;
 mod socket;
 mod verbs;
 

@@ -20,6 +20,9 @@ declare! {
         /// How long running requests and tunnels may take to finish.
         DEADLINE deadline: Duration = Duration::from_secs(30),
             Time { least: Duration::ZERO, most: Duration::from_hours(24) };
+        /// How long `respond = "ready"` says no before anything else happens, when tidelock is told to end. Longer than a
+        /// balancer in front needs to see it: its interval, times the failures that it waits for.
+        ANNOUNCE announce: Duration = Duration::ZERO, Time { least: Duration::ZERO, most: Duration::from_hours(1) };
     }
 }
 

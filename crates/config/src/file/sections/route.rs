@@ -61,7 +61,8 @@ declare! {
         /// 303, 307 or 308. Values may hold variables: see docs/routes.md.
         REDIRECT redirect: Option<Redirect> => "`upstream` answers", RedirectTo;
         /// In the place of `upstream`: answers by itself. A status, 200 to 599, or { status = 200, text = "ok" }. 444 closes
-        /// the connection. `file = "robots.txt"` in the place of `text` is the body as it is, up to 1 MiB.
+        /// the connection. `file = "robots.txt"` in the place of `text` is the body as it is, up to 1 MiB. "health" is 200 for as long
+        /// as tidelock answers; "ready" is 200 while some node is up and tidelock is not told to end, and otherwise 503.
         RESPOND respond: Option<Arc<Respond>> => "`upstream` answers", RespondWith;
         /// Folder whose files are answers. Relative to the folder of this file. Files and folders whose names begin with a
         /// dot, `.well-known` aside, and links that lead out of it are not there. Files that lie beside themselves as `.br`,

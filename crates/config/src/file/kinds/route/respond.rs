@@ -12,10 +12,10 @@ use crate::file::declared::{Kind, Unsaid};
 use crate::file::fields::Fields;
 use crate::file::given::Given;
 use crate::file::kinds::paths::{FilePath, PLAIN, media_type};
-use crate::file::kinds::{Count, quote, schema};
-use crate::routing::{Respond, Template};
+use crate::file::kinds::{Count, Word, quote, schema};
+use crate::routing::{Probe, Respond, Template, Written};
 
-/// A status, or a table.
+/// A status, a table, or how tidelock is.
 pub(crate) struct RespondWith;
 
 declare! {
@@ -41,25 +41,31 @@ impl Kind for RespondWith {
         if let DeValue::Integer(_) = given.value.get_ref() {
             let status = u16::try_from(STATUS.kind.read(given)?).ok()?;
             let (text, content_type) = (Template::default(), PLAIN.to_owned());
-            return Some(Arc::new(Respond { status, text, content_type }));
+            return Some(Arc::new(Respond::Written(Written { status, text, content_type })));
+        }
+        if let DeValue::String(_) = given.value.get_ref() {
+            return WORD.read(given).map(|probe| Arc::new(Respond::Probe(probe)));
         }
         let Some(fields) = given.table(TABLE.section) else {
-            return given.wrong_type("a status or a table", "{ status = 200, text = \"ok\" }".to_owned());
+            return given.wrong_type(
+                "a status, a table, \"health\" or \"ready\"",
+                "{ status = 200, text = \"ok\" }".to_owned(),
+            );
         };
         let table = fields.reading.sound(|| RespondTable::read(&fields))?;
-        table.respond(given, &fields).map(Arc::new)
+        table.answer(given, &fields).map(Respond::Written).map(Arc::new)
     }
 
     fn schema(&self) -> Map<String, Json> {
         let status = json!({ "type": "integer", "minimum": 200, "maximum": 599 });
-        schema(json!({ "anyOf": [status, TABLE.section.schema()] }))
+        schema(json!({ "anyOf": [status, WORD.schema(), TABLE.section.schema()] }))
     }
 }
 
 impl Unsaid for RespondWith {}
 
 impl RespondTable {
-    fn respond(self, given: Given<'_>, fields: &Fields<'_>) -> Option<Respond> {
+    fn answer(self, given: Given<'_>, fields: &Fields<'_>) -> Option<Written> {
         let Self { status, text, file: _, content_type } = self;
         let has_no_body = matches!(status, 204 | 205 | 304);
         let (text, usual) = match (text, fields.given(FILE.name)) {
@@ -78,9 +84,12 @@ impl RespondTable {
         if !text.pieces().is_empty() && has_no_body {
             return no_body(given, status);
         }
-        Some(Respond { status, text, content_type: content_type.unwrap_or_else(|| usual.to_owned()) })
+        Some(Written { status, text, content_type: content_type.unwrap_or_else(|| usual.to_owned()) })
     }
 }
+
+/// What balancers ask.
+const WORD: Word<Probe> = Word(&[("health", Probe::Health), ("ready", Probe::Ready)]);
 
 fn no_body<T>(given: Given<'_>, status: u16) -> Option<T> {
     let hint = "leave `text` or `file` out, or write another status".to_owned();

@@ -16,7 +16,7 @@ use crate::import::Listens;
 use crate::output::{self, tell};
 use crate::reload::Source;
 use crate::start::{Meant, Program, What};
-use crate::{apps, automatic, background, colour, import, privileges, run, startup, verbs, words};
+use crate::{apps, automatic, background, colour, import, manual, privileges, run, startup, verbs, words};
 use verb::Verb;
 
 /// Keeps every Socket.IO session on its node, in front of any number of them, without cookies.
@@ -65,6 +65,8 @@ fn obey(verb: Verb) -> ExitCode {
         Verb::Resurrect => apps::resurrect(),
         Verb::Startup { print } => startup::startup(print),
         Verb::Unstartup => startup::unstartup(),
+        Verb::Completions { shell } => manual::completions(shell, Cli::command()),
+        Verb::Man { folder } => manual::pages(&folder, Cli::command()),
         Verb::Background { file, state } => background::serve(&Home { file, state }),
         Verb::Logs { app, follow, lines, grep, stdout, stderr, json, at } => {
             let stream = match (stdout, stderr) {

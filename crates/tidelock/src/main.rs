@@ -10,6 +10,7 @@
 mod cli;
 mod first;
 mod words;
+mod manual;
 mod check;
 mod apps;
 mod automatic;

@@ -3,6 +3,7 @@
 mod alone;
 mod bench;
 mod boot;
+mod dist;
 mod floors;
 mod fuzz;
 mod packages;
@@ -29,6 +30,7 @@ enum Command {
     Alone(alone::Alone),
     Bench(bench::Bench),
     Boot(boot::Boot),
+    Dist(dist::Dist),
     Floors(floors::Floors),
     Fuzz(fuzz::Fuzz),
     Simulate(simulate::Simulate),
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         Command::Alone(alone) => alone.run(),
         Command::Bench(bench) => bench.run(),
         Command::Boot(boot) => boot.run(),
+        Command::Dist(dist) => dist.run(),
         Command::Floors(floors) => floors.run(),
         Command::Fuzz(fuzz) => fuzz.run(),
         Command::Simulate(simulate) => simulate.run(),

@@ -34,11 +34,19 @@ pub(crate) const FOR_TESTS: [Program; 12] = [
 /// What the drain is compared with. PM2 comes from npm.
 pub(crate) const FOR_DRAIN: [Program; 3] = [NODE, NPM, NGINX];
 
-/// What a machine is made of and booted by.
-pub(crate) const FOR_BOOT: [Program; 2] = [
-    program("mmdebstrap", "--version", "mmdebstrap", "a small Debian"),
-    program("systemd-nspawn", "--version", "systemd-container", "a machine that boots it"),
+/// What packages are made with, and tried in.
+pub(crate) const FOR_DIST: [Program; 6] = [
+    NPM,
+    MMDEBSTRAP,
+    program("buildah", "--version", "buildah", "the container image"),
+    program("dpkg-shlibdeps", "--version", "dpkg-dev", "what the .deb depends on"),
+    program("objcopy", "--version", "binutils", "debug information in a file of its own"),
+    program("setpriv", "--version", "util-linux", "a user without rights"),
 ];
+
+/// What a machine is made of and booted by.
+pub(crate) const FOR_BOOT: [Program; 2] =
+    [MMDEBSTRAP, program("systemd-nspawn", "--version", "systemd-container", "a machine that boots it")];
 
 /// What tidelock is compared with.
 pub(crate) const FOR_COMPARE: [Program; 2] = [NGINX, HAPROXY];
@@ -69,6 +77,7 @@ pub(crate) const FOR_APPS: [Program; 4] = [
 /// What a roll is compared with.
 pub(crate) const FOR_ROLL: [Program; 2] = [NODE, NPM];
 
+const MMDEBSTRAP: Program = program("mmdebstrap", "--version", "mmdebstrap", "a small Debian");
 const NODE: Program = program("node", "--version", "nodejs", "real Socket.IO nodes and clients");
 const NPM: Program = program("npm", "--version", "npm", "their packages");
 

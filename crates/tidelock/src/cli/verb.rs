@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use clap_complete::Shell;
 
 use crate::apps::Count;
 use crate::explain::Url;
@@ -215,6 +216,22 @@ pub(super) enum Verb {
 
     /// Take the unit of `startup` away. What runs goes on.
     Unstartup,
+
+    /// Print the completions of a shell.
+    ///
+    /// Packages bring them for bash, zsh and fish. Where there is none:
+    /// `tidelock completions bash > ~/.local/share/bash-completion/completions/tidelock`.
+    Completions {
+        /// For which shell.
+        shell: Shell,
+    },
+
+    /// Write the manual's pages, one for each verb, as packages bring them.
+    #[command(hide = true)]
+    Man {
+        /// The folder, which is there.
+        folder: PathBuf,
+    },
 
     /// What a tidelock in the background is started with.
     #[command(hide = true)]

@@ -69,7 +69,8 @@ const CHANGES: [&str; 7] = [
     "io.in(V).disconnectSockets()",
     "io.except(V).disconnectSockets()",
 ];
-const QUESTIONS: [&str; 2] = ["io.in(V).fetchSockets()", "io.except(V).fetchSockets()"];
+const QUESTIONS: [&str; 2] =
+    ["io.in(V).timeout(60000).fetchSockets()", "io.except(V).timeout(60000).fetchSockets()"];
 
 /// A node that acts, an emitter, and where the clients are.
 struct Side {

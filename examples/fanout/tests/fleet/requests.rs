@@ -268,7 +268,7 @@ async fn broadcast_with_ack_from_node_js_with_a_client_missing() {
     let fleet = Fleet::classic().await;
     fleet.client(OnRust("rust"), &[]).await;
     fleet.client_with(OnRust("mute"), &[], json!({ "mute": true })).await;
-    let answer = fleet.js.call("emitWithAck", json!({ "event": "ask", "timeout": 2000 })).await;
+    let answer = fleet.js.call("emitWithAck", json!({ "event": "ask", "timeout": 5000 })).await;
     assert_eq!(answer, json!({ "error": "operation has timed out", "answers": ["rust"] }));
 }
 
@@ -299,7 +299,7 @@ async fn broadcast_with_ack_from_rust_with_a_client_missing() {
     let fleet = Fleet::classic().await;
     fleet.client(OnJs("js"), &[]).await;
     fleet.client_with(OnJs("mute"), &[], json!({ "mute": true })).await;
-    let operator = fleet.rust.io.broadcast().timeout(Duration::from_secs(2));
+    let operator = fleet.rust.io.broadcast().timeout(Duration::from_secs(5));
     let acks = operator.emit_with_ack::<_, Json>("ask", &NOTHING).await.unwrap();
     let acks: Vec<_> = acks.map(|(_, ack)| ack.map_err(|error| error.to_string())).collect().await;
     assert_eq!(acks, [Ok(json!("js")), Err("ack timeout error".to_owned())]);

@@ -31,7 +31,7 @@ serve({
       Streams: async () => streams.createAdapter(publish, options),
     }[mode]();
     const http = createServer();
-    io = new Server(http, { adapter, ...(recovery && { connectionStateRecovery: {} }) });
+    io = new Server(http, { adapter, pingTimeout: PATIENCE, ...(recovery && { connectionStateRecovery: {} }) });
     for (const ns of namespaces) {
       io.of(ns).on("connection", (socket) => {
         socket.data.name = socket.handshake.auth.name;

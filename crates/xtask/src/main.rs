@@ -5,6 +5,7 @@ mod bench;
 mod boot;
 mod floors;
 mod fuzz;
+mod package;
 mod packages;
 mod run;
 mod simulate;
@@ -31,6 +32,7 @@ enum Command {
     Boot(boot::Boot),
     Floors(floors::Floors),
     Fuzz(fuzz::Fuzz),
+    Package(package::Package),
     Simulate(simulate::Simulate),
     Soak(soak::Soak),
 }
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         Command::Boot(boot) => boot.run(),
         Command::Floors(floors) => floors.run(),
         Command::Fuzz(fuzz) => fuzz.run(),
+        Command::Package(package) => package.run(),
         Command::Simulate(simulate) => simulate.run(),
         Command::Soak(soak) => soak.run(),
     };

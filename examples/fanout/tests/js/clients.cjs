@@ -4,7 +4,7 @@ const { serve } = require("./rpc.cjs");
 
 const clients = new Map();
 // The test has a bound of its own.
-const PATIENCE = 60000;
+const PATIENCE = 120000;
 
 const ops = {
   connect({ name, url, ns = "/", answer, mute, reconnection = true }) {

@@ -8,7 +8,7 @@ const { serve } = require("./rpc.cjs");
 
 const AsyncFunction = (async () => {}).constructor;
 // How long nodes are waited for. The test has a bound of its own.
-const PATIENCE = 60000;
+const PATIENCE = 120000;
 let io;
 const heard = [];
 

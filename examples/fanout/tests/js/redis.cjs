@@ -1,7 +1,7 @@
 // The two Redis clients that fleets use, behind one function.
 
 // node-redis gives up a command after five seconds, which is as long as Redis may stall and less than a busy machine may take.
-const commandOptions = { timeout: 60000 };
+const commandOptions = { timeout: 120000 };
 
 async function connect({ urls, library, cluster, sentinel, cafile }) {
   const tls = cafile ? { ca: require("node:fs").readFileSync(cafile) } : undefined;

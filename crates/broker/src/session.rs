@@ -74,11 +74,7 @@ struct Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        for kind in [Kind::Channel, Kind::Pattern, Kind::Shard] {
-            for name in &self.names[kind as usize] {
-                self.hub.unsubscribe(kind, name, &self.client);
-            }
-        }
+        self.forget_names();
         self.hub.leave();
     }
 }
@@ -125,7 +121,17 @@ impl Session {
             shrink(&mut buffer);
         }
         self.wakes.wake();
+        // Whoever sees the connection end must not find it counted.
+        self.forget_names();
         self.client.close();
+    }
+
+    fn forget_names(&mut self) {
+        for kind in [Kind::Channel, Kind::Pattern, Kind::Shard] {
+            for name in self.names[kind as usize].drain() {
+                self.hub.unsubscribe(kind, &name, &self.client);
+            }
+        }
     }
 
     fn obey(&mut self, command: &[Bytes]) -> Next {

@@ -6,6 +6,7 @@ mod boot;
 mod dist;
 mod floors;
 mod fuzz;
+mod package;
 mod packages;
 mod run;
 mod simulate;
@@ -33,6 +34,7 @@ enum Command {
     Dist(dist::Dist),
     Floors(floors::Floors),
     Fuzz(fuzz::Fuzz),
+    Package(package::Package),
     Simulate(simulate::Simulate),
     Soak(soak::Soak),
 }
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         Command::Dist(dist) => dist.run(),
         Command::Floors(floors) => floors.run(),
         Command::Fuzz(fuzz) => fuzz.run(),
+        Command::Package(package) => package.run(),
         Command::Simulate(simulate) => simulate.run(),
         Command::Soak(soak) => soak.run(),
     };

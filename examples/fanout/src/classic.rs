@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 use self::wire::{Sockets, WireAnswer, WireRequest};
 use crate::{
     error::Malformed,
-    message::{Answer, Ask, Flags, Incoming, Outgoing, Request, Target, name, read_options},
+    message::{Answer, Ask, Flags, Incoming, Outgoing, Request, Target, name, read_json, read_options},
     msgpack::{self, Reader, Token},
     payload::Payload,
 };
@@ -78,9 +78,9 @@ impl Classic {
         }
         let json = body.first() == Some(&b'{');
         match channel.starts_with(&self.answers) {
-            true if json => decode_answer(body),
+            true if json => read_json(body, decode_answer),
             true => decode_ack(body),
-            false if json => self.decode_request(body),
+            false if json => read_json(body, |body| self.decode_request(body)),
             false => self.decode_broadcast_with_ack(body),
         }
     }

@@ -62,6 +62,8 @@
 //!   [`Options::probe_interval`].
 //! - Two faults are upstream's, and tests here show them: engineioxide 0.17.9 leaves the packet type out of binary answers to
 //!   polls of Engine.IO 3 (`bAAEC` for `b4AAEC`), and socketioxide sends `Bytes` inside an `Option` as an array of numbers.
+//! - Half a surrogate pair (an emoji that was cut in two) is U+FFFD where this crate has to read the text, and a room's name with one
+//!   names no room here.
 //! - Node.js nodes must use the adapter's own parser, notepack.io, which is its default.
 //!
 //! # When Redis is away
@@ -98,7 +100,8 @@
 //! [`Mode::Sharded`] is `createShardedAdapter` in its `static` mode, for a Redis Cluster ([`connect_cluster`]) or a single
 //! Redis 7. All nodes of a fleet must be in the same mode, and Node.js nodes must set `subscriptionMode: "static"`: in the
 //! other modes they publish to channels per room, and socketioxide does not tell its adapter when rooms come and go.
-//! The default there is `"dynamic"`. Nodes that do not match work, each on its own, without an error; this crate looks for
+//! The default there is `"dynamic"`: such a node is heard when it speaks to everyone or to several rooms and when it asks, but
+//! not when it emits to one room, or to one socket of a Rust node. Nodes that do not match work, each on its own, without an error; this crate looks for
 //! them and tells ([`Event::ModesDiffer`]).
 //!
 //! | these nodes | and those | set |
@@ -162,6 +165,7 @@ mod pending;
 // What nodes say to each other.
 mod classic;
 mod dialect;
+mod halves;
 mod message;
 mod msgpack;
 mod payload;

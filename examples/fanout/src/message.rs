@@ -7,6 +7,7 @@ use serde_json::Value as Json;
 
 use crate::{
     error::Malformed,
+    halves,
     msgpack::{Reader, Token},
     payload::Payload,
 };
@@ -124,7 +125,8 @@ impl Listed {
         for _ in 0..length {
             // Stepped over whole: what is no name may be a container.
             match Reader::new(reader.value()?).token()? {
-                Token::Str(name) => names.push(String::from_utf8_lossy(name).into_owned()),
+                // What is no text must not become the same text as something else.
+                Token::Str(name) => names.extend(std::str::from_utf8(name).ok().map(str::to_owned)),
                 Token::Uint(number) => names.push(number.to_string()),
                 Token::Int(number) => names.push(number.to_string()),
                 Token::Float(number) => names.extend(number_name(number)),
@@ -259,6 +261,44 @@ pub(crate) struct Sender {
     pub(crate) length_max: u64,
 }
 
+/// Reads a message in JSON. Where there are halves of surrogate pairs in it, what is left without them; but a name with one must
+/// not become that of another room.
+pub(crate) fn read_json(
+    json: &[u8],
+    read: impl Fn(&[u8]) -> Result<Option<Incoming>, Malformed>,
+) -> Result<Option<Incoming>, Malformed> {
+    read(json).or_else(|error| match halves::mended(json) {
+        Some(mended) => Ok(read(&mended)?.map(Incoming::without_halved_names)),
+        None => Err(error),
+    })
+}
+
+impl Incoming {
+    fn without_halved_names(mut self) -> Self {
+        let Self::Request(_, request) = &mut self else { return self };
+        let (target, rooms) = match request {
+            Request::Join { target, rooms } | Request::Leave { target, rooms } => (Some(target), Some(rooms)),
+            Request::Broadcast { target, .. }
+            | Request::BroadcastWithAck { target, .. }
+            | Request::Disconnect { target, .. }
+            | Request::SocketIds { target }
+            | Request::Sockets { target } => (Some(target), None),
+            Request::Rooms | Request::ServerSideEmit { .. } => (None, None),
+        };
+        let whole = |name: &String| !name.contains(char::REPLACEMENT_CHARACTER);
+        if let Some(target) = target {
+            target.except.retain(whole);
+            if let Rooms::In(names) = &mut target.rooms {
+                names.retain(whole);
+            }
+        }
+        if let Some(rooms) = rooms {
+            rooms.retain(whole);
+        }
+        self
+    }
+}
+
 /// Room names. In JavaScript a room may be a number, `socket.join(42)`; here it is the text that
 /// JavaScript would print. Other values name no room.
 pub(crate) fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
@@ -272,6 +312,30 @@ pub(crate) fn name(json: Json) -> Option<String> {
         Json::Number(number) => Some(number.to_string()),
         _ => None,
     }
+}
+
+/// What JavaScript takes for true, since code passes on whatever it has: `disconnectSockets(1)`.
+pub(crate) fn truth<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Ok(match Json::deserialize(deserializer)? {
+        Json::Null => false,
+        Json::Bool(value) => value,
+        Json::Number(number) => number.as_f64() != Some(0.0),
+        Json::String(text) => !text.is_empty(),
+        Json::Array(_) | Json::Object(_) => true,
+    })
+}
+
+/// A time as `setTimeout` takes it, which also knows the text of a number: `timeout(process.env.TIMEOUT)`.
+pub(crate) fn milliseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    Ok(match Json::deserialize(deserializer)? {
+        Json::Number(ms) => ms.as_f64().map(|ms| ms as u64),
+        Json::String(text) => number(&text),
+        _ => None,
+    })
+}
+
+fn number(text: &str) -> Option<u64> {
+    text.trim().parse::<f64>().ok().filter(|ms| ms.is_finite()).map(|ms| ms as u64)
 }
 
 /// ECMA-262 section 6.1.6.1.20, `Number::toString`. NaN and the infinities become null in JSON, and name no room there.
@@ -295,9 +359,13 @@ pub(crate) fn read_options(mut reader: Reader<'_>) -> Result<(Target, Flags), Ma
             "except" => target.except = Listed::from_msgpack(value)?.names,
             "flags" if value.clone().token()? != Token::Nil => value.fields(|key, mut value| {
                 match (key, value.token()?) {
-                    ("volatile", Token::Bool(volatile)) => flags.volatile = volatile,
+                    ("volatile", token) => {
+                        let lies = [Token::Bool(false), Token::Nil, Token::Uint(0), Token::Str(b"")];
+                        flags.volatile = !lies.contains(&token);
+                    }
                     ("timeout", Token::Uint(ms)) => flags.timeout_ms = Some(ms),
                     ("timeout", Token::Float(ms)) => flags.timeout_ms = Some(ms as u64),
+                    ("timeout", Token::Str(ms)) => flags.timeout_ms = number(&String::from_utf8_lossy(ms)),
                     _ => {}
                 }
                 Ok(())

@@ -107,8 +107,11 @@ pub struct Options {
     /// is lost, and messages wait in the bounded queue. Also how long TCP may go unacknowledged (`TCP_USER_TIMEOUT`).
     pub stall_max: Duration,
     /// How long what is said while Redis is away is held for its return (default 10 s), within the bounds of the queue. It
-    /// leaves when as many nodes have subscribed again as there were, or five seconds after the reconnect. Zero drops it.
+    /// leaves when as many nodes have subscribed again as there were, or after `rejoin_wait_max`. Zero drops it.
     pub hold_max: Duration,
+    /// How long what was held waits, once Redis is back, for other nodes to subscribe again (default 5 s). The Redis clients of
+    /// Node.js pause for two seconds at most between their attempts, and need a few of them until they know a cluster anew.
+    pub rejoin_wait_max: Duration,
     /// How often each connection is asked whether it is alive (default 1 s).
     pub probe_interval: Duration,
     /// The longest pause between two attempts to reconnect (default 250 ms, at most 1 s). The first pause is a sixteenth of
@@ -151,6 +154,7 @@ impl Default for Options {
             command_timeout: Duration::from_secs(2),
             stall_max: Duration::from_secs(30),
             hold_max: Duration::from_secs(10),
+            rejoin_wait_max: Duration::from_secs(5),
             probe_interval: Duration::from_secs(1),
             retry_max: Duration::from_millis(250),
             startup_wait: Duration::from_secs(1),

@@ -6,10 +6,12 @@ use std::{collections::VecDeque, fmt};
 
 use bytes::Bytes;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::Value as Json;
 use socketioxide_core::{Str, Value};
 
 use crate::{
     error::Malformed,
+    halves,
     msgpack::{self, DEPTH_MAX, Reader, Token},
     timestamp,
 };
@@ -46,28 +48,31 @@ impl Payload {
 
     /// Appends the MessagePack form.
     pub(crate) fn put_msgpack(&self, out: &mut Vec<u8>) -> Result<(), Malformed> {
-        let mut json = serde_json::Deserializer::from_str(&self.json);
         let start = out.len();
-        let written = ToMsgpack { out, attachments: &self.attachments }
-            .deserialize(&mut json)
-            .and_then(|()| json.end());
+        let mut written = self.write(&self.json, out);
+        if written.is_err()
+            && let Some(mended) = halves::mended(self.json.as_bytes())
+        {
+            out.truncate(start);
+            written = self.write(&String::from_utf8_lossy(&mended), out);
+        }
         written.map_err(|_| {
             out.truncate(start);
             Malformed("JSON with attachments")
         })
     }
 
+    fn write(&self, json: &str, out: &mut Vec<u8>) -> serde_json::Result<()> {
+        let mut json = serde_json::Deserializer::from_str(json);
+        let mut unused: Vec<_> = self.attachments.iter().map(Some).collect();
+        ToMsgpack { out, unused: &mut unused }.deserialize(&mut json)?;
+        json.end()
+    }
+
     /// Reads one MessagePack value. `source` is the message that `value` lies in, so that
     /// attachments can share its memory.
     pub(crate) fn from_msgpack(value: &[u8], source: &Bytes) -> Result<Self, Malformed> {
-        let mut transcoder =
-            FromMsgpack { json: Vec::with_capacity(value.len() * 2), attachments: VecDeque::new(), source };
-        let mut reader = Reader::new(value);
-        transcoder.value(&mut reader, DEPTH_MAX)?;
-        if !reader.is_empty() {
-            return Err(Malformed("bytes after a MessagePack value"));
-        }
-        transcoder.finish()
+        FromMsgpack::read(value, Some(source))?.finish()
     }
 
     /// As [`Self::from_msgpack`], wrapped in an array: the form of an acknowledgement with one argument.
@@ -75,6 +80,13 @@ impl Payload {
         let inner = Self::from_msgpack(value, source)?;
         Ok(Self { json: format!("[{}]", inner.json).into(), attachments: inner.attachments })
     }
+}
+
+/// One MessagePack value as a JSON tree, with bytes as Node.js' `Buffer.toJSON` has them: what an app gets from serverSideEmit,
+/// where nothing is forwarded to a client.
+pub(crate) fn tree(value: &[u8]) -> Result<Json, Malformed> {
+    let json = FromMsgpack::read(value, None)?.json;
+    serde_json::from_slice(&json).map_err(|_| Malformed("not JSON"))
 }
 
 /// What it takes in memory, about.
@@ -88,14 +100,15 @@ pub(crate) fn size(value: &Value) -> usize {
 }
 
 /// Writes what a JSON parser sees as MessagePack.
-struct ToMsgpack<'a> {
+struct ToMsgpack<'a, 'p> {
     out: &'a mut Vec<u8>,
-    attachments: &'a VecDeque<Bytes>,
+    /// The attachments that no placeholder has stood for yet.
+    unused: &'a mut [Option<&'p Bytes>],
 }
 
-impl ToMsgpack<'_> {
-    fn again(&mut self) -> ToMsgpack<'_> {
-        ToMsgpack { out: self.out, attachments: self.attachments }
+impl<'p> ToMsgpack<'_, 'p> {
+    fn again(&mut self) -> ToMsgpack<'_, 'p> {
+        ToMsgpack { out: self.out, unused: self.unused }
     }
 
     /// Lengths come first in MessagePack and last in JSON: one byte is kept free at `start`, and
@@ -107,8 +120,8 @@ impl ToMsgpack<'_> {
     }
 
     /// The attachment that the map written since `start` stands for, if it is a placeholder.
-    fn placeholder(&self, start: usize, pairs: usize) -> Option<Bytes> {
-        if pairs != 2 {
+    fn placeholder(&mut self, start: usize, pairs: usize) -> Option<&'p Bytes> {
+        if pairs != 2 || self.unused.is_empty() {
             return None;
         }
         let mut map = Reader::new(&self.out[start + 1..]);
@@ -121,12 +134,13 @@ impl ToMsgpack<'_> {
             }
         }
         let index = usize::try_from(number.filter(|_| marked)?).unwrap_or(usize::MAX);
-        // Without an attachment it is data that a client made up, as it is in Node.js.
-        self.attachments.get(index).cloned()
+        // Without an attachment it is data that a client made up, as it is in Node.js. So is a second one for the same
+        // attachment: thirty bytes of a client's would become a megabyte, as often as it likes.
+        self.unused.get_mut(index)?.take()
     }
 }
 
-impl<'de> DeserializeSeed<'de> for ToMsgpack<'_> {
+impl<'de> DeserializeSeed<'de> for ToMsgpack<'_, '_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -134,7 +148,7 @@ impl<'de> DeserializeSeed<'de> for ToMsgpack<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for ToMsgpack<'_> {
+impl<'de> Visitor<'de> for ToMsgpack<'_, '_> {
     type Value = ();
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -193,7 +207,7 @@ impl<'de> Visitor<'de> for ToMsgpack<'_> {
         match self.placeholder(start, pairs) {
             Some(attachment) => {
                 self.out.truncate(start);
-                msgpack::put_bin(self.out, &attachment);
+                msgpack::put_bin(self.out, attachment);
             }
             None => self.close(start, pairs, msgpack::put_map),
         }
@@ -205,10 +219,22 @@ impl<'de> Visitor<'de> for ToMsgpack<'_> {
 struct FromMsgpack<'a> {
     json: Vec<u8>,
     attachments: VecDeque<Bytes>,
-    source: &'a Bytes,
+    /// Where attachments lie. Without it there are none, and bytes are written out.
+    source: Option<&'a Bytes>,
 }
 
-impl FromMsgpack<'_> {
+impl<'a> FromMsgpack<'a> {
+    fn read(value: &[u8], source: Option<&'a Bytes>) -> Result<Self, Malformed> {
+        let json = Vec::with_capacity(value.len() * 2);
+        let mut transcoder = Self { json, attachments: VecDeque::new(), source };
+        let mut reader = Reader::new(value);
+        transcoder.value(&mut reader, DEPTH_MAX)?;
+        if !reader.is_empty() {
+            return Err(Malformed("bytes after a MessagePack value"));
+        }
+        Ok(transcoder)
+    }
+
     fn value(&mut self, reader: &mut Reader<'_>, depth: usize) -> Result<(), Malformed> {
         match reader.token()? {
             Token::Nil => self.raw("null"),
@@ -265,10 +291,15 @@ impl FromMsgpack<'_> {
     }
 
     fn attachment(&mut self, bytes: &[u8]) {
+        let Some(source) = self.source else {
+            self.raw("{\"type\":\"Buffer\",\"data\":");
+            let _ = serde_json::to_writer(&mut self.json, bytes);
+            return self.raw("}");
+        };
         let index = self.attachments.len();
         self.raw(&format!("{{\"_placeholder\":true,\"num\":{index}}}"));
         // Empty slices have no place in the source that could be shared.
-        let shared = if bytes.is_empty() { Bytes::new() } else { self.source.slice_ref(bytes) };
+        let shared = if bytes.is_empty() { Bytes::new() } else { source.slice_ref(bytes) };
         self.attachments.push_back(shared);
     }
 
@@ -292,117 +323,4 @@ impl FromMsgpack<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::Payload;
-    use bytes::Bytes;
-    use proptest::prelude::{Just, Strategy, any, prop, prop_oneof, proptest};
-    use rmpv::Value as Tree;
-
-    fn encode(tree: &Tree) -> Bytes {
-        let mut bytes = Vec::new();
-        rmpv::encode::write_value(&mut bytes, tree).unwrap();
-        bytes.into()
-    }
-
-    /// MessagePack in, this JSON out; and back again to the same tree.
-    fn check(tree: Tree, json: &str, attachments: &[&[u8]]) {
-        let source = encode(&tree);
-        let payload = Payload::from_msgpack(&source, &source).unwrap();
-        assert_eq!(&*payload.json, json);
-        assert_eq!(payload.attachments, attachments);
-        let mut back = Vec::new();
-        payload.put_msgpack(&mut back).unwrap();
-        assert_eq!(rmpv::decode::read_value(&mut &back[..]).unwrap(), tree);
-        for cut in 0..source.len() {
-            assert!(Payload::from_msgpack(&source[..cut], &source).is_err());
-        }
-    }
-
-    #[test]
-    fn values_cross_both_ways() {
-        let map = |key: &str, value: Tree| Tree::Map(vec![(key.into(), value)]);
-        check(Tree::Array(vec!["hi".into(), 1.into(), (-1).into(), 1.5.into()]), r#"["hi",1,-1,1.5]"#, &[]);
-        check(
-            Tree::Array(vec![Tree::Nil, true.into(), "a\"\n\u{1f600}".into()]),
-            "[null,true,\"a\\\"\\n\u{1f600}\"]",
-            &[],
-        );
-        check(Tree::Map(vec![("z".into(), 1.into()), ("a".into(), 2.into())]), r#"{"z":1,"a":2}"#, &[]);
-        check(
-            Tree::Array(vec![map("x", Tree::Binary(vec![1, 2])), Tree::Binary(vec![])]),
-            r#"[{"x":{"_placeholder":true,"num":0}},{"_placeholder":true,"num":1}]"#,
-            &[&[1, 2], &[]],
-        );
-        check(
-            Tree::Array((0..300).map(Tree::from).collect()),
-            &serde_json::to_string(&(0..300).collect::<Vec<_>>()).unwrap(),
-            &[],
-        );
-    }
-
-    #[test]
-    fn dates_become_what_javascript_would_send_to_a_client() {
-        let stamp = 1_700_000_000_u32.to_be_bytes().to_vec();
-        let source = encode(&Tree::Ext(-1, stamp));
-        assert_eq!(&*Payload::from_msgpack(&source, &source).unwrap().json, r#""2023-11-14T22:13:20.000Z""#);
-    }
-
-    #[test]
-    fn a_placeholder_without_its_attachment_is_data() {
-        for json in [
-            r#"[{"num":0,"_placeholder":true}]"#,
-            r#"[{"_placeholder":true,"num":4294967296}]"#,
-            r#"[{"num":0,"_placeholder":false}]"#,
-        ] {
-            let mut bytes = Vec::new();
-            Payload::from_json(json.to_owned()).put_msgpack(&mut bytes).unwrap();
-            let back = Payload::from_msgpack(&bytes, &Bytes::from(bytes.clone())).unwrap();
-            assert_eq!((&*back.json, back.attachments.len()), (json, 0));
-        }
-    }
-
-    #[test]
-    fn nesting_has_an_end() {
-        let mut tree = Tree::Nil;
-        for _ in 0..500 {
-            tree = Tree::Array(vec![tree]);
-        }
-        let source = encode(&tree);
-        assert!(Payload::from_msgpack(&source, &source).is_err());
-    }
-
-    fn tree() -> impl Strategy<Value = Tree> {
-        let leaf = prop_oneof![
-            Just(Tree::Nil),
-            any::<bool>().prop_map(Tree::from),
-            any::<i64>().prop_map(Tree::from),
-            any::<u64>().prop_map(Tree::from),
-            any::<f64>().prop_filter("JSON has finite numbers only", |f| f.is_finite()).prop_map(Tree::from),
-            ".*".prop_map(Tree::from),
-            prop::collection::vec(any::<u8>(), 0..40).prop_map(Tree::Binary),
-        ];
-        leaf.prop_recursive(5, 60, 20, |inner| {
-            prop_oneof![
-                prop::collection::vec(inner.clone(), 0..20).prop_map(Tree::Array),
-                prop::collection::vec((".*".prop_map(Tree::from), inner), 0..20).prop_map(Tree::Map),
-            ]
-        })
-    }
-
-    proptest! {
-        #[test]
-        fn any_tree_survives_the_round_trip(tree in tree()) {
-            let source = encode(&tree);
-            let payload = Payload::from_msgpack(&source, &source).unwrap();
-            let mut back = Vec::new();
-            payload.put_msgpack(&mut back).unwrap();
-            assert_eq!(rmpv::decode::read_value(&mut &back[..]).unwrap(), tree);
-        }
-
-        #[test]
-        fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let source = Bytes::from(bytes);
-            let _ = Payload::from_msgpack(&source, &source);
-        }
-    }
-}
+mod tests;

@@ -17,9 +17,9 @@ use self::wire::{Data, Envelope, OptFlags, OutEnvelope, OutPacket, Packet};
 use crate::{
     classic::{put_first_argument, put_options, put_packet, starting_with},
     error::Malformed,
-    message::{Answer, Ask, Flags, Incoming, Outgoing, Request, Target, read_options},
+    message::{self, Answer, Ask, Flags, Incoming, Outgoing, Request, Target, read_options},
     msgpack::{self, Reader},
-    payload::Payload,
+    payload::{Payload, tree},
 };
 
 pub(crate) const BROADCAST: u64 = 3;
@@ -57,6 +57,10 @@ impl Sharded {
         if body.first() != Some(&b'{') {
             return self.decode_msgpack(body);
         }
+        message::read_json(body, |body| self.decode_json(body))
+    }
+
+    fn decode_json(&self, body: &[u8]) -> Result<Option<Incoming>, Malformed> {
         let envelope: Envelope<'_> =
             serde_json::from_slice(body).map_err(|_| Malformed("an envelope that is no JSON"))?;
         if !self.is_for_us(&envelope.uid, &envelope.nsp) {
@@ -219,14 +223,16 @@ pub(crate) fn read_json(kind: u64, uid: String, data: &str) -> Result<Option<Inc
         }
         None => (None, OptFlags::default()),
     };
-    let flags =
-        Flags { volatile: flags.volatile.unwrap_or_default(), timeout_ms: flags.timeout.map(|ms| ms as u64) };
+    let flags = Flags { volatile: flags.volatile, timeout_ms: flags.timeout };
     let fields = Fields { target, flags, rooms: data.rooms, close: data.close, id: data.request_id };
     let raw = || data.packet.map_or("null", RawValue::get);
     match kind {
         BROADCAST => {
             let packet: Packet<'_> =
                 serde_json::from_str(raw()).map_err(|_| Malformed("a broadcast without packet"))?;
+            if !packet.data.get().starts_with('[') {
+                return Err(Malformed("an event that is no array"));
+            }
             fields.broadcast(uid, Payload::from_json(packet.data.get().to_owned()))
         }
         BROADCAST_ACK => fields.answer(Answer::ClientAck(Payload::from_json(format!("[{}]", raw())))),
@@ -272,17 +278,18 @@ pub(crate) fn read_msgpack(
                 Ok(())
             })?;
             let event = event.ok_or(Malformed("a packet without data"))?;
+            Reader::new(event).array()?;
             fields.broadcast(uid, Payload::from_msgpack(event, source)?)
         }
         BROADCAST_ACK => fields.answer(Answer::ClientAck(Payload::argument_from_msgpack(packet, source)?)),
         BROADCAST_CLIENT_COUNT => fields.answer(Answer::ClientCount(count)),
         FETCH_SOCKETS_RESPONSE => {
-            let sockets = tree(sockets.unwrap_or(&[0x90]), source)?;
+            let sockets = tree(sockets.unwrap_or(&[0x90]))?;
             let sockets =
                 serde_json::from_value(sockets).map_err(|_| Malformed("sockets of another shape"))?;
             fields.answer(Answer::Sockets(sockets))
         }
-        kind => fields.plain(kind, uid, tree(packet, source)?),
+        kind => fields.plain(kind, uid, tree(packet)?),
     }
 }
 
@@ -300,31 +307,6 @@ fn put_id(out: &mut Vec<u8>, id: Option<&str>) {
 
 fn raw(value: &impl Serialize) -> Result<Box<RawValue>, Malformed> {
     serde_json::value::to_raw_value(value).map_err(|_| Malformed("a value that is no JSON"))
-}
-
-/// MessagePack as a JSON tree, with bytes as Node.js' `Buffer.toJSON` has them: what an app gets
-/// from serverSideEmit, where nothing is forwarded to a client.
-fn tree(value: &[u8], source: &Bytes) -> Result<Json, Malformed> {
-    let payload = Payload::from_msgpack(value, source)?;
-    let mut tree: Json = serde_json::from_str(&payload.json).map_err(|_| Malformed("not JSON"))?;
-    inline(&mut tree, &payload);
-    Ok(tree)
-}
-
-fn inline(tree: &mut Json, payload: &Payload) {
-    match tree {
-        Json::Array(items) => items.iter_mut().for_each(|item| inline(item, payload)),
-        Json::Object(fields) if fields.get("_placeholder") == Some(&Json::Bool(true)) => {
-            let index = fields.get("num").and_then(Json::as_u64).unwrap_or(u64::MAX);
-            let bytes = usize::try_from(index).ok().and_then(|index| payload.attachments.get(index));
-            // What looks like a placeholder and stands for nothing is somebody's data.
-            if let Some(bytes) = bytes {
-                *tree = serde_json::json!({ "type": "Buffer", "data": &bytes[..] });
-            }
-        }
-        Json::Object(fields) => fields.values_mut().for_each(|field| inline(field, payload)),
-        _ => {}
-    }
 }
 
 /// What both encodings of `data` have in common.

@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use crate::{
     error::Malformed,
-    message::{Answer, Ask, Entry, Incoming, Outgoing, Request, Sender},
+    message::{self, Answer, Ask, Entry, Incoming, Outgoing, Request, Sender},
     msgpack::{self, Reader},
     options::Options,
     payload::Payload,
@@ -60,8 +60,10 @@ impl Streams {
             return Ok(None);
         }
         if data.is_empty() || data.starts_with(b"{") {
-            let text = std::str::from_utf8(&data).map_err(|_| Malformed("data that is no UTF-8"))?;
-            return read_json(kind, uid, if text.is_empty() { "{}" } else { text });
+            return message::read_json(&data, |data| {
+                let text = std::str::from_utf8(data).map_err(|_| Malformed("data that is no UTF-8"))?;
+                read_json(kind, uid.clone(), if text.is_empty() { "{}" } else { text })
+            });
         }
         let data: Bytes =
             BASE64_STANDARD.decode(&data).map_err(|_| Malformed("data that is no base64"))?.into();

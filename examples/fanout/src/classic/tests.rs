@@ -6,7 +6,7 @@ use serde_json::json;
 use super::Classic;
 use crate::{
     error::Malformed,
-    message::{Answer, Ask, Flags, Incoming, RemoteSocket, Request, Target},
+    message::{Answer, Ask, Flags, Incoming, RemoteSocket, Request, Rooms, Target},
     payload::Payload,
 };
 
@@ -188,5 +188,39 @@ fn garbage_is_malformed_and_no_more() {
         {
             assert!(!matches!(decode(channel, body), Ok(Some(_))), "{channel} {body:?}");
         }
+    }
+}
+
+/// As node.js writes them: half an emoji in a name, in data, in an answer.
+#[test]
+fn halves_of_surrogate_pairs_do_not_cost_the_message() {
+    let requests = "socket.io-request#/chat#";
+    let nobody = Target { rooms: Rooms::In(vec![]), except: vec![] };
+    let fetch = r#"{"uid":"them","requestId":"id","type":5,"opts":{"rooms":["\ud83d"],"except":["\ud83d"]}}"#;
+    assert_eq!(
+        decode(requests, fetch),
+        request((Some("them"), Some("id")), Request::Sockets { target: nobody })
+    );
+    let emit = r#"{"uid":"them","type":6,"data":["e","cut \ud83d"]}"#;
+    let arguments = vec![json!("e"), json!("cut \u{fffd}")];
+    assert_eq!(decode(requests, emit), request((Some("them"), None), Request::ServerSideEmit { arguments }));
+    let join = r#"{"uid":"them","type":2,"opts":{"rooms":["here"],"except":[]},"rooms":["\udc00","there"]}"#;
+    let join_there = Request::Join { target: Target::room("here"), rooms: vec!["there".to_owned()] };
+    assert_eq!(decode(requests, join), request((Some("them"), None), join_there));
+    let answer = r#"{"requestId":"id","sockets":[{"id":"x","rooms":[],"data":"\ud83d"}]}"#;
+    let socket =
+        RemoteSocket { id: "x".to_owned(), handshake: json!(null), rooms: vec![], data: json!("\u{fffd}") };
+    let expected = Incoming::Answer { id: "id".to_owned(), answer: Answer::Sockets(vec![socket]) };
+    assert_eq!(decode("socket.io-response#/chat#us#", answer), Ok(Some(expected)));
+}
+
+#[test]
+fn a_disconnect_closes_by_what_javascript_takes_for_true() {
+    for (close, expected) in
+        [("true", true), ("1", true), ("\"\"", false), ("null", false), ("0", false), ("{}", true)]
+    {
+        let body = format!(r#"{{"uid":"them","type":4,"opts":{{"rooms":[],"except":[]}},"close":{close}}}"#);
+        let disconnect = Request::Disconnect { target: Target::everyone(), close: expected };
+        assert_eq!(decode("socket.io-request#/chat#", body), request((Some("them"), None), disconnect));
     }
 }

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use crate::message::{RemoteSocket, Rooms, Target};
+use crate::message::{RemoteSocket, Rooms, Target, truth};
 
 #[derive(Deserialize)]
 pub(super) struct WireRequest {
@@ -18,7 +18,7 @@ pub(super) struct WireRequest {
     pub(super) rooms: Rooms,
     pub(super) sid: Option<String>,
     pub(super) room: Option<Json>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "truth")]
     pub(super) close: bool,
     pub(super) data: Option<Vec<Json>>,
 }

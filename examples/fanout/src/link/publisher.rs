@@ -283,10 +283,6 @@ fn say_no_echo_again(shared: &Shared, batch: &mut Vec<Waiting>) {
     shared.echoes.stop();
 }
 
-/// How long what was held waits for nodes that do not come back. The Redis clients of Node.js pause for two seconds at
-/// most between their attempts, and need a few of them until they know a cluster anew.
-const REJOIN_MAX: Duration = Duration::from_secs(5);
-
 /// Until as many nodes have subscribed again as there were: a message that came before them would miss them.
 async fn others_are_back(shared: &Shared) {
     let mut pace = interval(Duration::from_millis(20));
@@ -295,7 +291,7 @@ async fn others_are_back(shared: &Shared) {
             pace.tick().await;
         }
     };
-    let _ = timeout(REJOIN_MAX, all).await;
+    let _ = timeout(shared.options.rejoin_wait_max, all).await;
 }
 
 fn drop_waiting(shared: &Shared, waiting: &mut mpsc::Receiver<Waiting>) {

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::Sharded;
 use crate::{
-    message::{Answer, Ask, Flags, Incoming, RemoteSocket, Request, Target},
+    message::{Answer, Ask, Flags, Incoming, RemoteSocket, Request, Rooms, Target},
     payload::Payload,
 };
 
@@ -123,4 +123,27 @@ fn other_namespaces_heartbeats_and_garbage_are_ignored() {
     ] {
         assert!(us().decode(&Bytes::from_static(body)).is_err(), "{body:?}");
     }
+}
+
+#[test]
+fn a_timeout_may_be_text_and_half_an_emoji_costs_nothing() {
+    let body = r#"{"uid":"them","nsp":"/chat","type":3,"data":{"packet":{"type":2,"data":["e","\ud83d"],"nsp":"/chat"},
+        "opts":{"rooms":["\ud83d"],"except":[],"flags":{"timeout":"1500","volatile":1}}}}"#;
+    let Ok(Some(Incoming::Request(_, request))) = us().decode(&Bytes::from_static(body.as_bytes())) else {
+        panic!("it is understood")
+    };
+    let target = Target { rooms: Rooms::In(vec![]), except: vec![] };
+    let payload = Payload::from_json(r#"["e","\ufffd"]"#.to_owned());
+    let flags = Flags { volatile: true, timeout_ms: Some(1500) };
+    assert_eq!(request, Request::Broadcast { payload, target, flags });
+}
+
+/// A client that is sent it ends the connection.
+#[test]
+fn an_event_that_is_no_array_is_malformed() {
+    let body = r#"{"uid":"them","nsp":"/chat","type":3,"data":{"packet":{"type":2,"data":"e","nsp":"/chat"},"opts":{"rooms":[],"except":[]}}}"#;
+    assert!(us().decode(&Bytes::from_static(body.as_bytes())).is_err());
+    let mut bytes = Vec::new();
+    Payload::from_json(body.to_owned()).put_msgpack(&mut bytes).unwrap();
+    assert!(us().decode(&bytes.into()).is_err());
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::message::{Flags, RemoteSocket, Rooms, Target, names};
+use crate::message::{Flags, RemoteSocket, Rooms, Target, milliseconds, names, truth};
 
 #[derive(Deserialize)]
 pub(super) struct Envelope<'a> {
@@ -22,6 +22,7 @@ pub(super) struct Data<'a> {
     pub(super) opts: Option<Opts>,
     #[serde(deserialize_with = "names")]
     pub(super) rooms: Vec<String>,
+    #[serde(deserialize_with = "truth")]
     pub(super) close: bool,
     pub(super) client_count: u32,
     pub(super) sockets: Vec<RemoteSocket>,
@@ -41,8 +42,10 @@ pub(super) struct Opts {
 #[derive(Clone, Copy, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct OptFlags {
-    pub(super) volatile: Option<bool>,
-    pub(super) timeout: Option<f64>,
+    #[serde(deserialize_with = "truth")]
+    pub(super) volatile: bool,
+    #[serde(deserialize_with = "milliseconds")]
+    pub(super) timeout: Option<u64>,
 }
 
 #[derive(Deserialize)]

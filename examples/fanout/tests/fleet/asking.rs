@@ -87,7 +87,7 @@ async fn each_node_that_is_silent_is_a_timeout() {
         one.subscribe("socket.io-request#/#").await.unwrap();
         deaf.push(one);
     }
-    let acks = node.io.timeout(Duration::from_secs(2)).emit_with_ack::<_, String>("ask", &1).await.unwrap();
+    let acks = node.io.timeout(Duration::from_secs(5)).emit_with_ack::<_, String>("ask", &1).await.unwrap();
     let all = soon("the stream ends", acks.collect::<Vec<_>>()).await;
     let mut names: Vec<_> = all.iter().filter_map(|(_, ack)| ack.as_ref().ok()).collect();
     names.sort();

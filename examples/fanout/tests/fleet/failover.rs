@@ -12,6 +12,7 @@ use tokio::{
 
 use crate::{
     four::{Four, Row},
+    persistent,
     redis_server::{RedisCluster, RedisServer},
     soon, until,
 };
@@ -86,7 +87,7 @@ impl Watched {
     async fn four(&self) -> Four {
         let redis = json!({ "urls": [self.url], "sentinel": SERVICE });
         Four::start(Mode::Classic, redis, async || {
-            connect_sentinel(&[&self.url], SERVICE, Options::default()).await.unwrap()
+            connect_sentinel(&[&self.url], SERVICE, persistent()).await.unwrap()
         })
         .await
     }
@@ -121,11 +122,12 @@ async fn sentinel(port: u16, master: u16, directory: &TempDir) -> Option<Child> 
     came_up.then_some(process)
 }
 
-/// What a master that dies may have written to some subscribers and not yet to others. Nobody can tell, in Node.js neither. As
-/// much of one node's as is on its way for twenty milliseconds.
-pub const TORN: usize = 4;
+/// What a master that dies may have taken and not yet written to all subscribers, of one node: what it finds to do in one turn.
+/// That is one message, or what is said in half a second where a busy machine keeps Redis from its turn for so long. In Node.js it
+/// is lost as well (see `torn`).
+pub const TORN: usize = 100;
 
-/// Nothing that a Rust node says is dropped, and the other Rust node misses no more of it than what was `torn`. Nor do Node.js
+/// Nothing that a Rust node says is dropped, and the other Rust node misses no more of it than what was `torn`, in one piece. Nor do Node.js
 /// nodes, or no more than of what they say to each other: they may come back later. Whether a Node.js node's messages arrive is
 /// for its own Redis client to say, which does not wait for anybody.
 fn check(four: &Four, rows: &[Row], torn: usize) {
@@ -136,7 +138,7 @@ fn check(four: &Four, rows: &[Row], torn: usize) {
         assert_eq!(stats.dropped(), 0, "{stats:?}");
         for row in rows.iter().filter(|row| row.from == name && row.to != name) {
             let as_node = by_node.iter().any(|js| js.lost * row.said >= row.lost * js.said);
-            let kept = row.lost <= torn || row.to.starts_with("js") && as_node;
+            let kept = row.lost <= torn && row.pieces <= 1 || row.to.starts_with("js") && as_node;
             assert!(kept, "{row:?} {stats:?}\n{rows:#?}");
         }
     }
@@ -178,8 +180,8 @@ async fn what_node_js_nodes_say_in_a_failover_is_heard_as_by_a_node_beside() {
         of.filter(|row| to.contains(&row.to)).map(|row| row.lost).sum()
     };
     let beside = lost_of_node_js(&["js1", "js2"]);
-    // What two nodes say in the twentieth of a second that a pause and an attempt may take.
-    let pause = FAILOVERS * 2 * 10;
+    // What two nodes say in half a second: a pause and an attempt take a tenth of it, where the machine is not busy.
+    let pause = FAILOVERS * 2 * 100;
     for rust in ["rust1", "rust2"] {
         let lost = lost_of_node_js(&[rust]);
         eprintln!("{rust} {lost}, beside {beside}");
@@ -218,7 +220,7 @@ async fn a_replica_that_takes_over_in_a_cluster_is_followed() {
     cluster.replicate("socket.io#/#").await;
     let urls = cluster.urls();
     let urls: Vec<&str> = urls.iter().map(String::as_str).collect();
-    let options = || Options { mode: Mode::Sharded, ..Options::default() };
+    let options = || Options { mode: Mode::Sharded, ..persistent() };
     let redis = json!({ "urls": urls, "cluster": true });
     let four =
         Four::start(Mode::Sharded, redis, async || connect_cluster(&urls, options()).await.unwrap()).await;

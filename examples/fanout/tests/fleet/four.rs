@@ -1,7 +1,7 @@
 //! Two Node.js nodes and two Rust nodes, a client on each, and everybody talking to everybody while something happens.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     future::Future,
     sync::{
         Arc,
@@ -35,8 +35,26 @@ pub struct Row {
     pub to: &'static str,
     pub said: usize,
     pub lost: usize,
+    /// In how many pieces.
+    pub pieces: usize,
     /// Heard twice, or out of order.
     pub astray: usize,
+}
+
+impl Row {
+    fn of(from: &'static str, to: &'static str, said: usize, heard: &[usize]) -> Self {
+        let numbers: BTreeSet<usize> = heard.iter().copied().collect();
+        let missing = |number: &usize| !numbers.contains(number);
+        let pieces = (0..said).filter(|number| missing(number) && (*number == 0 || !missing(&(number - 1))));
+        let mut newest = None;
+        let in_order = |number: &&usize| {
+            let is_newer = newest.is_none_or(|newest| **number > newest);
+            newest = newest.max(Some(**number));
+            is_newer
+        };
+        let astray = heard.len() - heard.iter().filter(in_order).count();
+        Self { from, to, said, lost: said - numbers.len(), pieces: pieces.count(), astray }
+    }
 }
 
 impl Four {
@@ -104,14 +122,13 @@ impl Four {
         let mut rows = Vec::new();
         for to in NAMES {
             let log = self.clients.call("received", json!({ "name": to, "event": "end", "count": 4 })).await;
-            let mut heard = BTreeMap::<&str, Vec<u64>>::new();
+            let mut heard = BTreeMap::<&str, Vec<usize>>::new();
             for entry in log.as_array().unwrap().iter().filter(|entry| entry[0] == "said") {
-                heard.entry(entry[1].as_str().unwrap()).or_default().push(entry[2].as_u64().unwrap());
+                let number = entry[2].as_u64().unwrap() as usize;
+                heard.entry(entry[1].as_str().unwrap()).or_default().push(number);
             }
             for (from, said) in NAMES.into_iter().zip(&said) {
-                let numbers = heard.remove(from).unwrap_or_default();
-                let astray = numbers.windows(2).filter(|pair| pair[1] <= pair[0]).count();
-                rows.push(Row { from, to, said: *said, lost: said + astray - numbers.len(), astray });
+                rows.push(Row::of(from, to, *said, &heard.remove(from).unwrap_or_default()));
             }
         }
         rows

@@ -31,8 +31,9 @@ mod servers;
 mod settings;
 mod sharded;
 mod streams;
+mod torn;
 
-pub use support::{Client, Fleet, connection, node_js, patient, soon, until};
+pub use support::{Client, Fleet, connection, node_js, patient, persistent, soon, until};
 
 /// An event without arguments. `()` would be one argument, null.
 pub const NOTHING: [u8; 0] = [];

@@ -17,7 +17,7 @@ use crate::{
     Fleet, NOTHING,
     agent::Agent,
     four::Four,
-    node_js, patient,
+    node_js, patient, persistent,
     redis_server::{RedisCluster, RedisServer},
     rust_node::RustNode,
     support::{Between, until_says},
@@ -205,8 +205,8 @@ async fn a_gap_begins_at_the_last_sign_of_life() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_that_is_gone_costs_no_memory_beyond_the_bounds() {
     let mut redis = RedisServer::start().await;
-    let options = Options { publish_queue_max: 64, publish_bytes_max: 16 << 10, ..Options::default() };
-    let node = RustNode::start(&redis.url(), Options { hold_max: Duration::from_secs(600), ..options }).await;
+    let options = Options { publish_queue_max: 64, publish_bytes_max: 16 << 10, ..patient() };
+    let node = RustNode::start(&redis.url(), options).await;
     redis.stop().await;
     until("it is gone", async || node.fleet.stats().in_gap).await;
     // Four megabytes at a queue of sixteen kilobytes: no more than that may ever be published of it.
@@ -262,7 +262,8 @@ async fn redis_that_stays_silent_is_given_up_in_the_end() {
 async fn redis_that_hangs_fills_the_queue_and_nothing_else() {
     let redis = RedisServer::start().await;
     let (options, told) = listening();
-    let options = Options { publish_queue_max: 100, on_event: options.on_event, ..patient() };
+    let emit_wait_max = Duration::from_millis(500);
+    let options = Options { publish_queue_max: 100, emit_wait_max, on_event: options.on_event, ..patient() };
     let node = RustNode::start(&redis.url(), options).await;
     let clients = Agent::start("clients.cjs").await;
     clients.call("connect", json!({ "name": "rust", "url": node.url })).await;
@@ -424,7 +425,7 @@ async fn a_cluster_that_loses_a_master_is_followed_when_it_returns() {
     let mut cluster = RedisCluster::start().await;
     let urls = cluster.urls();
     let urls: Vec<&str> = urls.iter().map(String::as_str).collect();
-    let options = || Options { mode: Mode::Sharded, ..Options::default() };
+    let options = || Options { mode: Mode::Sharded, ..persistent() };
     let first = RustNode::serve(fanout::connect_cluster(&urls, options()).await.unwrap(), &["/"]).await;
     let second = RustNode::serve(fanout::connect_cluster(&urls, options()).await.unwrap(), &["/"]).await;
     see_each_other(&first, &second).await;
@@ -446,7 +447,7 @@ async fn a_cluster_that_moves_the_channel_is_followed() {
     let mut cluster = RedisCluster::start().await;
     let urls = cluster.urls();
     let urls: Vec<&str> = urls.iter().map(String::as_str).collect();
-    let options = || Options { mode: Mode::Sharded, ..Options::default() };
+    let options = || Options { mode: Mode::Sharded, ..persistent() };
     let first = RustNode::serve(fanout::connect_cluster(&urls, options()).await.unwrap(), &["/"]).await;
     let second = RustNode::serve(fanout::connect_cluster(&urls, options()).await.unwrap(), &["/"]).await;
     let clients = Agent::start("clients.cjs").await;
@@ -471,7 +472,7 @@ async fn a_cluster_that_moves_the_channel_is_followed() {
 #[tokio::test]
 async fn a_node_that_does_not_answer_is_counted_in_the_error() {
     let redis = RedisServer::start().await;
-    let options = Options { request_timeout: Duration::from_secs(3), requests_max: 1, ..patient() };
+    let options = Options { request_timeout: Duration::from_secs(5), requests_max: 1, ..patient() };
     let node = RustNode::start(&redis.url(), options).await;
     let other = RustNode::start(&redis.url(), patient()).await;
     // Subscribed like a node, and deaf.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fanout::{Description, Target};
+use fanout::{Description, Mode, Target};
 use futures_util::StreamExt;
 use serde_json::{Value as Json, json};
 
@@ -11,6 +11,7 @@ use crate::{
     Fleet, NOTHING, patient,
     redis_server::RedisServer,
     rust_node::RustNode,
+    support::Between,
     until,
 };
 
@@ -268,7 +269,7 @@ async fn broadcast_with_ack_from_node_js_with_a_client_missing() {
     let fleet = Fleet::classic().await;
     fleet.client(OnRust("rust"), &[]).await;
     fleet.client_with(OnRust("mute"), &[], json!({ "mute": true })).await;
-    let answer = fleet.js.call("emitWithAck", json!({ "event": "ask", "timeout": 2000 })).await;
+    let answer = fleet.js.call("emitWithAck", json!({ "event": "ask", "timeout": 5000 })).await;
     assert_eq!(answer, json!({ "error": "operation has timed out", "answers": ["rust"] }));
 }
 
@@ -299,7 +300,7 @@ async fn broadcast_with_ack_from_rust_with_a_client_missing() {
     let fleet = Fleet::classic().await;
     fleet.client(OnJs("js"), &[]).await;
     fleet.client_with(OnJs("mute"), &[], json!({ "mute": true })).await;
-    let operator = fleet.rust.io.broadcast().timeout(Duration::from_secs(2));
+    let operator = fleet.rust.io.broadcast().timeout(Duration::from_secs(5));
     let acks = operator.emit_with_ack::<_, Json>("ask", &NOTHING).await.unwrap();
     let acks: Vec<_> = acks.map(|(_, ack)| ack.map_err(|error| error.to_string())).collect().await;
     assert_eq!(acks, [Ok(json!("js")), Err("ack timeout error".to_owned())]);
@@ -322,9 +323,8 @@ async fn requests_of_adapters_before_version_6_are_answered() {
 
 #[tokio::test]
 async fn namespaces_do_not_hear_each_other() {
-    use crate::support::Between;
     let redis = crate::redis_server::RedisServer::start().await;
-    let fleet = Fleet::start(fanout::Mode::Classic, Between::Redis(redis), &["/", "/a", "/a*"]).await;
+    let fleet = Fleet::start(Mode::Classic, Between::Redis(redis), &["/", "/a", "/a*"]).await;
     for (index, namespace) in ["/", "/a", "/a*"].into_iter().enumerate() {
         let name = ["root", "a", "glob"][index];
         fleet.client_with(OnRust(name), &["room"], json!({ "ns": namespace })).await;
@@ -341,4 +341,46 @@ async fn namespaces_do_not_hear_each_other() {
     }
     let sockets = fleet.js.call("fetchSockets", json!({ "ns": "/a" })).await;
     assert_eq!(sockets.as_array().unwrap().len(), 1);
+}
+
+/// Text that was cut off in the middle of an emoji, in what a client says of itself, in a room's name and in an argument.
+#[tokio::test]
+async fn half_an_emoji_costs_no_answer() {
+    for mode in [Mode::Classic, Mode::Sharded, Mode::Streams] {
+        let fleet = Fleet::start(mode, Between::Redis(RedisServer::start().await), &["/"]).await;
+        let rust_id = fleet.client(OnRust("rust"), &["a"]).await;
+        let js_id = fleet.client(OnJs("js"), &["a"]).await;
+        let cut = "for (const socket of await io.local.fetchSockets()) socket.data.name = 'cut \\ud83d'";
+        fleet.js.call("run", json!({ "code": cut })).await;
+        let all = fleet.rust.fleet.of("/").unwrap().fetch_sockets(Target::everyone()).await.unwrap();
+        assert_eq!(ids(&json!(all)), sorted_pair(&rust_id, &js_id), "{mode:?}");
+        let js = all.iter().find(|socket| socket.id == js_id).unwrap();
+        // notepack.io writes it in three bytes, each of which is none of a text.
+        let is_mended = |name: &Json| name.as_str().is_some_and(|name| name.starts_with("cut \u{fffd}"));
+        assert!(is_mended(&js.data["name"]), "{mode:?}: {}", js.data["name"]);
+
+        let ask = "return (await io.to('\\ud83d').fetchSockets()).length";
+        assert_eq!(fleet.js.call("run", json!({ "code": ask })).await, json!(0), "{mode:?}");
+        let ask = "return io.serverSideEmitWithAck('ask', 'cut \\ud83d')";
+        let answers = fleet.js.call("run", json!({ "code": ask })).await;
+        assert!(answers[0]["node"] == "rust" && is_mended(&answers[0]["argument"]), "{mode:?}: {answers}");
+        assert_eq!(fleet.rust.fleet.stats().malformed, 0);
+    }
+}
+
+/// Two hundred megabytes, if each of them stood for the bytes. In Node.js each does.
+#[tokio::test]
+async fn a_client_cannot_multiply_what_it_answers() {
+    const FORGED: usize = 3000;
+    let fleet = Fleet::classic().await;
+    let placeholder = json!({ "_placeholder": true, "num": 0 });
+    let mut answer = vec![json!({ "$bytes": "A".repeat(64 << 10) })];
+    answer.extend(vec![placeholder.clone(); FORGED]);
+    fleet.client_with(OnRust("rust"), &["a"], json!({ "answer": answer })).await;
+    let ask = json!({ "rooms": ["a"], "event": "ask", "timeout": 30000 });
+    let answered = fleet.js.call("emitWithAck", ask).await;
+    assert_eq!(answered["error"], json!(null));
+    let answer = answered["answers"][0].as_array().unwrap();
+    assert_eq!(answer[0]["$bytes"].as_str().unwrap().len(), 64 << 10);
+    assert_eq!(answer[1..], vec![placeholder; FORGED]);
 }

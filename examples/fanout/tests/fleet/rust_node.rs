@@ -11,6 +11,8 @@ use socketioxide::{
 };
 use tokio::task::JoinHandle;
 
+use crate::support::HANG;
+
 pub type Adapter = RedisAdapter<socketioxide::adapter::Emitter>;
 
 pub struct RustNode {
@@ -26,7 +28,8 @@ impl RustNode {
     }
 
     pub async fn serve(fleet: Fanout, namespaces: &[&'static str]) -> Self {
-        let (layer, io) = fleet.build_layer(SocketIo::builder());
+        // Clients of a busy machine may be late.
+        let (layer, io) = fleet.build_layer(SocketIo::builder().ping_interval(HANG).ping_timeout(HANG));
         for namespace in namespaces {
             io.ns(*namespace, (async || {}).with(connecting)).await;
         }

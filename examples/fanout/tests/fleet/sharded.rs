@@ -69,6 +69,32 @@ pub async fn on_a_cluster(mode: Mode) -> Fleet {
     Fleet::of(Between::Cluster(cluster), js, format!("http://127.0.0.1:{port}"), rust).await
 }
 
+/// What the documentation says of nodes in a dynamic mode, which is their default: all but what they say to one room alone.
+#[tokio::test]
+async fn of_a_dynamic_node_all_is_heard_but_what_it_says_to_one_room() {
+    let redis = RedisServer::start().await;
+    let js = Agent::start("node.cjs").await;
+    let mut start = node_js(json!({ "urls": [redis.url()] }), Mode::Sharded);
+    start["options"] = json!({ "subscriptionMode": "dynamic" });
+    let port = js.call("start", start).await;
+    let rust = RustNode::start(&redis.url(), Options { mode: Mode::Sharded, ..patient() }).await;
+    let fleet = Fleet::of(Between::Redis(redis), js, format!("http://127.0.0.1:{port}"), rust).await;
+    let rust_id = fleet.client(OnRust("rust"), &["a", "rust-only"]).await;
+    let js_id = fleet.client(OnJs("js"), &["a", "js-only"]).await;
+    fleet.client_with(OnRust("mute"), &["mute"], json!({ "mute": true })).await;
+    fleet.js.call("emit", json!({ "event": "all" })).await;
+    fleet.js.call("emit", json!({ "event": "two", "rooms": ["a", "nobody"] })).await;
+    fleet.js.call("emit", json!({ "event": "except", "except": ["mute"] })).await;
+    fleet.js.call("emit", json!({ "event": "one", "rooms": ["a"] })).await;
+    fleet.js.call("emit", json!({ "event": "by-id", "rooms": [rust_id] })).await;
+    let both = json!([["all"], ["two"], ["except"]]);
+    let heard = fleet.heard_after_js(&["rust", "js"]).await;
+    assert_eq!(heard, [both, json!([["all"], ["two"], ["except"], ["one"]])]);
+    broadcasts_from_rust(&fleet).await;
+    questions(&fleet, &rust_id, &js_id).await;
+    acknowledgements(&fleet).await;
+}
+
 /// All message types, both ways.
 pub async fn speaks(fleet: &Fleet) {
     let rust_id = fleet.client(OnRust("rust"), &["a", "rust-only"]).await;

@@ -14,11 +14,26 @@ use crate::{
 };
 
 /// A test that hangs must fail; nothing else depends on this.
-pub const HANG: Duration = Duration::from_secs(60);
+pub const HANG: Duration = Duration::from_secs(120);
 
-/// Options for nodes whose Redis is there: on a busy machine it may be late, and that is not what is tested.
+/// Options for nodes whose Redis is there, or comes back: on a busy machine everything may be late, and that is not what is
+/// tested.
 pub fn patient() -> Options {
-    Options { command_timeout: HANG, startup_wait: HANG, ..Options::default() }
+    Options {
+        command_timeout: HANG,
+        startup_wait: HANG,
+        request_timeout: HANG,
+        emit_wait_max: HANG,
+        slow_wait_max: HANG,
+        hold_max: HANG,
+        rejoin_wait_max: HANG,
+        ..Options::default()
+    }
+}
+
+/// As [`patient`], for nodes whose Redis is replaced by another one: what does not answer must be left for it.
+pub fn persistent() -> Options {
+    Options { command_timeout: Options::default().command_timeout, ..patient() }
 }
 
 /// A connection for the test itself, as patient.

@@ -3,10 +3,12 @@ const { io } = require("socket.io-client");
 const { serve } = require("./rpc.cjs");
 
 const clients = new Map();
+// The test has a bound of its own.
+const PATIENCE = 120000;
 
 const ops = {
   connect({ name, url, ns = "/", answer, mute, reconnection = true }) {
-    const socket = io(url + ns, { transports: ["websocket"], forceNew: true, auth: { name }, reconnection });
+    const socket = io(url + ns, { transports: ["websocket"], forceNew: true, auth: { name }, reconnection, timeout: PATIENCE });
     const client = { socket, log: [], waiting: [] };
     clients.set(name, client);
     socket.onAny((event, ...args) => {
@@ -24,7 +26,7 @@ const ops = {
       socket.on("connect_error", reject);
     });
   },
-  join: ({ name, rooms }) => clients.get(name).socket.timeout(10000).emitWithAck("join", rooms).then(() => null),
+  join: ({ name, rooms }) => clients.get(name).socket.timeout(PATIENCE).emitWithAck("join", rooms).then(() => null),
   emit: ({ name, event, args = [] }) => void clients.get(name).socket.emit(event, ...args),
   // Waits until `count` events of that name have come, and returns all that came until then, in order.
   received: ({ name, event, count = 1 }) =>

@@ -7,6 +7,8 @@ const { connect } = require("./redis.cjs");
 const { serve } = require("./rpc.cjs");
 
 const AsyncFunction = (async () => {}).constructor;
+// How long nodes are waited for. The test has a bound of its own.
+const PATIENCE = 120000;
 let io;
 const heard = [];
 
@@ -24,12 +26,12 @@ serve({
   async start({ redis, port = 0, mode = "Classic", recovery, options = {}, namespaces = ["/"] }) {
     const publish = await connect(redis);
     const adapter = await {
-      Classic: async () => createAdapter(publish, await connect(redis), { requestsTimeout: 30000, ...options }),
+      Classic: async () => createAdapter(publish, await connect(redis), { requestsTimeout: PATIENCE, ...options }),
       Sharded: async () => createShardedAdapter(publish, await connect(redis), { subscriptionMode: "static", ...options }),
       Streams: async () => streams.createAdapter(publish, options),
     }[mode]();
     const http = createServer();
-    io = new Server(http, { adapter, ...(recovery && { connectionStateRecovery: {} }) });
+    io = new Server(http, { adapter, pingTimeout: PATIENCE, ...(recovery && { connectionStateRecovery: {} }) });
     for (const ns of namespaces) {
       io.of(ns).on("connection", (socket) => {
         socket.data.name = socket.handshake.auth.name;
@@ -50,9 +52,9 @@ serve({
       select(where).emit(event, ...args, (error, answers) => resolve({ error: error?.message ?? null, answers })),
     ),
   fetchSockets: async (where) =>
-    (await select(where).fetchSockets()).map(({ id, handshake, rooms, data }) => ({ id, handshake, rooms, data })),
+    (await select({ timeout: PATIENCE, ...where }).fetchSockets()).map(({ id, handshake, rooms, data }) => ({ id, handshake, rooms, data })),
   async toEachFetched({ act, event, args = [], rooms, ...where }) {
-    for (const socket of await select(where).fetchSockets()) {
+    for (const socket of await select({ timeout: PATIENCE, ...where }).fetchSockets()) {
       if (act === "emit") socket.emit(event, ...args);
       if (act === "join") socket.join(rooms);
       if (act === "leave") rooms.forEach((room) => socket.leave(room));
@@ -74,7 +76,7 @@ serve({
     new Promise((resolve, reject) => {
       const { adapter } = io.of(ns);
       const requestId = `legacy-${Math.random()}`;
-      const timeout = setTimeout(() => reject(new Error("no answer")), 30000);
+      const timeout = setTimeout(() => reject(new Error("no answer")), PATIENCE);
       const done = (value) => { clearTimeout(timeout); resolve(value ?? null); };
       adapter.requests.set(requestId, { type, numSub: 2, msgCount: 1, sockets: new Set(), resolve: done, timeout });
       adapter.pubClient.publish(adapter.requestChannel, JSON.stringify({ requestId, type, ...request }));

@@ -1,4 +1,8 @@
 // The two Redis clients that fleets use, behind one function.
+
+// node-redis gives up a command after five seconds, which is as long as Redis may stall and less than a busy machine may take.
+const commandOptions = { timeout: 120000 };
+
 async function connect({ urls, library, cluster, sentinel, cafile }) {
   const tls = cafile ? { ca: require("node:fs").readFileSync(cafile) } : undefined;
   let client;
@@ -15,7 +19,9 @@ async function connect({ urls, library, cluster, sentinel, cafile }) {
   } else {
     const { createClient, createCluster } = require("redis");
     const socket = { ...(tls && { tls: true, ca: tls.ca }), reconnectStrategy: () => 50 };
-    client = cluster ? createCluster({ rootNodes: urls.map((url) => ({ url })) }) : createClient({ url: urls[0], socket });
+    client = cluster
+      ? createCluster({ rootNodes: urls.map((url) => ({ url })), commandOptions })
+      : createClient({ url: urls[0], socket, commandOptions });
     client.on("error", () => {}); // It reconnects by itself.
     await client.connect();
   }

@@ -119,7 +119,7 @@ impl BodyWalk {
         self.is_seen = true;
     }
 
-    /// Returns whether nothing is left to come.
+    /// Known only of a body with a length, whose last byte has been walked over or passed unseen.
     pub fn is_at_end(&self) -> bool {
         matches!(self.framing, Framing::Length(0))
     }

@@ -240,7 +240,7 @@ impl RequestHead {
         self.tells_of_client
     }
 
-    /// Returns how the body is framed.
+    /// None, a length or chunks (RFC 9112 section 6); a request never lasts until its connection ends.
     pub fn body(&self) -> RequestBody {
         self.body
     }
@@ -260,7 +260,7 @@ impl RequestHead {
         self.opens_websocket.map(|key| key.of_bytes(&self.bytes))
     }
 
-    /// Returns what the query says, when it is one of Engine.IO's.
+    /// What the query says of an Engine.IO session; `None` where it is no query of Engine.IO.
     pub fn engine_io(&self) -> Option<&EngineIo> {
         self.engine_io.as_ref()
     }
@@ -280,7 +280,7 @@ impl RequestHead {
         }
     }
 
-    /// Returns which script a JSONP client waits for, the digits of `j` in the query.
+    /// The digits of `j` in the query, by which the script calls back.
     pub fn jsonp_script(&self) -> Option<&[u8]> {
         let script = self.engine_io.as_ref()?.script()?.of_bytes(&self.bytes);
         Some(script).filter(|script| script.iter().all(u8::is_ascii_digit))
@@ -304,7 +304,6 @@ impl RequestHead {
         self.cookie_spans().map(|value| value.of_bytes(&self.bytes))
     }
 
-    /// Returns where they lie in the head.
     pub(crate) fn cookie_spans(&self) -> impl Iterator<Item = Span> {
         self.lines.iter().filter(|line| line.known == Name::Cookie).map(|line| line.value)
     }

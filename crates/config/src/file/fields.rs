@@ -208,7 +208,7 @@ impl<'f> Fields<'f> {
         self.given(name).map(|given| given.value.span()).or_else(|| self.span.clone())
     }
 
-    /// Returns whether a key is there, readable or not.
+    /// Readable or not; a value that is wrong is there.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.given(name).is_some()
     }

@@ -76,7 +76,6 @@ impl<'t> Line<'t> {
         Self { start, text: without_comment(line).trim() }
     }
 
-    /// Returns where its text is.
     fn span(&self, text: &str) -> Range<usize> {
         let before = text.get(self.start..).and_then(|rest| rest.find(self.text)).unwrap_or_default();
         let start = self.start + before;

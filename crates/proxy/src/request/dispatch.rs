@@ -523,7 +523,7 @@ fn is_stale(fault: Fault) -> bool {
     fault == Fault::Origin(OriginFault::ClosedUnanswered { reused: true })
 }
 
-/// Returns what a fault says of the node, if it says anything.
+/// A fault of the client or of ours says nothing of the node.
 fn observation(fault: Fault) -> Option<Observed> {
     match fault {
         Fault::Origin(OriginFault::Refused) => Some(Observed::Refused),

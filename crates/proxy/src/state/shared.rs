@@ -106,7 +106,6 @@ impl Shared {
         before
     }
 
-    /// Returns what the apps have running.
     pub(crate) fn instances(&self) -> MutexGuard<'_, Instances> {
         self.instances.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -201,7 +200,7 @@ impl Snapshot {
         Some(&self.upstreams[number])
     }
 
-    /// Returns how a listen speaks; `None` a reload after it was closed.
+    /// `None` after a reload has closed it, for connections that were accepted before.
     pub(crate) fn listen(&self, id: ListenId) -> Option<&ListenNow> {
         self.listens.iter().find(|listen| listen.id == id)
     }
@@ -213,7 +212,7 @@ impl Snapshot {
         open.filter_map(|listen| listen.tls.as_ref()).map(|tls| &tls.certificates)
     }
 
-    /// Returns whether a peer may say who its client is.
+    /// A trusted peer may say who its client is.
     pub(crate) fn is_trusted(&self, peer: IpAddr) -> bool {
         let peer = peer.to_canonical();
         self.plan.trusted_proxies.iter().any(|net| net.contains(&peer))

@@ -427,7 +427,7 @@ impl Tunnel {
         }
     }
 
-    /// Returns when there is something to do even if nothing moves.
+    /// Its next deadline: what has to be done then even if no byte moves.
     fn wakes_at(&mut self) -> Instant {
         let idle = match self.is_to_look() {
             true => self.idle_at().min(self.alarm.now() + LOOK_AGAIN),

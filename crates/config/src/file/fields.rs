@@ -97,14 +97,6 @@ impl<'f> Fields<'f> {
         }
     }
 
-    /// The value of a key that may be left out, and then is `absent`; nothing if it is there but cannot be read.
-    pub(crate) fn or_if_absent<K: Kind>(&self, key: &Key<K, Optional>, absent: K::Read) -> Option<K::Read> {
-        match self.given(key.name) {
-            Some(given) => given.read(&key.kind),
-            None => Some(absent),
-        }
-    }
-
     /// The value of a key that must be there; nothing if it is not or cannot be read, which has been told then.
     pub(crate) fn required<K: Kind>(&self, key: &Key<K, Required>) -> Option<K::Read> {
         let Some(given) = self.given(key.name) else {

@@ -242,11 +242,13 @@ impl<'c> Http1Reply<'c> {
     ) -> Result<(), Fault> {
         self.has_begun.set(true);
         self.framed.set(framed);
-        if framed == Reframed::ToChunks {
+        let content = if framed == Reframed::ToChunks {
             frame_chunk(content, head);
-            return self.send(&mut [IoSlice::new(head)], timeout).await;
-        }
-        match join(head, content) {
+            &[]
+        } else {
+            join(head, content)
+        };
+        match content {
             [] => self.send(&mut [IoSlice::new(head)], timeout).await,
             content => self.send(&mut [IoSlice::new(head), IoSlice::new(content)], timeout).await,
         }

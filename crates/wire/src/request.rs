@@ -1,5 +1,7 @@
 //! The head of a request: read once, strictly, into offsets over its own bytes.
 
+mod method;
+
 use std::borrow::Cow;
 use std::mem::MaybeUninit;
 
@@ -9,6 +11,8 @@ use crate::malformed::Malformed;
 use crate::scan::{Side, is_token_byte};
 use crate::span::{HeadBounds, Span, Version};
 use crate::{host, websocket};
+
+pub use method::Method;
 
 /// A request's head. Exists only if the whole head holds. It owns a copy of its bytes: a head lives as long as its
 /// exchange, which may be a poll of half a minute, and must not keep the buffer that it came in.
@@ -38,30 +42,6 @@ pub struct RequestHead {
     engine_io: Option<EngineIo>,
     tells_of_client: bool,
     has_cookies: bool,
-}
-
-/// The methods that a proxy tells apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Method {
-    /// GET.
-    Get,
-    /// HEAD, whose answer has no body.
-    Head,
-    /// OPTIONS.
-    Options,
-    /// POST.
-    Post,
-    /// Any other token but CONNECT.
-    Other,
-}
-
-impl Method {
-    /// Returns whether the request may be sent again, to another node, when nothing of its answer has come (RFC 9110
-    /// section 9.2.1). PUT and DELETE are idempotent but not safe: what they do twice on two nodes is their app's
-    /// business, so they are not retried.
-    pub fn is_safe(self) -> bool {
-        matches!(self, Self::Get | Self::Head | Self::Options)
-    }
 }
 
 /// How a request's body is framed.

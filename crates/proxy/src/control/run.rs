@@ -167,6 +167,9 @@ impl Proxy {
     }
 
     /// Waits, after [`Proxy::leave`], until everything has ended.
+    ///
+    /// # Cancel safety
+    /// Not to be called again once it was dropped: it has taken the threads that it waited for.
     pub async fn ended(&self) {
         self.inner.handing_over.take().join_all().await;
         drop(self.inner.workers.take());

@@ -97,6 +97,11 @@ impl<'f> Fields<'f> {
         }
     }
 
+    /// What has been read of a key, or `absent` if it is left out; nothing if it is there and could not be read.
+    pub(crate) fn said_or<T>(&self, name: &str, read: Option<T>, absent: T) -> Option<T> {
+        if self.has(name) { read } else { Some(absent) }
+    }
+
     /// The value of a key that must be there; nothing if it is not or cannot be read, which has been told then.
     pub(crate) fn required<K: Kind>(&self, key: &Key<K, Required>) -> Option<K::Read> {
         let Some(given) = self.given(key.name) else {

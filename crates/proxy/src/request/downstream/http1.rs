@@ -26,7 +26,7 @@ use crate::net::clock::Alarm;
 use crate::net::pace::{BodySoFar, Pace};
 use crate::net::splice::{SpliceEnds, SplicePipes, Spliced, Waits};
 use crate::net::stream::{ClientStream, Io, join, spend};
-use crate::request::downstream::Arrival;
+use crate::request::downstream::arrival::Arrival;
 use crate::state::local::Local;
 
 /// The body of a request, as far as it has been read, and the connection that the rest of it comes from.

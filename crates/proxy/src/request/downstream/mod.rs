@@ -9,6 +9,7 @@
 //! The head of a request is the same type in every protocol, `wire::request::RequestHead`: nodes speak HTTP/1, so that another
 //! protocol has to say what its head is there before a node is asked, and the strict parser of `wire` then looks at it.
 
+mod arrival;
 mod http1;
 
 use std::ops::Range;
@@ -20,15 +21,15 @@ use tokio::time::Instant;
 use wire::Version;
 use wire::body::Walked;
 use wire::engineio::CloseScan;
-use wire::forward::{ClientEnd, Reframed};
+use wire::forward::Reframed;
 use wire::request::RequestHead;
 
 use crate::fault::{ClientFault, Fault};
 use crate::net::clock::Alarm;
 use crate::net::splice::{SplicePipes, Spliced};
 use crate::net::stream::Io;
-use crate::request::reply::Redirect;
 
+pub(crate) use self::arrival::Arrival;
 pub(crate) use self::http1::{Http1Body, Http1Reply};
 
 /// Where the body of a request comes from.
@@ -143,14 +144,6 @@ impl<'c> BodySource<'c> {
             Self::Http1(body) => body.poll_client_gone(cx),
         }
     }
-}
-
-/// How a client came in: over its connection, and by the listener that took that.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Arrival<'c> {
-    pub(crate) end: &'c ClientEnd,
-    /// Where all its requests are sent to, if that listener does nothing else.
-    pub(crate) redirects: Option<Redirect>,
 }
 
 /// Both ends of a request, once nothing more is read of its body.

@@ -122,7 +122,7 @@ impl Host {
         loop {
             let now = seconds(SystemTime::now());
             let held = self.look();
-            let next = self.next_attempt(held.as_ref(), (now, is_nudged));
+            let next = self.next_attempt(held.as_ref(), renewal::Asked { now, is_nudged });
             if next <= now {
                 let Ok(turn) = turns.acquire().await else { return };
                 match self.authority.lock(&self.job.host) {
@@ -160,8 +160,8 @@ impl Host {
         Held::read(&self.authority.certificate_file(&self.job.host))
     }
 
-    fn next_attempt(&self, held: Option<&Held>, (now, is_nudged): (i64, bool)) -> i64 {
-        let next = renewal::next_attempt(&self.job.host, held, &self.record, (now, is_nudged));
+    fn next_attempt(&self, held: Option<&Held>, asked: renewal::Asked) -> i64 {
+        let next = renewal::next_attempt(&self.job.host, held, &self.record, asked);
         let error = self.record.last_error.clone().filter(|_| self.record.failures > 0);
         self.seen.note(&self.job, |seen| (seen.next_attempt, seen.last_error) = (Some(next), error));
         next
@@ -171,14 +171,14 @@ impl Host {
     async fn attempt(&mut self, _only_one: &Lock, is_nudged: bool) {
         let held = self.look();
         let now = seconds(SystemTime::now());
-        if self.next_attempt(held.as_ref(), (now, is_nudged)) > now {
+        if self.next_attempt(held.as_ref(), renewal::Asked { now, is_nudged }) > now {
             return;
         }
         let host = self.job.host.clone();
         // A process that is killed in the midst of it, over and over, must not be a burden to the authority; nor one that can
         // keep nothing of what it gets.
         let before = self.record.clone();
-        renewal::failed(&mut self.record, "the attempt was cut short".to_owned(), (now, None));
+        renewal::failed(&mut self.record, "the attempt was cut short".to_owned(), now, None);
         let written = self.record.write(&self.authority.record_file(&host));
         self.record = Record { last_attempt: now, ..before };
         if let Err(error) = written {
@@ -208,7 +208,7 @@ impl Host {
     fn remember_failure(&mut self, failure: Failure) {
         let now = seconds(SystemTime::now());
         let Failure { message, retry_at, .. } = failure;
-        renewal::failed(&mut self.record, message, (now, retry_at));
+        renewal::failed(&mut self.record, message, now, retry_at);
         let (host, again_in_s) = (&self.job.host, self.record.next_attempt - now);
         let reason = self.record.last_error.as_deref().unwrap_or_default();
         tracing::error!(event = "acme_failed", host, again_in_s, reason, "no certificate was got");

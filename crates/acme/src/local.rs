@@ -51,7 +51,9 @@ pub fn authority(acme: &Acme) -> io::Result<PathBuf> {
 pub(crate) fn issue(acme: &Acme, host: &str) -> io::Result<i64> {
     let file = acme.file(Issuer::Local, host);
     let now = seconds(SystemTime::now());
-    let next = |held: &Held| renewal::next_attempt(host, Some(held), &Record::default(), (now, false));
+    let next = |held: &Held| {
+        renewal::next_attempt(host, Some(held), &Record::default(), renewal::Asked { now, is_nudged: false })
+    };
     if let Some(held) = Held::read(&file)
         && next(&held) > now
     {

@@ -5,12 +5,20 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::state::{Held, Record};
 
-/// When the next attempt is, at `now`. `is_nudged` is whether somebody has just asked for one, by a start or a reload.
+/// The moment at which somebody asks when the next attempt is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked {
+    pub(crate) now: i64,
+    /// Whether an attempt has just been asked for, by a start or a reload.
+    pub(crate) is_nudged: bool,
+}
+
+/// Says when the next attempt is, in seconds since 1970: now, if it is due.
 pub(crate) fn next_attempt(
     host: &str,
     held: Option<&Held>,
     record: &Record,
-    (now, is_nudged): (i64, bool),
+    Asked { now, is_nudged }: Asked,
 ) -> i64 {
     let wanted = held.map_or(now, |held| renewal(host, held, record)).max(now);
     // An authority whose certificates end at once is not asked all the time.
@@ -42,7 +50,7 @@ fn life(held: &Held) -> i64 {
 }
 
 /// Remembers that an attempt at `now` has failed. `told` is until when the authority wants to be left alone, if it said so.
-pub(crate) fn failed(record: &mut Record, error: String, (now, told): (i64, Option<i64>)) {
+pub(crate) fn failed(record: &mut Record, error: String, now: i64, told: Option<i64>) {
     let pause = BACK_OFF_S.get(record.failures as usize).or(BACK_OFF_S.last()).copied().unwrap_or(0);
     // A fifth more or less, so that many do not come at once.
     let pause = pause * 4 / 5 + fastrand::i64(0..=pause * 2 / 5);
@@ -82,13 +90,13 @@ mod tests {
     #[test]
     fn what_is_missing_is_wanted_now_and_what_is_there_with_a_third_left() {
         let none = Record::default();
-        assert_eq!(next_attempt("a", None, &none, (7, false)), 7);
+        assert_eq!(next_attempt("a", None, &none, Asked { now: 7, is_nudged: false }), 7);
         for (days, from, to) in [(90, 58, 60), (6, 3, 4), (47, 30, 32)] {
-            let at = next_attempt("a", Some(&held(days)), &none, (0, false));
+            let at = next_attempt("a", Some(&held(days)), &none, Asked { now: 0, is_nudged: false });
             assert!((from * DAY_S..=to * DAY_S).contains(&at), "{days} days: after {}", at / DAY_S);
         }
         assert_eq!(
-            next_attempt("a", Some(&held(90)), &none, (100 * DAY_S, false)),
+            next_attempt("a", Some(&held(90)), &none, Asked { now: 100 * DAY_S, is_nudged: false }),
             100 * DAY_S,
             "too late is now"
         );
@@ -97,16 +105,26 @@ mod tests {
     #[test]
     fn what_ends_at_once_is_not_asked_for_all_the_time() {
         let record = Record { last_attempt: 40 * DAY_S, ..Record::default() };
-        assert_eq!(next_attempt("a", Some(&held(30)), &record, (40 * DAY_S + 9, true)), 40 * DAY_S + 3600);
+        assert_eq!(
+            next_attempt("a", Some(&held(30)), &record, Asked { now: 40 * DAY_S + 9, is_nudged: true }),
+            40 * DAY_S + 3600
+        );
     }
 
     #[test]
     fn the_authority_says_when_for_the_certificate_that_it_meant() {
         let said = Record { renew_at: Some(20 * DAY_S), renews_not_after: 90 * DAY_S, ..Record::default() };
-        assert_eq!(next_attempt("a", Some(&held(90)), &said, (0, false)), 20 * DAY_S);
-        assert!(next_attempt("a", Some(&held(80)), &said, (0, false)) > 50 * DAY_S, "it meant another one");
+        assert_eq!(next_attempt("a", Some(&held(90)), &said, Asked { now: 0, is_nudged: false }), 20 * DAY_S);
+        assert!(
+            next_attempt("a", Some(&held(80)), &said, Asked { now: 0, is_nudged: false }) > 50 * DAY_S,
+            "it meant another one"
+        );
         let late = Record { renew_at: Some(1000 * DAY_S), ..said };
-        assert_eq!(next_attempt("a", Some(&held(90)), &late, (0, false)), 89 * DAY_S, "not after its end");
+        assert_eq!(
+            next_attempt("a", Some(&held(90)), &late, Asked { now: 0, is_nudged: false }),
+            89 * DAY_S,
+            "not after its end"
+        );
     }
 
     #[test]
@@ -114,8 +132,8 @@ mod tests {
         let mut record = Record::default();
         let (mut now, mut pauses) = (1_000_000, Vec::new());
         for _ in 0..12 {
-            failed(&mut record, "no".to_owned(), (now, None));
-            let next = next_attempt("a", None, &record, (now, false));
+            failed(&mut record, "no".to_owned(), now, None);
+            let next = next_attempt("a", None, &record, Asked { now, is_nudged: false });
             pauses.push(next - now);
             now = next;
         }
@@ -133,16 +151,22 @@ mod tests {
     #[test]
     fn who_asks_for_it_is_served_unless_the_authority_forbids() {
         let mut record = Record::default();
-        failed(&mut record, "no".to_owned(), (1000, None));
-        assert_eq!(next_attempt("a", None, &record, (1001, true)), 1001);
-        assert!(next_attempt("a", None, &record, (1001, false)) > 1040, "nobody asks");
-        (0..4).for_each(|_| failed(&mut record, "no".to_owned(), (1000, None)));
-        assert!(next_attempt("a", None, &record, (1030, true)) > 1200, "not for ever twice in a minute");
-        assert_eq!(next_attempt("a", None, &record, (1061, true)), 1061);
+        failed(&mut record, "no".to_owned(), 1000, None);
+        assert_eq!(next_attempt("a", None, &record, Asked { now: 1001, is_nudged: true }), 1001);
+        assert!(
+            next_attempt("a", None, &record, Asked { now: 1001, is_nudged: false }) > 1040,
+            "nobody asks"
+        );
+        (0..4).for_each(|_| failed(&mut record, "no".to_owned(), 1000, None));
+        assert!(
+            next_attempt("a", None, &record, Asked { now: 1030, is_nudged: true }) > 1200,
+            "not for ever twice in a minute"
+        );
+        assert_eq!(next_attempt("a", None, &record, Asked { now: 1061, is_nudged: true }), 1061);
         let mut record = Record::default();
-        failed(&mut record, "no".to_owned(), (2000, Some(9000)));
-        assert_eq!(next_attempt("a", None, &record, (3000, true)), 9000);
-        failed(&mut record, "no".to_owned(), (9000, Some(i64::MAX)));
-        assert!(next_attempt("a", None, &record, (9000, true)) <= 9000 + TOLD_MAX_S);
+        failed(&mut record, "no".to_owned(), 2000, Some(9000));
+        assert_eq!(next_attempt("a", None, &record, Asked { now: 3000, is_nudged: true }), 9000);
+        failed(&mut record, "no".to_owned(), 9000, Some(i64::MAX));
+        assert!(next_attempt("a", None, &record, Asked { now: 9000, is_nudged: true }) <= 9000 + TOLD_MAX_S);
     }
 }

@@ -79,6 +79,9 @@ fn list(tried: &[(PathBuf, io::Error)]) -> String {
 ///
 /// # Errors
 /// If nobody answers at any of them, or the one who does is no tidelock.
+///
+/// # Cancel safety
+/// Safe: asking changes nothing.
 pub async fn status(paths: &[PathBuf]) -> Result<Status, AskProblem> {
     let mut asked = Asked::connect(paths, Method::GET, STATUS, Bytes::new()).await?;
     let mut text = Vec::new();
@@ -93,6 +96,9 @@ pub async fn status(paths: &[PathBuf]) -> Result<Status, AskProblem> {
 ///
 /// # Errors
 /// If nobody listens there.
+///
+/// # Cancel safety
+/// Safe: asking changes nothing.
 pub async fn process(path: &Path) -> Result<Option<i32>, AskProblem> {
     let stream = connect(path).await.map_err(|error| AskProblem::Nobody(vec![(path.to_owned(), error)]))?;
     Ok(stream.peer_cred().ok().and_then(|process| process.pid()))
@@ -103,6 +109,9 @@ pub async fn process(path: &Path) -> Result<Option<i32>, AskProblem> {
 ///
 /// # Errors
 /// Nobody answers, or not as tidelock does.
+///
+/// # Cancel safety
+/// Lines that have come and were not taken are lost; they are in the log still.
 pub async fn logs(
     paths: &[PathBuf],
     wanted: &LogsWanted,
@@ -139,6 +148,9 @@ pub async fn logs(
 ///
 /// # Errors
 /// Nobody answers, or it was not done.
+///
+/// # Cancel safety
+/// A verb that has been sent may go on to its end; only its outcome is not heard.
 pub async fn ask(
     paths: &[PathBuf],
     ask: &Ask,

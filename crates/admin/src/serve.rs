@@ -30,7 +30,10 @@ use crate::handles::{Applied, Handles};
 use crate::socket::Socket;
 use crate::verbs;
 
-/// Answers whoever connects to `socket`, inside a tokio `LocalRuntime`, until it is dropped.
+/// Answers whoever connects to `socket`, inside a tokio `LocalRuntime`. It never ends by itself.
+///
+/// # Cancel safety
+/// Safe: dropping it is how it ends. Answers that are being given are cut then.
 pub async fn serve(socket: Socket, seen: Handles) {
     let seen = Rc::new(seen);
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));

@@ -92,7 +92,7 @@ impl Socket {
         Ok(Self { listener, path: path.to_owned(), identity })
     }
 
-    /// Returns where it is.
+    /// The path that it is bound to, as verbs have to name it with `--socket`.
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -124,7 +124,7 @@ pub struct Changed<T> {
     pub new: T,
 }
 
-/// Returns what is different in `new`.
+/// Compares both plans part by part; neither is changed, and nothing is looked up.
 pub fn diff(old: &Plan, new: &Plan) -> Diff {
     let mut said = old.differences(new);
     FILE.section.sort(&mut said, |part| part.name);
@@ -167,7 +167,7 @@ impl Diff {
             && self.routes.is_empty()
     }
 
-    /// Returns what is neither a listen nor a route nor an upstream nor an app.
+    /// The keys that differ, without the nodes, which are compared one by one.
     fn parts(&self) -> Vec<&str> {
         // Behind "changed" nobody has to be told that it is another one.
         let changed = self.changed.iter().map(|part| &*part.text);
@@ -250,7 +250,7 @@ impl UpstreamChange {
         (!change.nodes.is_empty() || !change.parts().is_empty()).then_some(change)
     }
 
-    /// Returns what is not its nodes.
+    /// The keys that differ, without the nodes, which are compared one by one.
     fn parts(&self) -> Vec<Difference> {
         let Changed { old, new } = &self.upstream;
         let mut parts = old.differences(new);

@@ -68,13 +68,13 @@ pub struct Inspected {
 }
 
 impl Inspected {
-    /// Returns whether it can be used, with all that has been told so far.
+    /// No error has been told so far, so that the plan holds together.
     #[must_use]
     pub fn is_good(&self) -> bool {
         self.report.problems().iter().all(|problem| problem.severity != Severity::Error)
     }
 
-    /// Returns what it says, if it can be used.
+    /// Takes the plan out, if it can be used; it can be taken once.
     #[must_use]
     pub fn good_plan(&mut self) -> Option<Plan> {
         if self.is_good() { self.plan.take() } else { None }

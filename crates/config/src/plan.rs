@@ -152,7 +152,7 @@ impl Plan {
         &self.route_tables[route.number - 1]
     }
 
-    /// Returns whether an ACME authority is asked for certificates.
+    /// A listen has `tls = "auto"`, so that an ACME authority is asked for certificates.
     pub fn uses_acme(&self) -> bool {
         self.listens
             .iter()

@@ -182,7 +182,7 @@ impl Problems {
         self.found.borrow_mut().push(problem);
     }
 
-    /// Returns how many errors are among them.
+    /// Warnings are not among them.
     pub(crate) fn errors(&self) -> usize {
         self.errors.get()
     }

@@ -38,7 +38,7 @@ pub enum NodeAddress {
 }
 
 impl NodeAddress {
-    /// Returns whether two are the same place.
+    /// Both are the same place: a port on loopback is each of the addresses that [`Self::loopbacks`] names.
     pub fn is_where(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Loopback(port), Self::Tcp(address)) | (Self::Tcp(address), Self::Loopback(port)) => {

@@ -255,7 +255,7 @@ pub struct Edits {
 }
 
 impl Edits {
-    /// Returns whether a text of theirs tells the id of a request.
+    /// A value holds `{request_id}`, so that each request has to have one.
     pub fn tell_ids(&self) -> bool {
         let of_lines =
             |edits: &HeaderEdits| edits.set.iter().chain(&edits.add).any(|(_, template)| template.tells_id());
@@ -271,7 +271,7 @@ impl Edits {
 }
 
 impl Route {
-    /// Returns whether a text of its own tells the id of a request.
+    /// As [`Edits::tell_ids`], with what the route answers by itself.
     pub fn tells_ids(&self) -> bool {
         let of_action = match &self.action {
             Action::Respond(respond) => {

@@ -184,7 +184,7 @@ impl Fault {
         }
     }
 
-    /// Returns what happened, in words for the log.
+    /// In words for the log; a client is told [`Fault::reason_told`].
     pub(crate) fn reason(self) -> &'static str {
         match self {
             Self::Client(ClientFault::Malformed(malformed)) => malformed.reason(),

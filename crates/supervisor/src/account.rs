@@ -31,7 +31,7 @@ impl Account {
         account(app.user.as_deref(), app.group.as_deref(), Own::now())
     }
 
-    /// Returns who that is, if it is another than this process.
+    /// `None` for the user that this process is: nothing has to be changed then.
     pub(crate) fn named(user: Option<&str>, group: Option<&str>) -> Result<Option<Self>, StartProblem> {
         account(user, group, Own::now())
     }

@@ -61,7 +61,7 @@ impl Host {
         Ok(Self { folder: Arc::new(folder), ports: Ports::default(), keeper, logs: Logs::start(plan.echo)? })
     }
 
-    /// Returns what the apps wrote.
+    /// The lines that the apps wrote, those in memory and those to come.
     #[must_use]
     pub fn logs(&self) -> &Logs {
         &self.logs

@@ -234,7 +234,6 @@ impl AppMachine {
         self.mode == Mode::Removed
     }
 
-    /// Returns what the app is now.
     pub(crate) fn app(&self) -> &Arc<App> {
         &self.spec.app
     }
@@ -378,7 +377,7 @@ impl AppMachine {
         self.slots.get_mut(&id.slot)?.runs_mut().find(|run| run.id == id)
     }
 
-    /// Returns how an instance is called in words.
+    /// `chat/1`: its app and slot.
     fn called(&self, id: InstanceId) -> String {
         format!("{}/{}", self.spec.app.name, id.slot)
     }

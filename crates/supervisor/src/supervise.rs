@@ -109,7 +109,7 @@ impl Supervisor {
         answered.await.unwrap_or_default()
     }
 
-    /// Returns what the apps wrote.
+    /// The lines that the apps wrote, those in memory and those to come.
     #[must_use]
     pub fn logs(&self) -> &Logs {
         &self.logs

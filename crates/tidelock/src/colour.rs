@@ -3,7 +3,7 @@
 
 use std::io::IsTerminal;
 
-/// Returns whether `stream` gets colours.
+/// A terminal gets them, unless NO_COLOR is set or TERM is `dumb`.
 pub(crate) fn is_wanted(stream: &impl IsTerminal) -> bool {
     let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|said| !said.is_empty());
     stream.is_terminal() && !is_unwanted && std::env::var_os("TERM").is_none_or(|term| term != "dumb")

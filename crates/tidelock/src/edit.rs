@@ -26,7 +26,6 @@ impl Edit {
         table.map(|table| table.iter().map(|(name, _)| name.to_owned()).collect()).unwrap_or_default()
     }
 
-    /// Returns what an app's key says.
     pub(crate) fn get(&self, app: &str, key: &str) -> Option<&Item> {
         self.document.get("app")?.get(app)?.get(key)
     }

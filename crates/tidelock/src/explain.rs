@@ -111,7 +111,6 @@ fn shown(route: &Route) -> String {
     format!("route {} ({})", route.number, parts.join(", "))
 }
 
-/// Returns what a route does.
 fn does(route: &Route, plan: &Plan) -> String {
     let upstream = |number: config::plan::UpstreamId| {
         plan.upstreams.get(number.0).map_or("", |upstream| &*upstream.name).to_owned()

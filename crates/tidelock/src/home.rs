@@ -25,7 +25,6 @@ impl Home {
         Ok(Self { file, state })
     }
 
-    /// Returns where its verbs come in.
     pub(crate) fn socket(&self) -> PathBuf {
         self.state.join("admin.sock")
     }
@@ -45,7 +44,6 @@ impl Home {
         self.state.join("running.lock")
     }
 
-    /// Returns where the lines of its apps go.
     pub(crate) fn logs(&self) -> PathBuf {
         admin::places::logs_folder().unwrap_or_else(|| self.state.join("logs"))
     }

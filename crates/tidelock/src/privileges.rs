@@ -194,7 +194,7 @@ fn make_places(plan: &Plan, user: &ServiceUser) -> Result<(), LayDownProblem> {
     Ok(())
 }
 
-/// Returns whether it was not there.
+/// True if it was not there before.
 fn make(folder: &Path, mode: u32) -> io::Result<bool> {
     if folder.as_os_str().is_empty() || folder.is_dir() {
         return Ok(false);

@@ -49,7 +49,6 @@ impl Source {
         Self { file: Some(file), socket: Some(socket), read: None }
     }
 
-    /// Returns where it is, if there is one.
     pub(crate) fn file(&self) -> Option<PathBuf> {
         let file = self.file.as_ref()?;
         Some(std::path::absolute(file).unwrap_or_else(|_| file.clone()))

@@ -211,7 +211,7 @@ impl AnswerHead {
         self.has_content_type(b"text/event-stream")
     }
 
-    /// Returns whether the body is bytes and not text.
+    /// Content-Type is `application/octet-stream`, by which Engine.IO 3 tells payloads of bytes from those of text.
     pub fn is_binary(&self) -> bool {
         self.has_content_type(b"application/octet-stream")
     }

@@ -68,7 +68,7 @@ impl ClientEnd {
         Self { plain_lines, port_line_at, certificate_bytes, ..self }
     }
 
-    /// Returns whether the client was asked for a certificate.
+    /// The listener asks for client certificates; whether one was shown is another matter.
     pub fn is_asked_for_certificate(&self) -> bool {
         self.certificate_bytes != 0
     }
@@ -78,12 +78,12 @@ impl ClientEnd {
         self.peer
     }
 
-    /// Returns whether the peer is one of the trusted proxies.
+    /// The connection's other end is a trusted proxy, whose word on the client is believed.
     pub fn is_trusted(&self) -> bool {
         self.is_trusted
     }
 
-    /// Returns where the connection was accepted.
+    /// The port of the listener that accepted it, for X-Forwarded-Port and routes with `listen`.
     pub fn port(&self) -> u16 {
         self.port
     }

@@ -73,7 +73,7 @@ pub enum Malformed {
 }
 
 impl Malformed {
-    /// Returns what a client is answered with.
+    /// The status that a client is answered with: 400, 413, 414, 431, 501 or 505.
     pub fn status(self) -> u16 {
         match self {
             Self::Version => 505,

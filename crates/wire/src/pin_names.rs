@@ -41,7 +41,7 @@ impl PinNames {
         [self.front.needle(), self.ends.first().map_or(&[], Vec::as_slice)]
     }
 
-    /// Returns whether this is one of them.
+    /// Compared byte by byte: names of cookies have case (RFC 6265 section 5.3).
     pub fn has(&self, name: &[u8]) -> bool {
         let end = name.strip_prefix(self.front.needle());
         end.is_some_and(|end| self.ends.iter().any(|own| own == end))

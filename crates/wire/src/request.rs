@@ -1,5 +1,7 @@
 //! The head of a request: read once, strictly, into offsets over its own bytes.
 
+mod method;
+
 use std::borrow::Cow;
 use std::mem::MaybeUninit;
 
@@ -9,6 +11,8 @@ use crate::malformed::Malformed;
 use crate::scan::{Side, is_token_byte};
 use crate::span::{HeadBounds, Span, Version};
 use crate::{host, websocket};
+
+pub use method::Method;
 
 /// A request's head. Exists only if the whole head holds. It owns a copy of its bytes: a head lives as long as its
 /// exchange, which may be a poll of half a minute, and must not keep the buffer that it came in.
@@ -38,30 +42,6 @@ pub struct RequestHead {
     engine_io: Option<EngineIo>,
     tells_of_client: bool,
     has_cookies: bool,
-}
-
-/// The methods that a proxy tells apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Method {
-    /// GET.
-    Get,
-    /// HEAD, whose answer has no body.
-    Head,
-    /// OPTIONS.
-    Options,
-    /// POST.
-    Post,
-    /// Any other token but CONNECT.
-    Other,
-}
-
-impl Method {
-    /// Returns whether the request may be sent again, to another node, when nothing of its answer has come (RFC 9110
-    /// section 9.2.1). PUT and DELETE are idempotent but not safe: what they do twice on two nodes is their app's
-    /// business, so they are not retried.
-    pub fn is_safe(self) -> bool {
-        matches!(self, Self::Get | Self::Head | Self::Options)
-    }
 }
 
 /// How a request's body is framed.
@@ -240,7 +220,7 @@ impl RequestHead {
         self.tells_of_client
     }
 
-    /// Returns how the body is framed.
+    /// None, a length or chunks (RFC 9112 section 6); a request never lasts until its connection ends.
     pub fn body(&self) -> RequestBody {
         self.body
     }
@@ -260,7 +240,7 @@ impl RequestHead {
         self.opens_websocket.map(|key| key.of_bytes(&self.bytes))
     }
 
-    /// Returns what the query says, when it is one of Engine.IO's.
+    /// What the query says of an Engine.IO session; `None` where it is no query of Engine.IO.
     pub fn engine_io(&self) -> Option<&EngineIo> {
         self.engine_io.as_ref()
     }
@@ -280,7 +260,7 @@ impl RequestHead {
         }
     }
 
-    /// Returns which script a JSONP client waits for, the digits of `j` in the query.
+    /// The digits of `j` in the query, by which the script calls back.
     pub fn jsonp_script(&self) -> Option<&[u8]> {
         let script = self.engine_io.as_ref()?.script()?.of_bytes(&self.bytes);
         Some(script).filter(|script| script.iter().all(u8::is_ascii_digit))
@@ -304,7 +284,6 @@ impl RequestHead {
         self.cookie_spans().map(|value| value.of_bytes(&self.bytes))
     }
 
-    /// Returns where they lie in the head.
     pub(crate) fn cookie_spans(&self) -> impl Iterator<Item = Span> {
         self.lines.iter().filter(|line| line.known == Name::Cookie).map(|line| line.value)
     }

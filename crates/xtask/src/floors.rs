@@ -1,9 +1,12 @@
-//! `cargo xtask floors`: no file of a product crate uses one that stands above it, and no two need each other.
+//! `cargo xtask floors`: no file of a product crate uses one that stands above it, no two need each other, none is too
+//! long, and the walk of a request in ARCHITECTURE.md leads through functions that are there.
 
 mod arrows;
 mod source;
+mod walk;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fs::{self, DirEntry};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -11,10 +14,11 @@ use anyhow::{Context as _, Result, bail, ensure};
 use crate::run::root;
 use arrows::{Module, Use, modules};
 
-/// Check that each crate's files use only what is below them.
+/// Check that each crate's files use only what is below them, and are not too long.
 ///
 /// `crates/xtask/src/floors/floors.txt` names the floors of each crate, the highest first. Files of one floor may use each
-/// other, but never in a circle. What is compiled for tests only may use whatever it likes.
+/// other, but never in a circle. What is compiled for tests only may use whatever it likes. No file is longer than 450 lines,
+/// but for those in `long.txt` beside it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Floors {
     /// The root of another tree of the same crates.
@@ -24,6 +28,10 @@ pub(crate) struct Floors {
 
 /// The order of floors.
 const TABLE: &str = include_str!("floors/floors.txt");
+/// Files that may be longer than the others.
+const LONG: &str = include_str!("floors/long.txt");
+/// Most lines of a file: one that would have more asks for a second room with a better name.
+const LINES_MAX: usize = 450;
 
 impl Floors {
     pub(crate) fn run(&self) -> Result<()> {
@@ -41,8 +49,35 @@ pub(crate) fn check(root: &Path) -> Result<()> {
         let modules = modules(&entry)?;
         let house = House { root, name, floors, modules };
         faults.extend(house.faults());
+        long_files(root, &folder, &mut faults)?;
     }
+    faults.extend(walk::faults(root)?);
     ensure!(faults.is_empty(), "the floors of the crates do not hold:\n{}", faults.join("\n"));
+    Ok(())
+}
+
+/// Names the files under `folder` that are too long.
+fn long_files(root: &Path, folder: &Path, faults: &mut Vec<String>) -> Result<()> {
+    let mut entries = fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
+    entries.sort_by_key(DirEntry::path);
+    for entry in entries {
+        let path = entry.path();
+        if entry.file_type()?.is_dir() {
+            long_files(root, &path, faults)?;
+            continue;
+        }
+        let shown = path.strip_prefix(root).unwrap_or(&path).display().to_string();
+        let may_be_long = LONG.lines().any(|line| line.split('#').next().unwrap_or_default().trim() == shown);
+        if may_be_long || path.extension().is_none_or(|ending| ending != "rs") {
+            continue;
+        }
+        let lines = fs::read_to_string(&path)?.lines().count();
+        if lines > LINES_MAX {
+            faults.push(format!(
+                "  {shown} has {lines} lines, and {LINES_MAX} are enough: give a part of it a file of its own"
+            ));
+        }
+    }
     Ok(())
 }
 

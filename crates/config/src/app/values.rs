@@ -86,7 +86,7 @@ impl ExitCodes {
     /// None of them.
     pub const NONE: Self = Self([0; 4]);
 
-    /// Returns whether it is among them.
+    /// Codes are 0 to 255; a process that a signal has killed has none.
     #[must_use]
     pub fn contains(&self, code: i32) -> bool {
         u8::try_from(code).is_ok_and(|code| self.0[usize::from(code / 64)] & (1 << (code % 64)) != 0)

@@ -47,7 +47,6 @@ impl Section {
         })
     }
 
-    /// Returns whether there is a key of that name.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.names().any(|known| known == name)
     }

@@ -97,12 +97,9 @@ impl<'f> Fields<'f> {
         }
     }
 
-    /// The value of a key that may be left out, and then is `absent`; nothing if it is there but cannot be read.
-    pub(crate) fn or_if_absent<K: Kind>(&self, key: &Key<K, Optional>, absent: K::Read) -> Option<K::Read> {
-        match self.given(key.name) {
-            Some(given) => given.read(&key.kind),
-            None => Some(absent),
-        }
+    /// What has been read of a key, or `absent` if it is left out; nothing if it is there and could not be read.
+    pub(crate) fn said_or<T>(&self, name: &str, read: Option<T>, absent: T) -> Option<T> {
+        if self.has(name) { read } else { Some(absent) }
     }
 
     /// The value of a key that must be there; nothing if it is not or cannot be read, which has been told then.
@@ -208,7 +205,7 @@ impl<'f> Fields<'f> {
         self.given(name).map(|given| given.value.span()).or_else(|| self.span.clone())
     }
 
-    /// Returns whether a key is there, readable or not.
+    /// Readable or not; a value that is wrong is there.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.given(name).is_some()
     }

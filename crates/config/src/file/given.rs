@@ -39,7 +39,7 @@ impl<'f> Given<'f> {
         }
     }
 
-    /// Returns whether one of its variables is not set.
+    /// One of its variables is not set, which has been told: nothing else is said of the value.
     pub(crate) fn is_broken(self) -> bool {
         self.reading.expanded(&self.value.span()).is_some_and(|expanded| expanded.is_broken)
     }

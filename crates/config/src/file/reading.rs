@@ -45,17 +45,15 @@ impl<'d> Reading<'d> {
         Self { outermost: names.collect(), ..self }
     }
 
-    /// Returns whether there is a key of that name in the file itself.
     pub(crate) fn has_outermost(&self, name: &str) -> bool {
         self.outermost.contains(&name)
     }
 
-    /// Returns whether files may be read.
     pub(crate) fn disk(&self) -> Disk {
         self.disk
     }
 
-    /// Returns what paths in the file are relative to.
+    /// Paths in the file are relative to it.
     pub(crate) fn folder(&self) -> &'d Path {
         self.folder
     }
@@ -92,7 +90,7 @@ impl<'d> Reading<'d> {
         self.problems.push(problem);
     }
 
-    /// Returns what `read` gives, or nothing if it has told an error.
+    /// What `read` gives; nothing if it has told an error meanwhile, for then parts of it are missing.
     pub(crate) fn sound<T>(&self, read: impl FnOnce() -> T) -> Option<T> {
         let before = self.problems.errors();
         let read = read();

@@ -95,9 +95,9 @@ fn routes(
     used: &mut Used,
 ) -> Vec<Route> {
     // A host that cannot be read is not every host.
-    let hosts = said_or(fields, keys::HOST.name, table.host.clone(), vec![HostPattern::Any]);
+    let hosts = fields.said_or(keys::HOST.name, table.host.clone(), vec![HostPattern::Any]);
     let path = path(fields, table);
-    let methods = said_or(fields, keys::METHODS.name, table.methods, Methods::ALL);
+    let methods = fields.said_or(keys::METHODS.name, table.methods, Methods::ALL);
     let ports = ports(fields, table, around.listens);
     let action = action(fields, table, &around.upstreams, used);
     let error_pages = table.error_pages.clone().map(|own| Arc::new(own.before(&around.pages)));
@@ -131,11 +131,6 @@ fn routes(
         number,
     };
     hosts.into_iter().map(route).collect()
-}
-
-/// What is read of a key, or `absent` if it is left out; nothing if it is there and could not be read.
-fn said_or<T>(fields: &Fields<'_>, name: &str, read: Option<T>, absent: T) -> Option<T> {
-    if fields.has(name) { read } else { Some(absent) }
 }
 
 /// With what follows from its parts.

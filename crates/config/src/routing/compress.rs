@@ -37,7 +37,8 @@ impl Coding {
 }
 
 impl Compress {
-    /// Returns whether content of this type is compressed; parameters do not count.
+    /// The type is one of the list's, or such as compressing is known to shorten where there is no list. Parameters do not
+    /// count.
     pub fn takes(&self, content_type: &[u8]) -> bool {
         let essence = content_type.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
         let essence = String::from_utf8_lossy(essence).to_ascii_lowercase();

@@ -25,7 +25,7 @@ impl Methods {
         })
     }
 
-    /// Returns whether it takes requests of this method.
+    /// Methods are told apart by case, as RFC 9110 section 9.1 has them; [`Methods::ALL`] holds unknown ones, too.
     #[inline]
     pub fn contains(self, method: &[u8]) -> bool {
         self == Self::ALL || Self::bit(method).is_some_and(|bit| self.0 & bit != 0)

@@ -75,7 +75,7 @@ impl Page {
         Self { pieces, content_type }
     }
 
-    /// Returns whether it tells the id of the request.
+    /// It holds `{request_id}`, so that a request that is answered with it has to have one.
     pub fn tells_id(&self) -> bool {
         self.pieces.contains(&PagePiece::RequestId)
     }

@@ -44,7 +44,7 @@ impl Pattern {
         &self.written
     }
 
-    /// Returns whether the whole of `path` matches.
+    /// The whole of `path` has to match, as if the pattern stood between `^` and `$`.
     pub fn matches(&self, path: &[u8]) -> bool {
         self.regex.is_match(path)
     }
@@ -54,7 +54,7 @@ impl Pattern {
         self.regex.captures(path)
     }
 
-    /// Returns how many groups it has.
+    /// Groups in parentheses, named ones too; the whole match is none.
     pub fn groups(&self) -> usize {
         self.regex.captures_len() - 1
     }

@@ -60,7 +60,7 @@ pub enum KeptIds {
 }
 
 impl Policy {
-    /// Returns whether it says nothing.
+    /// Nothing is said to browsers, and answers pass as they are.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -72,7 +72,7 @@ impl Cors {
         self.origins.iter().any(|allowed| allowed.takes(origin))
     }
 
-    /// Returns whether the answer is the same for every origin.
+    /// The answer is the same for every origin, so that caches need no `Vary: Origin`.
     pub fn is_for_all(&self) -> bool {
         self.origins.contains(&Origin::Any) && !self.credentials
     }

@@ -144,12 +144,12 @@ impl Template {
         Self { pieces: vec![Piece::Text(text)], ..Self::default() }
     }
 
-    /// Returns whether the id of the request is in it.
+    /// `{request_id}` is in it.
     pub fn tells_id(&self) -> bool {
         self.pieces.contains(&Piece::Variable(Variable::RequestId))
     }
 
-    /// Returns whether the node that is asked is named in it.
+    /// `{node}` is in it, which is known only once a node has been chosen.
     pub fn names_node(&self) -> bool {
         self.pieces.contains(&Piece::Variable(Variable::Node))
     }

@@ -15,7 +15,7 @@ use crate::control::proxy::{Listening, Proxy, StartProblem};
 use crate::control::run::connections_max;
 use crate::net::tls::ServerTls;
 use crate::observe::access;
-use crate::state::shared::{ListenId, ListenNow, Snapshot};
+use crate::state::shared::{ListenId, ListenNow, Sides, Snapshot};
 use crate::upstream::member::Member;
 use crate::worker::listener::{self, Bound};
 
@@ -52,7 +52,7 @@ impl Proxy {
         let listens = self.listens_now(&plan, &change, tls.listens);
         self.adjust_connections(&before.plan, &plan);
         let closing = self.and_those_that_close(&before, &listens);
-        let next = before.replanned(plan.clone(), (closing, tls.nodes), &rosters);
+        let next = before.replanned(plan.clone(), Sides { listens: closing, nodes: tls.nodes }, &rosters);
         let before = self.inner.shared.publish(next);
         if let Some(log) = log {
             self.inner.shared.log.store(Arc::new(log.sink()));

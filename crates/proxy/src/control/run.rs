@@ -32,7 +32,7 @@ use crate::observe::access;
 use crate::observe::lifecycle::Drain;
 use crate::observe::record::Counters;
 use crate::state::open_files::kept_max;
-use crate::state::shared::{ListenId, ListenNow, Shared, Snapshot};
+use crate::state::shared::{ListenId, ListenNow, Shared, Sides, Snapshot};
 use crate::upstream::Upstream;
 use crate::upstream::close_signal::{CloseOrder, CloseReason};
 use crate::upstream::health::ProbeQueue;
@@ -72,7 +72,7 @@ impl Proxy {
         let shared = Arc::new(Shared {
             snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::new(
                 plan.clone(),
-                (listens.clone(), tls.nodes),
+                Sides { listens: listens.clone(), nodes: tls.nodes },
             ))),
             log: Arc::new(ArcSwap::from_pointee(log.sink())),
             log_unwritten,
@@ -172,6 +172,9 @@ impl Proxy {
     }
 
     /// Waits, after [`Proxy::leave`], until everything has ended.
+    ///
+    /// # Cancel safety
+    /// Not to be called again once it was dropped: it has taken the threads that it waited for.
     pub async fn ended(&self) {
         self.inner.handing_over.take().join_all().await;
         drop(self.inner.workers.take());

@@ -229,7 +229,7 @@ impl NodeHandle {
         self.0.written()
     }
 
-    /// Returns where it is reached.
+    /// The host and port, or the path of a Unix socket, as connections are opened to it.
     pub fn address(&self) -> &NodeAddress {
         self.0.address()
     }
@@ -249,7 +249,7 @@ impl NodeHandle {
         Remains::on(nodes.iter().map(|handle| &*handle.0))
     }
 
-    /// Returns whether it is still leaving.
+    /// It has been told to leave, and not been told since to take part again.
     pub fn is_draining(&self) -> bool {
         self.0.is_draining()
     }

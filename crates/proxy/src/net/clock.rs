@@ -21,7 +21,7 @@ impl Clock {
         Self(Cell::new(Instant::now()))
     }
 
-    /// Returns when the running task woke.
+    /// The instant at which the running task woke: the same until it sleeps, however long it works.
     pub(crate) fn now(&self) -> Instant {
         self.0.get()
     }
@@ -66,7 +66,7 @@ impl Alarm {
         Self { clock, set: RefCell::new(None) }
     }
 
-    /// Returns when the running task woke.
+    /// The instant at which the running task woke: the same until it sleeps, however long it works.
     pub(crate) fn now(&self) -> Instant {
         self.clock.now()
     }

@@ -71,7 +71,7 @@ impl Encoder {
         Ok(())
     }
 
-    /// Returns what has come out and was not cleared.
+    /// What has come out so far; whoever sends it clears it.
     pub(crate) fn out(&mut self) -> &mut Vec<u8> {
         match &mut self.coder {
             Coder::Gzip(encoder) => encoder.get_mut(),

@@ -43,7 +43,7 @@ impl EpollSet {
         Ok(Self { epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?, is_attended: Cell::new(false) })
     }
 
-    /// Returns whether anybody is told. Without that nothing may be put in.
+    /// A thread waits on it. Without one nothing may be put in, for nobody would be told.
     pub(crate) fn is_attended(&self) -> bool {
         self.is_attended.get()
     }

@@ -10,7 +10,7 @@ pub(crate) fn raise_file_limit() {
     }
 }
 
-/// Returns how many files this process may open.
+/// RLIMIT_NOFILE of this process, the soft one.
 pub(crate) fn files_max() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(1 << 20)
 }

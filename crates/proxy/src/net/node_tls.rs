@@ -54,7 +54,6 @@ pub(crate) struct NodeTls {
 #[error("TLS handshake failed")]
 struct Failed;
 
-/// Returns whether an error is that of a handshake.
 pub(crate) fn is_failed_handshake(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|error| error.is::<Failed>())
 }
@@ -197,7 +196,6 @@ impl NodeTls {
         })
     }
 
-    /// Returns whether it speaks in the same way.
     pub(crate) fn is_by(&self, client: &Arc<ClientTls>, host: &str) -> bool {
         Arc::ptr_eq(&self.client, client) && self.host == host
     }
@@ -231,7 +229,6 @@ impl NodeTls {
         }
     }
 
-    /// Returns what goes wrong at present.
     pub(crate) fn trouble(&self) -> Option<String> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -86,7 +86,7 @@ impl Pace {
 }
 
 impl Known {
-    /// Returns whether there is something to know about it.
+    /// Something is remembered of it, so that its entry may not be dropped.
     fn counts(&self, now: u64) -> bool {
         self.connections > 0 || self.connects.even_at > now || self.handshakes.even_at > now
     }
@@ -126,7 +126,6 @@ impl Places {
         Vacancy(Some(self.clone()))
     }
 
-    /// Returns how many there are.
     pub(crate) fn all(&self) -> usize {
         self.all.load(Relaxed)
     }
@@ -144,7 +143,6 @@ impl Places {
         }
     }
 
-    /// Returns whether none is free.
     pub(crate) fn are_all_taken(&self) -> bool {
         self.free.available_permits() == 0
     }
@@ -239,7 +237,7 @@ impl Places {
 }
 
 impl Shard {
-    /// Returns whether this client is known, or there is room to know it.
+    /// A client that is known already needs no room; the table of others is bounded.
     fn has_room_for(&mut self, client: ClientKey, now: u64) -> bool {
         if self.clients.len() < self.sweep_at || self.clients.contains_key(&client.0) {
             return true;
@@ -271,7 +269,6 @@ impl Drop for Place {
 }
 
 impl Place {
-    /// Returns whose it is.
     pub(crate) fn client(&self) -> ClientKey {
         self.client
     }

@@ -1,34 +1,33 @@
 //! One request, one node after another until one has answered. Which node, which connection, and whether to try
 //! again are decided here; what happens on the connection is in `exchange`.
 
+mod attempt;
+
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use wire::engineio::CloseScan;
 use wire::request::{Method, RequestHead};
 
+use self::attempt::{To, try_once};
 use crate::fault::{ClientFault, Fault, OriginFault, OurFault, Retry};
 use crate::observe::record::{self, Record};
 use crate::request::await_node::NodeWait;
 use crate::request::downstream::BodySource;
-use crate::request::edits::Changed;
-use crate::request::exchange::{self, ExchangeKind, Exchanged, Registered, Request, Session};
+use crate::request::exchange::{ExchangeKind, Exchanged, Registered, Request, Session};
 use crate::request::reply;
 use crate::request::sticky::{self, Affinity, SessionStart, SessionTarget};
 use crate::request::upgrade::TunnelSession;
 use crate::upstream::NodeQuery;
 use crate::upstream::admission::NotAdmitted;
 use crate::upstream::balance::Preference;
-use crate::upstream::connect::connect;
 use crate::upstream::death::have_died;
-use crate::upstream::health::state::{Change, Observed};
 use crate::upstream::member::Begins;
 use crate::upstream::node::Node;
 use crate::upstream::node::counted::InSession;
-use crate::upstream::pool::Lease;
 use crate::upstream::sessions::{Begun, Hashed, SessionUse, Use};
 
 /// Tries until a node has answered, or until it may not be tried again. What fails for want of a node may be asked once
@@ -396,120 +395,6 @@ async fn close_reply(
     Ok(if keep_alive { Exchanged::KeepAlive } else { Exchanged::Close })
 }
 
-/// Where an attempt goes.
-#[derive(Debug, Clone, Copy)]
-struct To<'a> {
-    node: &'a Arc<Node>,
-    /// Over a new connection: an idle one has just turned out to be dead.
-    fresh: bool,
-}
-
-/// One attempt at one node.
-#[expect(
-    clippy::manual_async_fn,
-    reason = "an async function keeps what it was called with beside what it has made of it, and each request would carry both"
-)]
-fn try_once(
-    request: &Request<'_>,
-    to: To<'_>,
-    kind: ExchangeKind,
-    body: &mut BodySource<'_>,
-    record: &mut Record,
-) -> impl Future<Output = Result<Exchanged, Fault>> {
-    async move {
-        let node = to.node;
-        record.node = Some(node.clone());
-        record.attempts += 1;
-        let outcome_of = OutcomeOf::begin(request, &kind);
-        let outcome = match lease(request, to).await {
-            // Boxed, because it is rare.
-            Ok(lease) if request.changed.is_some_and(Changed::names_node) => {
-                Box::pin(run_named(request, lease, kind, body, record)).await
-            }
-            Ok(lease) => exchange::run(request, lease, kind, body, record).await,
-            Err(fault) => Err(fault),
-        };
-        let outliers = &request.upstream.plan.outliers;
-        let observed = match &outcome {
-            Ok(_) | Err(Fault::Ours(OurFault::Replaced { .. })) => {
-                let is_bad = record.status >= 500 && outliers.errors > 0;
-                Some(if is_bad { Observed::AnsweredBadly } else { Observed::Answered })
-            }
-            Err(fault) => observation(*fault),
-        };
-        if let Some(outcome_of) = outcome_of {
-            outcome_of.end(node, &outcome, record);
-        }
-        match observed.map(|observed| node.observe(observed)) {
-            Some(Change::Fell) => {
-                request.worker.shared.probe_queue.push(node);
-                request.worker.pool.forget(node);
-            }
-            Some(Change::Suspected) => request.worker.shared.probe_queue.push(node),
-            _ => {}
-        }
-        outcome
-    }
-}
-
-/// An exchange in whose lines the node is named.
-async fn run_named(
-    request: &Request<'_>,
-    lease: Lease,
-    kind: ExchangeKind,
-    body: &mut BodySource<'_>,
-    record: &mut Record,
-) -> Result<Exchanged, Fault> {
-    let node = lease.in_flight.node().written();
-    let named = request.changed.map(|changed| changed.named(&node));
-    let request = Request { changed: named.as_ref(), ..request.again() };
-    exchange::run(&request, lease, kind, body, record).await
-}
-
-/// Counts an exchange for those who look for outliers, if anybody does.
-struct OutcomeOf {
-    begun: Instant,
-    slot: usize,
-}
-
-impl OutcomeOf {
-    /// Polls are not counted: how long they take is their session's affair.
-    fn begin(request: &Request<'_>, kind: &ExchangeKind) -> Option<Self> {
-        let outliers = &request.upstream.plan.outliers;
-        let is_wanted = (outliers.error_percent > 0 || outliers.latency_factor > 0)
-            && !matches!(kind, ExchangeKind::Session(_));
-        is_wanted.then(|| Self { begun: request.reply.now(), slot: request.worker.slot })
-    }
-
-    fn end(self, node: &Node, outcome: &Result<Exchanged, Fault>, record: &Record) {
-        match outcome {
-            Ok(_) if record.status >= 500 => node.outcomes.failed(self.slot),
-            Ok(Exchanged::Upgraded(_)) => {}
-            Ok(_) => {
-                let answered = record.answered_after.map(|after| record.begun + after);
-                let after = answered.map(|at| at.saturating_duration_since(self.begun));
-                node.outcomes.answered(self.slot, after.unwrap_or_default());
-            }
-            // What died in the pool says nothing of the node.
-            Err(Fault::Origin(OriginFault::ClosedUnanswered { reused: true })) => {}
-            Err(Fault::Origin(_)) => node.outcomes.failed(self.slot),
-            Err(Fault::Client(_) | Fault::Ours(_)) => {}
-        }
-    }
-}
-
-/// A connection to a node: an idle one, or a new one.
-async fn lease(request: &Request<'_>, To { node, fresh }: To<'_>) -> Result<Lease, Fault> {
-    let worker = request.worker;
-    if fresh {
-        // What died took its siblings with it more often than not.
-        worker.pool.forget(node);
-    } else if let Some(lease) = worker.pool.take(node, !request.is_repeatable(), request.reply.now()) {
-        return Ok(lease);
-    }
-    connect(node, request.timeouts().connect).await
-}
-
 fn may_repeat(request: &Request<'_>, fault: Fault) -> bool {
     match fault.retry() {
         Retry::Never => false,
@@ -521,28 +406,6 @@ fn may_repeat(request: &Request<'_>, fault: Fault) -> bool {
 /// Returns whether an idle connection turned out to be dead, which says nothing of its node.
 fn is_stale(fault: Fault) -> bool {
     fault == Fault::Origin(OriginFault::ClosedUnanswered { reused: true })
-}
-
-/// Returns what a fault says of the node, if it says anything.
-fn observation(fault: Fault) -> Option<Observed> {
-    match fault {
-        Fault::Origin(OriginFault::Refused) => Some(Observed::Refused),
-        Fault::Origin(OriginFault::ClosedUnanswered { reused: true }) => None,
-        Fault::Origin(
-            OriginFault::Unreachable
-            | OriginFault::ConnectTimedOut
-            | OriginFault::TlsTimedOut
-            | OriginFault::NoTls
-            | OriginFault::ClosedUnanswered { reused: false }
-            | OriginFault::AnswerTimedOut
-            | OriginFault::RequestUntaken,
-        ) => Some(Observed::Failed(fault.reason())),
-        // It answered, if badly: that is its app's business, and another node's app is the same.
-        Fault::Origin(OriginFault::Malformed(_) | OriginFault::CutShort | OriginFault::BodyTimedOut) => {
-            Some(Observed::Answered)
-        }
-        Fault::Client(_) | Fault::Ours(_) => None,
-    }
 }
 
 const STALE_MAX: usize = 2;

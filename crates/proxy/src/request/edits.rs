@@ -57,7 +57,6 @@ pub(crate) struct Changed {
 }
 
 impl Changed {
-    /// Returns whether something of it depends on the node.
     pub(crate) fn names_node(&self) -> bool {
         self.request.names_node() || self.answer.names_node()
     }
@@ -190,7 +189,6 @@ impl<'a> Values<'a> {
         Cow::Owned(group.unwrap_or_default())
     }
 
-    /// Returns how the client speaks.
     pub(crate) fn scheme(&self) -> &'static str {
         if self.end.is_https(self.head) { "https" } else { "http" }
     }
@@ -298,7 +296,6 @@ impl<'a> Values<'a> {
     }
 }
 
-/// Returns what a scheme means by itself.
 pub(crate) fn default_port(scheme: &str) -> &'static [u8] {
     if scheme == "https" { b"443" } else { b"80" }
 }

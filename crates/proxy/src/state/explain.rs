@@ -42,7 +42,7 @@ impl Imagined<'_> {
         }
     }
 
-    /// Returns whether a route would take it if there were no other.
+    /// It would be the one, if there were no other route.
     pub fn fits(&self, route: &Route) -> bool {
         Routes::new(std::slice::from_ref(route)).find(self.asks()).is_some()
     }

@@ -114,7 +114,6 @@ impl Local {
         current.clone()
     }
 
-    /// Returns whether there is still no other one.
     pub(crate) fn is_newest(&self, snapshot: &Current) -> bool {
         Rc::ptr_eq(snapshot, &self.snapshot())
     }
@@ -128,7 +127,7 @@ impl Local {
         self.leaving.notified()
     }
 
-    /// Returns how long an answer of ours may take to be taken.
+    /// For answers of ours, which no upstream has a timeout for.
     pub(crate) fn body_timeout(&self) -> Duration {
         self.snapshot().plan.timeouts.body
     }

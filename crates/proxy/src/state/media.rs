@@ -11,7 +11,7 @@ pub(crate) struct Media {
     pub(crate) is_compressible: bool,
 }
 
-/// Returns what the name of a file in a coding ends in.
+/// `.br`, `.zst` or `.gz`: beside `app.js` its compressed copy is `app.js.br`.
 pub(crate) fn ending(coding: Coding) -> &'static str {
     match coding {
         Coding::Brotli => ".br",
@@ -20,7 +20,6 @@ pub(crate) fn ending(coding: Coding) -> &'static str {
     }
 }
 
-/// Returns what a file of this name is.
 pub(crate) fn of(name: &str) -> Media {
     let guess = mime_guess::from_path(name).first_or_octet_stream();
     let essence = match guess.essence_str() {

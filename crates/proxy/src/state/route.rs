@@ -160,7 +160,6 @@ impl Paths {
         &mut self.patterns[at].1
     }
 
-    /// Returns whether it tells paths apart.
     fn has_any(&self) -> bool {
         !self.exact.is_empty() || !self.patterns.is_empty() || !self.prefixes.entries.is_empty()
     }

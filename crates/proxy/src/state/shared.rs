@@ -59,6 +59,15 @@ pub(crate) struct Running {
 /// How each upstream speaks TLS with its nodes, in the plan's order; none where that is left out.
 pub(crate) type NodesTls = Vec<Option<Arc<ClientTls>>>;
 
+/// How clients and nodes are spoken with under a plan, beside what stands in the plan itself.
+#[derive(Debug, Default)]
+pub(crate) struct Sides {
+    /// Those that the plan has, and others that are being closed.
+    pub(crate) listens: Vec<ListenNow>,
+    /// One for each upstream, in the plan's order.
+    pub(crate) nodes: NodesTls,
+}
+
 /// The plan with everything that is made from it, at one moment. A request takes one and sees no other.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
@@ -106,7 +115,6 @@ impl Shared {
         before
     }
 
-    /// Returns what the apps have running.
     pub(crate) fn instances(&self) -> MutexGuard<'_, Instances> {
         self.instances.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -114,7 +122,7 @@ impl Shared {
 
 impl Snapshot {
     /// A snapshot whose upstreams have no nodes yet.
-    pub(crate) fn new(plan: Arc<Plan>, (listens, tls): (Vec<ListenNow>, NodesTls)) -> Self {
+    pub(crate) fn new(plan: Arc<Plan>, Sides { listens, nodes }: Sides) -> Self {
         let keys = keys_of(&plan);
         let new = |(number, upstream): (usize, &Arc<plan::Upstream>)| {
             let pin_names = cookie_names::names(&plan, number, &keys);
@@ -125,7 +133,7 @@ impl Snapshot {
             Upstream::new(Arc::clone(upstream), number, plan.limits.sessions_max)
                 .pinning_by(pin_names, is_fleet)
         };
-        let tls = tls.into_iter().chain(std::iter::repeat(None));
+        let tls = nodes.into_iter().chain(std::iter::repeat(None));
         let upstreams = plan.upstreams.iter().enumerate().map(new);
         let upstreams = upstreams.zip(tls).map(|(upstream, tls)| upstream.speaking(tls));
         Self {
@@ -140,13 +148,8 @@ impl Snapshot {
 
     /// A snapshot of another plan. An upstream keeps what it has, its session table, its nodes and what they carry, by its
     /// name.
-    pub(crate) fn replanned(
-        &self,
-        plan: Arc<Plan>,
-        (listens, tls): (Vec<ListenNow>, NodesTls),
-        rosters: &[Roster],
-    ) -> Self {
-        let mut next = Self::new(plan, (listens, tls));
+    pub(crate) fn replanned(&self, plan: Arc<Plan>, sides: Sides, rosters: &[Roster]) -> Self {
+        let mut next = Self::new(plan, sides);
         for (upstream, roster) in next.upstreams.iter_mut().zip(rosters) {
             let before = self.upstream(&upstream.plan.name);
             let planned = before.map_or_else(|| upstream.clone(), |before| before.replanned(upstream));
@@ -167,8 +170,9 @@ impl Snapshot {
 
     /// The same with other nodes, one roster for each upstream.
     pub(crate) fn with_rosters(&self, rosters: &[Roster]) -> Self {
-        let tls = self.upstreams.iter().map(|upstream| upstream.tls.clone()).collect();
-        self.replanned(self.plan.clone(), (self.listens.to_vec(), tls), rosters)
+        let nodes = self.upstreams.iter().map(|upstream| upstream.tls.clone()).collect();
+        let sides = Sides { listens: self.listens.to_vec(), nodes };
+        self.replanned(self.plan.clone(), sides, rosters)
     }
 
     /// The upstream of this name.
@@ -201,7 +205,7 @@ impl Snapshot {
         Some(&self.upstreams[number])
     }
 
-    /// Returns how a listen speaks; `None` a reload after it was closed.
+    /// `None` after a reload has closed it, for connections that were accepted before.
     pub(crate) fn listen(&self, id: ListenId) -> Option<&ListenNow> {
         self.listens.iter().find(|listen| listen.id == id)
     }
@@ -213,7 +217,7 @@ impl Snapshot {
         open.filter_map(|listen| listen.tls.as_ref()).map(|tls| &tls.certificates)
     }
 
-    /// Returns whether a peer may say who its client is.
+    /// A trusted peer may say who its client is.
     pub(crate) fn is_trusted(&self, peer: IpAddr) -> bool {
         let peer = peer.to_canonical();
         self.plan.trusted_proxies.iter().any(|net| net.contains(&peer))

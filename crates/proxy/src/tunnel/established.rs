@@ -11,6 +11,9 @@
 //!     client ◀──────────────── Close ───────────────┘    between two of the origin's messages
 //! ```
 
+mod deadlines;
+mod ending;
+
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -375,140 +378,6 @@ impl Tunnel {
         }
     }
 
-    /// Somebody wants the end, and it is remembered who was the first. A node that gives up on a client from which
-    /// nothing has come for as long as a ping may take has not been the first.
-    fn end_first(&mut self, by: EndedBy) {
-        let (Stage::Open | Stage::Ordered(_), None) = (&self.stage, self.ended_first) else { return };
-        let is_missing = by == EndedBy::Origin && self.is_client_missing();
-        self.ended_first = Some(if is_missing { EndedBy::ClientSilent } else { by });
-    }
-
-    /// Returns whether a client that has pings to answer, or to send, has said nothing for so long that its node gives it up.
-    fn is_client_missing(&self) -> bool {
-        let silence = Duration::from_millis(self.idle_ms.into()).saturating_sub(SLACK);
-        // Its last word came a while after the ping that it answers.
-        self.has_pings && self.alarm.now().duration_since(self.client_spoke) >= silence / 8 * 7
-    }
-
-    fn ended_by(&self) -> EndedBy {
-        match (&self.stage, self.ended_first) {
-            (_, Some(by)) => by,
-            (Stage::Closing(closing), None) => EndedBy::Us(closing.reason),
-            (Stage::Open | Stage::Ordered(_), None) => EndedBy::Client,
-        }
-    }
-
-    /// Nothing moves any more: by whose fault.
-    fn who_is_silent(&self) -> EndedBy {
-        if let Some(by) = self.ended_first {
-            return by;
-        }
-        match (self.to_origin.is_stuck(), self.to_client.is_stuck()) {
-            (true, true) => EndedBy::Idle,
-            (true, false) => EndedBy::OriginSilent,
-            (false, true) => EndedBy::ClientSilent,
-            (false, false) if !self.has_pings => EndedBy::Idle,
-            // Who has spoken last waits for the other one's word.
-            (false, false) if self.client_spoke == self.last_moved => EndedBy::OriginSilent,
-            (false, false) => EndedBy::ClientSilent,
-        }
-    }
-
-    /// The code that ended it: ours, or that of whoever said Close.
-    fn close_code(&self, ended_by: EndedBy) -> Option<u16> {
-        match ended_by {
-            EndedBy::Us(reason) => Some(reason.code()),
-            EndedBy::Origin | EndedBy::OriginSilent => {
-                self.to_client.close_code().or(self.to_origin.close_code())
-            }
-            EndedBy::Client | EndedBy::ClientSilent | EndedBy::Idle => {
-                self.to_origin.close_code().or(self.to_client.close_code())
-            }
-        }
-    }
-
-    /// Returns when there is something to do even if nothing moves.
-    fn wakes_at(&mut self) -> Instant {
-        let idle = match self.is_to_look() {
-            true => self.idle_at().min(self.alarm.now() + LOOK_AGAIN),
-            false => self.idle_at(),
-        };
-        match &self.stage {
-            Stage::Open => idle,
-            Stage::Ordered(told) => idle.min(told.order.at),
-            Stage::Closing(closing) => idle.min(closing.until),
-        }
-    }
-
-    /// Returns when it has been left, or one end has taken nothing of what there is for it for too long.
-    fn idle_at(&mut self) -> Instant {
-        let now = self.alarm.now();
-        let stuck = [self.to_origin.stuck_since(now), self.to_client.stuck_since(now)];
-        let stuck = stuck.into_iter().flatten().min();
-        let idle = Duration::from_millis(self.idle_ms.into());
-        let left = self.last_moved
-            + match self.is_half_closed {
-                false => idle,
-                true if stuck.is_some() => idle.min(STUCK_ALONE),
-                true => idle.min(HALF_CLOSED),
-            };
-        stuck.map_or(left, |since| left.min(since + STUCK))
-    }
-
-    /// Returns whether an end has to be asked now and then if it has left, since nobody tells.
-    fn is_to_look(&self) -> bool {
-        !self.is_half_closed
-            && ((self.to_origin.is_stuck() && self.client.ends_untold())
-                || (self.to_client.is_stuck() && self.origin.ends_untold()))
-    }
-
-    /// Does what is due. Says who ended the tunnel, if its time is up.
-    fn time_has_come(&mut self, now: Instant) -> Option<EndedBy> {
-        let idle_at = self.idle_at();
-        match &self.stage {
-            Stage::Ordered(told) if now >= told.order.at => {
-                let Ordered { order, age } = **told;
-                if let Some(at) = self.upgrading_until(now).filter(|_| now < order.until) {
-                    self.stage = Stage::Ordered(Box::new(Ordered {
-                        order: CloseOrder { at: at.min(order.until), ..order },
-                        age,
-                    }));
-                } else if order.reason == CloseReason::Restart && !self.signal.node().is_draining() {
-                    self.stage = age.map_or(Stage::Open, Stage::aging);
-                    self.signal.stays();
-                } else {
-                    self.say_close_at_turn(order);
-                }
-                None
-            }
-            Stage::Closing(closing) if now >= closing.until => {
-                let reason = closing.reason;
-                // What a message's end was waited for is said at a frame's, or not at all.
-                self.to_client.say_close(reason, true);
-                self.to_origin.say_close(reason, true);
-                Some(self.ended_first.unwrap_or(EndedBy::Us(reason)))
-            }
-            Stage::Open | Stage::Ordered(_) | Stage::Closing(_) if now >= idle_at => {
-                Some(self.who_is_silent())
-            }
-            Stage::Open | Stage::Ordered(_) | Stage::Closing(_) => None,
-        }
-    }
-
-    /// Returns when to look again, while a session that has polled is on its way to this tunnel. The client is about to
-    /// stop polling, or has just done so: if its tunnel ended now it would be deaf until a ping times out, and what it
-    /// has kept for the tunnel has not been said.
-    fn upgrading_until(&self, now: Instant) -> Option<Instant> {
-        let Some(TunnelSession::Registered { .. }) = &self.session else { return None };
-        let age = now.saturating_duration_since(self.begun);
-        let is_under_way = match self.to_origin.frames() {
-            // A probe, and then the upgrade.
-            0 | 1 => age < UPGRADES_WITHIN,
-            _ => age < SETTLES_WITHIN && now < self.client_spoke + UPGRADE_STEP,
-        };
-        is_under_way.then(|| now + UPGRADE_STEP)
-    }
-
     fn say_close_at_turn(&mut self, order: CloseOrder) {
         let CloseOrder { reason, until, .. } = order;
         self.to_client.say_close(reason, false);
@@ -551,22 +420,10 @@ fn grow_old(now: Instant, age: Duration) -> CloseOrder {
 
 /// What a client says until its session has come over: a probe, and then the upgrade.
 const UPGRADE_MESSAGES: u32 = 2;
-/// After so long Engine.IO gives up an upgrade (`upgradeTimeout`).
-const UPGRADES_WITHIN: Duration = Duration::from_secs(10);
-/// A client that has just upgraded says what it has kept meanwhile, and hears the answers; but not for ever.
-const SETTLES_WITHIN: Duration = Duration::from_secs(1);
-const UPGRADE_STEP: Duration = Duration::from_millis(100);
 /// The network's share of a silence.
 const SLACK: Duration = Duration::from_secs(5);
 /// How long one end may go on alone after the other has closed.
 const HALF_CLOSED: Duration = Duration::from_secs(30);
-/// The same if the other takes nothing of what there is for it: nobody waits for it any more.
-const STUCK_ALONE: Duration = Duration::from_secs(10);
-/// How long an end may take nothing of what there is for it. An end that has left behind much that was not read cannot say
-/// so: its FIN waits behind that. nginx has the same 60 s (`proxy_send_timeout`, `send_timeout`).
-const STUCK: Duration = Duration::from_secs(60);
-/// How often an end is asked whether it has left, while nothing is read from it.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// How long a client may take to answer a Close that no drain has set a deadline for.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 const KEEPALIVE_TIME: Duration = Duration::from_secs(60);

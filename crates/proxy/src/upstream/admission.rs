@@ -138,7 +138,6 @@ impl Admission {
         }
     }
 
-    /// Returns how many wait.
     #[cfg(test)]
     fn waiting(&self) -> usize {
         self.queue().waiting.len()

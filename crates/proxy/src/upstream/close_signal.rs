@@ -69,7 +69,6 @@ pub(crate) trait Signalled: Copy {
     /// What has them, which is a node.
     type Home;
 
-    /// Returns where those of its kind are.
     fn signals(home: &Self::Home) -> &CloseSignals<Self>;
 }
 
@@ -148,7 +147,6 @@ impl<R: Signalled> CloseSignals<R> {
         lock(&self.listeners).values().take(most).map(|signal| signal.whose).collect()
     }
 
-    /// Returns how many there are.
     pub(crate) fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }

@@ -15,7 +15,7 @@ pub(crate) fn names(plan: &Plan, number: usize, keys: &[Key]) -> Option<PinNames
     }
 }
 
-/// Returns what stands in front of the key's name.
+/// `tidelock-NAME-`: what is the same for all keys of the upstream.
 fn front(plan: &Plan, upstream: &plan::Upstream) -> String {
     let pool = |upstream: &plan::Upstream| {
         let mut nodes: Vec<String> = upstream.nodes.iter().map(|node| node.written.clone()).collect();

@@ -52,7 +52,6 @@ impl Member {
             || (begins == Begins::Session && sessions_max.is_some_and(|max| self.node.sessions() >= max))
     }
 
-    /// Returns whether it is up and stays.
     pub(crate) fn serves(&self) -> bool {
         self.node.is_up() && !self.node.is_draining()
     }

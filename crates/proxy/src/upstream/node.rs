@@ -238,12 +238,10 @@ impl Node {
         self.tls.store(NodeTls::new(client.clone(), name, (&self.upstream, &entry.written)).map(Arc::new));
     }
 
-    /// Returns whether TLS is spoken with it.
     pub(crate) fn speaks_tls(&self) -> bool {
         self.tls_name.is_some()
     }
 
-    /// Returns how it is spoken with, if it speaks TLS.
     pub(crate) fn tls(&self) -> Option<Arc<NodeTls>> {
         self.tls.load_full()
     }
@@ -253,7 +251,7 @@ impl Node {
         !self.speaks_tls() || self.tls.load().as_ref().is_none_or(|tls| !io.is_by_another_than(tls))
     }
 
-    /// Returns what people call it now.
+    /// What people call it: a reload may spell the same address otherwise.
     pub(crate) fn label(&self) -> arc_swap::Guard<Arc<Label>> {
         self.label.load()
     }
@@ -300,7 +298,7 @@ impl Node {
         self.in_flight() + self.tunnels.count()
     }
 
-    /// Returns whether nothing is on it.
+    /// No request, no session and no tunnel is on it: its process may end.
     pub(crate) fn is_empty(&self) -> bool {
         self.sessions() == 0 && self.in_flight() == 0
     }
@@ -310,7 +308,7 @@ impl Node {
         *self.keeps_pinned_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
     }
 
-    /// Returns whether it does so still.
+    /// It drains, and the time for which it keeps them is not over.
     pub(crate) fn keeps_pinned(&self, now: Instant) -> bool {
         let until = self.keeps_pinned_until.lock().unwrap_or_else(PoisonError::into_inner);
         self.is_draining() && until.is_some_and(|until| now < until)

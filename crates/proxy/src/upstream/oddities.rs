@@ -77,7 +77,7 @@ impl Oddities {
         }
     }
 
-    /// Returns how many tags and pins proved nothing.
+    /// Tags and pins that proved nothing.
     pub(crate) fn unverifiable_count(&self) -> u64 {
         self.unverifiable.load(Relaxed)
     }

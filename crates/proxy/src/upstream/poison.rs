@@ -29,7 +29,7 @@ impl Poison {
         }
     }
 
-    /// Returns whether its like has killed lately.
+    /// Two processes have died of a request with the same method and path within the last minute.
     pub(crate) fn knows(&self, head: &RequestHead, now: Instant) -> bool {
         self.known().get(&self.digest(head)).is_some_and(|until| *until > now)
     }

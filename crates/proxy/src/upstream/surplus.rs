@@ -26,12 +26,10 @@ impl Surplus {
         self.times.fetch_add(1, Relaxed) == 0
     }
 
-    /// Returns whether it has ever done so.
     pub(super) fn ever_came(&self) -> bool {
         self.times.load(Relaxed) > 0
     }
 
-    /// Returns how often it has done so.
     pub(crate) fn count(&self) -> u64 {
         self.times.load(Relaxed)
     }

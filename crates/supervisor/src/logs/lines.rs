@@ -88,7 +88,7 @@ impl Line {
         file.push(b'\n');
     }
 
-    /// Returns what it takes in memory, about.
+    /// An estimate: its text and what a `VecDeque` keeps of it.
     pub(crate) fn weight(&self) -> usize {
         self.bytes.len() + LINE_BYTES_BESIDE
     }

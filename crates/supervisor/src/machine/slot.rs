@@ -176,7 +176,6 @@ impl Run {
         matches!(self.state, RunState::Ready { .. })
     }
 
-    /// Returns whether clients may be on it.
     pub(super) fn is_reachable(&self) -> bool {
         match self.state {
             RunState::Ready { .. } | RunState::Emptying { .. } => true,
@@ -194,7 +193,6 @@ impl Run {
         }
     }
 
-    /// Returns whether it was ready for the stable time.
     pub(super) fn was_stable(&self, now: Instant) -> bool {
         match self.state {
             RunState::Ready { since } => now.duration_since(since) >= self.spec.app.restart.stable,

@@ -44,7 +44,6 @@ pub(crate) fn tag_at(raw: &[u8], is_plain: bool) -> Option<usize> {
     Some(starts[first])
 }
 
-/// Returns whether `raw`, a key of a query, means `name`.
 pub(crate) fn means(raw: &[u8], name: &[u8]) -> bool {
     raw == name || (!is_plain(raw) && units(raw).map(|unit| unit.byte).eq(name.iter().copied()))
 }

@@ -56,7 +56,7 @@ impl LineEdits {
         self.lines.extend_from_slice(b"\r\n");
     }
 
-    /// Returns whether a line names the node.
+    /// A line has a gap for the name of the node, and cannot be sent before one is chosen.
     pub fn names_node(&self) -> bool {
         !self.node_at.is_empty()
     }
@@ -116,7 +116,7 @@ impl LineEdits {
         self.drops.iter().any(|drops| drops.bytes().map(|byte| folded(&byte)).eq(name.iter().map(folded)))
     }
 
-    /// Returns whether paths are put under a mount.
+    /// Paths in Location and in cookies are put under the mount that [`LineEdits::mount_at`] was given.
     pub fn is_mounting(&self) -> bool {
         self.mount.is_some()
     }

@@ -4,7 +4,8 @@ use serde_json::{Map, Value as Json, json};
 use toml::de::DeValue;
 
 use super::{Size, quote, schema};
-use crate::file::declared::{Key, Kind, Optional, Or, Section, Unsaid};
+use crate::file::declare::declare;
+use crate::file::declared::{Kind, Unsaid};
 use crate::file::given::Given;
 use crate::routing::{Coding, Compress};
 
@@ -13,62 +14,46 @@ pub(crate) struct Compressing;
 
 impl Unsaid for Compressing {}
 
-static SECTION: Section =
-    Section { doc: "Which answers are compressed, and how.", keys: &[&CODINGS, &TYPES, &BYTES_MIN] };
-static CODINGS: Key<Codings, Optional> = Key {
-    name: "codings",
-    kind: Codings,
-    absent: Optional("\"zstd\", \"br\" and \"gzip\", the best first"),
-    doc: "The codings that clients get, in the order that decides where they like several alike.",
-};
-static TYPES: Key<MediaTypes, Optional> = Key {
-    name: "types",
-    kind: MediaTypes,
-    absent: Optional(
-        "text, JSON, XML, JavaScript, SVG, WebAssembly and fonts that are not compressed themselves",
-    ),
-    doc: "Media types: \"application/json\", \"text/*\", or \"*\". `text/event-stream` has to be named.",
-};
-static BYTES_MIN: Key<Size, Or<u64>> = Key {
-    name: "bytes_min",
-    kind: Size { least: 0, most: 1 << 30 },
-    absent: Or(1 << 10),
-    doc: "Answers that say that they are shorter are left as they are.",
-};
+declare! {
+    /// `compress`, where it is a table.
+    struct CompressTable in TABLE = "compress", One: "Which answers are compressed, and how.";
+    keys {
+        /// The codings that clients get, in the order that decides where they like several alike.
+        CODINGS codings: Option<Vec<Coding>> => "\"zstd\", \"br\" and \"gzip\", the best first", Codings;
+        /// Media types: "application/json", "text/*", or "*". `text/event-stream` has to be named.
+        TYPES types: Option<Vec<String>>
+            => "text, JSON, XML, JavaScript, SVG, WebAssembly and fonts that are not compressed themselves", MediaTypes;
+        /// Answers that say that they are shorter are left as they are.
+        BYTES_MIN bytes_min: u64 = 1 << 10, Size { least: 0, most: 1 << 30 };
+    }
+}
 
 impl Kind for Compressing {
     type Read = Option<Compress>;
 
     fn read(&self, given: Given<'_>) -> Option<Option<Compress>> {
-        let usual = || Compress {
-            codings: vec![Coding::Zstd, Coding::Brotli, Coding::Gzip],
-            types: None,
-            bytes_min: BYTES_MIN.absent.0,
-        };
+        let usual = || vec![Coding::Zstd, Coding::Brotli, Coding::Gzip];
         if let DeValue::Boolean(is_on) = given.value.get_ref() {
+            let usual = || Compress { codings: usual(), types: None, bytes_min: BYTES_MIN.absent.0 };
             return Some(is_on.then(usual));
         }
-        let Some(fields) = given.table(&SECTION) else {
+        let Some(fields) = given.table(TABLE.section) else {
             return given.wrong_type("true, false or a table", "true".to_owned());
         };
-        // All that is wrong is told, and not the first of it alone.
-        let usual = usual();
-        let codings = fields.or_if_absent(&CODINGS, usual.codings);
-        let types = match fields.has(TYPES.name) {
-            true => fields.optional(&TYPES).map(Some),
-            false => Some(None),
-        };
-        let bytes_min = fields.readable(&BYTES_MIN);
-        Some(Some(Compress { codings: codings?, types: types?, bytes_min: bytes_min? }))
+        let CompressTable { codings, types, bytes_min } =
+            fields.reading.sound(|| CompressTable::read(&fields))?;
+        Some(Some(Compress { codings: codings.unwrap_or_else(usual), types, bytes_min }))
     }
 
     fn schema(&self) -> Map<String, Json> {
-        schema(json!({ "anyOf": [{ "type": "boolean" }, SECTION.schema()] }))
+        schema(json!({ "anyOf": [{ "type": "boolean" }, TABLE.section.schema()] }))
     }
 }
 
 /// A list of codings.
-struct Codings;
+pub(crate) struct Codings;
+
+impl Unsaid for Codings {}
 
 impl Kind for Codings {
     type Read = Vec<Coding>;
@@ -102,7 +87,9 @@ impl Kind for Codings {
 }
 
 /// A list of media types.
-struct MediaTypes;
+pub(crate) struct MediaTypes;
+
+impl Unsaid for MediaTypes {}
 
 impl Kind for MediaTypes {
     type Read = Vec<String>;

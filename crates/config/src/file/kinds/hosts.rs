@@ -231,7 +231,7 @@ pub(super) fn bracketed(text: &str) -> Option<Ipv6Addr> {
     text.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
 }
 
-/// Returns whether a text is an address as URLs write it.
+/// As URLs write it: IPv6 in brackets.
 fn is_address(text: &str) -> bool {
     bracketed(text).is_some() || text.parse::<Ipv4Addr>().is_ok()
 }

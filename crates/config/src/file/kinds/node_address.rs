@@ -16,6 +16,7 @@ use crate::roster::why_no_node;
 pub(crate) struct NodeAddress;
 
 /// What [`NodeAddress`] reads; the port is 0 where SRV records say it, and where there is none.
+#[derive(PartialEq)]
 pub(crate) struct NodePlace {
     pub(crate) written: String,
     pub(crate) host: NodeHost,

@@ -8,7 +8,8 @@ use toml::de::DeValue;
 
 use super::node_address::{NodeAddress, NodePlace};
 use super::{Count, Flag, schema};
-use crate::file::declared::{Key, Kind, Optional, Or, Required, Section};
+use crate::file::declare::declare;
+use crate::file::declared::Kind;
 use crate::file::fields::Fields;
 use crate::file::given::Given;
 use crate::plan::values::{NodeBounds, NodeHost, NodeSpec};
@@ -56,29 +57,29 @@ impl Kind for NodeList {
     }
 
     fn schema(&self) -> Map<String, Json> {
-        let address = Json::Object(NODE_ADDRESS.kind.schema());
-        let node = json!({ "anyOf": [address, NODE.schema()] });
+        let address = Json::Object(NodeAddress.schema());
+        let node = json!({ "anyOf": [address, NODE.section.schema()] });
         schema(json!({ "type": "array", "minItems": 1, "items": node }))
     }
 }
 
 fn node(element: Given<'_>) -> Option<NodeSpec> {
     let DeValue::Table(_) = element.value.get_ref() else {
-        let NodePlace { written, host, port, tls_name, base } = NODE_ADDRESS.kind.read(element)?;
+        let NodePlace { written, host, port, tls_name, base } = NodeAddress.read(element)?;
         let (weight, backup) = (u32::try_from(WEIGHT.absent.0).ok()?, BACKUP.absent.0);
         let bounds = NodeBounds::default();
         return Some(NodeSpec { written, host, port, tls_name, base, weight, backup, bounds });
     };
-    let fields = element.table(&NODE)?;
-    let count = |key| fields.optional(key).and_then(|count| usize::try_from(count).ok());
-    let weight = fields.or_default(&WEIGHT);
-    let backup = fields.or_default(&BACKUP);
-    let bounds = NodeBounds { connections_max: count(&MAX_CONNECTIONS), sessions_max: count(&MAX_SESSIONS) };
-    let NodePlace { written, host, port, tls_name, base } = fields.required(&NODE_ADDRESS)?;
+    let fields = element.table(NODE.section)?;
+    // All that is wrong is told, and not the first of it alone.
+    let address = fields.required(&ADDRESS);
+    let NodeTable { address, weight, backup, max_connections, max_sessions } =
+        NodeTable::read(&fields, NodeParts { address });
+    let bounds = NodeBounds { connections_max: max_connections, sessions_max: max_sessions };
+    let NodePlace { written, host, port, tls_name, base } = address?;
     if matches!(host, NodeHost::Service(_)) && fields.has(WEIGHT.name) {
         refuse_weight(&fields);
     }
-    let weight = u32::try_from(weight).ok()?;
     Some(NodeSpec { written, host, port, tls_name, base, weight, backup, bounds })
 }
 
@@ -104,39 +105,24 @@ fn twice(element: Given<'_>, node: &NodeSpec, first: &Range<usize>) {
     });
 }
 
-/// One node, where it is more than its address.
-pub(crate) static NODE: Section = Section {
-    doc: "A node that is more than its address.",
-    keys: &[&NODE_ADDRESS, &WEIGHT, &BACKUP, &MAX_CONNECTIONS, &MAX_SESSIONS],
-};
-pub(crate) static NODE_ADDRESS: Key<NodeAddress, Required> = Key {
-    name: "address",
-    kind: NodeAddress,
-    absent: Required("\"127.0.0.1:3000\""),
-    doc: "\"host:port\", \"https://host\", \"unix:/run/app.sock\", or \"srv:\" and the name of SRV records.",
-};
-pub(crate) static WEIGHT: Key<Count, Or<u64>> = Key {
-    name: "weight",
-    kind: Count { least: 1, most: 256 },
-    absent: Or(1),
-    doc: "Share of the load: a node of weight 2 gets twice the sessions of one of weight 1.",
-};
-pub(crate) static BACKUP: Key<Flag, Or<bool>> = Key {
-    name: "backup",
-    kind: Flag,
-    absent: Or(false),
-    doc: "Used only while no other node that is up has room.",
-};
-pub(crate) static MAX_CONNECTIONS: Key<Count, Optional> = Key {
-    name: "max_connections",
-    kind: Count { least: 1, most: 1_000_000 },
-    absent: Optional("no bound"),
-    doc: "Most requests under way and tunnels at once; beyond it the node is passed over. Requests of sessions that \
-          are there already are not held to it.",
-};
-pub(crate) static MAX_SESSIONS: Key<Count, Optional> = Key {
-    name: "max_sessions",
-    kind: Count { least: 1, most: 10_000_000 },
-    absent: Optional("no bound"),
-    doc: "Most sessions at once; beyond it new ones go to other nodes.",
-};
+declare! {
+    /// One node, where it is more than its address.
+    struct NodeTable in NODE = "node", One: "A node that is more than its address.";
+    given NodeParts {}
+    handed {
+        /// "host:port", "https://host", "unix:/run/app.sock", or "srv:" and the name of SRV records.
+        ADDRESS address: Option<NodePlace> => required "\"127.0.0.1:3000\"", NodeAddress;
+    }
+    keys {
+        /// Share of the load: a node of weight 2 gets twice the sessions of one of weight 1.
+        WEIGHT weight: u32 = 1, Count { least: 1, most: 256 };
+        /// Used only while no other node that is up has room.
+        BACKUP backup: bool = false, Flag;
+        /// Most requests under way and tunnels at once; beyond it the node is passed over. Requests of sessions that are there
+        /// already are not held to it.
+        MAX_CONNECTIONS max_connections: Option<usize> => "no bound", Count { least: 1, most: 1_000_000 };
+        /// Most sessions at once; beyond it new ones go to other nodes.
+        MAX_SESSIONS max_sessions: Option<usize> => "no bound", Count { least: 1, most: 10_000_000 };
+    }
+    also { ADDRESS }
+}

@@ -1,5 +1,6 @@
 //! Pages for faults, and texts that stand in files of their own.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::{Map, Value as Json, json};
@@ -8,7 +9,8 @@ use toml::de::DeValue;
 use super::paths::{FilePath, PLAIN, media_type};
 use super::route::Text;
 use super::{quote, schema};
-use crate::file::declared::{Key, Kind, Optional, Section, Unsaid};
+use crate::file::declare::declare;
+use crate::file::declared::{Kind, Unsaid};
 use crate::file::given::Given;
 use crate::routing::{ErrorPages, Page, Statuses};
 
@@ -38,7 +40,7 @@ impl Kind for Pages {
     }
 
     fn schema(&self) -> Map<String, Json> {
-        let page = PAGE_SECTION.schema();
+        let page = TABLE.section.schema();
         schema(json!({
             "type": "object",
             "additionalProperties": false,
@@ -49,45 +51,38 @@ impl Kind for Pages {
     }
 }
 
-/// A page: the path of a file, or a table.
-static PAGE_SECTION: Section =
-    Section { doc: "A page for faults.", keys: &[&PAGE_FILE, &PAGE_TEXT, &PAGE_TYPE] };
-pub(crate) static PAGE_FILE: Key<FilePath, Optional> = Key {
-    name: "file",
-    kind: FilePath,
-    absent: Optional("`text` has it"),
-    doc: "The file that it is in, up to 1 MiB. Relative to the folder of this file; read at the start and at each reload.",
-};
-static PAGE_TEXT: Key<Text, Optional> =
-    Key { name: "text", kind: Text, absent: Optional("it is in `file`"), doc: "The page itself." };
-pub(crate) static PAGE_TYPE: Key<Text, Optional> = Key {
-    name: "content_type",
-    kind: Text,
-    absent: Optional("by the ending of `file`, or plain text"),
-    doc: "Its media type.",
-};
+declare! {
+    /// A page, where it is a table.
+    struct PageTable in TABLE = "page", One: "A page for faults.";
+    keys {
+        /// The file that it is in, up to 1 MiB. Relative to the folder of this file; read at the start and at each reload.
+        FILE file: Option<PathBuf> => "`text` has it", FilePath;
+        /// The page itself.
+        TEXT text: Option<String> => "it is in `file`", Text;
+        /// Its media type.
+        CONTENT_TYPE content_type: Option<String> => "by the ending of `file`, or plain text", MediaType;
+    }
+}
 
+/// The path of a file, or a table.
 fn page(given: Given<'_>) -> Option<Page> {
     if let DeValue::String(path) = given.value.get_ref() {
         let text = given.text_in(path)?;
         return Some(Page::of(&text, media_type(path).to_owned()));
     }
-    let Some(fields) = given.table(&PAGE_SECTION) else {
+    let Some(fields) = given.table(TABLE.section) else {
         return given.wrong_type("a file or a table", quote("pages/404.html"));
     };
-    let content_type = match fields.given(PAGE_TYPE.name) {
-        Some(given) => Some(content_type(given)?),
-        None => None,
-    };
-    let (text, usual) = match (fields.given(PAGE_FILE.name), fields.given(PAGE_TEXT.name)) {
+    let PageTable { file: _, text, content_type } = fields.reading.sound(|| PageTable::read(&fields))?;
+    let (text, usual) = match (fields.given(FILE.name), text) {
         (Some(file), None) => {
             let path = file.text("the path of a file", || quote("pages/404.html"))?;
             (file.text_in(path)?, media_type(path))
         }
-        (None, Some(text)) => (text.text("a string", || quote("…"))?.to_owned(), PLAIN),
-        (Some(_), Some(text)) => {
-            return text
-                .refuse("the page is in `file` already", Some("keep either `file` or `text`".to_owned()));
+        (None, Some(text)) => (text, PLAIN),
+        (Some(_), Some(_)) => {
+            let hint = "keep either `file` or `text`".to_owned();
+            return fields.given(TEXT.name)?.refuse("the page is in `file` already", Some(hint));
         }
         (None, None) => {
             return given.refuse(
@@ -100,16 +95,28 @@ fn page(given: Given<'_>) -> Option<Page> {
 }
 
 /// A media type, as it stands in a header line.
-pub(crate) fn content_type(given: Given<'_>) -> Option<String> {
-    let text = given.text("a media type", || quote(PLAIN))?;
-    if text.contains('/') && is_line_text(text) {
-        return Some(text.to_owned());
+pub(crate) struct MediaType;
+
+impl Unsaid for MediaType {}
+
+impl Kind for MediaType {
+    type Read = String;
+
+    fn read(&self, given: Given<'_>) -> Option<String> {
+        let text = given.text("a media type", || quote(PLAIN))?;
+        if text.contains('/') && is_line_text(text) {
+            return Some(text.to_owned());
+        }
+        let hint = "write \"text/html; charset=utf-8\"".to_owned();
+        given.refuse(format!("\"{text}\" is no media type"), Some(hint))
     }
-    given
-        .refuse(format!("\"{text}\" is no media type"), Some("write \"text/html; charset=utf-8\"".to_owned()))
+
+    fn schema(&self) -> Map<String, Json> {
+        Text.schema()
+    }
 }
 
-/// Returns whether a text can be the value of a header line.
+/// No control character, so that nobody writes a second line into a header.
 pub(super) fn is_line_text(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
 }

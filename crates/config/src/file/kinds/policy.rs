@@ -10,7 +10,8 @@ use super::headers::is_token_byte;
 use super::pages::is_line_text;
 use super::route::folder::CacheTime;
 use super::{Flag, Time, quote, schema};
-use crate::file::declared::{Key, Kind, Optional, Or, Section, Unsaid, Written};
+use crate::file::declare::declare;
+use crate::file::declared::{Kind, Unsaid, Written};
 use crate::file::given::Given;
 use crate::file::kinds::proxies::network_of;
 use crate::routing::{Cache, Cors, KeptIds, Origin, RequestIds};
@@ -85,50 +86,31 @@ pub(crate) struct Hsts;
 
 impl Unsaid for Hsts {}
 
-static HSTS_SECTION: Section = Section {
-    doc: "What Strict-Transport-Security says.",
-    keys: &[&HSTS_MAX_AGE, &HSTS_SUBDOMAINS, &HSTS_PRELOAD],
-};
-static HSTS_MAX_AGE: Key<CacheTime, Optional> = Key {
-    name: "max_age",
-    kind: CacheTime,
-    absent: Optional("\"1y\""),
-    doc: "How long browsers speak HTTPS alone: \"1y\". \"0s\" takes it back.",
-};
-static HSTS_SUBDOMAINS: Key<Flag, Or<bool>> = Key {
-    name: "subdomains",
-    kind: Flag,
-    absent: Or(false),
-    doc: "Whether it holds for every name under this one.",
-};
-static HSTS_PRELOAD: Key<Flag, Or<bool>> = Key {
-    name: "preload",
-    kind: Flag,
-    absent: Or(false),
-    doc: "Whether browsers may have it built in. Not easily taken back; it wants a year and `subdomains`.",
-};
+declare! {
+    /// `hsts`, where it is a table.
+    struct HstsTable in HSTS = "hsts", One: "What Strict-Transport-Security says.";
+    keys {
+        /// How long browsers speak HTTPS alone: "1y". "0s" takes it back.
+        HSTS_MAX_AGE max_age: Option<u64> => "\"1y\"", Seconds;
+        /// Whether it holds for every name under this one.
+        HSTS_SUBDOMAINS subdomains: bool = false, Flag;
+        /// Whether browsers may have it built in. Not easily taken back; it wants a year and `subdomains`.
+        HSTS_PRELOAD preload: bool = false, Flag;
+    }
+}
 
 impl Kind for Hsts {
     type Read = String;
 
     fn read(&self, given: Given<'_>) -> Option<String> {
-        let seconds = |given: Given<'_>| match CacheTime.read(given)? {
-            Cache::For(time) => Some(time.as_secs()),
-            Cache::Unsaid | Cache::Hashed => {
-                given.refuse("a time is wanted here", Some("write \"1y\"".to_owned()))
-            }
-        };
         if let DeValue::String(_) = given.value.get_ref() {
-            return seconds(given).map(|seconds| format!("max-age={seconds}"));
+            return Seconds.read(given).map(|seconds| format!("max-age={seconds}"));
         }
-        let Some(fields) = given.table(&HSTS_SECTION) else {
+        let Some(fields) = given.table(HSTS.section) else {
             return given.wrong_type("a time or a table", quote("1y"));
         };
-        let max_age_s = match fields.given(HSTS_MAX_AGE.name) {
-            Some(given) => seconds(given)?,
-            None => YEAR_S,
-        };
-        let (subdomains, preload) = (fields.readable(&HSTS_SUBDOMAINS)?, fields.readable(&HSTS_PRELOAD)?);
+        let HstsTable { max_age, subdomains, preload } = fields.reading.sound(|| HstsTable::read(&fields))?;
+        let max_age_s = max_age.unwrap_or(YEAR_S);
         if preload && (!subdomains || max_age_s < YEAR_S) {
             return given.refuse(
                 "browsers build in nothing that holds for less than a year, or not for the names under it",
@@ -141,8 +123,33 @@ impl Kind for Hsts {
     }
 
     fn schema(&self) -> Map<String, Json> {
-        let table = HSTS_SECTION.schema();
-        schema(json!({ "anyOf": [{ "type": "string", "minLength": 2 }, table] }))
+        schema(json!({ "anyOf": [{ "type": "string", "minLength": 2 }, HSTS.section.schema()] }))
+    }
+}
+
+/// A time of up to ten years, in seconds.
+pub(crate) struct Seconds;
+
+impl Unsaid for Seconds {}
+
+impl Kind for Seconds {
+    type Read = u64;
+
+    fn read(&self, given: Given<'_>) -> Option<u64> {
+        match CacheTime.read(given)? {
+            Cache::For(time) => Some(time.as_secs()),
+            Cache::Unsaid | Cache::Hashed => {
+                given.refuse("a time is wanted here", Some("write \"1y\"".to_owned()))
+            }
+        }
+    }
+
+    fn range(&self) -> Option<String> {
+        CacheTime.range()
+    }
+
+    fn schema(&self) -> Map<String, Json> {
+        CacheTime.schema()
     }
 }
 
@@ -151,46 +158,60 @@ pub(crate) struct CorsTable;
 
 impl Unsaid for CorsTable {}
 
-static CORS_SECTION: Section = Section {
-    doc: "Which pages of other origins may read the answers.",
-    keys: &[&CORS_ORIGINS, &CORS_METHODS, &CORS_HEADERS, &CORS_EXPOSED, &CORS_CREDENTIALS, &CORS_MAX_AGE],
-};
-static CORS_ORIGINS: Key<Tokens, Optional> = Key {
-    name: "origins",
-    kind: Tokens("an origin", "https://app.example.com"),
-    absent: Optional("it must be said"),
-    doc: "Origins: \"https://app.example.com\", \"https://*.example.com\" for all names under it, \"null\", or \"*\" for all.",
-};
-static CORS_METHODS: Key<Tokens, Optional> = Key {
-    name: "methods",
-    kind: Tokens("a method", "PUT"),
-    absent: Optional("GET, HEAD, POST, PUT, PATCH and DELETE"),
-    doc: "Methods that a preflight allows.",
-};
-static CORS_HEADERS: Key<Tokens, Optional> = Key {
-    name: "headers",
-    kind: Tokens("the name of a header", "Authorization"),
-    absent: Optional("those that the browser asks for"),
-    doc: "Names of header lines that a preflight allows.",
-};
-static CORS_EXPOSED: Key<Tokens, Optional> = Key {
-    name: "exposed",
-    kind: Tokens("the name of a header", "X-Total"),
-    absent: Optional("none"),
-    doc: "Names of header lines of answers that scripts may read, beside those that they may read anyway.",
-};
-static CORS_CREDENTIALS: Key<Flag, Or<bool>> = Key {
-    name: "credentials",
-    kind: Flag,
-    absent: Or(false),
-    doc: "Whether cookies may go along. Not with \"*\".",
-};
-static CORS_MAX_AGE: Key<Time, Or<Duration>> = Key {
-    name: "max_age",
-    kind: Time { least: Duration::ZERO, most: Duration::from_hours(24) },
-    absent: Or(Duration::from_hours(1)),
-    doc: "How long browsers keep the answer to a preflight; they have bounds of their own.",
-};
+declare! {
+    /// `cors`, a table.
+    struct CorsKeys in CORS = "cors", One: "Which pages of other origins may read the answers.";
+    keys {
+        /// Origins: "https://app.example.com", "https://*.example.com" for all names under it, "null", or "*" for all.
+        CORS_ORIGINS origins: Option<Vec<Origin>> => "it must be said", Origins;
+        /// Methods that a preflight allows.
+        CORS_METHODS methods: Option<String> => "GET, HEAD, POST, PUT, PATCH and DELETE", Names("a method", "PUT");
+        /// Names of header lines that a preflight allows.
+        CORS_HEADERS headers: Option<String>
+            => "those that the browser asks for", Names("the name of a header", "Authorization");
+        /// Names of header lines of answers that scripts may read, beside those that they may read anyway.
+        CORS_EXPOSED exposed: Option<String> => "none", Names("the name of a header", "X-Total");
+        /// Whether cookies may go along. Not with "*".
+        CORS_CREDENTIALS credentials: bool = false, Flag;
+        /// How long browsers keep the answer to a preflight; they have bounds of their own.
+        CORS_MAX_AGE max_age: Duration = Duration::from_hours(1),
+            Time { least: Duration::ZERO, most: Duration::from_hours(24) };
+    }
+}
+
+impl Kind for CorsTable {
+    type Read = Cors;
+
+    fn read(&self, given: Given<'_>) -> Option<Cors> {
+        let example = "{ origins = [\"https://app.example.com\"] }";
+        let Some(fields) = given.table(CORS.section) else {
+            return given.wrong_type("a table", example.to_owned());
+        };
+        let CorsKeys { origins, methods, headers, exposed, credentials, max_age } =
+            fields.reading.sound(|| CorsKeys::read(&fields))?;
+        let Some((origins, said)) = origins.zip(fields.given(CORS_ORIGINS.name)) else {
+            return given.refuse("`origins` is missing here", Some(format!("write `cors = {example}`")));
+        };
+        if credentials && origins.contains(&Origin::Any) {
+            return said.refuse(
+                "every page of the world could act in the name of whoever looks at it",
+                Some("with `credentials` name the origins, or \"https://*.example.com\"".to_owned()),
+            );
+        }
+        Some(Cors {
+            origins,
+            methods: methods.unwrap_or_else(|| USUAL_METHODS.to_owned()),
+            headers,
+            exposed: exposed.filter(|names| !names.is_empty()),
+            credentials,
+            max_age_s: max_age.as_secs(),
+        })
+    }
+
+    fn schema(&self) -> Map<String, Json> {
+        schema(CORS.section.schema())
+    }
+}
 
 /// A list of short texts, or one: what one is, and an example.
 struct Tokens(&'static str, &'static str);
@@ -221,58 +242,47 @@ impl Kind for Tokens {
     }
 }
 
-impl Kind for CorsTable {
-    type Read = Cors;
+/// Names as a header line lists them: what one is, and an example.
+pub(crate) struct Names(&'static str, &'static str);
 
-    fn read(&self, given: Given<'_>) -> Option<Cors> {
-        let example = "{ origins = [\"https://app.example.com\"] }";
-        let Some(fields) = given.table(&CORS_SECTION) else {
-            return given.wrong_type("a table", example.to_owned());
-        };
-        let credentials = fields.readable(&CORS_CREDENTIALS)?;
-        let Some(origins) = fields.given(CORS_ORIGINS.name) else {
-            return given.refuse("`origins` is missing here", Some(format!("write `cors = {example}`")));
-        };
-        let texts = CORS_ORIGINS.kind.read(origins)?;
-        if texts.is_empty() {
-            return origins.refuse("`origins` is empty", Some("leave `cors` out to allow none".to_owned()));
+impl Unsaid for Names {}
+
+impl Kind for Names {
+    type Read = String;
+
+    fn read(&self, given: Given<'_>) -> Option<String> {
+        let Self(what, example) = *self;
+        let names = Tokens(what, example).read(given)?;
+        if let Some(wrong) = names.iter().find(|name| !name.bytes().all(is_token_byte)) {
+            let hint = format!("write {}", quote(example));
+            return given.refuse(format!("\"{wrong}\" is not {what}"), Some(hint));
         }
-        let read: Vec<Origin> = texts.iter().filter_map(|text| origin(origins, text)).collect();
-        if read.len() < texts.len() {
-            return None;
-        }
-        if credentials && read.contains(&Origin::Any) {
-            return origins.refuse(
-                "every page of the world could act in the name of whoever looks at it",
-                Some("with `credentials` name the origins, or \"https://*.example.com\"".to_owned()),
-            );
-        }
-        let names = |key: &Key<Tokens, Optional>| {
-            let Some(given) = fields.given(key.name) else { return Some(None) };
-            let names = key.kind.read(given)?;
-            if let Some(wrong) = names.iter().find(|name| !name.bytes().all(is_token_byte)) {
-                return given.refuse(
-                    format!("\"{wrong}\" is not {}", key.kind.0),
-                    Some(format!("write {}", quote(key.kind.1))),
-                );
-            }
-            Some(Some(names.join(", ")))
-        };
-        // All that is wrong is told, and not the first of it alone.
-        let (methods, headers) = (names(&CORS_METHODS), names(&CORS_HEADERS));
-        let (exposed, max_age) = (names(&CORS_EXPOSED), fields.readable(&CORS_MAX_AGE));
-        Some(Cors {
-            origins: read,
-            methods: methods?.unwrap_or_else(|| USUAL_METHODS.to_owned()),
-            headers: headers?,
-            exposed: exposed?.filter(|names| !names.is_empty()),
-            credentials,
-            max_age_s: max_age?.as_secs(),
-        })
+        Some(names.join(", "))
     }
 
     fn schema(&self) -> Map<String, Json> {
-        schema(CORS_SECTION.schema())
+        Tokens(self.0, self.1).schema()
+    }
+}
+
+/// Origins, one at least.
+pub(crate) struct Origins;
+
+impl Unsaid for Origins {}
+
+impl Kind for Origins {
+    type Read = Vec<Origin>;
+
+    fn read(&self, given: Given<'_>) -> Option<Vec<Origin>> {
+        let texts = Tokens("an origin", "https://app.example.com").read(given)?;
+        if texts.is_empty() {
+            return given.refuse("`origins` is empty", Some("leave `cors` out to allow none".to_owned()));
+        }
+        Some(texts.iter().filter_map(|text| origin(given, text)).collect())
+    }
+
+    fn schema(&self) -> Map<String, Json> {
+        Tokens("", "").schema()
     }
 }
 

@@ -6,7 +6,8 @@ use serde_json::{Map, Value as Json, json};
 use toml::de::DeValue;
 
 use super::{Count, Time, Word, quote, schema};
-use crate::file::declared::{Key, Kind, Optional, Or, Section};
+use crate::file::declare::{Field, declare};
+use crate::file::declared::{Kind, Unsaid};
 use crate::file::given::Given;
 use crate::problem::Problem;
 
@@ -25,6 +26,8 @@ pub(crate) struct Readiness {
 /// A path with a query.
 pub(crate) struct Target;
 
+impl Unsaid for Target {}
+
 impl Kind for ReadyWay {
     type Read = Readiness;
 
@@ -33,11 +36,8 @@ impl Kind for ReadyWay {
             let when = READY_WHEN.kind.read(given)?;
             return Some(Readiness { when: Some(when), ..Readiness::default() });
         }
-        let fields = given.table(&READY_TABLE)?;
-        let path = fields.optional(&READY_PATH);
-        let status = fields.optional(&READY_STATUS).and_then(|status| u16::try_from(status).ok());
-        let deadline = Some(fields.or_default(&READY_DEADLINE));
-        let said = fields.optional(&READY_WHEN);
+        let fields = given.table(READY_TABLE.section)?;
+        let ReadyTable { when: said, path, status, deadline } = ReadyTable::read(&fields);
         let when = said.or_else(|| path.is_some().then_some(When::Http));
         let is_asked = matches!(when, Some(When::Http | When::EngineIo));
         if path.is_some() && !is_asked {
@@ -52,12 +52,12 @@ impl Kind for ReadyWay {
                     .hint("write `when = \"http\"`, or leave `status` out"),
             );
         }
-        Some(Readiness { when, path, status, deadline })
+        Some(Readiness { when, path, status, deadline: Some(deadline) })
     }
 
     fn schema(&self) -> Map<String, Json> {
         let word = Json::Object(READY_WHEN.kind.schema());
-        schema(json!({ "anyOf": [word, READY_TABLE.schema()] }))
+        schema(json!({ "anyOf": [word, READY_TABLE.section.schema()] }))
     }
 }
 
@@ -80,41 +80,38 @@ impl Kind for Target {
     }
 }
 
-/// `ready`, where it is more than a word.
-pub(crate) static READY_TABLE: Section = Section {
-    doc: "When a process is given requests.",
-    keys: &[&READY_WHEN, &READY_PATH, &READY_STATUS, &READY_DEADLINE],
-};
-pub(crate) static READY_WHEN: Key<Word<When>, Optional> = Key {
-    name: "when",
-    kind: Word(&[
-        ("port", When::Port),
-        ("http", When::Http),
-        ("engineio", When::EngineIo),
-        ("told", When::Message),
-        ("running", When::Running),
-    ]),
-    absent: Optional("\"http\" beside a `path`, and else as if `ready` were left out"),
-    doc: "What it must have done.",
-};
-pub(crate) static READY_PATH: Key<Target, Optional> = Key {
-    name: "path",
-    kind: Target,
-    absent: Optional("\"/\" for \"http\", \"/socket.io/\" for \"engineio\""),
-    doc: "The path that is asked for, with its query.",
-};
-pub(crate) static READY_STATUS: Key<Count, Optional> = Key {
-    name: "status",
-    kind: Count { least: 100, most: 599 },
-    absent: Optional("any from 200 to 399"),
-    doc: "The status that \"http\" waits for.",
-};
-pub(crate) static READY_DEADLINE: Key<Time, Or<Duration>> = Key {
-    name: "deadline",
-    kind: Time { least: Duration::from_millis(100), most: Duration::from_hours(1) },
-    absent: Or(Duration::from_secs(30)),
-    doc: "So long after its start it must have done it; a process that has not is stopped and started again.",
-};
+declare! {
+    /// `ready`, where it is more than a word.
+    struct ReadyTable in READY_TABLE = "ready", One: "When a process is given requests.";
+    keys {
+        /// What it must have done.
+        READY_WHEN when: Option<When> => "\"http\" beside a `path`, and else as if `ready` were left out", Word<When>(&[
+            ("port", When::Port),
+            ("http", When::Http),
+            ("engineio", When::EngineIo),
+            ("told", When::Message),
+            ("running", When::Running),
+        ]);
+        /// The path that is asked for, with its query.
+        READY_PATH path: Option<String> => "\"/\" for \"http\", \"/socket.io/\" for \"engineio\"", Target;
+        /// The status that "http" waits for.
+        READY_STATUS status: Option<u16> => "any from 200 to 399", Count { least: 100, most: 599 };
+        /// So long after its start it must have done it; a process that has not is stopped and started again.
+        READY_DEADLINE deadline: Duration = Duration::from_secs(30),
+            Time { least: Duration::from_millis(100), most: Duration::from_hours(1) };
+    }
+}
+
+impl Field<Option<When>> for Option<When> {
+    fn of(read: Option<When>) -> Self {
+        read
+    }
+
+    fn back(&self) -> Option<When> {
+        *self
+    }
+}
+
 /// The words of `ready`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum When {

@@ -1,6 +1,5 @@
 //! What a route does: exactly one thing.
 
-use super::said_or;
 use super::upstreams::{Upstreams, Used, upstream};
 use crate::file::fields::Fields;
 use crate::file::sections::route::{self as keys, RouteTable};
@@ -66,7 +65,7 @@ fn files(
         true => Some(upstream(fields, table, upstreams, used)?),
         false => None,
     };
-    let index = said_or(fields, keys::INDEX.name, table.index.clone(), vec!["index.html".to_owned()])?;
-    let cache = said_or(fields, keys::CACHE.name, table.cache, Cache::Unsaid)?;
+    let index = fields.said_or(keys::INDEX.name, table.index.clone(), vec!["index.html".to_owned()])?;
+    let cache = fields.said_or(keys::CACHE.name, table.cache, Cache::Unsaid)?;
     Some(Files { folder, index, fallback: table.fallback.clone(), cache, upstream })
 }

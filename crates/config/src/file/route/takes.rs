@@ -3,7 +3,6 @@
 use std::cmp::Reverse;
 use std::ops::Range;
 
-use super::said_or;
 use crate::file::fields::Fields;
 use crate::file::kinds::route::ListenAddresses;
 use crate::file::sections::route::{self as keys, RouteTable};
@@ -42,13 +41,13 @@ pub(super) fn path(fields: &Fields<'_>, table: &RouteTable) -> Option<PathPatter
     match said.first() {
         Some(name) if *name == keys::EXACT.name => table.exact.clone().map(PathPattern::Exact),
         Some(name) if *name == keys::REGEX.name => table.regex.clone().map(PathPattern::Regex),
-        _ => said_or(fields, keys::PATH.name, table.path.clone(), "/".to_owned()).map(PathPattern::Prefix),
+        _ => fields.said_or(keys::PATH.name, table.path.clone(), "/".to_owned()).map(PathPattern::Prefix),
     }
 }
 
 /// The ports of the listens that a route names.
 pub(super) fn ports(fields: &Fields<'_>, table: &RouteTable, listens: &[Listen]) -> Option<Vec<u16>> {
-    let addresses = said_or(fields, keys::LISTEN.name, table.listen.clone(), Vec::new())?;
+    let addresses = fields.said_or(keys::LISTEN.name, table.listen.clone(), Vec::new())?;
     let listening: Vec<_> = listens.iter().map(|listen| listen.address).collect();
     match ListenAddresses::ports(&addresses, &listening) {
         Ok(ports) => Some(ports),

@@ -99,7 +99,7 @@ declare! {
 }
 
 impl App {
-    /// Returns the program and its arguments; never empty.
+    /// What is executed: the command and behind it the arguments. Never empty.
     pub fn argv(&self) -> Vec<&str> {
         self.command.iter().chain(&self.args).map(String::as_str).collect()
     }

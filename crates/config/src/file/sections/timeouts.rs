@@ -83,7 +83,7 @@ macro_rules! own {
                 Self { $( $field: fields.optional(&$of_upstream), )+ }
             }
 
-            /// Returns what a reload says of it: each key that differs in `new`.
+            /// As [`Timeouts::differences`], of what is said here alone.
             pub(crate) fn differences(&self, new: &Self) -> Vec<Difference> {
                 let mut said = Vec::new();
                 $(

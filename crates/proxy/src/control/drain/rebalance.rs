@@ -189,7 +189,6 @@ impl Pool {
         }
     }
 
-    /// Returns whether sessions are being closed still.
     fn is_closing(&mut self) -> bool {
         while let Some(closed) = self.closing.try_join_next() {
             if let Some(count) = closed.ok().and_then(|node| self.closing_at.get_mut(&node)) {

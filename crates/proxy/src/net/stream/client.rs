@@ -16,7 +16,7 @@ pub(crate) struct ClientStream {
 }
 
 impl ClientStream {
-    /// Returns when the running task woke.
+    /// The instant at which the running task woke.
     pub(crate) fn now(&self) -> Instant {
         self.alarm.now()
     }

@@ -266,7 +266,7 @@ impl Io {
         Pin::new(&mut self.0.borrow_mut().registered()?.stream).poll_shutdown(cx)
     }
 
-    /// Returns whether closing says all that there is to say.
+    /// Closing the socket says all that there is to say; TLS has an end of its own.
     pub(crate) fn is_plain(&self) -> bool {
         match &*self.0.borrow() {
             Stage::Unregistered(_) => true,

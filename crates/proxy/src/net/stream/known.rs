@@ -73,7 +73,7 @@ pub(super) fn send_known(socket: &impl Watched, bytes: &[u8]) -> Option<io::Resu
     sent
 }
 
-/// Returns whether the runtime knows of nothing to read.
+/// The runtime has seen the socket empty, and has not been woken since. A socket that is not known to be quiet may be so.
 pub(super) fn is_known_quiet(socket: &impl Watched) -> bool {
     let known = socket.try_known(Interest::READABLE, || Ok(()));
     let is_quiet = known.is_err();

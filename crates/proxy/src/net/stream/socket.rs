@@ -40,7 +40,7 @@ impl Stream {
         }
     }
 
-    /// Returns whether what goes through it is no cipher text.
+    /// The kernel may move its bytes: they are no cipher text.
     pub(crate) fn is_plain(&self) -> bool {
         match self {
             Self::Plain(_) | Self::Unix(_) => true,

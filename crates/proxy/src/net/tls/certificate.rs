@@ -166,7 +166,7 @@ impl Leaf {
         (left < DAYS_LEFT_MIN).then_some(left)
     }
 
-    /// Returns how many whole days are left; negative once it has expired.
+    /// Whole days; negative once it has expired.
     pub(super) fn days_left(&self, now: i64) -> i64 {
         (self.not_after - now).div_euclid(DAY_S)
     }

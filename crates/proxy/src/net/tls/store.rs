@@ -160,7 +160,6 @@ impl Store {
         }
     }
 
-    /// Returns what there is to see.
     pub(crate) fn now(&self) -> Vec<CertificateNow> {
         let now = certificate::now();
         self.entries().iter().map(|entry| entry.now(now)).collect()

@@ -33,7 +33,7 @@ impl Sink {
         self.written.take().unwrap_or_else(|| Vec::with_capacity(BATCH_BYTES + LINE_BYTES))
     }
 
-    /// Returns whether the writer has room for `batch`, and gets it.
+    /// Hands `batch` to the writer. False if that has no room: the batch is gone then, and its lines are to be counted as lost.
     pub(super) fn take(&self, batch: Vec<u8>) -> bool {
         self.to_writer.as_ref().is_none_or(|writer| writer.try_send(batch).is_ok())
     }
@@ -93,7 +93,6 @@ impl Writer {
         Ok(Self { sink, reopen, ended: Some(ended) })
     }
 
-    /// Returns what the workers write to.
     pub(crate) fn sink(&self) -> Sink {
         self.sink.clone()
     }

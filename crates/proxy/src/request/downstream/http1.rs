@@ -26,7 +26,7 @@ use crate::net::clock::Alarm;
 use crate::net::pace::{BodySoFar, Pace};
 use crate::net::splice::{SpliceEnds, SplicePipes, Spliced, Waits};
 use crate::net::stream::{ClientStream, Io, join, spend};
-use crate::request::downstream::Arrival;
+use crate::request::downstream::arrival::Arrival;
 use crate::state::local::Local;
 
 /// The body of a request, as far as it has been read, and the connection that the rest of it comes from.
@@ -242,11 +242,13 @@ impl<'c> Http1Reply<'c> {
     ) -> Result<(), Fault> {
         self.has_begun.set(true);
         self.framed.set(framed);
-        if framed == Reframed::ToChunks {
+        let content = if framed == Reframed::ToChunks {
             frame_chunk(content, head);
-            return self.send(&mut [IoSlice::new(head)], timeout).await;
-        }
-        match join(head, content) {
+            &[]
+        } else {
+            join(head, content)
+        };
+        match content {
             [] => self.send(&mut [IoSlice::new(head)], timeout).await,
             content => self.send(&mut [IoSlice::new(head), IoSlice::new(content)], timeout).await,
         }

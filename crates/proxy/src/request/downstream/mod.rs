@@ -3,9 +3,13 @@
 //! speak, of which there is one; what a variant has to do for each method is said at the method, with what it means for an
 //! HTTP/2 stream (`h2::RecvStream` and `h2::server::SendResponse`) where that differs.
 //!
+//! What waits gives the future of its variant as it is: a layer of `async` around it would cost each request some eighty
+//! instructions. With a second variant it is one of two futures, told apart when it is polled.
+//!
 //! The head of a request is the same type in every protocol, `wire::request::RequestHead`: nodes speak HTTP/1, so that another
 //! protocol has to say what its head is there before a node is asked, and the strict parser of `wire` then looks at it.
 
+mod arrival;
 mod http1;
 
 use std::ops::Range;
@@ -17,15 +21,15 @@ use tokio::time::Instant;
 use wire::Version;
 use wire::body::Walked;
 use wire::engineio::CloseScan;
-use wire::forward::{ClientEnd, Reframed};
+use wire::forward::Reframed;
 use wire::request::RequestHead;
 
 use crate::fault::{ClientFault, Fault};
 use crate::net::clock::Alarm;
 use crate::net::splice::{SplicePipes, Spliced};
 use crate::net::stream::Io;
-use crate::request::reply::Redirect;
 
+pub(crate) use self::arrival::Arrival;
 pub(crate) use self::http1::{Http1Body, Http1Reply};
 
 /// Where the body of a request comes from.
@@ -113,9 +117,9 @@ impl<'c> BodySource<'c> {
     ///
     /// # Cancel safety
     /// What a pipe holds when this is dropped is lost, and so is the exchange.
-    pub(crate) async fn splice(&mut self, origin: &Io, timeout: Duration) -> Option<Spliced> {
+    pub(crate) fn splice(&mut self, origin: &Io, timeout: Duration) -> impl Future<Output = Option<Spliced>> {
         match self {
-            Self::Http1(body) => body.splice(origin, timeout).await,
+            Self::Http1(body) => body.splice(origin, timeout),
         }
     }
 
@@ -126,9 +130,9 @@ impl<'c> BodySource<'c> {
     ///
     /// # Cancel safety
     /// Safe: what has come is kept for [`BodySource::at_hand`].
-    pub(crate) async fn fill(&mut self, timeout: Duration) -> Result<(), ClientFault> {
+    pub(crate) fn fill(&mut self, timeout: Duration) -> impl Future<Output = Result<(), ClientFault>> {
         match self {
-            Self::Http1(body) => body.fill(timeout).await,
+            Self::Http1(body) => body.fill(timeout),
         }
     }
 
@@ -140,14 +144,6 @@ impl<'c> BodySource<'c> {
             Self::Http1(body) => body.poll_client_gone(cx),
         }
     }
-}
-
-/// How a client came in: over its connection, and by the listener that took that.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Arrival<'c> {
-    pub(crate) end: &'c ClientEnd,
-    /// Where all its requests are sent to, if that listener does nothing else.
-    pub(crate) redirects: Option<Redirect>,
 }
 
 /// Both ends of a request, once nothing more is read of its body.
@@ -228,9 +224,13 @@ impl<'c> ReplySink<'c> {
     ///
     /// # Errors
     /// The client has left, or takes nothing.
-    pub(crate) async fn send_interim(&self, head: &[u8], timeout: Duration) -> Result<(), Fault> {
+    pub(crate) fn send_interim(
+        &self,
+        head: &[u8],
+        timeout: Duration,
+    ) -> impl Future<Output = Result<(), Fault>> {
         match self {
-            Self::Http1(reply) => reply.send_interim(head, timeout).await,
+            Self::Http1(reply) => reply.send_interim(head, timeout),
         }
     }
 
@@ -240,15 +240,15 @@ impl<'c> ReplySink<'c> {
     ///
     /// # Errors
     /// The client has left, or takes nothing.
-    pub(crate) async fn begin(
+    pub(crate) fn begin(
         &self,
         head: &mut Vec<u8>,
         content: &[u8],
         framed: Reframed,
         timeout: Duration,
-    ) -> Result<(), Fault> {
+    ) -> impl Future<Output = Result<(), Fault>> {
         match self {
-            Self::Http1(reply) => reply.begin(head, content, framed, timeout).await,
+            Self::Http1(reply) => reply.begin(head, content, framed, timeout),
         }
     }
 
@@ -256,9 +256,13 @@ impl<'c> ReplySink<'c> {
     ///
     /// # Errors
     /// The client has left, or takes nothing.
-    pub(crate) async fn send_body(&self, content: &[u8], timeout: Duration) -> Result<(), Fault> {
+    pub(crate) fn send_body(
+        &self,
+        content: &[u8],
+        timeout: Duration,
+    ) -> impl Future<Output = Result<(), Fault>> {
         match self {
-            Self::Http1(reply) => reply.send_body(content, timeout).await,
+            Self::Http1(reply) => reply.send_body(content, timeout),
         }
     }
 
@@ -267,9 +271,9 @@ impl<'c> ReplySink<'c> {
     ///
     /// # Errors
     /// The client has left, or takes nothing.
-    pub(crate) async fn finish(&self, last: &[u8], timeout: Duration) -> Result<(), Fault> {
+    pub(crate) fn finish(&self, last: &[u8], timeout: Duration) -> impl Future<Output = Result<(), Fault>> {
         match self {
-            Self::Http1(reply) => reply.finish(last, timeout).await,
+            Self::Http1(reply) => reply.finish(last, timeout),
         }
     }
 
@@ -278,15 +282,15 @@ impl<'c> ReplySink<'c> {
     ///
     /// # Cancel safety
     /// What a pipe holds when this is dropped is lost, and so is the exchange.
-    pub(crate) async fn splice(
+    pub(crate) fn splice(
         &self,
         pipes: &SplicePipes,
         origin: &Io,
         bytes: u64,
         timeout: Duration,
-    ) -> Option<Spliced> {
+    ) -> impl Future<Output = Option<Spliced>> {
         match self {
-            Self::Http1(reply) => reply.splice(pipes, origin, bytes, timeout).await,
+            Self::Http1(reply) => reply.splice(pipes, origin, bytes, timeout),
         }
     }
 
@@ -315,14 +319,14 @@ impl<'c> ReplySink<'c> {
     ///
     /// # Errors
     /// The client has left, or takes nothing; the file is shorter than it was.
-    pub(crate) async fn send_file(
+    pub(crate) fn send_file(
         &self,
         file: BorrowedFd<'_>,
         part: Range<u64>,
         timeout: Duration,
-    ) -> Result<(), Fault> {
+    ) -> impl Future<Output = Result<(), Fault>> {
         match self {
-            Self::Http1(reply) => reply.send_file(file, part, timeout).await,
+            Self::Http1(reply) => reply.send_file(file, part, timeout),
         }
     }
 
@@ -330,9 +334,13 @@ impl<'c> ReplySink<'c> {
     ///
     /// # Errors
     /// The client has left, or takes nothing.
-    pub(crate) async fn send_whole(&self, answer: &[u8], timeout: Duration) -> Result<(), Fault> {
+    pub(crate) fn send_whole(
+        &self,
+        answer: &[u8],
+        timeout: Duration,
+    ) -> impl Future<Output = Result<(), Fault>> {
         match self {
-            Self::Http1(reply) => reply.send_whole(answer, timeout).await,
+            Self::Http1(reply) => reply.send_whole(answer, timeout),
         }
     }
 }

@@ -73,7 +73,8 @@ impl Download<'_> {
             let how = ForClient { content_length: Some(body.len() as u64), ..how };
             self.print_final(head, &how, b"", &mut out);
             self.begin(out, &body, Reframed::AsItCame).await?;
-            return self.whole(head, b"", how.keep_alive).await;
+            self.finish(b"").await?;
+            return Ok(self.whole(head, how.keep_alive));
         }
         self.print_final(head, &how, b"", &mut out);
         self.begin(out, b"", Reframed::ToChunks).await?;
@@ -81,7 +82,8 @@ impl Download<'_> {
         let timeout = if head.is_event_stream() { self.timeouts.tunnel } else { self.timeouts.body };
         while !self.compress_more(&mut walk, &mut encoder, timeout).await? {}
         let last = encoder.finish().map_err(|_| OurFault::NotCompressed)?;
-        self.whole(head, &last, how.keep_alive).await
+        self.finish(&last).await?;
+        Ok(self.whole(head, how.keep_alive))
     }
 
     /// Compresses what is here. `true` at the end of the body.

@@ -7,11 +7,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use config::plan::Balance;
 use tokio::time::Instant;
 use wire::answer::{AnswerBody, AnswerHead, AnswerTo};
 use wire::body::BodyWalk;
-use wire::engineio::{CloseScan, EngineIo, Revision, Sid};
+use wire::engineio::CloseScan;
 use wire::forward::{self, ForClient, Reframed, Wrap};
 use wire::scan::{HeadScan, Side};
 use wire::{HeadBounds, Malformed};
@@ -22,18 +21,14 @@ use crate::net::splice::Stopped;
 use crate::net::stream::{Io, spend_on_pieces};
 use crate::observe::record::{Record, Sticky};
 use crate::request::downstream::ReplySink;
-use crate::request::exchange::request::{
-    Compressed, ExchangeKind, ExchangeTimeouts, Progress, Request, Session,
-};
-use crate::request::handshake;
-use crate::request::pages;
-use crate::request::reply;
+use crate::request::exchange::request::{Compressed, ExchangeKind, ExchangeTimeouts, Progress, Request};
 use crate::request::sticky::cookie;
+use crate::request::{handshake, pages, reply};
 use crate::state::local::Local;
 use crate::state::shared::head_bounds;
 use crate::upstream::node::Node;
 use crate::upstream::node::counted::InSession;
-use crate::upstream::sessions::{AddressedAs, Contact, Use};
+use crate::upstream::sessions::Use;
 
 /// How an exchange ended well.
 #[derive(Debug)]
@@ -183,39 +178,6 @@ impl<'a> Download<'a> {
         }
     }
 
-    /// A session that was not known comes in by the answer of its node.
-    fn learn_session(&mut self, status: u16) {
-        let now = self.reply().now();
-        let contact = || contact_of(self.request, self.record);
-        if let ExchangeKind::Session(session) = &mut self.kind {
-            session.registered.answered(status, self.origin.node, contact, now);
-        }
-    }
-
-    fn contact(&self) -> Contact {
-        contact_of(self.request, self.record)
-    }
-
-    /// How long the node took. What all workers write is told only where it decides something: they fight over it.
-    fn learn_latency(&mut self) {
-        let now = self.reply().now();
-        let answered_after = now.duration_since(self.record.begun);
-        self.record.answered_after = Some(answered_after);
-        // Mostly a request is sent before its task sleeps, and then the clock stood still.
-        let taken = match self.sent == self.record.begun {
-            true => answered_after,
-            false => now.duration_since(self.sent),
-        };
-        let Request { head, upstream, worker, .. } = self.request;
-        // A poll waits for news, not for the node.
-        let is_poll = head.engine_io().is_some_and(|engine_io| engine_io.sid != Sid::None);
-        let node = &self.origin.node;
-        node.answers.count(worker.as_one_of(now), (!is_poll).then_some(taken));
-        if upstream.plan.balance == Balance::PeakEwma && !is_poll {
-            node.latency.observe(taken, now);
-        }
-    }
-
     /// The head of the answer, with the cookie that pins its client to its node. `sid` is the session that it opens, if it
     /// does.
     pub(super) fn print_final(
@@ -260,6 +222,11 @@ impl<'a> Download<'a> {
         Ok(())
     }
 
+    /// Sends what is last of the body, and its end.
+    pub(super) fn finish(&self, last: &[u8]) -> impl Future<Output = Result<(), Fault>> {
+        self.reply().finish(last, self.timeouts.body)
+    }
+
     pub(super) fn reply(&self) -> &ReplySink<'_> {
         self.request.reply
     }
@@ -288,7 +255,8 @@ impl<'a> Download<'a> {
         let mut out = self.buffers().take_for_head();
         self.print_final(head, &how, sid, &mut out);
         self.begin(out, body, Reframed::AsItCame).await?;
-        self.whole(head, b"", how.keep_alive).await
+        self.finish(b"").await?;
+        Ok(self.whole(head, how.keep_alive))
     }
 
     /// Passes the body on as it comes.
@@ -350,34 +318,11 @@ impl<'a> Download<'a> {
         while !is_end {
             is_end = self.relay_more(&mut walk, timeout).await?;
         }
-        let answered = self.whole(head, close_packet.unwrap_or_default(), keep_alive).await?;
+        self.finish(close_packet.unwrap_or_default()).await?;
         if close_packet.is_some() || walk.held_close_packet() {
             self.close_session();
         }
-        Ok(answered)
-    }
-
-    /// Returns what is put behind the answer to a poll whose session was closed on its node meanwhile: the close packet that
-    /// the node has no poll left to send. A coded answer cannot be added to; the next poll is told then.
-    fn close_packet(&self, head: &AnswerHead) -> Option<&'static [u8]> {
-        let engine_io = self.request.head.engine_io()?;
-        let may_add =
-            self.is_leaving() && head.status() == 200 && !engine_io.jsonp && !head.is_content_coded();
-        match engine_io.revision {
-            Revision::V4 if may_add => Some(b"\x1e1"),
-            Revision::V3 if may_add && !head.is_binary() => Some(b"1:1"),
-            Revision::V4 | Revision::V3 => None,
-        }
-    }
-
-    /// Returns whether this is a poll of a session that is being closed by a drain.
-    fn is_leaving(&self) -> bool {
-        match &self.kind {
-            ExchangeKind::Session(Session { registered, .. }) => registered.in_use().is_some_and(|in_use| {
-                in_use.how == Use::Poll && in_use.session_table.is_leaving(&in_use.sid)
-            }),
-            ExchangeKind::Plain { .. } | ExchangeKind::Handshake { .. } => false,
-        }
+        Ok(self.whole(head, keep_alive))
     }
 
     /// The node closed the session before this poll reached it, because we told it to. The client hears of the close,
@@ -438,24 +383,8 @@ impl<'a> Download<'a> {
         let _ = poll_fn(|cx| Poll::Ready(io.poll_read(cx, inbound, buffers))).await;
     }
 
-    /// The session is over: its client, its node, or a drain has said so. Told to the session table before the client
-    /// hears of it, where that can be: the client's next handshake may come in on another worker at once.
-    fn close_session(&self) {
-        if let ExchangeKind::Session(session) = &self.kind
-            && let Some(in_use) = session.registered.in_use()
-        {
-            in_use.session_table.close(&in_use.sid);
-        }
-    }
-
-    /// Sends what is last of the answer, and says what becomes of both connections.
-    pub(super) async fn whole(
-        &self,
-        head: &AnswerHead,
-        last: &[u8],
-        keep_alive: bool,
-    ) -> Result<Answered, Fault> {
-        self.reply().finish(last, self.timeouts.body).await?;
+    /// All of the answer has gone out: says what becomes of both connections.
+    pub(super) fn whole(&self, head: &AnswerHead, keep_alive: bool) -> Answered {
         let has_surplus = !self.origin.inbound.is_empty();
         if has_surplus && head.keep_alive() {
             // They belong to no request of ours, and others may have come on its idle connections.
@@ -465,26 +394,7 @@ impl<'a> Download<'a> {
         let keeps = head.keep_alive() && !has_surplus;
         let origin_keeps =
             keeps.then(|| OriginKeeps { timeout: head.keep_alive_timeout_s().map(Duration::from_secs) });
-        Ok(Answered::Whole { keep_alive, origin_keeps })
-    }
-}
-
-/// Returns who the client is and how its requests are addressed, for whoever has to speak in its place.
-fn contact_of(request: &Request<'_>, record: &Record) -> Contact {
-    let Request { head, upstream, reply, changed, .. } = *request;
-    let addressed = |engine_io: &EngineIo| AddressedAs {
-        path: head.sent_path_bytes(),
-        host: changed.and_then(|changed| changed.host.as_deref()).map(str::as_bytes).or(head.host_bytes()),
-        revision: engine_io.revision,
-        jsonp: engine_io.jsonp,
-    };
-    let address =
-        head.engine_io().and_then(|engine_io| upstream.session_table.addressed(addressed(engine_io)));
-    Contact {
-        address,
-        client: record.client,
-        is_https: reply.arrival().end.is_https(head),
-        is_pinned: record.sticky == Sticky::Cookie,
+        Answered::Whole { keep_alive, origin_keeps }
     }
 }
 

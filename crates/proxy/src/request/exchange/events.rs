@@ -67,7 +67,8 @@ impl Download<'_> {
                 break;
             }
         }
-        self.whole(head, b"", how.keep_alive && reframed != Reframed::ToClose).await
+        self.finish(b"").await?;
+        Ok(self.whole(head, how.keep_alive && reframed != Reframed::ToClose))
     }
 
     /// Passes on what is here; up to the first border if its turn is there. `true` at the end.

@@ -6,6 +6,7 @@ mod compressed;
 mod download;
 mod events;
 mod lasting;
+mod learned;
 mod request;
 
 use std::cell::Cell;

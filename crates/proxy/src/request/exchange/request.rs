@@ -49,14 +49,14 @@ impl Request<'_> {
         Self { answer_within: self.answer_within.clone(), ..*self }
     }
 
-    /// Returns how long it waits for what.
+    /// Those of its route where it has any, and else its upstream's.
     pub(crate) fn timeouts(&self) -> NodeTimeouts {
         let Timeouts { connect, body, answer, tunnel, .. } = self.upstream.plan.timeouts;
         let own = self.changed.and_then(|changed| changed.timeouts.as_deref().copied());
         own.unwrap_or(NodeTimeouts { connect, body, answer, tunnel })
     }
 
-    /// Returns whether there are other nodes by now, or another plan.
+    /// A reload, or a name that was asked for again, has put other nodes there since the request came.
     pub(crate) fn is_outdated(&self) -> bool {
         !self.worker.is_newest(self.snapshot)
     }
@@ -106,7 +106,6 @@ pub(crate) enum Registered {
 }
 
 impl Registered {
-    /// Returns what is under way, if it is known.
     pub(crate) fn in_use(&self) -> Option<&SessionUse> {
         match self {
             Self::Known(in_use) => Some(in_use),

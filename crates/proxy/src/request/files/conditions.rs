@@ -108,7 +108,7 @@ fn ranges(range: &[u8], bytes: u64) -> Decision {
     }
 }
 
-/// Returns what follows `bytes=`; other units are passed over.
+/// There is no unit but bytes; a range in another one is as if it were not there (RFC 9110 section 14.2).
 fn strip_unit(range: &[u8]) -> Option<&[u8]> {
     let (unit, list) = range.split_at_checked(6)?;
     unit.eq_ignore_ascii_case(b"bytes=").then_some(list)

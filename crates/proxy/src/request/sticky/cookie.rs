@@ -317,7 +317,7 @@ fn lifetime(cookie: &SetCookie<'_>, now: impl Fn() -> SystemTime) -> Option<Dura
     }
 }
 
-/// Returns whether a cookie is taken away, and not set.
+/// `Max-Age=0`, or a date that is past: a cookie that is taken away needs no pin.
 fn is_deleted(cookie: &SetCookie<'_>, left: Option<Duration>) -> bool {
     match (cookie.lifetime, left) {
         _ if cookie.value.is_empty() => true,

@@ -60,12 +60,11 @@ impl SentPin {
         self.index.map(|index| index as usize)
     }
 
-    /// Returns whether a cookie has our name.
     pub(super) fn is_named(self) -> bool {
         !matches!(self.named, Named::None)
     }
 
-    /// Returns what the node does not see.
+    /// The pins of this upstream: they are between the client and us.
     pub(crate) fn strips(self, upstream: &Upstream) -> StripPins<'_> {
         match self.named {
             Named::None => StripPins::None,

@@ -74,7 +74,6 @@ pub(super) enum Fit {
 }
 
 impl Preference {
-    /// Returns whether the client belongs there.
     pub(crate) fn is_sticky(self) -> bool {
         matches!(self, Self::Node { .. } | Self::Key { is_sticky: true, .. })
     }

@@ -23,7 +23,7 @@ impl Cursor {
         Self { at: Cell::new(0), after_pin: Cell::new(0), dice: RefCell::new(dice) }
     }
 
-    /// Returns whose turn it is, and then the next one's.
+    /// The turn it stands at. The next call gets the one after it, without an end: whoever asks takes it modulo the turns there are.
     pub(super) fn advance(&self) -> usize {
         let at = self.at.get();
         self.at.set(at.wrapping_add(1));

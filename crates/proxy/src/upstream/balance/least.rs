@@ -40,7 +40,7 @@ pub(super) fn sessions(ask: &Ask<'_>, cursor: &Cursor) -> Result<usize, Unpicked
     ask.best(start, |index, member| (fit(index, member), score(member)), is_less)
 }
 
-/// Returns whether a load is less than another one, each for its weight.
+/// Each divided by its weight, compared without dividing.
 fn is_less((a, a_weight): (u64, u64), (b, b_weight): (u64, u64)) -> bool {
     a * b_weight < b * a_weight
 }

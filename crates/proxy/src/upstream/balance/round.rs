@@ -33,12 +33,10 @@ impl Turns {
         Self { round: turns.into_iter().map(|(index, _)| index).collect(), weights }
     }
 
-    /// Returns whether these are the turns of `members`.
     pub(crate) fn are_of(&self, members: &[Member]) -> bool {
         self.weights.iter().copied().eq(members.iter().map(|member| member.entry.weight.max(1)))
     }
 
-    /// Returns how many turns there are in it.
     pub(super) fn length(&self) -> usize {
         self.round.len()
     }

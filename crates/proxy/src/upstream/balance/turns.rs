@@ -3,7 +3,6 @@
 use crate::upstream::balance::ask::{Ask, Unpicked};
 use crate::upstream::balance::cursor::Cursor;
 
-/// Returns whose turn it is.
 pub(super) fn pick(ask: &Ask<'_>, cursor: &Cursor) -> Result<usize, Unpicked> {
     let level = ask.level(0)?;
     for _ in 0..ask.turns.length() {

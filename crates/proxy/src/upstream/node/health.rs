@@ -156,7 +156,7 @@ impl Node {
         self.cold().health.since
     }
 
-    /// Returns whether whoever calls is the one to tend it from now on.
+    /// True for one caller until it gives the claim back: nobody else probes the node meanwhile.
     pub(crate) fn claim_probe(&self) -> bool {
         !self.is_claimed.swap(true, Relaxed)
     }

@@ -331,7 +331,6 @@ impl SessionTable {
         }
     }
 
-    /// Returns what `look` makes of a session, if it is known.
     fn with<R>(&self, sid: &[u8], look: impl FnOnce(&mut Session) -> R) -> Option<R> {
         let hash = self.hash(sid);
         self.shard(hash).find_mut(hash, sid).map(look)

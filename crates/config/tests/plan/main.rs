@@ -1,15 +1,15 @@
 //! Which plan comes of which file.
 
-use std::num::{NonZeroU32, NonZeroUsize};
+mod apps;
+mod certificates;
+
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tidelock_config::app::{
-    self, App, Instances, Logs, Port, Ready, ReadyWhen, Restart, Socket, Stop, Watch,
-};
 use tidelock_config::limits::Limits;
 use tidelock_config::plan::{
-    AccessLog, Admin, AdminSocket, Balance, CertificateFiles, Drain, HashKey, Issuer, LogFormat, NodeBounds,
+    AccessLog, Admin, AdminSocket, Balance, CertificateFiles, Drain, HashKey, LogFormat, NodeBounds,
     NodeHost, PathRule, Plan, Rebalance, Resolver, Scheme, Sticky, Timeouts,
 };
 use tidelock_config::routing::{HostPattern, PagePiece, PathPattern};
@@ -226,84 +226,6 @@ fn what_keeps_and_what_spreads_is_a_word_or_a_word_with_a_name() {
     for (word, balance) in policies {
         assert_eq!(upstream("balance", word).balance, balance, "{word}");
     }
-}
-
-#[test]
-fn every_key_of_an_app_reaches_the_plan() {
-    let app = r#"
-        [[listen]]
-        address = ":80"
-        [[route]]
-        upstream = "nodes"
-        [upstream.nodes]
-        app = "chat"
-        [app.chat]
-        command = "node --title 'the chat' index.js"
-        args = ["--last", ""]
-        cwd = "app"
-        env = { NODE_ENV = "production", DEPTH = 3, DEBUG = true }
-        env_file = ".env"
-        user = "www"
-        group = "web"
-        no_new_privs = true
-        instances = 3
-        port = 3000
-        ports = "4000-4003"
-        socket = "unix"
-        ready = { when = "engineio", deadline = "5s" }
-        memory_max = "64MiB"
-        cron = " 0  4 * * 1-5 "
-        stop = { signal = "SIGINT", timeout = "1s", tell = true }
-        restart = { pause_min = "1s", pause_max = "2s", stable = "3s", max = 4 }
-        watch = { paths = ["src"], ignore = ["tmp"] }
-        logs = { folder = "/var/log/chat", file_bytes_max = "1MiB", files_max = 2, ring_lines_max = 3, format = "json", time = false }
-    "#;
-    let plan = plan_of(app);
-    assert_eq!(plan.upstreams[0].app.as_deref(), Some("chat"));
-    assert!(plan.upstreams[0].nodes.is_empty());
-    let here = std::env::current_dir().expect("a current folder").join("folder");
-    let env = [("DEBUG", "true"), ("DEPTH", "3"), ("NODE_ENV", "production")];
-    let expected = App {
-        name: "chat".to_owned(),
-        command: ["node", "--title", "the chat", "index.js"].map(str::to_owned).to_vec(),
-        args: ["--last", ""].map(str::to_owned).to_vec(),
-        shown: plan.apps[0].shown.clone(),
-        cwd: here.join("app"),
-        env: env.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
-        env_file: Some(here.join(".env")),
-        user: Some("www".to_owned()),
-        group: Some("web".to_owned()),
-        no_new_privs: true,
-        instances: Instances::Count(NonZeroU32::new(3).expect("not 0")),
-        port: Port::Redirect(Some(3000)),
-        ports: Some(4000..=4003),
-        socket: Socket::Unix,
-        ready: Ready {
-            when: ReadyWhen::EngineIo { path: "/socket.io/".to_owned() },
-            deadline: Duration::from_secs(5),
-        },
-        stop: Stop { signal: 2, timeout: Duration::from_secs(1), tell: true },
-        restart: Restart {
-            pause_min: Duration::from_secs(1),
-            pause_max: Duration::from_secs(2),
-            stable: Duration::from_secs(3),
-            max: Some(4),
-            stop_exit_codes: tidelock_config::app::ExitCodes::NONE,
-        },
-        memory_max: Some(64 << 20),
-        cron: Some("0 4 * * 1-5".to_owned()),
-        watch: Some(Watch { paths: vec![here.join("app/src")], ignore: vec!["tmp".to_owned()] }),
-        logs: Logs {
-            folder: Some(PathBuf::from("/var/log/chat")),
-            file_bytes_max: 1 << 20,
-            files_max: 2,
-            ring_lines_max: 3,
-            format: app::LogFormat::Json,
-            time: false,
-        },
-    };
-    assert_eq!(*plan.apps[0], expected);
-    assert_eq!(expected.argv(), ["node", "--title", "the chat", "index.js", "--last", ""]);
 }
 
 #[test]
@@ -568,123 +490,4 @@ fn pages_are_read_from_files() {
     let report = load(&path).expect_err("it is not there").to_string();
     assert!(report.contains("404.html cannot be read: No such file"), "{report}");
     assert!(report.contains("upstreams.toml:1:23"), "{report}");
-}
-
-/// What is wrong with a file that has this route and, under it, these lines.
-fn refused(route: &str, more: &str) -> String {
-    let file = format!(
-        "[[listen]]\naddress = \":443\"\ntls = \"auto\"\n[[route]]\n{route}\nupstream = \"nodes\"\n\
-         [upstream.nodes]\nnodes = [\"127.0.0.1:3000\"]\n{more}"
-    );
-    parse(&file, Path::new("test.toml")).expect_err("it is wrong").render(false)
-}
-
-#[test]
-fn certificates_are_got_for_the_hosts_of_routes() {
-    let plan = plan_of(
-        r#"
-[[listen]]
-address = ":443"
-tls = "auto"
-
-[[listen]]
-address = ":8443"
-tls = "local"
-
-[[listen]]
-address = ":9443"
-tls = "local"
-
-[[route]]
-host = ["b.example.com", "a.example.com", "*.example.org"]
-path = "/chat"
-upstream = "nodes"
-
-[[route]]
-host = "a.example.com"
-upstream = "nodes"
-
-[[route]]
-host = "only.example.com"
-listen = [":8443"]
-upstream = "nodes"
-
-[upstream.nodes]
-nodes = ["127.0.0.1:3000"]
-
-[acme]
-email = "ops@example.com"
-directory = "letsencrypt-staging"
-state = "/var/lib/a"
-dns_program = "bin/dns"
-eab_key_id = "kid"
-eab_secret = "0123456789abcdef"
-"#,
-    );
-    let hosts = |number: usize| match &plan.listens[number].scheme {
-        Scheme::Automatic { issuer, hosts } => (*issuer, hosts.join(" ")),
-        other => panic!("{other:?}"),
-    };
-    assert_eq!(hosts(0), (Issuer::Acme, "*.example.org a.example.com b.example.com".to_owned()));
-    let local = "*.example.org a.example.com b.example.com only.example.com";
-    assert_eq!(hosts(1), (Issuer::Local, local.to_owned()));
-    assert!(plan.uses_acme());
-    let acme = &plan.acme;
-    let file = |issuer, host| acme.file(issuer, host).display().to_string();
-    let folder = "/var/lib/a/acme-staging-v02.api.letsencrypt.org_directory";
-    assert_eq!(file(Issuer::Acme, "*.example.org"), format!("{folder}/_.example.org.pem"));
-    assert_eq!(file(Issuer::Local, "localhost"), "/var/lib/a/local/localhost.pem");
-    assert!(!format!("{acme:?}").contains("0123456789abcdef"), "{acme:?}");
-}
-
-#[test]
-fn a_local_listen_without_names_is_for_localhost() {
-    let plan = plan_of("[[listen]]\naddress = \":443\"\ntls = \"local\"\n[[route]]\nrespond = 200");
-    let hosts = vec!["localhost".to_owned()];
-    assert_eq!(plan.listens[0].scheme, Scheme::Automatic { issuer: Issuer::Local, hosts });
-    assert!(!plan.uses_acme());
-}
-
-#[test]
-fn names_that_nobody_certifies_are_told() {
-    for (route, more, want) in [
-        ("", "", "no route of this listen says a host"),
-        ("host = \"*.example.com\"", "", "only given to whoever can put records into the DNS"),
-        ("host = \"localhost\"", "", "localhost is no public name"),
-        ("host = \"chat\"", "", "chat is no public name"),
-        ("host = \"chat.internal\"", "", "chat.internal is no public name"),
-        ("host = \"10.0.0.7\"", "", "10.0.0.7 is no public name"),
-        (
-            "host = \"a.example.com\"",
-            "[acme]\nemail = \"mailto:a@b.example\"",
-            "write `email = \"a@b.example\"`",
-        ),
-        ("host = \"a.example.com\"", "[acme]\ndirectory = \"letsencript\"", "did you mean \"letsencrypt\"?"),
-        ("host = \"a.example.com\"", "[acme]\ndirectory = \"http://ca\"", "only believed over https://"),
-        (
-            "host = \"a.example.com\"",
-            "[acme]\neab_key_id = \"kid\"",
-            "`eab_key_id` is nothing without `eab_secret`",
-        ),
-        (
-            "host = \"a.example.com\"",
-            "[acme]\neab_key_id = \"k\"\neab_secret = \"not base64url, no\"",
-            "is not base64url",
-        ),
-    ] {
-        let said = refused(route, more);
-        assert!(said.contains(want), "{route} {more}: {said}");
-    }
-    let own = "[acme]\ndirectory = \"https://ca.internal/directory\"";
-    let file = format!(
-        "[[listen]]\naddress = \":443\"\ntls = \"auto\"\n[[route]]\nhost = \"chat.internal\"\nrespond = 200\n{own}"
-    );
-    assert!(plan_of(&file).uses_acme(), "an authority of one's own knows its names");
-    let said = parse(
-        "[[listen]]\naddress = \":443\"\ntls = \"automatic\"\n[[route]]\nrespond = 200",
-        Path::new("t"),
-    )
-    .expect_err("it is wrong")
-    .render(false);
-    assert!(said.contains("\"auto\""), "{said}");
 }

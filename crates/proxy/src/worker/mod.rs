@@ -3,6 +3,7 @@
 
 pub(crate) mod listener;
 pub(crate) mod connection;
+mod answer;
 mod greeting;
 mod tls_handshake;
 pub(crate) mod idle;

@@ -1,0 +1,187 @@
+//! One request, head to answer. Read [`answer`] to know the proxy; everything it calls is a leaf.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::time::Duration;
+
+use wire::forward::LineEdits;
+use wire::request::RequestHead;
+
+use crate::fault::{ClientFault, Fault, OriginFault, OurFault};
+use crate::observe::record::{Record, Sticky};
+use crate::request::await_instance;
+use crate::request::challenge;
+use crate::request::dispatch;
+use crate::request::downstream::{BodySource, ReplySink, RequestEnds};
+use crate::request::edits::Values;
+use crate::request::exchange::{Exchanged, Outcome, Request};
+use crate::request::own;
+use crate::request::pages;
+use crate::request::reply;
+use crate::request::sticky::{self, Affinity, SentPin};
+use crate::state::local::Local;
+use crate::state::shared::Snapshot;
+use crate::upstream::Upstream;
+
+/// Answers one request: finds its route, and for one of an upstream its place, a node, and exchanges.
+pub(super) async fn answer(
+    head: &mut RequestHead,
+    body: &mut BodySource<'_>,
+    reply: &ReplySink<'_>,
+    worker: &Local,
+    record: &mut Record,
+) -> Result<Exchanged, Fault> {
+    if let Some(redirect) = reply.arrival.redirects {
+        let snapshot = worker.snapshot();
+        if snapshot.challenges.is_some()
+            && let Outcome::Answered(exchanged) = challenged(head, body, reply, worker, record).await?
+        {
+            return Ok(exchanged);
+        }
+        let keep_alive = reply.keep_alive && body.is_done();
+        let (status, bytes) = reply::redirect_to_https(head, redirect, keep_alive)
+            .ok_or(ClientFault::Malformed(wire::Malformed::HostMissing))?;
+        record.status = status;
+        reply.send_whole(&bytes, worker.body_timeout()).await?;
+        return Ok(if keep_alive { Exchanged::KeepAlive } else { Exchanged::Close });
+    }
+    if worker.shared.memory.is_out() {
+        return Err(OurFault::NoMemory.into());
+    }
+    let end = reply.arrival.end;
+    let port = end.port();
+    if end.is_asked_for_certificate() && reply.is_for_another_host(head) {
+        return Err(ClientFault::Misdirected.into());
+    }
+    loop {
+        let mut snapshot = worker.snapshot();
+        if snapshot.challenges.is_some()
+            && let Outcome::Answered(exchanged) = challenged(head, body, reply, worker, record).await?
+        {
+            return Ok(exchanged);
+        }
+        let found = snapshot.route(head, port);
+        let mut found = found.map_err(|fault| misdirected(fault, head, reply, &snapshot))?;
+        let route = &snapshot.plan.routes[found];
+        record.is_logged = route.is_logged;
+        if !route.is_straight {
+            let values = Values::new(head, reply.arrival.end, route, record);
+            // Boxed, for a request's memory is what the largest of its ways takes.
+            match Box::pin(own::answer(&values, body, reply, worker, record)).await? {
+                Outcome::Answered(exchanged) => return Ok(exchanged),
+                // It took its time to find that out.
+                Outcome::NotHere if !worker.is_newest(&snapshot) => continue,
+                Outcome::NotHere => {}
+            }
+        }
+        if snapshot.upstream_of(found).is_some_and(Upstream::awaits_instance) {
+            // Boxed, because it is rare.
+            let gone = poll_fn(|cx| body.poll_client_gone(cx));
+            let awaited = Box::pin(await_instance::awaited(head, port, worker, gone)).await;
+            snapshot = awaited.ok_or(ClientFault::Gone)?;
+            found = snapshot.route(head, port)?;
+        }
+        // Another plan may have another answer by now.
+        let Some(upstream) = snapshot.upstream_of(found) else { continue };
+        let route = &snapshot.plan.routes[found];
+        body.accept(head, route.body_bytes_max.unwrap_or(snapshot.plan.limits.body_bytes_max))?;
+        let changed = route.edits.as_deref().map(|edits| {
+            let values = Values::new(head, reply.arrival.end, route, record);
+            let changed = Box::new(values.changed(edits));
+            let path = values.path_at_node(edits);
+            head.send_path(path.as_deref());
+            changed
+        });
+        let sent_pin = SentPin::read(head, upstream);
+        let place = sticky::affinity(head, sent_pin, upstream, record.client);
+        if let Affinity::Unknown = place {
+            record.sticky = Sticky::Unknown;
+            return Err(OurFault::SessionUnknown.into());
+        }
+        let request = Request {
+            head: &*head,
+            reply,
+            upstream,
+            snapshot: &snapshot,
+            worker,
+            changed: changed.as_deref(),
+            sent_pin,
+            answer_within: Cell::default(),
+        };
+        match dispatch::dispatch(&request, place, body, record).await {
+            // The nodes that it knew of have left meanwhile, and those that came in their place have not been asked.
+            // What this route had said of the path is not what the next one says.
+            Err(fault) if fault.is_want_of_a_node() && request.is_outdated() => head.send_path(None),
+            answered => return answered,
+        }
+    }
+}
+
+/// Answers an authority that looks whose a name is. Boxed, because it is rare.
+async fn challenged(
+    head: &RequestHead,
+    body: &BodySource<'_>,
+    reply: &ReplySink<'_>,
+    worker: &Local,
+    record: &mut Record,
+) -> Result<Outcome, Fault> {
+    let Some(token) = challenge::token(head) else { return Ok(Outcome::NotHere) };
+    Box::pin(challenge::answer(token, head, RequestEnds { body, reply }, worker, record)).await
+}
+
+/// What is wrong where no route was found: a client that has shaken hands for another host, and whose request another listen
+/// would serve, is to connect there (RFC 9110 section 15.5.20).
+#[cold]
+fn misdirected(fault: Fault, head: &RequestHead, reply: &ReplySink<'_>, snapshot: &Snapshot) -> Fault {
+    let is_misdirected = fault == Fault::Ours(OurFault::NoRoute)
+        && reply.is_for_another_host(head)
+        && snapshot.is_served_over_tls(head);
+    if is_misdirected { ClientFault::Misdirected.into() } else { fault }
+}
+
+/// Turns a fault into an answer, where there is still somebody to tell and nothing of an answer has gone out.
+pub(super) async fn tell(
+    fault: Fault,
+    head: &RequestHead,
+    ends: RequestEnds<'_, '_>,
+    worker: &Local,
+    record: &mut Record,
+) -> Exchanged {
+    let reply = ends.reply;
+    record.fault = Some(fault);
+    if reply.has_begun() {
+        return Exchanged::Cut;
+    }
+    // Where a client or a node broke the rules, nothing of the connection is trusted any further.
+    // Nor is there memory for one that goes on asking.
+    let is_suspect = matches!(
+        fault,
+        Fault::Client(_) | Fault::Origin(OriginFault::Malformed(_)) | Fault::Ours(OurFault::NoMemory)
+    );
+    let keep_alive = ends.keep_alive() && !is_suspect;
+    let snapshot = worker.snapshot();
+    let route = snapshot.route(head, reply.arrival.end.port()).ok();
+    let route = route.and_then(|found| snapshot.plan.routes.get(found));
+    let mut lines = LineEdits::default();
+    if let Some(route) = route {
+        Values::new(head, reply.arrival.end, route, record).say_policy(&mut lines);
+    }
+    let own_pages = route.and_then(|route| route.error_pages.as_deref());
+    let pages = own_pages.unwrap_or(&snapshot.plan.error_pages);
+    let content = |status| pages::of(status, fault.reason_told(), Some(head), Some(pages), record);
+    let Some((status, bytes)) = reply::fault(fault, Some(head), content, &lines, keep_alive) else {
+        record.status = STATUS_CLIENT_CLOSED;
+        return Exchanged::Cut;
+    };
+    record.status = status;
+    match reply.send_whole(&bytes, LAST_WORD_TIMEOUT).await {
+        Ok(()) if keep_alive => Exchanged::KeepAlive,
+        Ok(()) => Exchanged::Close,
+        Err(_) => Exchanged::Cut,
+    }
+}
+
+/// nginx's code in logs for a client that closed before its answer; never sent.
+const STATUS_CLIENT_CLOSED: u16 = 499;
+/// A client that does not take a short answer in so long is not waiting for it.
+pub(super) const LAST_WORD_TIMEOUT: Duration = Duration::from_secs(5);

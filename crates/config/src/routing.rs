@@ -9,7 +9,7 @@ mod template;
 
 pub use compress::{Coding, Compress, is_compressible};
 pub use methods::Methods;
-pub use pages::{ErrorPages, Page, PagePiece, Statuses};
+pub use pages::{AnswerPage, AnsweredBy, ErrorPages, Page, PagePiece, PageStatus, Statuses, TextPage};
 pub use pattern::{NotAPattern, Pattern};
 pub use policy::{Cors, KeptIds, Origin, Policy, RequestIds};
 pub use template::{Capture, NotATemplate, Piece, Template, Variable};

@@ -80,6 +80,10 @@ pub(crate) enum OurFault {
     Replaced {
         status: u16,
     },
+    /// The route has no more to say than this status, and the file has somebody who answers in its place.
+    Bare {
+        status: u16,
+    },
     /// The budget of memory is used up.
     NoMemory,
     /// The stream of an EventSource has had its turn in a drain, between two events.
@@ -134,6 +138,23 @@ impl Fault {
         matches!(self, Self::Ours(OurFault::NoNode | OurFault::AllFull)) || is_for_now
     }
 
+    /// Returns whether nobody can have done anything of the request, whatever it asks for.
+    pub(crate) fn is_undone(self) -> bool {
+        let is_before = matches!(
+            self,
+            Self::Ours(
+                OurFault::NoNode
+                    | OurFault::AppStopped
+                    | OurFault::AllFull
+                    | OurFault::Overrun
+                    | OurFault::Maintenance
+                    | OurFault::FileUnreadable
+                    | OurFault::Bare { .. }
+            )
+        );
+        is_before || self.retry() == Retry::NothingSent
+    }
+
     /// The status that tells the client, where it can still be told; `None` where there is nobody to tell.
     pub(crate) fn status(self) -> Option<u16> {
         match self {
@@ -171,7 +192,7 @@ impl Fault {
             ) => Some(503),
             Self::Ours(OurFault::FileUnreadable | OurFault::NotCompressed) => Some(500),
             Self::Ours(OurFault::SessionUnknown) => Some(400),
-            Self::Ours(OurFault::Replaced { status }) => Some(status),
+            Self::Ours(OurFault::Replaced { status } | OurFault::Bare { status }) => Some(status),
         }
     }
 
@@ -217,6 +238,7 @@ impl Fault {
             Self::Ours(OurFault::FileUnreadable) => "file cannot be read",
             Self::Ours(OurFault::NotCompressed) => "answer cannot be compressed",
             Self::Ours(OurFault::Replaced { .. }) => "answer of the node replaced by a page",
+            Self::Ours(OurFault::Bare { .. }) => "answered as `error_pages` says",
             Self::Ours(OurFault::NoMemory) => "out of memory (`limits.memory`)",
             Self::Ours(OurFault::SessionUnknown) => "Session ID unknown",
         }

@@ -48,6 +48,7 @@ pub(crate) fn read(
     let mut routes = Vec::new();
     let allowed: Arc<[IpNet]> = root.or_default(&plan::MAINTENANCE_ALLOW).into();
     let is_closed = root.or_default(&plan::MAINTENANCE);
+    upstreams::of_pages(root, pages, upstreams, &mut used);
     for (number, fields) in (1..).zip(root.many(&keys::ROUTE)) {
         // A host that cannot be read is not every host.
         let hosts = fields.or_if_absent(&keys::HOST, vec![HostPattern::Any]);
@@ -62,7 +63,11 @@ pub(crate) fn read(
         let timeouts = timeouts(&fields, action.as_ref(), upstreams).map(Arc::new);
         let base_of = |UpstreamId(number)| upstreams.read.get(number).map(|upstream| upstream.base.clone());
         let node_base = action.as_ref().and_then(Action::upstream).and_then(base_of).unwrap_or_default();
-        let own_pages = fields.optional(&keys::ERROR_PAGES).map(|own| Arc::new(own.before(pages)));
+        let own_pages = fields.optional(&keys::ERROR_PAGES);
+        if let Some(own) = &own_pages {
+            upstreams::of_pages(&fields, own, upstreams, &mut used);
+        }
+        let own_pages = own_pages.map(|own| Arc::new(own.before(pages)));
         let intercepts = intercepts(&fields, action.as_ref(), own_pages.as_ref(), pages);
         let edits = edits(&fields, path.as_ref());
         let edits = edits.map(|edits| Edits { timeouts, base: node_base, intercepts, ..edits });

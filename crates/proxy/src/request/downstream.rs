@@ -71,6 +71,11 @@ impl<'c> BodySource<'c> {
         }
     }
 
+    /// The body of a request that has none, of the same client.
+    pub(crate) fn none(&mut self) -> BodySource<'_> {
+        BodySource { inbound: &mut *self.inbound, walk: None, is_done: true, bytes: 0, ..*self }
+    }
+
     /// Its node has begun to answer.
     pub(crate) fn is_answered(&mut self) {
         self.is_answered = true;

@@ -7,6 +7,7 @@
 mod actions;
 mod compress;
 mod edge;
+mod error_pages;
 mod pass;
 mod refuse;
 mod routes;

@@ -6,11 +6,13 @@ use serde_json::{Map, Value as Json, json};
 use toml::de::DeValue;
 
 use super::paths::{FilePath, PLAIN, media_type};
+use super::probe::RequestPath;
 use super::route::Text;
-use super::{quote, schema};
+use super::{Count, Name, quote, schema};
 use crate::file::declared::{Key, Kind, Optional, Section};
+use crate::file::fields::Fields;
 use crate::file::given::Given;
-use crate::routing::{ErrorPages, Page, Statuses};
+use crate::routing::{AnswerPage, AnsweredBy, ErrorPages, Page, PageStatus, Statuses, TextPage};
 
 /// A table of pages by their statuses.
 pub(crate) struct Pages;
@@ -48,8 +50,10 @@ impl Kind for Pages {
 }
 
 /// A page: the path of a file, or a table.
-static PAGE_SECTION: Section =
-    Section { doc: "A page for faults.", keys: &[&PAGE_FILE, &PAGE_TEXT, &PAGE_TYPE] };
+static PAGE_SECTION: Section = Section {
+    doc: "A page for faults.",
+    keys: &[&PAGE_FILE, &PAGE_TEXT, &PAGE_TYPE, &PAGE_PATH, &PAGE_UPSTREAM, &PAGE_STATUS],
+};
 pub(crate) static PAGE_FILE: Key<FilePath, Optional> = Key {
     name: "file",
     kind: FilePath,
@@ -64,15 +68,95 @@ pub(crate) static PAGE_TYPE: Key<Text, Optional> = Key {
     absent: Optional("by the ending of `file`, or plain text"),
     doc: "Its media type.",
 };
+static PAGE_PATH: Key<RequestPath, Optional> = Key {
+    name: "path",
+    kind: RequestPath,
+    absent: Optional("it is in `file` or `text`"),
+    doc: "The page is what the route that takes a GET of this path answers, on the same host and listen.",
+};
+static PAGE_UPSTREAM: Key<Name, Optional> = Key {
+    name: "upstream",
+    kind: Name,
+    absent: Optional("no node is asked anew"),
+    doc: "The nodes of this upstream are asked what the route's own could not be, if nothing of the request can have been done and \
+          its body is still whole. Not for Engine.IO, whose sessions are on one node.",
+};
+static PAGE_STATUS: Key<PageStatusKind, Optional> = Key {
+    name: "status",
+    kind: PageStatusKind,
+    absent: Optional("that of the fault; with `upstream` \"own\""),
+    doc: "The status of an answer by `path` or `upstream`: a number, or \"own\" for whatever it has.",
+};
+
+/// A status, or the word for the answer's own.
+struct PageStatusKind;
+
+impl Kind for PageStatusKind {
+    type Read = PageStatus;
+
+    fn read(&self, given: Given<'_>) -> Option<PageStatus> {
+        match given.value.get_ref() {
+            DeValue::String(word) if word == OWN => Some(PageStatus::Own),
+            DeValue::Integer(_) => {
+                let status = Count { least: 200, most: 599 }.read(given)?;
+                // An answer by these has no content, and is framed otherwise.
+                match u16::try_from(status).ok().filter(|status| !matches!(status, 204 | 205 | 304)) {
+                    Some(status) => Some(PageStatus::Is(status)),
+                    None => given.refuse(format!("an answer of {status} has no body"), None),
+                }
+            }
+            _ => given.wrong_type("a status or \"own\"", "200".to_owned()),
+        }
+    }
+
+    fn schema(&self) -> Map<String, Json> {
+        schema(json!({ "anyOf": [{ "type": "integer", "minimum": 200, "maximum": 599 }, { "const": OWN }] }))
+    }
+}
+
+const OWN: &str = "own";
 
 fn page(given: Given<'_>) -> Option<Page> {
     if let DeValue::String(path) = given.value.get_ref() {
         let text = given.text_in(path)?;
-        return Some(Page::of(&text, media_type(path).to_owned()));
+        return Some(Page::Text(TextPage::of(&text, media_type(path).to_owned())));
     }
     let Some(fields) = given.table(&PAGE_SECTION) else {
         return given.wrong_type("a file or a table", quote("pages/404.html"));
     };
+    let contents = [PAGE_FILE.name, PAGE_TEXT.name, PAGE_PATH.name, PAGE_UPSTREAM.name];
+    let said: Vec<&str> = contents.into_iter().filter(|key| fields.has(key)).collect();
+    if let [first, second, ..] = said[..]
+        && let Some(second_given) = fields.given(second)
+    {
+        let hint = format!("keep either `{second}` or `{first}`");
+        return second_given.refuse(format!("the page is in `{first}` already"), Some(hint));
+    }
+    match said.first() {
+        Some(&key) if key == PAGE_PATH.name || key == PAGE_UPSTREAM.name => answer_page(&fields),
+        _ => text_page(given, &fields),
+    }
+}
+
+/// A page that somebody is asked for.
+fn answer_page(fields: &Fields<'_>) -> Option<Page> {
+    if let Some(given) = fields.given(PAGE_TYPE.name) {
+        let hint = "leave it out: whoever answers says it".to_owned();
+        return given.refuse("`content_type` goes with `text` or `file`", Some(hint));
+    }
+    let (by, usual) = match fields.has(PAGE_PATH.name) {
+        true => (AnsweredBy::Path(fields.optional(&PAGE_PATH)?), PageStatus::OfFault),
+        false => (AnsweredBy::Upstream(fields.optional(&PAGE_UPSTREAM)?), PageStatus::Own),
+    };
+    let status = fields.or_if_absent(&PAGE_STATUS, usual)?;
+    Some(Page::Answer(AnswerPage { by, status }))
+}
+
+fn text_page(given: Given<'_>, fields: &Fields<'_>) -> Option<Page> {
+    if let Some(status) = fields.given(PAGE_STATUS.name) {
+        let hint = "leave it out: such a page has the status of the fault".to_owned();
+        return status.refuse("`status` goes with `path` or `upstream`", Some(hint));
+    }
     let content_type = match fields.given(PAGE_TYPE.name) {
         Some(given) => Some(content_type(given)?),
         None => None,
@@ -83,10 +167,8 @@ fn page(given: Given<'_>) -> Option<Page> {
             (file.text_in(path)?, media_type(path))
         }
         (None, Some(text)) => (text.text("a string", || quote("…"))?.to_owned(), PLAIN),
-        (Some(_), Some(text)) => {
-            return text
-                .refuse("the page is in `file` already", Some("keep either `file` or `text`".to_owned()));
-        }
+        // `page` has told of both.
+        (Some(_), Some(_)) => return None,
         (None, None) => {
             return given.refuse(
                 "a page without content",
@@ -94,7 +176,7 @@ fn page(given: Given<'_>) -> Option<Page> {
             );
         }
     };
-    Some(Page::of(&text, content_type.unwrap_or_else(|| usual.to_owned())))
+    Some(Page::Text(TextPage::of(&text, content_type.unwrap_or_else(|| usual.to_owned()))))
 }
 
 /// A media type, as it stands in a header line.

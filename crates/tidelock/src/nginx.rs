@@ -283,7 +283,7 @@ impl<'f> Translation<'f> {
             }
         }
         body += &routes.iter().map(Route::toml).collect::<String>();
-        let used: HashSet<String> = routes.iter().filter_map(Route::upstream).collect();
+        let used: HashSet<String> = routes.iter().flat_map(Route::upstreams).collect();
         body += &self.pools.toml(&|name| used.contains(name));
         if routes.is_empty() {
             body += "\n# No location could be translated.\n[[route]]\nrespond = 503\n";
@@ -551,7 +551,7 @@ mod tests {
             ("error_page 404 =200 /index.html; location /x { proxy_pass http://a:1; }", false),
             (
                 "error_page 404 =200 /index.html; location /x { proxy_intercept_errors on; proxy_pass http://a:1; }",
-                true,
+                false,
             ),
             ("root /w; location /x { try_files /up.html $uri =404; }", true),
             ("root /w; location /x { try_files $uri =410; }", true),
@@ -589,15 +589,66 @@ mod tests {
                 "error_page 502 /x.html; error_page 503 /y.html; location ~ \\.html$ { root /w; }",
                 Some("error_pages = { 502 = \"/w/x.html\", 503 = \"/w/y.html\" }"),
             ),
-            ("error_page 404 /404.html;", None),
-            ("error_page 404 =200 /x.html; location /x { return 404; }", None),
-            ("error_page 404 =200 /x.html; location /x { root /w; } location = /x.html { root /v; }", None),
-            ("error_page 404 =410 /404.html; location = /404.html { root /w; }", None),
+            ("error_page 404 /404.html;", Some("error_pages = { 404 = { path = \"/404.html\" } }")),
+            (
+                "error_page 404 =200 /x.html; location /x { return 404; }",
+                Some("error_pages = { 404 = { path = \"/x.html\", status = 200 } }"),
+            ),
+            (
+                "error_page 404 =200 /x.html; location /x { root /w; } location = /x.html { root /v; }",
+                Some("error_pages = { 404 = { path = \"/x.html\", status = 200 } }"),
+            ),
+            (
+                "error_page 404 = /x.php?a=b; location /x { root /w; }",
+                Some("error_pages = { 404 = { path = \"/x.php?a=b\", status = \"own\" } }"),
+            ),
+            (
+                "error_page 404 =410 /404.html; location = /404.html { root /w; }",
+                Some("error_pages = { 404 = { path = \"/404.html\", status = 410 } }"),
+            ),
+            (
+                "error_page 404 /404.html; location = /404.html { return 200 x; }",
+                Some("error_pages = { 404 = { path = \"/404.html\" } }"),
+            ),
+            (
+                "error_page 502 = @b; location @b { proxy_pass http://b:1; }",
+                Some("error_pages = { 502 = { upstream = \"b-1\" }, 503 = { upstream = \"b-1\" } }"),
+            ),
+            (
+                "error_page 502 504 @b; location @b { proxy_pass http://b:1; }",
+                Some(
+                    "error_pages = { 502 = { upstream = \"b-1\", status = 502 }, 503 = { upstream = \"b-1\", status = 502 }, 504 = { upstream = \"b-1\", status = 504 } }",
+                ),
+            ),
+            (
+                "error_page 503 @m; location @m { root /w; rewrite ^(.*)$ /m.html break; }",
+                Some("error_pages = { 503 = \"/w/m.html\" }"),
+            ),
+            (
+                "error_page 503 @m; location @m { root /w; try_files /m.html =503; }",
+                Some("error_pages = { 503 = \"/w/m.html\" }"),
+            ),
+            (
+                "error_page 503 = @m; location @m { default_type text/html; return 503 '<p>soon'; }",
+                Some("error_pages = { 503 = { text = \"<p>soon\", content_type = \"text/html\" } }"),
+            ),
+            // As with `try_files`.
+            (
+                "location /x { root /w; error_page 404 = @b; } location @b { proxy_pass http://b:1; }",
+                Some("files = \"/w\"\nupstream = \"b-1\""),
+            ),
             ("error_page 404 @app;", None),
+            ("error_page 502 @b; location @b { proxy_pass http://b:1; allow 10.0.0.1; deny all; }", None),
+            ("error_page 502 @b; location @b { proxy_pass http://b:1/x; }", None),
+            ("error_page 502 @b; location @b { proxy_pass http://b:1; add_header A b; }", None),
+            ("error_page 502 = @m; location @m { root /w; rewrite ^ /m.html break; }", None),
+            ("error_page 502 @m; location @m { return 302 /x; }", None),
             ("error_page 404 https://example.com/;", None),
+            ("error_page 404 /x$uri;", None),
+            ("error_page 404 =204 /x;", None),
+            ("error_page 404 /i; location = /i { internal; proxy_pass http://a:1; }", None),
             ("error_page 301 /404.html; location = /404.html { root /w; }", None),
             ("error_page 404 /404.html; location = /404.html { root /w/$host; }", None),
-            ("error_page 404 /404.html; location = /404.html { return 200 x; }", None),
         ] {
             let Translated { text, left } = server(inside);
             match written {

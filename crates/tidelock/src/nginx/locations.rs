@@ -1,6 +1,7 @@
 //! One server's locations to routes: what answers each, and which of our paths takes what theirs took.
 
 mod answer;
+mod compress;
 mod disk;
 mod forms;
 mod node;

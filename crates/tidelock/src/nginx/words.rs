@@ -196,7 +196,7 @@ pub(super) const TABLE: &[(&str, Fate)] = &[
     (
         "error_page",
         Read(
-            "`error_pages` where the page is a file; `404 =200 /index.html` is the `fallback` of a folder; named locations and pages of nodes are told",
+            "`error_pages`: a file, the `path` of another location, or the `upstream` of a named one; `404 =200 /index.html` is the `fallback` of a folder, and `404 = @app` its `upstream`; URLs of other hosts and variables are told",
         ),
     ),
     ("root alias", Read("`files = \"FOLDER\"` where something is served from it")),

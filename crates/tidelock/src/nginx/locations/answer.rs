@@ -1,5 +1,6 @@
 //! What answers in one location. The paths of the routes are not decided here.
 
+use super::compress;
 use super::disk;
 use super::node::proxied;
 use super::pages;
@@ -229,7 +230,7 @@ fn content<'f>(place: &Location<'f>, work: &mut Work<'_, 'f>, main: &mut Route) 
     }
     of_answers(place, main, work.left);
     pages::of_errors(place, work, main);
-    pages::compressed(place, work.left, main);
+    compress::compressed(place, work.left, main);
     if pass.is_none() {
         disk::keeps_from_nodes(place, work, main);
     }

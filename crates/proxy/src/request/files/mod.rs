@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
-use config::routing::{Action, Cache, Compress, ErrorPages, Files};
+use config::routing::{Action, Cache, Compress, ErrorPages, Files, PathEdit};
 use wire::forward::LineEdits;
 use wire::path;
 use wire::request::{Method, RequestHead};
@@ -77,20 +77,18 @@ pub(crate) async fn answer(
     }
     let asked = values.path(path_edit);
     let asked = path::normal(asked.as_deref().unwrap_or(head.path_bytes())).into_owned();
-    match answer.find(&asked).await? {
+    // The folder that stands for a prefix is a folder like the others: its relative links want the slash.
+    let is_without_slash = matches!(path_edit, Some(PathEdit::Prefix(_)))
+        && asked.ends_with(b"/")
+        && !path::normal(head.path_bytes()).ends_with(b"/");
+    let found = answer.find(&asked).await?;
+    match found {
+        Found::File(_, Role::Itself) if is_without_slash && is_read => answer.to_slash(record).await,
         Found::File(..) if !is_read => answer.refuse_method(record).await,
         Found::File(file, role) => answer.file(&file, role, record).await,
         Found::NotHere if files.upstream.is_some() => Ok(Outcome::NotHere),
         Found::NotHere => answer.short(404, Vec::new(), record).await,
-        Found::Folder => {
-            // The normal form, escaped: browsers take two slashes at the front for a host, and a backslash for a slash.
-            let mut location = edits::escaped_path(&path::normal(head.path_bytes()));
-            location.push(b'/');
-            if let Some(query) = head.query_bytes() {
-                location.extend_from_slice(&[b"?", query].concat());
-            }
-            answer.short(301, vec![("Location", location.into())], record).await
-        }
+        Found::Folder => answer.to_slash(record).await,
     }
 }
 
@@ -186,6 +184,17 @@ impl Answer<'_> {
             }
         }
         Ok(Ok(plain))
+    }
+
+    /// Sends the client to the same path with a slash at its end.
+    async fn to_slash(&self, record: &mut Record) -> Result<Outcome, Fault> {
+        // The normal form, escaped: browsers take two slashes at the front for a host, and a backslash for a slash.
+        let mut location = edits::escaped_path(&path::normal(self.head.path_bytes()));
+        location.push(b'/');
+        if let Some(query) = self.head.query_bytes() {
+            location.extend_from_slice(&[b"?", query].concat());
+        }
+        self.short(301, vec![("Location", location.into())], record).await
     }
 
     /// Files are read, and nothing else.

@@ -58,6 +58,8 @@ pub(crate) enum OriginFault {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OurFault {
     NoRoute,
+    /// Its route does not answer this client.
+    Denied,
     /// Its route is in maintenance.
     Maintenance,
     /// The upstream has no node: no name has resolved yet.
@@ -177,6 +179,7 @@ impl Fault {
                 | OriginFault::CutShort
                 | OriginFault::BodyTimedOut,
             ) => Some(502),
+            Self::Ours(OurFault::Denied) => Some(403),
             Self::Ours(OurFault::NoRoute) => Some(404),
             Self::Ours(
                 OurFault::Maintenance
@@ -226,6 +229,7 @@ impl Fault {
             Self::Origin(OriginFault::BodyTimedOut) => "node stopped in its answer",
             Self::Origin(OriginFault::RequestUntaken) => "node did not take the request",
             Self::Ours(OurFault::NoRoute) => "no route for this host and path",
+            Self::Ours(OurFault::Denied) => "client not allowed",
             Self::Ours(OurFault::Maintenance) => "in maintenance",
             Self::Ours(OurFault::NoNode) => "no node is known yet",
             Self::Ours(OurFault::AppStopped) => "its app is stopped or given up",

@@ -470,7 +470,19 @@ mod tests {
     fn what_nobody_may_see_is_closed_and_told() {
         for (inside, status, is_told) in [
             ("location /x { auth_basic \"x\"; proxy_pass http://a:1; }", "403", true),
-            ("location /x { allow 10.0.0.0/8; deny all; proxy_pass http://a:1; }", "403", true),
+            ("location /x { allow 10.0.0.0/8; deny all; proxy_pass http://a:1; }", "", false),
+            ("location /x { allow 10.0.0.1; deny 10.0.0.0/8; proxy_pass http://a:1; }", "403", true),
+            ("location /x { allow 10.0.0.x; deny all; proxy_pass http://a:1; }", "403", true),
+            (
+                "root /w; location @n { allow 10.0.0.0/8; deny all; proxy_pass http://a:1; } location /x { try_files $uri @n; }",
+                "501",
+                true,
+            ),
+            (
+                "root /w; location = /p.html { auth_basic \"x\"; } location /x { try_files $uri /p.html; }",
+                "501",
+                true,
+            ),
             ("location /x { deny all; proxy_pass http://a:1; }", "403", false),
             ("deny all; location /x { allow all; proxy_pass http://a:1; }", "", false),
             ("auth_basic \"x\"; location /x { auth_basic off; proxy_pass http://a:1; }", "", true),
@@ -497,6 +509,31 @@ mod tests {
                 }
             }
             assert_eq!(!left.is_empty(), is_told, "{inside}: {left:?}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_told_apart_as_the_first_rule_does() {
+        for (rules, written) in [
+            ("allow 10.0.0.0/8; allow 127.0.0.1; deny all;", "allow = [\"10.0.0.0/8\", \"127.0.0.1\"]\n"),
+            (
+                "deny 10.0.0.1; allow 10.0.0.0/8; deny all;",
+                "allow = [\"10.0.0.0/8\"]\ndeny = [\"10.0.0.1\"]\n",
+            ),
+            ("deny 10.0.0.1; deny fd00::/8;", "deny = [\"10.0.0.1\", \"fd00::/8\"]\n"),
+            ("allow 192.0.2.1; deny 10.0.0.1; allow all; deny all;", "deny = [\"10.0.0.1\"]\n"),
+            ("allow unix:; allow 10.0.0.1;", ""),
+        ] {
+            let Translated { text, left } =
+                server(&format!("location /x {{ {rules} proxy_pass http://a:1; }}"));
+            assert!(left.is_empty(), "{rules}: {left:?}");
+            let route = text.split("[[route]]").find(|route| route.contains("\npath = \"/x\"")).expect(rules);
+            let said: String = route
+                .split_inclusive('\n')
+                .filter(|line| line.starts_with("allow") || line.starts_with("deny"))
+                .collect();
+            assert_eq!(said, written, "{rules}: {text}");
+            config::parse(&text, Path::new("/import.toml")).expect("a good file");
         }
     }
 

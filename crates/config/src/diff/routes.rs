@@ -3,14 +3,17 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::Hash;
+use std::sync::Arc;
+
+use ipnet::IpNet;
 
 use crate::file::declare::{Difference, optional_value, texts, value};
 use crate::file::sections::route as keys;
 use crate::file::sections::timeouts::{ANSWER, BODY, CONNECT, ROUTE_TIMEOUTS, TUNNEL};
 use crate::plan::{MAINTENANCE_ALLOW, Plan, UpstreamId};
 use crate::routing::{
-    Action, Cache, Edits, Files, Methods, NodeTimeouts, PathEdit, PathPattern, Policy, Redirect, RequestIds,
-    Respond, Route,
+    Access, Action, Cache, Edits, Files, Methods, NodeTimeouts, PathEdit, PathPattern, Policy, Redirect,
+    RequestIds, Respond, Route,
 };
 
 /// Returns what a reload says of the routes, a line each.
@@ -81,6 +84,7 @@ fn differences(old: &Owned<'_>, new: &Owned<'_>) -> Vec<Difference> {
         edits,
         body_bytes_max,
         is_logged,
+        access,
         maintenance,
         error_pages,
         // It follows from others.
@@ -107,6 +111,15 @@ fn differences(old: &Owned<'_>, new: &Owned<'_>) -> Vec<Difference> {
         Difference::of_key(keys::BODY_BYTES_MAX.name, of(body_bytes_max), of(&now.body_bytes_max))
     }));
     said.extend(flag(keys::ACCESS_LOG.name, *is_logged, now.is_logged));
+    for (key, of) in [
+        (keys::ALLOW.name, (|access| &access.allow) as fn(&Access) -> &Vec<IpNet>),
+        (keys::DENY.name, |access| &access.deny),
+    ] {
+        let networks = |access: &Option<Arc<Access>>| {
+            access.as_deref().map(of).filter(|networks| !networks.is_empty()).cloned()
+        };
+        said.extend(presence(key, &networks(access), &networks(&now.access)));
+    }
     said.extend(flag(keys::MAINTENANCE.name, maintenance.is_some(), now.maintenance.is_some()));
     let is_kept = maintenance.is_some() && now.maintenance.is_some();
     said.extend(

@@ -14,8 +14,10 @@ use self::upstreams::Used;
 use super::fields::Fields;
 use super::sections::route as keys;
 use crate::plan::{self, Listen, UpstreamId};
+use crate::problem::Problem;
 use crate::routing::{
-    Action, Edits, ErrorPages, HostPattern, KeptIds, Methods, PathPattern, PathRule, RequestIds, Route,
+    Access, Action, Edits, ErrorPages, HostPattern, KeptIds, Methods, PathPattern, PathRule, RequestIds,
+    Route,
 };
 
 mod action;
@@ -86,6 +88,7 @@ pub(crate) fn read(
             edits: edits.filter(|edits| *edits != Edits::default()).map(Box::new),
             body_bytes_max: fields.optional(&keys::BODY_BYTES_MAX),
             is_logged: fields.or_default(&keys::ACCESS_LOG),
+            access: access(&fields),
             maintenance: is_closed.then(|| allowed.clone()),
             error_pages: own_pages,
             is_straight: false,
@@ -102,7 +105,7 @@ pub(crate) fn read(
             }
             seen.insert(takes, fields.span.clone());
             let Some(action) = action.clone() else { continue };
-            if is_a_refusal(&action) {
+            if is_a_refusal(&action) || route.access.is_some() {
                 paths.protected.insert(host.written());
             }
             routes.push(whole(Route { host, path: path.clone(), action, ..route.clone() }));
@@ -121,9 +124,24 @@ fn whole(mut route: Route) -> Route {
         edits.request_ids.get_or_insert(RequestIds { kept: KeptIds::Trusted, is_sent: false });
     }
     let has_cors = route.edits.as_ref().is_some_and(|edits| edits.policy.cors.is_some());
-    route.is_straight =
-        matches!(route.action, Action::Upstream(_)) && route.maintenance.is_none() && !has_cors;
+    route.is_straight = matches!(route.action, Action::Upstream(_))
+        && route.access.is_none()
+        && route.maintenance.is_none()
+        && !has_cors;
     route
+}
+
+/// Whose requests are answered, if it says so.
+fn access(fields: &Fields<'_>) -> Option<Arc<Access>> {
+    let (allow, deny) = (fields.optional(&keys::ALLOW), fields.optional(&keys::DENY));
+    if allow.as_ref().is_some_and(Vec::is_empty) {
+        let problem = Problem::error(fields.span_of(keys::ALLOW.name), "nobody is allowed here");
+        fields.push(problem.hint("leave it out, or write `respond = 403`"));
+    }
+    if allow.is_none() && deny.as_ref().is_none_or(Vec::is_empty) {
+        return None;
+    }
+    Some(Arc::new(Access { allow: allow.unwrap_or_default(), deny: deny.unwrap_or_default() }))
 }
 
 /// Whether a route is there to keep its path from everybody.

@@ -23,6 +23,9 @@ pub(crate) async fn answer(
     worker: &Local,
     record: &mut Record,
 ) -> Result<Outcome, Fault> {
+    if values.route.access.as_ref().is_some_and(|access| !access.admits(values.client)) {
+        return Err(OurFault::Denied.into());
+    }
     let edits = values.route.edits.as_deref();
     if let Some((own, lines)) = edits.and_then(|edits| policy::preflight(&edits.policy, values.head)) {
         record.status = own.status;

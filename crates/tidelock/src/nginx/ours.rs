@@ -234,6 +234,8 @@ pub(super) const LANDED: &[(&str, bool)] = &[
     ("index", true),
     ("fallback", true),
     ("cache", true),
+    ("allow", true),
+    ("deny", true),
     ("error_pages", true),
     ("intercept_errors", true),
     ("compress", true),

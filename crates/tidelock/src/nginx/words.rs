@@ -187,7 +187,7 @@ pub(super) const TABLE: &[(&str, Fate)] = &[
     (
         "add_header",
         Read(
-            "`response_headers = { add = { … } }`; without `always` nginx leaves errors alone, and we do not",
+            "`response_headers = { add = { … } }`; without `always` nginx leaves errors and 101 alone, and we do not",
         ),
     ),
     ("expires", Read("`response_headers = { set = { Cache-Control = \"max-age=…\" } }`")),
@@ -275,7 +275,7 @@ pub(super) const TABLE: &[(&str, Fate)] = &[
     (
         "allow deny",
         Read(
-            "`respond = 403` for `deny all` alone; others are told, and the location is closed: addresses are not told apart yet",
+            "`allow` and `deny`; `respond = 403` for `deny all` alone; told, and the location is closed, where an address is allowed before its network is denied",
         ),
     ),
     ("satisfy", Passed("told with what it is about")),

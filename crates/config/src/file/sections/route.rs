@@ -6,7 +6,7 @@ use crate::file::kinds::compress::Compressing;
 use crate::file::kinds::hosts::RoutePath;
 use crate::file::kinds::pages::Pages;
 use crate::file::kinds::paths::FilePath;
-use crate::file::kinds::policy::{CorsTable, Hsts, IdsOf};
+use crate::file::kinds::policy::{CorsTable, Hsts, IdsOf, Networks};
 use crate::file::kinds::route::folder::{CacheTime, FileName, FileNames};
 use crate::file::kinds::route::header_changes::HeaderChanges;
 use crate::file::kinds::route::redirect::RedirectTo;
@@ -52,6 +52,8 @@ pub(crate) static ROUTE: Sub = Sub {
             &SECURE_HEADERS,
             &HSTS,
             &CORS,
+            &ALLOW,
+            &DENY,
             &MAINTENANCE,
             &ERROR_PAGES,
             &INTERCEPT_ERRORS,
@@ -105,7 +107,7 @@ pub(crate) static PATHS: Key<Word<PathRule>, Or<PathRule>> = Key {
     absent: Or(PathRule::Lenient),
     doc: "\"strict\" answers 400 to paths on whose meaning nodes may disagree: a slash, a backslash or a NUL in an \
           escape, a backslash, an escape that is none, dot segments that lead above the root or have a parameter. Left out, it is \"strict\" \
-          where a route of the same host answers 401 or 403 by `respond`.",
+          where a route of the same host answers 401 or 403 by `respond`, or has `allow` or `deny`.",
 };
 pub(crate) static UPSTREAM: Key<Name, Optional> = Key {
     name: "upstream",
@@ -237,6 +239,19 @@ pub(crate) static CORS: Key<CorsTable, Optional> = Key {
     doc: "Which pages of other origins may read the answers. Preflights are answered here, and what nodes say of it goes no \
           further. Origins may have a star for all names under one, \"https://*.example.com\", or be \"*\"; credentials are \
           cookies and the like, and not for \"*\".",
+};
+pub(crate) static ALLOW: Key<Networks, Optional> = Key {
+    name: "allow",
+    kind: Networks,
+    absent: Optional("everybody"),
+    doc: "Addresses and networks of the clients that are answered; all others are told 403. Clients are known after `trusted_proxies` \
+          were believed. Where a route of a host has it, `paths` is \"strict\" at every route of the host that does not say.",
+};
+pub(crate) static DENY: Key<Networks, Optional> = Key {
+    name: "deny",
+    kind: Networks,
+    absent: Optional("nobody"),
+    doc: "Addresses and networks of clients that are told 403, though `allow` has them.",
 };
 pub(crate) static MAINTENANCE: Key<Flag, Optional> = Key {
     name: "maintenance",

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::access::asks_who;
 use super::node::proxied;
 use crate::nginx::ours::{Route, Takes};
 use crate::nginx::parse::Directive;
@@ -178,6 +179,9 @@ fn file(
     answers: Option<&Location<'_>>,
     work: &Work<'_, '_>,
 ) -> Result<Option<String>, String> {
+    if answers.is_some_and(|it| asks_who(it.directive.inside())) {
+        return Ok(None);
+    }
     let is_no_file = |one: &Directive| one.name.ends_with("_pass") || one.name == "return";
     if answers.is_some_and(|it| it.directive.inside().iter().any(is_no_file)) {
         return Ok(None);
@@ -217,7 +221,7 @@ fn named<'f>(
     let named = named.ok_or("there is no such named location")?;
     let inside = named.directive.inside();
     let one = |name: &str| inside.iter().find(|one| one.name == name);
-    if ["auth_basic", "auth_request", "allow", "deny", "if"].iter().any(|name| one(name).is_some()) {
+    if asks_who(inside) || one("if").is_some() {
         return Err("the named location asks who may".to_owned());
     }
     if let Some(pass) = one("proxy_pass") {

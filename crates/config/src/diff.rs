@@ -10,11 +10,13 @@ use std::sync::Arc;
 
 use crate::app::App;
 use crate::file::declare::{Difference, texts};
+use crate::file::sections::app::APP;
 use crate::file::sections::drain::DRAIN;
 use crate::file::sections::limits::LIMITS;
 use crate::file::sections::log::LOG;
 use crate::file::sections::resolver::RESOLVER;
 use crate::file::sections::timeouts::TIMEOUTS;
+use crate::file::sections::upstream::UPSTREAM;
 use crate::plan::{ERROR_PAGES, FILE, Listen, NodeSpec, Plan, STICKY_SECRET, TRUSTED_PROXIES, Upstream};
 
 mod routes;
@@ -125,13 +127,11 @@ pub struct Changed<T> {
 /// Returns what is different in `new`.
 pub fn diff(old: &Plan, new: &Plan) -> Diff {
     let mut said = old.differences(new);
-    // As the file has them.
-    said.sort_by_key(|part| FILE.section.names().position(|name| name == part.name));
+    FILE.section.sort(&mut said, |part| part.name);
     let said = said.into_iter().flat_map(|part| match part.name {
         // These are compared one by one, or as what they mean.
-        "listens" | "upstreams" | "apps" | "routes" => Vec::new(),
+        "listens" | "upstreams" | "apps" | "routes" | "route_tables" => Vec::new(),
         "timeouts" => Difference::of_table(part.name, old.timeouts.differences(&new.timeouts)),
-        "drain" => Difference::of_table(part.name, old.drain.differences(&new.drain)),
         "acme" => Difference::of_table(part.name, old.acme.differences(&new.acme)),
         _ => vec![part],
     });
@@ -235,17 +235,11 @@ fn app_parts(Changed { old, new }: &Changed<Arc<App>>) -> Vec<Difference> {
     // Without what its variables hold, the command may be shown the same.
     parts.retain(|part| part.name != "shown");
     for part in &mut parts {
-        let keys = match part.name {
-            "restart" => old.restart.differences(&new.restart),
-            "logs" => old.logs.differences(&new.logs),
-            "watch" => match (&old.watch, &new.watch) {
-                (Some(old), Some(new)) => old.differences(new),
-                _ => continue,
-            },
-            _ => continue,
-        };
-        part.text = texts(&Difference::of_table(part.name, keys));
+        if let ("watch", Some(old), Some(new)) = (part.name, &old.watch, &new.watch) {
+            part.text = texts(&Difference::of_table(part.name, old.differences(new)));
+        }
     }
+    APP.section.sort(&mut parts, |part| part.name);
     parts
 }
 
@@ -262,13 +256,12 @@ impl UpstreamChange {
         let mut parts = old.differences(new);
         parts.retain(|part| part.name != "nodes");
         for part in &mut parts {
-            let keys = match part.name {
-                "timeouts" => old.timeouts.differences(&new.timeouts),
-                "health" => old.health.differences(&new.health),
-                _ => continue,
-            };
-            part.text = texts(&Difference::of_table(part.name, keys));
+            if part.name == TIMEOUTS.name {
+                let keys = old.timeouts.differences(&new.timeouts);
+                part.text = texts(&Difference::of_table(part.name, keys));
+            }
         }
+        UPSTREAM.section.sort(&mut parts, |part| part.name);
         parts
     }
 }

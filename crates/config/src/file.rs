@@ -4,13 +4,14 @@
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use toml::de::DeTable;
 
 use crate::plan::{
-    Acme, Drain, ERROR_PAGES, FILE, GROUP, Plan, PlanParts, STICKY_SECRET, Secrets, TRUSTED_PROXIES,
-    Timeouts, USER,
+    Acme, ERROR_PAGES, FILE, GROUP, MAINTENANCE, MAINTENANCE_ALLOW, PROXY_LISTS, Plan, PlanParts,
+    STICKY_SECRET, Secrets, TRUSTED_PROXIES, Timeouts, USER,
 };
 use crate::problem::{Problem, Problems, Report, Severity};
 use crate::regular::read_regular;
@@ -40,7 +41,6 @@ use places::Places;
 use reading::Reading;
 use sections::acme::ACME;
 use sections::app::APP;
-use sections::drain::DRAIN;
 use sections::route::ROUTE;
 use sections::timeouts::TIMEOUTS;
 use sections::upstream::UPSTREAM;
@@ -206,9 +206,15 @@ fn plan(root: &Fields<'_>) -> Plan {
     let upstreams: Vec<_> = tables.iter().filter_map(|table| upstream::read(table, &timeouts)).collect();
     let apps = app::read(root, &tables);
     let (mut listens, automatic) = listen::read(root, !root.is_without(TRUSTED_PROXIES.name));
-    let error_pages = root.optional(&ERROR_PAGES).unwrap_or_default();
-    let pools = route::Upstreams::new(&upstreams, &tables);
-    let routes = route::read(root, (&pools, &error_pages), &listens, root.reading.folder());
+    let error_pages = Arc::new(root.optional(&ERROR_PAGES).unwrap_or_default());
+    let around = route::Around {
+        upstreams: route::Upstreams::new(&upstreams, &tables),
+        listens: &listens,
+        pages: error_pages.clone(),
+        is_closed: root.in_advance(&MAINTENANCE),
+        allowed: root.in_advance(&MAINTENANCE_ALLOW).into(),
+    };
+    let route::Routes { sorted: routes, tables: route_tables } = route::read(root, &around);
     let acme = Acme::checked(&root.one(&ACME));
     listen::name_hosts(&mut listens, &automatic, &routes, &acme, root);
     demand_the_three(root);
@@ -216,17 +222,19 @@ fn plan(root: &Fields<'_>) -> Plan {
         let hint = "write `user = \"…\"` beside it; the group of a user that is not named stays what it is";
         root.push(Problem::error(None, "`group` is that of `user`, which is not there").hint(hint));
     }
+    let proxy_lists = root.optional(&PROXY_LISTS);
     let parts = PlanParts {
         listens,
         routes,
+        route_tables,
         upstreams: upstreams.into_iter().map(Into::into).collect(),
         apps: apps.into_iter().map(Into::into).collect(),
         timeouts,
-        drain: Drain::checked(&root.one(&DRAIN)),
         acme,
-        trusted_proxies: proxies::read(root),
+        trusted_proxies: proxies::read(root, proxy_lists.as_deref()),
+        proxy_lists,
         sticky_secret: Secrets::new(root.optional(&STICKY_SECRET).unwrap_or_default()),
-        error_pages: error_pages.into(),
+        error_pages,
     };
     Plan::read(root, parts)
 }

@@ -3,13 +3,13 @@
 
 use std::fmt;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 
 use crate::app::App;
 use crate::file::declare::declare;
-use crate::file::declared::{Key, Optional, Or};
 use crate::file::kinds::app::Person;
 use crate::file::kinds::pages::Pages;
 use crate::file::kinds::paths::ExistingFile;
@@ -51,7 +51,8 @@ pub use crate::file::sections::node_tls::NodeTls;
 pub use crate::file::sections::outliers::Outliers;
 pub use crate::file::sections::rebalance::Rebalance;
 pub use crate::file::sections::resolver::Resolver;
-pub use crate::file::sections::timeouts::Timeouts;
+pub use crate::file::sections::route::RouteTable;
+pub use crate::file::sections::timeouts::{OwnTimeouts, Timeouts};
 pub use crate::file::sections::upstream::Upstream;
 
 declare! {
@@ -63,14 +64,14 @@ declare! {
         listens: Vec<Listen>;
         /// Which upstream answers, ordered from the most to the least specific: the first that matches wins.
         routes: Vec<Route>;
+        /// The tables that they are made of, as the file has them: `Route::number` counts these from 1.
+        route_tables: Vec<RouteTable>;
         /// The pools of nodes; `UpstreamId` indexes this list.
         upstreams: Vec<Arc<Upstream>>;
         /// What the supervisor runs, by the names that upstreams use; an app that none uses is a worker process.
         apps: Vec<Arc<App>>;
         /// How long each wait may last, where an upstream does not say otherwise.
         timeouts: Timeouts;
-        /// How sessions leave.
-        drain: Drain;
         /// Where certificates come from that nobody brings.
         acme: Acme;
     }
@@ -78,6 +79,9 @@ declare! {
         /// Addresses, networks and names of lists, "cloudflare", "fastly", "private" or "loopback", whose X-Forwarded-For,
         /// Forwarded and their kin are believed. See docs/proxies.md.
         TRUSTED_PROXIES trusted_proxies: Vec<IpNet> = Vec::new(), Trusted;
+        /// TOML file of the lists that `trusted_proxies` names. Relative to the folder of this file.
+        PROXY_LISTS proxy_lists: Option<PathBuf> => "the lists in configs/lists/proxies.toml, which are part of the binary",
+            ExistingFile;
         /// Keys the tags behind Engine.IO session ids, and the cookies that name a node. Every tidelock in front of the same
         /// nodes needs the same. At least 32 bytes. A list changes it without losing a session: the first signs, all are
         /// believed. First add the new one at the end everywhere, then move it to the front, and take the old one out a day
@@ -93,6 +97,10 @@ declare! {
         ERROR_PAGES error_pages: Arc<ErrorPages> => "a line of text, or JSON for clients that ask for it", Pages;
     }
     keys {
+        /// Whether every request is answered 503, but for those from `maintenance_allow`. WebSockets that are open stay.
+        MAINTENANCE maintenance: bool = false, Flag;
+        /// Addresses and networks of clients that are answered all the same: "10.0.0.0/8".
+        MAINTENANCE_ALLOW maintenance_allow: Vec<IpNet> = Vec::new(), Networks;
         /// Worker threads.
         WORKERS workers: Option<NonZeroUsize> => "one for each core this process may use", Count { least: 1, most: 1024 }, restart;
         /// Whom a tidelock that is started as root becomes, before it serves anybody; without root it changes nothing. Ports below
@@ -127,6 +135,8 @@ declare! {
     tables {
         /// Bounds of buffers, queues and maps.
         LIMITS limits: Limits;
+        /// How sessions leave.
+        DRAIN drain: Drain, checked;
         /// The access log.
         LOG log: Log;
         /// How the running tidelock is talked to, and whether it follows its file.
@@ -136,26 +146,13 @@ declare! {
     }
 }
 
-pub(crate) static PROXY_LISTS: Key<ExistingFile, Optional> = Key {
-    name: "proxy_lists",
-    kind: ExistingFile,
-    absent: Optional("the lists in configs/lists/proxies.toml, which are part of the binary"),
-    doc: "TOML file of the lists that `trusted_proxies` names. Relative to the folder of this file.",
-};
-pub(crate) static MAINTENANCE: Key<Flag, Or<bool>> = Key {
-    name: "maintenance",
-    kind: Flag,
-    absent: Or(false),
-    doc: "Whether every request is answered 503, but for those from `maintenance_allow`. WebSockets that are open stay.",
-};
-pub(crate) static MAINTENANCE_ALLOW: Key<Networks, Or<Vec<IpNet>>> = Key {
-    name: "maintenance_allow",
-    kind: Networks,
-    absent: Or(Vec::new()),
-    doc: "Addresses and networks of clients that are answered all the same: \"10.0.0.0/8\".",
-};
-
 impl Plan {
+    /// The table of the file that a route is made of.
+    pub(crate) fn table_of(&self, route: &Route) -> &RouteTable {
+        // Both are made together: `Route::number` is never 0, and never more than there are tables.
+        &self.route_tables[route.number - 1]
+    }
+
     /// Returns whether an ACME authority is asked for certificates.
     pub fn uses_acme(&self) -> bool {
         self.listens

@@ -171,13 +171,20 @@ impl Problem {
 #[derive(Debug, Default)]
 pub(crate) struct Problems {
     found: RefCell<Vec<Problem>>,
+    errors: Cell<usize>,
     /// How many names the wrong ones were compared with.
     compared: Cell<usize>,
 }
 
 impl Problems {
     pub(crate) fn push(&self, problem: Problem) {
+        self.errors.set(self.errors.get() + usize::from(problem.severity == Severity::Error));
         self.found.borrow_mut().push(problem);
+    }
+
+    /// Returns how many errors are among them.
+    pub(crate) fn errors(&self) -> usize {
+        self.errors.get()
     }
 
     /// Returns whether a name that is wrong may be compared with `count` others, to find which was meant. Each

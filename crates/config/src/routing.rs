@@ -121,7 +121,7 @@ pub enum Action {
     /// The client is sent elsewhere.
     Redirect(Redirect),
     /// The answer stands in the file.
-    Respond(Respond),
+    Respond(Arc<Respond>),
     /// A file of a folder is the answer.
     Files(Files),
 }

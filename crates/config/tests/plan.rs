@@ -258,7 +258,8 @@ fn every_key_of_an_app_reaches_the_plan() {
     let env = [("DEBUG", "true"), ("DEPTH", "3"), ("NODE_ENV", "production")];
     let expected = App {
         name: "chat".to_owned(),
-        command: ["node", "--title", "the chat", "index.js", "--last", ""].map(str::to_owned).to_vec(),
+        command: ["node", "--title", "the chat", "index.js"].map(str::to_owned).to_vec(),
+        args: ["--last", ""].map(str::to_owned).to_vec(),
         shown: plan.apps[0].shown.clone(),
         cwd: here.join("app"),
         env: env.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
@@ -295,6 +296,7 @@ fn every_key_of_an_app_reaches_the_plan() {
         },
     };
     assert_eq!(*plan.apps[0], expected);
+    assert_eq!(expected.argv(), ["node", "--title", "the chat", "index.js", "--last", ""]);
 }
 
 #[test]

@@ -85,11 +85,12 @@ fn command(app: &App, from_file: Vec<(String, String)>) -> Option<Obstacle> {
     let path = app.env.iter().find_map(said);
     let path = path.or_else(|| from_file.iter().rev().find_map(|(name, value)| said((name, value))));
     let path = path.or_else(|| std::env::var_os("PATH"));
-    let program = app.command.first()?;
+    let argv = app.argv();
+    let program = *argv.first()?;
     if let Err(problem) = find(program, &app.cwd, path.as_deref()) {
         return Some(of_start(&problem));
     }
-    let script = script(&app.command)?;
+    let script = script(&argv)?;
     let file = app.cwd.join(script);
     (!file.exists()).then(|| Obstacle {
         key: "command",
@@ -99,7 +100,7 @@ fn command(app: &App, from_file: Vec<(String, String)>) -> Option<Obstacle> {
 }
 
 /// The file that an interpreter is given first, where there is no doubt that it is one.
-fn script(command: &[String]) -> Option<PathBuf> {
+fn script(command: &[&str]) -> Option<PathBuf> {
     let interpreter = Path::new(command.first()?).file_name().and_then(OsStr::to_str)?;
     let script = Path::new(command.get(1)?);
     let extension = script.extension().and_then(OsStr::to_str)?;
@@ -143,6 +144,7 @@ mod tests {
         fs::write(folder.path().join("broken.env"), "no value").expect("written");
         let mut app = App {
             command: ["sh", "app.sh"].map(str::to_owned).to_vec(),
+            args: Vec::new(),
             cwd: folder.path().to_owned(),
             ..example()
         };

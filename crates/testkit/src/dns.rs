@@ -1,7 +1,7 @@
 //! A DNS resolver of the test's own: dnsmasq, on a port of 127.0.0.1, that knows what the test tells it and asks
 //! nobody.
 
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use tempfile::TempDir;
@@ -54,7 +54,7 @@ impl Dns {
     /// one second.
     pub async fn start(zone: &Zone, hosts: &[(&str, &str)]) -> Self {
         for _ in 0..10 {
-            if let Some(dns) = Self::try_start(free_address(), zone, hosts).await {
+            if let Some(dns) = Self::try_start(crate::port::free_address(), zone, hosts).await {
                 return dns;
             }
         }
@@ -124,15 +124,4 @@ fn is_question(line: &str, name: &str) -> bool {
 fn write(file: &PathBuf, hosts: &[(&str, &str)]) {
     let lines: String = hosts.iter().map(|(name, address)| format!("{address} {name}\n")).collect();
     std::fs::write(file, lines).unwrap_or_else(|error| panic!("cannot write {file:?}: {error}"));
-}
-
-/// dnsmasq cannot be told to take any port, so that another process may be quicker.
-fn free_address() -> SocketAddr {
-    loop {
-        let tcp = TcpListener::bind(("127.0.0.1", 0)).expect("127.0.0.1 has a free port");
-        let address = tcp.local_addr().expect("a bound socket has an address");
-        if UdpSocket::bind(address).is_ok() {
-            return address;
-        }
-    }
 }

@@ -7,6 +7,7 @@
 //! - [`page`]: two tabs of a real browser on the chat page.
 //! - [`tidelock`]: the binary itself, on ports of its own.
 //! - [`engineio`]: one Engine.IO session by hand; [`load`]: plain requests without a pause.
+//! - [`port`]: ports that are known before anybody listens there.
 //! - [`relay`]: what stands in front of two tidelocks and sends new connections to one of them.
 //! - [`tls_front`]: what makes a node of http one of https.
 //! - [`dns`]: a DNS resolver that knows what the test tells it.
@@ -41,6 +42,7 @@ pub mod node;
 pub mod origin;
 pub mod page;
 pub mod pebble;
+pub mod port;
 pub mod process;
 pub mod raw;
 pub mod relay;

@@ -65,7 +65,7 @@ impl NodePlan {
             program: program.as_ref().to_owned(),
             arguments: Vec::new(),
             environment: Vec::new(),
-            port: 0,
+            port: crate::port::free(),
         }
     }
 
@@ -76,7 +76,7 @@ impl NodePlan {
         self
     }
 
-    /// The port to listen on; without it the kernel picks a free one.
+    /// The port to listen on; without it it gets one that stays its own.
     #[must_use]
     pub fn port(mut self, port: u16) -> Self {
         self.port = port;

@@ -21,9 +21,9 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// Starts to listen.
+    /// Starts to listen, where it can listen again later.
     pub async fn bind() -> Self {
-        Self { listener: TcpListener::bind(("127.0.0.1", 0)).await.expect("127.0.0.1 has a free port") }
+        Self::bind_at(crate::port::free_address()).await
     }
 
     /// Listens where another one did, which has ended.
@@ -58,7 +58,8 @@ impl Origin {
         for _ in 0..100 {
             let mut listeners = Vec::new();
             for address in addresses {
-                let port = listeners.first().map_or(0, |first: &Self| first.address().port());
+                let port =
+                    listeners.first().map_or_else(crate::port::free, |first: &Self| first.address().port());
                 match TcpListener::bind(SocketAddr::from((address, port))).await {
                     Ok(listener) => listeners.push(Self { listener }),
                     // Somebody else has it there.
@@ -154,7 +155,8 @@ impl Reserved {
         for _ in 0..100 {
             let mut taken = Vec::new();
             for address in addresses {
-                let port = taken.first().map_or(0, |first: &Self| first.address().port());
+                let port =
+                    taken.first().map_or_else(crate::port::free, |first: &Self| first.address().port());
                 taken.extend(Self::bind((address, port).into()));
             }
             if let Ok(taken) = taken.try_into() {

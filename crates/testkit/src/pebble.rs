@@ -1,6 +1,6 @@
 //! An ACME authority of the test's own: pebble, with the DNS that it asks. Every name leads to 127.0.0.1.
 
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use rustls::RootCertStore;
@@ -68,7 +68,8 @@ impl Pebble {
     /// If it does not start.
     pub async fn start(plan: PebblePlan) -> Self {
         for _ in 0..10 {
-            let [acme, management, dns, dns_management] = std::array::from_fn(|_| free_address());
+            let [acme, management, dns, dns_management] =
+                std::array::from_fn(|_| crate::port::free_address());
             let addresses = Addresses { acme, management, dns, dns_management };
             if let Some(pebble) = Self::try_start(plan.clone(), addresses).await {
                 return pebble;
@@ -199,14 +200,4 @@ async fn until_taken(addresses: Addresses) {
         }
     };
     timeout(TIMEOUT, listening).await.expect("pebble listens");
-}
-
-fn free_address() -> SocketAddr {
-    loop {
-        let tcp = TcpListener::bind(("127.0.0.1", 0)).expect("127.0.0.1 has a free port");
-        let address = tcp.local_addr().expect("a bound socket has an address");
-        if UdpSocket::bind(address).is_ok() {
-            return address;
-        }
-    }
 }

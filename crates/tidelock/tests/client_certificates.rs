@@ -2,7 +2,7 @@
 //! Method: rustls clients with certificates of the right authority, of another one, expired, or without; listens that ask for
 //! certificates beside some that do not, with one secret, so that sessions could be carried from one to the other.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::Stdio;
 
 use rustls::{ClientConfig, HandshakeKind, SupportedProtocolVersion};
@@ -258,8 +258,7 @@ async fn a_request_for_the_host_of_another_listen_is_misdirected() {
     let origin = ScriptedOrigin::answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
     let directory = directory();
     let files = authority.issue(&["a.example", "b.example", "c.example"]).write(directory.path(), "server");
-    let ports = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-    let ports = ports.map(|listener| listener.local_addr().expect("it has one").port());
+    let ports = [(); 2].map(|()| testkit::port::free());
     let listens = ports.map(|port| {
         format!(
             "[[listen]]\naddress = \"127.0.0.1:{port}\"\ntls = {{ certificate = {:?}, key = {:?} }}\n",

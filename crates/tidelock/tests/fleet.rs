@@ -2,7 +2,7 @@
 //! Method: two chat nodes in Rust and two in Node.js, as they come, share their rooms through a real Redis or through the
 //! embedded broker; eighty real clients, and two tabs of a browser, come through tidelock.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value as Json, json};
@@ -111,7 +111,7 @@ impl Between {
     /// A real redis-server. A port that is free now may be taken a moment later, so that this tries again.
     async fn redis() -> Self {
         for _ in 0..20 {
-            let port = free_port();
+            let port = testkit::port::free();
             let directory = directory();
             let mut command = Command::new("redis-server");
             command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
@@ -154,11 +154,6 @@ fn node(script: &str) -> Command {
     let mut command = Command::new("node");
     command.arg(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").join(script));
     command
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
-    listener.local_addr().expect("it is bound").port()
 }
 
 const TIDELOCK: &str = env!("CARGO_BIN_EXE_tidelock");

@@ -134,8 +134,8 @@ fn what_changes_is_said_both_ways() {
         (
             "nodes = [",
             "health = { probe = \"http\", path = \"/?key=1\", interval = \"5s\" }\nhandshake_rate = \"5/s\"\nnodes = [",
-            "upstream nodes: health (other probe, interval 2s to 5s), handshake_rate none to 5/s",
-            "upstream nodes: health (other probe, interval 5s to 2s), handshake_rate 5/s to none",
+            "upstream nodes: handshake_rate none to 5/s, health (other probe, interval 2s to 5s)",
+            "upstream nodes: handshake_rate 5/s to none, health (other probe, interval 5s to 2s)",
         ),
         (
             "nodes = [",
@@ -177,8 +177,8 @@ fn apps_come_and_go_and_change() {
         (
             &*app(""),
             &*app("args = [\"-v\"]\nstop = { timeout = \"1s\" }"),
-            "app chat: other command, stop (timeout 30s to 1s)",
-            "app chat: other command, stop (timeout 1s to 30s)",
+            "app chat: other args, stop (timeout 30s to 1s)",
+            "app chat: other args, stop (timeout 1s to 30s)",
         ),
         // What may hold a secret is not said.
         (

@@ -34,10 +34,12 @@
 //!         /// What the field is for.
 //!         ADMISSION admission: Admission;
 //!     }
-//!     // Another section with a table of its own.
+//!     // Another section with a table of its own; one that is looked at as a whole names the function that does.
 //!     tables {
 //!         /// What the field is for.
 //!         LIMITS limits: Limits;
+//!         /// What the field is for.
+//!         DRAIN drain: Drain, checked;
 //!     }
 //! }
 //! ```
@@ -47,13 +49,19 @@ use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde_json::Value as Json;
 
 use super::declared::Written;
 use crate::app::values::{self as app, ExitCodes, Instances, Port, Socket};
 use crate::plan::values::{self as plan, AccessLog, AdminSocket, Balance, NodeSpec, Sticky};
+use crate::routing::{
+    Cache, Coding, Compress, Cors, ErrorPages, HeaderEdits, HostPattern, Methods, Origin, PathEdit, PathRule,
+    Redirect, RequestIds, Respond, Template,
+};
 
 /// A field of the plan, and how the value that a kind reads becomes one. What a kind has bounded fits.
 pub(crate) trait Field<R> {
@@ -117,11 +125,41 @@ macro_rules! empty_fields {
 
 number_fields!(usize, u32, u16);
 same_fields!(
-    u64, Option<u64>, Option<Option<u64>>, Duration, Option<Duration>, bool, i32, String, Option<String>, Vec<String>,
-    Option<Vec<String>>, Option<PathBuf>, BTreeMap<String, String>, Option<RangeInclusive<u16>>, AccessLog, plan::LogFormat,
-    plan::ClientCertificateMode, plan::TlsProfile, Sticky, Balance, ExitCodes, Instances, Port, Socket, app::LogFormat
+    u64, Option<u64>, Option<Option<u64>>, Duration, Option<Duration>, bool, Option<bool>, i32, String, Option<String>,
+    Vec<String>, Option<Vec<String>>, Option<PathBuf>, BTreeMap<String, String>, Option<RangeInclusive<u16>>, AccessLog,
+    plan::LogFormat, plan::ClientCertificateMode, plan::TlsProfile, Sticky, Balance, ExitCodes, Instances, Port, Socket,
+    app::LogFormat, PathRule, Option<Vec<HostPattern>>, Option<Methods>, Option<Vec<SocketAddr>>, Option<Redirect>,
+    Option<Arc<Respond>>, Option<Cache>, Option<PathEdit>, Option<HeaderEdits>, Option<Cors>, Option<ErrorPages>,
+    Option<Template>, Option<Vec<(String, Template)>>, Option<Vec<RangeInclusive<u16>>>, Option<Vec<Vec<u8>>>, Option<&'static str>, Option<Vec<Coding>>, Option<Vec<Origin>>, Vec<IpNet>
 );
+/// A word that is either there or not.
+impl Field<Option<()>> for bool {
+    fn of(read: Option<()>) -> Self {
+        read.is_some()
+    }
+
+    fn back(&self) -> Option<()> {
+        self.then_some(())
+    }
+}
+
+/// Fields that say nothing where the key says no.
+macro_rules! flat_fields {
+    ($($same:ty),+) => { $(
+        impl Field<Option<Option<$same>>> for Option<$same> {
+            fn of(read: Option<Option<$same>>) -> Self {
+                read.flatten()
+            }
+
+            fn back(&self) -> Option<Option<$same>> {
+                self.clone().map(Some)
+            }
+        }
+    )+ };
+}
+
 empty_fields!(AdminSocket, Vec<SocketAddr>, Vec<NodeSpec>);
+flat_fields!(Compress, RequestIds);
 
 impl Field<Option<u64>> for Option<NonZeroUsize> {
     fn of(read: Option<u64>) -> Self {
@@ -160,7 +198,7 @@ impl Difference {
         Self { name, text: format!("other {name}"), needs_restart: false }
     }
 
-    /// Of a key: `attempts_max 3 to 5`.
+    /// Of a key: `attempts_max 3 to 5`; of one whose values are not said `+ cors`, `- cors` or `other cors`.
     pub(crate) fn of_key(name: &'static str, old: Value, new: Value) -> Self {
         let shown = |value| match value {
             Value::Shown(Json::String(text)) => Some(text),
@@ -168,12 +206,15 @@ impl Difference {
             Value::LeftOut => Some("left out".to_owned()),
             Value::Hidden => None,
         };
-        match (shown(old), shown(new)) {
-            (Some(old), Some(new)) => {
-                Self { name, text: format!("{name} {old} to {new}"), needs_restart: false }
-            }
-            _ => Self::other(name),
-        }
+        let text = match (old, new) {
+            (Value::LeftOut, Value::Hidden) => format!("+ {name}"),
+            (Value::Hidden, Value::LeftOut) => format!("- {name}"),
+            (old, new) => match (shown(old), shown(new)) {
+                (Some(old), Some(new)) => format!("{name} {old} to {new}"),
+                _ => return Self::other(name),
+            },
+        };
+        Self { name, text, needs_restart: false }
     }
 
     /// Of a key that only counts at the next start: its name, and no values, because the old one holds until then.
@@ -282,10 +323,20 @@ macro_rules! restart {
     };
 }
 
+/// How the table of another section is read.
+macro_rules! table {
+    ($type:ty, [], $fields:expr) => {
+        <$type>::read($fields)
+    };
+    ($type:ty, [$read:ident], $fields:expr) => {
+        <$type>::$read($fields)
+    };
+}
+
 macro_rules! declare {
     (
         $(#[$about:meta])+
-        pub struct $name:ident in $section:ident = $table:literal, $shape:ident $(($words:expr))?: $section_doc:literal;
+        $vis:vis struct $name:ident in $section:ident = $table:literal, $shape:ident $(($words:expr))?: $section_doc:literal;
         $(
             given $parts:ident { $( $(#[$given_doc:meta])+ $given:ident: $given_type:ty; )* }
             $(handed { $(
@@ -303,29 +354,29 @@ macro_rules! declare {
         $(also { $($own:ident),+ $(,)? })?
         $(order { $($ordered:ident),+ $(,)? })?
         $(flat { $( $(#[$flat_doc:meta])+ $flat:ident $flat_field:ident: $flat_type:ty; )+ })?
-        $(tables { $( $(#[$sub_doc:meta])+ $sub:ident $sub_field:ident: $sub_type:ty; )+ })?
+        $(tables { $( $(#[$sub_doc:meta])+ $sub:ident $sub_field:ident: $sub_type:ty $(, $sub_read:ident)?; )+ })?
     ) => {
         $(#[$about])+
-        pub struct $name {
+        $vis struct $name {
             $(
-                $( $(#[$given_doc])+ pub $given: $given_type, )*
+                $( $(#[$given_doc])+ $vis $given: $given_type, )*
                 $($(
                     $(#[doc = $handed_doc])+
                     ///
                     #[doc = $crate::file::declare::absent!(
                         doc [$($handed_default)?], [$($handed_meaning)? $(required $handed_example)?]
                     )]
-                    pub $handed: $handed_type,
+                    $vis $handed: $handed_type,
                 )+)?
             )?
             $($(
                 $(#[doc = $doc])+
                 ///
                 #[doc = $crate::file::declare::absent!(doc [$($default)?], [$($meaning)?])]
-                pub $field: $type,
+                $vis $field: $type,
             )+)?
-            $($( $(#[$flat_doc])+ pub $flat_field: $flat_type, )+)?
-            $($( $(#[$sub_doc])+ pub $sub_field: $sub_type, )+)?
+            $($( $(#[$flat_doc])+ $vis $flat_field: $flat_type, )+)?
+            $($( $(#[$sub_doc])+ $vis $sub_field: $sub_type, )+)?
         }
 
         $(
@@ -382,7 +433,7 @@ macro_rules! declare {
                         $crate::file::declare::absent!(read fields $key [$($default)?], [$($meaning)?])
                     ), )+)?
                     $($( $flat_field: <$flat_type>::read(fields), )+)?
-                    $($( $sub_field: <$sub_type>::read(&fields.one(&$sub)), )+)?
+                    $($( $sub_field: $crate::file::declare::table!($sub_type, [$($sub_read)?], &fields.one(&$sub)), )+)?
                 }
             }
 
@@ -420,4 +471,4 @@ macro_rules! declare {
     };
 }
 
-pub(crate) use {absent, declare, key, keys, restart};
+pub(crate) use {absent, declare, key, keys, restart, table};

@@ -28,6 +28,11 @@ impl Section {
         self.all().map(|key| key.name())
     }
 
+    /// Sorts what belongs to keys of it as it has them; what belongs to none comes last.
+    pub(crate) fn sort<T>(&self, all: &mut [T], name: impl Fn(&T) -> &'static str) {
+        all.sort_by_key(|one| self.names().position(|known| known == name(one)).unwrap_or(usize::MAX));
+    }
+
     /// As JSON schema: a table which holds nothing but its keys.
     pub(crate) fn schema(&self) -> Json {
         let properties: Map<String, Json> =
@@ -123,6 +128,17 @@ pub(crate) trait Written: Kind {
 
     /// A value as the file would have it.
     fn written(&self, value: &Self::Read) -> Json;
+}
+
+/// A kind whose values a reload does not say, only that there is one, or another one.
+pub(crate) trait Unsaid: Kind {}
+
+impl<K: Unsaid> Written for K {
+    const IS_SHOWN: bool = false;
+
+    fn written(&self, _: &K::Read) -> Json {
+        Json::Null
+    }
 }
 
 /// The key may be left out, and then has this value.

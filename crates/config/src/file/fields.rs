@@ -11,6 +11,7 @@ use super::foreign;
 use super::given::{Given, type_of};
 use super::reading::Reading;
 use crate::problem::Problem;
+use crate::routing::Pattern;
 use crate::suggest::nearest;
 
 /// A table of the file. One that exists has had its unknown keys told.
@@ -23,13 +24,21 @@ pub(crate) struct Fields<'f> {
     path: String,
     entries: Option<&'f DeTable<'f>>,
     pub(crate) reading: &'f Reading<'f>,
+    /// Whose groups texts in it may name.
+    groups: Option<&'f Pattern>,
 }
 
 impl<'f> Fields<'f> {
     /// The file itself.
     pub(crate) fn root(section: &Section, entries: &'f DeTable<'f>, reading: &'f Reading<'f>) -> Self {
         tell_unknown(section, entries, reading);
-        Self { name: "", span: None, path: String::new(), entries: Some(entries), reading }
+        Self { name: "", span: None, path: String::new(), entries: Some(entries), reading, groups: None }
+    }
+
+    /// The same table, the texts in which may name the groups of `pattern`.
+    pub(crate) fn with_groups<'p>(&'p self, pattern: Option<&'p Pattern>) -> Fields<'p> {
+        let Self { name, span, path, entries, reading, .. } = self;
+        Fields { name, span: span.clone(), path: path.clone(), entries: *entries, reading, groups: pattern }
     }
 
     /// The value of a key that has a default, which also stands in for a value that cannot be read.
@@ -49,6 +58,15 @@ impl<'f> Fields<'f> {
             Some(given) => given.read(&key.kind),
             None => Some(key.absent.0.clone()),
         }
+    }
+
+    /// The same for whoever looks before the key is read with all others, which tells what is wrong with it.
+    pub(crate) fn in_advance<K: Kind>(&self, key: &Key<K, Or<K::Read>>) -> K::Read
+    where
+        K::Read: Clone,
+    {
+        let read = self.given(key.name).and_then(|given| given.read_quietly(&key.kind));
+        read.unwrap_or_else(|| key.absent.0.clone())
     }
 
     /// Returns whether the value of a key is left out, or can be read; tells nobody if it cannot.
@@ -105,6 +123,7 @@ impl<'f> Fields<'f> {
             path: self.path_of(sub),
             entries: None,
             reading: self.reading,
+            groups: self.groups,
         })
     }
 
@@ -177,6 +196,7 @@ impl<'f> Fields<'f> {
                 path: format!("{}.{}", sub.name, name.get_ref()),
                 entries: Some(entries),
                 reading: self.reading,
+                groups: self.groups,
             });
         }
         read.sort_by_key(|fields| fields.span.as_ref().map(|span| span.start));
@@ -210,7 +230,8 @@ impl<'f> Fields<'f> {
     /// The value of a key as it stands there.
     pub(crate) fn given(&self, name: &str) -> Option<Given<'f>> {
         let (key, value) = self.entries?.get_key_value(name)?;
-        Some(Given { name: key.get_ref(), value, reading: self.reading, is_element: false })
+        let Self { reading, groups, .. } = *self;
+        Some(Given { name: key.get_ref(), value, reading, is_element: false, groups })
     }
 }
 
@@ -235,6 +256,7 @@ impl<'f> Given<'f> {
             path: self.name.to_owned(),
             entries: Some(entries),
             reading: self.reading,
+            groups: self.groups,
         })
     }
 }

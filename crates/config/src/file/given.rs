@@ -5,6 +5,7 @@ use toml::de::{DeString, DeValue};
 
 use super::reading::Reading;
 use crate::problem::Problem;
+use crate::routing::Pattern;
 
 /// A value as the file gives it, and the key it stands under.
 #[derive(Clone, Copy)]
@@ -14,6 +15,8 @@ pub(crate) struct Given<'f> {
     pub(crate) reading: &'f Reading<'f>,
     /// Whether it is one of a list, and the list is what stands under the key.
     pub(crate) is_element: bool,
+    /// Whose groups texts in it may name.
+    pub(crate) groups: Option<&'f Pattern>,
 }
 
 impl<'f> Given<'f> {
@@ -65,12 +68,22 @@ impl<'f> Given<'f> {
         }
     }
 
+    /// The strings of a list, for whoever looks a second time: what is wrong with their types has been told.
+    pub(crate) fn texts(self) -> Vec<(&'f str, Given<'f>)> {
+        let DeValue::Array(values) = self.value.get_ref() else { return Vec::new() };
+        let text = |value: &'f Spanned<DeValue<'f>>| match value.get_ref() {
+            DeValue::String(text) => Some((text.as_ref(), Given { value, is_element: true, ..self })),
+            _ => None,
+        };
+        values.iter().filter_map(text).collect()
+    }
+
     /// The entries of a table whose keys are the user's own; nothing if it is none.
     pub(crate) fn entries(self) -> Option<impl Iterator<Item = (&'f str, Given<'f>)>> {
         let DeValue::Table(entries) = self.value.get_ref() else { return None };
         let given = move |(name, value): (&'f Spanned<DeString<'f>>, &'f Spanned<DeValue<'f>>)| {
             let name: &'f str = name.get_ref();
-            (name, Given { name, value, reading: self.reading, is_element: false })
+            (name, Given { name, value, is_element: false, ..self })
         };
         Some(entries.iter().map(given))
     }

@@ -20,13 +20,13 @@ use crate::suggest::nearest;
 /// Networks by the names that `trusted_proxies` takes.
 struct Lists(BTreeMap<String, Vec<IpNet>>);
 
-/// The networks that the file trusts.
-pub(crate) fn read(root: &Fields<'_>) -> Vec<IpNet> {
+/// The networks that the file trusts, the names of which are those of the file of `lists`, if there is one.
+pub(crate) fn read(root: &Fields<'_>, lists: Option<&Path>) -> Vec<IpNet> {
     let trusts = root.or_default(&TRUSTED_PROXIES);
     let names_lists = trusts.iter().any(|trusts| matches!(trusts, Trusts::List(..)));
-    let lists = match root.optional(&PROXY_LISTS) {
+    let lists = match lists {
         None => names_lists.then(Lists::shipped),
-        Some(path) => replaced(root, &path, root.span_of(PROXY_LISTS.name)),
+        Some(path) => replaced(root, path, root.span_of(PROXY_LISTS.name)),
     };
     let networks = trusts.into_iter().flat_map(|trusts| match (trusts, &lists) {
         (Trusts::Network(network), _) => vec![network],

@@ -92,6 +92,13 @@ impl<'d> Reading<'d> {
         self.problems.push(problem);
     }
 
+    /// Returns what `read` gives, or nothing if it has told an error.
+    pub(crate) fn sound<T>(&self, read: impl FnOnce() -> T) -> Option<T> {
+        let before = self.problems.errors();
+        let read = read();
+        (self.problems.errors() == before).then_some(read)
+    }
+
     /// Returns what to write instead of `word`, which is none of `names`: the one that was meant, or which there are.
     /// `None` where there are none.
     pub(crate) fn instead(&self, word: &str, names: &[&str]) -> Option<String> {

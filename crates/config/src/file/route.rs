@@ -1,23 +1,21 @@
-//! Reads `[[route]]`.
+//! What routes a file has: each `[[route]]` with what stands around it. Its keys are read by their declaration.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
-use std::path::Path;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 
 use self::action::action;
-use self::edits::{edits, intercepts, timeouts, warn_of_preflights};
+use self::edits::{base, edits, intercepts, timeouts, warn_of_preflights};
 use self::takes::{Takes, path, ports, specificity, twice};
 use self::upstreams::Used;
 use super::fields::Fields;
-use super::sections::route as keys;
-use crate::plan::{self, Listen, UpstreamId};
+use super::sections::route::{self as keys, RouteParts, RouteTable};
+use crate::plan::Listen;
 use crate::problem::Problem;
 use crate::routing::{
-    Access, Action, Edits, ErrorPages, HostPattern, KeptIds, Methods, PathPattern, PathRule, RequestIds,
-    Route,
+    Access, Action, Edits, ErrorPages, HostPattern, KeptIds, Methods, PathRule, RequestIds, Route,
 };
 
 mod action;
@@ -36,85 +34,115 @@ struct Paths {
     protected: HashSet<String>,
 }
 
-/// Reads every route, and puts the most specific first. Routes that cannot be read are left out, and have been told
-/// then; so have upstreams that no route uses.
-pub(crate) fn read(
-    root: &Fields<'_>,
-    (upstreams, pages): (&Upstreams<'_>, &ErrorPages),
-    listens: &[Listen],
-    base: &Path,
-) -> Vec<Route> {
+/// The file's routes.
+pub(crate) struct Routes {
+    /// The most specific first.
+    pub(crate) sorted: Vec<Route>,
+    /// As the file has them.
+    pub(crate) tables: Vec<RouteTable>,
+}
+
+/// What stands in the file outside of `[[route]]`, and routes depend on.
+pub(crate) struct Around<'f> {
+    pub(crate) upstreams: Upstreams<'f>,
+    pub(crate) listens: &'f [Listen],
+    pub(crate) pages: Arc<ErrorPages>,
+    /// Whether routes that say nothing of it are in maintenance.
+    pub(crate) is_closed: bool,
+    /// Who is answered all the same.
+    pub(crate) allowed: Arc<[IpNet]>,
+}
+
+/// Reads every route. Routes that cannot be read are left out, and have been told then; so have upstreams that no route uses.
+pub(crate) fn read(root: &Fields<'_>, around: &Around<'_>) -> Routes {
     let mut seen: HashMap<Takes, Option<Range<usize>>> = HashMap::new();
     let mut used = Used::default();
     let mut paths = Paths::default();
-    let mut routes = Vec::new();
-    let allowed: Arc<[IpNet]> = root.or_default(&plan::MAINTENANCE_ALLOW).into();
-    let is_closed = root.or_default(&plan::MAINTENANCE);
-    upstreams::of_pages(root, pages, upstreams, &mut used);
+    let mut read = Routes { sorted: Vec::new(), tables: Vec::new() };
+    upstreams::of_pages(root, &around.pages, &around.upstreams, &mut used);
     for (number, fields) in (1..).zip(root.many(&keys::ROUTE)) {
-        // A host that cannot be read is not every host.
-        let hosts = fields.or_if_absent(&keys::HOST, vec![HostPattern::Any]);
-        let path = path(&fields);
-        let pattern = match &path {
-            Some(PathPattern::Regex(pattern)) => Some(pattern),
-            _ => None,
-        };
-        let methods = fields.or_if_absent(&keys::METHODS, Methods::ALL);
-        let ports = ports(&fields, listens);
-        let action = action(&fields, pattern, base, upstreams, &mut used);
-        let timeouts = timeouts(&fields, action.as_ref(), upstreams).map(Arc::new);
-        let base_of = |UpstreamId(number)| upstreams.read.get(number).map(|upstream| upstream.base.clone());
-        let node_base = action.as_ref().and_then(Action::upstream).and_then(base_of).unwrap_or_default();
-        let own_pages = fields.optional(&keys::ERROR_PAGES);
-        if let Some(own) = &own_pages {
-            upstreams::of_pages(&fields, own, upstreams, &mut used);
-        }
-        let own_pages = own_pages.map(|own| Arc::new(own.before(pages)));
-        let intercepts = intercepts(&fields, action.as_ref(), own_pages.as_ref(), pages);
-        let edits = edits(&fields, path.as_ref());
-        let edits = edits.map(|edits| Edits { timeouts, base: node_base, intercepts, ..edits });
+        let regex = fields.optional(&keys::REGEX);
+        let groups = regex.clone();
+        let fields = fields.with_groups(groups.as_ref());
+        let table = RouteTable::read(&fields, RouteParts { regex });
         if !fields.has(keys::PATHS.name) {
             paths.unsaid.insert(number);
         }
-        warn_of_preflights(&fields, methods);
-        let is_closed = fields.optional(&keys::MAINTENANCE).unwrap_or(is_closed);
-        let route = Route {
-            host: HostPattern::Any,
-            path: PathPattern::Prefix(String::new()),
-            methods: methods.unwrap_or(Methods::ALL),
-            ports: ports.clone().unwrap_or_default(),
-            paths: fields.or_default(&keys::PATHS),
-            action: Action::Upstream(UpstreamId(usize::MAX)),
-            edits: edits.filter(|edits| *edits != Edits::default()).map(Box::new),
-            body_bytes_max: fields.optional(&keys::BODY_BYTES_MAX),
-            is_logged: fields.or_default(&keys::ACCESS_LOG),
-            access: access(&fields),
-            maintenance: is_closed.then(|| allowed.clone()),
-            error_pages: own_pages,
-            is_straight: false,
-            number,
-        };
-        let (Some(hosts), Some(path), Some(methods), Some(ports)) = (hosts, path, methods, ports) else {
-            continue;
-        };
-        for host in hosts {
-            let takes = Takes { host: host.written(), path: path.written(), methods, ports: ports.clone() };
+        for route in routes(&fields, number, &table, around, &mut used) {
+            let takes = Takes::of(&route);
             if let Some(first) = seen.get(&takes) {
                 twice(&fields, first.clone());
                 continue;
             }
             seen.insert(takes, fields.span.clone());
-            let Some(action) = action.clone() else { continue };
-            if is_a_refusal(&action) || route.access.is_some() {
-                paths.protected.insert(host.written());
+            if is_a_refusal(&route.action) || route.access.is_some() {
+                paths.protected.insert(route.host.written());
             }
-            routes.push(whole(Route { host, path: path.clone(), action, ..route.clone() }));
+            read.sorted.push(whole(route));
         }
+        read.tables.push(table);
     }
-    used.warn_of_others(upstreams);
-    paths.decide(&mut routes);
-    routes.sort_by_key(specificity);
-    routes
+    used.warn_of_others(&around.upstreams);
+    paths.decide(&mut read.sorted);
+    read.sorted.sort_by_key(specificity);
+    read
+}
+
+/// The routes that a table makes, one for each host; none if what it takes or does cannot be read.
+fn routes(
+    fields: &Fields<'_>,
+    number: usize,
+    table: &RouteTable,
+    around: &Around<'_>,
+    used: &mut Used,
+) -> Vec<Route> {
+    // A host that cannot be read is not every host.
+    let hosts = said_or(fields, keys::HOST.name, table.host.clone(), vec![HostPattern::Any]);
+    let path = path(fields, table);
+    let methods = said_or(fields, keys::METHODS.name, table.methods, Methods::ALL);
+    let ports = ports(fields, table, around.listens);
+    let action = action(fields, table, &around.upstreams, used);
+    let error_pages = table.error_pages.clone().map(|own| Arc::new(own.before(&around.pages)));
+    if let Some(own) = &table.error_pages {
+        upstreams::of_pages(fields, own, &around.upstreams, used);
+    }
+    let pages = error_pages.as_ref().unwrap_or(&around.pages);
+    let edits = Edits {
+        timeouts: timeouts(fields, table, action.as_ref(), &around.upstreams).map(Arc::new),
+        base: base(action.as_ref(), &around.upstreams),
+        intercepts: intercepts(fields, table, action.as_ref(), pages),
+        ..edits(fields, table, path.as_ref())
+    };
+    warn_of_preflights(fields, methods);
+    let (Some(hosts), Some(path), Some(methods), Some(ports), Some(action)) =
+        (hosts, path, methods, ports, action)
+    else {
+        return Vec::new();
+    };
+    let access = access(fields, table);
+    let is_closed = table.maintenance.unwrap_or(around.is_closed);
+    let route = |host| Route {
+        host,
+        path: path.clone(),
+        methods,
+        ports: ports.clone(),
+        paths: table.paths,
+        action: action.clone(),
+        edits: (edits != Edits::default()).then(|| Box::new(edits.clone())),
+        body_bytes_max: table.body_bytes_max,
+        is_logged: table.access_log,
+        access: access.clone(),
+        maintenance: is_closed.then(|| around.allowed.clone()),
+        error_pages: error_pages.clone(),
+        is_straight: false,
+        number,
+    };
+    hosts.into_iter().map(route).collect()
+}
+
+/// What is read of a key, or `absent` if it is left out; nothing if it is there and could not be read.
+fn said_or<T>(fields: &Fields<'_>, name: &str, read: Option<T>, absent: T) -> Option<T> {
+    if fields.has(name) { read } else { Some(absent) }
 }
 
 /// With what follows from its parts.
@@ -132,8 +160,8 @@ fn whole(mut route: Route) -> Route {
 }
 
 /// Whose requests are answered, if it says so.
-fn access(fields: &Fields<'_>) -> Option<Arc<Access>> {
-    let (allow, deny) = (fields.optional(&keys::ALLOW), fields.optional(&keys::DENY));
+fn access(fields: &Fields<'_>, table: &RouteTable) -> Option<Arc<Access>> {
+    let RouteTable { allow, deny, .. } = table;
     if allow.as_ref().is_some_and(Vec::is_empty) {
         let problem = Problem::error(fields.span_of(keys::ALLOW.name), "nobody is allowed here");
         fields.push(problem.hint("leave it out, or write `respond = 403`"));
@@ -141,7 +169,10 @@ fn access(fields: &Fields<'_>) -> Option<Arc<Access>> {
     if allow.is_none() && deny.as_ref().is_none_or(Vec::is_empty) {
         return None;
     }
-    Some(Arc::new(Access { allow: allow.unwrap_or_default(), deny: deny.unwrap_or_default() }))
+    Some(Arc::new(Access {
+        allow: allow.clone().unwrap_or_default(),
+        deny: deny.clone().unwrap_or_default(),
+    }))
 }
 
 /// Whether a route is there to keep its path from everybody.

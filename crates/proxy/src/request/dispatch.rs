@@ -389,7 +389,7 @@ async fn close_reply(
             body.fill(timeout).await?;
         }
     }
-    let keep_alive = request.reply.keep_alive;
+    let keep_alive = request.reply.keep_alive();
     let (status, bytes) = reply::close_reply(request.head, how, keep_alive);
     record.status = status;
     request.reply.send_whole(&bytes, timeout).await?;

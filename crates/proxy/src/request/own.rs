@@ -41,7 +41,7 @@ pub(crate) async fn answer(
     let own = match &values.route.action {
         Action::Upstream(_) => return Ok(Outcome::NotHere),
         Action::Files(_) => return files::answer(values, body, reply, worker, record).await,
-        Action::Respond(Respond { status: STATUS_CLOSE, .. }) => {
+        Action::Respond(respond) if respond.status == STATUS_CLOSE => {
             record.status = STATUS_CLOSE;
             return Ok(Outcome::Answered(Exchanged::Cut));
         }

@@ -33,14 +33,14 @@ pub(super) async fn answer(
     worker: &Local,
     record: &mut Record,
 ) -> Result<Exchanged, Fault> {
-    if let Some(redirect) = reply.arrival.redirects {
+    if let Some(redirect) = reply.arrival().redirects {
         let snapshot = worker.snapshot();
         if snapshot.challenges.is_some()
             && let Outcome::Answered(exchanged) = challenged(head, body, reply, worker, record).await?
         {
             return Ok(exchanged);
         }
-        let keep_alive = reply.keep_alive && body.is_done();
+        let keep_alive = reply.keep_alive() && body.is_done();
         let (status, bytes) = reply::redirect_to_https(head, redirect, keep_alive)
             .ok_or(ClientFault::Malformed(wire::Malformed::HostMissing))?;
         record.status = status;
@@ -50,7 +50,7 @@ pub(super) async fn answer(
     if worker.shared.memory.is_out() {
         return Err(OurFault::NoMemory.into());
     }
-    let end = reply.arrival.end;
+    let end = reply.arrival().end;
     let port = end.port();
     if end.is_asked_for_certificate() && reply.is_for_another_host(head) {
         return Err(ClientFault::Misdirected.into());
@@ -67,7 +67,7 @@ pub(super) async fn answer(
         let route = &snapshot.plan.routes[found];
         record.is_logged = route.is_logged;
         if !route.is_straight {
-            let values = Values::new(head, reply.arrival.end, route, record);
+            let values = Values::new(head, reply.arrival().end, route, record);
             // Boxed, for a request's memory is what the largest of its ways takes.
             match Box::pin(own::answer(&values, body, reply, worker, record)).await? {
                 Outcome::Answered(exchanged) => return Ok(exchanged),
@@ -122,7 +122,7 @@ fn changed(
     route: &Route,
     record: &mut Record,
 ) -> Box<Changed> {
-    let values = Values::new(head, reply.arrival.end, route, record);
+    let values = Values::new(head, reply.arrival().end, route, record);
     let changed = Box::new(values.changed(edits));
     let path = values.path_at_node(edits);
     head.send_path(path.as_deref());
@@ -166,12 +166,16 @@ pub(super) async fn answer_fault(
             PageStatus::Own => None,
             PageStatus::Is(status) => Some(status),
         };
-        reply.keep_alive &= !is_suspect(fault);
+        if is_suspect(fault) {
+            reply.close_after();
+        }
         record.instead = Some(Instead { status: kept });
         let answered = match &page.by {
             AnsweredBy::Path(path) => {
                 // What is left of its body is no request.
-                reply.keep_alive &= body.is_done();
+                if !body.is_done() {
+                    reply.close_after();
+                }
                 by_path(path, head, &mut body.none(), reply, worker, record).await
             }
             AnsweredBy::Upstream(name) if may_ask_again(fault, head, body) => {
@@ -203,7 +207,7 @@ fn page_of(
         return None;
     }
     let snapshot = worker.snapshot();
-    let route = snapshot.route(head, reply.arrival.end.port()).ok();
+    let route = snapshot.route(head, reply.arrival().end.port()).ok();
     let route = route.and_then(|found| snapshot.plan.routes.get(found));
     let own_pages = route.and_then(|route| route.error_pages.as_deref());
     let page = pages::answer_for(own_pages.unwrap_or(&snapshot.plan.error_pages), status, head)?;
@@ -241,7 +245,7 @@ async fn by_upstream(
     record: &mut Record,
 ) -> Result<Exchanged, Fault> {
     let snapshot = worker.snapshot();
-    let found = snapshot.route(head, reply.arrival.end.port())?;
+    let found = snapshot.route(head, reply.arrival().end.port())?;
     let route = &snapshot.plan.routes[found];
     let upstream = snapshot.upstream(name).ok_or(OurFault::NoNode)?;
     body.accept(head, route.body_bytes_max.unwrap_or(snapshot.plan.limits.body_bytes_max))?;
@@ -291,11 +295,11 @@ async fn tell(
     }
     let keep_alive = ends.keep_alive() && !is_suspect(fault);
     let snapshot = worker.snapshot();
-    let route = snapshot.route(head, reply.arrival.end.port()).ok();
+    let route = snapshot.route(head, reply.arrival().end.port()).ok();
     let route = route.and_then(|found| snapshot.plan.routes.get(found));
     let mut lines = LineEdits::default();
     if let Some(route) = route {
-        Values::new(head, reply.arrival.end, route, record).say_policy(&mut lines);
+        Values::new(head, reply.arrival().end, route, record).say_policy(&mut lines);
     }
     let own_pages = route.and_then(|route| route.error_pages.as_deref());
     let pages = own_pages.unwrap_or(&snapshot.plan.error_pages);

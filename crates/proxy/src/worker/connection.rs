@@ -24,7 +24,7 @@ use crate::net::seats::Seated;
 use crate::net::stream::{ClientStream, Io, Stream};
 use crate::observe::lifecycle::Live;
 use crate::observe::record::Record;
-use crate::request::downstream::{Arrival, BodySource, ReplySink};
+use crate::request::downstream::{Arrival, BodySource, Http1Body, Http1Reply, ReplySink};
 use crate::request::exchange::Exchanged;
 use crate::request::front_door;
 use crate::request::pages;
@@ -345,8 +345,9 @@ impl ClientConnection {
         let keep_alive = head.keep_alive() && !is_last && !worker.is_leaving();
         let begun = self.begun();
         let arrival = Arrival { end: &self.end, redirects: self.redirects };
-        let reply = ReplySink::new(&self.stream, head, keep_alive, arrival, &worker.pace);
-        (BodySource::new(&self.stream, &mut self.inbound, head, worker, begun), reply)
+        let reply = Http1Reply::new(&self.stream, head, keep_alive, arrival, &worker.pace);
+        let body = Http1Body::new(&self.stream, &mut self.inbound, head, worker, begun);
+        (BodySource::Http1(body), ReplySink::Http1(reply))
     }
 
     /// Answers what never became a request.

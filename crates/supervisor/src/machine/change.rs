@@ -74,6 +74,7 @@ fn starts_otherwise(old: &App, new: &App) -> bool {
         let App {
             name: _,
             command,
+            args,
             shown: _,
             cwd,
             env,
@@ -95,7 +96,8 @@ fn starts_otherwise(old: &App, new: &App) -> bool {
         } = app.clone();
         // Whether there is a channel of PM2's kind is decided at the start.
         let is_told = ready.when == config::app::ReadyWhen::Message || stop.tell;
-        (command, cwd, env, env_file, (user, group, no_new_privs), port, ports, socket, is_told)
+        let argv = [command, args].concat();
+        (argv, cwd, env, env_file, (user, group, no_new_privs), port, ports, socket, is_told)
     };
     of(old) != of(new)
 }

@@ -27,6 +27,7 @@ pub(super) fn app(instances: u32) -> App {
     App {
         name: "chat".to_owned(),
         command: vec!["node".to_owned(), "index.js".to_owned()],
+        args: Vec::new(),
         shown: "node index.js".to_owned(),
         cwd: PathBuf::from("/srv/chat"),
         env: BTreeMap::new(),

@@ -124,9 +124,10 @@ fn begin(host: &Host, launch: &Launch) -> Result<Begun, StartProblem> {
         mark: &mark,
     };
     let environment = environment(own, &inputs)?;
-    let program = find(&app.command[0], &app.cwd, environment.get(OsStr::new("PATH")).map(|path| &**path))?;
+    let argv = app.argv();
+    let program = find(argv[0], &app.cwd, environment.get(OsStr::new("PATH")).map(|path| &**path))?;
     let has_channel = app.ready.when == ReadyWhen::Message || app.stop.tell;
-    let mut command: Vec<_> = app.command.iter().map(Into::into).collect();
+    let mut command: Vec<_> = argv.iter().map(Into::into).collect();
     command[0] = program.clone().into();
     let order = Order {
         command,

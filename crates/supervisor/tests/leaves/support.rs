@@ -172,6 +172,7 @@ pub(crate) fn app(command: &[&str]) -> App {
     App {
         name: "chat".to_owned(),
         command: command.iter().map(|&part| part.to_owned()).collect(),
+        args: Vec::new(),
         shown: command.join(" "),
         cwd: "/".into(),
         env: BTreeMap::new(),

@@ -232,6 +232,7 @@ fn app(name: &str, instances: u32, command: &[&str]) -> App {
     App {
         name: name.to_owned(),
         command: command.iter().map(|&part| part.to_owned()).collect(),
+        args: Vec::new(),
         shown: command.join(" "),
         cwd: "/".into(),
         env: BTreeMap::new(),

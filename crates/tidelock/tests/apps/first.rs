@@ -74,7 +74,7 @@ fn command(folder: &Path, words: &str) -> Command {
 async fn it_waits_for_orphans_and_passes_the_end_on() {
     let folder = directory();
     fs::write(folder.path().join("app.js"), APP).expect("written");
-    let at = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let at = testkit::port::free_address();
     let mut process =
         Process::spawn("tidelock", command(folder.path(), &format!("start app.js --listen {at}")));
     process.wait_for_line(|line| tells(line, "apps_ready")).await;

@@ -12,7 +12,7 @@ mod told;
 mod without;
 mod worker;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -183,6 +183,5 @@ async fn said(mut command: Command) -> Said {
 
 /// An address that nobody has now. Where clients connect stands in a file here, before anybody listens.
 fn address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("there are ports left");
-    listener.local_addr().expect("it has an address")
+    testkit::port::free_address()
 }

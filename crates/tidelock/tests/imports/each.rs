@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use testkit::port::free_address;
 use testkit::process::{Signal, tells};
 use testkit::raw::get;
 use testkit::tidelock::directory;
@@ -343,7 +344,7 @@ async fn the_dump_of_a_real_pm2() {
     let folder = directory();
     let pm2 = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testkit/js/node_modules/.bin/pm2");
     assert!(pm2.exists(), "`cargo xtask test` installs it");
-    let (chat, api) = (crate::free(), crate::free());
+    let (chat, api) = (free_address(), free_address());
     fs::write(folder.path().join("chat.js"), crate::CHAT.replace("FIXED", &chat.port().to_string()))
         .expect("written");
     fs::write(folder.path().join("bot.js"), "setInterval(() => {}, 1000)").expect("written");

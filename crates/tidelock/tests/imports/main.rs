@@ -3,11 +3,12 @@
 
 mod each;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
 
 use tempfile::TempDir;
+use testkit::port::free_address;
 use testkit::process::{Process, tells};
 use testkit::raw::get;
 use testkit::tidelock::directory;
@@ -50,7 +51,7 @@ async fn check(case: Case) -> Served {
 
 /// In a folder that has more files already.
 async fn check_in(folder: TempDir, case: Case) -> Served {
-    let ports = [free(), free()];
+    let ports = [free_address(), free_address()];
     let fill = |text: &str| {
         text.replace("PORT2", &ports[1].port().to_string()).replace("PORT1", &ports[0].port().to_string())
     };
@@ -111,11 +112,6 @@ fn command(folder: &Path) -> Command {
         .env_remove("PORT");
     command.stdin(Stdio::null()).kill_on_drop(true);
     command
-}
-
-/// Files of PM2 name their ports.
-fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("there are ports left")
 }
 
 #[tokio::test]

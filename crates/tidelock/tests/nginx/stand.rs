@@ -1,7 +1,7 @@
 //! nginx and tidelock side by side, and the twenty requests.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -103,7 +103,7 @@ impl Stand {
         }
         let found = found(&texts.values().cloned().collect::<Vec<_>>().join("\n"));
         let ports: HashMap<u16, u16> =
-            found.ports.iter().copied().zip(free_ports(found.ports.len())).collect();
+            found.ports.iter().map(|port| (*port, testkit::port::free())).collect();
         let authority = Authority::new("the test's");
         let (mut origins, mut nodes, mut fronts) = (Vec::new(), HashMap::new(), Vec::new());
         for (node, pool) in &found.nodes {
@@ -215,19 +215,6 @@ fn texts(file: &Path) -> BTreeMap<String, String> {
         }
     }
     texts
-}
-
-/// Ports that are free on both addresses.
-fn free_ports(count: usize) -> Vec<u16> {
-    let mut held = Vec::new();
-    while held.len() < count {
-        let nginx = TcpListener::bind((NGINX, 0)).expect("a port is free");
-        let port = nginx.local_addr().expect("it is bound").port();
-        if let Ok(tidelock) = TcpListener::bind((TIDELOCK, port)) {
-            held.push((nginx, tidelock, port));
-        }
-    }
-    held.into_iter().map(|(.., port)| port).collect()
 }
 
 struct Mapping<'m> {

@@ -1,6 +1,6 @@
 //! tidelock behind nginx for a week, and back again: the lines of docs/from-nginx.md with the test's own addresses.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 
 use testkit::TIMEOUT;
@@ -90,8 +90,7 @@ async fn a_week_behind_nginx_and_back_again() {
     };
     let (file, upstream) = (at_home(&block("toml")), at_home(&block("nginx")));
     let folder = directory();
-    let address =
-        TcpListener::bind(("127.0.0.1", 0)).and_then(|port| port.local_addr()).expect("a port is free");
+    let address = testkit::port::free_address();
     let conf = folder.path().join("nginx.conf");
     std::fs::write(&conf, nginx_conf(&before(&upstream), address)).expect("a writable folder");
     let mut command = Command::new("/usr/sbin/nginx");

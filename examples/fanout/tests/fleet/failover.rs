@@ -12,7 +12,7 @@ use tokio::{
 
 use crate::{
     four::{Four, Row},
-    redis_server::{RedisCluster, RedisServer, free_port},
+    redis_server::{RedisCluster, RedisServer},
     soon, until,
 };
 
@@ -33,7 +33,7 @@ impl Watched {
         let replica = master.replica().await;
         let directory = tempfile::tempdir().unwrap();
         for _ in 0..20 {
-            let port = free_port();
+            let port = testkit::port::free();
             let Some(sentinel) = sentinel(port, master.port, &directory).await else { continue };
             let url = format!("redis://127.0.0.1:{port}");
             let watched =
@@ -207,7 +207,7 @@ async fn a_name_that_no_sentinel_knows_is_an_error_at_once() {
     let error = error.to_string();
     assert!(error.contains("another") && error.contains("Sentinel"), "{error}");
     // Sentinels that are away may know it when they are back.
-    let nobody = format!("redis://127.0.0.1:{}", free_port());
+    let nobody = format!("redis://127.0.0.1:{}", testkit::port::free());
     assert!(connect_sentinel(&[&nobody], "another", Options::default()).await.is_ok());
     assert!(connect_sentinel(&[&nobody, &watched.url], SERVICE, Options::default()).await.is_ok());
 }

@@ -1,9 +1,6 @@
 //! Real redis-server processes on free ports.
 
-use std::{
-    net::{Ipv4Addr, TcpListener},
-    process::Stdio,
-};
+use std::process::Stdio;
 
 use tempfile::TempDir;
 use tokio::{
@@ -29,7 +26,7 @@ impl RedisServer {
     pub async fn with(arguments: &[&str]) -> Self {
         for _ in 0..20 {
             let mut server = Self {
-                port: free_port(),
+                port: testkit::port::free(),
                 arguments: arguments.iter().map(ToString::to_string).collect(),
                 directory: tempfile::tempdir().unwrap(),
                 process: None,
@@ -44,7 +41,7 @@ impl RedisServer {
     /// Also on a port with TLS.
     pub async fn with_tls(arguments: &[&str]) -> (Self, u16) {
         for _ in 0..20 {
-            let tls_port = free_port();
+            let tls_port = testkit::port::free();
             let port = tls_port.to_string();
             let mut arguments = arguments.to_vec();
             arguments.extend(["--tls-port", &port]);
@@ -115,16 +112,6 @@ impl RedisServer {
     pub async fn command(&self, arguments: &[&str]) -> redis::RedisResult<redis::Value> {
         let mut connection = crate::connection(&self.url()).await?;
         redis::cmd(arguments[0]).arg(&arguments[1..]).query_async(&mut connection).await
-    }
-}
-
-pub fn free_port() -> u16 {
-    // Redis Cluster nodes also listen 10,000 ports higher, which must exist.
-    loop {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-        if port < 55_000 {
-            return port;
-        }
     }
 }
 

@@ -80,8 +80,8 @@ const ANSWERS: &[Row] = &[
         "index",
         "files = \"public\"",
         "files = \"public\"\nindex = \"a.html\"",
-        "index [\"index.html\"] to [\"a.html\"]",
-        "index [\"a.html\"] to [\"index.html\"]",
+        "index left out to [\"a.html\"]",
+        "index [\"a.html\"] to left out",
     ),
     (
         "fallback",
@@ -138,13 +138,19 @@ const EDITS: &[Row] = &[
         "body_bytes_max none to left out",
     ),
     ("compress", NODES, "upstream = \"nodes\"\ncompress = true", "+ compress", "- compress"),
-    ("timeouts", NODES, "upstream = \"nodes\"\ntimeouts = { body = \"1s\" }", "+ timeouts", "- timeouts"),
+    (
+        "timeouts",
+        NODES,
+        "upstream = \"nodes\"\ntimeouts = { body = \"1s\" }",
+        "timeouts (body left out to 1s)",
+        "timeouts (body 1s to left out)",
+    ),
     (
         "timeouts",
         "upstream = \"nodes\"\ntimeouts = { body = \"2s\" }",
         "upstream = \"nodes\"\ntimeouts = { body = \"1s\", tunnel = \"1m\" }",
-        "timeouts (body 2s to 1s, tunnel 1h to 1m)",
-        "timeouts (body 1s to 2s, tunnel 1m to 1h)",
+        "timeouts (body 2s to 1s, tunnel left out to 1m)",
+        "timeouts (body 1s to 2s, tunnel 1m to left out)",
     ),
     (
         "access_log",
@@ -181,8 +187,8 @@ const EDITS: &[Row] = &[
         "maintenance",
         NODES,
         "upstream = \"nodes\"\nmaintenance = true",
-        "maintenance false to true",
-        "maintenance true to false",
+        "maintenance left out to true",
+        "maintenance true to left out",
     ),
     (
         "error_pages",
@@ -250,13 +256,17 @@ fn only_patterns_of_one_host_have_an_order() {
 }
 
 #[test]
-fn who_passes_while_there_is_maintenance_is_said_where_it_counts() {
-    let file = |allow: &str, keys: &str| plan(&format!("maintenance_allow = [{allow}]"), keys);
-    let (none, some) = (file("", NODES), file("\"10.0.0.0/8\"", NODES));
-    assert_eq!(diff(&none, &some).to_string(), "nothing changed");
-    let closed = "upstream = \"nodes\"\npath = \"/a\"\nmaintenance = true";
-    let said = "route 2 (path /a): other maintenance_allow";
-    assert_eq!(diff(&file("", closed), &file("\"10.0.0.0/8\"", closed)).to_string(), said);
+fn what_the_file_says_for_all_routes_is_said_of_the_file() {
+    let file = |top: &str| plan(top, NODES);
+    let closed = "maintenance = true\nmaintenance_allow = [\"10.0.0.0/8\"]";
+    let said = "changed: maintenance false to true, maintenance_allow [] to [\"10.0.0.0/8\"]";
+    assert_eq!(diff(&file(""), &file(closed)).to_string(), said);
+}
+
+#[test]
+fn what_is_off_by_itself_may_be_said_to_be() {
+    let said = "upstream = \"nodes\"\ncompress = false\nrequest_id = false\nstrip = false";
+    assert_eq!(diff(&plan_of("", NODES), &plan_of("", said)).to_string(), "nothing changed");
 }
 
 fn plan_of(where_it_is: &str, keys: &str) -> Plan {

@@ -17,6 +17,9 @@ use crate::suggest::nearest;
 /// A program and its arguments; never empty.
 pub(crate) struct Command;
 
+/// What a command is given beside what it says itself.
+pub(crate) struct Arguments;
+
 /// A list of strings.
 pub(crate) struct Texts {
     pub(crate) example: &'static str,
@@ -89,6 +92,27 @@ impl Kind for Texts {
 }
 
 impl Written for Texts {
+    fn written(&self, value: &Vec<String>) -> Json {
+        json!(value)
+    }
+}
+
+impl Kind for Arguments {
+    type Read = Vec<String>;
+
+    fn read(&self, given: Given<'_>) -> Option<Vec<String>> {
+        Texts { example: "[\"--verbose\"]" }.read(given)
+    }
+
+    fn schema(&self) -> Map<String, Json> {
+        Texts { example: "" }.schema()
+    }
+}
+
+impl Written for Arguments {
+    // Variables in them may hold secrets.
+    const IS_SHOWN: bool = false;
+
     fn written(&self, value: &Vec<String>) -> Json {
         json!(value)
     }

@@ -4,12 +4,14 @@ use serde_json::{Map, Value as Json, json};
 use toml::de::DeValue;
 
 use super::{Size, quote, schema};
-use crate::file::declared::{Key, Kind, Optional, Or, Section};
+use crate::file::declared::{Key, Kind, Optional, Or, Section, Unsaid};
 use crate::file::given::Given;
 use crate::routing::{Coding, Compress};
 
 /// `true`, or a table.
 pub(crate) struct Compressing;
+
+impl Unsaid for Compressing {}
 
 static SECTION: Section =
     Section { doc: "Which answers are compressed, and how.", keys: &[&CODINGS, &TYPES, &BYTES_MIN] };

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use serde_json::{Map, Value as Json, json};
 
 use super::{quote, schema};
-use crate::file::declared::{Kind, Written};
+use crate::file::declared::{Kind, Unsaid, Written};
 use crate::file::given::Given;
 use crate::routing::HostPattern;
 
@@ -18,6 +18,8 @@ pub(crate) struct RouteHost;
 
 /// The path of a route.
 pub(crate) struct RoutePath;
+
+impl Unsaid for RoutePath {}
 
 /// What is sent as Host.
 pub(crate) struct HostHeader;

@@ -9,7 +9,7 @@ use super::paths::{FilePath, PLAIN, media_type};
 use super::probe::RequestPath;
 use super::route::Text;
 use super::{Count, Name, quote, schema};
-use crate::file::declared::{Key, Kind, Optional, Section};
+use crate::file::declared::{Key, Kind, Optional, Section, Unsaid};
 use crate::file::fields::Fields;
 use crate::file::given::Given;
 use crate::routing::{AnswerPage, AnsweredBy, ErrorPages, Page, PageStatus, Statuses, TextPage};

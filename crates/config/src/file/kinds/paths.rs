@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use serde_json::{Map, Value as Json, json};
 
 use super::{quote, schema, text};
-use crate::file::declared::{Kind, Written};
+use crate::file::declared::{Kind, Unsaid, Written};
 use crate::file::given::Given;
 use crate::plan::values::{AccessLog, AdminSocket};
 
 /// A path, not yet joined to the file's folder.
 pub(crate) struct FilePath;
+
+impl Unsaid for FilePath {}
 
 /// The path of a file that must be there.
 pub(crate) struct ExistingFile;

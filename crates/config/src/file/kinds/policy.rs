@@ -10,7 +10,7 @@ use super::headers::is_token_byte;
 use super::pages::is_line_text;
 use super::route::folder::CacheTime;
 use super::{Flag, Time, quote, schema};
-use crate::file::declared::{Key, Kind, Optional, Or, Section, Written};
+use crate::file::declared::{Key, Kind, Optional, Or, Section, Unsaid, Written};
 use crate::file::given::Given;
 use crate::file::kinds::proxies::network_of;
 use crate::routing::{Cache, Cors, KeptIds, Origin, RequestIds};
@@ -50,6 +50,8 @@ impl Written for Networks {
 /// `true`, or whose ids are kept.
 pub(crate) struct IdsOf;
 
+impl Unsaid for IdsOf {}
+
 impl Kind for IdsOf {
     type Read = Option<RequestIds>;
 
@@ -80,6 +82,8 @@ impl Kind for IdsOf {
 
 /// A time, or a table, of which Strict-Transport-Security is made.
 pub(crate) struct Hsts;
+
+impl Unsaid for Hsts {}
 
 static HSTS_SECTION: Section = Section {
     doc: "What Strict-Transport-Security says.",
@@ -144,6 +148,8 @@ impl Kind for Hsts {
 
 /// A table of who may read answers.
 pub(crate) struct CorsTable;
+
+impl Unsaid for CorsTable {}
 
 static CORS_SECTION: Section = Section {
     doc: "Which pages of other origins may read the answers.",

@@ -6,7 +6,7 @@ use serde_json::{Map, Value as Json, json};
 use toml::de::DeValue;
 
 use super::{quote, schema};
-use crate::file::declared::{Kind, Written};
+use crate::file::declared::{Kind, Unsaid, Written};
 use crate::file::given::Given;
 
 /// So many a second: `"20/s"`.
@@ -18,13 +18,19 @@ pub(crate) struct Rate {
 /// HTTP statuses and ranges of them: `"200-299, 304"`.
 pub(crate) struct Statuses;
 
+impl Unsaid for Statuses {}
+
 /// A path as it is asked for, with a query if need be.
 pub(crate) struct RequestPath;
+
+impl Unsaid for RequestPath {}
 
 /// Any text that is not empty.
 pub(crate) struct Text {
     pub(crate) bytes_max: usize,
 }
+
+impl Unsaid for Text {}
 
 impl Kind for Rate {
     type Read = u64;

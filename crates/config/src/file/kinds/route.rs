@@ -5,7 +5,7 @@ use toml::de::DeValue;
 
 use super::hosts::{ListenAddress, RouteHost, RoutePath};
 use super::{quote, schema};
-use crate::file::declared::{Kind, Written};
+use crate::file::declared::{Kind, Unsaid, Written};
 use crate::file::given::Given;
 use crate::routing::{HostPattern, Methods, NotAPattern, NotATemplate, Pattern, Template};
 use crate::suggest::nearest;
@@ -30,6 +30,12 @@ pub(crate) struct MethodNames;
 
 /// Addresses of listens.
 pub(crate) struct ListenAddresses;
+
+impl Unsaid for RouteHosts {}
+impl Unsaid for ExactPath {}
+impl Unsaid for PathRegex {}
+impl Unsaid for MethodNames {}
+impl Unsaid for ListenAddresses {}
 
 impl Kind for RouteHosts {
     type Read = Vec<HostPattern>;
@@ -170,28 +176,35 @@ impl ListenAddresses {
 }
 
 /// Reads a text with variables, or says what is wrong with it.
-fn template(given: Given<'_>, text: &str, pattern: Option<&Pattern>) -> Option<Template> {
-    match Template::read(text, pattern) {
-        Ok(template) if template.names_node() => given.refuse(
-            "`{node}` is not known here: the node is chosen later",
-            Some("`{node}` can stand in values of `request_headers` and `response_headers`".to_owned()),
-        ),
-        Ok(template) => Some(template),
+fn template(given: Given<'_>, text: &str) -> Option<Template> {
+    match Template::read(text, given.groups) {
+        Ok(template) => without_node(given, template),
         Err(NotATemplate { message, hint }) => given.refuse(message, Some(hint)),
     }
 }
 
+/// A text that is made before the node is chosen.
+fn without_node(given: Given<'_>, read: Template) -> Option<Template> {
+    if !read.names_node() {
+        return Some(read);
+    }
+    given.refuse(
+        "`{node}` is not known here: the node is chosen later",
+        Some("`{node}` can stand in values of `request_headers` and `response_headers`".to_owned()),
+    )
+}
+
 /// The same, of what stands in a URL or a header line that no node is asked for.
-fn line(given: Given<'_>, pattern: Option<&Pattern>, may_have_blanks: bool) -> Option<Template> {
+fn line(given: Given<'_>, may_have_blanks: bool) -> Option<Template> {
     let text = given.text("a string", || quote("…"))?;
-    let read = template(given, text, pattern)?;
+    let read = template(given, text)?;
     one_line(given, read, may_have_blanks)
 }
 
 /// The same of a header line that passes between a client and a node.
-fn passing_line(given: Given<'_>, pattern: Option<&Pattern>) -> Option<Template> {
+fn passing_line(given: Given<'_>) -> Option<Template> {
     let text = given.text("a string", || quote("…"))?;
-    match Template::read(text, pattern) {
+    match Template::read(text, given.groups) {
         Ok(read) => one_line(given, read, true),
         Err(NotATemplate { message, hint }) => given.refuse(message, Some(hint)),
     }
@@ -209,7 +222,58 @@ fn one_line(given: Given<'_>, read: Template, may_have_blanks: bool) -> Option<T
     Some(read)
 }
 
-/// Any string; read again where the groups of the route are known.
+/// A part of a URL, which may hold variables.
+pub(crate) struct UrlPart;
+
+impl Kind for UrlPart {
+    type Read = Template;
+
+    fn read(&self, given: Given<'_>) -> Option<Template> {
+        line(given, false)
+    }
+
+    fn schema(&self) -> Map<String, Json> {
+        Text.schema()
+    }
+}
+
+impl Unsaid for UrlPart {}
+
+/// A text of any length, which may hold variables.
+pub(crate) struct BodyText;
+
+impl Kind for BodyText {
+    type Read = Template;
+
+    fn read(&self, given: Given<'_>) -> Option<Template> {
+        template(given, given.text("a string", || quote("ok"))?)
+    }
+
+    fn schema(&self) -> Map<String, Json> {
+        Text.schema()
+    }
+}
+
+impl Unsaid for BodyText {}
+
+/// What a header line says, with blanks, but without variables.
+pub(crate) struct LineText;
+
+impl Kind for LineText {
+    type Read = String;
+
+    fn read(&self, given: Given<'_>) -> Option<String> {
+        line(Given { groups: None, ..given }, true).map(|line| line.written().to_owned())
+    }
+
+    fn schema(&self) -> Map<String, Json> {
+        Text.schema()
+    }
+}
+
+impl Unsaid for LineText {}
+
+/// Any string.
 pub(crate) struct Text;
 
 impl Kind for Text {

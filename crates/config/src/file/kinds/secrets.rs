@@ -4,7 +4,7 @@ use serde_json::{Map, Value as Json, json};
 use toml::de::DeValue;
 
 use super::schema;
-use crate::file::declared::Kind;
+use crate::file::declared::{Kind, Unsaid};
 use crate::file::given::Given;
 
 /// A secret of at least so many bytes, or a list of them, the one in use first.
@@ -12,6 +12,8 @@ pub(crate) struct SecretTexts {
     pub(crate) bytes_min: usize,
     pub(crate) count_max: usize,
 }
+
+impl Unsaid for SecretTexts {}
 
 impl SecretTexts {
     fn one(&self, given: Given<'_>) -> Option<Vec<u8>> {

@@ -3,9 +3,10 @@
 use std::cmp::Reverse;
 use std::ops::Range;
 
+use super::said_or;
 use crate::file::fields::Fields;
 use crate::file::kinds::route::ListenAddresses;
-use crate::file::sections::route as keys;
+use crate::file::sections::route::{self as keys, RouteTable};
 use crate::plan::Listen;
 use crate::problem::Problem;
 use crate::routing::{HostPattern, Methods, PathPattern, Route};
@@ -13,14 +14,21 @@ use crate::routing::{HostPattern, Methods, PathPattern, Route};
 /// What a route takes, by which two of them are told apart.
 #[derive(PartialEq, Eq, Hash)]
 pub(super) struct Takes {
-    pub(super) host: String,
-    pub(super) path: String,
-    pub(super) methods: Methods,
-    pub(super) ports: Vec<u16>,
+    host: String,
+    path: String,
+    methods: Methods,
+    ports: Vec<u16>,
+}
+
+impl Takes {
+    pub(super) fn of(route: &Route) -> Self {
+        let Route { host, path, methods, ports, .. } = route;
+        Self { host: host.written(), path: path.written(), methods: *methods, ports: ports.clone() }
+    }
 }
 
 /// The path, in whichever of three ways it is said.
-pub(super) fn path(fields: &Fields<'_>) -> Option<PathPattern> {
+pub(super) fn path(fields: &Fields<'_>, table: &RouteTable) -> Option<PathPattern> {
     let said = [keys::EXACT.name, keys::REGEX.name, keys::PATH.name];
     let said: Vec<&str> = said.into_iter().filter(|name| fields.has(name)).collect();
     if let [_, second, ..] = said[..] {
@@ -32,15 +40,15 @@ pub(super) fn path(fields: &Fields<'_>) -> Option<PathPattern> {
         return None;
     }
     match said.first() {
-        Some(name) if *name == keys::EXACT.name => fields.optional(&keys::EXACT).map(PathPattern::Exact),
-        Some(name) if *name == keys::REGEX.name => fields.optional(&keys::REGEX).map(PathPattern::Regex),
-        _ => fields.or_if_absent(&keys::PATH, "/".to_owned()).map(PathPattern::Prefix),
+        Some(name) if *name == keys::EXACT.name => table.exact.clone().map(PathPattern::Exact),
+        Some(name) if *name == keys::REGEX.name => table.regex.clone().map(PathPattern::Regex),
+        _ => said_or(fields, keys::PATH.name, table.path.clone(), "/".to_owned()).map(PathPattern::Prefix),
     }
 }
 
 /// The ports of the listens that a route names.
-pub(super) fn ports(fields: &Fields<'_>, listens: &[Listen]) -> Option<Vec<u16>> {
-    let addresses = fields.or_if_absent(&keys::LISTEN, Vec::new())?;
+pub(super) fn ports(fields: &Fields<'_>, table: &RouteTable, listens: &[Listen]) -> Option<Vec<u16>> {
+    let addresses = said_or(fields, keys::LISTEN.name, table.listen.clone(), Vec::new())?;
     let listening: Vec<_> = listens.iter().map(|listen| listen.address).collect();
     match ListenAddresses::ports(&addresses, &listening) {
         Ok(ports) => Some(ports),

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::file::fields::Fields;
-use crate::file::sections::route as keys;
-use crate::plan::{self, Upstream, UpstreamId};
+use crate::file::sections::route::{self as keys, RouteTable};
+use crate::plan::{Upstream, UpstreamId};
 use crate::problem::Problem;
 use crate::routing::ErrorPages;
 
@@ -29,10 +29,11 @@ pub(super) struct Used {
 /// The upstream that a route names.
 pub(super) fn upstream(
     fields: &Fields<'_>,
+    table: &RouteTable,
     upstreams: &Upstreams<'_>,
     used: &mut Used,
 ) -> Option<UpstreamId> {
-    let name = fields.optional(&keys::UPSTREAM);
+    let name = table.upstream.clone();
     let upstream = name.as_ref().and_then(|name| find(fields, keys::UPSTREAM.name, name, upstreams));
     used.note(name, upstreams);
     upstream
@@ -41,7 +42,7 @@ pub(super) fn upstream(
 /// Looks up the upstreams that answer in the place of faults, in the pages that stand in `fields`.
 pub(super) fn of_pages(fields: &Fields<'_>, pages: &ErrorPages, upstreams: &Upstreams<'_>, used: &mut Used) {
     for name in pages.upstreams() {
-        let _ = find(fields, plan::ERROR_PAGES.name, name, upstreams);
+        let _ = find(fields, keys::ERROR_PAGES.name, name, upstreams);
         used.note(Some(name.to_owned()), upstreams);
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::file::declare::declare;
-use crate::file::declared::{Key, Optional};
+use crate::file::declared::Flat;
 use crate::file::fields::Fields;
 use crate::file::kinds::acme::{DIRECTORIES, Directory, Email, LETS_ENCRYPT};
 use crate::file::kinds::paths::{ExistingFile, Folder};
@@ -36,21 +36,22 @@ declare! {
         /// `PROGRAM remove NAME VALUE`. It ends with status 0 when the record can be seen. With it, all names are proved so. Relative to the folder of this file.
         DNS_PROGRAM dns_program: Option<PathBuf> => "names are proved over HTTP or TLS, and there are no wildcards", ExistingFile;
     }
-    also { EAB_KEY_ID, EAB_SECRET }
+    also { EAB }
 }
 
-static EAB_KEY_ID: Key<Text, Optional> = Key {
-    name: "eab_key_id",
-    kind: Text { bytes_max: 1024 },
-    absent: Optional("the authority knows accounts by their key alone"),
-    doc: "Identifier of the account that the authority has given out, for external account binding (RFC 8555 section 7.3.4).",
-};
-static EAB_SECRET: Key<SecretTexts, Optional> = Key {
-    name: "eab_secret",
-    kind: SecretTexts { bytes_min: 16, count_max: 1 },
-    absent: Optional("there is no `eab_key_id`"),
-    doc: "The HMAC key that goes with it, in base64url as the authority shows it, or \"file:PATH\".",
-};
+declare! {
+    /// By what the authority knows the account, as the file has it: an [`Eab`] is made of it.
+    struct EabKeys in EAB_KEYS = "", One: "By what the authority knows the account.";
+    keys {
+        /// Identifier of the account that the authority has given out, for external account binding (RFC 8555 section 7.3.4).
+        EAB_KEY_ID eab_key_id: Option<String> => "the authority knows accounts by their key alone", Text { bytes_max: 1024 };
+        /// The HMAC key that goes with it, in base64url as the authority shows it, or "file:PATH".
+        EAB_SECRET eab_secret: Option<Vec<Vec<u8>>> => "there is no `eab_key_id`", SecretTexts { bytes_min: 16, count_max: 1 };
+    }
+}
+
+/// They stand in the same table.
+static EAB: Flat = Flat(&EAB_KEYS);
 
 /// External account binding (RFC 8555 section 7.3.4).
 #[derive(Clone, PartialEq, Eq)]
@@ -77,7 +78,8 @@ impl Acme {
                 fields.push(Problem::error(fields.span_of(said), message).hint(hint));
             }
         }
-        let secret = fields.optional(&EAB_SECRET).and_then(|secrets| secrets.into_iter().next());
+        let EabKeys { eab_key_id, eab_secret } = EabKeys::read(fields);
+        let secret = eab_secret.and_then(|secrets| secrets.into_iter().next());
         let secret = secret.and_then(|secret| {
             let secret = String::from_utf8(secret).ok()?;
             let is_known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'=');
@@ -89,7 +91,7 @@ impl Acme {
             fields.push(Problem::error(fields.span_of(EAB_SECRET.name), message).hint(hint));
             None
         });
-        let eab = fields.optional(&EAB_KEY_ID).zip(secret).map(|(key_id, secret)| Eab { key_id, secret });
+        let eab = eab_key_id.zip(secret).map(|(key_id, secret)| Eab { key_id, secret });
         Self::read(fields, AcmeParts { eab })
     }
 

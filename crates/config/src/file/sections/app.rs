@@ -7,9 +7,8 @@ use std::path::PathBuf;
 use super::upstream;
 use crate::app::values::{Instances, Port, Ready, ReadyWhen, Socket};
 use crate::file::declare::declare;
-use crate::file::declared::{Key, Optional, Or, Required};
 use crate::file::fields::Fields;
-use crate::file::kinds::app::{Command, Cron, Env, InstanceCount, Person, PortRange, PortWay, Texts};
+use crate::file::kinds::app::{Arguments, Command, Cron, Env, InstanceCount, Person, PortRange, PortWay};
 use crate::file::kinds::paths::{ExistingFile, Folder};
 use crate::file::kinds::ready::{READY_DEADLINE, Readiness, ReadyWay, When};
 use crate::file::kinds::{Flag, Size, Word};
@@ -33,24 +32,29 @@ declare! {
     given AppParts {
         /// Its key in the file, or the stem of the file that `tidelock start` was given.
         name: String;
-        /// The program and its arguments; never empty. The program is looked up in PATH unless it has a slash.
-        command: Vec<String>;
-        /// The same for people: as the file has it, with the names of variables and not what they hold.
+        /// Its command and arguments for people: as the file has them, with the names of variables and not what they hold.
         shown: String;
-        /// Where it runs, absolute (default: the folder of the file).
-        cwd: PathBuf;
-        /// Lines of `NAME=value`, read at every start of a process.
-        env_file: Option<PathBuf>;
-        /// When an instance counts as ready.
-        ready: Ready;
-        /// What happens when it ends by itself.
-        restart: Restart;
         /// Rolled when a file changes; for development.
         watch: Option<Watch>;
-        /// What becomes of its output.
-        logs: Logs;
+    }
+    handed {
+        /// The program and its arguments: a list, or a string that is split at spaces as a shell would, quotes respected and
+        /// nothing else. The program is looked up in PATH unless it has a slash.
+        COMMAND command: Vec<String> => required "[\"node\", \"index.js\"]", Command;
+        /// The folder that it runs in. Relative to the folder of this file.
+        CWD cwd: PathBuf => "the folder of this file", Folder;
+        /// A file of lines `NAME=value`, read at every start of a process: with the rights of `user` if others than root may
+        /// write to a folder on its way. Relative to the folder of this file.
+        ENV_FILE env_file: Option<PathBuf> => "none is read", ExistingFile;
+        /// When a process is given requests: "port", its port is open; "http", it answers a GET; "engineio", it answers a
+        /// handshake; "told", it has said `process.send('ready')` as under PM2; "running", it runs. A table says more: `path`
+        /// is what is asked for, `status` (100 to 599) what "http" waits for, and a process that is not ready after `deadline`
+        /// (100ms to 1h, 30s if it is left out) is stopped and started again.
+        READY ready: Ready => "\"port\"; \"running\" if no upstream uses the app", ReadyWay;
     }
     keys {
+        /// More arguments, behind those of `command`.
+        ARGS args: Vec<String> = Vec::new(), Arguments;
         /// Added to tidelock's own environment, and stronger than `env_file`. NODE_APP_INSTANCE and INSTANCE_ID are
         /// tidelock's to set; so are PORT and HOST, but for a worker (`ready = "running"`), which gets neither.
         ENV env: BTreeMap<String, String> = BTreeMap::new(), Env;
@@ -80,48 +84,26 @@ declare! {
         /// month, day of week, in local time.
         CRON cron: Option<String> => "never", Cron;
     }
-    also { COMMAND, ARGS, CWD, ENV_FILE, READY, RESTART, WATCH, LOGS }
+    order {
+        COMMAND, ARGS, CWD, ENV_FILE, READY, RESTART, WATCH, LOGS, ENV, USER, GROUP, NO_NEW_PRIVS, INSTANCES, PORT, PORTS, SOCKET,
+        MEMORY_MAX, CRON, STOP
+    }
     tables {
         /// How it is stopped.
         STOP stop: Stop;
+        /// What happens when it ends by itself.
+        RESTART restart: Restart, checked;
+        /// What becomes of its output.
+        LOGS logs: Logs, of;
     }
 }
 
-static COMMAND: Key<Command, Required> = Key {
-    name: "command",
-    kind: Command,
-    absent: Required("[\"node\", \"index.js\"]"),
-    doc: "The program and its arguments: a list, or a string that is split at spaces as a shell would, quotes \
-          respected and nothing else. The program is looked up in PATH unless it has a slash.",
-};
-static ARGS: Key<Texts, Or<Vec<String>>> = Key {
-    name: "args",
-    kind: Texts { example: "[\"--verbose\"]" },
-    absent: Or(Vec::new()),
-    doc: "More arguments, behind those of `command`.",
-};
-static CWD: Key<Folder, Optional> = Key {
-    name: "cwd",
-    kind: Folder,
-    absent: Optional("the folder of this file"),
-    doc: "The folder that it runs in. Relative to the folder of this file.",
-};
-static ENV_FILE: Key<ExistingFile, Optional> = Key {
-    name: "env_file",
-    kind: ExistingFile,
-    absent: Optional("none is read"),
-    doc: "A file of lines `NAME=value`, read at every start of a process: with the rights of `user` if others than root \
-          may write to a folder on its way. Relative to the folder of this file.",
-};
-static READY: Key<ReadyWay, Optional> = Key {
-    name: "ready",
-    kind: ReadyWay,
-    absent: Optional("\"port\"; \"running\" if no upstream uses the app"),
-    doc: "When a process is given requests: \"port\", its port is open; \"http\", it answers a GET; \"engineio\", it \
-          answers a handshake; \"told\", it has said `process.send('ready')` as under PM2; \"running\", it runs. A table \
-          says more: `path` is what is asked for, `status` (100 to 599) what \"http\" waits for, and a process that is not \
-          ready after `deadline` (100ms to 1h, 30s if it is left out) is stopped and started again.",
-};
+impl App {
+    /// Returns the program and its arguments; never empty.
+    pub fn argv(&self) -> Vec<&str> {
+        self.command.iter().chain(&self.args).map(String::as_str).collect()
+    }
+}
 
 /// Reads every app. Apps that cannot be read are left out, and have been told then; so have upstreams that use an app that is not
 /// there.
@@ -165,25 +147,21 @@ fn is_no_word_for_all(fields: &Fields<'_>) -> Option<()> {
 fn one(fields: &Fields<'_>, is_used: bool) -> Option<App> {
     let has_name = upstream::check_name(fields, "an app").and_then(|()| is_no_word_for_all(fields));
     let command = fields.required(&COMMAND);
-    let mut args = fields.or_default(&ARGS);
     let cwd = fields.optional(&CWD).unwrap_or_else(|| fields.reading.absolute(""));
     let parts = AppParts {
         name: fields.name.to_owned(),
-        command: Vec::new(),
+        command: command.clone().unwrap_or_default(),
         shown: [fields.as_written(COMMAND.name), fields.as_written(ARGS.name)].concat().join(" "),
         env_file: fields.optional(&ENV_FILE).map(|path| std::path::absolute(&path).unwrap_or(path)),
         ready: ready(fields, is_used),
-        restart: Restart::checked(&fields.one(&RESTART)),
         watch: fields.has(WATCH.name).then(|| Watch::of(&fields.one(&WATCH), &cwd)),
-        logs: Logs::of(&fields.one(&LOGS)),
         cwd,
     };
     let app = App::read(fields, parts);
     demand_ports(fields, &app);
     has_name?;
-    let mut command = command?;
-    command.append(&mut args);
-    Some(App { command, ..app })
+    command?;
+    Some(app)
 }
 
 fn demand_ports(fields: &Fields<'_>, app: &App) {

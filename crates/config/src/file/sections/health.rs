@@ -3,8 +3,8 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::file::declare::declare;
-use crate::file::declared::{Key, Optional, Or};
+use crate::file::declare::{Field, declare};
+use crate::file::declared::Flat;
 use crate::file::fields::Fields;
 use crate::file::kinds::probe::{RequestPath, Statuses, Text};
 use crate::file::kinds::{Count, Time, Word};
@@ -37,7 +37,7 @@ declare! {
         SLOW_START slow_start: Duration = Duration::from_secs(10),
             Time { least: Duration::ZERO, most: Duration::from_hours(1) };
     }
-    also { PROBE, PATH, STATUS, BODY }
+    also { ASKED }
 }
 
 /// What a node is asked.
@@ -70,37 +70,40 @@ pub(crate) enum ProbeWord {
     EngineIo,
 }
 
-static PROBE: Key<Word<ProbeWord>, Or<ProbeWord>> = Key {
-    name: "probe",
-    kind: Word(&[
-        ("none", ProbeWord::None),
-        ("tcp", ProbeWord::Tcp),
-        ("http", ProbeWord::Http),
-        ("engineio", ProbeWord::EngineIo),
-    ]),
-    absent: Or(ProbeWord::None),
-    doc: "What every node is asked all the time: \"tcp\", whether it takes a connection; \"http\", whether it answers a GET; \
-          \"engineio\", whether it opens a session, which is closed again. With \"none\" only nodes that failed are asked, \
-          for any answer at all.",
-};
-static PATH: Key<RequestPath, Optional> = Key {
-    name: "path",
-    kind: RequestPath,
-    absent: Optional("\"/\", or \"/socket.io/\" for \"engineio\""),
-    doc: "Path, with a query if need be, of the probes \"http\" and \"engineio\".",
-};
-static STATUS: Key<Statuses, Optional> = Key {
-    name: "status",
-    kind: Statuses,
-    absent: Optional("\"200-399\""),
-    doc: "Statuses of a node that is well, for the probe \"http\": \"204\", or \"200-299, 304\".",
-};
-static BODY: Key<Text, Optional> = Key {
-    name: "body",
-    kind: Text { bytes_max: 1024 },
-    absent: Optional("any body"),
-    doc: "What the first 64 KiB of the answer's body must hold. For the probe \"http\".",
-};
+declare! {
+    /// What nodes are asked, as the file has it: a [`Probe`] is made of it.
+    struct ProbeKeys in PROBE_KEYS = "", One: "What nodes are asked.";
+    keys {
+        /// What every node is asked all the time: "tcp", whether it takes a connection; "http", whether it answers a GET;
+        /// "engineio", whether it opens a session, which is closed again. With "none" only nodes that failed are asked, for any
+        /// answer at all.
+        PROBE probe: ProbeWord = ProbeWord::None, Word<ProbeWord>(&[
+            ("none", ProbeWord::None),
+            ("tcp", ProbeWord::Tcp),
+            ("http", ProbeWord::Http),
+            ("engineio", ProbeWord::EngineIo),
+        ]);
+        /// Path, with a query if need be, of the probes "http" and "engineio".
+        PATH path: Option<String> => "\"/\", or \"/socket.io/\" for \"engineio\"", RequestPath;
+        /// Statuses of a node that is well, for the probe "http": "204", or "200-299, 304".
+        STATUS status: Option<Vec<RangeInclusive<u16>>> => "\"200-399\"", Statuses;
+        /// What the first 64 KiB of the answer's body must hold. For the probe "http".
+        BODY body: Option<String> => "any body", Text { bytes_max: 1024 };
+    }
+}
+
+/// They stand in the same table.
+static ASKED: Flat = Flat(&PROBE_KEYS);
+
+impl Field<ProbeWord> for ProbeWord {
+    fn of(read: ProbeWord) -> Self {
+        read
+    }
+
+    fn back(&self) -> ProbeWord {
+        *self
+    }
+}
 
 impl Health {
     /// Reads the table, with a probe that has what it needs and nothing else.
@@ -110,10 +113,8 @@ impl Health {
 }
 
 fn probe(fields: &Fields<'_>) -> Option<Probe> {
-    let word = fields.readable(&PROBE);
-    let path = fields.optional(&PATH);
-    let statuses = fields.optional(&STATUS);
-    let body = fields.optional(&BODY);
+    let ProbeKeys { probe, path, status: statuses, body } = ProbeKeys::read(fields);
+    let word = fields.is_readable(&PROBE).then_some(probe);
     let useless: &[&str] = match word {
         None | Some(ProbeWord::Http) => &[],
         Some(ProbeWord::EngineIo) => &[STATUS.name, BODY.name],

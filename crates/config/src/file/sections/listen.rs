@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use crate::file::declare::declare;
-use crate::file::declared::{Key, Optional};
+use crate::file::declared::Flat;
 use crate::file::fields::Fields;
 use crate::file::kinds::hosts::ListenAddress;
 use crate::file::kinds::paths::ExistingFile;
@@ -44,7 +44,7 @@ declare! {
             ("modern", TlsProfile::Modern),
         ]);
     }
-    also { ADDRESS, TLS, REDIRECT, REDIRECT_PORT }
+    also { ADDRESS, TLS, TO_HTTPS_KEYS }
     tables {
         /// Whether clients show certificates of their own.
         CLIENT_CERTIFICATES client_certificates: ClientCertificates;
@@ -87,18 +87,21 @@ declare! {
     also { CERTIFICATE, KEY }
 }
 
-static REDIRECT: Key<Word<()>, Optional> = Key {
-    name: "redirect",
-    kind: Word(&[("https", ())]),
-    absent: Optional("requests are served as they are"),
-    doc: "Answers every request 308, to the same URL under https.",
-};
-static REDIRECT_PORT: Key<Count, Optional> = Key {
-    name: "redirect_port",
-    kind: Count { least: 1, most: 65_535 },
-    absent: Optional("the port of the only listen with `tls`, or 443 if there are several or none"),
-    doc: "The port in the URL that `redirect` answers with.",
-};
+declare! {
+    /// Whether a listen sends its clients to https: [`Scheme::RedirectToHttps`] is made of it.
+    struct ToHttps in TO_HTTPS = "", One: "Whether clients are sent to https.";
+    keys {
+        /// Answers every request 308, to the same URL under https.
+        REDIRECT redirect: bool => "requests are served as they are", Word<()>(&[("https", ())]);
+        /// The port in the URL that `redirect` answers with.
+        REDIRECT_PORT redirect_port: Option<u16>
+            => "the port of the only listen with `tls`, or 443 if there are several or none",
+            Count { least: 1, most: 65_535 };
+    }
+}
+
+/// They stand in the table of the listen.
+static TO_HTTPS_KEYS: Flat = Flat(&TO_HTTPS);
 
 /// One listen, before it is known what the others are.
 struct Draft<'t, 'f> {
@@ -221,9 +224,7 @@ fn speaks(fields: &Fields<'_>) -> Speaks {
             Some(CertificateFiles::read(files, parts))
         })
         .collect();
-    let redirect = fields.optional(&REDIRECT);
-    // The kind has no number beyond a `u16`.
-    let port = fields.optional(&REDIRECT_PORT).and_then(|port| u16::try_from(port).ok());
+    let ToHttps { redirect, redirect_port: port } = ToHttps::read(fields);
     if fields.has(TLS.name) && fields.has(REDIRECT.name) {
         fields.push(
             Problem::error(fields.span_of(REDIRECT.name), "a listen has `tls` or `redirect`, not both")
@@ -251,11 +252,11 @@ fn speaks(fields: &Fields<'_>) -> Speaks {
         );
     }
     match (redirect, fields.word(&TLS)) {
-        (Some(()), _) => Speaks::Redirect { port },
-        (None, Some(AUTO)) => Speaks::Automatic(Issuer::Acme),
-        (None, Some(_)) => Speaks::Automatic(Issuer::Local),
-        (None, None) if certificates.is_empty() => Speaks::Plain,
-        (None, None) => Speaks::Tls(certificates),
+        (true, _) => Speaks::Redirect { port },
+        (false, Some(AUTO)) => Speaks::Automatic(Issuer::Acme),
+        (false, Some(_)) => Speaks::Automatic(Issuer::Local),
+        (false, None) if certificates.is_empty() => Speaks::Plain,
+        (false, None) => Speaks::Tls(certificates),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::file::declare::declare;
+use crate::file::declare::{Difference, declare, optional_value};
 use crate::file::declared::{Key, Optional, Or, Section, Shape, Sub};
 use crate::file::fields::Fields;
 use crate::file::kinds::{OrNone, Time};
@@ -43,45 +43,73 @@ declare! {
     }
 }
 
-pub(crate) static UPSTREAM_TIMEOUTS: Sub = Sub {
-    name: "timeouts",
-    shape: Shape::One,
-    section: &Section {
-        doc: "How long each wait may last at this upstream.",
-        keys: &[&UPSTREAM_CONNECT, &UPSTREAM_BODY, &UPSTREAM_ANSWER, &UPSTREAM_TUNNEL],
-    },
-};
-const OF_THE_FILE: &str = "as in the file's own `[timeouts]`";
-static UPSTREAM_CONNECT: Key<Time, Optional> = inherited(&CONNECT, OF_THE_FILE);
-static UPSTREAM_BODY: Key<Time, Optional> = inherited(&BODY, OF_THE_FILE);
-static UPSTREAM_ANSWER: Key<Time, Optional> = inherited(&ANSWER, OF_THE_FILE);
-static UPSTREAM_TUNNEL: Key<Time, Optional> = inherited(&TUNNEL, OF_THE_FILE);
-
-pub(crate) static ROUTE_TIMEOUTS: Sub = Sub {
-    name: "timeouts",
-    shape: Shape::One,
-    section: &Section {
-        doc: "How long each wait may last for requests of this route, whatever its upstream says.",
-        keys: &[&ROUTE_CONNECT, &ROUTE_BODY, &ROUTE_ANSWER, &ROUTE_TUNNEL],
-    },
-};
-const OF_THE_UPSTREAM: &str = "as its upstream has it";
-static ROUTE_CONNECT: Key<Time, Optional> = inherited(&CONNECT, OF_THE_UPSTREAM);
-static ROUTE_BODY: Key<Time, Optional> = inherited(&BODY, OF_THE_UPSTREAM);
-static ROUTE_ANSWER: Key<Time, Optional> = inherited(&ANSWER, OF_THE_UPSTREAM);
-static ROUTE_TUNNEL: Key<Time, Optional> = inherited(&TUNNEL, OF_THE_UPSTREAM);
-
-impl Timeouts {
-    /// With what the table of an upstream, or of a route to it, says otherwise: they have the same keys.
-    pub(crate) fn at(&self, own: &Fields<'_>) -> Self {
-        Self {
-            connect: own.optional(&UPSTREAM_CONNECT).unwrap_or(self.connect),
-            body: own.optional(&UPSTREAM_BODY).unwrap_or(self.body),
-            answer: own.optional(&UPSTREAM_ANSWER).unwrap_or(self.answer),
-            tunnel: own.optional(&UPSTREAM_TUNNEL).unwrap_or(self.tunnel),
-            ..*self
+/// The keys of `[timeouts]` that an upstream may say otherwise, and a route to it again. They are the same keys there, but
+/// that to leave one out means something else.
+macro_rules! own {
+    ($($key:ident $field:ident, $of_upstream:ident, $of_route:ident;)+) => {
+        /// What the table of an upstream, or of a route to it, says otherwise.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+        pub struct OwnTimeouts {
+            $(
+                #[doc = concat!("In the place of [`Timeouts::", stringify!($field), "`].")]
+                pub $field: Option<Duration>,
+            )+
         }
-    }
+
+        pub(crate) static UPSTREAM_TIMEOUTS: Sub = Sub {
+            name: TIMEOUTS.name,
+            shape: Shape::One,
+            section: &Section {
+                doc: "How long each wait may last at this upstream.",
+                keys: &[$(&$of_upstream,)+],
+            },
+        };
+        pub(crate) static ROUTE_TIMEOUTS: Sub = Sub {
+            name: TIMEOUTS.name,
+            shape: Shape::One,
+            section: &Section {
+                doc: "How long each wait may last for requests of this route, whatever its upstream says.",
+                keys: &[$(&$of_route,)+],
+            },
+        };
+        $(
+            static $of_upstream: Key<Time, Optional> = inherited(&$key, "as in the file's own `[timeouts]`");
+            static $of_route: Key<Time, Optional> = inherited(&$key, "as its upstream has it");
+        )+
+
+        impl OwnTimeouts {
+            /// Reads either of both tables.
+            pub(crate) fn read(fields: &Fields<'_>) -> Self {
+                Self { $( $field: fields.optional(&$of_upstream), )+ }
+            }
+
+            /// Returns what a reload says of it: each key that differs in `new`.
+            pub(crate) fn differences(&self, new: &Self) -> Vec<Difference> {
+                let mut said = Vec::new();
+                $(
+                    if self.$field != new.$field {
+                        let of = |own: &Self| optional_value(&$of_upstream.kind, &own.$field);
+                        said.push(Difference::of_key($key.name, of(self), of(new)));
+                    }
+                )+
+                said
+            }
+        }
+
+        impl Timeouts {
+            /// With what is said otherwise in the place of what these say.
+            pub(crate) fn with(&self, own: OwnTimeouts) -> Self {
+                Self { $( $field: own.$field.unwrap_or(self.$field), )+ ..*self }
+            }
+        }
+    };
+}
+
+own! {
+    CONNECT connect, UPSTREAM_CONNECT, ROUTE_CONNECT;
+    BODY body, UPSTREAM_BODY, ROUTE_BODY;
+    ANSWER answer, UPSTREAM_ANSWER, ROUTE_ANSWER;
+    TUNNEL tunnel, UPSTREAM_TUNNEL, ROUTE_TUNNEL;
 }
 
 /// The same key in an upstream or a route.

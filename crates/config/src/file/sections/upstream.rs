@@ -7,9 +7,8 @@ use super::health::{HEALTH, Health};
 use super::node_tls::{NODE_TLS, NodeTls};
 use super::outliers::{OUTLIERS, Outliers};
 use super::rebalance::{REBALANCE, Rebalance};
-use super::timeouts::{Timeouts, UPSTREAM_TIMEOUTS};
+use super::timeouts::{OwnTimeouts, Timeouts, UPSTREAM_TIMEOUTS};
 use crate::file::declare::declare;
-use crate::file::declared::{Key, Optional};
 use crate::file::fields::Fields;
 use crate::file::kinds::app::AppName;
 use crate::file::kinds::choices::{BalanceChoice, StickyChoice};
@@ -27,16 +26,22 @@ declare! {
     given UpstreamParts {
         /// Its key in the file.
         name: String;
-        /// The nodes as written, no address twice; empty only if `app` names where they come from.
-        nodes: Vec<NodeSpec>;
-        /// The app whose processes are the nodes, in the place of `nodes`; one of `Plan::apps`.
-        app: Option<String>;
         /// What stands before each path that nodes are asked for: empty, or a path without a slash at its end.
         base: String;
         /// The plan's own, with what this upstream says otherwise.
         timeouts: Timeouts;
-        /// How it is seen that nodes are well.
-        health: Health;
+    }
+    handed {
+        /// The running backends: "host:port", or `{ address = "host:port", weight = 1, … }` to say more. A name with several
+        /// addresses is several nodes, and is asked for again while tidelock runs: see `[resolver]`.
+        /// "srv:_chat._tcp.example.com" stands for what SRV records name, with their ports and weights; those whose priority
+        /// is not the lowest are backups. "unix:/run/app.sock" is a Unix socket on this machine, of at most 107 bytes.
+        /// "https://host" speaks TLS, on port 443 if none is said: see `[upstream.NAME.tls]`. A path behind it, as in
+        /// "http://host:3000/base", stands before each path that is asked for; it is the same for all nodes, and what answers
+        /// say of it in Location and cookies is put right.
+        NODES nodes: Vec<NodeSpec> => "the nodes are the processes of `app`", NodeList;
+        /// The NAME of an `[app.NAME]`, whose processes are the nodes, in the place of `nodes`.
+        APP app: Option<String> => "the nodes are those in `nodes`", AppName;
     }
     keys {
         /// What keeps a client on its node. A session of Engine.IO stays on its node by a tag behind its id, whatever
@@ -81,12 +86,14 @@ declare! {
         TRY_TIMEOUT try_timeout: Option<Duration> = None,
             OrNone<Time>(Time { least: Duration::from_millis(10), most: Duration::from_hours(1) });
     }
-    also { NODES, APP, UPSTREAM_TIMEOUTS, HEALTH }
+    also { NODES, APP, UPSTREAM_TIMEOUTS }
     flat {
         /// How a crowd is kept from overrunning the nodes.
         ADMISSION admission: Admission;
     }
     tables {
+        /// How it is seen that nodes are well.
+        HEALTH health: Health, checked;
         /// Whether sessions are moved to nodes that have fewer.
         REBALANCE rebalance: Rebalance;
         /// What is held against a node.
@@ -95,25 +102,6 @@ declare! {
         NODE_TLS tls: NodeTls;
     }
 }
-
-static NODES: Key<NodeList, Optional> = Key {
-    name: "nodes",
-    kind: NodeList,
-    absent: Optional("the nodes are the processes of `app`"),
-    doc: "The running backends: \"host:port\", or `{ address = \"host:port\", weight = 1, … }` to say more. A name with \
-          several addresses is several nodes, and is asked for again while tidelock runs: see `[resolver]`. \
-          \"srv:_chat._tcp.example.com\" stands for what SRV records name, with their ports and weights; those \
-          whose priority is not the lowest are backups. \"unix:/run/app.sock\" is a Unix socket on this machine, of at \
-          most 107 bytes. \"https://host\" speaks TLS, on port 443 if none is said: see `[upstream.NAME.tls]`. A path \
-          behind it, as in \"http://host:3000/base\", stands before each path that is asked for; it is the same for \
-          all nodes, and what answers say of it in Location and cookies is put right.",
-};
-pub(crate) static APP: Key<AppName, Optional> = Key {
-    name: "app",
-    kind: AppName,
-    absent: Optional("the nodes are those in `nodes`"),
-    doc: "The NAME of an `[app.NAME]`, whose processes are the nodes, in the place of `nodes`.",
-};
 
 /// Reads one upstream; `timeouts` are the file's own. Nothing if it has no nodes or no usable name, which has been
 /// told then.
@@ -125,8 +113,7 @@ pub(crate) fn read(fields: &Fields<'_>, timeouts: &Timeouts) -> Option<Upstream>
         base: nodes.iter().flatten().next().map(|node| node.base.clone()).unwrap_or_default(),
         nodes: nodes.clone().unwrap_or_default(),
         app,
-        timeouts: timeouts.at(&fields.one(&UPSTREAM_TIMEOUTS)),
-        health: Health::checked(&fields.one(&HEALTH)),
+        timeouts: timeouts.with(OwnTimeouts::read(&fields.one(&UPSTREAM_TIMEOUTS))),
     };
     let upstream = Upstream::read(fields, parts);
     upstream.demand_moves(fields);

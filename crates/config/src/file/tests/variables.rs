@@ -69,7 +69,7 @@ fn they_may_stand_for_any_value() {
     assert_eq!(plan.limits.body_bytes_max, Some(10 << 20));
     assert_eq!(plan.timeouts.connect.as_secs(), 2);
     let app = &plan.apps[0];
-    assert_eq!(app.command[2..], ["--token=hunter2", "${NAME}"]);
+    assert_eq!(app.argv()[2..], ["--token=hunter2", "${NAME}"]);
     assert_eq!(app.env["URL"], "redis://server1");
     assert_eq!((&*app.env["PRICE"], &*app.env["HOME_OF"]), ("$5", "$HOME"));
     assert!(matches!(app.instances, Instances::Count(count) if count.get() == 3));

@@ -2,20 +2,19 @@
 //! is waited for, all that was taken goes out, so that a stream stays as live as it was.
 
 use std::future::poll_fn;
-use std::io::IoSlice;
 use std::task::Poll;
 use std::time::Duration;
 
 use wire::Version;
 use wire::answer::AnswerHead;
 use wire::body::BodyWalk;
-use wire::forward::ForClient;
+use wire::forward::{ForClient, Reframed};
 use wire::request::Method;
 
 use crate::fault::{Fault, OriginFault, OurFault};
 use crate::net::buffers::consume;
 use crate::net::encoder::Encoder;
-use crate::request::exchange::download::{Answered, Download, Origin, frame_chunk};
+use crate::request::exchange::download::{Answered, Download, Origin};
 use crate::request::exchange::request::{Coded, Compressed};
 use crate::state::media;
 
@@ -73,19 +72,16 @@ impl Download<'_> {
             let body = encoder.finish().map_err(|_| OurFault::NotCompressed)?;
             let how = ForClient { content_length: Some(body.len() as u64), ..how };
             self.print_final(head, &how, b"", &mut out);
-            self.begin(out, &body, false).await?;
-            return Ok(self.whole(head, how.keep_alive));
+            self.begin(out, &body, Reframed::AsItCame).await?;
+            return self.whole(head, b"", how.keep_alive).await;
         }
         self.print_final(head, &how, b"", &mut out);
-        self.begin(out, b"", false).await?;
+        self.begin(out, b"", Reframed::ToChunks).await?;
         self.progress.lasting.begin(self.reply().now());
         let timeout = if head.is_event_stream() { self.timeouts.tunnel } else { self.timeouts.body };
         while !self.compress_more(&mut walk, &mut encoder, timeout).await? {}
-        let mut last = Vec::new();
-        frame_chunk(&encoder.finish().map_err(|_| OurFault::NotCompressed)?, &mut last);
-        last.extend_from_slice(b"0\r\n\r\n");
-        self.reply().send_body(&mut [IoSlice::new(&last)], self.timeouts.body).await?;
-        Ok(self.whole(head, how.keep_alive))
+        let last = encoder.finish().map_err(|_| OurFault::NotCompressed)?;
+        self.whole(head, &last, how.keep_alive).await
     }
 
     /// Compresses what is here. `true` at the end of the body.
@@ -138,12 +134,7 @@ impl Download<'_> {
 
     /// Sends what has come out as one chunk.
     async fn send_coded(&self, coded: &mut Vec<u8>) -> Result<(), Fault> {
-        if coded.is_empty() {
-            return Ok(());
-        }
-        let size = format!("{:x}\r\n", coded.len());
-        let pieces = &mut [IoSlice::new(size.as_bytes()), IoSlice::new(coded), IoSlice::new(b"\r\n")];
-        self.reply().send_body(pieces, self.timeouts.body).await?;
+        self.reply().send_body(coded, self.timeouts.body).await?;
         coded.clear();
         Ok(())
     }

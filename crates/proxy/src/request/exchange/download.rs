@@ -2,7 +2,6 @@
 //! told to the session table before the client hears it.
 
 use std::future::poll_fn;
-use std::io::IoSlice;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -90,7 +89,7 @@ impl<'a> Download<'a> {
         if head.status() == 101 {
             let mut out = self.buffers().take_for_head();
             self.print_final(&head, &self.for_client(None), b"", &mut out);
-            self.begin(out, b"", false).await?;
+            self.begin(out, b"", Reframed::AsItCame).await?;
             return Ok(Answered::Upgraded);
         }
         if let Some(pages) = self.request.changed.and_then(|changed| changed.intercepts.as_deref())
@@ -152,7 +151,7 @@ impl<'a> Download<'a> {
                 return Ok(Some(head));
             }
             // HTTP/1.0 knows no interim answers (RFC 9110 section 15.2).
-            if self.reply().is_http_11() {
+            if self.reply().takes_interim() {
                 let mut out = Vec::new();
                 forward::print_answer(&head, &self.for_client(None), &mut out);
                 self.reply().send_interim(&out, self.timeouts.body).await?;
@@ -231,7 +230,7 @@ impl<'a> Download<'a> {
             asked,
             sent_pin,
             answer,
-            client: reply.arrival.end,
+            client: reply.arrival().end,
             node: self.origin.node,
             was_pinned: self.record.sticky == Sticky::Cookie,
             sid,
@@ -250,8 +249,13 @@ impl<'a> Download<'a> {
     }
 
     /// Sends the head of the final answer and what is here of its body.
-    pub(super) async fn begin(&self, mut head: Vec<u8>, body: &[u8], is_unframed: bool) -> Result<(), Fault> {
-        self.reply().begin(&mut head, body, is_unframed, self.timeouts.body).await?;
+    pub(super) async fn begin(
+        &self,
+        mut head: Vec<u8>,
+        content: &[u8],
+        framed: Reframed,
+    ) -> Result<(), Fault> {
+        self.reply().begin(&mut head, content, framed, self.timeouts.body).await?;
         self.buffers().give_for_head(head);
         Ok(())
     }
@@ -267,10 +271,10 @@ impl<'a> Download<'a> {
     pub(super) fn for_client(&self, content_length: Option<u64>) -> ForClient<'a> {
         let reply = self.reply();
         ForClient {
-            version: reply.version,
+            version: reply.version(),
             method: self.request.head.method(),
             // A request that is answered before it is whole leaves bytes behind that are no request.
-            keep_alive: reply.keep_alive
+            keep_alive: reply.keep_alive()
                 && self.progress.request_sent.get()
                 && !self.request.worker.is_leaving(),
             content_length,
@@ -283,8 +287,8 @@ impl<'a> Download<'a> {
         let how = self.for_client(Some(body.len() as u64));
         let mut out = self.buffers().take_for_head();
         self.print_final(head, &how, sid, &mut out);
-        self.begin(out, body, false).await?;
-        Ok(self.whole(head, how.keep_alive))
+        self.begin(out, body, Reframed::AsItCame).await?;
+        self.whole(head, b"", how.keep_alive).await
     }
 
     /// Passes the body on as it comes.
@@ -333,13 +337,7 @@ impl<'a> Download<'a> {
         {
             self.close_session();
         }
-        if reframed == Reframed::ToChunks {
-            frame_chunk(content, &mut out);
-            self.begin(out, b"", false).await?;
-        } else {
-            let is_unframed = reframed == Reframed::ToClose;
-            self.begin(out, content, is_unframed).await?;
-        }
+        self.begin(out, content, reframed).await?;
         consume(self.origin.inbound, walked.taken);
         let mut is_end = walked.is_end;
         if !is_end {
@@ -350,26 +348,13 @@ impl<'a> Download<'a> {
             self.progress.lasting.begin(self.reply().now());
         }
         while !is_end {
-            is_end = self.relay_more(&mut walk, reframed, timeout).await?;
+            is_end = self.relay_more(&mut walk, timeout).await?;
         }
-        let mut last = Vec::new();
-        match (close_packet, reframed) {
-            (Some(close_packet), Reframed::ToChunks) => frame_chunk(close_packet, &mut last),
-            (Some(close_packet), Reframed::AsItCame | Reframed::ToClose) => {
-                last.extend_from_slice(close_packet);
-            }
-            (None, _) => {}
-        }
-        if reframed == Reframed::ToChunks {
-            last.extend_from_slice(b"0\r\n\r\n");
-        }
-        if !last.is_empty() {
-            self.request.reply.send_body(&mut [IoSlice::new(&last)], self.timeouts.body).await?;
-        }
+        let answered = self.whole(head, close_packet.unwrap_or_default(), keep_alive).await?;
         if close_packet.is_some() || walk.held_close_packet() {
             self.close_session();
         }
-        Ok(self.whole(head, keep_alive))
+        Ok(answered)
     }
 
     /// Returns what is put behind the answer to a poll whose session was closed on its node meanwhile: the close packet that
@@ -408,12 +393,7 @@ impl<'a> Download<'a> {
     }
 
     /// Reads once and passes on what came; `true` at the end.
-    async fn relay_more(
-        &mut self,
-        walk: &mut BodyWalk,
-        reframed: Reframed,
-        timeout: Duration,
-    ) -> Result<bool, Fault> {
+    async fn relay_more(&mut self, walk: &mut BodyWalk, timeout: Duration) -> Result<bool, Fault> {
         let Local { buffers, pipes, .. } = self.request.worker;
         buffers.give_back_if_empty(self.origin.inbound);
         // A body with a length is passed on as it came.
@@ -443,13 +423,7 @@ impl<'a> Download<'a> {
             self.close_session();
         }
         let content = &self.origin.inbound[..walked.kept];
-        if reframed == Reframed::ToChunks {
-            let size = format!("{:x}\r\n", content.len());
-            let mut pieces = [IoSlice::new(size.as_bytes()), IoSlice::new(content), IoSlice::new(b"\r\n")];
-            self.request.reply.send_body(&mut pieces, self.timeouts.body).await?;
-        } else if !content.is_empty() {
-            self.request.reply.send_body(&mut [IoSlice::new(content)], self.timeouts.body).await?;
-        }
+        self.request.reply.send_body(content, self.timeouts.body).await?;
         consume(self.origin.inbound, walked.taken);
         spend_on_pieces(walked.pieces);
         Ok(walked.is_end)
@@ -474,8 +448,14 @@ impl<'a> Download<'a> {
         }
     }
 
-    pub(super) fn whole(&self, head: &AnswerHead, keep_alive: bool) -> Answered {
-        self.reply().finish();
+    /// Sends what is last of the answer, and says what becomes of both connections.
+    pub(super) async fn whole(
+        &self,
+        head: &AnswerHead,
+        last: &[u8],
+        keep_alive: bool,
+    ) -> Result<Answered, Fault> {
+        self.reply().finish(last, self.timeouts.body).await?;
         let has_surplus = !self.origin.inbound.is_empty();
         if has_surplus && head.keep_alive() {
             // They belong to no request of ours, and others may have come on its idle connections.
@@ -485,7 +465,7 @@ impl<'a> Download<'a> {
         let keeps = head.keep_alive() && !has_surplus;
         let origin_keeps =
             keeps.then(|| OriginKeeps { timeout: head.keep_alive_timeout_s().map(Duration::from_secs) });
-        Answered::Whole { keep_alive, origin_keeps }
+        Ok(Answered::Whole { keep_alive, origin_keeps })
     }
 }
 
@@ -503,17 +483,8 @@ fn contact_of(request: &Request<'_>, record: &Record) -> Contact {
     Contact {
         address,
         client: record.client,
-        is_https: reply.arrival.end.is_https(head),
+        is_https: reply.arrival().end.is_https(head),
         is_pinned: record.sticky == Sticky::Cookie,
-    }
-}
-
-/// Content as one chunk; none where there is none, for an empty chunk is the last.
-pub(super) fn frame_chunk(content: &[u8], out: &mut Vec<u8>) {
-    if !content.is_empty() {
-        out.extend_from_slice(format!("{:x}\r\n", content.len()).as_bytes());
-        out.extend_from_slice(content);
-        out.extend_from_slice(b"\r\n");
     }
 }
 

@@ -3,7 +3,6 @@
 //! a border between two events is one between two chunks.
 
 use std::future::poll_fn;
-use std::io::IoSlice;
 use std::task::{Context, Poll, ready};
 
 use tokio::time::Instant;
@@ -16,7 +15,7 @@ use crate::fault::{Fault, OriginFault, OurFault};
 use crate::net::buffers::consume;
 use crate::net::clock::Alarm;
 use crate::net::stream::spend_on_pieces;
-use crate::request::exchange::download::{Answered, Download, Origin, frame_chunk};
+use crate::request::exchange::download::{Answered, Download, Origin};
 use crate::request::exchange::lasting::Lasting;
 use crate::upstream::close_signal::CloseReason;
 use crate::upstream::node::Node;
@@ -61,26 +60,18 @@ impl Download<'_> {
         let mut out = self.buffers().take_for_head();
         self.print_final(head, &how, b"", &mut out);
         self.progress.lasting.begin_events(self.origin.node, self.record.client);
-        self.begin(out, b"", reframed == Reframed::ToClose).await?;
+        self.begin(out, b"", reframed).await?;
         let mut events = Events::default();
-        while !self.pass_events(&mut walk, &mut events, reframed).await? {
+        while !self.pass_events(&mut walk, &mut events).await? {
             if self.read_events(&walk, &events).await? {
                 break;
             }
         }
-        if reframed == Reframed::ToChunks {
-            self.send_some(b"0\r\n\r\n").await?;
-        }
-        Ok(self.whole(head, how.keep_alive && reframed != Reframed::ToClose))
+        self.whole(head, b"", how.keep_alive && reframed != Reframed::ToClose).await
     }
 
     /// Passes on what is here; up to the first border if its turn is there. `true` at the end.
-    async fn pass_events(
-        &mut self,
-        walk: &mut BodyWalk,
-        events: &mut Events,
-        reframed: Reframed,
-    ) -> Result<bool, Fault> {
+    async fn pass_events(&mut self, walk: &mut BodyWalk, events: &mut Events) -> Result<bool, Fault> {
         let walked = walk.walk(self.origin.inbound).map_err(OriginFault::Malformed)?;
         let content = &self.origin.inbound[..walked.kept];
         // What has come may have done so behind the order.
@@ -94,13 +85,7 @@ impl Download<'_> {
             None
         };
         let content = &content[..border.unwrap_or(content.len())];
-        if reframed == Reframed::ToChunks {
-            let mut out = Vec::with_capacity(content.len() + CHUNK_FRAME_BYTES);
-            frame_chunk(content, &mut out);
-            self.send_some(&out).await?;
-        } else {
-            self.send_some(content).await?;
-        }
+        self.reply().send_body(content, self.timeouts.body).await?;
         consume(self.origin.inbound, walked.taken);
         spend_on_pieces(walked.pieces);
         if border.is_some() {
@@ -108,13 +93,6 @@ impl Download<'_> {
         } else {
             Ok(walked.is_end || walk.is_at_end())
         }
-    }
-
-    async fn send_some(&self, bytes: &[u8]) -> Result<(), Fault> {
-        if bytes.is_empty() {
-            return Ok(());
-        }
-        self.reply().send_body(&mut [IoSlice::new(bytes)], self.timeouts.body).await
     }
 
     /// Waits for more, or, between two events, for its turn. `true` where the node's end is that of the stream.
@@ -141,6 +119,3 @@ impl Download<'_> {
         }
     }
 }
-
-/// What stands around the content of a chunk.
-const CHUNK_FRAME_BYTES: usize = 20;

@@ -106,7 +106,7 @@ async fn send_head(
     let how = ForOrigin {
         host_override: request.changed.and_then(|changed| changed.host.as_deref()).or(plan.host.as_deref()),
         host_default: written.as_deref().unwrap_or_default(),
-        client_end: request.reply.arrival.end,
+        client_end: request.reply.arrival().end,
         client_address: record.client,
         strips_tag: matches!(kind, ExchangeKind::Session(Session { is_tagged: true, .. })),
         wants_plain: matches!(kind, ExchangeKind::Handshake { .. }),

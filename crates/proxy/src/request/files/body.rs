@@ -1,11 +1,11 @@
 //! Sending a file, or parts of it.
 
-use std::io::IoSlice;
 use std::ops::Range;
 use std::os::fd::AsFd;
 
 use bytes::BytesMut;
 use rustix::io::pread;
+use wire::forward::Reframed;
 use wire::request::Method;
 
 use super::{Answer, Content, Line};
@@ -60,24 +60,22 @@ impl Answer<'_> {
             self.begin(head, file, part).await?;
         }
         for (part, head) in parts.zip(first) {
-            self.reply.send_body(&mut [IoSlice::new(head)], self.timeout()).await?;
+            self.reply.send_body(head, self.timeout()).await?;
             self.pass(file, part).await?;
         }
-        if !tail.is_empty() {
-            self.reply.send_body(&mut [IoSlice::new(&tail)], self.timeout()).await?;
-        }
+        self.reply.finish(&tail, self.timeout()).await?;
         Ok(Outcome::Answered(self.goes_on()))
     }
 
     /// Sends the head, and with it a part that is short.
     async fn begin(&self, mut head: Vec<u8>, file: &Opened, part: Range<u64>) -> Result<(), Fault> {
         if let Some(content) = file.content_of(&part) {
-            self.reply.begin(&mut head, content, false, self.timeout()).await?;
+            self.reply.begin(&mut head, content, Reframed::AsItCame, self.timeout()).await?;
             self.worker.buffers.give_for_head(head);
             return Ok(());
         }
         if part.end - part.start > self.worker.buffers.bytes() as u64 {
-            self.reply.begin(&mut head, b"", false, self.timeout()).await?;
+            self.reply.begin(&mut head, b"", Reframed::AsItCame, self.timeout()).await?;
             self.worker.buffers.give_for_head(head);
             return self.pass(file, part).await;
         }
@@ -85,7 +83,7 @@ impl Answer<'_> {
         // Read before anything is said: a file that cannot be read has a status of its own.
         let read = self.read(file, part, &mut buffer);
         let sent = match read {
-            Ok(()) => self.reply.begin(&mut head, &buffer, false, self.timeout()).await,
+            Ok(()) => self.reply.begin(&mut head, &buffer, Reframed::AsItCame, self.timeout()).await,
             Err(fault) => Err(fault),
         };
         self.worker.buffers.give_for_head(head);
@@ -103,7 +101,7 @@ impl Answer<'_> {
         while part.start < part.end {
             let next = part.end.min(part.start + most);
             let sent = match self.read(file, part.start..next, &mut buffer) {
-                Ok(()) => self.reply.send_body(&mut [IoSlice::new(&buffer)], self.timeout()).await,
+                Ok(()) => self.reply.send_body(&buffer, self.timeout()).await,
                 Err(fault) => Err(fault),
             };
             if sent.is_err() {

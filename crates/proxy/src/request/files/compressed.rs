@@ -1,10 +1,10 @@
 //! A file that is compressed while it is sent, where nothing beside it is compressed already.
 
-use std::io::IoSlice;
 use std::ops::Range;
 
 use config::routing::Coding;
 use wire::Version;
+use wire::forward::Reframed;
 use wire::request::Method;
 
 use super::{Answer, Content, Line};
@@ -63,25 +63,27 @@ impl Answer<'_> {
             self.compress_part(file, whole, &mut encoder)?;
             let body = encoder.finish().map_err(|_| OurFault::NotCompressed)?;
             let mut head = self.head(200, &lines, Some(body.len() as u64));
-            self.reply.begin(&mut head, &body, false, self.timeout()).await?;
+            self.reply.begin(&mut head, &body, Reframed::AsItCame, self.timeout()).await?;
+            self.reply.finish(b"", self.timeout()).await?;
             self.worker.buffers.give_for_head(head);
             return Ok(Outcome::Answered(self.goes_on()));
         }
         lines.push(("Transfer-Encoding", b"chunked".into()));
         let mut head = self.head(200, &lines, None);
-        self.reply.begin(&mut head, b"", false, self.timeout()).await?;
+        self.reply.begin(&mut head, b"", Reframed::ToChunks, self.timeout()).await?;
         self.worker.buffers.give_for_head(head);
         let mut part = whole;
         while part.start < part.end {
             let next = part.end.min(part.start + most);
             self.compress_part(file, part.start..next, &mut encoder)?;
             part.start = next;
-            self.send_chunk(encoder.out(), b"").await?;
+            self.reply.send_body(encoder.out(), self.timeout()).await?;
+            encoder.out().clear();
             // Compressing is work, and one client must not keep the others waiting.
             tokio::task::yield_now().await;
         }
-        let mut rest = encoder.finish().map_err(|_| OurFault::NotCompressed)?;
-        self.send_chunk(&mut rest, b"0\r\n\r\n").await?;
+        let rest = encoder.finish().map_err(|_| OurFault::NotCompressed)?;
+        self.reply.finish(&rest, self.timeout()).await?;
         Ok(Outcome::Answered(self.goes_on()))
     }
 
@@ -94,21 +96,5 @@ impl Answer<'_> {
         let taken = read.and_then(|()| encoder.take(&buffer).map_err(|_| OurFault::NotCompressed.into()));
         self.worker.buffers.give(buffer);
         taken
-    }
-
-    /// Sends what has come out of an encoder as a chunk, and what stands behind it.
-    async fn send_chunk(&self, coded: &mut Vec<u8>, behind: &[u8]) -> Result<(), Fault> {
-        let size = format!("{:x}\r\n", coded.len());
-        let framed: [&[u8]; 4] = match coded.is_empty() {
-            // An empty chunk would be the last.
-            true => [b"", b"", b"", behind],
-            false => [size.as_bytes(), coded, b"\r\n", behind],
-        };
-        let mut pieces = framed.map(IoSlice::new);
-        if pieces.iter().any(|piece| !piece.is_empty()) {
-            self.reply.send_body(&mut pieces, self.timeout()).await?;
-        }
-        coded.clear();
-        Ok(())
     }
 }

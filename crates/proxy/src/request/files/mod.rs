@@ -64,7 +64,7 @@ pub(crate) async fn answer(
         files,
         head,
         reply,
-        keep_alive: reply.keep_alive && body.is_done(),
+        keep_alive: reply.keep_alive() && body.is_done(),
         lines: values.answer_lines(),
         pages: values.route.error_pages.as_deref(),
         compress: values.route.edits.as_ref().and_then(|edits| edits.compress.as_deref()),

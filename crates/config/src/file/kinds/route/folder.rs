@@ -5,13 +5,15 @@ use std::time::Duration;
 use serde_json::{Map, Value as Json, json};
 use toml::de::DeValue;
 
-use crate::file::declared::{Kind, Written};
+use crate::file::declared::{Kind, Unsaid, Written};
 use crate::file::given::Given;
 use crate::file::kinds::{Time, quote, schema};
 use crate::routing::Cache;
 
 /// How long caches may keep a file.
 pub(crate) struct CacheTime;
+
+impl Unsaid for CacheTime {}
 
 impl Kind for CacheTime {
     type Read = Cache;
@@ -72,6 +74,8 @@ impl Written for FileNames {
 
 /// The name of a file in a folder, or under it.
 pub(crate) struct FileName;
+
+impl Unsaid for FileName {}
 
 impl Kind for FileName {
     type Read = String;

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use crate::app::values::LogFormat;
 use crate::file::declare::declare;
-use crate::file::declared::{Key, Optional};
 use crate::file::fields::Fields;
 use crate::file::kinds::paths::FolderOrOff;
 use crate::file::kinds::{Count, Flag, Size, Word};
@@ -13,9 +12,11 @@ declare! {
     /// What becomes of an app's output.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Logs in LOGS = "logs", One: "What becomes of its output.";
-    given LogsParts {
-        /// The folder of its files; `None` keeps lines in memory only.
-        folder: Option<PathBuf>;
+    given LogsParts {}
+    handed {
+        /// The folder of its files, or "off" to keep lines in memory only. They are written with the rights of `user` if others
+        /// than root may write to a folder on the way, and links are never followed. Relative to the folder of this file.
+        FOLDER folder: Option<PathBuf> => "`logs` in the folder of this file", FolderOrOff;
     }
     keys {
         /// A file is followed by another one at this size.
@@ -32,15 +33,6 @@ declare! {
     }
     also { FOLDER }
 }
-
-static FOLDER: Key<FolderOrOff, Optional> = Key {
-    name: "folder",
-    kind: FolderOrOff,
-    absent: Optional("`logs` in the folder of this file"),
-    doc: "The folder of its files, or \"off\" to keep lines in memory only. They are written with the rights of `user` if \
-          others than root may write to a folder on the way, and links are never followed. Relative to the folder of \
-          this file.",
-};
 
 impl Logs {
     /// Reads the table.

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use crate::file::declare::declare;
-use crate::file::declared::{Key, Optional};
 use crate::file::fields::Fields;
 use crate::file::kinds::app::Texts;
 
@@ -12,9 +11,10 @@ declare! {
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Watch in WATCH = "watch", One:
         "Replaces the processes whenever a file changes; for development. Left out: nothing is watched.";
-    given WatchParts {
-        /// Files and folders, whole trees; never empty.
-        paths: Vec<PathBuf>;
+    given WatchParts {}
+    handed {
+        /// Files and folders, with all that is in them. Relative to `cwd`.
+        PATHS paths: Vec<PathBuf> => "`cwd`", Texts { example: "[\"src\"]" };
     }
     keys {
         /// Names of files and folders in them that do not count; `node_modules` and those that begin with a dot never do.
@@ -22,13 +22,6 @@ declare! {
     }
     also { PATHS }
 }
-
-static PATHS: Key<Texts, Optional> = Key {
-    name: "paths",
-    kind: Texts { example: "[\"src\"]" },
-    absent: Optional("`cwd`"),
-    doc: "Files and folders, with all that is in them. Relative to `cwd`.",
-};
 
 impl Watch {
     /// Reads the table; `cwd` is the app's own.

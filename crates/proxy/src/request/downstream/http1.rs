@@ -1,6 +1,8 @@
-//! The client's two ends of an exchange: where the request's body comes from, and where the answer goes. The spine
-//! and the exchange know these, never the client's connection, so that other kinds of ends can take their place.
-//! Heads of answers come here as HTTP/1 writes them: an end that speaks otherwise would have to take them apart again.
+//! The ends of an exchange over HTTP/1: the body is on the connection as it was framed by the client, and the answer goes
+//! out as it is printed. What each of these has to do is said at [`BodySource`] and [`ReplySink`].
+//!
+//! [`BodySource`]: super::BodySource
+//! [`ReplySink`]: super::ReplySink
 
 use std::cell::Cell;
 use std::io::{self, IoSlice};
@@ -15,7 +17,7 @@ use tokio::time::Instant;
 use wire::Version;
 use wire::body::{BodyWalk, Walked};
 use wire::engineio::CloseScan;
-use wire::forward::ClientEnd;
+use wire::forward::Reframed;
 use wire::request::{RequestBody, RequestHead};
 
 use crate::fault::{ClientFault, Fault, OurFault};
@@ -24,12 +26,12 @@ use crate::net::clock::Alarm;
 use crate::net::pace::{BodySoFar, Pace};
 use crate::net::splice::{SpliceEnds, SplicePipes, Spliced, Waits};
 use crate::net::stream::{ClientStream, Io, join, spend};
-use crate::request::reply::Redirect;
+use crate::request::downstream::Arrival;
 use crate::state::local::Local;
 
-/// Where the body of a request comes from.
+/// The body of a request, as far as it has been read, and the connection that the rest of it comes from.
 #[derive(Debug)]
-pub(crate) struct BodySource<'c> {
+pub(crate) struct Http1Body<'c> {
     client: &'c ClientStream,
     inbound: &'c mut BytesMut,
     buffers: &'c Buffers,
@@ -46,7 +48,7 @@ pub(crate) struct BodySource<'c> {
     is_answered: bool,
 }
 
-impl<'c> BodySource<'c> {
+impl<'c> Http1Body<'c> {
     pub(crate) fn new(
         client: &'c ClientStream,
         inbound: &'c mut BytesMut,
@@ -71,13 +73,11 @@ impl<'c> BodySource<'c> {
         }
     }
 
-    /// The body of a request that has none, of the same client.
-    pub(crate) fn none(&mut self) -> BodySource<'_> {
-        BodySource { inbound: &mut *self.inbound, walk: None, is_done: true, bytes: 0, ..*self }
+    pub(super) fn none(&mut self) -> Http1Body<'_> {
+        Http1Body { inbound: &mut *self.inbound, walk: None, is_done: true, bytes: 0, ..*self }
     }
 
-    /// Its node has begun to answer.
-    pub(crate) fn is_answered(&mut self) {
+    pub(super) fn is_answered(&mut self) {
         self.is_answered = true;
     }
 
@@ -91,39 +91,34 @@ impl<'c> BodySource<'c> {
         self.pace.get().of_body(timeout, so_far).min(timeout)
     }
 
-    /// Takes the body on, if it is not longer than it may be.
-    pub(crate) fn accept(&mut self, head: &RequestHead, bytes_max: Option<u64>) -> Result<(), Fault> {
+    pub(super) fn accept(&mut self, head: &RequestHead, bytes_max: Option<u64>) -> Result<(), Fault> {
         self.walk = Some(BodyWalk::of_request(head.body(), bytes_max).map_err(ClientFault::from)?);
         Ok(())
     }
 
-    /// Watches the body for an Engine.IO close packet.
-    pub(crate) fn watch_for_close_packet(&mut self, scan: CloseScan) {
+    pub(super) fn watch_for_close_packet(&mut self, scan: CloseScan) {
         if let Some(walk) = &mut self.walk {
             walk.watch_for_close_packet(scan);
         }
     }
 
-    pub(crate) fn held_close_packet(&self) -> bool {
+    pub(super) fn held_close_packet(&self) -> bool {
         self.is_done && self.walk.as_ref().is_some_and(BodyWalk::held_close_packet)
     }
 
-    /// Of the client's connection; every wait of an exchange is set on it.
-    pub(crate) fn alarm(&self) -> &'c Alarm {
+    pub(super) fn alarm(&self) -> &'c Alarm {
         &self.client.alarm
     }
 
-    /// Returns whether all of it has been taken.
-    pub(crate) fn is_done(&self) -> bool {
+    pub(super) fn is_done(&self) -> bool {
         self.is_done
     }
 
-    pub(crate) fn bytes(&self) -> u64 {
+    pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Returns what is here of the body already. [`BodySource::pass`] must follow once it was passed on.
-    pub(crate) fn at_hand(&mut self) -> Result<(&[u8], Walked), Fault> {
+    pub(super) fn at_hand(&mut self) -> Result<(&[u8], Walked), Fault> {
         let nothing = Walked { kept: 0, taken: 0, is_end: false, pieces: 0 };
         let walked = match &mut self.walk {
             Some(walk) if !self.is_done => walk.walk(self.inbound).map_err(ClientFault::from)?,
@@ -132,16 +127,14 @@ impl<'c> BodySource<'c> {
         Ok((&self.inbound[..walked.kept], walked))
     }
 
-    /// Done with what [`BodySource::at_hand`] gave.
-    pub(crate) fn pass(&mut self, walked: Walked) {
+    pub(super) fn pass(&mut self, walked: Walked) {
         consume(self.inbound, walked.taken);
         self.bytes += walked.taken as u64;
         self.is_done |= walked.is_end;
         self.buffers.give_back_if_empty(self.inbound);
     }
 
-    /// Passes more of it on without looking at it. `None` if it must be looked at, or is better copied.
-    pub(crate) async fn splice(&mut self, origin: &Io, timeout: Duration) -> Option<Spliced> {
+    pub(super) async fn splice(&mut self, origin: &Io, timeout: Duration) -> Option<Spliced> {
         let source = self.body_timeout(timeout);
         let walk = self.walk.as_mut().filter(|_| self.inbound.is_empty())?;
         let waits = Waits { source, sink: timeout };
@@ -154,8 +147,7 @@ impl<'c> BodySource<'c> {
         Some(spliced)
     }
 
-    /// Waits for more of it.
-    pub(crate) async fn fill(&mut self, timeout: Duration) -> Result<(), ClientFault> {
+    pub(super) async fn fill(&mut self, timeout: Duration) -> Result<(), ClientFault> {
         let (timeout, begun) = (self.body_timeout(timeout), self.client.now());
         let ClientStream { io, alarm } = self.client;
         let (inbound, buffers) = (&mut *self.inbound, self.buffers);
@@ -168,9 +160,7 @@ impl<'c> BodySource<'c> {
         }
     }
 
-    /// Ready when the client has left. What it sends meanwhile, the next request or a tunnel's first bytes, is kept, up
-    /// to 4 KiB; a client that sends more than that is not watched any longer.
-    pub(crate) fn poll_client_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_client_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         ready!(self.client.poll_worth_watching(cx));
         while self.inbound.len() < SMALL {
             if self.inbound.capacity() == 0 && !self.client.io.is_quiet() {
@@ -189,47 +179,24 @@ impl<'c> BodySource<'c> {
     }
 }
 
-/// How a client came in: over its connection, and by the listener that took that.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Arrival<'c> {
-    pub(crate) end: &'c ClientEnd,
-    /// Where all its requests are sent to, if that listener does nothing else.
-    pub(crate) redirects: Option<Redirect>,
-}
-
-/// Both ends of a request, once nothing more is read of its body.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct RequestEnds<'a, 'c> {
-    pub(crate) body: &'a BodySource<'c>,
-    pub(crate) reply: &'a ReplySink<'c>,
-}
-
-impl RequestEnds<'_, '_> {
-    /// Returns whether the connection may go on behind an answer given now: what the client still says of its body is
-    /// no request.
-    pub(crate) fn keep_alive(&self) -> bool {
-        self.reply.keep_alive && self.body.is_done()
-    }
-}
-
-/// Where the answer goes.
+/// The connection that the answer goes to, and how much of it has gone.
 #[derive(Debug)]
-pub(crate) struct ReplySink<'c> {
+pub(crate) struct Http1Reply<'c> {
     client: &'c ClientStream,
-    pub(crate) version: Version,
+    pub(super) version: Version,
     /// Whether the connection may go on after the answer, as far as the client and we are concerned.
-    pub(crate) keep_alive: bool,
-    pub(crate) arrival: Arrival<'c>,
+    pub(super) keep_alive: bool,
+    pub(super) arrival: Arrival<'c>,
     has_begun: Cell<bool>,
-    /// The body has no frame of its own, so that its end is the connection's, and it has not all gone out.
-    is_unframed: Cell<bool>,
+    /// How what is still to come of the body is framed.
+    framed: Cell<Reframed>,
     bytes: Cell<u64>,
     pace: &'c Cell<Pace>,
     /// So long it has been waited that the client takes something.
     waited: Cell<Duration>,
 }
 
-impl<'c> ReplySink<'c> {
+impl<'c> Http1Reply<'c> {
     pub(crate) fn new(
         client: &'c ClientStream,
         head: &RequestHead,
@@ -243,61 +210,78 @@ impl<'c> ReplySink<'c> {
             keep_alive,
             arrival,
             has_begun: Cell::new(false),
-            is_unframed: Cell::new(false),
+            framed: Cell::new(Reframed::AsItCame),
             bytes: Cell::new(0),
             pace,
             waited: Cell::new(Duration::ZERO),
         }
     }
 
-    /// Returns whether the client knows chunks and interim answers.
-    pub(crate) fn is_http_11(&self) -> bool {
+    pub(super) fn takes_interim(&self) -> bool {
         self.version == Version::Http11
     }
 
-    /// Returns whether the request is for another host than its TLS handshake was.
-    pub(crate) fn is_for_another_host(&self, head: &RequestHead) -> bool {
+    pub(super) fn is_for_another_host(&self, head: &RequestHead) -> bool {
         head.host_name().is_some_and(|host| self.client.io.is_for_another_host(host))
     }
 
-    /// Returns whether something of a final answer has gone out, so that no other answer can be given.
-    pub(crate) fn has_begun(&self) -> bool {
+    pub(super) fn has_begun(&self) -> bool {
         self.has_begun.get()
     }
 
-    /// Sent so far.
-    pub(crate) fn bytes(&self) -> u64 {
+    pub(super) fn bytes(&self) -> u64 {
         self.bytes.get()
     }
 
-    /// Sends an interim answer: others may follow it.
-    pub(crate) async fn send_interim(&self, head: &[u8], timeout: Duration) -> Result<(), Fault> {
+    pub(super) async fn send_interim(&self, head: &[u8], timeout: Duration) -> Result<(), Fault> {
         self.send(&mut [IoSlice::new(head)], timeout).await
     }
 
-    /// Sends the head of the final answer and what is here of its body, in one piece.
-    pub(crate) async fn begin(
+    pub(super) async fn begin(
         &self,
         head: &mut Vec<u8>,
-        body: &[u8],
-        is_unframed: bool,
+        content: &[u8],
+        framed: Reframed,
         timeout: Duration,
     ) -> Result<(), Fault> {
         self.has_begun.set(true);
-        self.is_unframed.set(is_unframed);
-        match join(head, body) {
+        self.framed.set(framed);
+        if framed == Reframed::ToChunks {
+            frame_chunk(content, head);
+            return self.send(&mut [IoSlice::new(head)], timeout).await;
+        }
+        match join(head, content) {
             [] => self.send(&mut [IoSlice::new(head)], timeout).await,
-            body => self.send(&mut [IoSlice::new(head), IoSlice::new(body)], timeout).await,
+            content => self.send(&mut [IoSlice::new(head), IoSlice::new(content)], timeout).await,
         }
     }
 
-    /// Sends more of the body.
-    pub(crate) async fn send_body(&self, pieces: &mut [IoSlice<'_>], timeout: Duration) -> Result<(), Fault> {
-        self.send(pieces, timeout).await
+    pub(super) async fn send_body(&self, content: &[u8], timeout: Duration) -> Result<(), Fault> {
+        if content.is_empty() {
+            return Ok(());
+        }
+        if self.framed.get() != Reframed::ToChunks {
+            return self.send(&mut [IoSlice::new(content)], timeout).await;
+        }
+        let size = format!("{:x}\r\n", content.len());
+        let mut pieces = [IoSlice::new(size.as_bytes()), IoSlice::new(content), IoSlice::new(b"\r\n")];
+        self.send(&mut pieces, timeout).await
     }
 
-    /// Passes up to `bytes` of the body on without looking at them. `None` if they are better copied.
-    pub(crate) async fn splice(
+    pub(super) async fn finish(&self, last: &[u8], timeout: Duration) -> Result<(), Fault> {
+        if self.framed.get() == Reframed::ToChunks {
+            let mut out = Vec::with_capacity(last.len() + CHUNK_FRAMES_BYTES);
+            frame_chunk(last, &mut out);
+            out.extend_from_slice(b"0\r\n\r\n");
+            self.send(&mut [IoSlice::new(&out)], timeout).await?;
+        } else if !last.is_empty() {
+            self.send(&mut [IoSlice::new(last)], timeout).await?;
+        }
+        self.framed.set(Reframed::AsItCame);
+        Ok(())
+    }
+
+    pub(super) async fn splice(
         &self,
         pipes: &SplicePipes,
         origin: &Io,
@@ -314,23 +298,19 @@ impl<'c> ReplySink<'c> {
         Some(spliced)
     }
 
-    /// Of the client's connection; every wait of an exchange is set on it.
-    pub(crate) fn alarm(&self) -> &'c Alarm {
+    pub(super) fn alarm(&self) -> &'c Alarm {
         &self.client.alarm
     }
 
-    /// Returns when the running task woke.
-    pub(crate) fn now(&self) -> Instant {
+    pub(super) fn now(&self) -> Instant {
         self.client.now()
     }
 
-    /// Returns whether the kernel can take bytes from a file by itself.
-    pub(crate) fn can_send_files(&self) -> bool {
+    pub(super) fn can_send_files(&self) -> bool {
         self.client.io.is_plain_tcp()
     }
 
-    /// Sends a part of a file without looking at it.
-    pub(crate) async fn send_file(
+    pub(super) async fn send_file(
         &self,
         file: BorrowedFd<'_>,
         mut part: Range<u64>,
@@ -366,8 +346,7 @@ impl<'c> ReplySink<'c> {
         Ok(())
     }
 
-    /// Sends an answer that is complete.
-    pub(crate) async fn send_whole(&self, answer: &[u8], timeout: Duration) -> Result<(), Fault> {
+    pub(super) async fn send_whole(&self, answer: &[u8], timeout: Duration) -> Result<(), Fault> {
         self.has_begun.set(true);
         self.send(&mut [IoSlice::new(answer)], timeout).await
     }
@@ -395,22 +374,28 @@ impl<'c> ReplySink<'c> {
             Err(_) => Err(ClientFault::Gone.into()),
         }
     }
-
-    /// All of the answer has gone out.
-    pub(crate) fn finish(&self) {
-        self.is_unframed.set(false);
-    }
 }
 
-impl Drop for ReplySink<'_> {
+impl Drop for Http1Reply<'_> {
     /// A body that is cut must not look complete, whoever cuts it. One with a frame shows it by itself; one without needs a
     /// reset.
     fn drop(&mut self) {
-        if self.is_unframed.get() {
+        if self.framed.get() == Reframed::ToClose {
             self.client.io.reset_on_close();
         }
     }
 }
 
+/// Content as one chunk; none where there is none, for an empty chunk is the last.
+fn frame_chunk(content: &[u8], out: &mut Vec<u8>) {
+    if !content.is_empty() {
+        out.extend_from_slice(format!("{:x}\r\n", content.len()).as_bytes());
+        out.extend_from_slice(content);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
 /// What of a file is sent before others have their turn, at most.
 const TURN_BYTES: usize = 256 << 10;
+/// What stands around the content of the last chunk, and behind it.
+const CHUNK_FRAMES_BYTES: usize = 25;

@@ -92,7 +92,8 @@ declare! {
             SecretTexts { bytes_min: 32, count_max: 8 };
         /// Pages in the place of tidelock's own for what it answers 400 to 599 itself, by status, or "4xx" and "5xx": the path
         /// of a file, up to 1 MiB, or { text = "…", content_type = "text/html" }. {status}, {reason} and {request_id} are put
-        /// in. What nodes answer passes as it is. Files are read at the start and at each reload.
+        /// in. What nodes answer passes as it is. Files are read at the start and at each reload. { path = "/404.html" } is what
+        /// the route of that path answers, and { upstream = "spare" } asks other nodes.
         ERROR_PAGES error_pages: Arc<ErrorPages> => "a line of text, or JSON for clients that ask for it", Pages;
     }
     keys {

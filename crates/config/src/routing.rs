@@ -1,5 +1,6 @@
 //! What a route takes, and what becomes of it: the words of `[[route]]`, checked.
 
+mod access;
 mod compress;
 mod methods;
 mod pages;
@@ -7,9 +8,10 @@ mod pattern;
 mod policy;
 mod template;
 
+pub use access::Access;
 pub use compress::{Coding, Compress, is_compressible};
 pub use methods::Methods;
-pub use pages::{ErrorPages, Page, PagePiece, Statuses};
+pub use pages::{AnswerPage, AnsweredBy, ErrorPages, Page, PagePiece, PageStatus, Statuses, TextPage};
 pub use pattern::{NotAPattern, Pattern};
 pub use policy::{Cors, KeptIds, Origin, Policy, RequestIds};
 pub use template::{Capture, NotATemplate, Piece, Template, Variable};
@@ -41,11 +43,13 @@ pub struct Route {
     pub body_bytes_max: Option<Option<u64>>,
     /// Whether the access log has its requests.
     pub is_logged: bool,
+    /// Who is answered, if not everybody is.
+    pub access: Option<Arc<Access>>,
     /// Who is answered though it is in maintenance, if it is.
     pub maintenance: Option<Arc<[IpNet]>>,
     /// Its pages for faults, if they are not the file's own.
     pub error_pages: Option<Arc<ErrorPages>>,
-    /// Whether a node is asked without more ado: it has an upstream, and neither maintenance nor preflights to answer.
+    /// Whether a node is asked without more ado: it has an upstream, and neither somebody to refuse nor maintenance nor preflights to answer.
     pub is_straight: bool,
     /// Where it stands among the routes of the file, from 1.
     pub number: usize,

@@ -58,6 +58,8 @@ pub(crate) enum OriginFault {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OurFault {
     NoRoute,
+    /// Its route does not answer this client.
+    Denied,
     /// Its route is in maintenance.
     Maintenance,
     /// The upstream has no node: no name has resolved yet.
@@ -78,6 +80,10 @@ pub(crate) enum OurFault {
     NotCompressed,
     /// The route has a page of its own in the place of what the node has answered.
     Replaced {
+        status: u16,
+    },
+    /// The route has no more to say than this status, and the file has somebody who answers in its place.
+    Bare {
         status: u16,
     },
     /// The budget of memory is used up.
@@ -134,6 +140,23 @@ impl Fault {
         matches!(self, Self::Ours(OurFault::NoNode | OurFault::AllFull)) || is_for_now
     }
 
+    /// Returns whether nobody can have done anything of the request, whatever it asks for.
+    pub(crate) fn is_undone(self) -> bool {
+        let is_before = matches!(
+            self,
+            Self::Ours(
+                OurFault::NoNode
+                    | OurFault::AppStopped
+                    | OurFault::AllFull
+                    | OurFault::Overrun
+                    | OurFault::Maintenance
+                    | OurFault::FileUnreadable
+                    | OurFault::Bare { .. }
+            )
+        );
+        is_before || self.retry() == Retry::NothingSent
+    }
+
     /// The status that tells the client, where it can still be told; `None` where there is nobody to tell.
     pub(crate) fn status(self) -> Option<u16> {
         match self {
@@ -156,6 +179,7 @@ impl Fault {
                 | OriginFault::CutShort
                 | OriginFault::BodyTimedOut,
             ) => Some(502),
+            Self::Ours(OurFault::Denied) => Some(403),
             Self::Ours(OurFault::NoRoute) => Some(404),
             Self::Ours(
                 OurFault::Maintenance
@@ -171,7 +195,7 @@ impl Fault {
             ) => Some(503),
             Self::Ours(OurFault::FileUnreadable | OurFault::NotCompressed) => Some(500),
             Self::Ours(OurFault::SessionUnknown) => Some(400),
-            Self::Ours(OurFault::Replaced { status }) => Some(status),
+            Self::Ours(OurFault::Replaced { status } | OurFault::Bare { status }) => Some(status),
         }
     }
 
@@ -205,6 +229,7 @@ impl Fault {
             Self::Origin(OriginFault::BodyTimedOut) => "node stopped in its answer",
             Self::Origin(OriginFault::RequestUntaken) => "node did not take the request",
             Self::Ours(OurFault::NoRoute) => "no route for this host and path",
+            Self::Ours(OurFault::Denied) => "client not allowed",
             Self::Ours(OurFault::Maintenance) => "in maintenance",
             Self::Ours(OurFault::NoNode) => "no node is known yet",
             Self::Ours(OurFault::AppStopped) => "its app is stopped or given up",
@@ -217,6 +242,7 @@ impl Fault {
             Self::Ours(OurFault::FileUnreadable) => "file cannot be read",
             Self::Ours(OurFault::NotCompressed) => "answer cannot be compressed",
             Self::Ours(OurFault::Replaced { .. }) => "answer of the node replaced by a page",
+            Self::Ours(OurFault::Bare { .. }) => "answered as `error_pages` says",
             Self::Ours(OurFault::NoMemory) => "out of memory (`limits.memory`)",
             Self::Ours(OurFault::SessionUnknown) => "Session ID unknown",
         }

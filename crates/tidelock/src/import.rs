@@ -4,10 +4,12 @@
 mod app;
 mod command;
 mod dump;
+mod keys;
 mod literal;
 mod port;
 mod source;
 mod told;
+mod values;
 mod yaml;
 
 use std::collections::HashSet;

@@ -349,6 +349,34 @@ async fn roots_keys_are_read_first_and_never_again() {
     assert!(checked.contains("as the user `nobody`") && checked.contains("LoadCredential"), "{checked}");
 }
 
+/// A deployment has left it so. It is no stranger's fault, and whoever looks after the machine has to hear of it.
+#[tokio::test]
+async fn a_file_that_its_user_may_not_read_is_an_error_that_the_log_has() {
+    if !is_root() {
+        return;
+    }
+    let folder = folder();
+    let dist = folder.path().join("dist");
+    fs::create_dir(&dist).expect("it is ours");
+    for (name, mode) in [("shut.txt", 0o600), ("open.txt", 0o644), ("open.txt.gz", 0o600)] {
+        fs::write(dist.join(name), name).expect("it is ours");
+        fs::set_permissions(dist.join(name), Permissions::from_mode(mode)).expect("it is ours");
+    }
+    let config = "user = \"nobody\"\n[[listen]]\naddress = \"127.0.0.1:0\"\n[[route]]\nfiles = \"dist\"\n";
+    let (service, address) = Service::serving(folder, config).await;
+    let get = async |name: &str| {
+        let mut client = RawConnection::connect(address).await;
+        let lines = "Host: a.example\r\nAccept-Encoding: gzip\r\n\r\n";
+        client.try_ask(&format!("GET /{name} HTTP/1.1\r\n{lines}")).await.expect("an answer")
+    };
+    assert_eq!(get("shut.txt").await.status(), 500);
+    let told = service.process.wait_for_line(|line| tells(line, "file_unreadable")).await;
+    assert!(told.contains("shut.txt") && told.contains("dist"), "{told}");
+    // What is beside it matters to nobody.
+    assert_eq!(get("open.txt").await.text(), "open.txt");
+    assert_eq!(get("none.txt").await.status(), 404);
+}
+
 #[tokio::test]
 async fn what_the_user_can_read_is_not_told() {
     if !is_root() {

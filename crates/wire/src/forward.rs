@@ -17,7 +17,8 @@ mod print;
 
 pub use answer::{ForClient, Reframed, Wrap, print_answer, print_answer_wrapping};
 pub use edits::LineEdits;
-use print::{OUR_LINES_BYTES, copy_line, print_display, print_line};
+pub(crate) use print::copy_line;
+use print::{OUR_LINES_BYTES, print_display, print_line};
 pub use print::{add_line, print_connection, print_ip};
 
 /// What is true of a client's connection. Made once for each; most of what we say about it never changes.

@@ -13,8 +13,9 @@ use self::upstreams::Used;
 use super::fields::Fields;
 use super::sections::route::{self as keys, RouteParts, RouteTable};
 use crate::plan::Listen;
+use crate::problem::Problem;
 use crate::routing::{
-    Action, Edits, ErrorPages, HostPattern, KeptIds, Methods, PathRule, RequestIds, Respond, Route,
+    Access, Action, Edits, ErrorPages, HostPattern, KeptIds, Methods, PathRule, RequestIds, Respond, Route,
 };
 
 mod action;
@@ -58,6 +59,7 @@ pub(crate) fn read(root: &Fields<'_>, around: &Around<'_>) -> Routes {
     let mut used = Used::default();
     let mut paths = Paths::default();
     let mut read = Routes { sorted: Vec::new(), tables: Vec::new() };
+    upstreams::of_pages(root, &around.pages, &around.upstreams, &mut used);
     for (number, fields) in (1..).zip(root.many(&keys::ROUTE)) {
         let regex = fields.optional(&keys::REGEX);
         let groups = regex.clone();
@@ -73,7 +75,7 @@ pub(crate) fn read(root: &Fields<'_>, around: &Around<'_>) -> Routes {
                 continue;
             }
             seen.insert(takes, fields.span.clone());
-            if is_a_refusal(&route.action) {
+            if is_a_refusal(&route.action) || route.access.is_some() {
                 paths.protected.insert(route.host.written());
             }
             read.sorted.push(whole(route));
@@ -101,6 +103,9 @@ fn routes(
     let ports = ports(fields, table, around.listens);
     let action = action(fields, table, &around.upstreams, used);
     let error_pages = table.error_pages.clone().map(|own| Arc::new(own.before(&around.pages)));
+    if let Some(own) = &table.error_pages {
+        upstreams::of_pages(fields, own, &around.upstreams, used);
+    }
     let pages = error_pages.as_ref().unwrap_or(&around.pages);
     let edits = Edits {
         timeouts: timeouts(fields, table, action.as_ref(), &around.upstreams).map(Arc::new),
@@ -114,6 +119,7 @@ fn routes(
     else {
         return Vec::new();
     };
+    let access = access(fields, table);
     let is_closed = table.maintenance.unwrap_or(around.is_closed);
     let route = |host| Route {
         host,
@@ -125,6 +131,7 @@ fn routes(
         edits: (edits != Edits::default()).then(|| Box::new(edits.clone())),
         body_bytes_max: table.body_bytes_max,
         is_logged: table.access_log,
+        access: access.clone(),
         maintenance: is_closed.then(|| around.allowed.clone()),
         error_pages: error_pages.clone(),
         is_straight: false,
@@ -140,9 +147,27 @@ fn whole(mut route: Route) -> Route {
         edits.request_ids.get_or_insert(RequestIds { kept: KeptIds::Trusted, is_sent: false });
     }
     let has_cors = route.edits.as_ref().is_some_and(|edits| edits.policy.cors.is_some());
-    route.is_straight =
-        matches!(route.action, Action::Upstream(_)) && route.maintenance.is_none() && !has_cors;
+    route.is_straight = matches!(route.action, Action::Upstream(_))
+        && route.access.is_none()
+        && route.maintenance.is_none()
+        && !has_cors;
     route
+}
+
+/// Whose requests are answered, if it says so.
+fn access(fields: &Fields<'_>, table: &RouteTable) -> Option<Arc<Access>> {
+    let RouteTable { allow, deny, .. } = table;
+    if allow.as_ref().is_some_and(Vec::is_empty) {
+        let problem = Problem::error(fields.span_of(keys::ALLOW.name), "nobody is allowed here");
+        fields.push(problem.hint("leave it out, or write `respond = 403`"));
+    }
+    if allow.is_none() && deny.as_ref().is_none_or(Vec::is_empty) {
+        return None;
+    }
+    Some(Arc::new(Access {
+        allow: allow.clone().unwrap_or_default(),
+        deny: deny.clone().unwrap_or_default(),
+    }))
 }
 
 /// Whether a route is there to keep its path from everybody.

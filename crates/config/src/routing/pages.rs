@@ -15,13 +15,51 @@ pub enum Statuses {
     Class(u16),
 }
 
-/// A page.
+/// What is answered in the place of a fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Page {
+pub enum Page {
+    /// A text of the file.
+    Text(TextPage),
+    /// What another route or upstream answers.
+    Answer(AnswerPage),
+}
+
+/// A page that is in the file, or was read with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TextPage {
     /// What it consists of.
     pub pieces: Vec<PagePiece>,
     /// Its media type.
     pub content_type: String,
+}
+
+/// A page that somebody is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnswerPage {
+    /// Who is asked.
+    pub by: AnsweredBy,
+    /// What the client sees of its status.
+    pub status: PageStatus,
+}
+
+/// Who answers in the place of a fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AnsweredBy {
+    /// The route that takes a GET of this path, which may have a query.
+    Path(String),
+    /// The nodes of the upstream of this name, to the request itself.
+    Upstream(String),
+}
+
+/// The status of an answer that comes in the place of a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PageStatus {
+    /// That of the fault.
+    OfFault,
+    /// Whatever is answered.
+    Own,
+    /// This one.
+    Is(u16),
 }
 
 /// A part of a page.
@@ -49,7 +87,7 @@ impl Statuses {
     }
 }
 
-impl Page {
+impl TextPage {
     /// Finds the variables in a text. Other braces are its own, for a page has styles and scripts in it.
     pub fn of(text: &str, content_type: String) -> Self {
         let mut pieces = Vec::new();
@@ -108,6 +146,14 @@ impl ErrorPages {
         Self(pages)
     }
 
+    /// The names of the upstreams that answer in the place of a fault.
+    pub fn upstreams(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|(_, page)| match &**page {
+            Page::Answer(AnswerPage { by: AnsweredBy::Upstream(name), .. }) => Some(&**name),
+            Page::Answer(AnswerPage { by: AnsweredBy::Path(_), .. }) | Page::Text(_) => None,
+        })
+    }
+
     /// Returns whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -124,7 +170,7 @@ mod tests {
 
     #[test]
     fn braces_of_styles_are_text() {
-        let page = Page::of("a{b:c}{status} {reason}{x}{{request_id}", String::new());
+        let page = TextPage::of("a{b:c}{status} {reason}{x}{{request_id}", String::new());
         let text = |text: &str| PagePiece::Text(text.to_owned());
         let want = [
             text("a{b:c}"),
@@ -140,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_status_beats_its_class_and_a_route_the_file() {
-        let page = |text: &str| Arc::new(Page::of(text, String::new()));
+        let page = |text: &str| Arc::new(Page::Text(TextPage::of(text, String::new())));
         let pages = |pages: &[(&str, &str)]| {
             let read = |(statuses, text): &(&str, &str)| (Statuses::read(statuses).unwrap(), page(text));
             ErrorPages::new(pages.iter().map(read).collect())

@@ -12,7 +12,7 @@ use tidelock_config::plan::{
     AccessLog, Admin, AdminSocket, Balance, CertificateFiles, Drain, HashKey, LogFormat, NodeBounds,
     NodeHost, PathRule, Plan, Rebalance, Resolver, Scheme, Sticky, Timeouts,
 };
-use tidelock_config::routing::{HostPattern, PagePiece, PathPattern};
+use tidelock_config::routing::{HostPattern, Page, PagePiece, PathPattern, TextPage};
 use tidelock_config::{load, parse};
 
 /// Every key that has a default, with another value.
@@ -478,9 +478,9 @@ fn pages_are_read_from_files() {
         load(&path).map(|loaded| loaded.plan.error_pages).map_err(|report| report.to_string())
     };
     let pages = load_with(b"<p>{status}").expect("a page");
-    let page = pages.find(404).expect("there is one");
-    assert_eq!(page.pieces, [PagePiece::Text("<p>".to_owned()), PagePiece::Status]);
-    assert_eq!(page.content_type, "text/html; charset=utf-8");
+    let text = vec![PagePiece::Text("<p>".to_owned()), PagePiece::Status];
+    let page = TextPage { pieces: text, content_type: "text/html; charset=utf-8".to_owned() };
+    assert_eq!(pages.find(404), Some(&Page::Text(page)));
     assert_eq!(pages.find(400), None);
     let report = load_with(&[b'x'; (1 << 20) + 1]).expect_err("it is too long");
     assert!(report.contains("404.html is longer than 1 MiB"), "{report}");

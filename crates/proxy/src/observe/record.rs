@@ -46,6 +46,15 @@ pub(crate) struct Record {
     pub(crate) ticket: Option<Box<Ticket>>,
     /// Its id, where something asks for one.
     pub(crate) request_id: Option<Rc<str>>,
+    /// Set while somebody answers in the place of a fault.
+    pub(crate) instead: Option<Instead>,
+}
+
+/// What the client sees of an answer that comes in the place of a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Instead {
+    /// In the place of its own status.
+    pub(crate) status: Option<u16>,
 }
 
 /// What decided about the node.
@@ -97,6 +106,7 @@ impl Record {
             is_logged: true,
             ticket: None,
             request_id: None,
+            instead: None,
         }
     }
 }

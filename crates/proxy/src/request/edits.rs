@@ -14,7 +14,8 @@ use wire::forward::{ClientEnd, LineEdits};
 use wire::request::RequestHead;
 use wire::{cookie, path};
 
-use crate::observe::record::Record;
+use crate::observe::record::{Instead, Record};
+use crate::request::reason::reason_phrase;
 use crate::request::{policy, request_id};
 
 /// What variables stand for in one request.
@@ -26,6 +27,8 @@ pub(crate) struct Values<'a> {
     pub(crate) route: &'a Route,
     /// The request's id, where something asks for one.
     id: Option<Rc<str>>,
+    /// Set where the answer comes in the place of a fault.
+    pub(crate) instead: Option<Instead>,
 }
 
 /// Where a value is put, and so what of it must not be taken for something else.
@@ -79,7 +82,14 @@ impl<'a> Values<'a> {
         if let (Some(ids), None) = (ids, &record.request_id) {
             record.request_id = Some(request_id::of(head, end, ids));
         }
-        Self { head, end, client: record.client, route, id: record.request_id.clone() }
+        Self {
+            head,
+            end,
+            client: record.client,
+            route,
+            id: record.request_id.clone(),
+            instead: record.instead,
+        }
     }
 
     /// What every final answer of the route says, whoever gives it.
@@ -92,9 +102,17 @@ impl<'a> Values<'a> {
         }
     }
 
+    /// What the answer says of its status, where it stands for another.
+    fn say_status(&self, lines: &mut LineEdits) {
+        if let Some(status) = self.instead.and_then(|instead| instead.status) {
+            lines.say_status(format!("{status} {}", reason_phrase(status)));
+        }
+    }
+
     /// Returns what the route changes of an answer that no node gives.
     pub(crate) fn answer_lines(&self) -> LineEdits {
         let mut lines = LineEdits::default();
+        self.say_status(&mut lines);
         if let Some(edits) = &self.route.edits {
             self.say_policy(&mut lines);
             self.edit(&edits.response, &mut lines);
@@ -198,9 +216,11 @@ impl<'a> Values<'a> {
         let mut changed = Changed {
             compress: edits.compress.clone(),
             timeouts: edits.timeouts.clone(),
-            intercepts: edits.intercepts.clone(),
+            // A page that is not there has none in its place.
+            intercepts: edits.intercepts.clone().filter(|_| self.instead.is_none()),
             ..Changed::default()
         };
+        self.say_status(&mut changed.answer);
         if let Some(host) = &edits.host {
             changed.host = Some(String::from_utf8_lossy(&self.fill(host, Escaping::Line)).into_owned());
         }

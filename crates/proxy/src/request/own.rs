@@ -24,6 +24,9 @@ pub(crate) async fn answer(
     worker: &Local,
     record: &mut Record,
 ) -> Result<Outcome, Fault> {
+    if values.route.access.as_ref().is_some_and(|access| !access.admits(values.client)) {
+        return Err(OurFault::Denied.into());
+    }
     let edits = values.route.edits.as_deref();
     if let Some((own, lines)) = edits.and_then(|edits| policy::preflight(&edits.policy, values.head)) {
         record.status = own.status;
@@ -31,6 +34,7 @@ pub(crate) async fn answer(
     }
     // Browsers ask first, without credentials, and want the answer of somebody who is there.
     if let Some(allowed) = &values.route.maintenance
+        && values.instead.is_none()
         && !allowed.iter().any(|network| network.contains(&values.client))
     {
         return Err(OurFault::Maintenance.into());
@@ -49,7 +53,7 @@ pub(crate) async fn answer(
         },
         Action::Redirect(redirect) => redirect_to(redirect, values)?,
     };
-    let own = with_page(own, values, worker, record);
+    let own = with_page(own, values, worker, record)?;
     record.status = own.status;
     send(&own, values, &values.answer_lines(), RequestEnds { body, reply }, worker).await
 }
@@ -69,15 +73,23 @@ async fn send(
 }
 
 /// The page that the file has for a status without a body of its own.
-fn with_page(own: reply::Own, values: &Values<'_>, worker: &Local, record: &mut Record) -> reply::Own {
+fn with_page(
+    own: reply::Own,
+    values: &Values<'_>,
+    worker: &Local,
+    record: &mut Record,
+) -> Result<reply::Own, Fault> {
     let snapshot = worker.snapshot();
     let pages = values.route.error_pages.as_deref().unwrap_or(&snapshot.plan.error_pages);
     if !own.body.is_empty() || pages.find(own.status).is_none() {
-        return own;
+        return Ok(own);
+    }
+    if values.instead.is_none() && pages::answer_for(pages, own.status, values.head).is_some() {
+        return Err(OurFault::Bare { status: own.status }.into());
     }
     let content = pages::of(own.status, None, Some(values.head), Some(pages), record);
     let lines = vec![("Content-Type", content.content_type.into_bytes())];
-    reply::Own { lines, body: content.body, ..own }
+    Ok(reply::Own { lines, body: content.body, ..own })
 }
 
 fn written(answer: &Written, values: &Values<'_>) -> reply::Own {

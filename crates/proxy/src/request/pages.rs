@@ -1,7 +1,7 @@
 //! What stands in an answer of 400 to 599 that is ours: a page of the file's, JSON for whoever asks for it, or a line of text.
 
-use config::routing::{ErrorPages, Page, PagePiece};
-use wire::request::RequestHead;
+use config::routing::{AnswerPage, AnsweredBy, ErrorPages, Page, PagePiece, PageStatus, TextPage};
+use wire::request::{RequestBody, RequestHead};
 
 use crate::observe::record::Record;
 use crate::request::reason::reason_phrase;
@@ -22,8 +22,11 @@ pub(crate) fn of(
     pages: Option<&ErrorPages>,
     record: &mut Record,
 ) -> Content {
-    let page = pages.and_then(|pages| pages.find(status));
-    let is_of_json = |page: &Page| page.content_type.contains("json");
+    let page = pages.and_then(|pages| pages.find(status)).and_then(|page| match page {
+        Page::Text(page) => Some(page),
+        // Whoever answers has been asked, or is not to be.
+        Page::Answer(_) => None,
+    });
     let wants_json = head.is_some_and(asks_for_json);
     if let Some(page) = page.filter(|page| !wants_json || is_of_json(page)) {
         return Content { content_type: page.content_type.clone(), body: print(page, status, record) };
@@ -47,12 +50,45 @@ pub(crate) fn of(
 pub(crate) fn replaces(pages: &ErrorPages, status: u16, head: &RequestHead) -> bool {
     status >= 400
         && status != 401
-        && pages.find(status).is_some_and(|page| !asks_for_json(head) || page.content_type.contains("json"))
         && head.engine_io().is_none()
+        && pages.find(status).is_some_and(|page| match page {
+            Page::Text(page) => !asks_for_json(head) || is_of_json(page),
+            Page::Answer(page) => is_for(page, head) && (!by_node(page) || is_repeatable(head)),
+        })
+}
+
+/// The page for a status that somebody is asked for, where it is for this request.
+pub(crate) fn answer_for<'p>(
+    pages: &'p ErrorPages,
+    status: u16,
+    head: &RequestHead,
+) -> Option<&'p AnswerPage> {
+    match pages.find(status)? {
+        Page::Answer(page) if head.engine_io().is_none() && is_for(page, head) => Some(page),
+        Page::Answer(_) | Page::Text(_) => None,
+    }
+}
+
+/// Returns whether a request that somebody has answered may be asked once more.
+pub(crate) fn is_repeatable(head: &RequestHead) -> bool {
+    head.method().is_safe() && head.body() == RequestBody::None
+}
+
+/// What has the status of the fault is a page to be read, and no app that goes on.
+fn is_for(page: &AnswerPage, head: &RequestHead) -> bool {
+    by_node(page) || page.status != PageStatus::OfFault || !asks_for_json(head)
+}
+
+fn by_node(page: &AnswerPage) -> bool {
+    matches!(page.by, AnsweredBy::Upstream(_))
+}
+
+fn is_of_json(page: &TextPage) -> bool {
+    page.content_type.contains("json")
 }
 
 /// A page with its variables filled in.
-fn print(page: &Page, status: u16, record: &mut Record) -> Vec<u8> {
+fn print(page: &TextPage, status: u16, record: &mut Record) -> Vec<u8> {
     if page.tells_id() && record.request_id.is_none() {
         record.request_id = Some(request_id::new());
     }

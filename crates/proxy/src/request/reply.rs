@@ -154,7 +154,14 @@ pub(crate) fn head<V: AsRef<[u8]>>(
     out: &mut Vec<u8>,
 ) {
     let Framing { status, keep_alive, length } = framing;
-    print_status(status, out);
+    match edits.status_instead(status) {
+        None => print_status(status, out),
+        Some(instead) => {
+            for part in ["HTTP/1.1 ", instead, "\r\n"] {
+                out.extend_from_slice(part.as_bytes());
+            }
+        }
+    }
     for (name, value) in lines.iter().filter(|(name, _)| !edits.drops(name.as_bytes())) {
         out.extend_from_slice(name.as_bytes());
         out.extend_from_slice(b": ");

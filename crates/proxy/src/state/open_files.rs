@@ -43,8 +43,7 @@ pub(crate) struct Opened {
 pub(crate) enum NotOpen {
     NotHere,
     Folder,
-    Forbidden,
-    /// By a fault of the machine, which the log has.
+    /// By a fault of the machine, or because its rights keep us from it. The log has it.
     Failed,
 }
 
@@ -194,7 +193,17 @@ fn open_beneath(
         Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG | Errno::LOOP | Errno::XDEV | Errno::INVAL => {
             NotOpen::NotHere
         }
-        Errno::ACCESS | Errno::PERM => NotOpen::Forbidden,
+        Errno::ACCESS | Errno::PERM => {
+            if trouble.is_due() {
+                tracing::warn!(
+                    event = "file_unreadable",
+                    folder = %folder.display(),
+                    name,
+                    "a file may not be read by the user that tidelock runs as"
+                );
+            }
+            NotOpen::Failed
+        }
         error => {
             if trouble.is_due() {
                 tracing::warn!(folder = %folder.display(), name, "a file cannot be opened: {error}");

@@ -219,6 +219,7 @@ mod tests {
             edits: None,
             body_bytes_max: None,
             is_logged: true,
+            access: None,
             maintenance: None,
             error_pages: None,
             is_straight: true,

@@ -1,20 +1,26 @@
-//! One request, head to answer, on whatever way its route says. Read [`answer`] to know the proxy; everything it calls is a leaf.
+//! One request, head to answer. Read [`answer`] to know the proxy; everything it calls is a leaf.
 
 use std::cell::Cell;
 use std::future::poll_fn;
+use std::sync::LazyLock;
 use std::time::Duration;
 
+use config::routing::{AnswerPage, AnsweredBy, Edits, PageStatus, Route};
 use wire::forward::LineEdits;
 use wire::request::RequestHead;
 
-use crate::fault::{ClientFault, Fault, OriginFault, OurFault};
-use crate::observe::record::{Record, Sticky};
+use crate::fault::{ClientFault, Fault, OriginFault, OurFault, Retry};
+use crate::observe::record::{Instead, Record, Sticky};
+use crate::request::await_instance;
+use crate::request::challenge;
+use crate::request::dispatch;
 use crate::request::downstream::{BodySource, ReplySink, RequestEnds};
-use crate::request::edits::Values;
+use crate::request::edits::{Changed, Values};
 use crate::request::exchange::{Exchanged, Outcome, Request};
+use crate::request::own;
+use crate::request::pages;
 use crate::request::reply;
 use crate::request::sticky::{self, Affinity, SentPin};
-use crate::request::{await_instance, challenge, dispatch, own, pages};
 use crate::state::local::Local;
 use crate::state::shared::Snapshot;
 use crate::upstream::Upstream;
@@ -81,13 +87,8 @@ pub(super) async fn answer(
         let Some(upstream) = snapshot.upstream_of(found) else { continue };
         let route = &snapshot.plan.routes[found];
         body.accept(head, route.body_bytes_max.unwrap_or(snapshot.plan.limits.body_bytes_max))?;
-        let changed = route.edits.as_deref().map(|edits| {
-            let values = Values::new(head, reply.arrival().end, route, record);
-            let changed = Box::new(values.changed(edits));
-            let path = values.path_at_node(edits);
-            head.send_path(path.as_deref());
-            changed
-        });
+        let edits = route.edits.as_deref().or_else(|| record.instead.map(|_| &*NO_EDITS));
+        let changed = edits.map(|edits| changed(edits, head, reply, route, record));
         let sent_pin = SentPin::read(head, upstream);
         let place = sticky::affinity(head, sent_pin, upstream, record.client);
         if let Affinity::Unknown = place {
@@ -113,6 +114,21 @@ pub(super) async fn answer(
     }
 }
 
+/// What a route changes, which is told to the head as far as it is the path.
+fn changed(
+    edits: &Edits,
+    head: &mut RequestHead,
+    reply: &ReplySink<'_>,
+    route: &Route,
+    record: &mut Record,
+) -> Box<Changed> {
+    let values = Values::new(head, reply.arrival().end, route, record);
+    let changed = Box::new(values.changed(edits));
+    let path = values.path_at_node(edits);
+    head.send_path(path.as_deref());
+    changed
+}
+
 /// Answers an authority that looks whose a name is. Boxed, because it is rare.
 async fn challenged(
     head: &RequestHead,
@@ -135,8 +151,134 @@ fn misdirected(fault: Fault, head: &RequestHead, reply: &ReplySink<'_>, snapshot
     if is_misdirected { ClientFault::Misdirected.into() } else { fault }
 }
 
+/// A request with its client's ends.
+pub(super) struct Asked<'a, 'c> {
+    pub(super) head: &'a mut RequestHead,
+    pub(super) body: &'a mut BodySource<'c>,
+    pub(super) reply: &'a mut ReplySink<'c>,
+}
+
+/// Gives the answer of a request that has failed: what `error_pages` says that somebody else answers, or words of our own.
+pub(super) async fn answer_fault(
+    fault: Fault,
+    asked: Asked<'_, '_>,
+    worker: &Local,
+    record: &mut Record,
+) -> Exchanged {
+    let Asked { head, body, reply } = asked;
+    if let Some((status, page)) = page_of(fault, head, reply, worker) {
+        let kept = match page.status {
+            PageStatus::OfFault => Some(status),
+            PageStatus::Own => None,
+            PageStatus::Is(status) => Some(status),
+        };
+        if is_suspect(fault) {
+            reply.close_after();
+        }
+        record.instead = Some(Instead { status: kept });
+        let answered = match &page.by {
+            AnsweredBy::Path(path) => {
+                // What is left of its body is no request.
+                if !body.is_done() {
+                    reply.close_after();
+                }
+                match head.asking_for(path.as_bytes()) {
+                    // That of the route which takes a GET of this path.
+                    Ok(mut get) => Box::pin(answer(&mut get, &mut body.none(), reply, worker, record)).await,
+                    Err(malformed) => Err(ClientFault::from(malformed).into()),
+                }
+            }
+            AnsweredBy::Upstream(name) if may_ask_again(fault, head, body) => {
+                let asked = Asked { head: &mut *head, body: &mut *body, reply: &mut *reply };
+                by_upstream(name, asked, worker, record).await
+            }
+            AnsweredBy::Upstream(_) => Err(fault),
+        };
+        record.instead = None;
+        if let Ok(exchanged) = answered {
+            record.fault = Some(fault);
+            if let Some(kept) = kept.filter(|_| !KEEPS_ITS_STATUS.contains(&record.status)) {
+                record.status = kept;
+            }
+            return exchanged;
+        }
+    }
+    tell(fault, head, RequestEnds { body, reply }, worker, record).await
+}
+
+/// The page that somebody answers in the place of a fault, and the status of that.
+fn page_of(
+    fault: Fault,
+    head: &RequestHead,
+    reply: &ReplySink<'_>,
+    worker: &Local,
+) -> Option<(u16, AnswerPage)> {
+    let status = fault.status()?;
+    if reply.has_begun() || fault == Fault::Ours(OurFault::NoMemory) || worker.shared.memory.is_out() {
+        return None;
+    }
+    let snapshot = worker.snapshot();
+    let route = snapshot.route(head, reply.arrival().end.port()).ok();
+    let route = route.and_then(|found| snapshot.plan.routes.get(found));
+    let own_pages = route.and_then(|route| route.error_pages.as_deref());
+    let page = pages::answer_for(own_pages.unwrap_or(&snapshot.plan.error_pages), status, head)?;
+    Some((status, page.clone()))
+}
+
+/// Returns whether a request may go to other nodes after this fault: whatever it asks for, if nothing can have been done, and
+/// if it changes nothing, where that is not known. Its body is not kept.
+fn may_ask_again(fault: Fault, head: &RequestHead, body: &BodySource<'_>) -> bool {
+    let is_asked_once =
+        matches!(fault, Fault::Ours(OurFault::Replaced { .. })) || fault.retry() == Retry::IfSafe;
+    body.bytes() == 0 && (fault.is_undone() || (is_asked_once && pages::is_repeatable(head)))
+}
+
+/// What the nodes of an upstream answer to the request itself, changed as its route says.
+async fn by_upstream(
+    name: &str,
+    asked: Asked<'_, '_>,
+    worker: &Local,
+    record: &mut Record,
+) -> Result<Exchanged, Fault> {
+    let Asked { head, body, reply } = asked;
+    let snapshot = worker.snapshot();
+    let found = snapshot.route(head, reply.arrival().end.port())?;
+    let route = &snapshot.plan.routes[found];
+    let upstream = snapshot.upstream(name).ok_or(OurFault::NoNode)?;
+    body.accept(head, route.body_bytes_max.unwrap_or(snapshot.plan.limits.body_bytes_max))?;
+    // How long it waits, and where its nodes stand below their hosts, is this upstream's.
+    let edits = Edits {
+        base: upstream.plan.base.clone(),
+        timeouts: None,
+        ..route.edits.as_deref().cloned().unwrap_or_default()
+    };
+    let changed = changed(&edits, head, reply, route, record);
+    let sent_pin = SentPin::read(head, upstream);
+    let place = sticky::affinity(head, sent_pin, upstream, record.client);
+    let request = Request {
+        head: &*head,
+        reply,
+        upstream,
+        snapshot: &snapshot,
+        worker,
+        changed: Some(&changed),
+        sent_pin,
+        answer_within: Cell::default(),
+    };
+    Box::pin(dispatch::dispatch(&request, place, body, record)).await
+}
+
+/// Where a client or a node broke the rules, nothing of the connection is trusted any further. Nor is there memory for one
+/// that goes on asking.
+fn is_suspect(fault: Fault) -> bool {
+    matches!(
+        fault,
+        Fault::Client(_) | Fault::Origin(OriginFault::Malformed(_)) | Fault::Ours(OurFault::NoMemory)
+    )
+}
+
 /// Turns a fault into an answer, where there is still somebody to tell and nothing of an answer has gone out.
-pub(super) async fn tell(
+async fn tell(
     fault: Fault,
     head: &RequestHead,
     ends: RequestEnds<'_, '_>,
@@ -148,13 +290,7 @@ pub(super) async fn tell(
     if reply.has_begun() {
         return Exchanged::Cut;
     }
-    // Where a client or a node broke the rules, nothing of the connection is trusted any further.
-    // Nor is there memory for one that goes on asking.
-    let is_suspect = matches!(
-        fault,
-        Fault::Client(_) | Fault::Origin(OriginFault::Malformed(_)) | Fault::Ours(OurFault::NoMemory)
-    );
-    let keep_alive = ends.keep_alive() && !is_suspect;
+    let keep_alive = ends.keep_alive() && !is_suspect(fault);
     let snapshot = worker.snapshot();
     let route = snapshot.route(head, reply.arrival().end.port()).ok();
     let route = route.and_then(|found| snapshot.plan.routes.get(found));
@@ -181,3 +317,7 @@ pub(super) async fn tell(
 const STATUS_CLIENT_CLOSED: u16 = 499;
 /// A client that does not take a short answer in so long is not waiting for it.
 pub(super) const LAST_WORD_TIMEOUT: Duration = Duration::from_secs(5);
+/// For routes that change nothing.
+static NO_EDITS: LazyLock<Edits> = LazyLock::new(Edits::default);
+/// What `LineEdits::status_instead` leaves as it is.
+const KEEPS_ITS_STATUS: [u16; 7] = [101, 204, 301, 302, 303, 307, 308];

@@ -24,14 +24,14 @@ use crate::net::seats::Seated;
 use crate::net::stream::{ClientStream, Io, Stream};
 use crate::observe::lifecycle::Live;
 use crate::observe::record::Record;
-use crate::request::downstream::{Arrival, BodySource, Http1Body, Http1Reply, ReplySink, RequestEnds};
+use crate::request::downstream::{Arrival, BodySource, Http1Body, Http1Reply, ReplySink};
 use crate::request::exchange::Exchanged;
 use crate::request::reply::{self, Redirect};
 use crate::request::upgrade::OriginEnd;
 use crate::request::{front_door, pages};
 use crate::state::local::Local;
 use crate::state::shared::head_bounds;
-use crate::worker::answer::{LAST_WORD_TIMEOUT, answer, tell};
+use crate::worker::answer::{Asked, LAST_WORD_TIMEOUT, answer, answer_fault};
 use crate::worker::idle::{IDLE_WHILE_LEAVING, IdleConnection, PARKS_AFTER, PARKS_AGAIN_AFTER};
 
 /// A client's connection with all that outlives one of its requests.
@@ -139,13 +139,13 @@ pub(crate) async fn one_request(client: &mut ClientConnection, worker: &Local) -
         front_door::hint(&head, client.end.peer());
     }
     let mut record = Record::new(client.client_address(&head, worker), client.begun());
-    let (mut body, reply) = client.exchange_ends(&head, worker);
+    let (mut body, mut reply) = client.exchange_ends(&head, worker);
     let exchanged = match answer(&mut head, &mut body, &reply, worker, &mut record).await {
         Ok(exchanged) => exchanged,
         // Boxed, because it is rare.
         Err(fault) => {
-            let ends = RequestEnds { body: &body, reply: &reply };
-            Box::pin(tell(fault, &head, ends, worker, &mut record)).await
+            let asked = Asked { head: &mut head, body: &mut body, reply: &mut reply };
+            Box::pin(answer_fault(fault, asked, worker, &mut record)).await
         }
     };
     record.bytes_in = body.bytes();

@@ -7,8 +7,10 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::command::{Run, names, plain, script_of};
+use super::keys::{ELSEWHERE, LOG_FILES, WITHOUT_EFFECT, overruled};
 use super::port::{Serves, says_ready, serves};
 use super::told::Told;
+use super::values::{exit_codes, is_zero, memory, millis};
 use crate::quote::{key, quoted};
 
 /// An app in our words.
@@ -436,124 +438,9 @@ fn name(of: &Map<String, Value>, script: &str) -> String {
     )
 }
 
-/// Where PM2 has two keys for what is one of ours, the other one decides, as it does there.
-fn overruled(key: &str, of: &Map<String, Value>) -> Option<&'static str> {
-    let has = |other: &str| of.get(other).is_some_and(|value| !value.is_null() && !is_zero(value));
-    match key {
-        "restart_delay" if has("exp_backoff_restart_delay") => {
-            Some(": `exp_backoff_restart_delay` is there and decides")
-        }
-        "max_restarts" if of.get("autorestart") == Some(&Value::Bool(false)) => {
-            Some(": `autorestart` is false, so that there are none")
-        }
-        _ => None,
-    }
-}
-
 fn list(words: &[String]) -> String {
     format!("[{}]", words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(", "))
 }
 
-fn is_zero(value: &Value) -> bool {
-    value.as_f64() == Some(0.0) || value.as_str().is_some_and(|text| text == "0" || text.is_empty())
-}
-
-/// Milliseconds, or text with a unit.
-fn millis(value: &Value) -> Option<Duration> {
-    match value {
-        Value::Number(millis) => millis.as_u64().map(Duration::from_millis),
-        Value::String(text) => {
-            text.parse().map(Duration::from_millis).ok().or_else(|| config::duration(text))
-        }
-        _ => None,
-    }
-}
-
-/// A list, one, or a text with commas or blanks between them.
-fn exit_codes(value: &Value) -> Option<Vec<u8>> {
-    let texts = match value {
-        Value::Array(values) => values.iter().map(plain).collect(),
-        other => plain(other).split([',', ' ']).map(str::to_owned).collect::<Vec<_>>(),
-    };
-    texts.iter().filter(|text| !text.is_empty()).map(|text| text.trim().parse().ok()).collect()
-}
-
-/// `300M` and bytes; PM2 means powers of 1,024.
-fn memory(value: &Value) -> Option<String> {
-    let text = plain(value);
-    let (number, unit) = text.split_at(text.bytes().take_while(u8::is_ascii_digit).count());
-    let shift = match unit.to_ascii_uppercase().as_str() {
-        "" | "B" => 0,
-        "K" | "KB" => 10,
-        "M" | "MB" => 20,
-        "G" | "GB" => 30,
-        _ => return None,
-    };
-    let bytes = number.parse::<u64>().ok()?.checked_mul(1 << shift)?;
-    (1 << 20..=1 << 40)
-        .contains(&bytes)
-        .then(|| format!("{number}{}", ["B", "KiB", "MiB", "GiB"][shift / 10]))
-}
-
-/// Keys that are read where they belong.
-const ELSEWHERE: [&str; 19] = [
-    "name",
-    "script",
-    "cmd",
-    "command",
-    "exec",
-    "interpreter",
-    "exec_interpreter",
-    "interpreter_args",
-    "interpreterArgs",
-    "node_args",
-    "nodeArgs",
-    "args",
-    "cwd",
-    "env",
-    "exec_mode",
-    "ignore_watch",
-    "watch_ignore",
-    "wait_ready",
-    "listen_timeout",
-];
-/// What changes nothing here: what PM2 does for itself, or what is always so.
-const WITHOUT_EFFECT: [&str; 22] = [
-    "source_map_support",
-    "disable_source_map_support",
-    "merge_logs",
-    "combine_logs",
-    "vizion",
-    "autostart",
-    "pmx",
-    "automation",
-    "treekill",
-    "windowsHide",
-    "kill_retry_time",
-    "pid_file",
-    "pid",
-    "namespace",
-    "watch_delay",
-    "watch_options",
-    "force",
-    "execute_command",
-    "trace",
-    "disable_trace",
-    "instance_id",
-    "append_env_to_name",
-];
-const LOG_FILES: [&str; 11] = [
-    "out_file",
-    "out",
-    "output",
-    "out_log",
-    "error_file",
-    "error",
-    "err",
-    "err_file",
-    "err_log",
-    "log_file",
-    "log",
-];
 /// Ours, when nothing is said.
 const READY_DEADLINE: Duration = Duration::from_secs(30);

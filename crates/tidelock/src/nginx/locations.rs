@@ -1,6 +1,8 @@
 //! One server's locations to routes: what answers each, and which of our paths takes what theirs took.
 
+mod access;
 mod answer;
+mod compress;
 mod disk;
 mod forms;
 mod node;
@@ -10,7 +12,7 @@ mod pages;
 use super::ours::{Left, Route, Takes};
 use super::parse::Directive;
 use super::place::{Kind, Location, Work, told};
-use super::rewrites::{Condition, Rewritten, asked, give, rewrite, unasked};
+use super::rewrites::{Condition, Rewritten, asked, give, rewrite, unasked, unrewritten};
 
 pub(super) use answer::fate_of;
 
@@ -123,8 +125,8 @@ impl Early {
                 self.routes.push(route);
                 self.is_all = true;
             }
-            Ok(Rewritten::Replaced(_)) => left.push(told(directive, "it is for all locations")),
-            Err(why) => left.push(told(directive, &why)),
+            Ok(Rewritten::Replaced(_)) => left.push(unrewritten(directive, "it is for all locations")),
+            Err(why) => left.push(unrewritten(directive, &why)),
         }
     }
 

@@ -39,6 +39,8 @@ pub(super) struct Route {
     /// All that is no host, listen or path.
     pub(super) keys: Vec<(&'static str, String)>,
     pub(super) remarks: Vec<String>,
+    /// Upstreams that are asked for its pages.
+    pub(super) asks: Vec<String>,
     /// What a node sees in the place of the location's own path, letter by letter.
     pub(super) replaced_by: Option<String>,
     /// Whether that is done only where a slash follows that path.
@@ -55,6 +57,7 @@ impl Route {
             path,
             keys: Vec::new(),
             remarks: Vec::new(),
+            asks: Vec::new(),
             replaced_by: None,
             is_replaced_beneath: false,
         }
@@ -72,6 +75,11 @@ impl Route {
     /// The name of the upstream that answers.
     pub(super) fn upstream(&self) -> Option<String> {
         serde_json::from_str(self.value("upstream")?).ok()
+    }
+
+    /// The names of all upstreams that may answer.
+    pub(super) fn upstreams(&self) -> impl Iterator<Item = String> {
+        self.upstream().into_iter().chain(self.asks.iter().cloned())
     }
 
     /// Takes out what cannot be written yet, and says so: all of it, where nothing would be right without that key.
@@ -162,7 +170,7 @@ fn verify(routes: &[Route]) -> Result<(), String> {
         listens.insert("127.0.0.1:1");
     }
     let listens = listens.into_iter().map(|address| format!("[[listen]]\naddress = {}\n", quoted(address)));
-    let mut upstreams: BTreeSet<String> = routes.iter().filter_map(Route::upstream).collect();
+    let mut upstreams: BTreeSet<String> = routes.iter().flat_map(Route::upstreams).collect();
     if upstreams.is_empty() {
         upstreams.insert("nodes".to_owned());
     }
@@ -226,6 +234,8 @@ pub(super) const LANDED: &[(&str, bool)] = &[
     ("index", true),
     ("fallback", true),
     ("cache", true),
+    ("allow", true),
+    ("deny", true),
     ("error_pages", true),
     ("intercept_errors", true),
     ("compress", true),

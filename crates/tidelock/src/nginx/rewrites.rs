@@ -3,7 +3,7 @@
 use super::ours::{Left, Route, Takes};
 use super::parse::Directive;
 use super::patterns::whole;
-use super::place::Location;
+use super::place::{Location, told};
 use super::vars::{Known, template};
 use crate::quote::quoted;
 
@@ -63,6 +63,12 @@ pub(super) fn redirect(status: u16, url: &str) -> String {
         _ if url.starts_with('/') => format!("{{ path = {}, status = {status} }}", quoted(url)),
         _ => format!("{{ to = {}, status = {status} }}", quoted(url)),
     }
+}
+
+/// What is told of a `rewrite` that becomes no route.
+pub(super) fn unrewritten(directive: &Directive, why: &str) -> Left {
+    let todo = "write a route that takes the old path by `regex`, has the new one in `rewrite`, and the `upstream` of where that leads";
+    Left { todo: todo.to_owned(), ..told(directive, why) }
 }
 
 /// What a `rewrite` comes to.

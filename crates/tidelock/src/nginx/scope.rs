@@ -51,6 +51,17 @@ impl<'f> Scope<'f> {
         named.into_iter().find(|found| !found.is_empty()).unwrap_or_default()
     }
 
+    /// Those of any of these names, in their order, of the innermost block that has any.
+    pub(super) fn innermost(&self, names: &[&str]) -> Vec<&'f Directive> {
+        let of = |block: &Rc<Block<'f>>| -> Vec<&'f Directive> {
+            names.iter().flat_map(|name| block.named(name)).copied().collect()
+        };
+        let mut found = self.0.iter().rev().map(of).find(|found| !found.is_empty()).unwrap_or_default();
+        // They stand in one slice, in the order of the file.
+        found.sort_by_key(|directive| std::ptr::from_ref(*directive));
+        found
+    }
+
     /// Those of all blocks, the outermost first.
     pub(super) fn all(&self, name: &str) -> Vec<&'f Directive> {
         self.0.iter().flat_map(|block| block.named(name)).copied().collect()

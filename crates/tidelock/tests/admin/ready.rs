@@ -39,12 +39,12 @@ async fn it_is_not_ready_before_it_ends_and_serves_on() {
     let config = crate::file(&[origin.address()], &format!("{PROBES}[drain]\nannounce = \"1h\"\n{ADMIN}"));
     let mut proxy = Tidelock::start(TIDELOCK, &config).await;
     assert_eq!(said(&proxy, "/ready").await.0, 200);
-    proxy.process().signal(Signal::Term);
+    proxy.process().signal(Signal::TERM);
     proxy.process().wait_for_line(|line| tells(line, "announced")).await;
     assert_eq!(said(&proxy, "/ready").await, (503, "not ready: it is about to end\n".to_owned()));
     assert_eq!(said(&proxy, "/").await.0, 200, "new connections are served");
     assert_eq!(said(&proxy, "/health").await.0, 200);
     // Whoever tells it again does not want to wait.
-    proxy.process().signal(Signal::Term);
+    proxy.process().signal(Signal::TERM);
     assert!(proxy.process().exit().await.success());
 }

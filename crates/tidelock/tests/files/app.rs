@@ -130,6 +130,10 @@ async fn what_is_no_file_is_the_apps() {
         assert_eq!((refused.status(), refused.header("allow")), (405, Some("GET, HEAD")));
         let folder = ask(address, &get("/static/docs?x=1", ""));
         assert_eq!((folder.status(), folder.header("location")), (301, Some("/static/docs/?x=1")));
+        // The folder of the prefix itself is one, too: its page says `./app.js`.
+        let folder = ask(address, &get("/static?x=1", ""));
+        assert_eq!((folder.status(), folder.header("location")), (301, Some("/static/?x=1")));
+        assert!(ask(address, &get("/static/", "")).text().starts_with("<p>"));
     });
     asking.await.expect("all are asked");
 }

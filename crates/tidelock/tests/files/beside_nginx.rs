@@ -123,7 +123,10 @@ fn requests() -> Vec<String> {
         requests.extend(lines.iter().map(|lines| get(path, lines)));
         requests.extend(lines.iter().map(|lines| get(path, lines).replacen("GET", "HEAD", 1)));
     }
-    requests.extend(["POST", "PUT", "DELETE"].map(|method| get("/hello.txt", "").replacen("GET", method, 1)));
+    for path in ["/hello.txt", "/missing", "/missing/", "/docs", "/docs/"] {
+        let by = |method| get(path, "Content-Length: 0\r\n").replacen("GET", method, 1);
+        requests.extend(["POST", "PUT", "DELETE", "OPTIONS", "PATCH"].map(by));
+    }
     requests
 }
 

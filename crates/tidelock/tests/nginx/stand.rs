@@ -292,11 +292,12 @@ impl Mapping<'_> {
             });
         }
         text = each(&text, "include", |arguments| {
-            let is_ours = arguments.contains(".d/");
-            Some(if is_ours {
-                arguments.to_owned()
-            } else {
-                arguments.rsplit('/').next().unwrap_or_default().to_owned()
+            let last = arguments.rsplit('/').next().unwrap_or_default();
+            Some(match (arguments.contains(".d/"), last.contains('*')) {
+                (true, _) => arguments.to_owned(),
+                (false, false) => last.to_owned(),
+                // Of a machine that has none of them.
+                (false, true) => format!("none/{last}"),
             })
         });
         text = each(&text, "server", |arguments| {

@@ -53,7 +53,8 @@ async fn a_page_may_be_in_a_file_and_is_for_all_that_is_ours() {
     for (asks, status, text) in [
         (request("GET", "/none", ""), 404, "<p>404"),
         (request("GET", "/files/none", ""), 404, "<p>404"),
-        (request("POST", "/files/none", "Content-Length: 0\r\n"), 405, "<p>405"),
+        (request("POST", "/files/none", "Content-Length: 0\r\n"), 404, "<p>404"),
+        (request("PUT", "/files/none", "Content-Length: 0\r\n"), 405, "<p>405"),
         (request("GET", "/gone", ""), 410, "<p>410"),
         (request("GET", "/said", ""), 410, "said"),
         (request("GET", "/node", ""), 404, "node"),

@@ -4,9 +4,11 @@
 //! binary to an origin that records every request whole. After each row an innocent client, on a connection of its
 //! own, must get its own answer. The origin reads leniently on purpose: a smuggled request would be seen.
 
+mod access;
 mod actions;
 mod compress;
 mod edge;
+mod error_pages;
 mod pass;
 mod refuse;
 mod routes;

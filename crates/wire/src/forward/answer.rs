@@ -77,14 +77,16 @@ pub fn print_answer_wrapping(
 ) {
     out.reserve(head.bytes.len() + OUR_LINES_BYTES);
     out.extend_from_slice(b"HTTP/1.1 ");
-    let status_and_reason = head.status_and_reason.of_bytes(&head.bytes);
+    let edits = how.edits.filter(|_| !head.is_interim());
+    let own = head.status_and_reason.of_bytes(&head.bytes);
+    let instead = edits.and_then(|edits| edits.status_instead(head.status()));
+    let status_and_reason = instead.map_or(own, str::as_bytes);
     out.extend_from_slice(status_and_reason);
     // The space in front of the reason is not optional, the reason is (RFC 9112 section 4).
     out.extend_from_slice(if status_and_reason.len() == STATUS_BYTES { b" \r\n" } else { b"\r\n" });
     // An answer without content says nothing of framing, but to HEAD and in a 304, where it tells what GET would say.
     let may_frame = how.content_length.is_none() && head.status() >= 200 && head.status() != 204;
     let reframed = how.reframed(head.body());
-    let edits = how.edits.filter(|_| !head.is_interim());
     for line in &head.lines {
         match line.known {
             Name::Connection | Name::KeepAlive | Name::HopByHop | Name::Nominated | Name::Again => {}

@@ -20,6 +20,8 @@ pub struct LineEdits {
     mount: Option<Mount>,
     /// The content is coded on its way: what tells of its bytes is told anew.
     pub(super) is_coding: bool,
+    /// Code and reason that are said in the place of the answer's own.
+    status: Option<String>,
 }
 
 /// Where an app stands for its clients, and where it thinks that it stands; both without a slash at their end.
@@ -102,6 +104,16 @@ impl LineEdits {
     pub fn code_content(&mut self, coding: &str) {
         self.is_coding = true;
         self.say("Content-Encoding", coding.as_bytes());
+    }
+
+    /// The answer says this status, `404 Not Found`, in the place of its own.
+    pub fn say_status(&mut self, code_and_reason: String) {
+        self.status = Some(code_and_reason);
+    }
+
+    /// The status that is said in the place of `own`, unless that says how the answer is framed, or sends the client elsewhere.
+    pub fn status_instead(&self, own: u16) -> Option<&str> {
+        self.status.as_deref().filter(|_| !matches!(own, 100..=199 | 204 | 300..=399))
     }
 
     /// The lines that are said.

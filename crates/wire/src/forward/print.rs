@@ -49,7 +49,7 @@ pub(super) fn print_line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
 }
 
 /// A line as it came, but for white space around its value.
-pub(super) fn copy_line(bytes: &[u8], line: &Line, out: &mut Vec<u8>) {
+pub(crate) fn copy_line(bytes: &[u8], line: &Line, out: &mut Vec<u8>) {
     // Nearly every line has one blank in front of its value and none behind it, and is copied in one piece.
     let (name_end, end) = (line.name.end(), line.value.end());
     let whole = bytes.get(line.name.start as usize..end + 2);

@@ -123,7 +123,7 @@ async fn subscribers(redis: &RedisServer, wanted: usize) {
 
 enum Node {
     Rust(RustNode),
-    Js(Agent),
+    Js(Box<Agent>),
 }
 
 impl Node {
@@ -142,7 +142,7 @@ impl Node {
                 // The adapter leaves it to the app what becomes of a publish that fails.
                 let code = "process.on('unhandledRejection', () => {})";
                 agent.call("run", json!({ "code": code })).await;
-                (Self::Js(agent), format!("http://127.0.0.1:{port}"))
+                (Self::Js(Box::new(agent)), format!("http://127.0.0.1:{port}"))
             }
         }
     }

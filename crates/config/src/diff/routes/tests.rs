@@ -170,6 +170,20 @@ const EDITS: &[Row] = &[
     ("hsts", NODES, "upstream = \"nodes\"\nhsts = \"1y\"", "+ hsts", "- hsts"),
     ("cors", NODES, "upstream = \"nodes\"\ncors = { origins = [\"*\"] }", "+ cors", "- cors"),
     (
+        "allow",
+        NODES,
+        "upstream = \"nodes\"\nallow = [\"10.0.0.0/8\"]",
+        "paths lenient to strict, + allow",
+        "paths strict to lenient, - allow",
+    ),
+    (
+        "deny",
+        NODES,
+        "upstream = \"nodes\"\ndeny = [\"10.0.0.0/8\"]",
+        "paths lenient to strict, + deny",
+        "paths strict to lenient, - deny",
+    ),
+    (
         "maintenance",
         NODES,
         "upstream = \"nodes\"\nmaintenance = true",

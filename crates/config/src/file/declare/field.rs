@@ -13,8 +13,8 @@ use ipnet::IpNet;
 use crate::app::values::{self as app, ExitCodes, Instances, Port, Socket};
 use crate::plan::values::{self as plan, AccessLog, AdminSocket, Balance, NodeSpec, Sticky};
 use crate::routing::{
-    Cache, Coding, Compress, Cors, ErrorPages, HeaderEdits, HostPattern, Methods, Origin, PathEdit, PathRule,
-    Redirect, RequestIds, Respond, Template,
+    Cache, Coding, Compress, Cors, ErrorPages, HeaderEdits, HostPattern, Methods, Origin, PageStatus,
+    PathEdit, PathRule, Redirect, RequestIds, Respond, Template,
 };
 
 /// A field of the plan, and how the value that a kind reads becomes one. What a kind has bounded fits.
@@ -84,7 +84,8 @@ same_fields!(
     plan::LogFormat, plan::ClientCertificateMode, plan::TlsProfile, Sticky, Balance, ExitCodes, Instances, Port, Socket,
     app::LogFormat, PathRule, Option<Vec<HostPattern>>, Option<Methods>, Option<Vec<SocketAddr>>, Option<Redirect>,
     Option<Arc<Respond>>, Option<Cache>, Option<PathEdit>, Option<HeaderEdits>, Option<Cors>, Option<ErrorPages>,
-    Option<Template>, Option<Vec<(String, Template)>>, Option<Vec<RangeInclusive<u16>>>, Option<Vec<Vec<u8>>>, Option<&'static str>, Option<Vec<Coding>>, Option<Vec<Origin>>, Vec<IpNet>
+    Option<Template>, Option<Vec<(String, Template)>>, Option<Vec<RangeInclusive<u16>>>, Option<Vec<Vec<u8>>>, Option<&'static str>, Option<Vec<Coding>>, Option<Vec<Origin>>, Vec<IpNet>,
+    Option<Vec<IpNet>>, Option<PageStatus>
 );
 /// A word that is either there or not.
 impl Field<Option<()>> for bool {

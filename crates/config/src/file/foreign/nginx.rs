@@ -119,9 +119,9 @@ pub(super) static WORDS: &[Word] = &[
     ),
     row(&["include"], NGINX, Instead("all of it is in one file: write the lines here")),
     row(
-        &["auth_basic", "auth_basic_user_file", "auth_request", "allow", "deny", "satisfy"],
+        &["auth_basic", "auth_basic_user_file", "auth_request", "satisfy"],
         NGINX,
-        Instead("access is not decided here yet: let the app do it"),
+        Instead("passwords are not asked for yet: let the app do it, or `allow` addresses"),
     ),
     // Nodes.
     row(&["least_conn"], NGINX, Key("upstream.nodes", "balance", "balance = \"least-requests\"")),

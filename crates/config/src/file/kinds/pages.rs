@@ -7,12 +7,14 @@ use serde_json::{Map, Value as Json, json};
 use toml::de::DeValue;
 
 use super::paths::{FilePath, PLAIN, media_type};
+use super::probe::RequestPath;
 use super::route::Text;
-use super::{quote, schema};
+use super::{Count, Name, quote, schema};
 use crate::file::declare::declare;
 use crate::file::declared::{Kind, Unsaid};
+use crate::file::fields::Fields;
 use crate::file::given::Given;
-use crate::routing::{ErrorPages, Page, Statuses};
+use crate::routing::{AnswerPage, AnsweredBy, ErrorPages, Page, PageStatus, Statuses, TextPage};
 
 /// A table of pages by their statuses.
 pub(crate) struct Pages;
@@ -61,37 +63,107 @@ declare! {
         TEXT text: Option<String> => "it is in `file`", Text;
         /// Its media type.
         CONTENT_TYPE content_type: Option<String> => "by the ending of `file`, or plain text", MediaType;
+        /// The page is what the route that takes a GET of this path answers, on the same host and listen.
+        PATH path: Option<String> => "it is in `file` or `text`", RequestPath;
+        /// The nodes of this upstream are asked what the route's own could not be, if nothing of the request can have been done
+        /// and its body is still whole. Not for Engine.IO, whose sessions are on one node.
+        UPSTREAM upstream: Option<String> => "no node is asked anew", Name;
+        /// The status of an answer by `path` or `upstream`: a number, or "own" for whatever it has.
+        STATUS status: Option<PageStatus> => "that of the fault; with `upstream` \"own\"", PageStatusKind;
     }
 }
+
+/// A status, or the word for the answer's own.
+pub(crate) struct PageStatusKind;
+
+impl Unsaid for PageStatusKind {}
+
+impl Kind for PageStatusKind {
+    type Read = PageStatus;
+
+    fn read(&self, given: Given<'_>) -> Option<PageStatus> {
+        match given.value.get_ref() {
+            DeValue::String(word) if word == OWN => Some(PageStatus::Own),
+            DeValue::Integer(_) => {
+                let status = Count { least: 200, most: 599 }.read(given)?;
+                // An answer by these has no content, and is framed otherwise.
+                match u16::try_from(status).ok().filter(|status| !matches!(status, 204 | 205 | 304)) {
+                    Some(status) => Some(PageStatus::Is(status)),
+                    None => given.refuse(format!("an answer of {status} has no body"), None),
+                }
+            }
+            _ => given.wrong_type("a status or \"own\"", "200".to_owned()),
+        }
+    }
+
+    fn schema(&self) -> Map<String, Json> {
+        schema(json!({ "anyOf": [{ "type": "integer", "minimum": 200, "maximum": 599 }, { "const": OWN }] }))
+    }
+}
+
+const OWN: &str = "own";
 
 /// The path of a file, or a table.
 fn page(given: Given<'_>) -> Option<Page> {
     if let DeValue::String(path) = given.value.get_ref() {
         let text = given.text_in(path)?;
-        return Some(Page::of(&text, media_type(path).to_owned()));
+        return Some(Page::Text(TextPage::of(&text, media_type(path).to_owned())));
     }
     let Some(fields) = given.table(TABLE.section) else {
         return given.wrong_type("a file or a table", quote("pages/404.html"));
     };
-    let PageTable { file: _, text, content_type } = fields.reading.sound(|| PageTable::read(&fields))?;
-    let (text, usual) = match (fields.given(FILE.name), text) {
-        (Some(file), None) => {
-            let path = file.text("the path of a file", || quote("pages/404.html"))?;
-            (file.text_in(path)?, media_type(path))
+    let table = fields.reading.sound(|| PageTable::read(&fields))?;
+    let contents = [FILE.name, TEXT.name, PATH.name, UPSTREAM.name];
+    let said: Vec<&str> = contents.into_iter().filter(|key| fields.has(key)).collect();
+    if let [first, second, ..] = said[..]
+        && let Some(second_given) = fields.given(second)
+    {
+        let hint = format!("keep either `{second}` or `{first}`");
+        return second_given.refuse(format!("the page is in `{first}` already"), Some(hint));
+    }
+    if fields.has(PATH.name) || fields.has(UPSTREAM.name) {
+        table.answer(&fields).map(Page::Answer)
+    } else {
+        table.text(given, &fields).map(Page::Text)
+    }
+}
+
+impl PageTable {
+    /// A page that somebody is asked for.
+    fn answer(self, fields: &Fields<'_>) -> Option<AnswerPage> {
+        if let Some(given) = fields.given(CONTENT_TYPE.name) {
+            let hint = "leave it out: whoever answers says it".to_owned();
+            return given.refuse("`content_type` goes with `text` or `file`", Some(hint));
         }
-        (None, Some(text)) => (text, PLAIN),
-        (Some(_), Some(_)) => {
-            let hint = "keep either `file` or `text`".to_owned();
-            return fields.given(TEXT.name)?.refuse("the page is in `file` already", Some(hint));
+        let (by, usual) = match self.path {
+            Some(path) => (AnsweredBy::Path(path), PageStatus::OfFault),
+            None => (AnsweredBy::Upstream(self.upstream?), PageStatus::Own),
+        };
+        Some(AnswerPage { by, status: self.status.unwrap_or(usual) })
+    }
+
+    fn text(self, given: Given<'_>, fields: &Fields<'_>) -> Option<TextPage> {
+        if let Some(status) = fields.given(STATUS.name) {
+            let hint = "leave it out: such a page has the status of the fault".to_owned();
+            return status.refuse("`status` goes with `path` or `upstream`", Some(hint));
         }
-        (None, None) => {
-            return given.refuse(
-                "a page without content",
-                Some("write `file = \"pages/404.html\"` or `text = \"…\"`".to_owned()),
-            );
-        }
-    };
-    Some(Page::of(&text, content_type.unwrap_or_else(|| usual.to_owned())))
+        let (text, usual) = match (fields.given(FILE.name), self.text) {
+            (Some(file), None) => {
+                let path = file.text("the path of a file", || quote("pages/404.html"))?;
+                (file.text_in(path)?, media_type(path))
+            }
+            (None, Some(text)) => (text, PLAIN),
+            // `page` has told of both.
+            (Some(_), Some(_)) => return None,
+            (None, None) => {
+                return given.refuse(
+                    "a page without content",
+                    Some("write `file = \"pages/404.html\"` or `text = \"…\"`".to_owned()),
+                );
+            }
+        };
+        Some(TextPage::of(&text, self.content_type.unwrap_or_else(|| usual.to_owned())))
+    }
 }
 
 /// A media type, as it stands in a header line.

@@ -6,6 +6,7 @@ use crate::file::fields::Fields;
 use crate::file::sections::route::{self as keys, RouteTable};
 use crate::plan::{Upstream, UpstreamId};
 use crate::problem::Problem;
+use crate::routing::ErrorPages;
 
 /// The upstreams a route may name.
 pub(crate) struct Upstreams<'f> {
@@ -33,9 +34,17 @@ pub(super) fn upstream(
     used: &mut Used,
 ) -> Option<UpstreamId> {
     let name = table.upstream.clone();
-    let upstream = name.as_ref().and_then(|name| find(fields, name, upstreams));
+    let upstream = name.as_ref().and_then(|name| find(fields, keys::UPSTREAM.name, name, upstreams));
     used.note(name, upstreams);
     upstream
+}
+
+/// Looks up the upstreams that answer in the place of faults, in the pages that stand in `fields`.
+pub(super) fn of_pages(fields: &Fields<'_>, pages: &ErrorPages, upstreams: &Upstreams<'_>, used: &mut Used) {
+    for name in pages.upstreams() {
+        let _ = find(fields, keys::ERROR_PAGES.name, name, upstreams);
+        used.note(Some(name.to_owned()), upstreams);
+    }
 }
 
 impl<'f> Upstreams<'f> {
@@ -73,7 +82,8 @@ impl Used {
     }
 }
 
-fn find(fields: &Fields<'_>, name: &str, upstreams: &Upstreams<'_>) -> Option<UpstreamId> {
+/// The upstream of a name, which stands at `key`.
+fn find(fields: &Fields<'_>, key: &str, name: &str, upstreams: &Upstreams<'_>) -> Option<UpstreamId> {
     if let Some(upstream) = upstreams.by_name.get(name) {
         return *upstream;
     }
@@ -81,9 +91,6 @@ fn find(fields: &Fields<'_>, name: &str, upstreams: &Upstreams<'_>) -> Option<Up
     let hint = fields.reading.instead(name, &names).unwrap_or_else(|| {
         format!("write one: `[upstream.{name}]`, and `nodes = [\"127.0.0.1:3000\"]` under it")
     });
-    fields.push(
-        Problem::error(fields.span_of(keys::UPSTREAM.name), format!("there is no upstream \"{name}\""))
-            .hint(hint),
-    );
+    fields.push(Problem::error(fields.span_of(key), format!("there is no upstream \"{name}\"")).hint(hint));
     None
 }

@@ -4,13 +4,15 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use ipnet::IpNet;
+
 use super::timeouts::{OwnTimeouts, ROUTE_TIMEOUTS};
 use crate::file::declare::declare;
 use crate::file::kinds::compress::Compressing;
 use crate::file::kinds::hosts::RoutePath;
 use crate::file::kinds::pages::Pages;
 use crate::file::kinds::paths::FilePath;
-use crate::file::kinds::policy::{CorsTable, Hsts, IdsOf};
+use crate::file::kinds::policy::{CorsTable, Hsts, IdsOf, Networks};
 use crate::file::kinds::route::folder::{CacheTime, FileName, FileNames};
 use crate::file::kinds::route::header_changes::HeaderChanges;
 use crate::file::kinds::route::redirect::RedirectTo;
@@ -51,7 +53,7 @@ declare! {
         LISTEN listen: Option<Vec<SocketAddr>> => "every listen", ListenAddresses;
         /// "strict" answers 400 to paths on whose meaning nodes may disagree: a slash, a backslash or a NUL in an escape, a
         /// backslash, an escape that is none, dot segments that lead above the root or have a parameter. Left out, it is
-        /// "strict" where a route of the same host answers 401 or 403 by `respond`.
+        /// "strict" where a route of the same host answers 401 or 403 by `respond`, or has `allow` or `deny`.
         PATHS paths: PathRule = PathRule::Lenient,
             Word<PathRule>(&[("lenient", PathRule::Lenient), ("strict", PathRule::Strict)]);
         /// The NAME of an `[upstream.NAME]`, a node of which answers.
@@ -113,6 +115,12 @@ declare! {
         /// further. Origins may have a star for all names under one, "https://*.example.com", or be "*"; credentials are
         /// cookies and the like, and not for "*".
         CORS cors: Option<Cors> => "what the node says", CorsTable;
+        /// Addresses and networks of the clients that are answered; all others are told 403. Clients are known after
+        /// `trusted_proxies` were believed. Where a route of a host has it, `paths` is "strict" at every route of the host that
+        /// does not say.
+        ALLOW allow: Option<Vec<IpNet>> => "everybody", Networks;
+        /// Addresses and networks of clients that are told 403, though `allow` has them.
+        DENY deny: Option<Vec<IpNet>> => "nobody", Networks;
         /// Whether its requests are answered 503, but for those from the file's `maintenance_allow`.
         MAINTENANCE maintenance: Option<bool> => "as the file says", Flag;
         /// Whether answers of nodes with a status that there is a page for get that page, too. Not for clients that ask for
@@ -148,6 +156,8 @@ declare! {
         SECURE_HEADERS,
         HSTS,
         CORS,
+        ALLOW,
+        DENY,
         MAINTENANCE,
         ERROR_PAGES,
         INTERCEPT_ERRORS,

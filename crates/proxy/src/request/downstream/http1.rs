@@ -73,6 +73,10 @@ impl<'c> Http1Body<'c> {
         }
     }
 
+    pub(super) fn none(&mut self) -> Http1Body<'_> {
+        Http1Body { inbound: &mut *self.inbound, walk: None, is_done: true, bytes: 0, ..*self }
+    }
+
     pub(super) fn is_answered(&mut self) {
         self.is_answered = true;
     }

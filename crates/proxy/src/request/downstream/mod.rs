@@ -40,6 +40,13 @@ pub(crate) enum BodySource<'c> {
 }
 
 impl<'c> BodySource<'c> {
+    /// The body of a request that has none, of the same client.
+    pub(crate) fn none(&mut self) -> BodySource<'_> {
+        match self {
+            Self::Http1(body) => BodySource::Http1(body.none()),
+        }
+    }
+
     /// Notes that the node has begun to answer: from now on the client may send as slowly as both like.
     pub(crate) fn is_answered(&mut self) {
         match self {
@@ -182,6 +189,13 @@ impl<'c> ReplySink<'c> {
     pub(crate) fn keep_alive(&self) -> bool {
         match self {
             Self::Http1(reply) => reply.keep_alive,
+        }
+    }
+
+    /// No request follows the answer: what comes of this client is not to be read as one.
+    pub(crate) fn close_after(&mut self) {
+        match self {
+            Self::Http1(reply) => reply.keep_alive = false,
         }
     }
 

@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
-use config::routing::{Action, Cache, Compress, ErrorPages, Files};
+use config::routing::{Action, Cache, Compress, ErrorPages, Files, PathEdit};
 use wire::forward::LineEdits;
 use wire::path;
 use wire::request::{Method, RequestHead};
@@ -35,8 +35,6 @@ enum Found {
     /// A folder without the slash that its pages need in front of their relative links.
     Folder,
     NotHere,
-    /// It is there and must not be read.
-    Forbidden,
 }
 
 /// Why a file is the answer.
@@ -70,27 +68,27 @@ pub(crate) async fn answer(
         lines: values.answer_lines(),
         pages: values.route.error_pages.as_deref(),
         compress: values.route.edits.as_ref().and_then(|edits| edits.compress.as_deref()),
+        is_instead: values.instead.is_some(),
         worker,
     };
-    if !is_read {
-        return answer.short(405, vec![("Allow", b"GET, HEAD".into())], record).await;
+    // As with nginx, a POST learns first whether there is anything.
+    if !is_read && head.method() != Method::Post {
+        return answer.refuse_method(record).await;
     }
     let asked = values.path(path_edit);
     let asked = path::normal(asked.as_deref().unwrap_or(head.path_bytes())).into_owned();
-    match answer.find(&asked).await? {
+    // The folder that stands for a prefix is a folder like the others: its relative links want the slash.
+    let is_without_slash = matches!(path_edit, Some(PathEdit::Prefix(_)))
+        && asked.ends_with(b"/")
+        && !path::normal(head.path_bytes()).ends_with(b"/");
+    let found = answer.find(&asked).await?;
+    match found {
+        Found::File(_, Role::Itself) if is_without_slash && is_read => answer.to_slash(record).await,
+        Found::File(..) if !is_read => answer.refuse_method(record).await,
         Found::File(file, role) => answer.file(&file, role, record).await,
         Found::NotHere if files.upstream.is_some() => Ok(Outcome::NotHere),
         Found::NotHere => answer.short(404, Vec::new(), record).await,
-        Found::Forbidden => answer.short(403, Vec::new(), record).await,
-        Found::Folder => {
-            // The normal form, escaped: browsers take two slashes at the front for a host, and a backslash for a slash.
-            let mut location = edits::escaped_path(&path::normal(head.path_bytes()));
-            location.push(b'/');
-            if let Some(query) = head.query_bytes() {
-                location.extend_from_slice(&[b"?", query].concat());
-            }
-            answer.short(301, vec![("Location", location.into())], record).await
-        }
+        Found::Folder => answer.to_slash(record).await,
     }
 }
 
@@ -105,6 +103,8 @@ struct Answer<'a> {
     pages: Option<&'a ErrorPages>,
     /// What is compressed that is not so beside the file.
     compress: Option<&'a Compress>,
+    /// Whether the answer comes in the place of a fault.
+    is_instead: bool,
     worker: &'a Local,
 }
 
@@ -138,7 +138,6 @@ impl Answer<'_> {
                     Some(_) => Ok(Found::Folder),
                     None => fallback().await,
                 },
-                Err(NotOpen::Forbidden) => Ok(Found::Forbidden),
                 Err(_) => fallback().await,
             },
             Name::Folder(name) => match self.index(&name).await? {
@@ -187,6 +186,22 @@ impl Answer<'_> {
         Ok(Ok(plain))
     }
 
+    /// Sends the client to the same path with a slash at its end.
+    async fn to_slash(&self, record: &mut Record) -> Result<Outcome, Fault> {
+        // The normal form, escaped: browsers take two slashes at the front for a host, and a backslash for a slash.
+        let mut location = edits::escaped_path(&path::normal(self.head.path_bytes()));
+        location.push(b'/');
+        if let Some(query) = self.head.query_bytes() {
+            location.extend_from_slice(&[b"?", query].concat());
+        }
+        self.short(301, vec![("Location", location.into())], record).await
+    }
+
+    /// Files are read, and nothing else.
+    async fn refuse_method(&self, record: &mut Record) -> Result<Outcome, Fault> {
+        self.short(405, vec![("Allow", b"GET, HEAD".into())], record).await
+    }
+
     /// An answer without a body of its own.
     async fn short(&self, status: u16, lines: Vec<Line<'_>>, record: &mut Record) -> Result<Outcome, Fault> {
         record.status = status;
@@ -195,6 +210,11 @@ impl Answer<'_> {
         if status != 304 {
             let snapshot = self.worker.snapshot();
             let pages = self.pages.unwrap_or(&snapshot.plan.error_pages);
+            let is_fault = status >= 400;
+            // A page that is not there is none; and what has one that somebody else answers is not told here.
+            if is_fault && (self.is_instead || pages::answer_for(pages, status, self.head).is_some()) {
+                return Err(OurFault::Bare { status }.into());
+            }
             let content = pages::of(status, None, Some(self.head), Some(pages), record);
             own.lines.push(("Content-Type", content.content_type.into_bytes()));
             own.body = content.body;

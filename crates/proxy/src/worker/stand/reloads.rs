@@ -1,7 +1,7 @@
 //! What becomes of a request that waits while a reload changes what it waits for: whatever it was, and whatever the plan
 //! says now, it goes where the newest plan has it, in its turn, and for no longer than it would have waited without.
 //!
-//! Planted to see it fail: the path of the plan before, kept by `connection::answer` when it asks anew, makes 10 of its rows red.
+//! Planted to see it fail: the path of the plan before, kept by `answer::answer` when it asks anew, makes 10 of its rows red.
 
 use std::rc::Rc;
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! What answers in one location. The paths of the routes are not decided here.
 
+use super::access::Access;
+use super::compress;
 use super::disk;
 use super::node::proxied;
 use super::pages;
@@ -7,7 +9,7 @@ use crate::nginx::headers::of_answers;
 use crate::nginx::ours::{Left, Route, Takes, list};
 use crate::nginx::parse::Directive;
 use crate::nginx::place::{Kind, Location, Work, told};
-use crate::nginx::rewrites::{Condition, METHODS, Rewritten, asked, give, rewrite, unasked};
+use crate::nginx::rewrites::{Condition, METHODS, Rewritten, asked, give, rewrite, unasked, unrewritten};
 use crate::nginx::words::{Fate, fate};
 use crate::quote::quoted;
 
@@ -40,12 +42,15 @@ pub(super) fn of<'f>(place: &Location<'f>, work: &mut Work<'_, 'f>) -> Answers {
         answers.here.push(main);
         return answers;
     }
-    if denies_all(place) {
+    // Those that cannot be said have closed it.
+    let access = Access::of(place).unwrap_or(Access::Nobody);
+    if access == Access::Nobody {
         main.set("respond", "403");
         pages::of_errors(place, work, &mut main);
         answers.here.push(main);
         return answers;
     }
+    access.say(&mut main);
     let own = place.directive.inside();
     let elsewhere = own.iter().any(|one| matches!(fate_of(one), Some(Fate::Elsewhere(..))));
     if elsewhere || own.iter().any(|one| one.name == "internal") {
@@ -117,7 +122,7 @@ fn early<'f>(place: &Location<'f>, work: &mut Work<'_, 'f>, answers: &mut Answer
                     answers.here.push(route);
                     return true;
                 }
-                Err(why) => work.left.push(told(directive, &why)),
+                Err(why) => work.left.push(unrewritten(directive, &why)),
             },
             "if" => {
                 let inside = Location { scope: place.scope.inner(directive.inside()), ..place.clone() };
@@ -159,28 +164,9 @@ fn condition(
     Some(route)
 }
 
-fn denies_all(place: &Location<'_>) -> bool {
-    let rules = rules(place);
-    matches!(&rules[..], [rule] if rule.name == "deny" && rule.arg() == "all")
-}
-
-fn rules<'f>(place: &Location<'f>) -> Vec<&'f Directive> {
-    let (allowed, denied) = (place.scope.list("allow"), place.scope.list("deny"));
-    let all = [allowed, denied].concat();
-    // `allow all` alone opens what the blocks around it have closed.
-    let own: Vec<&Directive> =
-        place.directive.inside().iter().filter(|one| one.name == "allow" || one.name == "deny").collect();
-    if own.is_empty() { all } else { own }
-}
-
 /// The status of a location that more people would get into than before, if it is one.
 fn closed(place: &Location<'_>, asks_clients: bool, left: &mut Vec<Left>) -> Option<u16> {
-    let mut why: Vec<(&Directive, &str)> = Vec::new();
-    let rules = rules(place);
-    let says_nothing = rules.iter().all(|rule| rule.name == "allow" && rule.arg() == "all");
-    if !says_nothing && !denies_all(place) {
-        why.extend(rules.first().map(|rule| (*rule, "addresses are not told apart yet")));
-    }
+    let mut why: Vec<(&Directive, &str)> = Access::of(place).err().into_iter().collect();
     for (name, off, reason) in [
         ("auth_basic", "off", "passwords are not asked for yet"),
         ("auth_request", "off", "nobody else is asked yet"),
@@ -214,7 +200,7 @@ fn content<'f>(place: &Location<'f>, work: &mut Work<'_, 'f>, main: &mut Route) 
         None => disk::answers(place, work, main),
     };
     if !is_there {
-        main.keys.clear();
+        main.keys.retain(|(key, _)| ["allow", "deny"].contains(key));
         main.set("respond", "501");
     }
     if let Some(cache) = place.scope.one("proxy_cache").filter(|cache| cache.arg() != "off" && pass.is_some())
@@ -229,7 +215,7 @@ fn content<'f>(place: &Location<'f>, work: &mut Work<'_, 'f>, main: &mut Route) 
     }
     of_answers(place, main, work.left);
     pages::of_errors(place, work, main);
-    pages::compressed(place, work.left, main);
+    compress::compressed(place, work.left, main);
     if pass.is_none() {
         disk::keeps_from_nodes(place, work, main);
     }

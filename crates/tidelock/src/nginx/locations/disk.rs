@@ -1,5 +1,6 @@
 //! What answers in a location from disk: `root`, `alias`, `index` and `try_files`.
 
+use super::access::asks_who;
 use super::node::proxied;
 use crate::nginx::ours::{Route, list};
 use crate::nginx::parse::Directive;
@@ -37,6 +38,12 @@ pub(super) fn answers<'f>(place: &Location<'f>, work: &mut Work<'_, 'f>, main: &
         None => true,
     };
     apart(place, &pages, work);
+    let asks = |page: &String| work.answering(page).filter(|own| asks_who(own.directive.inside()));
+    let asking = pages.iter().filter_map(asks).find(|own| !std::ptr::eq(own.directive, place.directive));
+    if let Some(asking) = asking {
+        work.left.push(told(asking.directive, "it asks who may get a page that another location sends"));
+        return false;
+    }
     is_tried
 }
 
@@ -88,13 +95,15 @@ fn try_files<'f>(
     }
     if let Some(named) = last.strip_prefix('@') {
         return named_location(named, work, main).is_some() || {
-            work.left.push(told(tried, "there is no node in that named location"));
+            work.left.push(told(tried, "that named location has no node, or asks who may"));
             false
         };
     }
     let page = last.split('?').next().unwrap_or_default();
     if page.ends_with(".php") {
-        work.left.push(told(tried, "FastCGI is not spoken"));
+        let mut told = told(tried, "FastCGI is not spoken");
+        told.todo = "keep nginx for it, on a port of its own behind tidelock, and make that the `upstream` beside `files`".to_owned();
+        work.left.push(told);
         return true;
     }
     if last.starts_with('=') {
@@ -152,7 +161,9 @@ fn says<'f>(place: &Location<'f>) -> Vec<&'f Directive> {
 /// Nodes beside the files.
 fn named_location<'f>(name: &str, work: &mut Work<'_, 'f>, main: &mut Route) -> Option<()> {
     let named = work.alone(&format!("@{name}")).filter(|place| place.kind == Kind::Named)?.clone();
-    let pass = named.directive.inside().iter().find(|one| one.name == "proxy_pass")?;
+    // Who may here may not there.
+    let inside = Some(named.directive.inside()).filter(|inside| !asks_who(inside))?;
+    let pass = inside.iter().find(|one| one.name == "proxy_pass")?;
     proxied(&named, pass, work, main).then_some(())
 }
 

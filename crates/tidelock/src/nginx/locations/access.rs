@@ -1,0 +1,93 @@
+//! `allow` and `deny`: who may, by address.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::nginx::ours::{Route, list};
+use crate::nginx::parse::Directive;
+use crate::nginx::place::Location;
+
+/// Who may in a place.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    Everybody,
+    Nobody,
+    /// In our words, where what is denied is so whatever is allowed.
+    Some {
+        allow: Vec<String>,
+        deny: Vec<String>,
+    },
+}
+
+impl Access {
+    /// What the rules of a place come to: in nginx the first that an address is in decides, and with none it may. The error is
+    /// why that cannot be said here, beside the rule that is to blame.
+    pub(super) fn of<'f>(place: &Location<'f>) -> Result<Self, (&'f Directive, &'static str)> {
+        let (mut allow, mut deny) = (Vec::new(), Vec::new());
+        let (mut allowed, mut is_closed) = (Vec::new(), false);
+        for rule in place.scope.innermost(&RULES) {
+            let is_allowing = rule.name == "allow";
+            match rule.arg() {
+                // There are no such clients here.
+                "unix:" => continue,
+                "all" => {
+                    is_closed = !is_allowing;
+                    break;
+                }
+                text => {
+                    let network = network(text).ok_or((rule, "it is no address and no network"))?;
+                    if is_allowing {
+                        allowed.push(network);
+                        allow.push(text.to_owned());
+                        continue;
+                    }
+                    let overlaps = |one: &IpNet| one.contains(&network) || network.contains(one);
+                    if allowed.iter().any(overlaps) {
+                        return Err((rule, "who is denied here is so whatever else allows it"));
+                    }
+                    deny.push(text.to_owned());
+                }
+            }
+        }
+        Ok(match (is_closed, allow.is_empty(), deny.is_empty()) {
+            (true, true, _) => Self::Nobody,
+            (true, false, _) => Self::Some { allow, deny },
+            (false, _, true) => Self::Everybody,
+            // Whoever is in no rule may.
+            (false, _, false) => Self::Some { allow: Vec::new(), deny },
+        })
+    }
+
+    /// Says it of a route.
+    pub(super) fn say(&self, route: &mut Route) {
+        let Self::Some { allow, deny } = self else { return };
+        for (key, networks) in [("allow", allow), ("deny", deny)] {
+            if !networks.is_empty() {
+                route.set(key, list(networks));
+            }
+        }
+    }
+}
+
+/// Whether a block asks by itself who may, so that it cannot be gone past.
+pub(super) fn asks_who(block: &[Directive]) -> bool {
+    block.iter().any(|one| WHO.contains(&one.name.as_str()))
+}
+
+fn network(text: &str) -> Option<IpNet> {
+    let address = text.parse::<IpAddr>().map(IpNet::from);
+    Some(address.or_else(|_| text.parse::<IpNet>()).ok()?.trunc())
+}
+
+const RULES: [&str; 2] = ["allow", "deny"];
+const WHO: [&str; 8] = [
+    "allow",
+    "deny",
+    "auth_basic",
+    "auth_request",
+    "auth_jwt",
+    "limit_except",
+    "secure_link",
+    "valid_referers",
+];

@@ -3,6 +3,7 @@
 
 use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::{Path, PathBuf};
@@ -17,8 +18,8 @@ use tokio::time::{Instant, sleep};
 pub struct Socket {
     listener: UnixListener,
     path: PathBuf,
-    /// Device and inode: what is at the path later may be another's.
-    identity: (u64, u64),
+    /// Device and inode: what is at the path later may be another's. None once another tidelock listens on it.
+    identity: Option<(u64, u64)>,
 }
 
 /// Why there is no socket.
@@ -89,7 +90,33 @@ impl Socket {
         let listener = listen(path).map_err(wrong_socket)?;
         let listener = UnixListener::from_std(listener).map_err(wrong_socket)?;
         let identity = identity(path).map_err(wrong_socket)?;
-        Ok(Self { listener, path: path.to_owned(), identity })
+        Ok(Self { listener, path: path.to_owned(), identity: Some(identity) })
+    }
+
+    /// Goes on with a socket that another tidelock, or systemd, has bound at `path`.
+    ///
+    /// # Errors
+    /// If it is none, or not at the path any more.
+    pub fn take_over(path: &Path, socket: OwnedFd) -> Result<Self, SocketProblem> {
+        let wrong = |error| SocketProblem::Listen { path: path.to_owned(), error };
+        let listener = StdListener::from(socket);
+        listener.set_nonblocking(true).map_err(wrong)?;
+        let listener = UnixListener::from_std(listener).map_err(wrong)?;
+        let identity = identity(path).map_err(wrong)?;
+        Ok(Self { listener, path: path.to_owned(), identity: Some(identity) })
+    }
+
+    /// The same socket once more, for another tidelock to go on with.
+    ///
+    /// # Errors
+    /// If there is no file left for it.
+    pub fn once_more(&self) -> io::Result<OwnedFd> {
+        self.listener.as_fd().try_clone_to_owned()
+    }
+
+    /// Another tidelock listens on it, and it stays where it is.
+    pub(crate) fn let_go(mut self) {
+        self.identity = None;
     }
 
     /// Returns where it is.
@@ -105,7 +132,7 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        if identity(&self.path).is_ok_and(|identity| identity == self.identity) {
+        if identity(&self.path).is_ok_and(|identity| Some(identity) == self.identity) {
             // If it cannot be removed, the next tidelock finds it dead and replaces it.
             let _ = fs::remove_file(&self.path);
         }

@@ -5,7 +5,7 @@ mod verb;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use admin::api::{AppRequest, LogsWanted, NodeSelector};
+use admin::api::{AppRequest, LogsWanted, NodeSelector, Upgrade};
 use admin::client::Ask;
 use clap::{CommandFactory, Parser};
 use config::plan::Acme;
@@ -16,7 +16,7 @@ use crate::import::Listens;
 use crate::output::{self, tell};
 use crate::reload::Source;
 use crate::start::{Meant, Program, What};
-use crate::{apps, automatic, background, colour, import, privileges, run, startup, verbs, words};
+use crate::{apps, automatic, background, colour, import, privileges, run, startup, upgrade, verbs, words};
 use verb::Verb;
 
 /// Keeps every Socket.IO session on its node, in front of any number of them, without cookies.
@@ -34,11 +34,19 @@ struct Cli {
 }
 
 pub(crate) fn main() -> ExitCode {
-    if let Some(answer) = std::env::args().nth(1).and_then(|first| words::answer(&first, &Cli::command())) {
+    let arguments = match upgrade::listen(std::env::args_os().collect()) {
+        Ok(arguments) => arguments,
+        Err(why) => {
+            tell!("{why}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let first = arguments.get(1).and_then(|first| first.to_str());
+    if let Some(answer) = first.and_then(|first| words::answer(first, &Cli::command())) {
         tell!("{answer}");
         return ExitCode::from(USAGE);
     }
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(arguments);
     match (cli.verb, cli.file) {
         (Some(verb), _) => obey(verb),
         (None, Some(file)) => serve_file(file),
@@ -75,6 +83,20 @@ fn obey(verb: Verb) -> ExitCode {
             verbs::logs(&at.paths(), &LogsWanted { app, lines, follow, stream, text: grep }, json)
         }
         Verb::Import { file, run_node, env } => import::import(&file, run_node, env.as_deref()),
+        Verb::Upgrade { binary, timeout, at } => {
+            // Whoever types it has the new one in front of them.
+            let binary = binary.map(std::path::absolute).unwrap_or_else(std::env::current_exe);
+            let timeout_ms = timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
+            match binary {
+                Ok(binary) => {
+                    verbs::ask(&at.paths(), &Ask::Upgrade(Upgrade { binary: Some(binary), timeout_ms }))
+                }
+                Err(error) => {
+                    tell!("where is the new program? {error}");
+                    ExitCode::FAILURE
+                }
+            }
+        }
         Verb::Reload { app: None, at, .. } => verbs::ask(&at.paths(), &Ask::Reload),
         Verb::Reload { app: Some(app), window, at } => {
             let window_ms = window.map(|window| u64::try_from(window.as_millis()).unwrap_or(u64::MAX));
@@ -206,6 +228,7 @@ Examples:
   tidelock reload                   apply it after a change, without disturbing anybody
   tidelock reload chat              replace the processes of an app, the same way
   tidelock logs -f chat             what do they write?
+  tidelock upgrade                  go on with a new version, without disturbing anybody
   tidelock drain server1:3000       empty a node, to restart it
   tidelock import nginx.conf        what would it be in our words?
   tidelock status                   which nodes are up, and what do they carry?
@@ -214,5 +237,6 @@ Signals:
   SIGTERM, SIGINT   accept no more, finish what runs (for at most drain.deadline), end; again: end at once
   SIGHUP            apply the changed file, as `tidelock reload` does
   SIGUSR1           open the access log's file again, after a rotation
+  SIGUSR2           let the program go on that is there now, as `tidelock upgrade` does
 
 The log goes to standard error; TIDELOCK_LOG=debug says more, TIDELOCK_LOG=warn less."#;

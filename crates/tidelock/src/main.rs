@@ -34,6 +34,8 @@ mod bridge;
 mod reload;
 mod watch;
 mod signals;
+mod systemd;
+mod upgrade;
 mod verbs;
 mod table;
 mod import;

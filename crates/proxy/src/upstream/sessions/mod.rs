@@ -55,6 +55,15 @@ pub(crate) struct Entering<'a> {
     pub(crate) contact: Contact,
 }
 
+/// A session that polls, as another tidelock has to know it.
+#[derive(Debug)]
+pub(crate) struct Passed {
+    pub(crate) sid: Box<[u8]>,
+    pub(crate) node: Arc<Node>,
+    pub(crate) silence: Option<Duration>,
+    pub(crate) contact: Contact,
+}
+
 impl SessionTable {
     pub(crate) fn new(max: usize) -> Self {
         Self {
@@ -79,6 +88,23 @@ impl SessionTable {
             self.addresses.prove(&address.path);
         }
         self.insert(entering, in_session, now);
+    }
+
+    /// The sessions that poll, for another tidelock to go on with: what a tunnel carries ends with the tunnel.
+    pub(crate) fn polling(&self) -> Vec<Passed> {
+        let passed = |session: &Session| Passed {
+            sid: session.sid.clone(),
+            node: session.node.clone(),
+            silence: session.silence(),
+            contact: session.contact.clone(),
+        };
+        let polls = |session: &Session| session.tunnels == 0 && session.stage != Stage::Leaving;
+        let of = |shard: &Mutex<Shard>| {
+            let shard = lock(shard);
+            let places = shard.places(polls);
+            places.into_iter().map(|place| passed(shard.at(place))).collect::<Vec<_>>()
+        };
+        self.shards.iter().flat_map(of).collect()
     }
 
     /// The node of a session that was not known has answered it: another tidelock opened it, or this one was restarted. A

@@ -27,8 +27,8 @@ struct Cli {
     #[command(subcommand)]
     verb: Option<Verb>,
 
-    /// Serve what this file says, in the foreground, until SIGTERM or Ctrl-C [default: ./upstreams.toml or
-    /// /etc/tidelock/upstreams.toml, if there is one].
+    /// Serve what this file says, in the foreground, until SIGTERM or Ctrl-C [default: upstreams.toml, here
+    /// or in $CONFIGURATION_DIRECTORY or /etc/tidelock, if there is one].
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
 }
@@ -196,8 +196,14 @@ fn serve_file(file: PathBuf) -> ExitCode {
 
 /// What is served when nothing is said.
 fn serve_usual() -> ExitCode {
-    if let Some(file) = ["upstreams.toml", SYSTEM_FILE].into_iter().find(|file| Path::new(file).is_file()) {
-        return serve_file(file.into());
+    let of_service = std::env::var_os("CONFIGURATION_DIRECTORY").filter(|folder| !folder.is_empty());
+    let of_service = of_service.map(|folder| Path::new(&folder).join("upstreams.toml"));
+    let usual = ["upstreams.toml", SYSTEM_FILE].map(PathBuf::from);
+    let [here, of_system] = usual;
+    if let Some(file) =
+        [Some(here), of_service, Some(of_system)].into_iter().flatten().find(|file| file.is_file())
+    {
+        return serve_file(file);
     }
     // Whoever types a program's name alone wants to know what it is.
     let _ = Cli::command().print_help();

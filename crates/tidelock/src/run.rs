@@ -15,7 +15,7 @@ use config::Loaded;
 use config::app::App;
 use config::plan::{AccessLog, AdminSocket, Listen, Plan, Scheme};
 use config::problem::Report;
-use proxy::{FirstRead, ListenSockets, Proxy, StartProblem};
+use proxy::{FirstRead, Proxy, StartProblem};
 use supervisor::{Options, Progress, Supervisor, Verb};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -31,7 +31,7 @@ use crate::privileges;
 use crate::reload::{AdminPlace, Reloader, Source, Wishes};
 use crate::secret;
 use crate::signals::{Signal, Signals};
-use crate::systemd;
+use crate::systemd::{self, Sockets};
 use crate::upgrade::{self, Predecessor};
 
 /// Returns what a plan comes down to, in a line.
@@ -67,6 +67,14 @@ pub(crate) enum ServeProblem {
 pub(crate) fn loaded(loaded: Result<Loaded, Report>, source: Source, rotated: Option<PathBuf>) -> ExitCode {
     let colour = colour::is_wanted(&io::stderr());
     let predecessor = upgrade::predecessor();
+    // Before there is a second thread, which could change the environment.
+    let sockets = match systemd::sockets() {
+        Ok(sockets) => sockets,
+        Err(error) => {
+            tell!("cannot start: a socket that systemd gives is none that listens: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     let refuse = |why: &str| predecessor.iter().for_each(|predecessor| predecessor.refuse(why));
     let loaded = match loaded {
         Ok(loaded) => loaded,
@@ -94,7 +102,8 @@ pub(crate) fn loaded(loaded: Result<Loaded, Report>, source: Source, rotated: Op
     }
     log::say(&loaded.warnings.render(colour));
     laid_down.say();
-    let code = match until_told(loaded.plan, source, laid_down.certificates, predecessor) {
+    let inherited = predecessor.map_or(Inherited::OfSystemd(sockets), Inherited::OfPredecessor);
+    let code = match until_told(loaded.plan, source, laid_down.certificates, inherited) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
             tracing::error!("{problem}");
@@ -106,23 +115,19 @@ pub(crate) fn loaded(loaded: Result<Loaded, Report>, source: Source, rotated: Op
 }
 
 /// Serves `plan` on this thread, which becomes the control thread, until a signal says that it is enough. `source` is
-/// where it came from, `first` what was read of it as root, and `predecessor` the tidelock that was there before.
+/// where it came from, `first` what was read of it as root, and `inherited` what is there already.
 fn until_told(
     mut plan: Plan,
     source: Source,
     first: FirstRead,
-    predecessor: Option<Predecessor>,
+    mut inherited: Inherited,
 ) -> Result<(), ServeProblem> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build_local(tokio::runtime::LocalOptions::default())?;
-    let inherited = match predecessor {
-        Some(mut predecessor) => {
-            predecessor.secret.take().into_iter().for_each(secret::go_on_with);
-            Inherited::OfPredecessor(predecessor)
-        }
-        None => Inherited::Nothing,
-    };
+    if let Inherited::OfPredecessor(predecessor) = &mut inherited {
+        predecessor.secret.take().into_iter().for_each(secret::go_on_with);
+    }
     secret::fill_in(&mut plan);
     automatic::prepare(&mut plan).map_err(ServeProblem::Certificates)?;
     let served = runtime.block_on(serve(Arc::new(plan), source, first, inherited));
@@ -134,7 +139,8 @@ fn until_told(
 /// What is there already.
 #[derive(Debug)]
 enum Inherited {
-    Nothing,
+    /// Nothing at all, unless it gives some.
+    OfSystemd(Sockets),
     OfPredecessor(Predecessor),
 }
 
@@ -269,10 +275,10 @@ async fn begin(
     let options = Options { drain: plan.drain, echo: !is_background, is_apart, under };
     let predecessor = match inherited {
         Inherited::OfPredecessor(predecessor) => predecessor,
-        Inherited::Nothing => {
-            let entrance = Entrance::open(&plan.admin.socket).await?;
+        Inherited::OfSystemd(mut sockets) => {
+            let entrance = Entrance::take_over(&plan.admin.socket, sockets.admin.take()).await?;
             // It listens before an app is started: a port that is taken costs no process.
-            let prepared = Proxy::prepare(plan.clone(), &first, ListenSockets::default()).await?;
+            let prepared = Proxy::prepare(plan.clone(), &first, sockets.listens(plan)).await?;
             let proxy = prepared.accept();
             let (supervisor, requests) =
                 Supervisor::start(&plan.apps, options).map_err(ServeProblem::Supervisor)?;

@@ -1,12 +1,70 @@
 //! What is said to systemd, or to any other that listens at $NOTIFY_SOCKET: that tidelock serves, reloads, ends, how it is, and
 //! that it is alive (sd_notify(3)). Without such a socket nothing is.
 
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use proxy::{Proxy, Status};
+use config::plan::Plan;
+use listenfd::ListenFd;
+use proxy::{ListenSockets, Proxy, Status};
 use sd_notify::NotifyState;
 use tokio::time::{MissedTickBehavior, interval};
+
+/// Sockets that systemd has bound, each with the name that its unit gives it.
+///
+/// # Errors
+/// If what is there is no socket that listens.
+pub(crate) fn sockets() -> io::Result<Sockets> {
+    let mut given = ListenFd::from_env();
+    let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+    let mut names = names.split(':');
+    let mut sockets = Sockets::default();
+    for at in 0..given.len() {
+        let name = names.next().unwrap_or_default();
+        if name == ADMIN {
+            if let Some(socket) = given.take_unix_listener(at)? {
+                let path = socket.local_addr()?.as_pathname().map(Path::to_owned);
+                sockets.admin = path.map(|path| (path, socket.into()));
+            }
+        } else if let Some(socket) = given.take_tcp_listener(at)? {
+            sockets.listens.push((socket.local_addr()?, socket.into()));
+        }
+    }
+    Ok(sockets)
+}
+
+/// See [`sockets`].
+#[derive(Debug, Default)]
+pub(crate) struct Sockets {
+    pub(crate) listens: Vec<(SocketAddr, OwnedFd)>,
+    pub(crate) admin: Option<(PathBuf, OwnedFd)>,
+}
+
+impl Sockets {
+    /// Those of the listens of a plan.
+    pub(crate) fn listens(&mut self, plan: &Plan) -> ListenSockets {
+        let mut listens = ListenSockets::default();
+        for (address, socket) in self.listens.drain(..) {
+            if plan.listens.iter().all(|listen| listen.address != address) {
+                tracing::warn!(
+                    event = "socket_unused",
+                    %address,
+                    "systemd has bound a socket that no listen of the file has for its address"
+                );
+                continue;
+            }
+            listens.add(address, vec![socket]);
+        }
+        listens
+    }
+}
+
+/// What the unit calls the socket of the verbs.
+const ADMIN: &str = "admin";
 
 /// It serves, for the first time or again after a reload.
 pub(crate) fn ready() {

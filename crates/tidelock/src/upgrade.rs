@@ -65,4 +65,5 @@ fn remember(name: Option<&OsString>) {
 /// The version of the format. Kinds of messages and fields may be added without another one: who does not know them passes
 /// over them.
 const FORMAT: u32 = 1;
-const WORD: &str = "--upgrade=";
+/// What a tidelock that is to go on is told by.
+pub(crate) const WORD: &str = "--upgrade=";

@@ -235,10 +235,15 @@ impl Exchange {
                 "the new one was not ready within {:?}, and was ended; `--timeout` gives it longer",
                 self.timeout
             )),
-            Err(_) if !to.is_there() => Err(to.how_it_ended()),
+            Err(error) if is_gone(&error) || !to.is_there() => Err(to.how_it_ended()),
             Err(error) => Err(format!("the new one is not understood: {error}")),
         }
     }
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
 }
 
 fn speak(

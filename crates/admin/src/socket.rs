@@ -18,8 +18,18 @@ use tokio::time::{Instant, sleep};
 pub struct Socket {
     listener: UnixListener,
     path: PathBuf,
-    /// Device and inode: what is at the path later may be another's. None once another tidelock listens on it.
-    identity: Option<(u64, u64)>,
+    /// Device and inode: what is at the path later may be another's.
+    identity: (u64, u64),
+    stays: Stays,
+}
+
+/// Whether it is at its path when this tidelock ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stays {
+    No,
+    /// It is another tidelock's by now, or still.
+    Anothers,
+    Systemds,
 }
 
 /// Why there is no socket.
@@ -90,20 +100,34 @@ impl Socket {
         let listener = listen(path).map_err(wrong_socket)?;
         let listener = UnixListener::from_std(listener).map_err(wrong_socket)?;
         let identity = identity(path).map_err(wrong_socket)?;
-        Ok(Self { listener, path: path.to_owned(), identity: Some(identity) })
+        Ok(Self { listener, path: path.to_owned(), identity, stays: Stays::No })
     }
 
-    /// Goes on with a socket that another tidelock, or systemd, has bound at `path`.
+    /// Goes on with a socket that another tidelock has bound at `path`, whose it is until [`Self::is_ours_now`]; or `systemds`, which
+    /// stays there at the end.
     ///
     /// # Errors
     /// If it is none, or not at the path any more.
-    pub fn take_over(path: &Path, socket: OwnedFd) -> Result<Self, SocketProblem> {
+    pub fn take_over(path: &Path, socket: OwnedFd, is_systemds: bool) -> Result<Self, SocketProblem> {
         let wrong = |error| SocketProblem::Listen { path: path.to_owned(), error };
         let listener = StdListener::from(socket);
         listener.set_nonblocking(true).map_err(wrong)?;
         let listener = UnixListener::from_std(listener).map_err(wrong)?;
         let identity = identity(path).map_err(wrong)?;
-        Ok(Self { listener, path: path.to_owned(), identity: Some(identity) })
+        let stays = if is_systemds { Stays::Systemds } else { Stays::Anothers };
+        Ok(Self { listener, path: path.to_owned(), identity, stays })
+    }
+
+    /// The tidelock before has let go of it.
+    pub fn is_ours_now(&mut self) {
+        if self.stays == Stays::Anothers {
+            self.stays = Stays::No;
+        }
+    }
+
+    /// Whether it stays where it is when this tidelock ends.
+    pub fn is_systemds(&self) -> bool {
+        self.stays == Stays::Systemds
     }
 
     /// The same socket once more, for another tidelock to go on with.
@@ -116,7 +140,7 @@ impl Socket {
 
     /// Another tidelock listens on it, and it stays where it is.
     pub(crate) fn let_go(mut self) {
-        self.identity = None;
+        self.stays = Stays::Anothers;
     }
 
     /// Returns where it is.
@@ -132,7 +156,7 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        if identity(&self.path).is_ok_and(|identity| Some(identity) == self.identity) {
+        if self.stays == Stays::No && identity(&self.path).is_ok_and(|identity| identity == self.identity) {
             // If it cannot be removed, the next tidelock finds it dead and replaces it.
             let _ = fs::remove_file(&self.path);
         }

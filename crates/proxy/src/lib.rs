@@ -18,7 +18,7 @@ pub use control::listen_sockets::ListenSockets;
 pub use control::proxy::{Proxy, StartProblem};
 pub use control::run::Prepared;
 pub use control::status::{Left, NodeHandle, NodeStatus, Remains, Status, UnknownNode, UpstreamStatus};
-pub use control::successor::{PassedAddress, PassedSession};
+pub use control::successor::{Newcomers, PassedAddress, PassedSession};
 pub use net::memory::TooLittleMemory;
 pub use net::tls::{CertificateNow, TlsProblem};
 pub use observe::record::Counts;

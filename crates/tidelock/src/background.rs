@@ -2,12 +2,10 @@
 //! first. There is one for each user, by a lock.
 
 use std::fs::{File, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::fd::OwnedFd;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use admin::api::Status;
@@ -19,7 +17,7 @@ use crate::home::Home;
 use crate::output::tell;
 use crate::reload::Source;
 use crate::service::{self, Service};
-use crate::{environment, log, run, upgrade, verbs};
+use crate::{environment, lock, log, run, upgrade, verbs};
 
 /// One that runs, and serves the user's file.
 #[derive(Debug)]
@@ -135,7 +133,7 @@ pub(crate) fn serve(home: &Home) -> ExitCode {
     // One that goes on in the place of another is given its lock.
     if !upgrade::has_lock() {
         match only_one(home) {
-            Ok(lock) => keep_lock(lock),
+            Ok(held) => lock::keep(held),
             Err(why) => {
                 tell!("{why}");
                 return ExitCode::FAILURE;
@@ -146,32 +144,6 @@ pub(crate) fn serve(home: &Home) -> ExitCode {
     let loaded = source.load();
     run::loaded(loaded, source, Some(home.log()))
 }
-
-/// The lock of this tidelock in the background, once more, if it is one.
-pub(crate) fn lock() -> Option<io::Result<OwnedFd>> {
-    LOCK.get().map(|lock| lock.try_clone().map(OwnedFd::from))
-}
-
-/// Goes on with the lock of the tidelock before.
-pub(crate) fn go_on_with(lock: OwnedFd) {
-    let lock = File::from(lock);
-    // It is a word for people.
-    let _ = say_whose(&lock);
-    keep_lock(lock);
-}
-
-fn keep_lock(lock: File) {
-    // It happens once.
-    let _ = LOCK.set(lock);
-}
-
-fn say_whose(mut lock: &File) -> io::Result<()> {
-    lock.rewind()?;
-    lock.set_len(0)?;
-    lock.write_all(format!("{}\n", std::process::id()).as_bytes())
-}
-
-static LOCK: OnceLock<File> = OnceLock::new();
 
 fn only_one(home: &Home) -> Result<File, String> {
     let path = home.running();
@@ -198,7 +170,7 @@ fn only_one(home: &Home) -> Result<File, String> {
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
     }
-    say_whose(&lock).map_err(failed)?;
+    lock::say_whose(&lock).map_err(failed)?;
     Ok(lock)
 }
 

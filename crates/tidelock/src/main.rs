@@ -28,6 +28,8 @@ mod output;
 mod colour;
 mod log;
 mod run;
+mod admin_file;
+mod lock;
 mod privileges;
 mod secret;
 mod bridge;

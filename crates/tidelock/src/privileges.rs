@@ -12,8 +12,6 @@ use config::routing::Action;
 use proxy::FirstRead;
 use supervisor::privileges::{self, PrivilegeProblem, ServiceUser};
 
-use crate::upgrade::Predecessor;
-
 /// What is left of root when it is gone.
 #[derive(Debug, Default)]
 pub(crate) struct LaidDown {
@@ -55,7 +53,7 @@ pub(crate) enum LayDownProblem {
     Background,
 }
 
-/// Goes on as the user that the plan names, if this is root.
+/// Goes on as the user that the plan names, if this is root; or as the one that the tidelock before has become, which `was_root`.
 ///
 /// # Errors
 /// If that cannot be: nothing may be served then, least of all as root.
@@ -63,10 +61,10 @@ pub(crate) fn lay_down(
     plan: &Plan,
     file: Option<&Path>,
     is_background: bool,
-    predecessor: Option<&Predecessor>,
+    was_root: bool,
 ) -> Result<LaidDown, LayDownProblem> {
     let is_root = rustix::process::geteuid().is_root();
-    if predecessor.is_some_and(|predecessor| predecessor.is_service) && !is_root {
+    if was_root && !is_root {
         admin::places::become_a_service();
         privileges::keep_to_oneself().map_err(LayDownProblem::Inherited)?;
         let user = ServiceUser::be_it_already(plan).map_err(LayDownProblem::AnotherUser)?;

@@ -1,8 +1,6 @@
 //! Reads the file, at the start and again whenever somebody asks or it changes, and applies it: one reload after the
 //! other, and each of them whole or not at all.
 
-use std::cell::RefCell;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,6 +16,7 @@ use supervisor::Supervisor;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use crate::admin_file::{AdminFile, AdminPlace};
 use crate::automatic;
 use crate::bridge::follow;
 use crate::colour;
@@ -25,7 +24,7 @@ use crate::log::say;
 use crate::privileges;
 use crate::secret;
 use crate::systemd;
-use crate::upgrade;
+use crate::upgrade::{self, HandedOver};
 use crate::watch::Folder;
 
 /// The file, and what it said when it was last read.
@@ -112,16 +111,13 @@ pub(crate) struct Reloader {
     pub(crate) is_service: bool,
 }
 
-/// The path of the admin socket, and the socket.
-pub(crate) type AdminPlace = Rc<RefCell<Option<(PathBuf, OwnedFd)>>>;
-
 /// What the one task that changes everything is asked.
 #[derive(Debug)]
 pub(crate) struct Wishes {
     pub(crate) reloads: mpsc::Receiver<ReloadWanted>,
     pub(crate) upgrades: mpsc::Receiver<UpgradeWanted>,
-    /// Gets the process that goes on in the place of this one.
-    pub(crate) handed_over: mpsc::Sender<u32>,
+    /// Gets the tidelock that goes on in the place of this one.
+    pub(crate) handed_over: mpsc::Sender<HandedOver>,
 }
 
 impl Reloader {
@@ -142,9 +138,9 @@ impl Reloader {
                     }
                 }
                 Some(wanted) = wishes.upgrades.recv() => {
-                    if let Some(pid) = self.upgrade(wanted).await {
+                    if let Some(successor) = self.upgrade(wanted).await {
                         // Nothing is read or applied here any more.
-                        let _ = wishes.handed_over.send(pid).await;
+                        let _ = wishes.handed_over.send(successor).await;
                         return;
                     }
                 }
@@ -161,29 +157,29 @@ impl Reloader {
         }
     }
 
-    /// Lets another tidelock go on, and gives back its process id if it does.
-    async fn upgrade(&mut self, wanted: UpgradeWanted) -> Option<u32> {
+    /// Lets another tidelock go on, and gives it back if it does.
+    async fn upgrade(&mut self, wanted: UpgradeWanted) -> Option<HandedOver> {
         let plan = self.plan.borrow().clone();
-        let admin =
-            self.admin.borrow().as_ref().map(|(path, socket)| Some((path.clone(), socket.try_clone().ok()?)));
+        let admin = self.admin.borrow().as_ref().map(AdminFile::once_more);
         let here = upgrade::Here {
             proxy: &self.proxy,
             supervisor: &self.supervisor,
             file: self.source.in_force.as_deref(),
-            admin: admin.flatten(),
+            admin: admin.and_then(Result::ok),
             is_service: self.is_service,
         };
         let handed = upgrade::hand_over(here, &wanted).await;
         // Whoever asked may be gone; it is in the log too.
         match handed {
-            Ok(pid) => {
+            Ok(successor) => {
                 let message = format!(
-                    "process {pid} serves; what process {} has begun ends within {:?}",
+                    "process {} serves; what process {} has begun ends within {:?}",
+                    successor.pid,
                     std::process::id(),
                     plan.drain.deadline
                 );
                 let _ = wanted.answer.send(Ok(message));
-                Some(pid)
+                Some(successor)
             }
             Err(why) => {
                 tracing::error!(event = "upgrade_failed", "no upgrade, this tidelock goes on: {why}");

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -21,14 +20,15 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
+use crate::admin_file::{AdminFile, AdminPlace};
 use crate::automatic;
-use crate::background;
 use crate::bridge::Bridge;
 use crate::colour;
+use crate::lock;
 use crate::log;
 use crate::output::{self, tell};
 use crate::privileges;
-use crate::reload::{AdminPlace, Reloader, Source, Wishes};
+use crate::reload::{Reloader, Source, Wishes};
 use crate::secret;
 use crate::signals::{Signal, Signals};
 use crate::systemd::{self, Sockets};
@@ -86,8 +86,8 @@ pub(crate) fn loaded(loaded: Result<Loaded, Report>, source: Source, rotated: Op
     };
     // It has one thread so far; the log is the second.
     let is_background = source.socket().is_some();
-    let laid_down =
-        privileges::lay_down(&loaded.plan, source.file().as_deref(), is_background, predecessor.as_ref());
+    let was_root = predecessor.as_ref().is_some_and(|predecessor| predecessor.is_service);
+    let laid_down = privileges::lay_down(&loaded.plan, source.file().as_deref(), is_background, was_root);
     let laid_down = match laid_down {
         Ok(laid_down) => laid_down,
         Err(problem) => {
@@ -129,7 +129,12 @@ fn until_told(
         predecessor.secret.take().into_iter().for_each(secret::go_on_with);
     }
     secret::fill_in(&mut plan);
-    automatic::prepare(&mut plan).map_err(ServeProblem::Certificates)?;
+    let prepared = automatic::prepare(&mut plan).map_err(ServeProblem::Certificates);
+    prepared.inspect_err(|problem| {
+        if let Inherited::OfPredecessor(predecessor) = &inherited {
+            predecessor.refuse(&problem.to_string());
+        }
+    })?;
     let served = runtime.block_on(serve(Arc::new(plan), source, first, inherited));
     // What still runs beside it, if anything does, is not worth waiting for.
     runtime.shutdown_background();
@@ -156,7 +161,8 @@ async fn serve(
     let Begun { proxy, supervisor, bridge, entrance, predecessor_ended } = begun;
     let mut serving = JoinSet::new();
     serving.spawn_local(bridge.run());
-    if !plan.apps.is_empty() {
+    // It asks them to start, which one that was stopped for the tidelock before is not to do.
+    if !plan.apps.is_empty() && predecessor_ended.is_none() {
         serving.spawn_local(say_when_ready(supervisor.clone(), plan.clone()));
     }
     // It listens before an authority is asked: one that looks whose a name is finds somebody.
@@ -208,15 +214,18 @@ async fn serve(
                     answer: oneshot::channel().0,
                 })),
             },
-            Some(pid) = is_handed_over.recv() => break Some(pid),
+            Some(successor) = is_handed_over.recv() => break Some(successor),
         }
     };
     // A reload that is under way would listen again behind our back.
     reloading.shutdown().await;
     let deadline = in_force.borrow().drain.deadline;
     admin.take();
+    let has_successor = successor.is_some();
     match successor {
-        Some(pid) => {
+        Some(successor) => {
+            let pid = successor.pid;
+            serving.spawn_local(successor.tell_of_newcomers());
             verbs_are_anothers.send_replace(true);
             certificates.rest();
             proxy.leave_to_successor(deadline);
@@ -235,7 +244,7 @@ async fn serve(
         }
     }
     leave(&proxy, &supervisor, signals).await;
-    if successor.is_some() {
+    if has_successor {
         // Whoever has said the verb is told.
         let _ = timeout(ANSWERS_TIMEOUT, answering.join_next()).await;
     }
@@ -296,7 +305,7 @@ async fn take_over(
     first: &FirstRead,
     mut predecessor: Predecessor,
 ) -> Result<Begun, ServeProblem> {
-    let (pid, lock) = (predecessor.pid, predecessor.lock.take());
+    let (pid, held) = (predecessor.pid, predecessor.lock.take());
     let before = apps_before(plan, source, predecessor.file.as_deref());
     let (admin, listens) = (predecessor.admin.take(), std::mem::take(&mut predecessor.listens));
     let made = async {
@@ -304,7 +313,8 @@ async fn take_over(
         let prepared = Proxy::prepare(plan.clone(), first, listens).await?;
         Ok::<_, ServeProblem>((entrance, prepared))
     };
-    let (entrance, prepared) = made.await.inspect_err(|problem| predecessor.refuse(&problem.to_string()))?;
+    let (mut entrance, prepared) =
+        made.await.inspect_err(|problem| predecessor.refuse(&problem.to_string()))?;
     let mut going = predecessor.prepared().await?;
     let handover = going.handover()?;
     let known: BTreeSet<String> = handover.apps.iter().map(|app| app.name.clone()).collect();
@@ -322,9 +332,18 @@ async fn take_over(
         let _ = prepared.proxy().drain(node);
     }
     let proxy = prepared.accept();
-    let ended = going.serving().await?;
+    let (ended, mut newcomers) = going.serving().await?;
+    let entered = proxy.clone();
+    tokio::task::spawn_local(async move {
+        while let Some(sessions) = newcomers.recv().await {
+            entered.enter_sessions(&sessions);
+        }
+    });
     is_ours.send_replace(true);
-    lock.into_iter().for_each(background::go_on_with);
+    if let Entrance::Open(socket) = &mut entrance {
+        socket.is_ours_now();
+    }
+    held.into_iter().for_each(lock::go_on_with);
     tracing::info!(event = "took_over", from = pid, "goes on in the place of the tidelock before");
     Ok(Begun { proxy, supervisor, bridge, entrance, predecessor_ended: Some(ended) })
 }
@@ -419,17 +438,18 @@ impl Entrance {
     }
 
     /// Goes on with the socket of the tidelock before, if it is where this one's is to be.
-    async fn take_over(
-        place: &AdminSocket,
-        socket: Option<(PathBuf, OwnedFd)>,
-    ) -> Result<Self, SocketProblem> {
-        let Some((path, socket)) = socket else { return Self::open(place).await };
+    async fn take_over(place: &AdminSocket, socket: Option<AdminFile>) -> Result<Self, SocketProblem> {
+        let Some(AdminFile { path, socket, is_systemds }) = socket else { return Self::open(place).await };
         let is_it = match place {
             AdminSocket::Off => false,
             AdminSocket::Path(wanted) => *wanted == path,
             AdminSocket::Default => admin::places::default_path() == Some(path.clone()),
         };
-        if is_it { Socket::take_over(&path, socket).map(Self::Open) } else { Self::open(place).await }
+        if is_it {
+            Socket::take_over(&path, socket, is_systemds).map(Self::Open)
+        } else {
+            Self::open(place).await
+        }
     }
 
     async fn open_default() -> Self {
@@ -464,7 +484,8 @@ impl Entrance {
             Self::None => return,
         };
         let once_more = socket.once_more().ok();
-        admin.replace(once_more.map(|once_more| (socket.path().to_owned(), once_more)));
+        let (path, is_systemds) = (socket.path().to_owned(), socket.is_systemds());
+        admin.replace(once_more.map(|socket| AdminFile { path, socket, is_systemds }));
         tracing::info!(event = "admin_listening", socket = %socket.path().display(), "verbs are taken");
         admin::serve(socket, seen).await;
     }

@@ -4,7 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -13,6 +13,8 @@ use listenfd::ListenFd;
 use proxy::{ListenSockets, Proxy, Status};
 use sd_notify::NotifyState;
 use tokio::time::{MissedTickBehavior, interval};
+
+use crate::admin_file::AdminFile;
 
 /// Sockets that systemd has bound, each with the name that its unit gives it.
 ///
@@ -28,7 +30,8 @@ pub(crate) fn sockets() -> io::Result<Sockets> {
         if name == ADMIN {
             if let Some(socket) = given.take_unix_listener(at)? {
                 let path = socket.local_addr()?.as_pathname().map(Path::to_owned);
-                sockets.admin = path.map(|path| (path, socket.into()));
+                let socket = socket.into();
+                sockets.admin = path.map(|path| AdminFile { path, socket, is_systemds: true });
             }
         } else if let Some(socket) = given.take_tcp_listener(at)? {
             sockets.listens.push((socket.local_addr()?, socket.into()));
@@ -41,7 +44,7 @@ pub(crate) fn sockets() -> io::Result<Sockets> {
 #[derive(Debug, Default)]
 pub(crate) struct Sockets {
     pub(crate) listens: Vec<(SocketAddr, OwnedFd)>,
-    pub(crate) admin: Option<(PathBuf, OwnedFd)>,
+    pub(crate) admin: Option<AdminFile>,
 }
 
 impl Sockets {

@@ -12,7 +12,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-pub(crate) use give::{Here, hand_over};
+pub(crate) use give::{HandedOver, Here, hand_over};
 pub(crate) use take::Predecessor;
 
 use crate::start::in_path;

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use wire::engineio::Revision;
 
@@ -46,18 +47,47 @@ pub struct PassedAddress {
     pub jsonp: bool,
 }
 
+/// The sessions that come in while another tidelock takes over.
+#[derive(Debug)]
+pub struct Newcomers {
+    proxy: Proxy,
+    told: mpsc::Receiver<(String, Passed)>,
+}
+
+impl Newcomers {
+    /// The next one, as soon as it is there.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe: none is lost.
+    pub async fn next(&mut self) -> Option<PassedSession> {
+        loop {
+            let (upstream, passed) = self.told.recv().await?;
+            let snapshot = self.proxy.inner.shared.snapshot.load_full();
+            let found = snapshot.upstream(&upstream).and_then(|upstream| place_in(upstream, &passed));
+            if let Some(session) = found.and_then(|place| described(&upstream, place, passed)) {
+                return Some(session);
+            }
+        }
+    }
+}
+
 impl Proxy {
+    /// Tells of the sessions that come in from now on, once for a proxy.
+    pub fn newcomers(&self) -> Newcomers {
+        let (tell, told) = mpsc::channel(NEWCOMERS_MAX);
+        for upstream in &self.inner.shared.snapshot.load_full().upstreams {
+            upstream.session_table.tell_of_newcomers(&upstream.plan.name, tell.clone());
+        }
+        Newcomers { proxy: self.clone(), told }
+    }
+
     /// The sessions that poll now, but for those whose ids are no text.
     pub fn polling_sessions(&self) -> Vec<PassedSession> {
         let snapshot = self.inner.shared.snapshot.load_full();
         let mut all = Vec::new();
         for upstream in &snapshot.upstreams {
-            let place = |passed: &Passed| {
-                let member = upstream.members.iter().find(|member| member.node.number == passed.node.number);
-                member.map(|member| place_of(&member.entry))
-            };
             for passed in upstream.session_table.polling() {
-                if let Some(node) = place(&passed)
+                if let Some(node) = place_in(upstream, &passed)
                     && let Some(session) = described(&upstream.plan.name, node, passed)
                 {
                     all.push(session);
@@ -75,8 +105,11 @@ impl Proxy {
             let places: Vec<_> =
                 upstream.members.iter().map(|Member { node, entry, .. }| (place_of(entry), node)).collect();
             for session in sessions.iter().filter(|session| session.upstream == upstream.plan.name) {
-                if let Some((_, node)) = places.iter().find(|(place, _)| *place == session.node) {
-                    let table = &upstream.session_table;
+                let table = &upstream.session_table;
+                // One that was here by itself meanwhile is known better than by what was told.
+                let is_known = table.find(session.sid.as_bytes()).is_some();
+                let node = places.iter().find(|(place, _)| *place == session.node && !is_known);
+                if let Some((_, node)) = node {
                     let addressed = session.address.as_ref().map(|address| AddressedAs {
                         path: address.path.as_bytes(),
                         host: address.host.as_deref().map(str::as_bytes),
@@ -111,6 +144,11 @@ impl Proxy {
     }
 }
 
+fn place_in(upstream: &Upstream, passed: &Passed) -> Option<String> {
+    let member = upstream.members.iter().find(|member| member.node.number == passed.node.number);
+    member.map(|member| place_of(&member.entry))
+}
+
 fn described(upstream: &str, node: String, passed: Passed) -> Option<PassedSession> {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
     let Passed { sid, silence, contact: Contact { address, client, is_https, is_pinned }, .. } = passed;
@@ -125,3 +163,6 @@ fn described(upstream: &str, node: String, passed: Passed) -> Option<PassedSessi
     let (sid, upstream) = (text(&sid)?, upstream.to_owned());
     Some(PassedSession { upstream, node, sid, silence, client, is_https, is_pinned, address })
 }
+
+/// That are not passed on yet.
+const NEWCOMERS_MAX: usize = 4096;

@@ -5,12 +5,12 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use admin::UpgradeWanted;
-use proxy::Proxy;
+use proxy::{Newcomers, Proxy};
 use supervisor::Supervisor;
 use supervisor::handover::{Handover, InstanceFiles};
 use supervisor::privileges;
@@ -20,7 +20,8 @@ use tokio::time::{Instant, sleep};
 use super::message::{Message, SESSIONS_MAX};
 use super::stream::{FILES_MAX, Stream};
 use super::{FORMAT, PROGRAM, WORD};
-use crate::{background, secret, systemd};
+use crate::admin_file::AdminFile;
+use crate::{lock, secret, systemd};
 
 /// What this one has.
 #[derive(Debug)]
@@ -29,16 +30,38 @@ pub(crate) struct Here<'a> {
     pub(crate) supervisor: &'a Supervisor,
     /// The text of the file in force, if there is one.
     pub(crate) file: Option<&'a [u8]>,
-    pub(crate) admin: Option<(PathBuf, OwnedFd)>,
+    pub(crate) admin: Option<AdminFile>,
     pub(crate) is_service: bool,
 }
 
-/// Starts the program that is wanted and gives it everything. Gives back its process id; this tidelock has nothing to do then but
-/// to finish what it has begun.
+/// The tidelock that goes on.
+#[derive(Debug)]
+pub(crate) struct HandedOver {
+    pub(crate) pid: u32,
+    stream: Option<Stream>,
+    newcomers: Newcomers,
+}
+
+impl HandedOver {
+    /// Tells it of sessions that still come in here, until this is dropped. It sees by the end of that when this one has ended.
+    pub(crate) async fn tell_of_newcomers(mut self) {
+        while let (Some(stream), Some(first)) = (self.stream.take(), self.newcomers.next().await) {
+            let told = spawn_blocking(move || {
+                let message = Message::Sessions { sessions: vec![first.into()] };
+                stream.send(&message, &[]).is_ok().then_some(stream)
+            });
+            self.stream = told.await.unwrap_or_default();
+        }
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Starts the program that is wanted and gives it everything. This tidelock has nothing to do then but to finish what it has
+/// begun.
 ///
 /// # Errors
 /// Why the other one does not go on; this one does then.
-pub(crate) async fn hand_over(here: Here<'_>, wanted: &UpgradeWanted) -> Result<u32, String> {
+pub(crate) async fn hand_over(here: Here<'_>, wanted: &UpgradeWanted) -> Result<HandedOver, String> {
     let until = Instant::now() + wanted.timeout;
     let program = wanted.binary.clone().or_else(|| PROGRAM.get().cloned());
     let program = program.ok_or("where this program was started from is not known; say a path")?;
@@ -53,6 +76,8 @@ pub(crate) async fn hand_over(here: Here<'_>, wanted: &UpgradeWanted) -> Result<
     let mut exchange = Exchange { stream: Some(stream), until, timeout: wanted.timeout };
     exchange.say(first, Expected::Prepared, &mut successor).await?;
     let apps = until_settled(here.supervisor, until).await?;
+    // From before the others are counted.
+    let newcomers = here.proxy.newcomers();
     let second = here.second(&apps.handover)?;
     exchange.say(second, Expected::Serving, &mut successor).await?;
     if !successor.is_there() {
@@ -66,9 +91,7 @@ pub(crate) async fn hand_over(here: Here<'_>, wanted: &UpgradeWanted) -> Result<
         tracing::error!("{why}");
     }
     successor.is_given = true;
-    // The other one sees by its end that this one has ended.
-    std::mem::forget(exchange.stream.take());
-    Ok(pid)
+    Ok(HandedOver { pid, stream: exchange.stream.take(), newcomers })
 }
 
 /// A roll ends, and so does a stop; what is under way is waited for.
@@ -108,10 +131,11 @@ impl Here<'_> {
                 (sockets, continues) = (rest, true);
             }
         }
-        if let Some((path, socket)) = &self.admin {
-            all.push((Message::Admin { path: path.clone() }, vec![socket.try_clone()?]));
+        if let Some(AdminFile { path, socket, is_systemds }) = &self.admin {
+            let admin = Message::Admin { path: path.clone(), is_systemds: *is_systemds };
+            all.push((admin, vec![socket.try_clone()?]));
         }
-        if let Some(lock) = background::lock() {
+        if let Some(lock) = lock::once_more() {
             all.push((Message::Lock, vec![lock?]));
         }
         all.push((Message::Prepare, Vec::new()));

@@ -10,11 +10,13 @@ use std::time::Duration;
 use config::roster::InstanceId;
 use proxy::{ListenSockets, PassedSession};
 use supervisor::handover::{Handover, InstanceFiles};
+use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::FORMAT;
 use super::message::Message;
 use super::stream::Stream;
+use crate::admin_file::AdminFile;
 
 /// The tidelock before, and what it has given so far. Dropped, it goes on as it was.
 #[derive(Debug)]
@@ -27,7 +29,7 @@ pub(crate) struct Predecessor {
     /// The file that was in force.
     pub(crate) file: Option<String>,
     pub(crate) listens: ListenSockets,
-    pub(crate) admin: Option<(PathBuf, OwnedFd)>,
+    pub(crate) admin: Option<AdminFile>,
     pub(crate) lock: Option<OwnedFd>,
 }
 
@@ -72,7 +74,9 @@ impl Predecessor {
                     }
                 }
                 Message::Listen { address, .. } => listens.push((address, files)),
-                Message::Admin { path } => admin = files.pop().map(|socket| (path, socket)),
+                Message::Admin { path, is_systemds } => {
+                    admin = files.pop().map(|socket| AdminFile { path, socket, is_systemds });
+                }
                 Message::Lock => lock = files.pop(),
                 Message::Prepare => break,
                 _ => {}
@@ -142,11 +146,12 @@ impl Going {
         refuse(&self.stream, why.to_owned());
     }
 
-    /// Says that this one serves, and waits until everything is its own. What comes back ends when the one before has.
+    /// Says that this one serves, and waits until everything is its own. Gives back what ends when the one before has, and the
+    /// sessions that come in there until then.
     ///
     /// # Errors
     /// If the one before is gone, or has thought better of it.
-    pub(crate) async fn serving(self) -> io::Result<JoinHandle<()>> {
+    pub(crate) async fn serving(self) -> io::Result<(JoinHandle<()>, mpsc::Receiver<Vec<PassedSession>>)> {
         let mut stream = self.stream;
         let stream = spawn_blocking(move || {
             stream.send(&Message::Serving, &[])?;
@@ -157,8 +162,16 @@ impl Going {
             }
         });
         let mut stream = stream.await??;
-        // It has no more to say, so that whatever comes is its end.
-        Ok(spawn_blocking(move || while let Ok(Some(_)) = stream.receive() {}))
+        let (tell, told) = mpsc::channel(NEWCOMERS_MAX);
+        let listening = spawn_blocking(move || {
+            while let Ok(Some((message, _))) = stream.receive() {
+                if let Message::Sessions { sessions } = message {
+                    // Without a proxy nobody comes for them.
+                    let _ = tell.blocking_send(sessions.into_iter().map(Into::into).collect());
+                }
+            }
+        });
+        Ok((listening, told))
     }
 }
 
@@ -174,3 +187,5 @@ fn gone() -> io::Error {
 
 /// It has all of it ready.
 const FIRST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Messages that wait to be taken in.
+const NEWCOMERS_MAX: usize = 64;

@@ -57,6 +57,19 @@ async fn what_people_have_said_is_kept_and_what_the_file_says_is_applied() {
     }
 }
 
+#[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
+async fn what_was_stopped_stays_so() {
+    let mut tidelock = Tidelock::start(TIDELOCK, &app_file(1, "")).await;
+    pids(&tidelock, 1).await;
+    assert!(verb(&tidelock, &["stop", "chat"]).await.success);
+    let _successor = upgrade(&mut tidelock).await;
+    until_ended(tidelock.process()).await;
+    assert_eq!(status(&tidelock).await["apps"][0]["state"], "stopped");
+    assert!(verb(&tidelock, &["start", "chat"]).await.success);
+    pids(&tidelock, 1).await;
+}
+
 /// What an app writes is written once, whoever reads it.
 #[tokio::test]
 #[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]

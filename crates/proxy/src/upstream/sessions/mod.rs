@@ -11,10 +11,11 @@ mod shard;
 use std::collections::BinaryHeap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 pub(crate) use self::address::AddressedAs;
@@ -37,6 +38,8 @@ pub(crate) struct SessionTable {
     next_swept: AtomicUsize,
     count: AtomicUsize,
     max: AtomicUsize,
+    /// Who hears of each session that comes in, with the name of the upstream: the tidelock that has taken over.
+    successor: OnceLock<(String, mpsc::Sender<(String, Passed)>)>,
 }
 
 /// A session's id and its hash, which takes longer than all else that is done to find it.
@@ -74,7 +77,14 @@ impl SessionTable {
             next_swept: AtomicUsize::new(0),
             count: AtomicUsize::new(0),
             max: AtomicUsize::new(max),
+            successor: OnceLock::new(),
         }
+    }
+
+    /// Tells of each session that comes in from now on, as one of `upstream`.
+    pub(crate) fn tell_of_newcomers(&self, upstream: &str, tell: mpsc::Sender<(String, Passed)>) {
+        // Where an upgrade has failed and another is tried, the first to ask is told still, or is gone.
+        let _ = self.successor.set((upstream.to_owned(), tell));
     }
 
     /// Returns how the requests of a session are addressed, for [`Contact::address`].
@@ -120,6 +130,11 @@ impl SessionTable {
     fn insert(&self, entering: Entering<'_>, in_session: InSession, now: Instant) {
         let Entering { sid, silence, contact } = entering;
         let node = in_session.node().clone();
+        if let Some((upstream, tell)) = self.successor.get() {
+            let (sid, contact) = (sid.into(), contact.clone());
+            // One that is not told of begins anew, if only this table would know its node.
+            let _ = tell.try_send((upstream.clone(), Passed { sid, node: node.clone(), silence, contact }));
+        }
         let session = Session::new(sid, in_session, silence, contact, self.micros(now));
         let hash = self.hash(sid);
         {

@@ -115,7 +115,16 @@ impl Socket {
         let listener = UnixListener::from_std(listener).map_err(wrong)?;
         let identity = identity(path).map_err(wrong)?;
         let stays = if is_systemds { Stays::Systemds } else { Stays::Anothers };
-        Ok(Self { listener, path: path.to_owned(), identity, stays })
+        let socket = Self { listener, path: path.to_owned(), identity, stays };
+        if is_systemds {
+            socket.say_whose().map_err(wrong)?;
+        }
+        Ok(socket)
+    }
+
+    /// Whoever connects is told by the system who has called listen(2) last, which is whom `tidelock kill` ends.
+    fn say_whose(&self) -> io::Result<()> {
+        socket2::SockRef::from(&self.listener).listen(BACKLOG)
     }
 
     /// The tidelock before has let go of it.
@@ -123,6 +132,8 @@ impl Socket {
         if self.stays == Stays::Anothers {
             self.stays = Stays::No;
         }
+        // It listens already.
+        let _ = self.say_whose();
     }
 
     /// Whether it stays where it is when this tidelock ends.

@@ -29,9 +29,11 @@ pub(super) enum Message {
         address: SocketAddr,
         continues: bool,
     },
-    /// The socket of the verbs.
+    /// The socket of the verbs, which stays where it is at the end if it `is_systemds`.
     Admin {
         path: PathBuf,
+        #[serde(default)]
+        is_systemds: bool,
     },
     /// The lock of the tidelock in the background.
     Lock,

@@ -31,7 +31,7 @@ async fn nobody_notices_an_upgrade_but_websockets_that_come_back_once() {
     let load = Load::start(tidelock.address());
     load.until_answered(20).await;
 
-    let successor = upgrade(&mut tidelock).await;
+    let successor = upgrade(&tidelock).await;
     load.until_answered(20).await;
     until_ended(tidelock.process()).await;
     load.until_answered(20).await;
@@ -81,7 +81,7 @@ async fn sessions_that_are_only_known_by_the_table_go_on() {
     assert_eq!(new.ready().await.connected, COUNT);
     let at = (sessions(old.who().await), sessions(new.who().await));
 
-    let _successor = upgrade(&mut tidelock).await;
+    let _successor = upgrade(&tidelock).await;
     until_ended(tidelock.process()).await;
 
     assert_eq!((sessions(old.who().await), sessions(new.who().await)), at);
@@ -98,7 +98,7 @@ async fn one_upgrade_after_another_fails_no_request() {
     let before = pids(&tidelock, 2).await;
     let load = Load::start(tidelock.address());
     load.until_answered(10).await;
-    let first = upgrade(&mut tidelock).await;
+    let first = upgrade(&tidelock).await;
     load.until_answered(10).await;
     // SIGUSR2 does the same.
     first.signal(Signal::USR2);

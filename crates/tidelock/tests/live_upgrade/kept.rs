@@ -21,7 +21,7 @@ async fn what_people_have_said_is_kept_and_what_the_file_says_is_applied() {
     assert!(verb(&tidelock, &["drain", "--no-wait", "others/127.0.0.1:9"]).await.success);
     let before = pids(&tidelock, 3).await;
 
-    let first = upgrade(&mut tidelock).await;
+    let first = upgrade(&tidelock).await;
     until_ended(tidelock.process()).await;
     assert_eq!(pids(&tidelock, 3).await, before);
     let now = status(&tidelock).await;
@@ -39,7 +39,7 @@ async fn what_people_have_said_is_kept_and_what_the_file_says_is_applied() {
     // An app that is another in the file by now is rolled, and a listen that is new is there.
     let mark = tidelock.process().mark();
     tidelock.rewrite(&text("two", "[[listen]]\naddress = \"127.0.0.1:0\"\n"));
-    let second = upgrade(&mut tidelock).await;
+    let second = upgrade(&tidelock).await;
     assert_ne!(second.0, first.0);
     let listens = listening(tidelock.process(), mark, 2).await;
     assert_eq!(listens[0], tidelock.address());
@@ -63,7 +63,7 @@ async fn what_was_stopped_stays_so() {
     let mut tidelock = Tidelock::start(TIDELOCK, &app_file(1, "")).await;
     pids(&tidelock, 1).await;
     assert!(verb(&tidelock, &["stop", "chat"]).await.success);
-    let _successor = upgrade(&mut tidelock).await;
+    let _successor = upgrade(&tidelock).await;
     until_ended(tidelock.process()).await;
     assert_eq!(status(&tidelock).await["apps"][0]["state"], "stopped");
     assert!(verb(&tidelock, &["start", "chat"]).await.success);
@@ -74,7 +74,7 @@ async fn what_was_stopped_stays_so() {
 #[tokio::test]
 #[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn no_line_of_an_app_is_lost_torn_or_doubled() {
-    let script = "let n = 0; setInterval(() => console.log(`line ${n++} of many`), 1); \
+    let script = "let n = 0; setInterval(() => console.log('line ' + n++ + ' of many'), 1); \
                   require('http').createServer((_, a) => a.end('here')).listen(process.env.PORT)";
     let file = format!(
         "[[listen]]\naddress = \"127.0.0.1:0\"\n[[route]]\nupstream = \"nodes\"\n[upstream.nodes]\napp = \"chat\"\n\
@@ -106,7 +106,7 @@ async fn no_line_of_an_app_is_lost_torn_or_doubled() {
         assert!(tokio::time::timeout(testkit::TIMEOUT, more).await.is_ok(), "{} lines came", lines().len());
     };
     until_more(100).await;
-    let _successor = upgrade(&mut tidelock).await;
+    let _successor = upgrade(&tidelock).await;
     let count = lines().len();
     until_more(count + 300).await;
     let mut all = lines();

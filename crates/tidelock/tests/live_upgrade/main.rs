@@ -91,14 +91,13 @@ impl Drop for Successor {
     }
 }
 
-/// Lets the same program go on, and gives back who does. The one before has ended then, well.
-async fn upgrade(tidelock: &mut Tidelock) -> Successor {
-    let before = tidelock.process().pid();
+/// Lets the same program go on, and gives back who does.
+async fn upgrade(tidelock: &Tidelock) -> Successor {
+    let before = status(tidelock).await["pid"].take();
     let said = verb(tidelock, &["upgrade"]).await;
     assert!(said.success, "{}", said.text);
-    let successor = Successor::of(tidelock).await;
-    assert_ne!(successor.0.as_raw_nonzero().get().unsigned_abs(), before);
-    successor
+    assert_ne!(status(tidelock).await["pid"], before);
+    Successor::of(tidelock).await
 }
 
 /// Waits until the tidelock that was started first has ended, by itself.

@@ -50,7 +50,7 @@ async fn a_program_that_does_not_get_ready_changes_nothing() {
     assert_eq!(status(&tidelock).await["pid"], pid);
     load.until_answered(10).await;
     assert_eq!(pids(&tidelock, 2).await, before, "its processes are its own");
-    let _successor = upgrade(&mut tidelock).await;
+    let _successor = upgrade(&tidelock).await;
     load.until_answered(10).await;
     let seen = load.stop().await;
     assert_eq!(seen.failures, [""; 0], "{seen:#?}");

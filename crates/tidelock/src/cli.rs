@@ -144,7 +144,8 @@ fn told(app: String) -> AppRequest {
 
 /// Runs a file, here or in the background, or an app there.
 fn start(what: What, paths: &[PathBuf]) -> ExitCode {
-    let (remarks, is_in_background) = (what.remarks(), what.is_in_background());
+    let is_in_background = what.is_in_background() && !upgrade::has_predecessor();
+    let remarks = what.remarks();
     let program = match what.meant() {
         Ok(Meant::App(app)) => return apps::start_again(&app, paths),
         Ok(Meant::Ecosystem { file, env, only }) => {

@@ -269,7 +269,6 @@ mod tests {
     #[test]
     fn systemd_takes_the_units() {
         let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join(NAME);
         let program = std::env::current_exe().expect("it runs").display().to_string();
         let shipped = UNIT.replace("/usr/local/bin/tidelock", &program);
         let socket = include_str!("../../../configs/tidelock.socket").to_owned();

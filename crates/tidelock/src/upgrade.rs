@@ -42,6 +42,11 @@ pub(crate) fn predecessor() -> Option<Predecessor> {
     PREDECESSOR.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
+/// Whether there is one, which has found out whether it runs in the background.
+pub(crate) fn has_predecessor() -> bool {
+    PREDECESSOR.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+}
+
 /// Whether it is given the lock of the tidelock in the background.
 pub(crate) fn has_lock() -> bool {
     let predecessor = PREDECESSOR.lock().unwrap_or_else(PoisonError::into_inner);

@@ -43,10 +43,9 @@ async fn nobody_notices_an_upgrade_but_websockets_that_come_back_once() {
     assert_eq!(report.disconnects, vec!["transport close"; WEBSOCKET]);
     assert_eq!(report.close_codes, vec![1001; WEBSOCKET]);
     // No polling session has moved.
-    assert_eq!(sessions(polling.who().await), at);
     let report = polling.report().await;
-    assert_eq!((report.connected, report.disconnects.len()), (POLLING, 0), "{report:#?}");
-    assert_eq!(report.connect_errors, [""; 0]);
+    assert_eq!((&report.disconnects[..], &report.connect_errors[..]), (&[][..], &[][..]));
+    assert!(sessions(polling.who().await) == at, "sessions are others, or elsewhere");
     let seen = load.stop().await;
     assert_eq!(seen.failures, [""; 0], "{seen:#?}");
     assert_eq!(pids(&tidelock, 4).await, before, "the processes are the same");
@@ -94,7 +93,7 @@ async fn sessions_that_are_only_known_by_the_table_go_on() {
 #[tokio::test]
 #[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn one_upgrade_after_another_fails_no_request() {
-    let mut tidelock = Tidelock::start(TIDELOCK, &app_file(2, "")).await;
+    let tidelock = Tidelock::start(TIDELOCK, &app_file(2, "")).await;
     let before = pids(&tidelock, 2).await;
     let load = Load::start(tidelock.address());
     load.until_answered(10).await;

@@ -80,7 +80,7 @@ async fn no_line_of_an_app_is_lost_torn_or_doubled() {
         "[[listen]]\naddress = \"127.0.0.1:0\"\n[[route]]\nupstream = \"nodes\"\n[upstream.nodes]\napp = \"chat\"\n\
          [log]\naccess = \"off\"\n[app.chat]\ncommand = [\"node\", \"-e\", {script:?}]\nlogs = {{ folder = \"logs\" }}\n"
     );
-    let mut tidelock = Tidelock::start(TIDELOCK, &file).await;
+    let tidelock = Tidelock::start(TIDELOCK, &file).await;
     pids(&tidelock, 1).await;
     let logs = tidelock.directory().join("logs");
     let lines = || -> Vec<u64> {

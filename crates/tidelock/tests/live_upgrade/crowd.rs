@@ -17,8 +17,8 @@ fn sessions(answers: Vec<Option<Who>>) -> Vec<(String, String, String)> {
 #[tokio::test]
 #[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn nobody_notices_an_upgrade_but_websockets_that_come_back_once() {
-    const WEBSOCKET: usize = 1000;
-    const POLLING: usize = 200;
+    const WEBSOCKET: usize = 300;
+    const POLLING: usize = 60;
     // A poll ends with the node's next ping at the latest, and the first tidelock with the last poll.
     let mut tidelock = Tidelock::start(TIDELOCK, &app_file(4, "env = { PING_INTERVAL = \"2000\" }")).await;
     let before = pids(&tidelock, 4).await;

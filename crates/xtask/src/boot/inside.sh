@@ -180,8 +180,9 @@ after_fourth_boot() {
     systemctl reload tidelock || fail "reload after an upgrade"
     answers 80 three
     # Whoever else could change the program would get its rights.
-    cp /usr/local/bin/tidelock /tmp/tidelock
-    says "others than root can change" tidelock upgrade /tmp/tidelock
+    cp /usr/local/bin/tidelock /opt/tidelock
+    chown tidelock /opt/tidelock
+    says "others than root can change" tidelock upgrade /opt/tidelock
 
     # What runs may finish.
     curl -s -m 10 http://127.0.0.1:80/slow > /tmp/slow &

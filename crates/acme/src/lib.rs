@@ -51,6 +51,11 @@ impl Certificates {
         Ok(())
     }
 
+    /// Keeps nothing any more: another tidelock does, or will.
+    pub fn rest(&self) {
+        self.wanted.borrow_mut().take();
+    }
+
     /// How all of them stand.
     pub fn now(&self) -> BTreeMap<Job, Now> {
         self.seen.all().clone()

@@ -1,4 +1,4 @@
-//! What goes over the socket: `GET /v1/status`, and `POST` to `/v1/reload`, `/v1/drain` and `/v1/undrain`, to
+//! What goes over the socket: `GET /v1/status`, and `POST` to `/v1/reload`, `/v1/upgrade`, `/v1/drain` and `/v1/undrain`, to
 //! `/v1/app/start`, `stop`, `restart`, `roll` and `scale`, and to `/v1/flush` and `/v1/logs`. A `GET` is answered with one JSON object;
 //! a `POST` with [`Event`]s, one a line, the last of which says how it ended, and `/v1/logs` with [`LogLine`]s.
 //!
@@ -23,6 +23,17 @@ pub struct NodeSelector {
 
 fn yes() -> bool {
     true
+}
+
+/// What `/v1/upgrade` is to go on with.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upgrade {
+    /// The program; left out: the one that this tidelock was started from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binary: Option<PathBuf>,
+    /// It has to be ready within so many milliseconds (default 60,000).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
 }
 
 /// Which app a verb means, and how it is to be done.
@@ -395,6 +406,7 @@ pub(crate) fn to_json(value: &impl Serialize) -> String {
 
 pub(crate) const STATUS: &str = "/v1/status";
 pub(crate) const RELOAD: &str = "/v1/reload";
+pub(crate) const UPGRADE: &str = "/v1/upgrade";
 pub(crate) const DRAIN: &str = "/v1/drain";
 pub(crate) const UNDRAIN: &str = "/v1/undrain";
 pub(crate) const LOGS: &str = "/v1/logs";

@@ -16,14 +16,16 @@ use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::api::{APP, DRAIN, FLUSH, LOGS, RELOAD, STATUS, UNDRAIN};
-use crate::api::{AppRequest, Event, LogLine, LogsWanted, NodeSelector, Status, to_json};
+use crate::api::{APP, DRAIN, FLUSH, LOGS, RELOAD, STATUS, UNDRAIN, UPGRADE};
+use crate::api::{AppRequest, Event, LogLine, LogsWanted, NodeSelector, Status, Upgrade, to_json};
 
 /// A verb that changes something, with what it is about: each is one request to the admin socket.
 #[derive(Debug, Clone)]
 pub enum Ask {
     /// Read the file again and apply it; nothing is applied of one with a mistake.
     Reload,
+    /// Let another tidelock go on.
+    Upgrade(Upgrade),
     /// Send sessions away from nodes, and nothing new to them.
     Drain(NodeSelector),
     /// Give nodes new sessions again, after a drain.
@@ -159,6 +161,7 @@ pub async fn ask(
     let app = |verb: &str, told: &AppRequest| (format!("{APP}{verb}"), to_json(told));
     let (path, body) = match ask {
         Ask::Reload => (RELOAD.to_owned(), String::new()),
+        Ask::Upgrade(to) => (UPGRADE.to_owned(), to_json(to)),
         Ask::Drain(which) => (DRAIN.to_owned(), to_json(which)),
         Ask::Undrain(which) => (UNDRAIN.to_owned(), to_json(which)),
         Ask::Start(told) => app("start", told),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use acme::Certificates;
 use config::plan::Plan;
@@ -27,6 +28,10 @@ pub struct Handles {
     pub is_background: bool,
     /// To the one task that reads the file and applies it, one wish after the other.
     pub reload: mpsc::Sender<ReloadWanted>,
+    /// To the same task: another tidelock is to go on in the place of this one.
+    pub upgrade: mpsc::Sender<UpgradeWanted>,
+    /// Whether another one does, so that no more verbs are taken here.
+    pub is_handed_over: watch::Receiver<bool>,
     /// How many lines of tidelock's own log are lost, because nobody has read them.
     pub own_log_lines_lost: fn() -> u64,
 }
@@ -36,6 +41,17 @@ pub struct Handles {
 pub struct ReloadWanted {
     /// What was done, or all that is wrong with the file, in lines.
     pub answer: oneshot::Sender<Result<Applied, String>>,
+}
+
+/// Somebody wants another tidelock to go on in the place of this one.
+#[derive(Debug)]
+pub struct UpgradeWanted {
+    /// Its program; without one, what this one was started from.
+    pub binary: Option<PathBuf>,
+    /// It has to be ready within this time.
+    pub timeout: Duration,
+    /// Which process goes on, or why none does.
+    pub answer: oneshot::Sender<Result<String, String>>,
 }
 
 /// A file that was applied.

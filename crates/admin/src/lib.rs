@@ -13,6 +13,7 @@ mod apps;
 pub mod api;
 pub mod client;
 
-pub use handles::{Applied, Handles, ReloadWanted};
+pub use handles::{Applied, Handles, ReloadWanted, UpgradeWanted};
 pub use serve::serve;
 pub use socket::{Socket, SocketProblem};
+pub use verbs::UPGRADE_TIMEOUT;

@@ -23,25 +23,31 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::api::{APP, DRAIN, FLUSH, LOGS, RELOAD, STATUS, UNDRAIN, line, to_json};
-use crate::api::{Event, LogsWanted, NodeSelector};
+use crate::api::{APP, DRAIN, FLUSH, LOGS, RELOAD, STATUS, UNDRAIN, UPGRADE, line, to_json};
+use crate::api::{Event, LogsWanted, NodeSelector, Upgrade};
 use crate::apps;
 use crate::handles::{Applied, Handles};
 use crate::socket::Socket;
 use crate::verbs;
 
-/// Answers whoever connects to `socket`, inside a tokio `LocalRuntime`. It never ends by itself.
+/// Answers whoever connects to `socket`, inside a tokio `LocalRuntime`, until another tidelock takes the verbs and those that were
+/// taken here are answered.
 ///
 /// # Cancel safety
-/// Safe: dropping it is how it ends. Answers that are being given are cut then.
+/// Safe: dropping it ends it. Answers that are being given are cut then.
 pub async fn serve(socket: Socket, seen: Handles) {
+    let mut handed_over = seen.is_handed_over.clone();
     let seen = Rc::new(seen);
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut conversations = JoinSet::new();
     loop {
         let Ok(permit) = permits.clone().acquire_owned().await else { return };
         while conversations.try_join_next().is_some() {}
-        match socket.accept().await {
+        let accepted = tokio::select! {
+            accepted = socket.accept() => accepted,
+            Ok(_) = handed_over.wait_for(|&is_handed_over| is_handed_over) => break,
+        };
+        match accepted {
             Ok(stream) => {
                 let seen = seen.clone();
                 conversations.spawn_local(async move {
@@ -55,6 +61,8 @@ pub async fn serve(socket: Socket, seen: Handles) {
             }
         }
     }
+    socket.let_go();
+    conversations.join_all().await;
 }
 
 type Answer = Response<Either<Full<Bytes>, Channel<Bytes>>>;
@@ -96,6 +104,10 @@ async fn answer(request: Request<Incoming>, seen: &Handles, reports: &RefCell<Jo
     match (&method, &*path) {
         (&Method::GET, STATUS) => json(StatusCode::OK, &verbs::status(seen).await),
         (&Method::POST, RELOAD) => reload(seen, reports).await,
+        (&Method::POST, UPGRADE) => match read(request.into_body(), UPGRADE_EXAMPLE).await {
+            Ok(wanted) => upgrade(wanted, seen, reports),
+            Err(message) => once(StatusCode::BAD_REQUEST, Event::Error { message }),
+        },
         (&Method::POST, LOGS) => match read(request.into_body(), LOGS_EXAMPLE).await {
             Ok(wanted) => logs(&wanted, seen, reports),
             Err(message) => once(StatusCode::BAD_REQUEST, Event::Error { message }),
@@ -118,11 +130,11 @@ async fn answer(request: Request<Incoming>, seen: &Handles, reports: &RefCell<Jo
             }
         }
         (_, STATUS) => not_allowed("GET"),
-        (_, RELOAD | DRAIN | UNDRAIN | LOGS | FLUSH) => not_allowed("POST"),
+        (_, RELOAD | UPGRADE | DRAIN | UNDRAIN | LOGS | FLUSH) => not_allowed("POST"),
         (_, verb) if verb.starts_with(APP) => not_allowed("POST"),
         _ => {
             let message = format!(
-                "there is GET {STATUS}, and POST to {RELOAD}, {DRAIN}, {UNDRAIN}, {LOGS}, {FLUSH} and {APP}VERB"
+                "there is GET {STATUS}, and POST to {RELOAD}, {UPGRADE}, {DRAIN}, {UNDRAIN}, {LOGS}, {FLUSH} and {APP}VERB"
             );
             once(StatusCode::NOT_FOUND, Event::Error { message })
         }
@@ -167,6 +179,12 @@ async fn reload(seen: &Handles, reports: &RefCell<JoinSet<()>>) -> Answer {
             with_type(StatusCode::OK, LINES, Either::Right(body))
         }
     }
+}
+
+fn upgrade(wanted: Upgrade, seen: &Handles, reports: &RefCell<JoinSet<()>>) -> Answer {
+    let (lines, body) = Channel::new(LINES_MAX);
+    reports.borrow_mut().spawn_local(verbs::report_upgrade(seen.upgrade.clone(), wanted, lines));
+    with_type(StatusCode::OK, LINES, Either::Right(body))
 }
 
 fn tell(app: &str, verb: Verb, seen: &Handles, reports: &RefCell<JoinSet<()>>) -> Answer {
@@ -217,6 +235,7 @@ fn with_type(
     answer
 }
 
+const UPGRADE_EXAMPLE: &str = "{\"binary\": \"/usr/bin/tidelock\", \"timeout_ms\": 60000}";
 const WHICH_EXAMPLE: &str = "{\"node\": \"10.0.0.1:3000\"}";
 const TOLD_EXAMPLE: &str = "{\"app\": \"chat\"}";
 const LOGS_EXAMPLE: &str = "{\"app\": \"chat\", \"lines\": 10}";

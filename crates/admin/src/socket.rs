@@ -3,6 +3,7 @@
 
 use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,16 @@ pub struct Socket {
     path: PathBuf,
     /// Device and inode: what is at the path later may be another's.
     identity: (u64, u64),
+    stays: Stays,
+}
+
+/// Whether it is at its path when this tidelock ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stays {
+    No,
+    /// It is another tidelock's by now, or still.
+    Anothers,
+    Systemds,
 }
 
 /// Why there is no socket.
@@ -89,7 +100,58 @@ impl Socket {
         let listener = listen(path).map_err(wrong_socket)?;
         let listener = UnixListener::from_std(listener).map_err(wrong_socket)?;
         let identity = identity(path).map_err(wrong_socket)?;
-        Ok(Self { listener, path: path.to_owned(), identity })
+        Ok(Self { listener, path: path.to_owned(), identity, stays: Stays::No })
+    }
+
+    /// Goes on with a socket that another tidelock has bound at `path`, whose it is until [`Self::is_ours_now`]; or `systemds`, which
+    /// stays there at the end.
+    ///
+    /// # Errors
+    /// If it is none, or not at the path any more.
+    pub fn take_over(path: &Path, socket: OwnedFd, is_systemds: bool) -> Result<Self, SocketProblem> {
+        let wrong = |error| SocketProblem::Listen { path: path.to_owned(), error };
+        let listener = StdListener::from(socket);
+        listener.set_nonblocking(true).map_err(wrong)?;
+        let listener = UnixListener::from_std(listener).map_err(wrong)?;
+        let identity = identity(path).map_err(wrong)?;
+        let stays = if is_systemds { Stays::Systemds } else { Stays::Anothers };
+        let socket = Self { listener, path: path.to_owned(), identity, stays };
+        if is_systemds {
+            socket.say_whose().map_err(wrong)?;
+        }
+        Ok(socket)
+    }
+
+    /// Whoever connects is told by the system who has called listen(2) last, which is whom `tidelock kill` ends.
+    fn say_whose(&self) -> io::Result<()> {
+        socket2::SockRef::from(&self.listener).listen(BACKLOG)
+    }
+
+    /// The tidelock before has let go of it.
+    pub fn is_ours_now(&mut self) {
+        if self.stays == Stays::Anothers {
+            self.stays = Stays::No;
+        }
+        // It listens already.
+        let _ = self.say_whose();
+    }
+
+    /// Whether it stays where it is when this tidelock ends.
+    pub fn is_systemds(&self) -> bool {
+        self.stays == Stays::Systemds
+    }
+
+    /// The same socket once more, for another tidelock to go on with.
+    ///
+    /// # Errors
+    /// If there is no file left for it.
+    pub fn once_more(&self) -> io::Result<OwnedFd> {
+        self.listener.as_fd().try_clone_to_owned()
+    }
+
+    /// Another tidelock listens on it, and it stays where it is.
+    pub(crate) fn let_go(mut self) {
+        self.stays = Stays::Anothers;
     }
 
     /// The path that it is bound to, as verbs have to name it with `--socket`.
@@ -105,7 +167,7 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        if identity(&self.path).is_ok_and(|identity| identity == self.identity) {
+        if self.stays == Stays::No && identity(&self.path).is_ok_and(|identity| identity == self.identity) {
             // If it cannot be removed, the next tidelock finds it dead and replaces it.
             let _ = fs::remove_file(&self.path);
         }

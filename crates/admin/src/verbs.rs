@@ -11,10 +11,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
 use crate::api::{
-    Certificate, DrainingNode, Event, Node, NodeSelector, Status, Upstream, Worker, called, line,
+    Certificate, DrainingNode, Event, Node, NodeSelector, Status, Upgrade, Upstream, Worker, called, line,
 };
 use crate::apps;
-use crate::handles::{Applied, Handles, ReloadWanted};
+use crate::handles::{Applied, Handles, ReloadWanted, UpgradeWanted};
 
 pub(crate) async fn status(seen: &Handles) -> Status {
     let apps = seen.supervisor.status().await;
@@ -118,6 +118,38 @@ pub(crate) async fn reload(reload: &mpsc::Sender<ReloadWanted>) -> Result<Applie
     answered.await.map_err(|_| is_leaving())?
 }
 
+/// Says that an upgrade is under way for as long as it is, and how it ended.
+pub(crate) async fn report_upgrade(
+    upgrade: mpsc::Sender<UpgradeWanted>,
+    wanted: Upgrade,
+    mut lines: Sender<Bytes>,
+) {
+    let (answer, answered) = oneshot::channel();
+    let timeout = wanted.timeout_ms.map_or(UPGRADE_TIMEOUT, Duration::from_millis);
+    let asked = upgrade.send(UpgradeWanted { binary: wanted.binary, timeout, answer }).await;
+    let leaving = || "tidelock is leaving".to_owned();
+    let mut answered = std::pin::pin!(answered);
+    let ended = loop {
+        if asked.is_err() {
+            break Err(leaving());
+        }
+        tokio::select! {
+            ended = &mut answered => break ended.unwrap_or_else(|_| Err(leaving())),
+            () = sleep(SAY_AGAIN) => {
+                let message = "waiting for the new one to be ready".to_owned();
+                if !apps::send(&mut lines, line(&Event::Step { message })).await {
+                    return;
+                }
+            }
+        }
+    };
+    let ended = match ended {
+        Ok(message) => Event::Done { message },
+        Err(message) => Event::Error { message },
+    };
+    apps::send(&mut lines, line(&ended)).await;
+}
+
 pub(crate) fn undrain(proxy: &Proxy, which: &NodeSelector) -> Event {
     match proxy.undrain(&which.node) {
         Ok(nodes) => Event::Done { message: format!("{}: taking part again", names(&nodes)) },
@@ -210,6 +242,8 @@ fn names(nodes: &[NodeHandle]) -> String {
 /// A drain's progress is looked at so often.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Said so often even if nothing has changed, so that whoever waits knows that somebody is there.
+/// Where nobody says another: names may have to be looked up.
+pub const UPGRADE_TIMEOUT: Duration = Duration::from_secs(60);
 const SAY_AGAIN: Duration = Duration::from_secs(5);
 /// At the deadline the proxy itself ends what is left, which takes a moment.
 const SLACK: Duration = Duration::from_secs(2);

@@ -14,8 +14,11 @@ mod fault;
 pub mod bench;
 
 pub use control::certificates::{FirstRead, check_certificates, warn_of_certificates};
+pub use control::listen_sockets::ListenSockets;
 pub use control::proxy::{Proxy, StartProblem};
+pub use control::run::Prepared;
 pub use control::status::{Left, NodeHandle, NodeStatus, Remains, Status, UnknownNode, UpstreamStatus};
+pub use control::successor::{Newcomers, PassedAddress, PassedSession};
 pub use net::memory::TooLittleMemory;
 pub use net::tls::{CertificateNow, TlsProblem};
 pub use observe::record::Counts;

@@ -132,6 +132,15 @@ fn account(user: Option<&str>, group: Option<&str>, own: Own) -> Result<Option<A
     Ok(Some(account))
 }
 
+/// Returns who that is, this process or another.
+pub(crate) fn find(user: &str, group: Option<&str>) -> Result<Account, StartProblem> {
+    let mut account = find_user(user)?.ok_or_else(|| StartProblem::NoUser(user.to_owned()))?;
+    if let Some(group) = group {
+        account.group = find_group(group)?.ok_or_else(|| StartProblem::NoGroup(group.to_owned()))?;
+    }
+    Ok(account)
+}
+
 fn find_user(wanted: &str) -> Result<Option<Account>, StartProblem> {
     let problem = |error: Errno| StartProblem::Account { name: wanted.to_owned(), error: error.into() };
     let number = wanted.parse::<u32>().ok();

@@ -7,9 +7,11 @@
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use config::roster::InstanceId;
 use rustix::fs::{Gid, Uid, XattrFlags, chown};
@@ -61,6 +63,22 @@ impl Host {
         Ok(Self { folder: Arc::new(folder), ports: Ports::default(), keeper, logs: Logs::start(plan.echo)? })
     }
 
+    /// With the folder at `path` of another tidelock, whose instances go on in it, and its lock `alive`. Until
+    /// [`Self::is_ours_now`] says so it stays the other's.
+    ///
+    /// # Errors
+    /// If no thread can be started.
+    pub fn take_over(plan: HostPlan, path: PathBuf, alive: OwnedFd) -> io::Result<Self> {
+        let folder = Folder { path, alive: File::from(alive), is_ours: AtomicBool::new(false) };
+        let keeper = plan.keeper.unwrap_or_else(|| "/proc/self/exe".into()).into();
+        Ok(Self { folder: Arc::new(folder), ports: Ports::default(), keeper, logs: Logs::start(plan.echo)? })
+    }
+
+    /// The folder is this tidelock's, or is not any more: it is removed by whose it is.
+    pub(crate) fn is_ours_now(&self, is_ours: bool) {
+        self.folder.is_ours.store(is_ours, Ordering::Relaxed);
+    }
+
     /// The lines that the apps wrote, those in memory and those to come.
     #[must_use]
     pub fn logs(&self) -> &Logs {
@@ -72,8 +90,9 @@ impl Host {
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
-    /// Locked as long as this tidelock lives.
-    _alive: File,
+    /// Locked as long as this tidelock lives, or the one that has taken over from it.
+    alive: File,
+    is_ours: AtomicBool,
 }
 
 /// The folder of one instance; removed with this.
@@ -81,6 +100,8 @@ pub(crate) struct Folder {
 pub(crate) struct InstanceFolder {
     pub(crate) path: PathBuf,
     pub(crate) preload: PathBuf,
+    /// It is the folder of a process that is not this tidelock's any more, or not yet, and stays.
+    pub(crate) is_anothers: bool,
 }
 
 impl Folder {
@@ -99,7 +120,18 @@ impl Folder {
         let alive = File::options().write(true).create_new(true).mode(0o600).open(&unfinished)?;
         alive.lock()?;
         fs::rename(unfinished, path.join(ALIVE))?;
-        Ok(Self { path, _alive: alive })
+        Ok(Self { path, alive, is_ours: AtomicBool::new(true) })
+    }
+
+    /// Its path, and its lock once more.
+    pub(crate) fn hand_over(&self) -> io::Result<(PathBuf, OwnedFd)> {
+        Ok((self.path.clone(), self.alive.try_clone()?.into()))
+    }
+
+    /// The folder of an instance that another tidelock has started.
+    pub(crate) fn taken_over(&self, app: &str, id: InstanceId) -> InstanceFolder {
+        let preload = self.path.join("preload.cjs");
+        InstanceFolder { path: self.place(app, id), preload, is_anothers: true }
     }
 
     /// Returns where the folder of an instance is, or will be.
@@ -136,7 +168,7 @@ impl Folder {
             file.set_permissions(Permissions::from_mode(0o644))?;
             fs::rename(unfinished, &preload)?;
         }
-        let made = InstanceFolder { path, preload };
+        let made = InstanceFolder { path, preload, is_anothers: false };
         DirBuilder::new().mode(OURS_ALONE).create(&made.path)?;
         match account {
             None => {}
@@ -152,13 +184,17 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.path);
+        if self.is_ours.load(Ordering::Relaxed) {
+            let _ = fs::remove_dir_all(&self.path);
+        }
     }
 }
 
 impl Drop for InstanceFolder {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.path);
+        if !self.is_anothers {
+            let _ = fs::remove_dir_all(&self.path);
+        }
     }
 }
 

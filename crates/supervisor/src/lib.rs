@@ -44,6 +44,7 @@ mod triggers;
 mod trust;
 mod usage;
 mod run_instance;
+pub mod handover;
 pub mod requests;
 pub mod host;
 pub mod ports;

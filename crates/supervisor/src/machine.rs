@@ -17,6 +17,7 @@ mod aims;
 mod change;
 mod events;
 mod goal;
+mod handover;
 mod look;
 mod rolling;
 mod slot;

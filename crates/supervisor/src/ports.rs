@@ -73,6 +73,14 @@ impl Ports {
     }
 }
 
+impl Ports {
+    /// The port that an instance has which another tidelock has started.
+    pub(crate) fn keep(&self, port: u16) -> PortLease {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner).insert(port);
+        PortLease { port, given: self.given.clone() }
+    }
+}
+
 impl PortLease {
     /// The port.
     #[must_use]

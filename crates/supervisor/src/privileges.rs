@@ -5,6 +5,7 @@
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -106,6 +107,22 @@ impl ServiceUser {
         !matches!(self.account.of_app_beside(app), Ok(None))
     }
 
+    /// Returns the user that the tidelock before became and that this one is from its start, if the plan names it.
+    ///
+    /// # Errors
+    /// If the plan names somebody else, or somebody whom the system does not know: that takes a restart.
+    pub fn be_it_already(plan: &Plan) -> Result<String, String> {
+        let user = plan.user.clone().ok_or("`user` is in the file no more, which takes a restart")?;
+        let found = account::find(&user, plan.group.as_deref()).map_err(|problem| problem.to_string())?;
+        if found.user != geteuid().as_raw() {
+            return Err(format!(
+                "`user = \"{user}\"` is another than tidelock has become, which takes a restart"
+            ));
+        }
+        account::set_become(found);
+        Ok(user)
+    }
+
     /// Becomes it for good. What is kept: low ports, and what apps of other users take, if one of `apps` has another.
     ///
     /// # Errors
@@ -140,8 +157,8 @@ impl ServiceUser {
             if apps.iter().any(|app| self.is_other(app)) { OF_OTHERS } else { CapabilitySet::empty() };
         let kept = (CapabilitySet::NET_BIND_SERVICE | others) & had.permitted;
         set_keep_capabilities(true).map_err(at("PR_SET_KEEPCAPS"))?;
-        // What a keeper is lent must be in here, and nothing comes in once the bounding set is empty.
-        let inheritable = kept & OF_OTHERS;
+        // What a keeper or the next tidelock is lent must be in here, and nothing comes in once the bounding set is empty.
+        let inheritable = kept;
         set_capabilities(None, CapabilitySets { inheritable, ..had }).map_err(at("capset"))?;
         empty_bounding_set().map_err(at("PR_CAPBSET_DROP"))?;
         let (uid, gid) = (Uid::from_raw(self.account.user), Gid::from_raw(self.account.group));
@@ -218,9 +235,10 @@ pub fn is_forbidden(place: &Path) -> bool {
 pub fn keep_to_oneself() -> io::Result<()> {
     clear_ambient()?;
     let had = capabilities(None)?;
-    // Only what a keeper may be lent, if that is there.
-    let inheritable = had.inheritable & OF_OTHERS;
-    let inheritable = if inheritable == OF_OTHERS { inheritable } else { CapabilitySet::empty() };
+    // Only what a keeper or the next tidelock may be lent, if that is there.
+    let others = had.inheritable & OF_OTHERS;
+    let others = if others == OF_OTHERS { others } else { CapabilitySet::empty() };
+    let inheritable = others | (had.inheritable & CapabilitySet::NET_BIND_SERVICE);
     set_capabilities(None, CapabilitySets { inheritable, ..had })?;
     Ok(())
 }
@@ -236,6 +254,50 @@ pub(crate) fn lending<T>(start: impl FnOnce() -> io::Result<T>) -> io::Result<T>
         configure_capability_in_ambient_set(capability, true)?;
     }
     start()
+}
+
+/// Does `start` so that the program that it starts has what this one has of root's rights. For another tidelock alone.
+///
+/// # Errors
+/// What `start` says, or the kernel.
+pub fn handing_on<T>(start: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let had = capabilities(None)?;
+    if geteuid().is_root() || had.permitted.is_empty() {
+        return start();
+    }
+    let _lent = Lent;
+    // What the bounding set keeps out stays out.
+    let all = CapabilitySets { inheritable: had.inheritable | had.permitted, ..had };
+    let _ = set_capabilities(None, all);
+    let inheritable = capabilities(None)?.inheritable;
+    for capability in (had.permitted & inheritable).iter() {
+        configure_capability_in_ambient_set(capability, true)?;
+    }
+    let started = start();
+    set_capabilities(None, had)?;
+    started
+}
+
+/// Returns why this program may not be started with the rights that this one has, if so: whoever else than root could change it
+/// would get them.
+#[must_use]
+pub fn why_not_to_be_trusted(program: &Path) -> Option<String> {
+    let has_rights = capabilities(None).is_ok_and(|had| !had.permitted.is_empty());
+    if geteuid().is_root() || !has_rights {
+        return None;
+    }
+    let program = match program.canonicalize() {
+        Ok(program) => program,
+        Err(error) => return Some(format!("{}: {error}", program.display())),
+    };
+    let is_roots =
+        |place: &Path| fs::metadata(place).is_ok_and(|there| there.uid() == 0 && there.mode() & 0o022 == 0);
+    let open = program.ancestors().find(|place| !is_roots(place))?;
+    Some(format!(
+        "{} would get rights that root has given to tidelock, and others than root can change {}",
+        program.display(),
+        open.display()
+    ))
 }
 
 #[derive(Debug)]

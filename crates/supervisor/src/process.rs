@@ -4,6 +4,8 @@
 mod child;
 pub(crate) mod launch;
 pub(crate) mod start;
+mod attended;
+mod resume;
 mod orphans;
 
 use config::app::Stop;
@@ -11,10 +13,12 @@ use config::roster::InstanceAddress;
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 
+use crate::handover::HoldRequest;
 use crate::ipc::Channel;
 use crate::keeper::order::Command;
 use crate::process_table::{ProcessTable, Usage};
 
+use attended::Asked;
 pub use launch::{Ending, Launch, StartProblem};
 
 /// A process that was started, and its descendants. Dropping it kills them all; whoever wants to know when they are
@@ -25,7 +29,7 @@ pub struct Process {
     address: InstanceAddress,
     pid: i32,
     keeper: i32,
-    commands: mpsc::Sender<Command>,
+    commands: mpsc::Sender<Asked>,
     ending: watch::Receiver<Option<Ending>>,
     channel: Option<Channel>,
 }
@@ -81,14 +85,20 @@ impl Process {
     pub fn signal(&self, signal: i32) {
         // The last place is for a kill; a keeper that does not even take so many signals is not helped by one more.
         if self.commands.capacity() > 1 {
-            let _ = self.commands.try_send(Command::Signal(signal));
+            let _ = self.commands.try_send(Asked::Command(Command::Signal(signal)));
         }
     }
 
     /// Kills (SIGKILL) it and everything that came of it.
     pub fn kill(&self) {
         // If there is no place there is a kill among those that wait.
-        let _ = self.commands.try_send(Command::Kill);
+        let _ = self.commands.try_send(Asked::Command(Command::Kill));
+    }
+
+    /// Gives its files away, and does nothing more for it until it is known whose it is.
+    pub(crate) fn hold(&self, request: HoldRequest) {
+        // Without a place the request is dropped, which whoever asks takes for a no.
+        let _ = self.commands.try_send(Asked::Hold(request));
     }
 
     /// Waits until it and everything that came of it is gone. May be called again, and then gives the same.

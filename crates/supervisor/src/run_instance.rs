@@ -8,16 +8,19 @@ use config::roster::InstanceId;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::handover::HoldRequest;
 use crate::host::Host;
 use crate::machine::Event;
 use crate::process::{Ending, Launch, Process};
 use crate::ready::until_ready;
 
 /// A command to the task of one process.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) enum ProcessCommand {
     Stop(Stop),
     Kill,
+    /// Another tidelock may take it over.
+    Hold(HoldRequest),
 }
 
 /// An event of one app, for the task that holds them all.
@@ -75,22 +78,37 @@ pub(crate) async fn run_instance(
             let address = process.address().clone();
             events.send(What::Keeper { id, keeper: process.keeper() }).await;
             events.send(What::Happened(Event::Started { id, pid: process.pid(), address })).await;
-            until_gone(&process, &app, &mut commands, &events).await;
+            until_gone(&process, &app, false, &mut commands, &events).await;
         }
         Err(problem) => events.send(What::Happened(Event::NotStarted { id, why: problem.to_string() })).await,
     }
     events.send(What::Left(id)).await;
 }
 
+/// Goes on with a process that another tidelock has started; `is_ready` if it was.
+pub(crate) async fn go_on(
+    process: Process,
+    is_ready: bool,
+    mut commands: mpsc::Receiver<ProcessCommand>,
+    events: EventSender,
+) {
+    let app = process.launch().app.clone();
+    let id = process.launch().id;
+    events.send(What::Keeper { id, keeper: process.keeper() }).await;
+    until_gone(&process, &app, is_ready, &mut commands, &events).await;
+    events.send(What::Left(id)).await;
+}
+
 async fn until_gone(
     process: &Process,
     app: &App,
+    is_ready: bool,
     commands: &mut mpsc::Receiver<ProcessCommand>,
     events: &EventSender,
 ) {
     let id = process.launch().id;
     let mut ready = Box::pin(until_ready(process, &app.ready.when, Instant::now() + app.ready.deadline));
-    let mut is_asked = true;
+    let mut is_asked = !is_ready;
     let mut is_wanted = true;
     loop {
         tokio::select! {
@@ -105,6 +123,10 @@ async fn until_gone(
                 match command {
                     Some(ProcessCommand::Stop(how)) => process.stop(&how),
                     Some(ProcessCommand::Kill) => process.kill(),
+                    Some(ProcessCommand::Hold(request)) => {
+                        process.hold(request);
+                        continue;
+                    }
                     None => {
                         is_wanted = false;
                         process.kill();

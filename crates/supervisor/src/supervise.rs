@@ -1,5 +1,6 @@
 //! The handle of the apps, for whoever holds the control thread.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use config::app::{App, LogFormat};
 use config::plan::Drain;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::handover::{HandingOver, Handover};
 use crate::host::{Host, HostPlan};
 use crate::logs::{Echo, Logs};
 use crate::progress::{Following, Progress, following};
@@ -50,28 +52,57 @@ impl Supervisor {
         apps: &[Arc<App>],
         options: Options,
     ) -> io::Result<(Self, mpsc::Receiver<DataPlaneRequest>)> {
-        let is_apart = options.is_apart;
-        let colour = match is_apart {
-            true => std::io::IsTerminal::is_terminal(&io::stderr()),
-            false => std::io::IsTerminal::is_terminal(&io::stdout()),
-        };
-        let echo = options.echo.then_some(Echo { format: LogFormat::Text, colour, is_apart });
-        let host = Host::with(HostPlan { under: options.under, keeper: None, echo })?;
-        Ok(Self::start_on(host, apps, options.drain))
+        let drain = options.drain;
+        let host = Host::with(options.host())?;
+        Ok(Self::start_on(host, apps, drain))
+    }
+
+    /// Goes on with what `handover` has of the tidelock before, as soon as it `is_ours`, and puts `apps` in its place as
+    /// [`Self::apply`] does. `before` says what the apps were there. If `is_ours` ends without a word, nothing was touched.
+    ///
+    /// # Errors
+    /// If there is no thread for the logs, or no file for an instance.
+    pub fn go_on(
+        handover: Handover,
+        before: &BTreeMap<String, Arc<App>>,
+        (apps, options): (&[Arc<App>], Options),
+        is_ours: watch::Receiver<bool>,
+    ) -> io::Result<(Self, mpsc::Receiver<DataPlaneRequest>)> {
+        let Handover { folder, alive, apps: handed, files } = handover;
+        let drain = options.drain;
+        let host = Host::take_over(options.host(), folder, alive)?;
+        let mut going_on = Ok(());
+        let ours = is_ours.clone();
+        let started = Self::start_with(host.clone(), apps, drain, |task| {
+            going_on = task.go_on(handed, files, before, &is_ours);
+        });
+        going_on?;
+        tokio::task::spawn_local(claim(host, ours));
+        Ok(started)
     }
 
     /// The same with a host that was prepared by the caller.
     #[must_use]
     pub fn start_on(host: Host, apps: &[Arc<App>], drain: Drain) -> (Self, mpsc::Receiver<DataPlaneRequest>) {
+        Self::start_with(host, apps, drain, |_| {})
+    }
+
+    fn start_with(
+        host: Host,
+        apps: &[Arc<App>],
+        drain: Drain,
+        first: impl FnOnce(&mut SupervisorTask),
+    ) -> (Self, mpsc::Receiver<DataPlaneRequest>) {
         let (messages, taken) = mpsc::channel(MESSAGES_MAX);
         let (leaving, told_to_leave) = watch::channel(ShutdownStage::No);
         let (requests, requested) = mpsc::channel(REQUESTS_MAX);
         let (is_there, gone) = watch::channel(());
         let logs = host.logs().clone();
         let mut task = SupervisorTask::new(host, drain, requests);
+        first(&mut task);
         // Nobody follows the first start; what comes of it is in the log, and in `status`.
-        let (first, _) = following();
-        task.apply(apps, drain, first);
+        let (follow, _) = following();
+        task.apply(apps, drain, follow);
         tokio::task::spawn_local(async move {
             task.run(taken, told_to_leave).await;
             drop(is_there);
@@ -107,6 +138,21 @@ impl Supervisor {
             return Vec::new();
         }
         answered.await.unwrap_or_default()
+    }
+
+    /// Holds the apps as they are, so that another tidelock can go on with them. Their verbs wait until it is known whose they
+    /// are.
+    ///
+    /// # Errors
+    /// If something is under way that has to end before, and what that is.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe: everything stays as it was.
+    pub async fn hand_over(&self) -> Result<HandingOver, String> {
+        let (answer, answered) = oneshot::channel();
+        let leaving = || "tidelock is leaving".to_owned();
+        self.messages.send(TaskMessage::HandOver { answer }).await.map_err(|_| leaving())?;
+        answered.await.map_err(|_| leaving())?
     }
 
     /// The lines that the apps wrote, those in memory and those to come.
@@ -154,6 +200,25 @@ impl Supervisor {
             }
         }
         progress
+    }
+}
+
+impl Options {
+    fn host(self) -> HostPlan {
+        let is_apart = self.is_apart;
+        let colour = match is_apart {
+            true => std::io::IsTerminal::is_terminal(&io::stderr()),
+            false => std::io::IsTerminal::is_terminal(&io::stdout()),
+        };
+        let echo = self.echo.then_some(Echo { format: LogFormat::Text, colour, is_apart });
+        HostPlan { under: self.under, keeper: None, echo }
+    }
+}
+
+/// The private folder is this tidelock's to remove once everything is.
+async fn claim(host: Host, mut is_ours: watch::Receiver<bool>) {
+    if is_ours.wait_for(|&is_ours| is_ours).await.is_ok() {
+        host.is_ours_now(true);
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
+use crate::handover::HandingOver;
 use crate::host::Host;
 use crate::machine::{Action, AppMachine, Event, Line};
 use crate::progress::Following;
@@ -21,14 +22,29 @@ use crate::triggers::{self, Triggers};
 use crate::usage::{Counted, Counting, Usages};
 use crate::verb::{ShutdownStage, Verb};
 
+mod handover;
 mod messages;
 
 /// A message to the task, from a handle.
 #[derive(Debug)]
 pub(crate) enum TaskMessage {
-    Tell { app: String, verb: Verb, follow: Following },
-    Apply { apps: Vec<Arc<App>>, drain: Drain, follow: Following },
-    Look { answer: oneshot::Sender<Vec<AppStatus>> },
+    Tell {
+        app: String,
+        verb: Verb,
+        follow: Following,
+    },
+    Apply {
+        apps: Vec<Arc<App>>,
+        drain: Drain,
+        follow: Following,
+    },
+    Look {
+        answer: oneshot::Sender<Vec<AppStatus>>,
+    },
+    /// Another tidelock is about to go on with everything.
+    HandOver {
+        answer: oneshot::Sender<Result<HandingOver, String>>,
+    },
 }
 
 /// See the head of the file.
@@ -110,6 +126,11 @@ impl SupervisorTask {
             counting.is_asked = !self.lookers.is_empty();
             tokio::select! {
                 message = messages.recv(), if has_handles => match message {
+                    Some(TaskMessage::HandOver { answer }) => {
+                        if self.hand_over(answer).await {
+                            return;
+                        }
+                    }
                     Some(message) => self.take(message),
                     None => {
                         has_handles = false;

@@ -2,7 +2,7 @@
 //! first. There is one for each user, by a lock.
 
 use std::fs::{File, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -17,7 +17,7 @@ use crate::home::Home;
 use crate::output::tell;
 use crate::reload::Source;
 use crate::service::{self, Service};
-use crate::{environment, log, run, verbs};
+use crate::{environment, lock, log, run, upgrade, verbs};
 
 /// One that runs, and serves the user's file.
 #[derive(Debug)]
@@ -130,13 +130,16 @@ fn is_full(path: &Path) -> bool {
 pub(crate) fn serve(home: &Home) -> ExitCode {
     // One that leads a group already has its own by that.
     let _ = rustix::process::setsid();
-    let _only = match only_one(home) {
-        Ok(lock) => lock,
-        Err(why) => {
-            tell!("{why}");
-            return ExitCode::FAILURE;
+    // One that goes on in the place of another is given its lock.
+    if !upgrade::has_lock() {
+        match only_one(home) {
+            Ok(held) => lock::keep(held),
+            Err(why) => {
+                tell!("{why}");
+                return ExitCode::FAILURE;
+            }
         }
-    };
+    }
     let mut source = Source::background(home.file.clone(), home.socket());
     let loaded = source.load();
     run::loaded(loaded, source, Some(home.log()))
@@ -145,7 +148,7 @@ pub(crate) fn serve(home: &Home) -> ExitCode {
 fn only_one(home: &Home) -> Result<File, String> {
     let path = home.running();
     let failed = |error: io::Error| format!("{}: {error}", path.display());
-    let mut lock =
+    let lock =
         File::options().create(true).truncate(false).read(true).write(true).open(&path).map_err(failed)?;
     let mut looks = 0;
     loop {
@@ -167,9 +170,7 @@ fn only_one(home: &Home) -> Result<File, String> {
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
     }
-    lock.set_len(0)
-        .and_then(|()| lock.write_all(format!("{}\n", std::process::id()).as_bytes()))
-        .map_err(failed)?;
+    lock::say_whose(&lock).map_err(failed)?;
     Ok(lock)
 }
 

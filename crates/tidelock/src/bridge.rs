@@ -1,32 +1,63 @@
 //! Carries the supervisor's requests to the data plane. The two of them meet nowhere else.
 
+use std::collections::BTreeSet;
+
 use proxy::Proxy;
 use supervisor::Progress;
 use supervisor::requests::DataPlaneRequest;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-/// Carries out each request in its turn, until the supervisor is gone. An instance that is being emptied delays none of them.
-pub(crate) async fn bridge(proxy: Proxy, mut requests: mpsc::Receiver<DataPlaneRequest>) {
-    let mut emptying = JoinSet::new();
-    loop {
-        tokio::select! {
-            request = requests.recv() => match request {
-                Some(DataPlaneRequest::Publish { app, instances, is_stopped }) => {
-                    proxy.publish(&app, &instances, is_stopped);
-                }
-                Some(DataPlaneRequest::Empty { app, instance, window, deadline, emptied }) => {
-                    let left = proxy.empty_instance(&app, instance, window, deadline);
-                    emptying.spawn_local(async move {
-                        if let Some(left) = left.await {
-                            // The supervisor may have given up.
-                            let _ = emptied.send(left);
-                        }
-                    });
-                }
-                None => return,
-            },
-            Some(_) = emptying.join_next() => {}
+/// Carries out each request in its turn. An instance that is being emptied delays none of them.
+#[derive(Debug)]
+pub(crate) struct Bridge {
+    proxy: Proxy,
+    requests: mpsc::Receiver<DataPlaneRequest>,
+    emptying: JoinSet<()>,
+}
+
+impl Bridge {
+    pub(crate) fn new(proxy: Proxy, requests: mpsc::Receiver<DataPlaneRequest>) -> Self {
+        Self { proxy, requests, emptying: JoinSet::new() }
+    }
+
+    /// Until the supervisor is gone.
+    pub(crate) async fn run(mut self) {
+        while self.one().await.is_some() {}
+    }
+
+    /// Until the instances of all these apps are known.
+    pub(crate) async fn until_known(&mut self, mut apps: BTreeSet<String>) {
+        while !apps.is_empty()
+            && let Some(published) = self.one().await
+        {
+            apps.remove(&published);
+        }
+    }
+
+    /// Carries out the next. Gives back the app whose instances are known by it, and nothing after the last.
+    async fn one(&mut self) -> Option<String> {
+        let Self { proxy, requests, emptying } = self;
+        loop {
+            tokio::select! {
+                request = requests.recv() => match request {
+                    Some(DataPlaneRequest::Publish { app, instances, is_stopped }) => {
+                        proxy.publish(&app, &instances, is_stopped);
+                        return Some(app);
+                    }
+                    Some(DataPlaneRequest::Empty { app, instance, window, deadline, emptied }) => {
+                        let left = proxy.empty_instance(&app, instance, window, deadline);
+                        emptying.spawn_local(async move {
+                            if let Some(left) = left.await {
+                                // The supervisor may have given up.
+                                let _ = emptied.send(left);
+                            }
+                        });
+                    }
+                    None => return None,
+                },
+                Some(_) = emptying.join_next() => {}
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ mod verb;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use admin::api::{AppRequest, LogsWanted, NodeSelector};
+use admin::api::{AppRequest, LogsWanted, NodeSelector, Upgrade};
 use admin::client::Ask;
 use clap::{CommandFactory, Parser};
 use config::plan::Acme;
@@ -16,7 +16,9 @@ use crate::import::Listens;
 use crate::output::{self, tell};
 use crate::reload::Source;
 use crate::start::{Meant, Program, What};
-use crate::{apps, automatic, background, colour, import, manual, privileges, run, startup, verbs, words};
+use crate::{
+    apps, automatic, background, colour, import, manual, privileges, run, startup, upgrade, verbs, words,
+};
 use verb::Verb;
 
 /// Keeps every Socket.IO session on its node, in front of any number of them, without cookies.
@@ -27,18 +29,26 @@ struct Cli {
     #[command(subcommand)]
     verb: Option<Verb>,
 
-    /// Serve what this file says, in the foreground, until SIGTERM or Ctrl-C [default: ./upstreams.toml or
-    /// /etc/tidelock/upstreams.toml, if there is one].
+    /// Serve what this file says, in the foreground, until SIGTERM or Ctrl-C [default: upstreams.toml, here
+    /// or in $CONFIGURATION_DIRECTORY or /etc/tidelock, if there is one].
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
 }
 
 pub(crate) fn main() -> ExitCode {
-    if let Some(answer) = std::env::args().nth(1).and_then(|first| words::answer(&first, &Cli::command())) {
+    let arguments = match upgrade::listen(std::env::args_os().collect()) {
+        Ok(arguments) => arguments,
+        Err(why) => {
+            tell!("{why}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let first = arguments.get(1).and_then(|first| first.to_str());
+    if let Some(answer) = first.and_then(|first| words::answer(first, &Cli::command())) {
         tell!("{answer}");
         return ExitCode::from(USAGE);
     }
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(arguments);
     match (cli.verb, cli.file) {
         (Some(verb), _) => obey(verb),
         (None, Some(file)) => serve_file(file),
@@ -77,6 +87,20 @@ fn obey(verb: Verb) -> ExitCode {
             verbs::logs(&at.paths(), &LogsWanted { app, lines, follow, stream, text: grep }, json)
         }
         Verb::Import { file, run_node, env } => import::import(&file, run_node, env.as_deref()),
+        Verb::Upgrade { binary, timeout, at } => {
+            // Whoever types it has the new one in front of them.
+            let binary = binary.map(std::path::absolute).unwrap_or_else(std::env::current_exe);
+            let timeout_ms = timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
+            match binary {
+                Ok(binary) => {
+                    verbs::ask(&at.paths(), &Ask::Upgrade(Upgrade { binary: Some(binary), timeout_ms }))
+                }
+                Err(error) => {
+                    tell!("where is the new program? {error}");
+                    ExitCode::FAILURE
+                }
+            }
+        }
         Verb::Reload { app: None, at, .. } => verbs::ask(&at.paths(), &Ask::Reload),
         Verb::Reload { app: Some(app), window, at } => {
             let window_ms = window.map(|window| u64::try_from(window.as_millis()).unwrap_or(u64::MAX));
@@ -124,7 +148,8 @@ fn told(app: String) -> AppRequest {
 
 /// Runs a file, here or in the background, or an app there.
 fn start(what: What, paths: &[PathBuf]) -> ExitCode {
-    let (remarks, is_in_background) = (what.remarks(), what.is_in_background());
+    let is_in_background = what.is_in_background() && !upgrade::has_predecessor();
+    let remarks = what.remarks();
     let program = match what.meant() {
         Ok(Meant::App(app)) => return apps::start_again(&app, paths),
         Ok(Meant::Ecosystem { file, env, only }) => {
@@ -176,8 +201,14 @@ fn serve_file(file: PathBuf) -> ExitCode {
 
 /// What is served when nothing is said.
 fn serve_usual() -> ExitCode {
-    if let Some(file) = ["upstreams.toml", SYSTEM_FILE].into_iter().find(|file| Path::new(file).is_file()) {
-        return serve_file(file.into());
+    let of_service = std::env::var_os("CONFIGURATION_DIRECTORY").filter(|folder| !folder.is_empty());
+    let of_service = of_service.map(|folder| Path::new(&folder).join("upstreams.toml"));
+    let usual = ["upstreams.toml", SYSTEM_FILE].map(PathBuf::from);
+    let [here, of_system] = usual;
+    if let Some(file) =
+        [Some(here), of_service, Some(of_system)].into_iter().flatten().find(|file| file.is_file())
+    {
+        return serve_file(file);
     }
     // Whoever types a program's name alone wants to know what it is.
     let _ = Cli::command().print_help();
@@ -208,6 +239,7 @@ Examples:
   tidelock reload                   apply it after a change, without disturbing anybody
   tidelock reload chat              replace the processes of an app, the same way
   tidelock logs -f chat             what do they write?
+  tidelock upgrade                  go on with a new version, without disturbing anybody
   tidelock drain server1:3000       empty a node, to restart it
   tidelock import nginx.conf        what would it be in our words?
   tidelock status                   which nodes are up, and what do they carry?
@@ -216,5 +248,6 @@ Signals:
   SIGTERM, SIGINT   accept no more, finish what runs (for at most drain.deadline), end; again: end at once
   SIGHUP            apply the changed file, as `tidelock reload` does
   SIGUSR1           open the access log's file again, after a rotation
+  SIGUSR2           let the program go on that is there now, as `tidelock upgrade` does
 
 The log goes to standard error; TIDELOCK_LOG=debug says more, TIDELOCK_LOG=warn less."#;

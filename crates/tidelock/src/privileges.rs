@@ -44,6 +44,8 @@ pub(crate) enum LayDownProblem {
     Folder { user: String, folder: PathBuf, error: io::Error },
     #[error("what tidelock was started with cannot be kept to itself: {0}")]
     Inherited(io::Error),
+    #[error("{0}")]
+    AnotherUser(String),
     #[error(
         "`user` is for a tidelock that serves a file as a service: one in the background keeps all it has in root's home. Run \
          `tidelock FILE` as a service (configs/tidelock.service), or log in as that user, and leave out `user`"
@@ -51,7 +53,7 @@ pub(crate) enum LayDownProblem {
     Background,
 }
 
-/// Goes on as the user that the plan names, if this is root.
+/// Goes on as the user that the plan names, if this is root; or as the one that the tidelock before has become, which `was_root`.
 ///
 /// # Errors
 /// If that cannot be: nothing may be served then, least of all as root.
@@ -59,8 +61,16 @@ pub(crate) fn lay_down(
     plan: &Plan,
     file: Option<&Path>,
     is_background: bool,
+    was_root: bool,
 ) -> Result<LaidDown, LayDownProblem> {
     let is_root = rustix::process::geteuid().is_root();
+    if was_root && !is_root {
+        admin::places::become_a_service();
+        privileges::keep_to_oneself().map_err(LayDownProblem::Inherited)?;
+        let user = ServiceUser::be_it_already(plan).map_err(LayDownProblem::AnotherUser)?;
+        let _ = BECAME.set(user);
+        return Ok(LaidDown::default());
+    }
     let Some(user) = ServiceUser::of(plan)? else {
         privileges::keep_to_oneself().map_err(LayDownProblem::Inherited)?;
         let remark = match &plan.user {
@@ -131,6 +141,11 @@ fn read_again(plan: &Plan, file: Option<&Path>) -> Vec<PathBuf> {
     places.sort_unstable();
     places.dedup();
     places
+}
+
+/// Whether this process was root, and has become the user of the file.
+pub(crate) fn is_service() -> bool {
+    BECAME.get().is_some()
 }
 
 /// Looks for what tidelock keeps where one keeps it that serves this plan, when this is not the process that does.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use acme::Certificates;
-use admin::{Applied, ReloadWanted};
+use admin::{Applied, ReloadWanted, UpgradeWanted};
 use config::diff::Diff;
 use config::plan::{AdminSocket, Plan};
 use config::problem::Report;
@@ -16,12 +16,15 @@ use supervisor::Supervisor;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use crate::admin_file::{AdminFile, AdminPlace};
 use crate::automatic;
 use crate::bridge::follow;
 use crate::colour;
 use crate::log::say;
 use crate::privileges;
 use crate::secret;
+use crate::systemd;
+use crate::upgrade::{self, HandedOver};
 use crate::watch::Folder;
 
 /// The file, and what it said when it was last read.
@@ -32,21 +35,23 @@ pub(crate) struct Source {
     /// Where verbs come in if the file does not say, for one that runs in the background.
     socket: Option<PathBuf>,
     read: Option<Vec<u8>>,
+    /// What it said when it was last applied.
+    in_force: Option<Vec<u8>>,
 }
 
 impl Source {
     pub(crate) fn new(file: PathBuf) -> Self {
-        Self { file: Some(file), socket: None, read: None }
+        Self { file: Some(file), socket: None, read: None, in_force: None }
     }
 
     /// There is no file.
     pub(crate) fn none() -> Self {
-        Self { file: None, socket: None, read: None }
+        Self { file: None, socket: None, read: None, in_force: None }
     }
 
     /// Of a tidelock in the background.
     pub(crate) fn background(file: PathBuf, socket: PathBuf) -> Self {
-        Self { file: Some(file), socket: Some(socket), read: None }
+        Self { file: Some(file), socket: Some(socket), read: None, in_force: None }
     }
 
     pub(crate) fn file(&self) -> Option<PathBuf> {
@@ -61,7 +66,11 @@ impl Source {
 
     /// Reads it, good or broken.
     pub(crate) fn load(&mut self) -> Result<Loaded, Report> {
-        self.inspect().into_loaded()
+        let loaded = self.inspect().into_loaded();
+        if loaded.is_ok() {
+            self.in_force.clone_from(&self.read);
+        }
+        loaded
     }
 
     fn inspect(&mut self) -> Inspected {
@@ -96,23 +105,42 @@ pub(crate) struct Reloader {
     pub(crate) certificates: Rc<Certificates>,
     /// The plan in force, for everybody who wants to know.
     pub(crate) plan: watch::Sender<Arc<Plan>>,
+    /// The socket of the verbs once more, when there is one.
+    pub(crate) admin: AdminPlace,
+    pub(crate) is_service: bool,
+}
+
+/// What the one task that changes everything is asked.
+#[derive(Debug)]
+pub(crate) struct Wishes {
+    pub(crate) reloads: mpsc::Receiver<ReloadWanted>,
+    pub(crate) upgrades: mpsc::Receiver<UpgradeWanted>,
+    /// Gets the tidelock that goes on in the place of this one.
+    pub(crate) handed_over: mpsc::Sender<HandedOver>,
 }
 
 impl Reloader {
     /// Reloads whenever it is `wanted`, and when the file changes if the file itself wants that. Dropped while it
     /// reloads, it has applied all of the file or nothing of it.
-    pub(crate) async fn run(mut self, mut wanted: mpsc::Receiver<ReloadWanted>) {
+    pub(crate) async fn run(mut self, mut wishes: Wishes) {
         let mut folder = None;
         let mut following = JoinSet::new();
         loop {
             folder = self.follow(folder);
             tokio::select! {
-                wanted = wanted.recv() => {
+                wanted = wishes.reloads.recv() => {
                     let Some(ReloadWanted { answer }) = wanted else { return };
                     let applied = self.reload().await;
                     // Whoever asked may be gone; it is in the log too.
                     if let Err(Ok(Applied { apps: Some(progress), .. })) = answer.send(applied) {
                         following.spawn_local(follow(progress));
+                    }
+                }
+                Some(wanted) = wishes.upgrades.recv() => {
+                    if let Some(successor) = self.upgrade(wanted).await {
+                        // Nothing is read or applied here any more.
+                        let _ = wishes.handed_over.send(successor).await;
+                        return;
                     }
                 }
                 () = settled(folder.as_ref()) => {
@@ -124,6 +152,38 @@ impl Reloader {
                     }
                 }
                 Some(_) = following.join_next() => {}
+            }
+        }
+    }
+
+    /// Lets another tidelock go on, and gives it back if it does.
+    async fn upgrade(&mut self, wanted: UpgradeWanted) -> Option<HandedOver> {
+        let plan = self.plan.borrow().clone();
+        let admin = self.admin.borrow().as_ref().map(AdminFile::once_more);
+        let here = upgrade::Here {
+            proxy: &self.proxy,
+            supervisor: &self.supervisor,
+            file: self.source.in_force.as_deref(),
+            admin: admin.and_then(Result::ok),
+            is_service: self.is_service,
+        };
+        let handed = upgrade::hand_over(here, &wanted).await;
+        // Whoever asked may be gone; it is in the log too.
+        match handed {
+            Ok(successor) => {
+                let message = format!(
+                    "process {} serves; what process {} has begun ends within {:?}",
+                    successor.pid,
+                    std::process::id(),
+                    plan.drain.deadline
+                );
+                let _ = wanted.answer.send(Ok(message));
+                Some(successor)
+            }
+            Err(why) => {
+                tracing::error!(event = "upgrade_failed", "no upgrade, this tidelock goes on: {why}");
+                let _ = wanted.answer.send(Err(why));
+                None
             }
         }
     }
@@ -141,6 +201,13 @@ impl Reloader {
 
     /// Returns what was done, or all that is wrong, in lines.
     async fn reload(&mut self) -> Result<Applied, String> {
+        systemd::reloading();
+        let reloaded = self.try_reload().await;
+        systemd::ready();
+        reloaded
+    }
+
+    async fn try_reload(&mut self) -> Result<Applied, String> {
         if self.source.file.is_none() {
             return Err(NO_FILE.to_owned());
         }
@@ -159,6 +226,7 @@ impl Reloader {
         let plan = Arc::new(plan);
         match self.proxy.apply(plan.clone()).await {
             Ok(change) => {
+                self.source.in_force.clone_from(&self.source.read);
                 say(&inspected.report.render(colour));
                 if let Err(error) = self.certificates.want(&plan) {
                     tracing::error!(%error, "no certificates are kept");

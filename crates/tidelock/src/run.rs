@@ -1,5 +1,6 @@
 //! From a plan to a running proxy, and from a signal to its end.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -8,25 +9,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use acme::Certificates;
-use admin::{Handles, ReloadWanted, Socket, SocketProblem};
+use admin::{Handles, ReloadWanted, Socket, SocketProblem, UpgradeWanted};
 use config::Loaded;
+use config::app::App;
 use config::plan::{AccessLog, AdminSocket, Listen, Plan, Scheme};
 use config::problem::Report;
 use proxy::{FirstRead, Proxy, StartProblem};
 use supervisor::{Options, Progress, Supervisor, Verb};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use crate::admin_file::{AdminFile, AdminPlace};
 use crate::automatic;
-use crate::bridge::bridge;
+use crate::bridge::Bridge;
 use crate::colour;
+use crate::lock;
 use crate::log;
 use crate::output::{self, tell};
 use crate::privileges;
-use crate::reload::{Reloader, Source};
+use crate::reload::{Reloader, Source, Wishes};
 use crate::secret;
 use crate::signals::{Signal, Signals};
+use crate::systemd::{self, Sockets};
+use crate::upgrade::{self, Predecessor};
 
 /// Returns what a plan comes down to, in a line.
 pub(crate) fn summary(plan: &Plan) -> String {
@@ -60,29 +66,44 @@ pub(crate) enum ServeProblem {
 /// in the background is the file `rotated`.
 pub(crate) fn loaded(loaded: Result<Loaded, Report>, source: Source, rotated: Option<PathBuf>) -> ExitCode {
     let colour = colour::is_wanted(&io::stderr());
+    let predecessor = upgrade::predecessor();
+    // Before there is a second thread, which could change the environment.
+    let sockets = match systemd::sockets() {
+        Ok(sockets) => sockets,
+        Err(error) => {
+            tell!("cannot start: a socket that systemd gives is none that listens: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let refuse = |why: &str| predecessor.iter().for_each(|predecessor| predecessor.refuse(why));
     let loaded = match loaded {
         Ok(loaded) => loaded,
         Err(report) => {
             output::err(format_args!("{}", report.render(colour)));
+            refuse(&report.render(false));
             return ExitCode::FAILURE;
         }
     };
     // It has one thread so far; the log is the second.
-    let laid_down =
-        match privileges::lay_down(&loaded.plan, source.file().as_deref(), source.socket().is_some()) {
-            Ok(laid_down) => laid_down,
-            Err(problem) => {
-                tell!("cannot start: {problem}");
-                return ExitCode::FAILURE;
-            }
-        };
+    let is_background = source.socket().is_some();
+    let was_root = predecessor.as_ref().is_some_and(|predecessor| predecessor.is_service);
+    let laid_down = privileges::lay_down(&loaded.plan, source.file().as_deref(), is_background, was_root);
+    let laid_down = match laid_down {
+        Ok(laid_down) => laid_down,
+        Err(problem) => {
+            tell!("cannot start: {problem}");
+            refuse(&problem.to_string());
+            return ExitCode::FAILURE;
+        }
+    };
     if let Err(error) = log::start(colour, rotated) {
         tell!("cannot start a thread for the log: {error}");
         return ExitCode::FAILURE;
     }
     log::say(&loaded.warnings.render(colour));
     laid_down.say();
-    let code = match until_told(loaded.plan, source, laid_down.certificates) {
+    let inherited = predecessor.map_or(Inherited::OfSystemd(sockets), Inherited::OfPredecessor);
+    let code = match until_told(loaded.plan, source, laid_down.certificates, inherited) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
             tracing::error!("{problem}");
@@ -94,108 +115,263 @@ pub(crate) fn loaded(loaded: Result<Loaded, Report>, source: Source, rotated: Op
 }
 
 /// Serves `plan` on this thread, which becomes the control thread, until a signal says that it is enough. `source` is
-/// where it came from, and `first` what was read of it as root.
-fn until_told(mut plan: Plan, source: Source, first: FirstRead) -> Result<(), ServeProblem> {
+/// where it came from, `first` what was read of it as root, and `inherited` what is there already.
+fn until_told(
+    mut plan: Plan,
+    source: Source,
+    first: FirstRead,
+    mut inherited: Inherited,
+) -> Result<(), ServeProblem> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build_local(tokio::runtime::LocalOptions::default())?;
+    if let Inherited::OfPredecessor(predecessor) = &mut inherited {
+        predecessor.secret.take().into_iter().for_each(secret::go_on_with);
+    }
     secret::fill_in(&mut plan);
-    automatic::prepare(&mut plan).map_err(ServeProblem::Certificates)?;
-    let served = runtime.block_on(serve(Arc::new(plan), source, first));
+    let prepared = automatic::prepare(&mut plan).map_err(ServeProblem::Certificates);
+    prepared.inspect_err(|problem| {
+        if let Inherited::OfPredecessor(predecessor) = &inherited {
+            predecessor.refuse(&problem.to_string());
+        }
+    })?;
+    let served = runtime.block_on(serve(Arc::new(plan), source, first, inherited));
     // What still runs beside it, if anything does, is not worth waiting for.
     runtime.shutdown_background();
     served
 }
 
-async fn serve(plan: Arc<Plan>, source: Source, first: FirstRead) -> Result<(), ServeProblem> {
+/// What is there already.
+#[derive(Debug)]
+enum Inherited {
+    /// Nothing at all, unless it gives some.
+    OfSystemd(Sockets),
+    OfPredecessor(Predecessor),
+}
+
+async fn serve(
+    plan: Arc<Plan>,
+    source: Source,
+    first: FirstRead,
+    inherited: Inherited,
+) -> Result<(), ServeProblem> {
     let mut signals = Signals::new()?;
-    let entrance = Entrance::open(&plan.admin.socket).await?;
-    // It listens before an app is started: a port that is taken costs no process.
-    let proxy = Proxy::start(plan.clone(), &first).await?;
-    drop(first);
-    // What is in the background outlives the login's folders. Other users have to pass root's.
-    let beside = source.socket().and_then(Path::parent).filter(|_| !rustix::process::geteuid().is_root());
-    let under = match source.socket() {
-        Some(_) => beside.map(|folder| folder.join("apps")),
-        None => admin::places::apps_folder(),
-    };
     let (file, is_background) = (source.file(), source.socket().is_some());
-    // Their lines are in files then, and `tidelock logs` shows them.
-    let is_apart = plan.log.access == AccessLog::Stdout;
-    let options = Options { drain: plan.drain, echo: !is_background, is_apart, under };
-    let (supervisor, requests) = Supervisor::start(&plan.apps, options).map_err(ServeProblem::Supervisor)?;
+    let begun = begin(&plan, &source, first, inherited).await?;
+    let Begun { proxy, supervisor, bridge, entrance, predecessor_ended } = begun;
     let mut serving = JoinSet::new();
-    serving.spawn_local(bridge(proxy.clone(), requests));
-    if !plan.apps.is_empty() {
+    serving.spawn_local(bridge.run());
+    // It asks them to start, which one that was stopped for the tidelock before is not to do.
+    if !plan.apps.is_empty() && predecessor_ended.is_none() {
         serving.spawn_local(say_when_ready(supervisor.clone(), plan.clone()));
     }
     // It listens before an authority is asked: one that looks whose a name is finds somebody.
     let certificates = Rc::new(Certificates::default());
     certificates.want(&plan)?;
     let (plan, in_force) = watch::channel(plan);
-    let (reload, wanted) = mpsc::channel(RELOADS_MAX);
+    let (reload, reloads) = mpsc::channel(RELOADS_MAX);
+    let (upgrade, upgrades) = mpsc::channel(RELOADS_MAX);
+    let (handed_over, mut is_handed_over) = mpsc::channel(1);
     let mut reloading = JoinSet::new();
-    let (of_reloader, supervised) = (certificates.clone(), supervisor.clone());
-    let reloader =
-        Reloader { source, proxy: proxy.clone(), supervisor: supervised, certificates: of_reloader, plan };
-    reloading.spawn_local(reloader.run(wanted));
+    let admin = AdminPlace::default();
+    let reloader = Reloader {
+        source,
+        proxy: proxy.clone(),
+        supervisor: supervisor.clone(),
+        certificates: certificates.clone(),
+        plan,
+        admin: admin.clone(),
+        is_service: privileges::is_service(),
+    };
+    reloading.spawn_local(reloader.run(Wishes { reloads, upgrades, handed_over }));
+    let verbs_are_anothers = watch::Sender::new(false);
     let seen = Handles {
         proxy: proxy.clone(),
         supervisor: supervisor.clone(),
-        certificates,
+        certificates: certificates.clone(),
         plan: in_force.clone(),
         file,
         is_background,
         reload: reload.clone(),
+        upgrade: upgrade.clone(),
+        is_handed_over: verbs_are_anothers.subscribe(),
         own_log_lines_lost: log::lost,
     };
     let mut answering = JoinSet::new();
-    answering.spawn_local(entrance.answer(seen));
-    loop {
-        match signals.next().await {
-            Signal::Leave => break,
-            Signal::Reopen => proxy.reopen_log(),
-            // If so many wait already, one of them reads what is there now.
-            Signal::Reload => drop(reload.try_send(ReloadWanted { answer: oneshot::channel().0 })),
+    answering.spawn_local(entrance.answer(seen, admin.clone()));
+    systemd::ready();
+    serving.spawn_local(systemd::report(proxy.clone()));
+    let mut announced_until = None;
+    let (successor, is_hurried) = loop {
+        tokio::select! {
+            signal = signals.next() => match signal {
+                // Whoever says it twice does not want to wait.
+                Signal::Leave if announced_until.is_some() => break (None, true),
+                Signal::Leave => {
+                    let announce = in_force.borrow().drain.announce;
+                    if announce.is_zero() {
+                        break (None, false);
+                    }
+                    proxy.announce();
+                    announced_until = Some(Instant::now() + announce);
+                    tracing::info!(event = "announced", ?announce, "about to end: not ready any more, and served as before");
+                }
+                Signal::Reopen => proxy.reopen_log(),
+                // If so many wait already, one of them reads what is there now.
+                Signal::Reload => drop(reload.try_send(ReloadWanted { answer: oneshot::channel().0 })),
+                Signal::Upgrade => drop(upgrade.try_send(UpgradeWanted {
+                    binary: None,
+                    timeout: admin::UPGRADE_TIMEOUT,
+                    answer: oneshot::channel().0,
+                })),
+            },
+            Some(successor) = is_handed_over.recv() => break (Some(successor), false),
+            () = sleep_until(announced_until.unwrap_or_else(Instant::now)), if announced_until.is_some() => {
+                break (None, false);
+            }
         }
-    }
-    let announce = in_force.borrow().drain.announce;
-    let is_hurried = announced(&proxy, announce, &mut signals).await;
+    };
     // A reload that is under way would listen again behind our back.
     reloading.shutdown().await;
     let deadline = if is_hurried { Duration::ZERO } else { in_force.borrow().drain.deadline };
-    supervisor.leave();
-    proxy.leave(deadline);
-    tracing::info!(event = "leaving", ?deadline, "leaving: no new connections, what runs may finish");
+    admin.take();
+    let has_successor = successor.is_some();
+    match successor {
+        Some(successor) => {
+            let pid = successor.pid;
+            serving.spawn_local(successor.tell_of_newcomers());
+            verbs_are_anothers.send_replace(true);
+            certificates.rest();
+            proxy.leave_to_successor(deadline);
+            tracing::info!(
+                event = "upgraded",
+                pid,
+                ?deadline,
+                "another tidelock goes on; what runs here may finish"
+            );
+        }
+        None => {
+            systemd::stopping();
+            supervisor.leave();
+            proxy.leave(deadline);
+            tracing::info!(event = "leaving", ?deadline, "leaving: no new connections, what runs may finish");
+        }
+    }
     leave(&proxy, &supervisor, signals).await;
+    if has_successor {
+        // Whoever has said the verb is told.
+        let _ = timeout(ANSWERS_TIMEOUT, answering.join_next()).await;
+    }
     answering.shutdown().await;
     serving.shutdown().await;
+    if let Some(ended) = predecessor_ended {
+        // It has its own deadline, which began before ours.
+        let _ = ended.await;
+    }
     Ok(())
 }
 
-/// Serves on for as long as balancers in front are told that it is not ready any more. Returns whether a second signal has ended
-/// that.
-async fn announced(proxy: &Proxy, announce: Duration, signals: &mut Signals) -> bool {
-    proxy.announce();
-    if announce.is_zero() {
-        return false;
-    }
-    tracing::info!(
-        event = "announced",
-        ?announce,
-        "about to end: not ready any more, and served as before until then"
-    );
-    let mut over = std::pin::pin!(sleep(announce));
-    loop {
-        tokio::select! {
-            () = &mut over => return false,
-            signal = signals.next() => match signal {
-                Signal::Leave => return true,
-                Signal::Reopen => proxy.reopen_log(),
-                Signal::Reload => {}
-            }
+/// All that serves.
+struct Begun {
+    proxy: Proxy,
+    supervisor: Supervisor,
+    bridge: Bridge,
+    entrance: Entrance,
+    /// Ends with the tidelock before, if there was one.
+    predecessor_ended: Option<JoinHandle<()>>,
+}
+
+async fn begin(
+    plan: &Arc<Plan>,
+    source: &Source,
+    first: FirstRead,
+    inherited: Inherited,
+) -> Result<Begun, ServeProblem> {
+    // What is in the background outlives the login's folders. Other users have to pass root's.
+    let beside = source.socket().and_then(Path::parent).filter(|_| !rustix::process::geteuid().is_root());
+    let under = match source.socket() {
+        Some(_) => beside.map(|folder| folder.join("apps")),
+        None => admin::places::apps_folder(),
+    };
+    // Their lines are in files then, and `tidelock logs` shows them.
+    let (is_background, is_apart) = (source.socket().is_some(), plan.log.access == AccessLog::Stdout);
+    let options = Options { drain: plan.drain, echo: !is_background, is_apart, under };
+    let predecessor = match inherited {
+        Inherited::OfPredecessor(predecessor) => predecessor,
+        Inherited::OfSystemd(mut sockets) => {
+            let entrance = Entrance::take_over(&plan.admin.socket, sockets.admin.take()).await?;
+            // It listens before an app is started: a port that is taken costs no process.
+            let prepared = Proxy::prepare(plan.clone(), &first, sockets.listens(plan)).await?;
+            let proxy = prepared.accept();
+            let (supervisor, requests) =
+                Supervisor::start(&plan.apps, options).map_err(ServeProblem::Supervisor)?;
+            let bridge = Bridge::new(proxy.clone(), requests);
+            return Ok(Begun { proxy, supervisor, bridge, entrance, predecessor_ended: None });
         }
+    };
+    take_over(plan, (source, options), &first, predecessor).await
+}
+
+/// Goes on in the place of the tidelock before. Until it says so, nothing of it is touched.
+async fn take_over(
+    plan: &Arc<Plan>,
+    (source, options): (&Source, Options),
+    first: &FirstRead,
+    mut predecessor: Predecessor,
+) -> Result<Begun, ServeProblem> {
+    let (pid, held) = (predecessor.pid, predecessor.lock.take());
+    let before = apps_before(plan, source, predecessor.file.as_deref());
+    let (admin, listens) = (predecessor.admin.take(), std::mem::take(&mut predecessor.listens));
+    let made = async {
+        let entrance = Entrance::take_over(&plan.admin.socket, admin).await?;
+        let prepared = Proxy::prepare(plan.clone(), first, listens).await?;
+        Ok::<_, ServeProblem>((entrance, prepared))
+    };
+    let (mut entrance, prepared) =
+        made.await.inspect_err(|problem| predecessor.refuse(&problem.to_string()))?;
+    let mut going = predecessor.prepared().await?;
+    let handover = going.handover()?;
+    let known: BTreeSet<String> = handover.apps.iter().map(|app| app.name.clone()).collect();
+    let known = known.into_iter().filter(|app| before.contains_key(app)).collect();
+    let is_ours = watch::Sender::new(false);
+    let started = Supervisor::go_on(handover, &before, (&plan.apps, options), is_ours.subscribe());
+    let (supervisor, requests) = started
+        .map_err(ServeProblem::Supervisor)
+        .inspect_err(|problem| going.refuse(&problem.to_string()))?;
+    let mut bridge = Bridge::new(prepared.proxy().clone(), requests);
+    bridge.until_known(known).await;
+    prepared.proxy().enter_sessions(&going.sessions);
+    for node in &going.drained {
+        // It may be in the file no more.
+        let _ = prepared.proxy().drain(node);
     }
+    let proxy = prepared.accept();
+    let (ended, mut newcomers) = going.serving().await?;
+    let entered = proxy.clone();
+    tokio::task::spawn_local(async move {
+        while let Some(sessions) = newcomers.recv().await {
+            entered.enter_sessions(&sessions);
+        }
+    });
+    is_ours.send_replace(true);
+    if let Entrance::Open(socket) = &mut entrance {
+        socket.is_ours_now();
+    }
+    held.into_iter().for_each(lock::go_on_with);
+    tracing::info!(event = "took_over", from = pid, "goes on in the place of the tidelock before");
+    Ok(Begun { proxy, supervisor, bridge, entrance, predecessor_ended: Some(ended) })
+}
+
+/// The apps as they were in force for the tidelock before, so that those are rolled that have changed. Where its file means nothing
+/// to this version they are taken for what they are now.
+fn apps_before(plan: &Plan, source: &Source, file: Option<&str>) -> BTreeMap<String, Arc<App>> {
+    let now = plan.apps.iter().map(|app| (app.name.clone(), app.clone()));
+    let mut all: BTreeMap<_, _> = now.collect();
+    let origin = source.file().unwrap_or_default();
+    if let Some(Ok(before)) = file.map(|text| config::parse(text, &origin)) {
+        all.extend(before.plan.apps.into_iter().map(|app| (app.name.clone(), app)));
+    }
+    all
 }
 
 /// Says in the log that all apps are ready, and where clients connect. What keeps one from it is said elsewhere.
@@ -248,7 +424,7 @@ async fn leave(proxy: &Proxy, supervisor: &Supervisor, mut signals: Signals) {
                     proxy.leave(Duration::ZERO);
                     supervisor.end(true).await;
                 }
-                Signal::Reopen | Signal::Reload => {}
+                Signal::Reopen | Signal::Reload | Signal::Upgrade => {}
             }
         }
     }
@@ -272,6 +448,21 @@ impl Entrance {
             AdminSocket::Off => Ok(Self::None),
             AdminSocket::Path(path) => Socket::bind(path).await.map(Self::Open),
             AdminSocket::Default => Ok(Self::open_default().await),
+        }
+    }
+
+    /// Goes on with the socket of the tidelock before, if it is where this one's is to be.
+    async fn take_over(place: &AdminSocket, socket: Option<AdminFile>) -> Result<Self, SocketProblem> {
+        let Some(AdminFile { path, socket, is_systemds }) = socket else { return Self::open(place).await };
+        let is_it = match place {
+            AdminSocket::Off => false,
+            AdminSocket::Path(wanted) => *wanted == path,
+            AdminSocket::Default => admin::places::default_path() == Some(path.clone()),
+        };
+        if is_it {
+            Socket::take_over(&path, socket, is_systemds).map(Self::Open)
+        } else {
+            Self::open(place).await
         }
     }
 
@@ -300,12 +491,15 @@ impl Entrance {
     }
 
     /// Lets verbs in for as long as this is polled.
-    async fn answer(self, seen: Handles) {
+    async fn answer(self, seen: Handles, admin: AdminPlace) {
         let socket = match self {
             Self::Open(socket) => socket,
             Self::Waiting(path) => until_free(&path).await,
             Self::None => return,
         };
+        let once_more = socket.once_more().ok();
+        let (path, is_systemds) = (socket.path().to_owned(), socket.is_systemds());
+        admin.replace(once_more.map(|socket| AdminFile { path, socket, is_systemds }));
         tracing::info!(event = "admin_listening", socket = %socket.path().display(), "verbs are taken");
         admin::serve(socket, seen).await;
     }
@@ -322,6 +516,8 @@ async fn until_free(path: &Path) -> Socket {
 
 /// Reloads that wait for the one that runs.
 const RELOADS_MAX: usize = 8;
+/// Verbs that were said before another tidelock went on.
+const ANSWERS_TIMEOUT: Duration = Duration::from_secs(1);
 /// Whether the other tidelock has ended.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// At the end, for the last lines of the log.

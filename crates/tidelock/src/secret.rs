@@ -12,11 +12,23 @@ use config::plan::{Plan, Secrets};
 /// Gives a plan without a secret the one that is kept. The same for as long as this process lives, whatever becomes of the
 /// file it is in.
 pub(crate) fn fill_in(plan: &mut Plan) {
-    static KEPT: OnceLock<Vec<u8>> = OnceLock::new();
     if plan.sticky_secret.is_empty() {
         plan.sticky_secret = Secrets::new(vec![KEPT.get_or_init(kept_or_new).clone()]);
     }
 }
+
+/// The one that was filled in, if any was.
+pub(crate) fn kept() -> Option<&'static [u8]> {
+    KEPT.get().map(Vec::as_slice)
+}
+
+/// Goes on with the one of the tidelock before, whatever is in the state folder by now.
+pub(crate) fn go_on_with(secret: String) {
+    // It happens once, before there is a plan.
+    let _ = KEPT.set(secret.into_bytes());
+}
+
+static KEPT: OnceLock<Vec<u8>> = OnceLock::new();
 
 /// The one in the state folder, or a new one; one that cannot be kept is good for this process alone.
 fn kept_or_new() -> Vec<u8> {

@@ -5,7 +5,7 @@ use std::io;
 use std::thread;
 use std::time::Duration;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use tokio::sync::watch;
 
 /// What a signal asks for.
@@ -17,6 +17,8 @@ pub(crate) enum Signal {
     Reload,
     /// SIGUSR1: open the access log again.
     Reopen,
+    /// SIGUSR2: let another tidelock go on, of the program that is there now.
+    Upgrade,
 }
 
 /// The signals as they come. From its creation on, only the second request to end ends the process by itself.
@@ -32,11 +34,13 @@ struct Arrived {
     leave: u64,
     reload: u64,
     reopen: u64,
+    upgrade: u64,
 }
 
 impl Signals {
     pub(crate) fn new() -> io::Result<Self> {
-        let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1])?;
+        let all = [SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2];
+        let mut signals = signal_hook::iterator::Signals::new(all)?;
         let (tell, told) = watch::channel(Arrived::default());
         thread::Builder::new().name("signals".into()).spawn(move || {
             for signal in signals.forever() {
@@ -45,6 +49,7 @@ impl Signals {
                     match signal {
                         SIGHUP => told.reload += 1,
                         SIGUSR1 => told.reopen += 1,
+                        SIGUSR2 => told.upgrade += 1,
                         _ => told.leave += 1,
                     }
                     leave = told.leave;
@@ -74,6 +79,10 @@ impl Signals {
             if told.reopen > seen.reopen {
                 seen.reopen = told.reopen;
                 return Signal::Reopen;
+            }
+            if told.upgrade > seen.upgrade {
+                seen.upgrade = told.upgrade;
+                return Signal::Upgrade;
             }
             if self.told.changed().await.is_err() {
                 // The thread never ends by itself; without it no signal comes.

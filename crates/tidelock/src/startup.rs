@@ -139,15 +139,13 @@ impl Here {
             text += "After=network-online.target\nWants=network-online.target\n";
         }
         let program = word(&self.program.display().to_string());
-        let _ = write!(
-            text,
-            "\n[Service]\nExecStart={program} {}\nExecReload={program} reload\nRuntimeDirectory=tidelock\n",
-            word(&file)
-        );
+        let _ =
+            write!(text, "\n[Service]\nExecStart={program} {}\nExecReload={program} reload\n", word(&file));
         for (name, value) in &self.environment {
             let _ = writeln!(text, "Environment={}", setting(&format!("{name}={value}")));
         }
-        text += SERVICE;
+        text += of_every_unit();
+        text += "\n[Install]\nWantedBy=";
         text += if self.is_of_system { "multi-user.target\n" } else { "default.target\n" };
         text
     }
@@ -225,18 +223,16 @@ const FIRST_LINE: &str = "# Written by `tidelock startup`;";
 /// What a service would not have, and apps may need.
 const KEPT: [&str; 8] =
     ["HOME", "LANG", "LC_ALL", "TZ", "NVM_DIR", "VOLTA_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME"];
-const SERVICE: &str = "\
-# Two files for each client connection.
-LimitNOFILE=1048576
-# SIGTERM goes to tidelock alone: sessions leave, then the apps are stopped.
-KillMode=mixed
-TimeoutStopSec=90
-# What `tidelock kill` has ended stays so.
-Restart=on-failure
-RestartSec=1
+/// The unit that serves a file as a service of the system.
+const UNIT: &str = include_str!("../../../configs/tidelock.service");
+const COMMON: &str = "# From here to the next blank line:";
 
-[Install]
-WantedBy=";
+/// The lines of [`UNIT`] that every unit has, without their heading.
+fn of_every_unit() -> &'static str {
+    let (_, rest) = UNIT.split_once(COMMON).expect("a test holds that they are there");
+    let (_, rest) = rest.split_once('\n').expect("a heading ends");
+    rest.split_once("\n\n").map_or(rest, |(lines, _)| &rest[..=lines.len()])
+}
 
 #[cfg(test)]
 mod tests {
@@ -260,25 +256,48 @@ mod tests {
             " \"/home/a b/50%%/upstreams.toml\"\nExecReload=",
             "Environment=\"PATH=/opt/no\\\"de:/bin\"\nEnvironment=\"LANG=C\"\n",
             "WantedBy=multi-user.target\n",
+            "\nType=notify\nNotifyAccess=main\n",
+            "\nKillMode=mixed\nTimeoutStopSec=90\n",
+            "RestartSec=1\n\n[Install]\n",
         ] {
             assert!(text.contains(line), "{line}: {text}");
         }
         assert!(here(false).text().ends_with("WantedBy=default.target\n"));
     }
 
-    /// systemd itself reads it, where there is one.
+    /// systemd itself reads it, where there is one. What it does not know it tells, and exits with 0 all the same.
     #[test]
-    fn systemd_takes_the_unit() {
+    fn systemd_takes_the_units() {
         let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join(NAME);
-        for is_of_system in [true, false] {
-            fs::write(&path, here(is_of_system).text()).expect("written");
+        let program = std::env::current_exe().expect("it runs").display().to_string();
+        let shipped = UNIT.replace("/usr/local/bin/tidelock", &program);
+        let socket = include_str!("../../../configs/tidelock.socket").to_owned();
+        for (name, text) in [
+            (NAME, here(true).text()),
+            (NAME, here(false).text()),
+            (NAME, shipped),
+            ("tidelock.socket", socket),
+        ] {
+            fs::write(folder.path().join(name), text).expect("written");
             let mut verify = Command::new("systemd-analyze");
-            let Ok(output) = verify.args(["verify", "--man=no"]).arg(&path).output() else { return };
-            let said = String::from_utf8_lossy(&output.stderr);
+            verify.args(["verify", "--man=no"]).arg(folder.path().join(name));
+            let Ok(output) = verify.output() else { return };
+            let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
             let ours: Vec<&str> = said.lines().filter(|line| line.contains("tidelock")).collect();
             assert!(output.status.success() && ours.is_empty(), "{said}");
         }
+    }
+
+    /// What is left open is argued for in the unit.
+    #[test]
+    fn the_unit_is_hardened() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(NAME);
+        fs::write(&path, UNIT).expect("written");
+        let mut security = Command::new("systemd-analyze");
+        security.args(["security", "--offline=yes", "--no-pager", "--threshold=25"]).arg(&path);
+        let Ok(output) = security.output() else { return };
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     }
 
     #[test]

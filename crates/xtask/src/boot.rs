@@ -1,6 +1,7 @@
-//! `cargo xtask boot`: a small Debian with a systemd of its own, made by mmdebstrap and booted three times by systemd-nspawn,
-//! in which two users start apps, log out, install the unit, reboot, and take the unit away. What they expect is in
-//! `boot/inside.sh`. Needs root, fetches some 100 MB of packages, and takes two minutes, so that it is no test of every commit.
+//! `cargo xtask boot`: a small Debian with a systemd of its own, made by mmdebstrap and booted four times by systemd-nspawn,
+//! in which two users start apps, log out, install the unit, reboot, and take the unit away; then the units of `configs/` are
+//! used. What they expect is in `boot/inside.sh`. Needs root, fetches some 100 MB of packages, and takes three minutes, so that
+//! it is no test of every commit.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -18,6 +19,9 @@ pub(crate) struct Boot {
     /// Use this root, which an earlier run has left under target/boot, instead of making one.
     #[arg(long)]
     keep_root: bool,
+    /// Boot it this time only, `fourth` for the units of `configs/`, instead of one time after the other.
+    #[arg(long, value_name = "WHICH")]
+    only: Option<String>,
 }
 
 impl Boot {
@@ -29,7 +33,8 @@ impl Boot {
             make(&machine)?;
         }
         furnish(&machine)?;
-        for boot in ["first", "second", "third"] {
+        let is_wanted = |boot: &&str| self.only.as_ref().is_none_or(|only| only == boot);
+        for boot in ["first", "second", "third", "fourth"].into_iter().filter(is_wanted) {
             let said = after(boot, &machine)?;
             eprintln!("{said}");
             ensure!(
@@ -79,6 +84,12 @@ fn furnish(machine: &Path) -> Result<()> {
     let binary = tidelock()?;
     fs::copy(&binary, machine.join("usr/local/bin/tidelock"))
         .with_context(|| format!("{} cannot be copied", binary.display()))?;
+    let units = machine.join("opt/units");
+    fs::create_dir_all(&units)?;
+    for unit in ["tidelock.service", "tidelock.socket"] {
+        fs::copy(root().join("configs").join(unit), units.join(unit))?;
+        let _ = fs::remove_file(machine.join("etc/systemd/system").join(unit));
+    }
     fs::write(machine.join("opt/app.js"), APP)?;
     fs::write(machine.join("home/ann/app.js"), APP)?;
     fs::write(machine.join("opt/inside.sh"), INSIDE)?;
@@ -136,6 +147,8 @@ fn unit(boot: &str) -> String {
 }
 
 const INSIDE: &str = include_str!("boot/inside.sh");
-const APP: &str =
-    "require('http').createServer((_, answer) => answer.end(process.env.WORD || 'no word')).listen(3000)\n";
+const APP: &str = "const word = process.env.WORD || 'no word';\n\
+    require('http').createServer((request, answer) =>\n\
+    request.url === '/slow' ? setTimeout(() => answer.end(word), 2000)\n\
+    : request.url === '/pid' ? answer.end(String(process.pid)) : answer.end(word)).listen(3000)\n";
 const PROFILE: &str = "export NVM_DIR=\"$HOME/.nvm\" PATH=\"$HOME/.nvm/versions/node/v18/bin:$PATH\"\n";

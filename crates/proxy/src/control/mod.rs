@@ -2,6 +2,8 @@
 
 pub(crate) mod certificates;
 pub(crate) mod proxy;
+pub(crate) mod listen_sockets;
+pub(crate) mod successor;
 pub(crate) mod run;
 pub(crate) mod health;
 pub(crate) mod reload;

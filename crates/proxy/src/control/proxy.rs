@@ -4,8 +4,9 @@ use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 
 use tokio::sync::{oneshot, watch};
@@ -50,6 +51,8 @@ pub(crate) struct Inner {
 pub(crate) struct Listening {
     pub(crate) id: ListenId,
     pub(crate) stop: watch::Sender<bool>,
+    /// For whoever takes them over. A worker that closes its own closes it for good.
+    pub(crate) sockets: Vec<Weak<OwnedFd>>,
 }
 
 /// A drain that is under way. It ends when this is dropped.

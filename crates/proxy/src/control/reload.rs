@@ -113,14 +113,14 @@ impl Proxy {
 
     /// Has the workers accept.
     pub(crate) fn accept_on(&self, bound: Bound, id: ListenId) -> Listening {
-        let stop = watch::Sender::new(false);
+        let (stop, sockets) = (watch::Sender::new(false), bound.sockets());
         if let Some(workers) = &*self.inner.workers.borrow() {
             let mut handing_over = self.inner.handing_over.borrow_mut();
             // Those that have ended are forgotten whenever one begins.
             while handing_over.try_join_next().is_some() {}
             handing_over.spawn_local(workers.clone().accept(bound, id, stop.subscribe()));
         }
-        Listening { id, stop }
+        Listening { id, stop, sockets }
     }
 
     fn adjust_connections(&self, before: &Plan, plan: &Plan) {

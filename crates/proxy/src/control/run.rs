@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use config::plan::Plan;
+use config::plan::{Listen, Plan};
 use config::roster::Roster;
 use fastrand::Rng;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -23,6 +23,7 @@ use crate::control::drain::rebalance;
 use crate::control::drain::schedule::Schedule;
 use crate::control::health::{ask_all, run_health};
 use crate::control::instances;
+use crate::control::listen_sockets::ListenSockets;
 use crate::control::proxy::{Inner, Listening, Proxy, StartProblem};
 use crate::net::file_limit::{files_max, raise_file_limit};
 use crate::net::memory::{Memory, watch_memory};
@@ -39,12 +40,13 @@ use crate::upstream::health::ProbeQueue;
 use crate::upstream::names::Names;
 use crate::upstream::node::{Node, NodeNumber};
 use crate::worker;
-use crate::worker::listener::{self, WorkerMessage, Workers};
+use crate::worker::listener::{self, Bound, WorkerMessage, Workers};
 
 type Mailboxes = Vec<(mpsc::Sender<WorkerMessage>, Arc<Counters>)>;
 
 impl Proxy {
-    /// Starts to serve `plan`, with what was read `first` of it. Everything that can fail does so before the first connection is accepted. Must be
+    /// Makes ready to serve `plan`, with what was read `first` of it, on sockets that are `inherited` where there are any for a
+    /// listen. Everything that can fail does so here; connections wait in the kernel's queue until [`Self::accept`]. Must be
     /// called inside a tokio `LocalRuntime`, whose thread becomes the control thread.
     ///
     /// # Errors
@@ -52,14 +54,21 @@ impl Proxy {
     ///
     /// # Cancel safety
     /// Not cancel-safe: workers that have been started go on.
-    pub async fn start(plan: Arc<Plan>, first: &FirstRead) -> Result<Self, StartProblem> {
+    pub async fn prepare(
+        plan: Arc<Plan>,
+        first: &FirstRead,
+        mut inherited: ListenSockets,
+    ) -> Result<Prepared, StartProblem> {
         let tls = load_all(&plan, &first.0).map_err(StartProblem::Tls)?;
         let log_unwritten = access::Unwritten::default();
         let log = access::Writer::start(&plan.log, &log_unwritten).map_err(StartProblem::Log)?;
         let count = worker_count(plan.workers);
-        let bind = |listen| {
-            listener::bind(listen, count)
-                .map_err(|error| StartProblem::Listen { address: listen.address, error })
+        let bind = |listen: &Listen| {
+            let bound = match inherited.take(listen) {
+                Some(sockets) => listener::take(listen, sockets),
+                None => listener::bind(listen, count),
+            };
+            bound.map_err(|error| StartProblem::Listen { address: listen.address, error })
         };
         let bound: Vec<_> = plan.listens.iter().map(bind).collect::<Result<_, _>>()?;
         let listens: Vec<_> = (0..)
@@ -113,12 +122,8 @@ impl Proxy {
         proxy.spawn_housekeeping(rebalance::run(proxy.inner.shared.clone()));
         proxy.spawn_housekeeping(watch_certificates(proxy.inner.shared.clone()));
         proxy.spawn_housekeeping(follow_names(proxy.clone()));
-        let listening =
-            listens.iter().zip(bound).map(|(listen, bound)| proxy.accept_on(bound, listen.id)).collect();
-        proxy.inner.listening.replace(listening);
-        let connections = proxy.inner.places.all();
-        tracing::info!(event = "ready", workers = count, connections_max = connections, "ready");
-        Ok(proxy)
+        let bound = listens.iter().map(|listen| listen.id).zip(bound).collect();
+        Ok(Prepared { proxy, bound })
     }
 
     /// Opens the access log again at its path.
@@ -136,11 +141,24 @@ impl Proxy {
     /// Accepts no more. What was accepted is answered, tunnels get a turn each, and what runs may finish within
     /// `timeout`; said again, it moves the deadline.
     pub fn leave(&self, timeout: Duration) {
+        if let Some((window, closed_by)) = self.begin_to_leave(timeout) {
+            self.close_sessions_of_apps(window, closed_by);
+        }
+    }
+
+    /// The same for a proxy whose sockets and apps another one has taken over: sessions that poll go on there, those of the
+    /// apps too.
+    pub fn leave_to_successor(&self, timeout: Duration) {
+        self.begin_to_leave(timeout);
+    }
+
+    /// Returns within what time, and until when, what is asked to go goes, if this is the first word of it.
+    fn begin_to_leave(&self, timeout: Duration) -> Option<(Duration, Instant)> {
         let until = Instant::now() + timeout;
         let was_leaving = self.inner.shared.drain.is_leaving();
         self.inner.shared.drain.leave(until);
         if was_leaving {
-            return;
+            return None;
         }
         for Listening { stop, .. } in self.inner.listening.take() {
             stop.send_replace(true);
@@ -149,7 +167,7 @@ impl Proxy {
             self.inner.shared.snapshot.load().plan.drain.window.min(timeout.mul_f64(WINDOW_SHARE_MAX));
         let closed_by = until - timeout.mul_f64(CLOSE_SHARE).min(CLOSE_MAX);
         self.spawn_housekeeping(send_tunnels_away(self.inner.shared.clone(), window, closed_by));
-        self.close_sessions_of_apps(window, closed_by);
+        Some((window, closed_by))
     }
 
     /// The polling sessions of our own apps end with us, unlike those of other nodes, which whoever takes over finds by
@@ -231,6 +249,30 @@ impl Proxy {
             }
         }
         is_news
+    }
+}
+
+/// A proxy that does not accept yet. Dropping it closes its sockets.
+#[derive(Debug)]
+pub struct Prepared {
+    proxy: Proxy,
+    bound: Vec<(ListenId, Bound)>,
+}
+
+impl Prepared {
+    /// The proxy, for what has to be known before the first connection.
+    pub fn proxy(&self) -> &Proxy {
+        &self.proxy
+    }
+
+    /// Accepts connections from now on.
+    pub fn accept(self) -> Proxy {
+        let Self { proxy, bound } = self;
+        let listening = bound.into_iter().map(|(id, bound)| proxy.accept_on(bound, id)).collect();
+        proxy.inner.listening.replace(listening);
+        let (workers, connections_max) = (proxy.inner.shared.counters.len(), proxy.inner.places.all());
+        tracing::info!(event = "ready", workers, connections_max, "ready");
+        proxy
     }
 }
 

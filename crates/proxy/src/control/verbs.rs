@@ -45,6 +45,11 @@ impl Proxy {
         }
     }
 
+    /// For each worker a number that grows about twice a second, as long as the worker gets on.
+    pub fn beats(&self) -> Vec<u64> {
+        self.inner.shared.counters.iter().map(|counters| counters.beats.load(Relaxed)).collect()
+    }
+
     /// Returns what there is too little of, if anything.
     fn overload(&self) -> Option<String> {
         let (memory, places) = (&self.inner.shared.memory, &self.inner.places);

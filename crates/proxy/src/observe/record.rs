@@ -168,6 +168,8 @@ impl EndedBy {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct Counters {
+    /// Grows as long as the worker gets on.
+    pub(crate) beats: AtomicU64,
     /// Connections and tunnels that live now.
     pub(crate) live: AtomicU64,
     /// Of these, connections that rest and are parked.

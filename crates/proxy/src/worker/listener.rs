@@ -3,12 +3,12 @@
 //! more of them than another passes new ones on to that one.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -49,11 +49,18 @@ pub(crate) struct Incoming {
     pub(crate) live: Live,
 }
 
-/// The sockets of one listen, one for each worker.
+/// The sockets of one listen, one for each worker where they were bound here.
 #[derive(Debug)]
 pub(crate) struct Bound {
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Arc<OwnedFd>>,
     address: SocketAddr,
+}
+
+impl Bound {
+    /// The sockets, for as long as their workers accept on them.
+    pub(crate) fn sockets(&self) -> Vec<Weak<OwnedFd>> {
+        self.listeners.iter().map(Arc::downgrade).collect()
+    }
 }
 
 /// Binds one listen for so many workers.
@@ -87,13 +94,30 @@ pub(crate) fn bind(listen: &Listen, workers: usize) -> io::Result<Bound> {
     for socket in &sockets {
         socket.listen(BACKLOG)?;
     }
+    Ok(bound(listen, sockets.into_iter().map(OwnedFd::from).collect(), address))
+}
+
+/// Takes sockets for a listen that somebody else has bound: another tidelock, or systemd.
+pub(crate) fn take(listen: &Listen, sockets: Vec<OwnedFd>) -> io::Result<Bound> {
+    let first = sockets.first().ok_or(io::ErrorKind::InvalidInput)?;
+    let address = socket2::SockRef::from(first).local_addr()?.as_socket();
+    let address = address.ok_or(io::ErrorKind::AddrNotAvailable)?;
+    for socket in &sockets {
+        let socket = socket2::SockRef::from(socket);
+        socket.set_nonblocking(true)?;
+        socket.set_tcp_nodelay(true)?;
+    }
+    Ok(bound(listen, sockets, address))
+}
+
+fn bound(listen: &Listen, sockets: Vec<OwnedFd>, address: SocketAddr) -> Bound {
     let scheme = match listen.scheme {
         Scheme::Plain => "http",
         Scheme::RedirectToHttps { .. } => "http, redirects to https",
         Scheme::Tls(_) | Scheme::Automatic { .. } => "https",
     };
     tracing::info!(event = "listening", %address, scheme, "listening");
-    Ok(Bound { listeners: sockets.into_iter().map(TcpListener::from).collect(), address })
+    Bound { listeners: sockets.into_iter().map(Arc::new).collect(), address }
 }
 
 /// All workers, as each of them sees the others.
@@ -115,11 +139,12 @@ impl Workers {
         Arc::new(Self { mailboxes, places, about_being_full, about_failing })
     }
 
-    /// Has each of them accept on its socket of `bound`, until it is told to stop.
+    /// Has them accept on the sockets of `bound`, until they are told to stop. Sockets that were taken over may be more than
+    /// there are workers, since each of them has a queue that somebody has to look into, or fewer: what comes in is passed on.
     pub(crate) async fn accept(self: Arc<Self>, bound: Bound, id: ListenId, stop: watch::Receiver<bool>) {
         let Bound { listeners, address } = bound;
         let place = Arc::new(ListenAddress { id, address });
-        for (listener, (mailbox, _)) in listeners.into_iter().zip(&self.mailboxes) {
+        for (listener, (mailbox, _)) in listeners.into_iter().zip(self.mailboxes.iter().cycle()) {
             let (workers, place, stop) = (self.clone(), place.clone(), stop.clone());
             // A worker that is gone has taken the process's time with it.
             let _ = mailbox.send(WorkerMessage::Accept(Acceptor { listener, place, workers, stop })).await;
@@ -140,7 +165,7 @@ impl Workers {
 /// The accept loop of one worker for one listener.
 #[derive(Debug)]
 pub(crate) struct Acceptor {
-    listener: TcpListener,
+    listener: Arc<OwnedFd>,
     place: Arc<ListenAddress>,
     workers: Arc<Workers>,
     stop: watch::Receiver<bool>,
@@ -174,7 +199,7 @@ impl Acceptor {
 }
 
 /// An acceptor at work.
-struct Accepting<'a, S, M, Q = AsyncFd<OwnedFd>> {
+struct Accepting<'a, S, M, Q = AsyncFd<Arc<OwnedFd>>> {
     queue: Q,
     place: &'a ListenAddress,
     workers: &'a Workers,
@@ -345,8 +370,8 @@ fn is_anybody_in(queue: &OwnedFd) -> bool {
 /// Not tokio's own listener: it would register each connection with this worker, also
 /// those that another one serves.
 #[expect(deprecated, reason = "unsound for types whose file can change under it, which an OwnedFd's cannot")]
-fn watch_queue(listener: TcpListener) -> io::Result<AsyncFd<OwnedFd>> {
-    AsyncFd::with_interest(OwnedFd::from(listener), Interest::READABLE)
+fn watch_queue(listener: Arc<OwnedFd>) -> io::Result<AsyncFd<Arc<OwnedFd>>> {
+    AsyncFd::with_interest(listener, Interest::READABLE)
 }
 
 fn accept_one(listener: &OwnedFd) -> io::Result<(std::net::TcpStream, SocketAddr)> {

@@ -190,6 +190,7 @@ async fn housekeeping(worker: Rc<Local>) {
     loop {
         worker.pool.sweep(tick.tick().await);
         worker.lines.flush();
+        worker.counters.beats.fetch_add(1, Relaxed);
     }
 }
 

@@ -1,5 +1,6 @@
 //! What tidelock and a keeper say to each other over their socket: one order, then commands one way and reports the
-//! other. Both ends are the same binary, so that the words may change with any version.
+//! other. The order is for the same binary, so that it may change with any version. What is said once
+//! the process runs may not: another version may have taken over by then (docs/upgrade.md).
 
 use std::ffi::OsString;
 use std::io::{self, Read};

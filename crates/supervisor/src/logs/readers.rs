@@ -12,7 +12,7 @@ use config::app::Logs as Settings;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::echo::{self, Echo};
@@ -66,15 +66,24 @@ pub(crate) struct Output {
 
 /// What a process writes, until its end.
 #[derive(Debug)]
-pub(crate) struct Read([JoinHandle<()>; 2]);
+pub(crate) struct Read {
+    reading: [JoinHandle<()>; 2],
+    is_over: watch::Sender<bool>,
+}
 
 impl Read {
     /// Waits until all is read that it has written. Whoever has been given its output may hold it open, so that this may last.
     pub(crate) async fn until_its_end(self) {
-        for reading in self.0 {
+        for reading in self.reading {
             // One that has panicked reads no more.
             let _ = reading.await;
         }
+    }
+
+    /// Reads no more: what is written from now on is somebody else's to read.
+    pub(crate) async fn stop(self) {
+        self.is_over.send_replace(true);
+        self.until_its_end().await;
     }
 }
 
@@ -146,7 +155,9 @@ impl Keeping {
         }
         drop(state);
         let pipes = [(output.stdout, Stream::Stdout), (output.stderr, Stream::Stderr)];
-        Read(pipes.map(|(pipe, stream)| {
+        let (is_over, over) = watch::channel(false);
+        let reading = pipes.map(|(pipe, stream)| {
+            let over = over.clone();
             let reading = Reading {
                 launch: launch.clone(),
                 stream,
@@ -156,10 +167,11 @@ impl Keeping {
             self.reading.spawn(async move {
                 // It is a pipe: it was made as one.
                 if let Ok(pipe) = pipe::Receiver::from_owned_fd(pipe) {
-                    reading.until_its_end(pipe).await;
+                    reading.until_its_end(pipe, over).await;
                 }
             })
-        }))
+        });
+        Read { reading, is_over }
     }
 
     pub(crate) fn read(&self, which: &LogSelector, lines: usize, follow: bool) -> Option<Reader> {
@@ -316,15 +328,21 @@ struct Reading {
 }
 
 impl Reading {
-    async fn until_its_end(self, mut pipe: pipe::Receiver) {
+    /// Or until this is `over`.
+    async fn until_its_end(self, mut pipe: pipe::Receiver, mut over: watch::Receiver<bool>) {
         let app: Arc<str> = self.launch.app.name.as_str().into();
         let mut splitter = Splitter::default();
         let mut bytes = vec![0; READ_BYTES];
         loop {
-            let read = match pipe.read(&mut bytes).await {
-                Ok(read) => read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(_) => 0,
+            let read = tokio::select! {
+                biased;
+                // The end of whoever could say so says nothing.
+                Ok(_) = over.wait_for(|&over| over) => 0,
+                read = pipe.read(&mut bytes) => match read {
+                    Ok(read) => read,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(_) => 0,
+                },
             };
             let at = SystemTime::now();
             let mut lines = Vec::new();

@@ -13,6 +13,7 @@ use crate::status::InstanceState;
 
 mod any_order;
 mod rolling;
+mod upgrade;
 
 fn up(instances: u32) -> World {
     let mut world = World::new(app(instances), 7);

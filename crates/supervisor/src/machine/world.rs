@@ -125,6 +125,15 @@ impl World {
         self.tickets
     }
 
+    /// Another tidelock goes on, whose file has `app`.
+    pub(super) fn upgrade(&mut self, app: App) -> Result<(), String> {
+        let said = serde_json::to_string(&self.machine.handover(self.now)?).expect("it is plain data");
+        let heard = serde_json::from_str(&said).expect("it is what was said");
+        self.machine = AppMachine::go_on(self.machine.app().clone(), DRAIN, CORES, &heard, self.now);
+        self.tell(AppCommand::Change(Arc::new(app)));
+        Ok(())
+    }
+
     /// tidelock's own end.
     pub(super) fn end(&mut self, at_once: bool) {
         self.excuse(None);

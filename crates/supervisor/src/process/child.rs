@@ -23,6 +23,11 @@ impl Child {
         Ok(Self(Some(command.spawn()?)))
     }
 
+    /// What stands for a child of another process, which waits for it.
+    pub(super) fn of_another() -> Self {
+        Self(None)
+    }
+
     pub(super) fn id(&self) -> Option<i32> {
         self.0.as_ref().and_then(|child| i32::try_from(child.id()).ok())
     }

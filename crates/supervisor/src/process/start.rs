@@ -17,22 +17,22 @@ use std::time::Duration;
 use config::app::{ReadyWhen, Socket};
 use config::roster::InstanceAddress;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::UnixStream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use super::Process;
+use super::attended::{Attended, COMMANDS_MAX, Held, next};
 use super::child::Child;
-use super::launch::{Ending, Launch, StartProblem};
-use super::{Process, orphans};
+use super::launch::{Launch, StartProblem};
 use crate::account::Account;
 use crate::environment::{EnvInputs, Environment, MARK, environment};
 use crate::host::{Host, InstanceFolder};
 use crate::ipc::Channel;
 use crate::keeper;
-use crate::keeper::order::{Command, Order, Report};
+use crate::keeper::order::{Order, Report};
 use crate::logs::Output;
 use crate::ports::PortLease;
 use crate::privileges;
@@ -54,6 +54,7 @@ impl Process {
                 .map_err(|error| StartProblem::Keeper(error.into()))??
         };
         let Begun { child, tidelock, output, channel, place, program, mark, account } = begun;
+        let held = Held::of(&output, channel.as_ref()).map_err(StartProblem::Keeper)?;
         let keeper = child.id().unwrap_or_default();
         let (reports, orders) = UnixStream::from_std(tidelock).map_err(StartProblem::Keeper)?.into_split();
         let mut reports = BufReader::new(reports).lines();
@@ -75,13 +76,8 @@ impl Process {
         let (commands, asked) = mpsc::channel(COMMANDS_MAX);
         let (says, ending) = watch::channel(None);
         let address = place.address.clone();
-        let attended = Attended { child, reports, orders, pid, mark, _place: place };
-        tokio::spawn(async move {
-            let ending = attended.until_gone(asked).await;
-            // Whoever hears that it has ended finds what it has said last, even if others say much.
-            let _ = timeout(READ_TIMEOUT, read.until_its_end()).await;
-            says.send_replace(Some(ending));
-        });
+        let attended = Attended { child, reports, orders, pid, mark, place, held, read };
+        tokio::spawn(attended.run(asked, says));
         Ok(Process { launch, address, pid, keeper, commands, ending, channel })
     }
 }
@@ -101,10 +97,15 @@ struct Begun {
 
 /// Where it listens, and what goes with that; all of it is free again when this is dropped.
 #[derive(Debug)]
-struct Reservation {
-    address: InstanceAddress,
-    _port: Option<PortLease>,
-    _folder: InstanceFolder,
+pub(super) struct Reservation {
+    pub(super) address: InstanceAddress,
+    pub(super) _port: Option<PortLease>,
+    pub(super) folder: InstanceFolder,
+}
+
+/// By what everything that comes of an instance is known again.
+pub(super) fn mark_of(folder: &Path, launch: &Launch) -> String {
+    format!("{}/{}/{}", folder.display(), launch, launch.id.generation)
 }
 
 fn begin(host: &Host, launch: &Launch) -> Result<Begun, StartProblem> {
@@ -112,15 +113,15 @@ fn begin(host: &Host, launch: &Launch) -> Result<Begun, StartProblem> {
     let account = Account::of(app)?;
     check_cwd(&app.cwd)?;
     let place = place(host, launch, account.as_ref())?;
-    let mark = format!("{}/{}/{}", place._folder.path.display(), launch, launch.id.generation);
+    let mark = mark_of(&place.folder.path, launch);
     let own: Environment = std::env::vars_os().collect();
     let inputs = EnvInputs {
         app,
         id: launch.id,
         address: &place.address,
         account: account.as_ref(),
-        folder: &place._folder.path,
-        preload: &place._folder.preload,
+        folder: &place.folder.path,
+        preload: &place.folder.preload,
         mark: &mark,
     };
     let environment = environment(own, &inputs)?;
@@ -161,7 +162,7 @@ fn place(host: &Host, launch: &Launch, account: Option<&Account>) -> Result<Rese
         }
     };
     let folder = host.folder.instance(name, launch.id, account).map_err(StartProblem::Keeper)?;
-    Ok(Reservation { address, _port: port, _folder: folder })
+    Ok(Reservation { address, _port: port, folder })
 }
 
 type Keeping = (Child, StdStream, Output, Option<StdStream>);
@@ -205,51 +206,6 @@ fn give(mut keeper: &StdStream, order: &[u8], channel: Option<&StdStream>) -> io
     }
     let sent = sendmsg(keeper, &[IoSlice::new(order)], &mut beside, SendFlags::empty())?;
     keeper.write_all(&order[sent..])
-}
-
-/// The task of a running process.
-#[derive(Debug)]
-struct Attended {
-    child: Child,
-    reports: Lines<BufReader<OwnedReadHalf>>,
-    orders: OwnedWriteHalf,
-    pid: i32,
-    mark: String,
-    _place: Reservation,
-}
-
-impl Attended {
-    /// Passes on what is asked until everything of it is gone, and its keeper too.
-    async fn until_gone(mut self, mut asked: mpsc::Receiver<Command>) -> Ending {
-        let mut is_wanted = true;
-        let reported = loop {
-            tokio::select! {
-                report = next(&mut self.reports) => break report,
-                command = asked.recv(), if is_wanted => match command {
-                    // If the keeper is gone the reports end.
-                    Some(command) => drop(self.orders.write_all(&command.encode()).await),
-                    None => {
-                        is_wanted = false;
-                        let _ = self.orders.shutdown().await;
-                    }
-                },
-            }
-        };
-        self.child.ended().await;
-        match reported {
-            Some(Report::Code(code)) => Ending::Code(code),
-            Some(Report::Signal(signal)) => Ending::Signal(signal),
-            _ => {
-                let (pid, mark) = (self.pid, self.mark);
-                let _ = spawn_blocking(move || orphans::kill(pid, &mark)).await;
-                Ending::KeeperLost
-            }
-        }
-    }
-}
-
-async fn next(reports: &mut Lines<BufReader<OwnedReadHalf>>) -> Option<Report> {
-    Report::decode(&reports.next_line().await.ok()??)
 }
 
 pub(crate) fn check_cwd(cwd: &Path) -> Result<(), StartProblem> {
@@ -300,11 +256,6 @@ fn why_not_executable(file: &Path) -> Option<Option<&'static str>> {
 
 /// A keeper has its answer in a few milliseconds; a machine that swaps may need more.
 const KEEPER_TIMEOUT: Duration = Duration::from_secs(10);
-/// What it has written last is read in no time, unless it has left its output to somebody who still has it.
-const READ_TIMEOUT: Duration = Duration::from_secs(2);
-/// A keeper takes each at once. When so many wait it does not run, and the kill that comes with the end of its socket
-/// ends what it keeps.
-const COMMANDS_MAX: usize = 64;
 /// `sun_path` has 108 bytes, the last of them NUL (unix(7)).
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// What execvp(3) takes without PATH.

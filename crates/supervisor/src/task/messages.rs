@@ -16,6 +16,7 @@ impl SupervisorTask {
     pub(super) fn take(&mut self, message: TaskMessage) {
         match message {
             TaskMessage::Look { answer } => self.lookers.push(answer),
+            TaskMessage::HandOver { .. } => unreachable!("the loop takes it itself, which waits meanwhile"),
             TaskMessage::Tell { follow, .. } | TaskMessage::Apply { follow, .. }
                 if self.leaving > ShutdownStage::No =>
             {

@@ -322,6 +322,31 @@ pub(super) enum Verb {
         at: At,
     },
 
+    /// Let another version of tidelock go on in the place of the running one.
+    ///
+    /// The new program is started beside the one that runs, with the same arguments. It gets its listening sockets, its admin
+    /// socket and the processes of its apps, which do not restart, reads the file, and serves once all of that is ready. The old
+    /// one accepts no more then, finishes what it has begun within `drain.deadline`, and ends: WebSockets are asked to reconnect, a
+    /// few at a time, and sessions that poll go on in the new one.
+    ///
+    /// Waits until the new one serves, and exits with 0 if it does. If it ends before that, takes too long or refuses the file,
+    /// the old one goes on as if nothing had been, and this says why and exits with 1.
+    #[command(
+        after_help = "SIGUSR2 does the same with the program that is where the running one was started from, and says \
+                            how it went in tidelock's log."
+    )]
+    Upgrade {
+        /// The new program [default: the one that says this].
+        binary: Option<PathBuf>,
+
+        /// It has to be ready within this time [default: 60s].
+        #[arg(long, value_name = "TIME", value_parser = duration)]
+        timeout: Option<Duration>,
+
+        #[command(flatten)]
+        at: At,
+    },
+
     /// Empty a node: nothing new comes to it, and its sessions move to other nodes.
     ///
     /// Running requests finish. Each session is told to reconnect at a moment of its own within `drain.window`:

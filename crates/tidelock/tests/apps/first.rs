@@ -108,6 +108,29 @@ async fn it_waits_for_orphans_and_passes_the_end_on() {
     assert!(process.exit().await.success(), "{}", process.output());
 }
 
+/// A container lives as long as its first process, and that one longer than the tidelock that it has started.
+#[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
+async fn it_goes_on_with_the_tidelock_that_takes_over() {
+    let folder = directory();
+    fs::write(folder.path().join("app.js"), APP).expect("written");
+    let at = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let mut process =
+        Process::spawn("tidelock", command(folder.path(), &format!("start app.js --listen {at}")));
+    process.wait_for_line(|line| tells(line, "apps_ready")).await;
+    let mut upgrade = Command::new(TIDELOCK);
+    upgrade.arg("upgrade").env("XDG_RUNTIME_DIR", folder.path()).stdin(std::process::Stdio::null());
+    let said = upgrade.output().await.expect("the binary can be run");
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    process.wait_for_line(|line| tells(line, "ended")).await;
+    assert_eq!(get(at, "/").await.text(), "at once");
+    let mark = at.to_string();
+    let first = seen().into_iter().find(|seen| seen.inner == 1 && seen.command.contains(&mark));
+    signal(first.expect("it is there").pid, Signal::TERM);
+    process.wait_for_line(|line| tells(line, "leaving")).await;
+    assert!(process.exit().await.success(), "{}", process.output());
+}
+
 #[tokio::test]
 #[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn its_exit_code_is_tidelocks() {

@@ -9,6 +9,7 @@ mod races;
 mod service;
 mod terminal;
 mod told;
+mod upgraded;
 mod without;
 mod worker;
 

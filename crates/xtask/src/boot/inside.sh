@@ -108,4 +108,135 @@ after_third_boot() {
     answers 8080 ann
 }
 
+main_pid() { systemctl show -P MainPID tidelock; }
+pid_of_app() { curl -s -m 5 http://127.0.0.1:80/pid; }
+until_other_than() { # PID
+    for _ in $(seq 200); do
+        local now; now=$(main_pid)
+        [ "$now" != 0 ] && [ "$now" != "$1" ] && [ "$(systemctl is-active tidelock)" = active ] && return
+        sleep 0.1
+    done
+    fail "the main process is $1 still: $(systemctl status tidelock)"
+}
+file() { # WORD
+    cat > /etc/tidelock/upstreams.toml <<EOF
+[[listen]]
+address = "0.0.0.0:80"
+[[route]]
+upstream = "nodes"
+[upstream.nodes]
+app = "chat"
+[drain]
+window = "1s"
+deadline = "5s"
+[app.chat]
+command = ["node", "/opt/app.js"]
+env = { WORD = "$1" }
+EOF
+}
+
+# The units of configs/.
+after_fourth_boot() {
+    id tidelock > /dev/null 2>&1 || useradd --system tidelock
+    rm -rf /etc/systemd/system/tidelock.service.d /var/lib/tidelock /etc/tidelock
+    mkdir -p /etc/tidelock
+    file one
+    cp /opt/units/tidelock.service /etc/systemd/system/
+    local said pid app
+    said=$(systemd-analyze verify --man=no /etc/systemd/system/tidelock.service 2>&1)
+    [ -z "$said" ] || fail "systemd-analyze verify: $said"
+    systemctl daemon-reload
+    # It has started when it serves: the first request is answered, once the app is ready.
+    systemctl start tidelock || fail "start: $(journalctl -u tidelock --no-pager | tail -20)"
+    [ "$(curl -s -m 20 http://127.0.0.1:80/)" = one ] || fail "it does not serve though it has started"
+    says "1 of 1 nodes up" sh -c 'for n in 1 2 3 4 5 6 7 8; do systemctl show -P StatusText tidelock; sleep 1; done'
+    says tidelock ps -o user= -p "$(main_pid)"
+    [ -e /var/lib/tidelock/sticky_secret ] || fail "no secret in the state folder"
+    [ -S /run/tidelock/admin.sock ] || fail "no admin socket"
+
+    # A reload lasts until the file is in force; one that is refused fails, and changes nothing.
+    file two
+    systemctl reload tidelock || fail "reload"
+    answers 80 two
+    echo nonsense >> /etc/tidelock/upstreams.toml
+    systemctl reload tidelock 2> /dev/null && fail "a reload of nonsense"
+    says active systemctl is-active tidelock
+    answers 80 two
+    file two
+
+    # Another tidelock goes on: it is the main process, and the app is the same one.
+    pid=$(main_pid) app=$(pid_of_app)
+    tidelock upgrade || fail "upgrade"
+    until_other_than "$pid"
+    [ "$(pid_of_app)" = "$app" ] || fail "the app has another process"
+    sleep 6
+    [ -e "/proc/$pid" ] && fail "the old one is there"
+    says active systemctl is-active tidelock
+    pid=$(main_pid)
+    systemctl kill -s USR2 --kill-whom=main tidelock
+    until_other_than "$pid"
+    [ "$(pid_of_app)" = "$app" ] || fail "the app has another process"
+    file three
+    systemctl reload tidelock || fail "reload after an upgrade"
+    answers 80 three
+    # Whoever else could change the program would get its rights.
+    cp /usr/local/bin/tidelock /opt/tidelock
+    chown tidelock /opt/tidelock
+    says "others than root can change" tidelock upgrade /opt/tidelock
+
+    # What runs may finish.
+    curl -s -m 10 http://127.0.0.1:80/slow > /tmp/slow &
+    sleep 0.5
+    systemctl stop tidelock || fail "stop"
+    wait
+    says three cat /tmp/slow
+    silent 80
+    says success systemctl show -P Result tidelock
+
+    # One that hangs is started again.
+    mkdir -p /etc/systemd/system/tidelock.service.d
+    printf '[Service]\nWatchdogSec=3\nTimeoutAbortSec=3\n' > /etc/systemd/system/tidelock.service.d/watchdog.conf
+    systemctl daemon-reload
+    systemctl start tidelock || fail "start with a watchdog"
+    pid=$(main_pid)
+    sleep 8
+    [ "$(main_pid)" = "$pid" ] || fail "one that is well was started again"
+    kill -STOP "$pid"
+    until_other_than "$pid"
+    answers 80 three
+    journalctl -u tidelock --no-pager | grep -q "Watchdog timeout" || fail "no watchdog in the journal"
+    # So is one of which an upgrade has made the main process.
+    pid=$(main_pid)
+    tidelock upgrade || fail "upgrade with a watchdog"
+    until_other_than "$pid"
+    pid=$(main_pid)
+    sleep 8
+    [ "$(main_pid)" = "$pid" ] || fail "one that has taken over is well, and was started again"
+    kill -STOP "$pid"
+    until_other_than "$pid"
+    answers 80 three
+    systemctl stop tidelock
+
+    # systemd has the ports, and whoever connects starts it.
+    cp /opt/units/tidelock.socket /etc/systemd/system/
+    systemctl daemon-reload
+    systemctl start tidelock.socket || fail "the socket"
+    says inactive systemctl is-active tidelock
+    [ "$(curl -s -m 20 http://127.0.0.1:80/)" = three ] || fail "a connection does not start it"
+    says active systemctl is-active tidelock
+    says "no listen of the file has" journalctl -u tidelock --no-pager
+    # Over a restart nobody is refused.
+    (for _ in $(seq 40); do curl -s -m 20 http://127.0.0.1:80/ || echo refused; echo; sleep 0.1; done) > /tmp/all &
+    sleep 0.5
+    systemctl restart tidelock || fail "restart"
+    wait
+    [ "$(grep -c '^three$' /tmp/all)" = 40 ] || fail "over a restart: $(sort /tmp/all | uniq -c)"
+    pid=$(main_pid)
+    tidelock upgrade || fail "upgrade with sockets of systemd"
+    until_other_than "$pid"
+    answers 80 three
+    systemctl stop tidelock.socket tidelock
+    silent 80
+}
+
 "after_$1_boot" && echo "WELL after the $1 boot"

@@ -11,10 +11,11 @@ mod shard;
 use std::collections::BinaryHeap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 pub(crate) use self::address::AddressedAs;
@@ -37,6 +38,8 @@ pub(crate) struct SessionTable {
     next_swept: AtomicUsize,
     count: AtomicUsize,
     max: AtomicUsize,
+    /// Who hears of each session that comes in, with the name of the upstream: the tidelock that has taken over.
+    successor: OnceLock<(String, mpsc::Sender<(String, Passed)>)>,
 }
 
 /// A session's id and its hash, which takes longer than all else that is done to find it.
@@ -55,6 +58,15 @@ pub(crate) struct Entering<'a> {
     pub(crate) contact: Contact,
 }
 
+/// A session that polls, as another tidelock has to know it.
+#[derive(Debug)]
+pub(crate) struct Passed {
+    pub(crate) sid: Box<[u8]>,
+    pub(crate) node: Arc<Node>,
+    pub(crate) silence: Option<Duration>,
+    pub(crate) contact: Contact,
+}
+
 impl SessionTable {
     pub(crate) fn new(max: usize) -> Self {
         Self {
@@ -65,7 +77,14 @@ impl SessionTable {
             next_swept: AtomicUsize::new(0),
             count: AtomicUsize::new(0),
             max: AtomicUsize::new(max),
+            successor: OnceLock::new(),
         }
+    }
+
+    /// Tells of each session that comes in from now on, as one of `upstream`.
+    pub(crate) fn tell_of_newcomers(&self, upstream: &str, tell: mpsc::Sender<(String, Passed)>) {
+        // Where an upgrade has failed and another is tried, the first to ask is told still, or is gone.
+        let _ = self.successor.set((upstream.to_owned(), tell));
     }
 
     /// Returns how the requests of a session are addressed, for [`Contact::address`].
@@ -81,6 +100,23 @@ impl SessionTable {
         self.insert(entering, in_session, now);
     }
 
+    /// The sessions that poll, for another tidelock to go on with: what a tunnel carries ends with the tunnel.
+    pub(crate) fn polling(&self) -> Vec<Passed> {
+        let passed = |session: &Session| Passed {
+            sid: session.sid.clone(),
+            node: session.node.clone(),
+            silence: session.silence(),
+            contact: session.contact.clone(),
+        };
+        let polls = |session: &Session| session.tunnels == 0 && session.stage != Stage::Leaving;
+        let of = |shard: &Mutex<Shard>| {
+            let shard = lock(shard);
+            let places = shard.places(polls);
+            places.into_iter().map(|place| passed(shard.at(place))).collect::<Vec<_>>()
+        };
+        self.shards.iter().flat_map(of).collect()
+    }
+
     /// The node of a session that was not known has answered it: another tidelock opened it, or this one was restarted. A
     /// use of it is under way.
     pub(crate) fn enter(&self, entering: Entering<'_>, node: &Arc<Node>, how: Use, now: Instant) {
@@ -94,6 +130,11 @@ impl SessionTable {
     fn insert(&self, entering: Entering<'_>, in_session: InSession, now: Instant) {
         let Entering { sid, silence, contact } = entering;
         let node = in_session.node().clone();
+        if let Some((upstream, tell)) = self.successor.get() {
+            let (sid, contact) = (sid.into(), contact.clone());
+            // One that is not told of begins anew, if only this table would know its node.
+            let _ = tell.try_send((upstream.clone(), Passed { sid, node: node.clone(), silence, contact }));
+        }
         let session = Session::new(sid, in_session, silence, contact, self.micros(now));
         let hash = self.hash(sid);
         {

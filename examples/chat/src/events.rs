@@ -87,8 +87,15 @@ async fn message<A: Adapter>(
     let text: String = said.text.chars().take(TEXT_CHARS_MAX).collect();
     let picture = if said.picture.is_bin() { said.picture } else { rmpv::Value::Nil };
     let id: String = said.id.chars().take(ID_CHARS_MAX).collect();
-    let message =
-        Message { room: called(&room), id: &id, name: &name, text: &text, picture, node: &node, at: now_ms() };
+    let message = Message {
+        room: called(&room),
+        id: &id,
+        name: &name,
+        text: &text,
+        picture,
+        node: &node,
+        at: now_ms(),
+    };
     if !id.is_empty() {
         keep(&socket, &message);
     }
@@ -123,7 +130,10 @@ async fn who<A: Adapter>(
         TransportType::Polling => "polling",
         TransportType::Websocket => "websocket",
     };
-    answer(ack, &json!({ "node": &*node, "pid": std::process::id(), "transport": transport, "headers": shown }));
+    answer(
+        ack,
+        &json!({ "node": &*node, "pid": std::process::id(), "transport": transport, "headers": shown }),
+    );
 }
 
 fn answer<A: Adapter>(ack: AckSender<A>, value: &impl serde::Serialize) {

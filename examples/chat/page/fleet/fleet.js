@@ -41,7 +41,7 @@ let messages = 0;
 
 // ---- what tidelock says ---------------------------------------------------------------------------------------
 
-const control = io({ path: "/fleet/socket.io", transports: ["websocket"], reconnectionDelay: 500, reconnectionDelayMax: 2_000 });
+const control = io({ path: "/fleet/live", transports: ["websocket"], reconnectionDelay: 500, reconnectionDelayMax: 2_000 });
 
 control.on("connect", () => {
   element("link").dataset.state = "live";
@@ -56,6 +56,7 @@ control.on("fleet", (told) => {
   fleet = told;
   failedBefore ??= told.failed;
   element("link-text").textContent = `live · version ${told.version}`;
+  element("answered").textContent = told.answered.toLocaleString("en");
   drawNodes();
   drawFigures();
 });
@@ -204,8 +205,9 @@ function changed(guest) {
     mark.dataset.state = state;
     mark.dataset.transport = transport ?? "";
   }
-  const shown = transport === "websocket" ? "WebSocket" : transport;
-  chip.querySelector(".where").textContent = { here: `${shown} · ${node}`, moving: "moving…", connecting: "connecting…" }[state];
+  const shown = transport === "websocket" ? "WebSocket · " : `${transport} · `;
+  chip.querySelector(".way").textContent = state === "here" ? shown : "";
+  chip.querySelector(".at").textContent = { here: node, moving: "moving…", connecting: "connecting…" }[state];
   placeDots();
   drawFigures();
 }

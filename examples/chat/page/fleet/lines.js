@@ -24,12 +24,16 @@ export class Lines {
     if (!isAtIt) this.#frame();
   }
 
+  /** Where the picture stands on end the dots alone say which node it is. */
+  get #isHidden() { return getComputedStyle(this.svg).display === "none"; }
+
   #frame() {
     this.draw();
     if (this.#until > performance.now()) requestAnimationFrame(() => this.#frame());
   }
 
   draw() {
+    if (this.#isHidden) return;
     const origin = this.svg.getBoundingClientRect();
     const box = (element) => {
       const { left, top, right, bottom } = element.getBoundingClientRect();
@@ -40,11 +44,19 @@ export class Lines {
     ends.forEach(({ key, chip, dot, transport, state, isYou }, index) => {
       const path = this.#paths.get(key) ?? this.#make(key);
       const share = (index + 1) / (ends.length + 1);
-      path.setAttribute("d", way(box(chip), proxy, dot && box(dot), share));
+      path.setAttribute("d", way(box(chip), proxy, dot && this.#landing(dot, box), share));
       path.dataset.transport = transport ?? "";
       path.dataset.state = state;
       path.classList.toggle("you", isYou);
     });
+  }
+
+  /** Where the line of a dot meets its card: the lines of a row are spread over its height. */
+  #landing(dot, box) {
+    const [row, card] = [box(dot.parentElement), box(dot.closest(".node"))];
+    const place = [...dot.parentElement.children].indexOf(dot);
+    const count = dot.parentElement.children.length;
+    return { left: card.left, top: row.top + ((row.bottom - row.top) * (place + 1)) / (count + 1) };
   }
 
   #make(key) {
@@ -57,7 +69,7 @@ export class Lines {
   /** Something goes along a line. */
   pulse(key) {
     const path = this.#paths.get(key);
-    if (!path || isStill.matches || document.hidden || this.#pulses >= PULSES_MAX) return;
+    if (!path || this.#isHidden || isStill.matches || document.hidden || this.#pulses >= PULSES_MAX) return;
     this.#pulses += 1;
     const circle = document.createElementNS(SVG, "circle");
     circle.setAttribute("r", "3.5");
@@ -76,20 +88,18 @@ export class Lines {
   }
 }
 
-/** From a chip into tidelock, at a place of its own, and out again to a dot. */
+/** From a chip into tidelock, at a place of its own, and out again to the edge of a node's card, beside its dot. */
 function way(chip, proxy, dot, share) {
-  const isBeside = proxy.left >= chip.right;
-  const curve = (x0, y0, x1, y1) => isBeside
-    ? `C ${(x0 + x1) / 2} ${y0} ${(x0 + x1) / 2} ${y1} ${x1} ${y1}`
-    : `C ${x0} ${(y0 + y1) / 2} ${x1} ${(y0 + y1) / 2} ${x1} ${y1}`;
-  const middle = (from, to) => (from + to) / 2;
-  if (isBeside) {
-    const y = proxy.top + (proxy.bottom - proxy.top) * share;
-    const into = `M ${chip.right} ${middle(chip.top, chip.bottom)} ${curve(chip.right, middle(chip.top, chip.bottom), proxy.left, y)}`;
-    return dot ? `${into} M ${proxy.right} ${y} ${curve(proxy.right, y, dot.left, middle(dot.top, dot.bottom))}` : into;
-  }
-  const x = proxy.left + (proxy.right - proxy.left) * share;
-  const from = middle(chip.left, chip.right);
-  const into = `M ${from} ${chip.bottom} ${curve(from, chip.bottom, x, proxy.top)}`;
-  return dot ? `${into} M ${x} ${proxy.bottom} ${curve(x, proxy.bottom, middle(dot.left, dot.right), dot.top)}` : into;
+  const y = proxy.top + (proxy.bottom - proxy.top) * share;
+  const into = curve(chip.right, middle(chip.top, chip.bottom), proxy.left, y);
+  return dot ? `${into} ${curve(proxy.right, y, dot.left, dot.top)}` : into;
+}
+
+function curve(x0, y0, x1, y1) {
+  const x = middle(x0, x1);
+  return `M ${x0} ${y0} C ${x} ${y0} ${x} ${y1} ${x1} ${y1}`;
+}
+
+function middle(from, to) {
+  return (from + to) / 2;
 }

@@ -118,7 +118,8 @@ fn heard(line: &str) -> Option<Heard> {
         return Some(Heard::AppsReady);
     }
     let word = |word: &str| word.strip_prefix("address=")?.parse().ok();
-    line.contains("event=\"listening\"").then(|| line.split_whitespace().find_map(word).map(Heard::Listening))?
+    line.contains("event=\"listening\"")
+        .then(|| line.split_whitespace().find_map(word).map(Heard::Listening))?
 }
 
 const END_WITHIN: Duration = Duration::from_secs(2);

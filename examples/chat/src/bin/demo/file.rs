@@ -44,8 +44,7 @@ deadline = "10s"
 
 # The page that shows all this, from the program that has started tidelock.
 [[route]]
-path = "/"
-exact = true
+exact = "/"
 upstream = "page"
 
 [[route]]

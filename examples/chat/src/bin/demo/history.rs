@@ -39,7 +39,8 @@ impl History {
                 said.push_back(emit.arguments.swap_remove(0));
             }
         });
-        let (_, member) = SocketIo::builder().with_adapter::<RedisAdapter<Emitter>>(fleet.clone()).build_layer();
+        let (_, member) =
+            SocketIo::builder().with_adapter::<RedisAdapter<Emitter>>(fleet.clone()).build_layer();
         member.ns("/", async || {}).await;
         Ok(Self { said, _member: member, _fleet: fleet })
     }

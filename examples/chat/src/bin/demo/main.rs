@@ -107,7 +107,8 @@ impl Demo {
 
         let file = folder.path().join("upstreams.toml");
         let demo = std::env::current_exe().context("this program does not know where it is")?;
-        let plan = file::Plan { port: self.port, nodes: self.nodes, demo: &demo, page: &page_socket, admin: &admin };
+        let plan =
+            file::Plan { port: self.port, nodes: self.nodes, demo: &demo, page: &page_socket, admin: &admin };
         std::fs::write(&file, plan.text()).context("the file cannot be written")?;
         let mut command = child::leashed(beside(TIDELOCK)?).await;
         command.arg(&file).env("REDIS_URL", between.url()).env("XDG_STATE_HOME", folder.path());

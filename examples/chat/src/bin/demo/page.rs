@@ -5,14 +5,16 @@
 //! WebSocket's handshake.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU16;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, ORIGIN, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, ORIGIN, X_CONTENT_TYPE_OPTIONS,
+};
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
@@ -42,10 +44,13 @@ impl Page {
             .transports([TransportType::Websocket])
             .build_layer();
         let buttons = Buttons::new(fleet.clone(), io.clone());
-        io.ns("/", (async || {}).with(async move |socket: SocketRef| {
-            welcome(&socket, &buttons, &history);
-            Ok::<_, std::convert::Infallible>(())
-        }));
+        io.ns(
+            "/",
+            (async || {}).with(async move |socket: SocketRef| {
+                welcome(&socket, &buttons, &history);
+                Ok::<_, std::convert::Infallible>(())
+            }),
+        );
         let port = Arc::new(AtomicU16::new(0));
         let files = FILES.iter().fold(Router::new(), |router, &(path, content_type, text)| {
             router.route(path, get(async move || file(content_type, text)))
@@ -95,7 +100,8 @@ async fn own_alone(State(port): State<Arc<AtomicU16>>, request: Request, next: N
     if is_own(request.headers(), port.load(Relaxed), is_socket) {
         return next.run(request).await;
     }
-    (StatusCode::FORBIDDEN, "this is for the demo's own page, at the address that it was started with\n").into_response()
+    (StatusCode::FORBIDDEN, "this is for the demo's own page, at the address that it was started with\n")
+        .into_response()
 }
 
 /// Whether a request is for this machine by a name of its own and, where it must be, from a page of the same origin.
@@ -126,7 +132,7 @@ fn file(content_type: &'static str, text: &'static str) -> Response {
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-const SOCKETS: &str = "/fleet/socket.io";
+const SOCKETS: &str = "/fleet/live";
 const CSS: &str = "text/css; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
@@ -147,9 +153,9 @@ mod tests {
     #[test]
     fn only_the_page_itself_may_press_its_buttons() {
         let is_own = |said: &[(&'static str, &str)], is_socket| {
-            let headers = said.iter().map(|(name, value)| {
-                (HeaderName::from_static(name), value.parse().expect("a value"))
-            });
+            let headers = said
+                .iter()
+                .map(|(name, value)| (HeaderName::from_static(name), value.parse().expect("a value")));
             super::is_own(&headers.collect(), 8080, is_socket)
         };
         let (host, origin) = (("host", "127.0.0.1:8080"), ("origin", "http://127.0.0.1:8080"));

@@ -49,5 +49,5 @@ fn build(here: &Path) -> io::Result<bool> {
     Ok(command.status()?.success())
 }
 
-const FIRST: &str = "demo: the first time, tidelock and the chat are built: about three minutes on two cores, and offline if need be \
+const FIRST: &str = "demo: the first time, tidelock and the chat are built: two to three minutes on two cores, and offline if need be \
                      from then on";

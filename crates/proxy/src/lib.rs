@@ -16,6 +16,7 @@ pub mod bench;
 pub use control::certificates::{FirstRead, check_certificates, warn_of_certificates};
 pub use control::proxy::{Proxy, StartProblem};
 pub use control::status::{Left, NodeHandle, NodeStatus, Remains, Status, UnknownNode, UpstreamStatus};
+pub use net::listen_socket::bind;
 pub use net::memory::TooLittleMemory;
 pub use net::tls::{CertificateNow, TlsProblem};
 pub use observe::record::Counts;

@@ -16,7 +16,7 @@ use crate::import::Listens;
 use crate::output::{self, tell};
 use crate::reload::Source;
 use crate::start::{Meant, Program, What};
-use crate::{apps, automatic, background, colour, import, privileges, run, startup, verbs, words};
+use crate::{apps, automatic, background, colour, import, init, privileges, run, startup, verbs, words};
 use verb::Verb;
 
 /// Keeps every Socket.IO session on its node, in front of any number of them, without cookies.
@@ -74,6 +74,7 @@ fn obey(verb: Verb) -> ExitCode {
             };
             verbs::logs(&at.paths(), &LogsWanted { app, lines, follow, stream, text: grep }, json)
         }
+        Verb::Init { file, yes } => init::init(&file, yes),
         Verb::Import { file, run_node, env } => import::import(&file, run_node, env.as_deref()),
         Verb::Reload { app: None, at, .. } => verbs::ask(&at.paths(), &Ask::Reload),
         Verb::Reload { app: Some(app), window, at } => {
@@ -187,7 +188,7 @@ const USAGE: u8 = 2;
 const EXAMPLES: &str = r#"A file of ten lines is enough:
 
   [[listen]]
-  address = "0.0.0.0:80"
+  address = ":80"
 
   [[route]]
   host = "api.example.com"
@@ -199,6 +200,7 @@ const EXAMPLES: &str = r#"A file of ten lines is enough:
 With `app = "chat"` in the place of `nodes`, and `[app.chat]`, it runs the processes as well.
 
 Examples:
+  tidelock init                     writes that file, for the app in this folder
   tidelock start index.js -i max    one app, in the background
   tidelock list                     what runs there?
   tidelock check upstreams.toml     is it right? With --explain URL: which route answers?

@@ -28,6 +28,7 @@ mod output;
 mod colour;
 mod log;
 mod run;
+mod urls;
 mod privileges;
 mod secret;
 mod bridge;
@@ -37,6 +38,7 @@ mod signals;
 mod verbs;
 mod table;
 mod import;
+mod init;
 mod nginx;
 
 use std::process::ExitCode;

@@ -34,7 +34,7 @@ impl Kind for ListenAddress {
     type Read = SocketAddr;
 
     fn read(&self, given: Given<'_>) -> Option<SocketAddr> {
-        let text = given.text("an address and port", || quote("0.0.0.0:80"))?;
+        let text = given.text("an address and port", || quote(":80"))?;
         let every_interface = text.strip_prefix('*').unwrap_or(text).strip_prefix(':');
         if let Some(port) = every_interface.and_then(|port| port.parse().ok()) {
             return Some(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)));

@@ -1,7 +1,7 @@
 //! `[[listen]]`.
 
 use std::collections::{BTreeSet, HashMap};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -28,7 +28,7 @@ declare! {
     handed {
         /// Address and port to listen on. ":80", or "[::]:80", is every interface, IPv4 and IPv6; "0.0.0.0:80" is IPv4 alone.
         /// Port 0 lets the system choose; the log says which one it was.
-        ADDRESS address: SocketAddr => required "\"0.0.0.0:80\"", ListenAddress;
+        ADDRESS address: SocketAddr => required "\":80\"", ListenAddress;
     }
     keys {
         /// Whether another tidelock of the same user may listen here beside this one (SO_REUSEPORT), so that it can take over

@@ -44,9 +44,8 @@ impl Answers {
 
     /// Enter takes what stands in brackets.
     pub(super) fn ask(found: &Found) -> io::Result<Self> {
-        let guessed = Self::guessed(found);
+        let mut answers = Self::guessed(found);
         let is_worker = matches!(found, Found::App(App { listens: Listens::Nowhere, .. }));
-        let mut answers = Self { domain: None, ..guessed };
         if !is_worker {
             let domain = question("Domain, for HTTPS with a certificate of its own", "none")?;
             answers.domain = Some(domain).filter(|domain| domain != "none");

@@ -61,6 +61,14 @@ impl Kind for ListenAddress {
     }
 }
 
+/// An address to listen on as people write it.
+pub(crate) fn written(address: SocketAddr) -> String {
+    if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
+        return format!(":{}", address.port());
+    }
+    address.to_string()
+}
+
 impl Kind for RouteHost {
     type Read = HostPattern;
 

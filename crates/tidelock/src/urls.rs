@@ -46,7 +46,7 @@ fn names(plan: &Plan, port: u16) -> Option<Vec<String>> {
         match &route.host {
             HostPattern::Any => return None,
             HostPattern::Exact(name) if !names.contains(name) && names.len() < NAMES_MAX => {
-                names.push(name.clone())
+                names.push(name.clone());
             }
             HostPattern::Exact(_) | HostPattern::Wildcard(_) => {}
         }

@@ -59,10 +59,10 @@ impl Answers {
         match found {
             Found::App(_) => {
                 answers.instances =
-                    question("How many processes; max is one for each core", &answers.instances)?
+                    question("How many processes; max is one for each core", &answers.instances)?;
             }
             Found::Ecosystem(_) | Found::Nothing => {
-                answers.node = question("Where does the app listen", &answers.node)?
+                answers.node = question("Where does the app listen", &answers.node)?;
             }
         }
         Ok(answers)

@@ -18,7 +18,7 @@ impl Plan<'_> {
         let (demo, admin) = (quoted(demo), quoted(admin));
         let page = format!("{:?}", format!("unix:{}", page.display()));
         format!(
-            r#"# What `cargo demo` serves. The chat needs the first fifteen lines.
+            r#"# What `cargo demo` serves. The chat needs what stands before `[drain]`.
 
 [[listen]]
 address = "127.0.0.1:{port}"

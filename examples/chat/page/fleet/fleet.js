@@ -13,14 +13,14 @@ const OTHERS_MAX = 16;
 /** Another tab's sessions are those that the status has beyond ours for so many looks. */
 const LOOKS = 4;
 const LOOK_MS = 300;
-/** Of a tab's connections to one host a browser opens six at once, and each poll takes one: so few poll for good. */
+/** To one host a browser opens six connections at once, and each poll takes one: so few begin with it, and fewer stay with it. */
 const WAYS = {
   polling: ["polling"],
   usual: ["polling", "websocket"],
   websocket: ["websocket"],
 };
 const GUESTS = [
-  ["Ada", WAYS.polling], ["Brian", WAYS.usual], ["Grace", WAYS.usual], ["Ken", WAYS.polling],
+  ["Ada", WAYS.polling], ["Brian", WAYS.usual], ["Grace", WAYS.websocket], ["Ken", WAYS.polling],
   ["Linus", WAYS.usual], ["Margaret", WAYS.websocket], ["Radia", WAYS.websocket], ["Tim", WAYS.websocket],
 ];
 const WORDS = [

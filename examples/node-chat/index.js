@@ -24,6 +24,7 @@ const server = http.createServer((req, res) => {
 const page = path.join(__dirname, "../chat/page");
 const files = {
   "/": ["index.html", "text/html"],
+  "/chat": ["index.html", "text/html"],
   "/page/chat.css": ["chat.css", "text/css"],
   "/page/chat.js": ["chat.js", "text/javascript"],
   "/page/socket.io.min.js": ["socket.io.min.js", "text/javascript"],
@@ -44,14 +45,17 @@ io.on("connection", (socket) => {
     changed(chatRoom(room));
   });
 
-  socket.on("message", ({ room, text, picture }) => {
-    if (!socket.rooms.has(chatRoom(room))) return;
-    const message = { room, name: socket.data.name, text: String(text), picture, node, at: Date.now() };
+  socket.on("message", ({ room, id, text, picture }, done) => {
+    if (!socket.rooms.has(chatRoom(room))) return done?.(false);
+    const message = { room, id, name: socket.data.name, text: String(text), picture, node, at: Date.now() };
+    // For whoever keeps messages for those who are away.
+    if (id && process.env.REDIS_URL) io.serverSideEmit("said", { ...message, picture: undefined });
     io.to(chatRoom(room)).emit("message", message);
+    done?.(true);
   });
 
   socket.on("who", (answer) => {
-    answer({ node, transport: socket.conn.transport.name, headers: socket.handshake.headers });
+    answer({ node, pid: process.pid, transport: socket.conn.transport.name, headers: socket.handshake.headers });
   });
 
   socket.on("echo", (...args) => {

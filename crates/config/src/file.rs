@@ -262,7 +262,7 @@ fn demand_the_three(root: &Fields<'_>) {
 
 /// What a file cannot do without, and the least of each.
 const THE_THREE: [(&str, &str); 3] = [
-    ("listen", "[[listen]]\naddress = \"0.0.0.0:80\""),
+    ("listen", "[[listen]]\naddress = \":80\""),
     ("route", "[[route]]\nupstream = \"nodes\""),
     ("upstream", "[upstream.nodes]\nnodes = [\"127.0.0.1:3000\"]"),
 ];

@@ -24,7 +24,7 @@ fn every_file_loads() {
 #[test]
 fn upstreams_is_the_article() {
     let plan = plan_of(&text_of(&folder().join("upstreams.toml")));
-    assert_eq!(plan.listens[0].address.to_string(), "0.0.0.0:80");
+    assert_eq!(plan.listens[0].address.to_string(), "[::]:80");
     assert_eq!(plan.listens[0].scheme, Scheme::Plain);
     assert_eq!(plan.routes[0].host, HostPattern::Exact("api.example.com".to_owned()));
     let upstream = &plan.upstreams[plan.routes[0].action.upstream().expect("nodes answer").0];

@@ -19,6 +19,7 @@ pub use control::proxy::{Proxy, StartProblem};
 pub use control::run::Prepared;
 pub use control::status::{Left, NodeHandle, NodeStatus, Remains, Status, UnknownNode, UpstreamStatus};
 pub use control::successor::{Newcomers, PassedAddress, PassedSession};
+pub use net::listen_socket::bind;
 pub use net::memory::TooLittleMemory;
 pub use net::tls::{CertificateNow, TlsProblem};
 pub use observe::record::Counts;

@@ -1,5 +1,7 @@
 //! Pages in a real browser: `js/page.mjs` opens two tabs of headless Chromium in one room of the chat page, `js/spa.mjs` some of
-//! a single-page app.
+//! a single-page app, `js/fleet.mjs` presses the buttons of the demo's page.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
@@ -107,5 +109,40 @@ pub async fn visit(url: &str, tabs: usize) -> SinglePage {
     command.arg(script("spa.mjs")).arg(serde_json::json!({ "url": url, "tabs": tabs }).to_string());
     let process = Process::spawn("spa", command);
     let line = process.wait_for_line(|line| line.starts_with("{\"tabs\":")).await;
+    serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line}"))
+}
+
+/// What the demo's page showed while its buttons were pressed.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Shown {
+    /// The processes of the nodes at first, by node.
+    pub before: BTreeMap<String, u32>,
+    /// How many sessions each node had once `chat/0` was drained.
+    pub drained: BTreeMap<String, usize>,
+    /// The processes once `chat/1` was rolled.
+    pub rolled: BTreeMap<String, u32>,
+    /// What was counted until then, once everybody had everything.
+    pub figures: BTreeMap<String, u64>,
+    /// Every error on the page or on its console until then.
+    pub errors: Vec<String>,
+    /// The processes once `chat/2` was killed and all sessions were back.
+    pub killed: BTreeMap<String, u32>,
+    /// The commands that were shown.
+    pub typed: Vec<String>,
+}
+
+/// Opens the demo's page at `url`, drains and rolls and kills a node each, and waits until all sessions are back each time.
+///
+/// # Panics
+/// With the browser's own words, if that does not happen.
+pub async fn press_buttons(url: &str) -> Shown {
+    let mut command = Command::new("node");
+    command.arg(script("fleet.mjs")).arg(serde_json::json!({ "url": url }).to_string());
+    let process = Process::spawn("fleet", command);
+    for step in ["all are here", "drained", "rolled", "everybody has everything", "killed"] {
+        let done = format!("done: {step}");
+        process.wait_for_line(|line| line == done).await;
+    }
+    let line = process.wait_for_line(|line| line.starts_with('{')).await;
     serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line}"))
 }

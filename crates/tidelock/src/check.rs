@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,7 +13,6 @@ use config::plan::{AccessLog, AdminSocket, Listen, NodeTls, Plan, Scheme, Upstre
 use config::problem::Severity;
 use config::routing::{Action, Route};
 use proxy::TooLittleMemory;
-use socket2::{Domain, Protocol, Socket, Type};
 use supervisor::privileges::{PrivilegeProblem, ServiceUser};
 use supervisor::why_not_writable;
 
@@ -157,7 +155,8 @@ fn folder_of(route: &Route, inspected: &mut Inspected) {
 /// Whether it can be listened on, as far as that can be known without doing it.
 fn port(index: usize, listen: &Listen, inspected: &mut Inspected) {
     let address = listen.address;
-    let Err(error) = bind(address, listen.reuse_port) else { return };
+    // As the proxy does it, but for the last step.
+    let Err(error) = proxy::bind(address, listen.reuse_port) else { return };
     let (severity, message, hint) = match error.kind() {
         io::ErrorKind::AddrInUse => match owner::of(address) {
             // It is most likely the one that is to be told to reload this file.
@@ -188,14 +187,6 @@ fn port(index: usize, listen: &Listen, inspected: &mut Inspected) {
     let place =
         if inspected.is_good_at("listen") { format!("listen.{index}.address") } else { "listen".to_owned() };
     inspected.tell(&place, severity, message, Some(hint.to_owned()));
-}
-
-/// As the proxy does it, but for the last step.
-fn bind(address: SocketAddr, reuse_port: bool) -> io::Result<()> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(reuse_port)?;
-    socket.bind(&address.into())
 }
 
 fn log(plan: &Plan, inspected: &mut Inspected) {

@@ -17,7 +17,8 @@ use crate::output::{self, tell};
 use crate::reload::Source;
 use crate::start::{Meant, Program, What};
 use crate::{
-    apps, automatic, background, colour, import, manual, privileges, run, startup, upgrade, verbs, words,
+    apps, automatic, background, colour, import, init, manual, privileges, run, startup, upgrade, verbs,
+    words,
 };
 use verb::Verb;
 
@@ -86,6 +87,7 @@ fn obey(verb: Verb) -> ExitCode {
             };
             verbs::logs(&at.paths(), &LogsWanted { app, lines, follow, stream, text: grep }, json)
         }
+        Verb::Init { file, yes } => init::init(&file, yes),
         Verb::Import { file, run_node, env } => import::import(&file, run_node, env.as_deref()),
         Verb::Upgrade { binary, timeout, at } => {
             // Whoever types it has the new one in front of them.
@@ -220,7 +222,7 @@ const USAGE: u8 = 2;
 const EXAMPLES: &str = r#"A file of ten lines is enough:
 
   [[listen]]
-  address = "0.0.0.0:80"
+  address = ":80"
 
   [[route]]
   host = "api.example.com"
@@ -232,6 +234,7 @@ const EXAMPLES: &str = r#"A file of ten lines is enough:
 With `app = "chat"` in the place of `nodes`, and `[app.chat]`, it runs the processes as well.
 
 Examples:
+  tidelock init                     writes that file, for the app in this folder
   tidelock start index.js -i max    one app, in the background
   tidelock list                     what runs there?
   tidelock check upstreams.toml     is it right? With --explain URL: which route answers?

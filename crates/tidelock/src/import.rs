@@ -14,7 +14,6 @@ mod yaml;
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -73,11 +72,26 @@ pub(crate) enum Listens {
 /// Reads `script`, and runs nothing.
 pub(crate) fn listens(script: &Path) -> Listens {
     match port::of_script(script) {
-        Serves::At { port, host: None, .. } => Listens::At(format!(":{port}")),
-        Serves::At { port, host: Some(host), .. } => Listens::At(SocketAddr::new(host, port).to_string()),
+        at @ Serves::At { .. } => at.listen().map_or(Listens::Perhaps, Listens::At),
         Serves::Somewhere => Listens::Perhaps,
         Serves::Nowhere => Listens::Nowhere,
     }
+}
+
+/// The same of a command that is run in `folder`, such as `npm start`.
+pub(crate) fn command_listens(words: &[String], folder: &Path) -> Listens {
+    match port::of_command(words, folder) {
+        at @ Serves::At { .. } => at.listen().map_or(Listens::Perhaps, Listens::At),
+        // Nothing that is not read here is known to listen nowhere.
+        Serves::Somewhere | Serves::Nowhere => Listens::Perhaps,
+    }
+}
+
+/// What PM2's `file` says, as a file of ours, and what is otherwise than under PM2 or worth knowing. Runs nothing.
+pub(crate) fn translated(file: &Path) -> Result<(String, Vec<String>), String> {
+    let Translated { text, left_out, notes } = translate(&Source::read(file, false)?, None)?;
+    let remarks = left_out.iter().map(|what| format!("not translated: {what}"));
+    Ok((text, remarks.chain(notes.into_iter().map(|note| format!("note: {note}"))).collect()))
 }
 
 /// What is started of an ecosystem file.
@@ -280,15 +294,8 @@ fn sound(app: &App, folder: &Path) -> Result<(), String> {
 
 /// What clients connect to. Beside others each route is for its own listen alone.
 fn served(apps: &[&App], has_others: bool) -> String {
-    let places: Vec<(&App, SocketAddr)> = apps
-        .iter()
-        .filter_map(|app| match app.serves {
-            Serves::At { port, host, .. } => {
-                Some((*app, SocketAddr::new(host.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), port)))
-            }
-            Serves::Somewhere | Serves::Nowhere => None,
-        })
-        .collect();
+    let places: Vec<(&App, String)> =
+        apps.iter().filter_map(|app| Some((*app, app.serves.listen()?))).collect();
     let mut text = String::new();
     if !places.is_empty() {
         text += "\n# Where clients connect, in the place of the apps' own ports.\n";

@@ -31,6 +31,7 @@ mod log;
 mod run;
 mod admin_file;
 mod lock;
+mod urls;
 mod privileges;
 mod secret;
 mod bridge;
@@ -42,6 +43,7 @@ mod upgrade;
 mod verbs;
 mod table;
 mod import;
+mod init;
 mod nginx;
 
 use std::process::ExitCode;

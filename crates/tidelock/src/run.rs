@@ -12,7 +12,7 @@ use acme::Certificates;
 use admin::{Handles, ReloadWanted, Socket, SocketProblem, UpgradeWanted};
 use config::Loaded;
 use config::app::App;
-use config::plan::{AccessLog, AdminSocket, Listen, Plan, Scheme};
+use config::plan::{AccessLog, AdminSocket, Plan};
 use config::problem::Report;
 use proxy::{FirstRead, Proxy, StartProblem};
 use supervisor::{Options, Progress, Supervisor, Verb};
@@ -33,6 +33,7 @@ use crate::secret;
 use crate::signals::{Signal, Signals};
 use crate::systemd::{self, Sockets};
 use crate::upgrade::{self, Predecessor};
+use crate::urls;
 
 /// Returns what a plan comes down to, in a line.
 pub(crate) fn summary(plan: &Plan) -> String {
@@ -161,8 +162,10 @@ async fn serve(
     let Begun { proxy, supervisor, bridge, entrance, predecessor_ended } = begun;
     let mut serving = JoinSet::new();
     serving.spawn_local(bridge.run());
-    // It asks them to start, which one that was stopped for the tidelock before is not to do.
-    if !plan.apps.is_empty() && predecessor_ended.is_none() {
+    if plan.apps.is_empty() {
+        tracing::info!(event = "serving", "serving{}", at(&plan));
+    } else if predecessor_ended.is_none() {
+        // It asks them to start, which one that was stopped for the tidelock before is not to do.
         serving.spawn_local(say_when_ready(supervisor.clone(), plan.clone()));
     }
     // It listens before an authority is asked: one that looks whose a name is finds somebody.
@@ -383,29 +386,17 @@ async fn say_when_ready(supervisor: Supervisor, plan: Arc<Plan>) {
             Progress::Step(_) => {}
             Progress::Failed(_) => return,
             Progress::Done(_) => {
-                let places: Vec<String> = plan.listens.iter().map(place).collect();
-                let at =
-                    if places.is_empty() { String::new() } else { format!(" at {}", places.join(" and ")) };
-                tracing::info!(event = "apps_ready", "the apps are ready{at}");
+                tracing::info!(event = "apps_ready", "the apps are ready{}", at(&plan));
                 return;
             }
         }
     }
 }
 
-/// Returns where a browser finds a listen.
-fn place(listen: &Listen) -> String {
-    let (ip, port) = (listen.address.ip(), listen.address.port());
-    let scheme =
-        if matches!(listen.scheme, Scheme::Tls(_) | Scheme::Automatic { .. }) { "https" } else { "http" };
-    if port == 0 {
-        return "the port that the system has chosen".to_owned();
-    }
-    if ip.is_unspecified() {
-        format!("{scheme}://localhost:{port}")
-    } else {
-        format!("{scheme}://{}", listen.address)
-    }
+/// Where a browser finds what is served, as the end of a sentence.
+fn at(plan: &Plan) -> String {
+    let urls = urls::of(plan);
+    if urls.is_empty() { String::new() } else { format!(" at {}", urls.join(" and ")) }
 }
 
 /// Waits for the end, of the proxy first: the apps have to answer until then. A second signal asks for it at once.

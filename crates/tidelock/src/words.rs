@@ -45,8 +45,8 @@ const PM2: &[(&[&str], &str)] = &[
     (&["attach"], "an app has no terminal here; `tidelock logs -f APP` shows what it writes"),
     (&["serve", "expose"], "`files` of a `[[route]]` shows the files of a folder (docs/routes.md)"),
     (
-        &["ecosystem", "init"],
-        "`tidelock start FILE` writes the file; configs/upstreams.toml is one to begin with",
+        &["ecosystem"],
+        "`tidelock init` writes a file for the app in this folder, and `tidelock start FILE` one for what runs in the background",
     ),
     (
         &["startOrRestart", "startOrReload", "startOrGracefulReload"],

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use fanout::Fanout;
 use serde_json::{Map, Value, json};
 use socketioxide::TransportType;
 use socketioxide::adapter::Adapter;
@@ -20,11 +21,15 @@ pub fn welcome<A: Adapter>(
     socket: &SocketRef<A>,
     node: NodeName,
     changes: Changes,
+    fleet: Option<Fanout>,
 ) -> Result<(), Infallible> {
     // Socket.IO in Node.js does it by itself, and apps send to one socket that way.
     socket.join(socket.id.to_string());
     socket.extensions.insert(node);
     socket.extensions.insert(changes);
+    if let Some(fleet) = fleet {
+        socket.extensions.insert(fleet);
+    }
     socket.on("join", join::<A>);
     socket.on("leave", leave::<A>);
     socket.on("message", message::<A>);
@@ -73,17 +78,38 @@ async fn message<A: Adapter>(
     socket: SocketRef<A>,
     Extension(NodeName(node)): Extension<NodeName>,
     Data(said): Data<Said>,
+    ack: AckSender<A>,
 ) {
     let room = chat_room(&said.room);
     let Some(Name(name)) = socket.extensions.get().filter(|_| chat_rooms(&socket).contains(&room)) else {
-        return;
+        return answer(ack, &false);
     };
     let text: String = said.text.chars().take(TEXT_CHARS_MAX).collect();
     let picture = if said.picture.is_bin() { said.picture } else { rmpv::Value::Nil };
-    let message =
-        Message { room: called(&room), name: &name, text: &text, picture, node: &node, at: now_ms() };
+    let id: String = said.id.chars().take(ID_CHARS_MAX).collect();
+    let message = Message {
+        room: called(&room),
+        id: &id,
+        name: &name,
+        text: &text,
+        picture,
+        node: &node,
+        at: now_ms(),
+    };
+    if !id.is_empty() {
+        keep(&socket, &message);
+    }
     // Whoever has gone does not get it; there is nobody to tell.
     let _ = socket.within(room.clone()).emit("message", &message).await;
+    answer(ack, &true);
+}
+
+/// Tells whoever keeps messages for those who are away; before the room is told, so that it is kept whoever has it.
+fn keep<A: Adapter>(socket: &SocketRef<A>, message: &Message<'_>) {
+    let Some(fleet) = socket.extensions.get::<Fanout>().and_then(|fleet| fleet.of("/")) else { return };
+    let Message { room, id, name, text, node, at, picture: _ } = message;
+    let kept = json!({ "room": room, "id": id, "name": name, "text": text, "node": node, "at": at });
+    fleet.server_side_emit(SAID, [kept]);
 }
 
 async fn who<A: Adapter>(
@@ -104,7 +130,10 @@ async fn who<A: Adapter>(
         TransportType::Polling => "polling",
         TransportType::Websocket => "websocket",
     };
-    answer(ack, &json!({ "node": &*node, "transport": transport, "headers": shown }));
+    answer(
+        ack,
+        &json!({ "node": &*node, "pid": std::process::id(), "transport": transport, "headers": shown }),
+    );
 }
 
 fn answer<A: Adapter>(ack: AckSender<A>, value: &impl serde::Serialize) {
@@ -122,7 +151,11 @@ fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// What nodes call a message that has an id, which they tell each other.
+pub const SAID: &str = "said";
+
 const TEXT_CHARS_MAX: usize = 4000;
+const ID_CHARS_MAX: usize = 64;
 
 /// Rooms that one socket may be in.
 const ROOMS_MAX: usize = 50;

@@ -5,14 +5,16 @@
 //! |---|---|---|
 //! | `join` | `{room, name}` | the socket enters the room, under that name; acknowledged with whether it is in |
 //! | `leave` | `room` | the socket leaves the room |
-//! | `message` | `{room, text, picture?}` | `message` `{room, name, text, picture?, node, at}` goes to the room, if the socket is in it |
-//! | `who` | acknowledged | `{node, transport, headers}`: what reached the node through whatever stands in front |
+//! | `message` | `{room, text, id?, picture?}` | `message` `{room, id?, name, text, picture?, node, at}` goes to the room, if the socket is in it; acknowledged with whether it does |
+//! | `who` | acknowledged | `{node, pid, transport, headers}`: what reached the node through whatever stands in front |
 //! | `echo` | acknowledged | the very arguments, text and binary |
 //!
 //! Whenever a room changes, `members` `{room, names}` goes to all who are in it, on whichever node they are. Alone, a
 //! node knows the names by itself; in a fleet, which `fanout` makes of nodes in Rust and in Node.js, it asks the others.
 //!
-//! `GET /` is the page to chat in, `GET /health` says `ok`, `GET /sessions` says how many sessions are here.
+//! Messages with an id are told to the other nodes as `said`, too, so that whoever keeps them for clients that were away can.
+//!
+//! `GET /` and `GET /chat` are the page to chat in, `GET /health` says `ok`, `GET /sessions` says how many sessions are here.
 
 pub mod events;
 mod payload;

@@ -16,6 +16,9 @@ pub(crate) struct Join {
 pub(crate) struct Said {
     pub(crate) room: String,
     pub(crate) text: String,
+    /// The sender's own, if it has one.
+    #[serde(default)]
+    pub(crate) id: String,
     /// Bytes of an image; whatever else stands here is left out. It is no `Option`, here or in [`Message`], because
     /// socketioxide-parser-common 0.17.3 neither finds bytes inside of one nor writes them as bytes.
     #[serde(default = "nothing")]
@@ -25,6 +28,8 @@ pub(crate) struct Said {
 #[derive(Debug, Serialize)]
 pub(crate) struct Message<'a> {
     pub(crate) room: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub(crate) id: &'a str,
     pub(crate) name: &'a str,
     pub(crate) text: &'a str,
     #[serde(skip_serializing_if = "rmpv::Value::is_nil")]

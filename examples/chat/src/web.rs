@@ -14,6 +14,8 @@ use crate::NodeName;
 pub fn routes<A: Adapter>(io: SocketIo<A>, node: NodeName) -> Router {
     Router::new()
         .route("/", get(async || page("text/html; charset=utf-8", include_str!("../page/index.html"))))
+        // Where `/` is another page, as in the demo.
+        .route("/chat", get(async || page("text/html; charset=utf-8", include_str!("../page/index.html"))))
         .route(
             "/page/chat.css",
             get(async || page("text/css; charset=utf-8", include_str!("../page/chat.css"))),

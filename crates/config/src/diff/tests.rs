@@ -18,14 +18,14 @@ fn what_changes_is_said_both_ways() {
         (
             "[[listen]]\n",
             "[[listen]]\naddress = \":443\"\ntls = TLS\n[[listen]]\n",
-            "listen + 0.0.0.0:443 (https)",
-            "listen - 0.0.0.0:443 (https)",
+            "listen + [::]:443 (https)",
+            "listen - [::]:443 (https)",
         ),
         (
             "[[listen]]\n",
             "[[listen]]\naddress = \":9\"\n[[listen]]\naddress = \":7\"\n[[listen]]\naddress = \":8\"\n[[listen]]\n",
-            "listen + 0.0.0.0:9 (http)\nlisten + 0.0.0.0:7 (http)\nlisten + 0.0.0.0:8 (http)",
-            "listen - 0.0.0.0:9 (http)\nlisten - 0.0.0.0:7 (http)\nlisten - 0.0.0.0:8 (http)",
+            "listen + [::]:9 (http)\nlisten + [::]:7 (http)\nlisten + [::]:8 (http)",
+            "listen - [::]:9 (http)\nlisten - [::]:7 (http)\nlisten - [::]:8 (http)",
         ),
         (
             "\"[::1]:80\"",
@@ -152,8 +152,8 @@ fn what_changes_is_said_both_ways() {
         (
             "[[listen]]\n",
             "workers = 2\nlog = { access = \"off\" }\n[[listen]]\naddress = \":0\"\n[[listen]]\n",
-            "listen + 0.0.0.0:0 (http)\nchanged: log (access stdout to off)\nneeds a restart: workers",
-            "listen - 0.0.0.0:0 (http)\nchanged: log (access off to stdout)\nneeds a restart: workers",
+            "listen + [::]:0 (http)\nchanged: log (access stdout to off)\nneeds a restart: workers",
+            "listen - [::]:0 (http)\nchanged: log (access off to stdout)\nneeds a restart: workers",
         ),
     ] {
         let (old, new) = (plan_of(BASE), plan_of(&BASE.replacen(part, instead, 1)));
@@ -236,7 +236,7 @@ fn listens_at_port_0_are_matched_by_order() {
         (
             [elsewhere, any],
             vec![any, any],
-            "listen + [::1]:0 (http)\nlisten - 0.0.0.0:0 (http)",
+            "listen + [::1]:0 (http)\nlisten - [::]:0 (http)",
             vec![Some(1), None],
         ),
     ] {

@@ -15,7 +15,7 @@
 //!     // where they stand among the others. One that may not be left out has an example.
 //!     handed {
 //!         /// What the key is for.
-//!         ADDRESS address: SocketAddr => required "\"0.0.0.0:80\"", ListenAddress;
+//!         ADDRESS address: SocketAddr => required "\":80\"", ListenAddress;
 //!     }
 //!     keys {
 //!         /// What the key is for, in whole sentences; its range and default are added where it is shown.

@@ -361,7 +361,7 @@ fn without_comment(line: &str) -> &str {
 }
 
 const PAIRS: &str = "`{ … }` has commas between its keys: `{ address = \"127.0.0.1:3000\", weight = 2 }`";
-const TOML: &str = "TOML looks like this:\n[[listen]]\naddress = \"0.0.0.0:80\"\n\n[[route]]\nhost = \"example.com\"\nupstream = \"nodes\"\n\n[upstream.nodes]\nnodes = [\"127.0.0.1:3000\"]";
+const TOML: &str = "TOML looks like this:\n[[listen]]\naddress = \":80\"\n\n[[route]]\nhost = \"example.com\"\nupstream = \"nodes\"\n\n[upstream.nodes]\nnodes = [\"127.0.0.1:3000\"]";
 
 #[cfg(test)]
 mod tests;

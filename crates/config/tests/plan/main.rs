@@ -98,7 +98,7 @@ fn every_key_reaches_the_plan() {
     let networks: Vec<String> = plan.trusted_proxies.iter().map(ToString::to_string).collect();
     assert_eq!(networks, ["10.0.0.0/8", "::1/128", "127.0.0.0/8"]);
     assert_eq!(plan.sticky_secret.iter().collect::<Vec<_>>(), [b"0123456789abcdef0123456789abcdef"]);
-    assert_eq!(plan.listens[0].address.to_string(), "0.0.0.0:8443");
+    assert_eq!(plan.listens[0].address.to_string(), "[::]:8443");
     let files =
         CertificateFiles { certificate: PathBuf::from("folder/a.pem"), key: PathBuf::from("/etc/a.key") };
     assert_eq!(plan.listens[0].scheme, Scheme::Tls(vec![files]));

@@ -1,5 +1,6 @@
 //! Sockets, buffers and time. Nothing here knows HTTP or an upstream.
 
+pub(crate) mod listen_socket;
 pub(crate) mod places;
 pub(crate) mod memory;
 pub(crate) mod file_limit;

@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::net::listen_socket;
 use crate::net::places::{ClientKey, Places, Vacancy};
 use crate::observe::lifecycle::Live;
 use crate::observe::record::Counters;
@@ -65,18 +66,7 @@ impl Bound {
 
 /// Binds one listen for so many workers.
 pub(crate) fn bind(listen: &Listen, workers: usize) -> io::Result<Bound> {
-    let socket = |address| {
-        let domain = socket2::Domain::for_address(address);
-        let socket = socket2::Socket::new(domain, socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
-        socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        // What is accepted inherits it. Answers are written whole; holding back their last segment would only delay it.
-        socket.set_tcp_nodelay(true)?;
-        io::Result::Ok(socket)
-    };
-    let first = socket(listen.address)?;
-    first.set_reuse_port(listen.reuse_port)?;
-    first.bind(&listen.address.into())?;
+    let first = listen_socket::bind(listen.address, listen.reuse_port)?;
     // Its port may be one that the kernel has chosen.
     let address = first.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
     let mut sockets = vec![first];
@@ -86,10 +76,7 @@ pub(crate) fn bind(listen: &Listen, workers: usize) -> io::Result<Bound> {
         sockets[0].set_reuse_port(true)?;
     }
     for _ in 1..workers {
-        let sibling = socket(address)?;
-        sibling.set_reuse_port(true)?;
-        sibling.bind(&address.into())?;
-        sockets.push(sibling);
+        sockets.push(listen_socket::bind(address, true)?);
     }
     for socket in &sockets {
         socket.listen(BACKLOG)?;
@@ -379,7 +366,9 @@ fn accept_one(listener: &OwnedFd) -> io::Result<(std::net::TcpStream, SocketAddr
     let (socket, peer) = rustix::net::acceptfrom_with(listener.as_fd(), flags)?;
     let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
     // A connection that was reset while it waited in the queue has no peer to speak of.
-    let peer = peer.ok_or(io::ErrorKind::ConnectionAborted)?;
+    let mut peer = peer.ok_or(io::ErrorKind::ConnectionAborted)?;
+    // A socket of both families shows IPv4 clients as mapped addresses, which nobody would recognise.
+    peer.set_ip(peer.ip().to_canonical());
     Ok((std::net::TcpStream::from(socket), peer))
 }
 

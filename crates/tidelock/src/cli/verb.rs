@@ -12,6 +12,26 @@ use crate::start::What;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
+    /// Write a file of ten lines for the app in this folder.
+    ///
+    /// Looks at package.json, PM2's ecosystem file and nginx.conf in the folder of the file, and reads the app's script for its port;
+    /// runs none of them. At a terminal it asks where clients connect and how many processes there are to be, with what it
+    /// found as the answer to Enter; elsewhere, and with --yes, it takes what it found. Then it says what `tidelock check` says
+    /// of the file, and how to serve it. A file that is there already stays as it is.
+    #[command(after_help = "Examples:
+  tidelock init                     writes ./upstreams.toml
+  tidelock init --yes               the same, without a question
+  tidelock init chat/upstreams.toml for the app in the folder chat")]
+    Init {
+        /// The file to write.
+        #[arg(default_value = "upstreams.toml")]
+        file: PathBuf,
+
+        /// Ask nothing.
+        #[arg(short, long)]
+        yes: bool,
+    },
+
     /// Say everything that is wrong with a file, and start nothing.
     ///
     /// Reads the file and looks whether this machine goes with it: certificates, ports, log folders, the admin socket, and

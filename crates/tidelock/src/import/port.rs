@@ -1,6 +1,6 @@
 //! At which port an app serves, as far as it can be known without running it: its environment, its arguments, its script.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -16,6 +16,17 @@ pub(super) enum Serves {
     Somewhere,
     /// Nothing says that it listens.
     Nowhere,
+}
+
+impl Serves {
+    /// The same as an address to listen on, if it is known.
+    pub(super) fn listen(self) -> Option<String> {
+        match self {
+            Self::At { port, host: None, .. } => Some(format!(":{port}")),
+            Self::At { port, host: Some(host), .. } => Some(SocketAddr::new(host, port).to_string()),
+            Self::Somewhere | Self::Nowhere => None,
+        }
+    }
 }
 
 /// Looks for it. `env` is the app's.
@@ -110,6 +121,12 @@ fn package_script(words: &[String], cwd: &Path) -> Option<Vec<String>> {
     };
     let package: Value = serde_json::from_str(&text_of(&cwd.join("package.json"))?).ok()?;
     package.get("scripts")?.get(name)?.as_str().map(split)
+}
+
+/// Where a command listens that is run in `folder`: what `npm start` stands for is looked up.
+pub(super) fn of_command(words: &[String], folder: &Path) -> Serves {
+    let line = package_script(words, folder).unwrap_or_else(|| words.to_vec());
+    in_line(&line, folder).unwrap_or(Serves::Somewhere)
 }
 
 /// A command: its arguments, a `PORT=` before it, what programs take that everybody knows, or the script of `node`.

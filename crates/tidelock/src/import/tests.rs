@@ -76,7 +76,7 @@ fn what_pm2_says_is_said_in_our_words() {
         "source_map_support": true, "vizion": false
     }, { "script": "./mails.py", "autorestart": false }], "deploy": {} });
     let (plan, left_out, _) = plan(folder.path(), ecosystem, Some("production"));
-    assert_eq!(plan.listens[0].address.to_string(), "0.0.0.0:3000");
+    assert_eq!(plan.listens[0].address.to_string(), "[::]:3000");
     assert_eq!(plan.upstreams.len(), 1, "a worker is no upstream");
     let [chat, mails] = &plan.apps[..] else { panic!("two apps") };
     assert_eq!(chat.command, ["node", "--no-warnings", "--enable-source-maps", "index.js", "--one", "two"]);
@@ -143,20 +143,20 @@ fn commands_are_found_as_pm2_finds_them() {
 #[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 fn the_port_is_found_where_people_say_it() {
     for (app, address) in [
-        (json!({ "script": "a.js", "env": { "PORT": "3000" } }), "0.0.0.0:3000"),
+        (json!({ "script": "a.js", "env": { "PORT": "3000" } }), "[::]:3000"),
         (json!({ "script": "a.js", "env": { "PORT": 3000, "HOST": "127.0.0.1" } }), "127.0.0.1:3000"),
-        (json!({ "script": "a.js", "port": 3001 }), "0.0.0.0:3001"),
-        (json!({ "script": "a.js", "args": "-p 4000" }), "0.0.0.0:4000"),
-        (json!({ "script": "a.js", "args": "--port=4001", "env": { "PORT": 1 } }), "0.0.0.0:4001"),
-        (json!({ "script": "a.js", "env": { "API_PORT": "4002", "DB_PORT": "5432" } }), "0.0.0.0:4002"),
-        (json!({ "script": "served.js" }), "0.0.0.0:4100"),
-        (json!({ "script": "fixed.js", "instances": 2, "exec_mode": "cluster" }), "0.0.0.0:4200"),
+        (json!({ "script": "a.js", "port": 3001 }), "[::]:3001"),
+        (json!({ "script": "a.js", "args": "-p 4000" }), "[::]:4000"),
+        (json!({ "script": "a.js", "args": "--port=4001", "env": { "PORT": 1 } }), "[::]:4001"),
+        (json!({ "script": "a.js", "env": { "API_PORT": "4002", "DB_PORT": "5432" } }), "[::]:4002"),
+        (json!({ "script": "served.js" }), "[::]:4100"),
+        (json!({ "script": "fixed.js", "instances": 2, "exec_mode": "cluster" }), "[::]:4200"),
         (json!({ "script": "inner.js" }), "127.0.0.1:4300"),
         // PM2 changes nothing about a port in the code.
         (json!({ "script": "inner.js", "env": { "PORT": 3000 } }), "127.0.0.1:4300"),
-        (json!({ "script": "fixed.js", "env": { "PORT": 3000 } }), "0.0.0.0:4200"),
-        (json!({ "script": "served.js", "env": { "PORT": 3000 } }), "0.0.0.0:3000"),
-        (json!({ "script": "node -r ./x served.js" }), "0.0.0.0:4100"),
+        (json!({ "script": "fixed.js", "env": { "PORT": 3000 } }), "[::]:4200"),
+        (json!({ "script": "served.js", "env": { "PORT": 3000 } }), "[::]:3000"),
+        (json!({ "script": "node -r ./x served.js" }), "[::]:4100"),
     ] {
         let shown = app.to_string();
         let (plan, _) = check(app, &[], &[]);

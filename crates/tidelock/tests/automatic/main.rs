@@ -344,8 +344,8 @@ async fn the_file_of_the_documentation_does_it() {
     assert!(document.expect("it is in the repository").contains(lines), "docs/https.md has the same file");
     let nodes = text.lines().find(|line| line.starts_with("nodes = ")).expect("nodes");
     let here = text
-        .replace("0.0.0.0:443", "127.0.0.1:0")
-        .replace("0.0.0.0:80", "127.0.0.1:0")
+        .replace("\":443\"", "\"127.0.0.1:0\"")
+        .replace("\":80\"", "\"127.0.0.1:0\"")
         .replace(nodes, &format!("nodes = [\"{}\"]", world.origin.address()))
         .replace("[acme]\n", &world.pebble.section(""));
     world.apply(&here).await;

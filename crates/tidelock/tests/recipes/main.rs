@@ -71,7 +71,7 @@ async fn on_this_machine(text: &str) -> (String, Vec<ScriptedOrigin>) {
             }
         }
     }
-    let mut text = text.replace("0.0.0.0:80", "127.0.0.1:0");
+    let mut text = text.replace("\":80\"", "\"127.0.0.1:0\"");
     for (written, address) in addresses {
         text = text.replace(&written, &address.to_string());
     }

@@ -62,7 +62,7 @@ impl Node {
     async fn alone(self, builder: SocketIoBuilder) -> Result<()> {
         let (layer, io) = builder.build_layer();
         let (name, changes) = (self.name.clone(), self.changes.clone());
-        let welcome = async move |socket: SocketRef| events::welcome(&socket, name, changes);
+        let welcome = async move |socket: SocketRef| events::welcome(&socket, name, changes, None);
         io.ns("/", (async || {}).with(welcome));
         let app = web::routes(io.clone(), self.name.clone()).layer(layer);
         self.serve(io, app, None).await
@@ -85,7 +85,9 @@ impl Node {
 
         let (layer, io) = builder.with_adapter::<Fleet>(fleet.clone()).build_layer();
         let (name, changes) = (self.name.clone(), self.changes.clone());
-        let welcome = async move |socket: SocketRef<Fleet>| events::welcome(&socket, name, changes);
+        let members = fleet.clone();
+        let welcome =
+            async move |socket: SocketRef<Fleet>| events::welcome(&socket, name, changes, Some(members));
         io.ns("/", (async || {}).with(welcome)).await;
         let app = web::routes(io.clone(), self.name.clone()).layer(layer);
         self.serve(io, app, Some(fleet)).await

@@ -166,4 +166,4 @@ const TRAEFIK: &str = "Traefik";
 const HAPROXY: &str = "HAProxy";
 const COMPOSE: &str = "Docker Compose";
 
-const LISTENS: &str = "address = \"0.0.0.0:80\"";
+const LISTENS: &str = "address = \":80\"";

@@ -34,10 +34,10 @@ impl Kind for ListenAddress {
     type Read = SocketAddr;
 
     fn read(&self, given: Given<'_>) -> Option<SocketAddr> {
-        let text = given.text("an address and port", || quote("0.0.0.0:80"))?;
-        let every_interface = text.strip_prefix(':').and_then(|port| port.parse().ok());
-        if let Some(port) = every_interface {
-            return Some(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)));
+        let text = given.text("an address and port", || quote(":80"))?;
+        let every_interface = text.strip_prefix('*').unwrap_or(text).strip_prefix(':');
+        if let Some(port) = every_interface.and_then(|port| port.parse().ok()) {
+            return Some(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)));
         }
         if let Ok(address) = text.parse() {
             return Some(address);
@@ -51,8 +51,7 @@ impl Kind for ListenAddress {
         } else if text.starts_with("localhost") {
             format!("a name may mean several addresses; write `{} = \"127.0.0.1:8080\"`", given.name)
         } else {
-            "an address and a port: \"0.0.0.0:80\", \"[::]:80\" or, on every IPv4 interface, \":80\""
-                .to_owned()
+            "an address and a port: \"127.0.0.1:8080\" or, on every interface, \":80\"".to_owned()
         };
         given.refuse(format!("\"{text}\" is not an address to listen on"), Some(hint))
     }
@@ -60,6 +59,14 @@ impl Kind for ListenAddress {
     fn schema(&self) -> Map<String, Json> {
         schema(json!({ "type": "string", "pattern": ":[0-9]+$" }))
     }
+}
+
+/// An address to listen on as people write it.
+pub(crate) fn written(address: SocketAddr) -> String {
+    if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
+        return format!(":{}", address.port());
+    }
+    address.to_string()
 }
 
 impl Kind for RouteHost {

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value as Json, json};
 use toml::de::DeValue;
 
-use super::hosts::{ListenAddress, RouteHost, RoutePath};
+use super::hosts::{ListenAddress, RouteHost, RoutePath, written};
 use super::{quote, schema};
 use crate::file::declared::{Kind, Unsaid, Written};
 use crate::file::given::Given;
@@ -157,10 +157,16 @@ impl ListenAddresses {
         listens: &[std::net::SocketAddr],
     ) -> Result<Vec<u16>, String> {
         let port = |address: &std::net::SocketAddr| {
-            let is_there = listens.contains(address);
+            // By its port: "0.0.0.0:80" may name ":80", which has it too.
+            let is_every = |one: &std::net::SocketAddr| one.ip().is_unspecified();
+            let is_it = |listen: &std::net::SocketAddr| {
+                listen == address
+                    || (listen.port() == address.port() && is_every(listen) && is_every(address))
+            };
+            let is_there = listens.iter().any(is_it);
             let of_port = listens.iter().filter(|listen| listen.port() == address.port()).count();
             match (is_there, of_port) {
-                (false, _) => Err(format!("no `[[listen]]` has the address \"{address}\"")),
+                (false, _) => Err(format!("no `[[listen]]` has the address \"{}\"", written(*address))),
                 (true, _) if address.port() == 0 => {
                     Err("a listen whose port the system chooses cannot be named".to_owned())
                 }

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::ops::Range;
 
 use crate::file::fields::Fields;
+use crate::file::kinds::hosts::written;
 use crate::file::kinds::route::ListenAddresses;
 use crate::file::sections::route::{self as keys, RouteTable};
 use crate::plan::Listen;
@@ -52,7 +53,7 @@ pub(super) fn ports(fields: &Fields<'_>, table: &RouteTable, listens: &[Listen])
     match ListenAddresses::ports(&addresses, &listening) {
         Ok(ports) => Some(ports),
         Err(message) => {
-            let addresses = listens.iter().map(|listen| format!("\"{}\"", listen.address));
+            let addresses = listens.iter().map(|listen| format!("\"{}\"", written(listen.address)));
             let hint = format!("the file has {}", addresses.collect::<Vec<_>>().join(", "));
             fields.push(Problem::error(fields.span_of(keys::LISTEN.name), message).hint(hint));
             None

@@ -1,7 +1,7 @@
 //! `[[listen]]`.
 
 use std::collections::{BTreeSet, HashMap};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -26,9 +26,9 @@ declare! {
         scheme: Scheme;
     }
     handed {
-        /// Address and port to listen on. ":80" is "0.0.0.0:80", every IPv4 interface; "[::]:80" is every interface, IPv6 too.
+        /// Address and port to listen on. ":80", or "[::]:80", is every interface, IPv4 and IPv6; "0.0.0.0:80" is IPv4 alone.
         /// Port 0 lets the system choose; the log says which one it was.
-        ADDRESS address: SocketAddr => required "\"0.0.0.0:80\"", ListenAddress;
+        ADDRESS address: SocketAddr => required "\":80\"", ListenAddress;
     }
     keys {
         /// Whether another tidelock of the same user may listen here beside this one (SO_REUSEPORT), so that it can take over
@@ -140,6 +140,10 @@ pub(crate) fn read(root: &Fields<'_>, has_trusted: bool) -> (Vec<Listen>, Vec<Un
         let here = fields.span_of(ADDRESS.name);
         if let Some(first) = seen.get(&address) {
             twice(fields, address, here, first.clone());
+            continue;
+        }
+        if let Some(first) = other_wildcard(address).and_then(|other| seen.get(&other)) {
+            both_wildcards(fields, address.port(), here, first.clone());
             continue;
         }
         // The system chooses another port for each port 0.
@@ -262,6 +266,25 @@ fn speaks(fields: &Fields<'_>) -> Speaks {
 
 fn twice(fields: &Fields<'_>, address: SocketAddr, here: Option<Range<usize>>, first: Option<Range<usize>>) {
     let problem = Problem::error(here, format!("{address} is listened on already"));
+    fields.push(match first {
+        Some(first) => problem.related(first, "here it is first"),
+        None => problem,
+    });
+}
+
+/// Every IPv4 interface, beside every interface, or the other way round: the one is in the other.
+fn other_wildcard(address: SocketAddr) -> Option<SocketAddr> {
+    let other: IpAddr = match address.ip() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv6Addr::UNSPECIFIED.into(),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv4Addr::UNSPECIFIED.into(),
+        _ => return None,
+    };
+    Some(SocketAddr::new(other, address.port()))
+}
+
+fn both_wildcards(fields: &Fields<'_>, port: u16, here: Option<Range<usize>>, first: Option<Range<usize>>) {
+    let problem = Problem::error(here, format!("port {port} is listened on already"))
+        .hint(format!("\":{port}\" alone is every interface, IPv4 and IPv6"));
     fields.push(match first {
         Some(first) => problem.related(first, "here it is first"),
         None => problem,

@@ -1,50 +1,69 @@
-//! `cargo demo`: a whole deployment on this machine. Three chat nodes in one fleet, two in Rust and one in Node.js, one
-//! tidelock in front of them, and nothing left running afterwards.
+//! `cargo demo`: a whole deployment on this machine. One tidelock, which runs three chat nodes, two in Rust and one in Node.js,
+//! and a page that shows them all; nothing is left running afterwards.
+//!
+//! What is shown is the product: tidelock itself starts, drains, rolls and replaces the nodes, and the page presses the verbs
+//! that a person would type. This program writes the file, serves the page and keeps what was said.
 
-mod binaries;
 mod child;
+mod file;
+mod fleet;
+mod history;
 mod js;
+mod node;
+mod page;
+mod verbs;
 
-use std::fmt::Write as _;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use broker::Broker;
-use clap::Parser;
-use tempfile::NamedTempFile;
-use tokio::process::Command;
+use clap::{Parser, Subcommand};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::binaries::Binaries;
-use crate::child::{Child, end_all};
+use crate::child::Child;
+use crate::fleet::Fleet;
+use crate::history::History;
+use crate::page::Page;
 
-/// Three chat nodes in one fleet and one tidelock in front of them, on this machine.
+/// One tidelock and three chat nodes on this machine, and a page that shows what becomes of their clients.
 ///
 /// The third node is in Node.js if that is here. The nodes share their rooms through the Redis at REDIS_URL; if that is
 /// not set, through a broker inside this program.
 #[derive(Debug, Parser)]
 #[command(name = "cargo demo", bin_name = "cargo demo")]
 struct Demo {
-    /// The port of tidelock, where the chat is.
-    #[arg(long, default_value_t = PORT)]
+    /// The port of tidelock, where the page is; 0 for one that is free.
+    #[arg(long, default_value_t = 8080)]
     port: u16,
 
-    /// How many nodes stand behind it; they listen on 3001 and the ports that follow. All but the third are in Rust.
-    #[arg(long, default_value_t = NODES, value_parser = clap::value_parser!(u16).range(1..=16))]
+    /// How many nodes stand behind it. All but the third are in Rust.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=16))]
     nodes: u16,
+
+    #[command(subcommand)]
+    part: Option<Part>,
 }
 
-/// What `configs/demo.toml` says.
-const PORT: u16 = 8080;
-const NODES: u16 = 3;
-const NODE_PORT_BEFORE_FIRST: u16 = 3000;
-const NODE_JS: u16 = 3;
+#[derive(Debug, Subcommand)]
+enum Part {
+    /// What tidelock runs: becomes the node of its instance.
+    #[command(hide = true)]
+    Node,
+}
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    match Demo::parse().run().await {
+    let demo = Demo::parse();
+    let ended = match demo.part {
+        Some(Part::Node) => node::become_one(),
+        None => demo.run().await,
+    };
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("demo: {error:#}");
@@ -56,125 +75,90 @@ async fn main() -> ExitCode {
 impl Demo {
     async fn run(&self) -> Result<()> {
         let mut interrupts = Interrupts::new()?;
-        self.check_ports()?;
-        let root = root();
-        let binaries = tokio::select! {
-            binaries = binaries::build(&root) => binaries?,
-            () = interrupts.next() => return Ok(()),
-        };
-        let config = self.config()?;
-        let between = Between::choose().await?;
+        self.check_port()?;
+        let folder = tempfile::Builder::new().prefix("tidelock-demo-").tempdir();
+        let folder = folder.context("the temporary directory cannot be written to")?;
 
-        let mut children = Vec::new();
+        let mut tidelock = None;
         let lived = tokio::select! {
-            lived = self.live(&binaries, config.path(), between.url(), &mut children) => lived,
+            lived = self.live(&folder, &mut tidelock) => lived,
             () = interrupts.next() => Ok(()),
         };
-        println!("demo: ending");
-        tokio::select! {
-            () = end_all(&mut children) => {}
-            // Whoever presses Ctrl-C twice does not want to wait; dropping the children kills them.
-            () = interrupts.next() => {}
+        if let Some(tidelock) = tidelock {
+            println!("demo: ending");
+            tokio::select! {
+                () = tidelock.end() => {}
+                // Whoever presses Ctrl-C twice does not want to wait; dropping it kills it.
+                () = interrupts.next() => {}
+            }
         }
         lived
     }
 
     /// Starts everything and watches over it. Comes back only when something has gone wrong.
-    async fn live(
-        &self,
-        binaries: &Binaries,
-        config: &Path,
-        redis_url: &str,
-        children: &mut Vec<Child>,
-    ) -> Result<()> {
-        let mut child_ended = signal(SignalKind::child())?;
-        let has_js = self.nodes >= NODE_JS && can_run_js().await;
-        for number in 1..=self.nodes {
-            let (name, mut node) = if has_js && number == NODE_JS {
-                let mut node = child::leashed("node").await;
-                node.arg("index.js").current_dir(node_chat());
-                (format!("js-{number}"), node)
-            } else {
-                (format!("rust-{number}"), Command::new(&binaries.node))
-            };
-            node.env("NODE_NAME", &name).env("HOST", "127.0.0.1").env("PORT", node_port(number).to_string());
-            node.env("REDIS_URL", redis_url);
-            children.push(Child::start(&name, node)?);
-        }
-        for node in children.iter_mut() {
-            node.ready().await?;
-        }
-        let mut tidelock = child::leashed(&binaries.tidelock).await;
-        tidelock.arg(config).current_dir(root());
-        children.push(Child::start(TIDELOCK, tidelock)?);
-        if let Some(tidelock) = children.last_mut() {
-            tidelock.ready().await?;
-        }
-        println!("{}", self.welcome(children));
+    async fn live(&self, folder: &TempDir, tidelock: &mut Option<Child>) -> Result<()> {
+        let has_js = self.nodes > node::JS_SLOT && can_run_js().await;
+        let between = Between::choose().await?;
+        let history = History::listen(between.url()).await?;
+        let admin = folder.path().join("admin.sock");
+        let fleet = Fleet::new(beside(TIDELOCK)?, admin.clone(), has_js);
+        let page_socket = folder.path().join("page.sock");
+        let page = Page::serve(&page_socket, fleet, history)?;
 
-        loop {
-            child_ended.recv().await;
-            for ended in child::take_ended(children)? {
-                println!("demo: {ended}");
-                if ended.name == TIDELOCK {
-                    bail!("without tidelock there is nothing to see");
-                }
-                if children.len() == 1 {
-                    bail!("the last node is gone");
-                }
-                println!("demo: its clients come back on the other nodes");
-            }
+        let file = folder.path().join("upstreams.toml");
+        let demo = std::env::current_exe().context("this program does not know where it is")?;
+        let plan =
+            file::Plan { port: self.port, nodes: self.nodes, demo: &demo, page: &page_socket, admin: &admin };
+        std::fs::write(&file, plan.text()).context("the file cannot be written")?;
+        let mut command = child::leashed(beside(TIDELOCK)?).await;
+        command.arg(&file).env("REDIS_URL", between.url()).env("XDG_STATE_HOME", folder.path());
+        command.env("NO_COLOR", "1");
+        if has_js {
+            command.env(node::JS_FOLDER, node_chat());
         }
+        let tidelock = tidelock.insert(Child::start(command)?);
+        let at = tidelock.listening().await?;
+        page.is_at(at.port());
+        tidelock.ready().await?;
+        for path in ["/", "/health"] {
+            ensure!(answers(at, path).await?, "{path} is not answered at {at}; what tidelock says is above");
+        }
+        println!("{}", welcome(at, &file));
+        let status = tidelock.ended().await?;
+        bail!("tidelock has ended ({status}), and without it there is nothing to see");
     }
 
-    /// A taken port is the usual trouble, and a child could only say so in its own words.
-    fn check_ports(&self) -> Result<()> {
-        for port in (1..=self.nodes).map(node_port).chain([self.port]) {
-            if let Err(error) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
-                let way_out =
-                    if port == self.port { ", or choose another with `cargo demo --port`" } else { "" };
-                bail!(
-                    "port {port} cannot be used ({error}); `ss -ltnp 'sport = :{port}'` shows who has it: end that{way_out}"
-                );
-            }
+    /// A taken port is the usual trouble, and tidelock could only say so in its own words.
+    fn check_port(&self) -> Result<()> {
+        if let Err(error) = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)) {
+            bail!(
+                "port {0} cannot be used ({error}); `ss -ltnp 'sport = :{0}'` shows who has it: end that, or choose another with \
+                 `cargo demo --port`",
+                self.port
+            );
         }
         Ok(())
     }
+}
 
-    fn config(&self) -> Result<Config> {
-        if (self.port, self.nodes) == (PORT, NODES) {
-            return Ok(Config::Shipped(root().join("configs/demo.toml")));
-        }
-        let nodes: Vec<_> =
-            (1..=self.nodes).map(|number| format!("\"127.0.0.1:{}\"", node_port(number))).collect();
-        let text = format!(
-            "[[listen]]\naddress = \"127.0.0.1:{}\"\n\n[[route]]\nupstream = \"chat\"\n\n[upstream.chat]\nnodes = [{}]\n",
-            self.port,
-            nodes.join(", ")
-        );
-        let file = tempfile::Builder::new().prefix("tidelock-demo-").suffix(".toml").tempfile();
-        let file = file.context("the temporary directory cannot be written to")?;
-        std::fs::write(file.path(), text).context("the configuration cannot be written")?;
-        Ok(Config::Written(file))
-    }
+fn welcome(at: SocketAddr, file: &Path) -> String {
+    format!(
+        "\n  http://{at}\n\n  \
+         shows three chat nodes behind one tidelock, and who is on which. Drain one, roll it, kill it, and see what becomes of its\n  \
+         sessions. The chat alone is at http://{at}/chat, and what tidelock was told is in\n  {}\n\n  \
+         Ctrl-C ends everything.\n",
+        file.display()
+    )
+}
 
-    fn welcome(&self, children: &[Child]) -> String {
-        let url = format!("http://127.0.0.1:{}", self.port);
-        let mut text = format!(
-            "\n  The chat is at {url}\n\n  Try this:\n\
-             \x20   - Open {url}/?room=lobby&name=Ada in one tab and …&name=Grace in another. Each shows the node it is on,\n\
-             \x20     and how it went from polling to WebSocket. The app knows nothing of tidelock.\n\
-             \x20   - Say something. Each message shows the way it took, from node to node, and the list shows who is in\n\
-             \x20     the room, on whichever node.\n\
-             \x20   - Take a node away while you watch, and see its clients come back on another:\n"
-        );
-        for node in children.iter().filter(|child| child.name() != TIDELOCK) {
-            // Writing to a String cannot fail.
-            let _ = writeln!(text, "          kill {}    # {}", node.pid(), node.name());
-        }
-        text.push_str("\n  Ctrl-C ends everything.\n");
-        text
-    }
+/// Whether a request is answered as it should be.
+async fn answers(at: SocketAddr, path: &str) -> Result<bool> {
+    let mut stream = TcpStream::connect(at).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await?;
+    Ok(answer.starts_with(b"HTTP/1.1 200 "))
 }
 
 /// What the nodes share their rooms through.
@@ -190,34 +174,13 @@ impl Between {
             println!("demo: the nodes share their rooms through the Redis at REDIS_URL");
             return Ok(Self::Redis(url));
         }
-        let broker = Broker::loopback(0).await.context("the broker cannot listen")?;
-        println!(
-            "demo: the nodes share their rooms through a broker in this program, at {}: one host, in memory. \
-             With REDIS_URL set it is Redis",
-            broker.url()
-        );
-        Ok(Self::Broker(broker))
+        Ok(Self::Broker(Broker::loopback(0).await.context("the broker cannot listen")?))
     }
 
     fn url(&self) -> &str {
         match self {
             Self::Redis(url) => url,
             Self::Broker(broker) => broker.url(),
-        }
-    }
-}
-
-enum Config {
-    Shipped(PathBuf),
-    /// Removed when the demo ends.
-    Written(NamedTempFile),
-}
-
-impl Config {
-    fn path(&self) -> &Path {
-        match self {
-            Self::Shipped(path) => path,
-            Self::Written(file) => file.path(),
         }
     }
 }
@@ -241,10 +204,6 @@ impl Interrupts {
     }
 }
 
-fn node_port(number: u16) -> u16 {
-    NODE_PORT_BEFORE_FIRST + number
-}
-
 async fn can_run_js() -> bool {
     match js::prepare(&node_chat()).await {
         Ok(()) => true,
@@ -255,14 +214,17 @@ async fn can_run_js() -> bool {
     }
 }
 
-fn node_chat() -> PathBuf {
-    root().join("examples/node-chat")
+/// Another program of the workspace: all lie in one folder.
+fn beside(name: &str) -> Result<PathBuf> {
+    let here = std::env::current_exe().context("this program does not know where it is")?;
+    let program = here.with_file_name(name);
+    ensure!(program.is_file(), "{} is not there: `cargo demo` builds it", program.display());
+    Ok(program)
 }
 
-/// The root of the repository.
-fn root() -> PathBuf {
+fn node_chat() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.ancestors().nth(2).unwrap_or(here).to_owned()
+    here.with_file_name("node-chat")
 }
 
 const TIDELOCK: &str = "tidelock";

@@ -1,0 +1,60 @@
+//! A socket that is bound to where clients connect, and does not listen yet. Every interface is those of both families: one
+//! socket of IPv6 takes what comes by IPv4, too, whatever the system's default is (`net.ipv6.bindv6only`).
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use rustix::io::Errno;
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Binds a socket to `address`, or to every IPv4 interface where every interface is meant and the system has no IPv6.
+///
+/// # Errors
+/// If another socket has the address, this user may not have it, or no interface does.
+pub fn bind(address: SocketAddr, reuse_port: bool) -> io::Result<Socket> {
+    bind_with(address, reuse_port, |domain| Socket::new(domain, Type::STREAM, Some(Protocol::TCP)))
+}
+
+fn bind_with(
+    mut address: SocketAddr,
+    reuse_port: bool,
+    open: impl Fn(Domain) -> io::Result<Socket>,
+) -> io::Result<Socket> {
+    let is_every = address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+    let mut socket = open(Domain::for_address(address));
+    if is_every && socket.as_ref().is_err_and(|error| Errno::from_io_error(error) == Some(Errno::AFNOSUPPORT))
+    {
+        address.set_ip(Ipv4Addr::UNSPECIFIED.into());
+        socket = open(Domain::IPV4);
+    }
+    let socket = socket?;
+    if address.is_ipv6() && is_every {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(reuse_port)?;
+    socket.set_nonblocking(true)?;
+    // What is accepted inherits it. Answers are written whole; holding back their last segment would only delay it.
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_there_is_no_ipv6_every_interface_is_those_of_ipv4() {
+        let without = |domain| match domain {
+            Domain::IPV6 => Err(Errno::AFNOSUPPORT.into()),
+            domain => Socket::new(domain, Type::STREAM, Some(Protocol::TCP)),
+        };
+        let every = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
+        let bound = bind_with(every, false, without).expect("IPv4 is there");
+        let at = bound.local_addr().expect("it is bound").as_socket().expect("an address");
+        assert_eq!(at.ip(), IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let one = SocketAddr::from((Ipv6Addr::LOCALHOST, 0));
+        assert!(bind_with(one, false, without).is_err(), "an address that was named is not another one");
+    }
+}

@@ -5,6 +5,7 @@ mod child;
 pub(crate) mod launch;
 pub(crate) mod start;
 mod attended;
+mod reservation;
 mod resume;
 mod orphans;
 

@@ -1,5 +1,6 @@
 //! The command line. Every verb says what it did, and exits with 0 only if it did it.
 
+mod at;
 mod verb;
 
 use std::path::{Path, PathBuf};

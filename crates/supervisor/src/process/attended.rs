@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::child::Child;
 use super::launch::Ending;
 use super::orphans;
-use super::start::Reservation;
+use super::reservation::Reservation;
 use crate::handover::{HoldRequest, InstanceFiles};
 use crate::keeper::order::{Command, Report};
 use crate::logs::{Output, Read};

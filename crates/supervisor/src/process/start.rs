@@ -27,14 +27,14 @@ use super::Process;
 use super::attended::{Attended, COMMANDS_MAX, Held, next};
 use super::child::Child;
 use super::launch::{Launch, StartProblem};
+use super::reservation::Reservation;
 use crate::account::Account;
 use crate::environment::{EnvInputs, Environment, MARK, environment};
-use crate::host::{Host, InstanceFolder};
+use crate::host::Host;
 use crate::ipc::Channel;
 use crate::keeper;
 use crate::keeper::order::{Order, Report};
 use crate::logs::Output;
-use crate::ports::PortLease;
 use crate::privileges;
 
 impl Process {
@@ -93,14 +93,6 @@ struct Begun {
     program: PathBuf,
     mark: String,
     account: Option<Account>,
-}
-
-/// Where it listens, and what goes with that; all of it is free again when this is dropped.
-#[derive(Debug)]
-pub(super) struct Reservation {
-    pub(super) address: InstanceAddress,
-    pub(super) _port: Option<PortLease>,
-    pub(super) folder: InstanceFolder,
 }
 
 /// By what everything that comes of an instance is known again.

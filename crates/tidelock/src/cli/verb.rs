@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use clap_complete::Shell;
 
+use super::at::At;
 use crate::apps::Count;
 use crate::explain::Url;
 use crate::start::What;
@@ -424,21 +425,6 @@ pub(super) enum Verb {
         #[command(flatten)]
         at: At,
     },
-}
-
-/// Which of the running tidelocks is meant.
-#[derive(Debug, Args)]
-pub(super) struct At {
-    /// Where the running tidelock listens for verbs, if its file says another `admin.socket` than the default:
-    /// tidelock/admin.sock under $XDG_RUNTIME_DIR, or /run/tidelock/admin.sock.
-    #[arg(long, value_name = "PATH")]
-    pub(super) socket: Option<PathBuf>,
-}
-
-impl At {
-    pub(super) fn paths(self) -> Vec<PathBuf> {
-        self.socket.map_or_else(admin::places::paths_to_ask, |path| vec![path])
-    }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

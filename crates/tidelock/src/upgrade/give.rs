@@ -17,9 +17,9 @@ use supervisor::privileges;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
-use super::message::{Message, SESSIONS_MAX};
+use super::message::{FORMAT, Message, SESSIONS_MAX, WORD};
+use super::program;
 use super::stream::{FILES_MAX, Stream};
-use super::{FORMAT, PROGRAM, WORD};
 use crate::admin_file::AdminFile;
 use crate::{lock, secret, systemd};
 
@@ -63,7 +63,7 @@ impl HandedOver {
 /// Why the other one does not go on; this one does then.
 pub(crate) async fn hand_over(here: Here<'_>, wanted: &UpgradeWanted) -> Result<HandedOver, String> {
     let until = Instant::now() + wanted.timeout;
-    let program = wanted.binary.clone().or_else(|| PROGRAM.get().cloned());
+    let program = wanted.binary.clone().or_else(program::place);
     let program = program.ok_or("where this program was started from is not known; say a path")?;
     if let Some(why) = privileges::why_not_to_be_trusted(&program) {
         return Err(why);

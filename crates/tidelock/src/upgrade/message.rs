@@ -129,6 +129,12 @@ impl From<Session> for PassedSession {
 /// In one message.
 pub(super) const SESSIONS_MAX: usize = 1000;
 
+/// The version of the format. Kinds of messages and fields may be added without another one: who does not know them passes
+/// over them.
+pub(super) const FORMAT: u32 = 1;
+/// What a tidelock that is to go on is told by.
+pub(crate) const WORD: &str = "--upgrade=";
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,8 +13,7 @@ use supervisor::handover::{Handover, InstanceFiles};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::FORMAT;
-use super::message::Message;
+use super::message::{FORMAT, Message};
 use super::stream::Stream;
 use crate::admin_file::AdminFile;
 

@@ -48,6 +48,8 @@ pub(crate) struct Record {
     pub(crate) request_id: Option<Rc<str>>,
     /// Set while somebody answers in the place of a fault.
     pub(crate) instead: Option<Instead>,
+    /// The upstream whose nodes do, where it is not the route's own.
+    pub(crate) instead_upstream: Option<Rc<str>>,
 }
 
 /// What the client sees of an answer that comes in the place of a fault.
@@ -107,6 +109,7 @@ impl Record {
             ticket: None,
             request_id: None,
             instead: None,
+            instead_upstream: None,
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use config::routing::{AnswerPage, AnsweredBy, Edits, PageStatus, Route};
@@ -10,7 +9,7 @@ use wire::forward::LineEdits;
 use wire::request::RequestHead;
 
 use crate::fault::{ClientFault, Fault, OriginFault, OurFault, Retry};
-use crate::observe::record::{Instead, Record, Sticky};
+use crate::observe::record::{self, Record, Sticky};
 use crate::request::await_instance;
 use crate::request::challenge;
 use crate::request::dispatch;
@@ -66,7 +65,7 @@ pub(super) async fn answer(
         let mut found = found.map_err(|fault| misdirected(fault, head, reply, &snapshot))?;
         let route = &snapshot.plan.routes[found];
         record.is_logged = route.is_logged;
-        if !route.is_straight {
+        if !route.is_straight && record.instead_upstream.is_none() {
             let values = Values::new(head, reply.arrival().end, route, record);
             // Boxed, for a request's memory is what the largest of its ways takes.
             match Box::pin(own::answer(&values, body, reply, worker, record)).await? {
@@ -76,19 +75,29 @@ pub(super) async fn answer(
                 Outcome::NotHere => {}
             }
         }
-        if snapshot.upstream_of(found).is_some_and(Upstream::awaits_instance) {
+        if record.instead_upstream.is_none()
+            && snapshot.upstream_of(found).is_some_and(Upstream::awaits_instance)
+        {
             // Boxed, because it is rare.
             let gone = poll_fn(|cx| body.poll_client_gone(cx));
             let awaited = Box::pin(await_instance::awaited(head, port, worker, gone)).await;
             snapshot = awaited.ok_or(ClientFault::Gone)?;
             found = snapshot.route(head, port)?;
         }
-        // Another plan may have another answer by now.
-        let Some(upstream) = snapshot.upstream_of(found) else { continue };
+        let upstream = match &record.instead_upstream {
+            // Another plan may have another answer by now.
+            None => match snapshot.upstream_of(found) {
+                Some(upstream) => upstream,
+                None => continue,
+            },
+            Some(name) => snapshot.upstream(name).ok_or(OurFault::NoNode)?,
+        };
         let route = &snapshot.plan.routes[found];
         body.accept(head, route.body_bytes_max.unwrap_or(snapshot.plan.limits.body_bytes_max))?;
-        let edits = route.edits.as_deref().or_else(|| record.instead.map(|_| &*NO_EDITS));
-        let changed = edits.map(|edits| changed(edits, head, reply, route, record));
+        let changed = match record.instead {
+            None => route.edits.as_deref().map(|edits| changed(edits, head, reply, route, record)),
+            Some(_) => Some(changed_instead(upstream, head, reply, route, record)),
+        };
         let sent_pin = SentPin::read(head, upstream);
         let place = sticky::affinity(head, sent_pin, upstream, record.client);
         if let Affinity::Unknown = place {
@@ -129,6 +138,24 @@ fn changed(
     changed
 }
 
+/// The same, of an answer in the place of a fault. How long the nodes of another upstream are waited for, and where they stand
+/// below their hosts, is that one's.
+#[cold]
+fn changed_instead(
+    upstream: &Upstream,
+    head: &mut RequestHead,
+    reply: &ReplySink<'_>,
+    route: &Route,
+    record: &mut Record,
+) -> Box<Changed> {
+    let mut edits = route.edits.as_deref().cloned().unwrap_or_default();
+    if record.instead_upstream.is_some() {
+        edits.base.clone_from(&upstream.plan.base);
+        edits.timeouts = None;
+    }
+    changed(&edits, head, reply, route, record)
+}
+
 /// Answers an authority that looks whose a name is. Boxed, because it is rare.
 async fn challenged(
     head: &RequestHead,
@@ -151,59 +178,66 @@ fn misdirected(fault: Fault, head: &RequestHead, reply: &ReplySink<'_>, snapshot
     if is_misdirected { ClientFault::Misdirected.into() } else { fault }
 }
 
-/// A request with its client's ends.
-pub(super) struct Asked<'a, 'c> {
-    pub(super) head: &'a mut RequestHead,
-    pub(super) body: &'a mut BodySource<'c>,
-    pub(super) reply: &'a mut ReplySink<'c>,
+/// What is known of a fault while somebody else answers in its place.
+pub(super) struct Instead {
+    fault: Fault,
+    status: Option<u16>,
+    /// The request that is answered, if it is not the client's own.
+    pub(super) get: Option<RequestHead>,
 }
 
-/// Gives the answer of a request that has failed: what `error_pages` says that somebody else answers, or words of our own.
-pub(super) async fn answer_fault(
+/// Finds who answers in the place of a fault, as `error_pages` says: [`answer`] is asked again then, and knows it by the record.
+pub(super) fn instead_of(
     fault: Fault,
-    asked: Asked<'_, '_>,
-    worker: &Local,
-    record: &mut Record,
-) -> Exchanged {
-    let Asked { head, body, reply } = asked;
-    if let Some((status, page)) = page_of(fault, head, reply, worker) {
-        let kept = match page.status {
-            PageStatus::OfFault => Some(status),
-            PageStatus::Own => None,
-            PageStatus::Is(status) => Some(status),
-        };
-        if is_suspect(fault) {
-            reply.close_after();
+    head: &RequestHead,
+    body: &mut BodySource<'_>,
+    reply: &mut ReplySink<'_>,
+    (worker, record): (&Local, &mut Record),
+) -> Option<Box<Instead>> {
+    let (status, page) = page_of(fault, head, reply, worker)?;
+    let get = match &page.by {
+        // What the route answers which takes a GET of this path.
+        AnsweredBy::Path(path) => {
+            let get = head.asking_for(path.as_bytes()).ok()?;
+            if !body.is_done() {
+                reply.close_after();
+            }
+            body.leave();
+            Some(get)
         }
-        record.instead = Some(Instead { status: kept });
-        let answered = match &page.by {
-            AnsweredBy::Path(path) => {
-                // What is left of its body is no request.
-                if !body.is_done() {
-                    reply.close_after();
-                }
-                match head.asking_for(path.as_bytes()) {
-                    // That of the route which takes a GET of this path.
-                    Ok(mut get) => Box::pin(answer(&mut get, &mut body.none(), reply, worker, record)).await,
-                    Err(malformed) => Err(ClientFault::from(malformed).into()),
-                }
-            }
-            AnsweredBy::Upstream(name) if may_ask_again(fault, head, body) => {
-                let asked = Asked { head: &mut *head, body: &mut *body, reply: &mut *reply };
-                by_upstream(name, asked, worker, record).await
-            }
-            AnsweredBy::Upstream(_) => Err(fault),
-        };
-        record.instead = None;
-        if let Ok(exchanged) = answered {
-            record.fault = Some(fault);
-            if let Some(kept) = kept.filter(|_| !KEEPS_ITS_STATUS.contains(&record.status)) {
-                record.status = kept;
-            }
-            return exchanged;
+        AnsweredBy::Upstream(name) if may_ask_again(fault, head, body) => {
+            record.instead_upstream = Some(name.as_str().into());
+            None
+        }
+        AnsweredBy::Upstream(_) => return None,
+    };
+    if is_suspect(fault) {
+        reply.close_after();
+    }
+    let status = match page.status {
+        PageStatus::OfFault => Some(status),
+        PageStatus::Own => None,
+        PageStatus::Is(status) => Some(status),
+    };
+    record.instead = Some(record::Instead { status });
+    Some(Box::new(Instead { fault, status, get }))
+}
+
+impl Instead {
+    /// Notes in the record that it was answered.
+    pub(super) fn is_answered(&self, record: &mut Record) {
+        record.fault = Some(self.fault);
+        if let Some(status) = self.status.filter(|_| !KEEPS_ITS_STATUS.contains(&record.status)) {
+            record.status = status;
         }
     }
-    tell(fault, head, RequestEnds { body, reply }, worker, record).await
+
+    /// Gives up: the client is told of the fault itself.
+    pub(super) fn into_fault(self, record: &mut Record) -> Fault {
+        record.instead = None;
+        record.instead_upstream = None;
+        self.fault
+    }
 }
 
 /// The page that somebody answers in the place of a fault, and the status of that.
@@ -233,41 +267,6 @@ fn may_ask_again(fault: Fault, head: &RequestHead, body: &BodySource<'_>) -> boo
     body.bytes() == 0 && (fault.is_undone() || (is_asked_once && pages::is_repeatable(head)))
 }
 
-/// What the nodes of an upstream answer to the request itself, changed as its route says.
-async fn by_upstream(
-    name: &str,
-    asked: Asked<'_, '_>,
-    worker: &Local,
-    record: &mut Record,
-) -> Result<Exchanged, Fault> {
-    let Asked { head, body, reply } = asked;
-    let snapshot = worker.snapshot();
-    let found = snapshot.route(head, reply.arrival().end.port())?;
-    let route = &snapshot.plan.routes[found];
-    let upstream = snapshot.upstream(name).ok_or(OurFault::NoNode)?;
-    body.accept(head, route.body_bytes_max.unwrap_or(snapshot.plan.limits.body_bytes_max))?;
-    // How long it waits, and where its nodes stand below their hosts, is this upstream's.
-    let edits = Edits {
-        base: upstream.plan.base.clone(),
-        timeouts: None,
-        ..route.edits.as_deref().cloned().unwrap_or_default()
-    };
-    let changed = changed(&edits, head, reply, route, record);
-    let sent_pin = SentPin::read(head, upstream);
-    let place = sticky::affinity(head, sent_pin, upstream, record.client);
-    let request = Request {
-        head: &*head,
-        reply,
-        upstream,
-        snapshot: &snapshot,
-        worker,
-        changed: Some(&changed),
-        sent_pin,
-        answer_within: Cell::default(),
-    };
-    Box::pin(dispatch::dispatch(&request, place, body, record)).await
-}
-
 /// Where a client or a node broke the rules, nothing of the connection is trusted any further. Nor is there memory for one
 /// that goes on asking.
 fn is_suspect(fault: Fault) -> bool {
@@ -278,7 +277,7 @@ fn is_suspect(fault: Fault) -> bool {
 }
 
 /// Turns a fault into an answer, where there is still somebody to tell and nothing of an answer has gone out.
-async fn tell(
+pub(super) async fn tell(
     fault: Fault,
     head: &RequestHead,
     ends: RequestEnds<'_, '_>,
@@ -317,7 +316,5 @@ async fn tell(
 const STATUS_CLIENT_CLOSED: u16 = 499;
 /// A client that does not take a short answer in so long is not waiting for it.
 pub(super) const LAST_WORD_TIMEOUT: Duration = Duration::from_secs(5);
-/// For routes that change nothing.
-static NO_EDITS: LazyLock<Edits> = LazyLock::new(Edits::default);
 /// What `LineEdits::status_instead` leaves as it is.
 const KEEPS_ITS_STATUS: [u16; 7] = [101, 204, 301, 302, 303, 307, 308];

@@ -24,14 +24,14 @@ use crate::net::seats::Seated;
 use crate::net::stream::{ClientStream, Io, Stream};
 use crate::observe::lifecycle::Live;
 use crate::observe::record::Record;
-use crate::request::downstream::{Arrival, BodySource, Http1Body, Http1Reply, ReplySink};
+use crate::request::downstream::{Arrival, BodySource, Http1Body, Http1Reply, ReplySink, RequestEnds};
 use crate::request::exchange::Exchanged;
 use crate::request::reply::{self, Redirect};
 use crate::request::upgrade::OriginEnd;
 use crate::request::{front_door, pages};
 use crate::state::local::Local;
 use crate::state::shared::head_bounds;
-use crate::worker::answer::{Asked, LAST_WORD_TIMEOUT, answer, answer_fault};
+use crate::worker::answer::{Instead, LAST_WORD_TIMEOUT, answer, instead_of, tell};
 use crate::worker::idle::{IDLE_WHILE_LEAVING, IdleConnection, PARKS_AFTER, PARKS_AGAIN_AFTER};
 
 /// A client's connection with all that outlives one of its requests.
@@ -140,13 +140,37 @@ pub(crate) async fn one_request(client: &mut ClientConnection, worker: &Local) -
     }
     let mut record = Record::new(client.client_address(&head, worker), client.begun());
     let (mut body, mut reply) = client.exchange_ends(&head, worker);
-    let exchanged = match answer(&mut head, &mut body, &reply, worker, &mut record).await {
-        Ok(exchanged) => exchanged,
+    let mut instead: Option<Box<Instead>> = None;
+    // Whether a part of the body was not read.
+    let mut is_left = false;
+    let exchanged = loop {
+        let asked = instead.as_mut().and_then(|instead| instead.get.as_mut()).unwrap_or(&mut head);
+        // There is one place where it is called, so that it is part of this future.
+        let fault = match answer(asked, &mut body, &reply, worker, &mut record).await {
+            Ok(exchanged) => {
+                if let Some(instead) = &instead {
+                    instead.is_answered(&mut record);
+                }
+                break exchanged;
+            }
+            Err(fault) => fault,
+        };
+        // Whoever fails in the place of a fault leaves it as it was.
+        let fault = match instead.take() {
+            Some(instead) => instead.into_fault(&mut record),
+            None => {
+                let was_done = body.is_done();
+                instead = instead_of(fault, &head, &mut body, &mut reply, (worker, &mut record));
+                is_left = !was_done && body.is_done();
+                if instead.is_some() {
+                    continue;
+                }
+                fault
+            }
+        };
+        let ends = RequestEnds { body: &body, reply: &reply };
         // Boxed, because it is rare.
-        Err(fault) => {
-            let asked = Asked { head: &mut head, body: &mut body, reply: &mut reply };
-            Box::pin(answer_fault(fault, asked, worker, &mut record)).await
-        }
+        break Box::pin(tell(fault, &head, ends, worker, &mut record)).await;
     };
     record.bytes_in = body.bytes();
     record.bytes_out = reply.bytes();
@@ -157,7 +181,9 @@ pub(crate) async fn one_request(client: &mut ClientConnection, worker: &Local) -
             client.rest(worker);
             None
         }
-        Exchanged::Close if !head.keep_alive() && body.is_done() && client.stream.io.is_quiet() => {
+        Exchanged::Close
+            if !head.keep_alive() && body.is_done() && !is_left && client.stream.io.is_quiet() =>
+        {
             Some(client.ended_by_client())
         }
         Exchanged::Close => Some(Ended::Lingering),

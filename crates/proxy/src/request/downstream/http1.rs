@@ -73,8 +73,9 @@ impl<'c> Http1Body<'c> {
         }
     }
 
-    pub(super) fn none(&mut self) -> Http1Body<'_> {
-        Http1Body { inbound: &mut *self.inbound, walk: None, is_done: true, bytes: 0, ..*self }
+    pub(super) fn leave(&mut self) {
+        self.walk = None;
+        self.is_done = true;
     }
 
     pub(super) fn is_answered(&mut self) {

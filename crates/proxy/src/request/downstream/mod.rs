@@ -40,10 +40,10 @@ pub(crate) enum BodySource<'c> {
 }
 
 impl<'c> BodySource<'c> {
-    /// The body of a request that has none, of the same client.
-    pub(crate) fn none(&mut self) -> BodySource<'_> {
+    /// Nothing more is read of it: from now on it is the body of a request that has none.
+    pub(crate) fn leave(&mut self) {
         match self {
-            Self::Http1(body) => BodySource::Http1(body.none()),
+            Self::Http1(body) => body.leave(),
         }
     }
 

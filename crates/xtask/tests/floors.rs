@@ -24,7 +24,7 @@ fn own_tree() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
-/// A copy of all crates' sources, with `line` at the end of one file.
+/// A copy of all crates' sources and of their map, with `line` at the end of one file.
 fn planted(file: &str, line: &str) -> TempDir {
     let tree = tempfile::tempdir().expect("a temporary folder");
     for entry in fs::read_dir(own_tree().join("crates")).expect("the crates") {
@@ -33,6 +33,8 @@ fn planted(file: &str, line: &str) -> TempDir {
             copy(&from, &tree.path().join(from.strip_prefix(own_tree()).expect("it is below")));
         }
     }
+    fs::copy(own_tree().join("ARCHITECTURE.md"), tree.path().join("ARCHITECTURE.md"))
+        .expect("the map of the code");
     let file = tree.path().join(file);
     let source = fs::read_to_string(&file).expect("the file is there");
     fs::write(&file, format!("{source}\n{line}\n")).expect("it can be written");

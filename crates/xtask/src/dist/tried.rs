@@ -32,7 +32,7 @@ pub(super) fn deb(package: &Path, parts: &Parts) -> Result<()> {
     fs::write(debian.join("tmp/any.toml"), ANY)?;
     let user = ["setpriv", "--reuid=tidelock", "--regid=tidelock", "--clear-groups", "--"];
     serves(
-        inside(&[&user[..], &["env", "XDG_STATE_HOME=/tmp", "tidelock", "/tmp/any.toml"]].concat()),
+        inside(&[&user[..], &["env", "XDG_STATE_HOME=/tmp/tried", "tidelock", "/tmp/any.toml"]].concat()),
         None,
     )?;
     for file in ["usr/lib/systemd/system/tidelock.service", "usr/share/man/man1/tidelock.1.gz"] {
@@ -54,6 +54,7 @@ pub(super) fn deb(package: &Path, parts: &Parts) -> Result<()> {
     for left in ["tmp/tidelock.deb", "tmp/any.toml"] {
         fs::remove_file(debian.join(left))?;
     }
+    fs::remove_dir_all(debian.join("tmp/tried"))?;
     let left = named_like_it(&debian)?;
     ensure!(left == before, "the purge leaves {left:?}");
     let users = fs::read_to_string(debian.join("etc/passwd"))?;

@@ -5,6 +5,8 @@
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 
+#[path = "../../examples/fanout/src/halves.rs"]
+mod halves;
 #[path = "../../examples/fanout/src/msgpack.rs"]
 mod msgpack;
 #[path = "../../examples/fanout/src/payload.rs"]

@@ -10,7 +10,7 @@ exports.binary = () => {
     throw new Error(
       `tidelock: the package ${name} is not installed. npm leaves it out with --no-optional and --omit=optional, and on ` +
         `systems that tidelock is not built for (it is for Linux with glibc 2.34 or later on x86-64). ` +
-        `"cargo install tidelock" builds it from source.`,
+        `"cargo install --path crates/tidelock" in a checkout builds it from source.`,
     );
   }
 };

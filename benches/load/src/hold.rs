@@ -49,24 +49,26 @@ pub async fn run(destination: &Destination, kind: Kind, count: usize, watched: &
 
 async fn hold(destination: &Destination, kind: Kind, count: usize) -> Result<Vec<Held>> {
     let opening = (0..count).map(|index| async move {
-        kind.open(destination).await.with_context(|| format!("connection {index} of {count}"))
+        kind.open(destination, index).await.with_context(|| format!("connection {index} of {count}"))
     });
     // A few at a time: a whole crowd would fill the accept queue.
     stream::iter(opening).buffer_unordered(AT_ONCE).try_collect().await
 }
 
 impl Kind {
-    async fn open(self, destination: &Destination) -> Result<Held> {
+    /// From one of many addresses: a proxy may not leave all of its places to one client.
+    async fn open(self, destination: &Destination, index: usize) -> Result<Held> {
+        let stream = destination.connect_from(index).await?;
         match self {
             Self::KeepAlive => {
-                let mut connection = Connection::new(destination.connect().await?);
+                let mut connection = Connection::new(stream);
                 let target = format!("/bytes/{MOVED_BYTES}");
                 let post = request("POST", &target, destination.name(), "", &[b'x'; MOVED_BYTES]);
                 connection.exchange(&post, true).await?;
                 Ok(Held::KeepAlive { _connection: connection })
             }
             Self::WebSocket => {
-                let mut socket = websocket::open(destination, "/echo").await?;
+                let mut socket = websocket::open_on(stream, destination, "/echo").await?;
                 websocket::echo(&mut socket, Message::Binary(vec![b'x'; MOVED_BYTES].into())).await?;
                 Ok(Held::WebSocket { _socket: Box::new(socket) })
             }

@@ -24,7 +24,14 @@ pub type Socket = WebSocketStream<Stream>;
 /// # Errors
 /// If it is not accepted.
 pub async fn open(destination: &Destination, target: &str) -> Result<Socket> {
-    let stream = destination.connect().await.context("connecting")?;
+    open_on(destination.connect().await.context("connecting")?, destination, target).await
+}
+
+/// As [`open`], on a connection that is there already.
+///
+/// # Errors
+/// If it is not accepted.
+pub async fn open_on(stream: Stream, destination: &Destination, target: &str) -> Result<Socket> {
     let config = WebSocketConfig::default()
         .read_buffer_size(BUFFER_BYTES)
         .write_buffer_size(0)

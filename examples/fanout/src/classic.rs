@@ -94,9 +94,8 @@ impl Classic {
         if uid == self.uid {
             return Ok(None);
         }
-        let packet = reader.value()?;
-        let (target, flags) = read_options(Reader::new(reader.value()?))?;
-        let Some(payload) = self.read_packet(packet, body)? else { return Ok(None) };
+        let Some(payload) = self.read_packet(&mut reader, body)? else { return Ok(None) };
+        let (target, flags) = read_options(&mut reader)?;
         let ask = Ask { uid: Some(uid.into_owned()), id: None };
         Ok(Some(Incoming::Request(ask, Request::Broadcast { payload, target, flags })))
     }
@@ -105,11 +104,11 @@ impl Classic {
         let (mut ask, mut kind, mut packet, mut options) = (Ask::default(), None, None, None);
         Reader::new(body).fields(|key, mut value| {
             match key {
-                "uid" => ask.uid = value.text().ok().map(Into::into),
-                "requestId" => ask.id = value.text().ok().map(Into::into),
-                "type" => kind = Some(value.token()?),
-                "packet" => packet = Some(value.value()?),
-                "opts" => options = Some(value.value()?),
+                b"uid" => ask.uid = value.text().ok().map(Into::into),
+                b"requestId" => ask.id = value.text().ok().map(Into::into),
+                b"type" => kind = Some(value.token()?),
+                b"packet" => packet = Some(value),
+                b"opts" => options = Some(value),
                 _ => {}
             }
             Ok(())
@@ -117,22 +116,22 @@ impl Classic {
         if kind != Some(Token::Uint(BROADCAST)) || ask.uid.as_ref() == Some(&self.uid) {
             return Ok(None);
         }
-        let (Some(packet), Some(options)) = (packet, options) else {
+        let (Some(mut packet), Some(mut options)) = (packet, options) else {
             return Err(Malformed("a broadcast without packet or options"));
         };
-        let (target, flags) = read_options(Reader::new(options))?;
-        let Some(payload) = self.read_packet(packet, body)? else { return Ok(None) };
+        let (target, flags) = read_options(&mut options)?;
+        let Some(payload) = self.read_packet(&mut packet, body)? else { return Ok(None) };
         Ok(Some(Incoming::Request(ask, Request::BroadcastWithAck { payload, target, flags })))
     }
 
     /// The event of a packet of this namespace.
-    fn read_packet(&self, packet: &[u8], body: &Bytes) -> Result<Option<Payload>, Malformed> {
+    fn read_packet(&self, packet: &mut Reader<'_>, body: &Bytes) -> Result<Option<Payload>, Malformed> {
         // Emitters for the main namespace may leave `nsp` out.
         let (mut namespace, mut data) = ("/".into(), None);
-        Reader::new(packet).fields(|key, mut value| {
+        packet.fields(|key, mut value| {
             match key {
-                "nsp" => namespace = value.text()?,
-                "data" => data = Some(value.value()?),
+                b"nsp" => namespace = value.text()?,
+                b"data" => data = Some(value.rest()),
                 _ => {}
             }
             Ok(())
@@ -338,9 +337,9 @@ fn decode_ack(body: &Bytes) -> Result<Option<Incoming>, Malformed> {
     let (mut id, mut kind, mut packet) = (None, None, None);
     Reader::new(body).fields(|key, mut value| {
         match key {
-            "type" => kind = Some(value.token()?),
-            "requestId" => id = Some(value.text()?),
-            "packet" => packet = Some(value.value()?),
+            b"type" => kind = Some(value.token()?),
+            b"requestId" => id = Some(value.text()?),
+            b"packet" => packet = Some(value.rest()),
             _ => {}
         }
         Ok(())

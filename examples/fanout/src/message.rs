@@ -351,21 +351,21 @@ fn number_name(number: f64) -> Option<String> {
 }
 
 /// `{rooms, except, flags}`, which both dialects write the same way.
-pub(crate) fn read_options(mut reader: Reader<'_>) -> Result<(Target, Flags), Malformed> {
+pub(crate) fn read_options(reader: &mut Reader<'_>) -> Result<(Target, Flags), Malformed> {
     let (mut target, mut flags) = (Target::everyone(), Flags::default());
     reader.fields(|key, mut value| {
         match key {
-            "rooms" => target.rooms = Rooms::read(Listed::from_msgpack(value)?),
-            "except" => target.except = Listed::from_msgpack(value)?.names,
-            "flags" if value.clone().token()? != Token::Nil => value.fields(|key, mut value| {
+            b"rooms" => target.rooms = Rooms::read(Listed::from_msgpack(value)?),
+            b"except" => target.except = Listed::from_msgpack(value)?.names,
+            b"flags" if value.clone().token()? != Token::Nil => value.fields(|key, mut value| {
                 match (key, value.token()?) {
-                    ("volatile", token) => {
+                    (b"volatile", token) => {
                         let lies = [Token::Bool(false), Token::Nil, Token::Uint(0), Token::Str(b"")];
                         flags.volatile = !lies.contains(&token);
                     }
-                    ("timeout", Token::Uint(ms)) => flags.timeout_ms = Some(ms),
-                    ("timeout", Token::Float(ms)) => flags.timeout_ms = Some(ms as u64),
-                    ("timeout", Token::Str(ms)) => flags.timeout_ms = number(&String::from_utf8_lossy(ms)),
+                    (b"timeout", Token::Uint(ms)) => flags.timeout_ms = Some(ms),
+                    (b"timeout", Token::Float(ms)) => flags.timeout_ms = Some(ms as u64),
+                    (b"timeout", Token::Str(ms)) => flags.timeout_ms = number(&String::from_utf8_lossy(ms)),
                     _ => {}
                 }
                 Ok(())
@@ -388,7 +388,7 @@ mod tests {
     fn read(options: &Json) -> (Target, Flags) {
         let mut bytes = Vec::new();
         crate::payload::Payload::from_json(options.to_string()).put_msgpack(&mut bytes).unwrap();
-        let (target, flags) = read_options(Reader::new(&bytes)).unwrap();
+        let (target, flags) = read_options(&mut Reader::new(&bytes)).unwrap();
         assert_eq!(serde_json::from_value::<Target>(options.clone()).unwrap(), target, "{options}");
         (target, flags)
     }

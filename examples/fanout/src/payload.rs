@@ -242,7 +242,7 @@ impl<'a> FromMsgpack<'a> {
             Token::Uint(value) => self.raw(&value.to_string()),
             Token::Int(value) => self.raw(&value.to_string()),
             Token::Float(value) => self.float(value),
-            Token::Str(text) => self.text(&String::from_utf8_lossy(text)),
+            Token::Str(text) => self.text(&msgpack::utf8(text)),
             Token::Bin(bytes) => self.attachment(bytes),
             // JSON has no dates; a client expects what `Date.prototype.toJSON` would have sent it.
             Token::Ext(-1, stamp) => match timestamp::to_iso8601(stamp) {
@@ -277,7 +277,7 @@ impl<'a> FromMsgpack<'a> {
                 self.json.push(b',');
             }
             match reader.token()? {
-                Token::Str(key) => self.text(&String::from_utf8_lossy(key)),
+                Token::Str(key) => self.text(&msgpack::utf8(key)),
                 // Emitters in other languages keep numeric keys; JavaScript and JSON only know strings.
                 Token::Uint(key) => self.text(&key.to_string()),
                 Token::Int(key) => self.text(&key.to_string()),

@@ -73,10 +73,10 @@ impl Sharded {
         let (mut uid, mut namespace, mut kind, mut data) = (None, None, None, None);
         Reader::new(body).fields(|key, mut value| {
             match key {
-                "uid" => uid = Some(value.text()?),
-                "nsp" => namespace = Some(value.text()?),
-                "type" => kind = Some(value.token()?),
-                "data" => data = Some(value),
+                b"uid" => uid = Some(value.text()?),
+                b"nsp" => namespace = Some(value.text()?),
+                b"type" => kind = Some(value.token()?),
+                b"data" => data = Some(value),
                 _ => {}
             }
             Ok(())
@@ -252,17 +252,17 @@ pub(crate) fn read_msgpack(
     let (mut fields, mut packet, mut sockets, mut count) = (Fields::default(), None, None, 0);
     data.fields(|key, mut value| {
         match key {
-            "requestId" => fields.id = value.text().ok().map(Into::into),
-            "opts" => {
-                let (target, flags) = read_options(value)?;
+            b"requestId" => fields.id = value.text().ok().map(Into::into),
+            b"opts" => {
+                let (target, flags) = read_options(&mut value)?;
                 (fields.target, fields.flags) = (Some(target), flags);
             }
-            "clientCount" => match value.token()? {
+            b"clientCount" => match value.token()? {
                 msgpack::Token::Uint(clients) => count = u32::try_from(clients).unwrap_or(u32::MAX),
                 _ => return Err(Malformed("a count that is no number")),
             },
-            "packet" => packet = Some(value.value()?),
-            "sockets" => sockets = Some(value.value()?),
+            b"packet" => packet = Some(value.rest()),
+            b"sockets" => sockets = Some(value.rest()),
             _ => {}
         }
         Ok(())
@@ -271,9 +271,9 @@ pub(crate) fn read_msgpack(
     match kind {
         BROADCAST => {
             let mut event = None;
-            Reader::new(packet).fields(|key, mut value| {
-                if key == "data" {
-                    event = Some(value.value()?);
+            Reader::new(packet).fields(|key, value| {
+                if key == b"data" {
+                    event = Some(value.rest());
                 }
                 Ok(())
             })?;

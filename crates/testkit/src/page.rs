@@ -146,3 +146,30 @@ pub async fn press_buttons(url: &str) -> Shown {
     let line = process.wait_for_line(|line| line.starts_with('{')).await;
     serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line}"))
 }
+
+/// What the demo's page was to somebody without a mouse, and to a screen reader.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Used {
+    /// What the first stop of the Tab key is called.
+    pub first: String,
+    /// What had the focus after `chat/0` was drained and taken back, and while and after `chat/1` was rolled.
+    pub after: Vec<String>,
+    /// Stops of the Tab key at which nothing shows where one is.
+    pub unseen: Vec<String>,
+    /// The page as a screen reader has it, in Playwright's words.
+    pub tree: String,
+    /// Rules of WCAG 2.2 AA that axe-core sees broken, in light and dark, on a desk and on a phone.
+    pub violations: Vec<String>,
+}
+
+/// Opens the demo's page at `url` and uses it by keyboard alone.
+///
+/// # Panics
+/// With the browser's own words, if that cannot be done.
+pub async fn use_by_keyboard(url: &str) -> Used {
+    let mut command = Command::new("node");
+    command.arg(script("keys.mjs")).arg(serde_json::json!({ "url": url }).to_string());
+    let process = Process::spawn("keys", command);
+    let line = process.wait_for_line(|line| line.starts_with('{')).await;
+    serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line}"))
+}

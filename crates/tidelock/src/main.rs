@@ -59,5 +59,8 @@ fn main() -> ExitCode {
     if supervisor::keeper::asked_to_be_one() {
         return supervisor::keeper::main();
     }
+    if upgrade::launcher::asked_to_be_one() {
+        return upgrade::launcher::main();
+    }
     first::main().unwrap_or_else(|| output::ended(cli::main()))
 }

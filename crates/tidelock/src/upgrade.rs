@@ -6,6 +6,7 @@
 mod message;
 mod program;
 mod stream;
+pub(crate) mod launcher;
 mod give;
 mod take;
 

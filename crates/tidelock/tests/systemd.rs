@@ -74,6 +74,12 @@ fn pid(child: &Child) -> rustix::process::Pid {
     pid.and_then(rustix::process::Pid::from_raw).expect("it runs")
 }
 
+fn parent(of: rustix::process::Pid) -> Option<rustix::process::Pid> {
+    let status = std::fs::read_to_string(format!("/proc/{of}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("PPid:")).expect("its parent");
+    rustix::process::Pid::from_raw(line.trim().parse().expect("a number"))
+}
+
 #[tokio::test]
 async fn systemd_hears_how_it_is() {
     let folder = directory();
@@ -108,6 +114,8 @@ async fn systemd_hears_how_it_is() {
     let next = told.last().and_then(|line| line.strip_prefix("MAINPID=")?.parse::<i32>().ok());
     let next = next.and_then(rustix::process::Pid::from_raw).expect("a process id");
     assert_ne!(next, pid(&child));
+    // systemd waits for the end of a main process only if it is its own child when it hears of it.
+    assert_ne!(parent(next), Some(pid(&child)), "it is still a child of the one before");
     notified.until("READY=1").await;
     assert!(child.wait().await.expect("it ends").success());
     assert_eq!(get(at, "/").await.text(), "three");

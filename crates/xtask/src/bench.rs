@@ -9,8 +9,10 @@ mod drain;
 mod fanout;
 mod faults;
 pub(crate) mod page;
+pub(crate) use contender::PM2;
 mod roll;
 mod sessions;
+mod upgrade;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -32,6 +34,7 @@ enum Which {
     Faults(faults::Faults),
     Roll(roll::Roll),
     Sessions(sessions::Sessions),
+    Upgrade(upgrade::Upgrade),
 }
 
 impl Bench {
@@ -45,6 +48,7 @@ impl Bench {
             Which::Faults(faults) => faults.run(),
             Which::Roll(roll) => roll.run(),
             Which::Sessions(sessions) => sessions.run(),
+            Which::Upgrade(upgrade) => upgrade.run(),
         }
     }
 }

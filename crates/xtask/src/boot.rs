@@ -1,7 +1,9 @@
-//! `cargo xtask boot`: a small Debian with a systemd of its own, made by mmdebstrap and booted four times by systemd-nspawn,
+//! `cargo xtask boot`: a small Debian with a systemd of its own, made by mmdebstrap and booted eight times by systemd-nspawn,
 //! in which two users start apps, log out, install the unit, reboot, and take the unit away; then the units of `configs/` are
-//! used. What they expect is in `boot/inside.sh`. Needs root, fetches some 100 MB of packages, and takes three minutes, so that
-//! it is no test of every commit.
+//! used; then the .deb is installed, survives a reboot, becomes another version, and is purged; then somebody types what the
+//! pages say for a server, and for one with nginx and PM2. What they expect is in `boot/inside.sh`, `boot/packaged.sh` and
+//! `boot/pages.sh`. Needs root, fetches some 100 MB of packages, and takes some minutes, so that it is no
+//! test of every commit.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -10,7 +12,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 
+use crate::bench::PM2;
+use crate::dist;
 use crate::packages::{self, FOR_BOOT};
+use crate::pages;
 use crate::run::{aloud, command, root};
 
 /// Boots a machine with systemd in it, and tries `tidelock startup`, reboots, cron and logouts there.
@@ -19,9 +24,10 @@ pub(crate) struct Boot {
     /// Use this root, which an earlier run has left under target/boot, instead of making one.
     #[arg(long)]
     keep_root: bool,
-    /// Boot it this time only, `fourth` for the units of `configs/`, instead of one time after the other.
-    #[arg(long, value_name = "WHICH")]
-    only: Option<String>,
+    /// Boot it these times only, separated by commas, instead of one time after the other: `fourth` for the units of `configs/`,
+    /// `fifth,sixth` for the .deb, `seventh` and `eighth` for the pages.
+    #[arg(long, value_name = "WHICH", value_delimiter = ',')]
+    only: Vec<String>,
 }
 
 impl Boot {
@@ -33,8 +39,13 @@ impl Boot {
             make(&machine)?;
         }
         furnish(&machine)?;
-        let is_wanted = |boot: &&str| self.only.as_ref().is_none_or(|only| only == boot);
-        for boot in ["first", "second", "third", "fourth"].into_iter().filter(is_wanted) {
+        let is_wanted = |boot: &&str| self.only.is_empty() || self.only.iter().any(|only| only == boot);
+        let mut has_packages = false;
+        for boot in BOOTS.into_iter().filter(is_wanted) {
+            if PACKAGED.contains(&boot) && !has_packages {
+                bring_packages(&machine)?;
+                has_packages = true;
+            }
             let said = after(boot, &machine)?;
             eprintln!("{said}");
             ensure!(
@@ -51,12 +62,15 @@ fn make(machine: &Path) -> Result<()> {
         fs::remove_dir_all(machine)?;
     }
     fs::create_dir_all(machine)?;
-    let packages =
-        "--include=systemd,systemd-sysv,dbus,libpam-systemd,nodejs,curl,cron,passwd,login,util-linux,procps";
+    let packages = "--include=systemd,systemd-sysv,dbus,libpam-systemd,nodejs,curl,cron,passwd,login,util-linux,procps,\
+                    adduser,init-system-helpers,ca-certificates,sudo,nginx-light";
     let path = machine.display().to_string();
     let words = ["--quiet", "--variant=minbase", packages, "bookworm", &path];
     aloud("making a small Debian", command(".", "mmdebstrap", &words))?;
-    inside(machine, "adding a user", &["useradd", "--create-home", "--shell", "/bin/bash", "ann"])
+    inside(machine, "adding a user", &["useradd", "--create-home", "--shell", "/bin/bash", "ann"])?;
+    fs::write(machine.join("etc/sudoers.d/ann"), "ann ALL=(ALL) NOPASSWD: ALL\n")?;
+    // It would have the port in every boot.
+    inside(machine, "disabling nginx", &["systemctl", "disable", "--quiet", "nginx"])
 }
 
 fn inside(machine: &Path, why: &str, words: &[&str]) -> Result<()> {
@@ -99,6 +113,21 @@ fn furnish(machine: &Path) -> Result<()> {
     fs::copy(machine.join("usr/bin/node"), nvm.join("node"))?;
     fs::write(machine.join("home/ann/.profile"), PROFILE)?;
     inside(machine, "giving them to their user", &["chown", "--recursive", "ann:ann", "/home/ann"])
+}
+
+/// Two versions of the .deb, which differ in nothing else.
+fn bring_packages(machine: &Path) -> Result<()> {
+    let debs = dist::two_debs()?;
+    for (deb, name) in debs.iter().zip(["first.deb", "second.deb"]) {
+        fs::copy(deb, machine.join("opt").join(name))?;
+    }
+    for page in ["on-a-server.md", "from-nginx-and-pm2.md"] {
+        fs::write(machine.join("opt").join(page), pages::script(page)?)?;
+    }
+    packages::npm_aside(PM2)?;
+    let pm2 = root().join(packages::aside(PM2)).join("node_modules").display().to_string();
+    let there = machine.join("opt/pm2").display().to_string();
+    aloud("bringing PM2", command(".", "cp", &["--recursive", "--no-target-directory", &pm2, &there]))
 }
 
 /// The one that was built a moment ago, wherever Cargo builds.
@@ -146,9 +175,14 @@ fn unit(boot: &str) -> String {
     )
 }
 
-const INSIDE: &str = include_str!("boot/inside.sh");
-const APP: &str = "const word = process.env.WORD || 'no word';\n\
-    require('http').createServer((request, answer) =>\n\
-    request.url === '/slow' ? setTimeout(() => answer.end(word), 2000)\n\
-    : request.url === '/pid' ? answer.end(String(process.pid)) : answer.end(word)).listen(3000)\n";
+const BOOTS: [&str; 8] = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth"];
+/// Those with the .deb.
+const PACKAGED: [&str; 4] = ["fifth", "sixth", "seventh", "eighth"];
+const INSIDE: &str = concat!(
+    include_str!("boot/inside.sh"),
+    include_str!("boot/packaged.sh"),
+    include_str!("boot/pages.sh"),
+    "\n\"after_$1_boot\" && echo \"WELL after the $1 boot\"\n"
+);
+const APP: &str = include_str!("boot/app.js");
 const PROFILE: &str = "export NVM_DIR=\"$HOME/.nvm\" PATH=\"$HOME/.nvm/versions/node/v18/bin:$PATH\"\n";

@@ -36,6 +36,17 @@ pub(crate) struct Dist {
     /// Install and use what was built.
     #[arg(long = "try")]
     is_tried: bool,
+
+    /// Pack a debug build, which takes less time: for a try, and not for use.
+    #[arg(long)]
+    debug: bool,
+}
+
+/// Two versions of the .deb of a debug build, which differ in nothing but that. For `cargo xtask boot`.
+pub(crate) fn two_debs() -> Result<[PathBuf; 2]> {
+    packages::programs(&FOR_DIST)?;
+    let parts = Parts::made(true)?;
+    Ok([deb::build(&parts, Some("1"))?, deb::build(&parts, Some("2"))?])
 }
 
 /// What is built.
@@ -50,13 +61,13 @@ enum Kind {
 impl Dist {
     pub(crate) fn run(&self) -> Result<()> {
         packages::programs(&FOR_DIST)?;
-        let parts = Parts::made()?;
+        let parts = Parts::made(self.debug)?;
         for kind in Kind::value_variants() {
             if !self.only.is_empty() && !self.only.contains(kind) {
                 continue;
             }
             let files = match kind {
-                Kind::Deb => vec![deb::build(&parts)?],
+                Kind::Deb => vec![deb::build(&parts, None)?],
                 Kind::Npm => npm::build(&parts)?,
                 Kind::Tarball => vec![tarball::build(&parts)?],
                 Kind::Image => vec![image::build(&parts)?],
@@ -70,7 +81,7 @@ impl Dist {
                     Kind::Deb => tried::deb(&files[0], &parts)?,
                     Kind::Npm => tried::npm(&files)?,
                     Kind::Tarball => tried::tarball(&files[0], &parts)?,
-                    Kind::Image => tried::image(&parts)?,
+                    Kind::Image => tried::image(&files[0], &parts)?,
                 }
                 eprintln!("xtask: {kind:?} was tried, and does what it should");
             }
@@ -99,12 +110,12 @@ struct Parts {
 
 impl Parts {
     /// Builds the binary, and what is made with it.
-    fn made() -> Result<Self> {
+    fn made(is_debug: bool) -> Result<Self> {
         let folder = root().join("target/dist");
         fs::create_dir_all(&folder)?;
         let parts = Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            binary: binary::build(&folder)?,
+            binary: binary::build(&folder, is_debug)?,
             licences: folder.join("LICENSES.txt"),
             man: emptied(folder.join("man"))?,
             completions: emptied(folder.join("completions"))?,

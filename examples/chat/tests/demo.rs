@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use testkit::page::press_buttons;
+use testkit::page::{press_buttons, use_by_keyboard};
 use testkit::process::{Process, Signal};
 use testkit::raw::RawConnection;
 use tokio::process::Command;
@@ -40,6 +40,29 @@ async fn sessions_move_and_no_message_is_lost_or_doubled() {
     assert!(demo.process.exit().await.success());
     for pid in shown.killed.values() {
         assert!(!Path::new(&format!("/proc/{pid}")).exists(), "process {pid} is left");
+    }
+}
+
+#[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js and Chromium: `cargo xtask test`")]
+async fn its_page_needs_neither_a_mouse_nor_eyes() {
+    let demo = Demo::start().await;
+    let used = use_by_keyboard(&demo.url).await;
+    assert_eq!(used.first, "Skip to the nodes");
+    // A button that has been pressed keeps the focus, whatever it is called then.
+    assert_eq!(used.after, ["Undrain chat/0", "Drain chat/0", "Roll chat/1", "Roll chat/1"]);
+    assert_eq!(used.unseen, [""; 0], "stops at which nobody sees where they are");
+    assert_eq!(used.violations, [""; 0]);
+    for told in [
+        "heading \"tidelock\" [level=1]",
+        "heading \"chat/0\" [level=3]",
+        "button \"Drain chat/0\"",
+        "button \"Kill chat/2\"",
+        "list \"Clients, each with its transport and its node\"",
+        "log \"Messages\"",
+        "textbox \"Message\"",
+    ] {
+        assert!(used.tree.contains(told), "a screen reader does not say {told}:\n{}", used.tree);
     }
 }
 

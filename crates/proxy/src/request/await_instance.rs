@@ -21,7 +21,7 @@ pub(crate) async fn awaited(
     gone: impl Future<Output = ()>,
 ) -> Option<Current> {
     let until = Instant::now() + START_TIMEOUT;
-    let waiting = Waiting::begin(worker);
+    let waiting = Waiting::begin(&worker.await_instances);
     let mut gone = pin!(gone);
     loop {
         let snapshot = worker.snapshot();
@@ -39,12 +39,11 @@ pub(crate) async fn awaited(
 }
 
 /// One of those that wait, of a worker.
-struct Waiting<'w>(&'w Cell<usize>);
+pub(super) struct Waiting<'w>(&'w Cell<usize>);
 
 impl<'w> Waiting<'w> {
     /// `None` if there are too many.
-    fn begin(worker: &'w Local) -> Option<Self> {
-        let waiting = &worker.await_instances;
+    pub(super) fn begin(waiting: &'w Cell<usize>) -> Option<Self> {
         (waiting.get() < WAITING_MAX).then(|| {
             waiting.set(waiting.get() + 1);
             Self(waiting)

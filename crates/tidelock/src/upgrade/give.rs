@@ -1,22 +1,24 @@
 //! The side of the tidelock that was there: it starts the other, gives it what it has, and is as it was before if the other does
 //! not get ready.
 
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::time::Duration;
 
 use admin::UpgradeWanted;
 use proxy::{Newcomers, Proxy};
+use rustix::process::{Pid, Signal, kill_process};
 use supervisor::Supervisor;
 use supervisor::handover::{Handover, InstanceFiles};
 use supervisor::privileges;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
+use super::launcher;
 use super::message::{FORMAT, Message, SESSIONS_MAX, WORD};
 use super::program;
 use super::stream::{FILES_MAX, Stream};
@@ -70,11 +72,12 @@ pub(crate) async fn hand_over(here: Here<'_>, wanted: &UpgradeWanted) -> Result<
     }
     let system = |error: io::Error| format!("{}: {error}", program.display());
     let (stream, mut successor) = start(&program).map_err(system)?;
-    let pid = successor.pid();
-    tracing::info!(event = "upgrading", program = %program.display(), pid, "another tidelock is started to go on");
+    tracing::info!(event = "upgrading", program = %program.display(), "another tidelock is started to go on");
     let first = here.first().map_err(system)?;
     let mut exchange = Exchange { stream: Some(stream), until, timeout: wanted.timeout };
-    exchange.say(first, Expected::Prepared, &mut successor).await?;
+    let Message::Prepared { pid } = exchange.say(first, Expected::Prepared, &mut successor).await? else {
+        return Err("the new one does not say which process it is".to_owned());
+    };
     let apps = until_settled(here.supervisor, until).await?;
     // From before the others are counted.
     let newcomers = here.proxy.newcomers();
@@ -83,6 +86,8 @@ pub(crate) async fn hand_over(here: Here<'_>, wanted: &UpgradeWanted) -> Result<
     if !successor.is_there() {
         return Err(successor.how_it_ended());
     }
+    // It is the child of whoever systemd would have it be, before it is the main process.
+    successor.is_let_go();
     systemd::main_pid(pid);
     apps.finish().await;
     // What it has begun to serve it serves, whatever becomes of this one now.
@@ -90,7 +95,6 @@ pub(crate) async fn hand_over(here: Here<'_>, wanted: &UpgradeWanted) -> Result<
     if let Err(why) = told {
         tracing::error!("{why}");
     }
-    successor.is_given = true;
     Ok(HandedOver { pid, stream: exchange.stream.take(), newcomers })
 }
 
@@ -169,58 +173,66 @@ impl Here<'_> {
     }
 }
 
-/// The other process. Dropped before it is given everything, it is ended.
+/// The other process, by the launcher between the two, which ends as it does. Dropped before it is let go, it is ended.
 #[derive(Debug)]
 struct Successor {
-    child: Child,
-    is_given: bool,
+    launcher: Child,
+    is_let_go: bool,
 }
 
 impl Successor {
-    fn pid(&self) -> u32 {
-        self.child.id()
+    fn is_there(&mut self) -> bool {
+        matches!(self.launcher.try_wait(), Ok(None))
     }
 
-    fn is_there(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
+    /// It serves, and is nobody's child any more.
+    fn is_let_go(&mut self) {
+        self.is_let_go = true;
+        let _ = self.launcher.kill();
+        let _ = self.launcher.wait();
     }
 
     /// It is about to, if it has not.
     fn how_it_ended(&mut self) -> String {
-        let _ = self.child.kill();
-        match self.child.wait() {
+        match self.end() {
             Ok(status) => {
                 format!("the new one has ended before it was ready ({status}); the log may say why")
             }
             Err(error) => format!("the new one is lost: {error}"),
         }
     }
+
+    fn end(&mut self) -> io::Result<ExitStatus> {
+        if self.is_there() {
+            kill_process(Pid::from_child(&self.launcher), Signal::TERM)?;
+        }
+        self.launcher.wait()
+    }
 }
 
 impl Drop for Successor {
     fn drop(&mut self) {
-        if !self.is_given {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
+        if !self.is_let_go {
+            let _ = self.end();
         }
     }
 }
 
 fn start(program: &Path) -> io::Result<(Stream, Successor)> {
     let (ours, theirs) = UnixStream::pair()?;
-    let mut command = Command::new(program);
-    let mut arguments = std::env::args_os();
-    command.arg0(arguments.next().unwrap_or_else(|| program.into()));
-    command.arg(format!("{WORD}{FORMAT}"));
-    let is_word = |word: &std::ffi::OsString| word.to_str().is_some_and(|word| word.starts_with(WORD));
-    command.args(arguments.enumerate().filter(|(at, word)| *at > 0 || !is_word(word)).map(|(_, word)| word));
+    let mut own = std::env::args_os();
+    let name = own.next().unwrap_or_else(|| program.into());
+    let is_word = |word: &OsString| word.to_str().is_some_and(|word| word.starts_with(WORD));
+    let rest = own.enumerate().filter(|(at, word)| *at > 0 || !is_word(word)).map(|(_, word)| word);
+    let arguments = [name, format!("{WORD}{FORMAT}").into()].into_iter().chain(rest);
+    let mut command = launcher::command(program, arguments);
     // They are said to one process, and that is this one.
     for name in ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID"] {
         command.env_remove(name);
     }
     command.stdin(Stdio::from(OwnedFd::from(theirs)));
-    let child = privileges::handing_on(|| command.spawn())?;
-    Ok((Stream::new(ours), Successor { child, is_given: false }))
+    let launcher = privileges::handing_on(|| command.spawn())?;
+    Ok((Stream::new(ours), Successor { launcher, is_let_go: false }))
 }
 
 /// What the other one says when it has understood.
@@ -240,7 +252,12 @@ struct Exchange {
 
 impl Exchange {
     /// Says all of it, and waits for what is expected.
-    async fn say(&mut self, said: Vec<Said>, expected: Expected, to: &mut Successor) -> Result<(), String> {
+    async fn say(
+        &mut self,
+        said: Vec<Said>,
+        expected: Expected,
+        to: &mut Successor,
+    ) -> Result<Message, String> {
         let mut stream = self.stream.take().ok_or("the new one is gone")?;
         let left = self.until.saturating_duration_since(Instant::now());
         let spoken = spawn_blocking(move || {
@@ -253,7 +270,7 @@ impl Exchange {
             Ok(Some(Message::Failed { why })) => {
                 Err(format!("the new one does not start: {}", why.trim_end()))
             }
-            Ok(Some(_)) => Ok(()),
+            Ok(Some(message)) => Ok(message),
             Ok(None) => Err(to.how_it_ended()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(format!(
                 "the new one was not ready within {:?}, and was ended; `--timeout` gives it longer",
@@ -295,7 +312,7 @@ fn speak(
         match (message, expected) {
             (None, _) => return Ok(None),
             (Some((message @ Message::Failed { .. }, _)), _)
-            | (Some((message @ Message::Prepared, _)), Expected::Prepared)
+            | (Some((message @ Message::Prepared { .. }, _)), Expected::Prepared)
             | (Some((message @ Message::Serving, _)), Expected::Serving) => return Ok(Some(message)),
             _ => {}
         }

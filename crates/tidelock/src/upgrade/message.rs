@@ -39,8 +39,10 @@ pub(super) enum Message {
     Lock,
     /// That was the first part: get ready.
     Prepare,
-    /// Everything is ready but for the apps.
-    Prepared,
+    /// Everything is ready but for the apps, in the process `pid`.
+    Prepared {
+        pid: u32,
+    },
     /// The private folder of the apps, and its lock.
     Folder {
         path: PathBuf,

@@ -100,7 +100,7 @@ impl Predecessor {
     pub(crate) async fn prepared(self) -> io::Result<Going> {
         let stream = self.stream;
         spawn_blocking(move || {
-            stream.send(&Message::Prepared, &[])?;
+            stream.send(&Message::Prepared { pid: std::process::id() }, &[])?;
             Going::listen(stream)
         })
         .await?

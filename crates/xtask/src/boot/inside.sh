@@ -239,4 +239,3 @@ after_fourth_boot() {
     silent 80
 }
 
-"after_$1_boot" && echo "WELL after the $1 boot"

@@ -7,12 +7,21 @@ use anyhow::{Result, ensure};
 use super::Parts;
 use crate::run::{aloud, command, exists, root};
 
-pub(super) fn build(parts: &Parts) -> Result<PathBuf> {
+/// `revision` is Debian's part of the version, for several packages of the same one.
+pub(super) fn build(parts: &Parts, revision: Option<&str>) -> Result<PathBuf> {
     let cargo_deb = cargo_deb()?;
-    let package = parts.folder.join(format!("tidelock_{}_amd64.deb", parts.version));
+    let version = match revision {
+        Some(revision) => format!("{}-{revision}", parts.version),
+        None => parts.version.clone(),
+    };
+    let package = parts.folder.join(format!("tidelock_{version}_amd64.deb"));
     let output = package.display().to_string();
     // What it packs lies in target/dist, stripped.
-    let words = ["deb", "--package", "tidelock", "--no-build", "--no-strip", "--locked", "--output", &output];
+    let mut words =
+        vec!["deb", "--package", "tidelock", "--no-build", "--no-strip", "--locked", "--output", &output];
+    if revision.is_some() {
+        words.extend(["--deb-version", &version]);
+    }
     aloud("packing the .deb", command(".", &cargo_deb, &words))?;
     ensure!(package.is_file(), "cargo-deb has not written {}", package.display());
     Ok(package)

@@ -128,9 +128,9 @@ function drawCard(card, processes) {
   drain.dataset.verb = isDraining ? "undrain" : "drain";
   drain.textContent = isDraining ? "Undrain" : "Drain";
   const takers = fleet.nodes.filter((other) => other.state === "ready" && !other.draining && other.name !== card.name);
-  drain.disabled = !isDraining && (isRolling || newest.state !== "ready" || takers.length === 0);
-  node.querySelector("[data-verb=roll]").disabled = isRolling || newest.state !== "ready";
-  node.querySelector("[data-verb=kill]").disabled = !newest.pid;
+  rest(drain, !isDraining && (isRolling || newest.state !== "ready" || takers.length === 0));
+  rest(node.querySelector("[data-verb=roll]"), isRolling || newest.state !== "ready");
+  rest(node.querySelector("[data-verb=kill]"), !newest.pid);
   for (const button of node.querySelectorAll("button")) button.setAttribute("aria-label", `${button.textContent} ${card.name}`);
   drawProcesses(card, processes);
   if (card.said && card.said !== state) element("news").textContent = `${card.name}: ${state}`;
@@ -165,8 +165,14 @@ function drawProcesses(card, processes) {
   }
 }
 
+/** A button that does nothing now. It keeps the focus, which one that is `disabled` would lose. */
+function rest(button, isResting) {
+  button.setAttribute("aria-disabled", isResting);
+}
+
 async function press(verb, node, button) {
-  button.disabled = true;
+  if (button.getAttribute("aria-disabled") === "true") return;
+  rest(button, true);
   control.emit("press", { verb, node }, () => drawNodes());
   // What follows is drawn when tidelock says so.
   setTimeout(drawNodes, 1_500);

@@ -1,0 +1,86 @@
+// Uses the demo's page with the keyboard alone, and looks at it as a screen reader does, in a real browser.
+//
+//   node keys.mjs '{"url":"http://127.0.0.1:8080"}'
+//
+// Drains and takes back chat/0 and rolls chat/1 by Tab, Enter and Space. Prints one JSON object; its fields are those of
+// `testkit::page::Used`.
+import { createRequire } from "node:module";
+import { chromium } from "playwright-core";
+
+const PATIENCE_MS = 30_000;
+const SESSIONS = 9;
+/** More stops of the Tab key than the page has. */
+const STOPS_MAX = 60;
+const axe = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
+const plan = { chromium: "/usr/bin/chromium", ...JSON.parse(process.argv[2]) };
+const browser = await chromium.launch({
+  executablePath: plan.chromium,
+  args: [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+  ],
+});
+try {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
+  context.setDefaultTimeout(PATIENCE_MS);
+  const tab = await context.newPage();
+  await tab.goto(plan.url);
+  await tab.waitForFunction((count) => document.querySelectorAll('.guest[data-state="here"]').length === count, SESSIONS);
+  const card = (name, state) => tab.locator(`.node[data-state="${state}"]`, { has: tab.getByRole("heading", { name }) });
+  /** What has the focus, as a screen reader says it, and whether it can be seen that it has it. */
+  const focused = () => tab.evaluate(() => {
+    const at = document.activeElement;
+    const { outlineStyle, outlineWidth, boxShadow } = getComputedStyle(at);
+    const name = at.getAttribute("aria-label") ?? at.labels?.[0]?.textContent ?? at.textContent.trim();
+    return { name, isShown: (outlineStyle !== "none" && parseFloat(outlineWidth) > 0) || boxShadow !== "none" };
+  });
+  const stops = [];
+  const until = async (name) => {
+    for (let stop = 0; stop < STOPS_MAX; stop += 1) {
+      await tab.keyboard.press("Tab");
+      const at = await focused();
+      stops.push(at);
+      if (at.name === name) return;
+    }
+    throw new Error(`Tab never comes to "${name}", but to ${stops.map((stop) => stop.name).join(", ")}`);
+  };
+
+  // The first stop leads past the clients.
+  await tab.keyboard.press("Tab");
+  const first = (await focused()).name;
+  await tab.keyboard.press("Enter");
+  await until("Drain chat/0");
+  await tab.keyboard.press("Enter");
+  await card("chat/0", "drained").waitFor();
+  // Whoever has pressed it is where they were, and can take it back at once.
+  const afterDrain = (await focused()).name;
+  await tab.keyboard.press("Enter");
+  await card("chat/0", "ready").waitFor();
+  const afterUndrain = (await focused()).name;
+  await until("Roll chat/1");
+  await tab.keyboard.press("Space");
+  await card("chat/1", "rolling").waitFor();
+  const whileRolling = (await focused()).name;
+  await card("chat/1", "ready").waitFor();
+  const afterRoll = (await focused()).name;
+  await until("Message");
+  await tab.keyboard.type("by hand");
+  await tab.keyboard.press("Enter");
+  await tab.locator("#messages li.mine", { hasText: "by hand" }).waitFor();
+
+  const tree = await tab.locator("body").ariaSnapshot();
+  const violations = [];
+  for (const [colorScheme, width] of [["light", 1280], ["dark", 1280], ["light", 390], ["dark", 390]]) {
+    await tab.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+    await tab.setViewportSize({ width, height: 844 });
+    if (!(await tab.evaluate(() => "axe" in window))) await tab.addScriptTag({ path: axe });
+    const seen = await tab.evaluate(() => window.axe.run({ runOnly: ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa", "best-practice"] }));
+    for (const { id, help, nodes } of seen.violations) {
+      violations.push(`${colorScheme}, ${width} wide: ${id}: ${help}: ${nodes.slice(0, 3).map((node) => node.html).join(" ")}`);
+    }
+  }
+  const unseen = stops.filter((stop) => !stop.isShown).map((stop) => stop.name);
+  console.log(JSON.stringify({ first, after: [afterDrain, afterUndrain, whileRolling, afterRoll], unseen, tree, violations }));
+} finally {
+  await browser.close();
+}

@@ -54,7 +54,8 @@ impl Service {
     pub(crate) fn start(self) -> Result<(), String> {
         // What has failed too often in a row would be refused, and the file is another one by now.
         let _ = self.systemctl(&["reset-failed", NAME]);
-        self.systemctl(&["start", NAME]).map(drop)
+        // What comes of it is waited for elsewhere: `systemctl` would wait until it serves, and would not say why it does not.
+        self.systemctl(&["start", "--no-block", NAME]).map(drop)
     }
 
     /// Without this it would be started again and again.
@@ -63,10 +64,14 @@ impl Service {
     }
 
     pub(crate) fn state(self) -> State {
-        let said = self.systemctl(&["show", "--property=ActiveState,SubState", NAME]).unwrap_or_default();
+        let asked = ["show", "--property=ActiveState,SubState,Job", NAME];
+        let said = self.systemctl(&asked).unwrap_or_default();
         let is = |line: &str| said.lines().any(|said| said == line);
+        // One that waits for its turn is not ended.
+        let is_queued =
+            said.lines().any(|line| line.strip_prefix("Job=").is_some_and(|job| !["", "0"].contains(&job)));
         let is_ended = is("ActiveState=failed") || is("ActiveState=inactive") || is("SubState=auto-restart");
-        if is_ended { State::Ended } else { State::Running }
+        if is_ended && !is_queued { State::Ended } else { State::Running }
     }
 
     /// The last that it said, as far as the journal can be read.

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
+use crate::background;
 use crate::change::Change;
 use crate::home::Home;
 use crate::output::{self, say, tell};
@@ -60,7 +61,7 @@ fn install(home: &Home, unit: &Unit) -> Result<(), String> {
         tell!("what runs in the background is moved to the service: its sessions leave");
         verbs::end(&change.runtime, &running.socket, false)?;
     }
-    unit.service.start()?;
+    background::start(&change.runtime, home)?;
     say!("it runs: `{}`", unit.service.status_command());
     Ok(())
 }

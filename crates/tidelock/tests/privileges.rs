@@ -236,6 +236,16 @@ fn roots_program() -> (TempDir, PathBuf) {
     (folder, program)
 }
 
+/// Kills a process that is no child of the test.
+struct Ended(u32);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let pid = i32::try_from(self.0).ok().and_then(rustix::process::Pid::from_raw);
+        pid.map(|pid| rustix::process::kill_process(pid, Signal::KILL));
+    }
+}
+
 #[tokio::test]
 async fn an_upgrade_goes_on_as_the_user_with_what_it_has() {
     if !is_root() {
@@ -261,6 +271,7 @@ async fn an_upgrade_goes_on_as_the_user_with_what_it_has() {
     let status = service.verb(&["status", "--json"]).await;
     let status: serde_json::Value = serde_json::from_slice(&status.stdout).expect("JSON");
     let next = status["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()).expect("a process id");
+    let _ended = Ended(next);
     assert_ne!(next, before);
     for thread in Rights::of_threads(next) {
         thread.assert_user(account("nobody"));

@@ -69,7 +69,7 @@ impl Upgrade {
 
     async fn upgrade(&self, program: &Path) -> Result<()> {
         let mut tidelock = Tidelock::start(program, &file()).await;
-        let mut serving = Serving { tidelock: &mut tidelock, program };
+        let serving = Serving { tidelock: &mut tidelock, program };
         let apps = serving.pids_of_app().await?;
         let url = serving.tidelock.url();
         let plan = |mode, count| ClientPlan { count, mode, hold: true, ..ClientPlan::to(url.clone()) };

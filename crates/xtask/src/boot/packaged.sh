@@ -54,8 +54,9 @@ after_fifth_boot() {
     said=$(systemd-analyze verify /usr/lib/systemd/system/tidelock.service 2>&1)
     [ -z "$said" ] || fail "systemd-analyze verify: $said"
     file one
-    sed -i 's/^command/instances = 2\ncommand/' /etc/tidelock/upstreams.toml
-    systemctl reload tidelock || fail "reload"
+    # The address is that of the package's own file, and two processes show whether sessions stay where they are.
+    sed -i 's/0.0.0.0:80/:80/; s/^command/instances = 2\ncommand/' /etc/tidelock/upstreams.toml
+    systemctl reload tidelock || fail "reload: $(journalctl -u tidelock --no-pager | tail -20)"
     answers 80 one
     # A plain user has apps too, by the same program.
     says "ann is ready at http://localhost:8080" as ann "tidelock start --background app.js -n ann -l :8080 -e WORD=ann"
@@ -74,7 +75,7 @@ after_sixth_boot() {
     installs second
     wait
     says one cat /tmp/slow
-    systemctl reload tidelock || fail "reload"
+    systemctl reload tidelock || fail "reload: $(journalctl -u tidelock --no-pager | tail -20)"
     installs first
     installs second
     # It is systemd's again: it is stopped, and what runs may finish.

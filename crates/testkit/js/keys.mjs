@@ -4,6 +4,7 @@
 //
 // Drains and takes back chat/0 and rolls chat/1 by Tab, Enter and Space. Prints one JSON object; its fields are those of
 // `testkit::page::Used`.
+import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { chromium } from "playwright-core";
 
@@ -66,14 +67,14 @@ try {
   await until("Message");
   await tab.keyboard.type("by hand");
   await tab.keyboard.press("Enter");
-  await tab.locator("#messages li.mine", { hasText: "by hand" }).waitFor();
+  await tab.locator("#messages .mine", { hasText: "by hand" }).waitFor();
 
   const tree = await tab.locator("body").ariaSnapshot();
   const violations = [];
   for (const [colorScheme, width] of [["light", 1280], ["dark", 1280], ["light", 390], ["dark", 390]]) {
     await tab.emulateMedia({ colorScheme, reducedMotion: "reduce" });
     await tab.setViewportSize({ width, height: 844 });
-    if (!(await tab.evaluate(() => "axe" in window))) await tab.addScriptTag({ path: axe });
+    if (!(await tab.evaluate(() => "axe" in window))) await tab.evaluate(readFileSync(axe, "utf8"));
     const seen = await tab.evaluate(() => window.axe.run({ runOnly: ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa", "best-practice"] }));
     for (const { id, help, nodes } of seen.violations) {
       violations.push(`${colorScheme}, ${width} wide: ${id}: ${help}: ${nodes.slice(0, 3).map((node) => node.html).join(" ")}`);

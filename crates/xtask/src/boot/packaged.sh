@@ -42,7 +42,8 @@ installs() { # PACKAGE, which goes on in the place of what runs
 }
 
 after_fifth_boot() {
-    # What the boots before have left.
+    # What the boots before have left, and a run of this one that was not well.
+    dpkg --purge tidelock > /dev/null 2>&1
     rm -rf /usr/local/bin/tidelock /etc/systemd/system/tidelock.* /etc/tidelock /var/lib/tidelock /var/log/tidelock /run/tidelock
     systemctl daemon-reload
     id tidelock > /dev/null 2>&1 && userdel tidelock

@@ -61,7 +61,7 @@ control.on("fleet", (told) => {
   drawFigures();
 });
 control.on("said", ({ kind, line }) => {
-  const item = document.createElement("li");
+  const item = document.createElement("div");
   item.className = kind;
   item.textContent = line;
   append(element("console"), item, LINES_MAX);

@@ -349,7 +349,6 @@ async fn take_over(
         // It may be in the file no more.
         let _ = prepared.proxy().drain(node);
     }
-    prepared.proxy().has_predecessor(true);
     let proxy = prepared.accept();
     let (ended, mut newcomers) = going.serving().await?;
     let entered = proxy.clone();
@@ -357,7 +356,6 @@ async fn take_over(
         while let Some(sessions) = newcomers.recv().await {
             entered.enter_sessions(&sessions);
         }
-        entered.has_predecessor(false);
     });
     is_ours.send_replace(true);
     if let Entrance::Open(socket) = &mut entrance {

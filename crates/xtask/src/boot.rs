@@ -126,7 +126,8 @@ fn bring_packages(machine: &Path) -> Result<()> {
     }
     packages::npm_aside(PM2)?;
     let pm2 = root().join(packages::aside(PM2)).join("node_modules").display().to_string();
-    let there = machine.join("opt/pm2").display().to_string();
+    fs::create_dir_all(machine.join("opt/pm2"))?;
+    let there = machine.join("opt/pm2/node_modules").display().to_string();
     aloud("bringing PM2", command(".", "cp", &["--recursive", "--no-target-directory", &pm2, &there]))
 }
 

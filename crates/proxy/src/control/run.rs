@@ -33,7 +33,6 @@ use crate::observe::access;
 use crate::observe::lifecycle::Drain;
 use crate::observe::record::Counters;
 use crate::state::open_files::kept_max;
-use crate::state::predecessor::Predecessor;
 use crate::state::shared::{ListenId, ListenNow, Shared, Sides, Snapshot};
 use crate::upstream::Upstream;
 use crate::upstream::close_signal::{CloseOrder, CloseReason};
@@ -88,7 +87,6 @@ impl Proxy {
             log_unwritten,
             probe_queue,
             drain: Drain::new(),
-            predecessor: Predecessor::default(),
             memory: Memory::new(),
             instances: Mutex::default(),
             counters: (0..count).map(|_| Arc::default()).collect(),

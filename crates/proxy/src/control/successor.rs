@@ -97,12 +97,6 @@ impl Proxy {
         all
     }
 
-    /// Whether there is a tidelock before, that tells of sessions which begin there. A request of a session that nobody knows
-    /// waits a moment for word of it then.
-    pub fn has_predecessor(&self, is_there: bool) {
-        self.inner.shared.predecessor.set(is_there);
-    }
-
     /// Goes on with sessions of the tidelock before. One whose node is not there is nobody's.
     pub fn enter_sessions(&self, sessions: &[PassedSession]) {
         let snapshot = self.inner.shared.snapshot.load_full();
@@ -134,7 +128,6 @@ impl Proxy {
                 }
             }
         }
-        self.inner.shared.predecessor.tells();
     }
 
     /// The nodes that somebody has told to drain, as [`Proxy::drain`] finds them.

@@ -21,7 +21,7 @@ pub(crate) async fn awaited(
     gone: impl Future<Output = ()>,
 ) -> Option<Current> {
     let until = Instant::now() + START_TIMEOUT;
-    let waiting = Waiting::begin(&worker.await_instances);
+    let waiting = Waiting::begin(worker);
     let mut gone = pin!(gone);
     loop {
         let snapshot = worker.snapshot();
@@ -39,11 +39,12 @@ pub(crate) async fn awaited(
 }
 
 /// One of those that wait, of a worker.
-pub(super) struct Waiting<'w>(&'w Cell<usize>);
+struct Waiting<'w>(&'w Cell<usize>);
 
 impl<'w> Waiting<'w> {
     /// `None` if there are too many.
-    pub(super) fn begin(waiting: &'w Cell<usize>) -> Option<Self> {
+    fn begin(worker: &'w Local) -> Option<Self> {
+        let waiting = &worker.await_instances;
         (waiting.get() < WAITING_MAX).then(|| {
             waiting.set(waiting.get() + 1);
             Self(waiting)

@@ -11,7 +11,6 @@ pub(crate) mod files;
 pub(crate) mod challenge;
 pub(crate) mod sticky;
 pub(crate) mod await_instance;
-pub(crate) mod await_session;
 pub(crate) mod await_node;
 pub(crate) mod dispatch;
 pub(crate) mod exchange;

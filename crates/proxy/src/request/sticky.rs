@@ -124,7 +124,7 @@ fn preference(head: &RequestHead, sent_pin: SentPin, upstream: &Upstream, client
 
 /// The tag needs no memory and is asked first; the session table knows the ids that have none. Where there is one node only it
 /// is for that to say what it knows.
-pub(crate) fn session_target(sid: &[u8], upstream: &Upstream) -> Option<SessionTarget> {
+fn session_target(sid: &[u8], upstream: &Upstream) -> Option<SessionTarget> {
     let tagged = Tag::split(sid).filter(|_| upstream.plan.sticky != plan::Sticky::EngineIoLearned);
     if let Some((sid, tag)) = &tagged
         && let Some(node) = upstream.by_tag(sid, tag)

@@ -57,8 +57,6 @@ pub(crate) struct Local {
     newest: RefCell<Newest>,
     /// So many requests wait for the first instance of an app.
     pub(crate) await_instances: Cell<usize>,
-    /// So many wait for word of a session of the tidelock before.
-    pub(crate) await_sessions: Cell<usize>,
     /// So many wait for a node that can be reached.
     pub(crate) await_nodes: Cell<u32>,
     leaving: Notify,
@@ -91,7 +89,6 @@ impl Local {
             shared,
             newest: RefCell::new(Newest { cache, current }),
             await_instances: Cell::new(0),
-            await_sessions: Cell::new(0),
             await_nodes: Cell::new(0),
             leaving: Notify::new(),
             pace: Cell::new(pace),

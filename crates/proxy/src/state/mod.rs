@@ -3,7 +3,6 @@
 pub(crate) mod local;
 pub(crate) mod media;
 pub(crate) mod open_files;
-pub(crate) mod predecessor;
 pub(crate) mod shared;
 pub(crate) mod explain;
 pub(crate) mod route;

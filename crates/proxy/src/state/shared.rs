@@ -22,7 +22,6 @@ use crate::net::tls::{ServerTls, Store};
 use crate::observe::access::{self, Sink};
 use crate::observe::lifecycle::Drain;
 use crate::observe::record::Counters;
-use crate::state::predecessor::Predecessor;
 use crate::state::route::{Asks, Routes};
 use crate::upstream::Upstream;
 use crate::upstream::cookie_names;
@@ -38,7 +37,6 @@ pub(crate) struct Shared {
     pub(crate) log_unwritten: access::Unwritten,
     pub(crate) probe_queue: ProbeQueue,
     pub(crate) drain: Drain,
-    pub(crate) predecessor: Predecessor,
     pub(crate) memory: Arc<Memory>,
     /// What the apps have running, by name. Only the control thread looks at it, whenever it makes a snapshot.
     pub(crate) instances: Mutex<Instances>,

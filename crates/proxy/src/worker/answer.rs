@@ -11,7 +11,6 @@ use wire::request::RequestHead;
 use crate::fault::{ClientFault, Fault, OriginFault, OurFault, Retry};
 use crate::observe::record::{self, Record, Sticky};
 use crate::request::await_instance;
-use crate::request::await_session;
 use crate::request::challenge;
 use crate::request::dispatch;
 use crate::request::downstream::{BodySource, ReplySink, RequestEnds};
@@ -100,18 +99,10 @@ pub(super) async fn answer(
             Some(_) => Some(changed_instead(upstream, head, reply, route, record)),
         };
         let sent_pin = SentPin::read(head, upstream);
-        let mut place = sticky::affinity(head, sent_pin, upstream, record.client);
+        let place = sticky::affinity(head, sent_pin, upstream, record.client);
         if let Affinity::Unknown = place {
-            // Boxed, because it is rare.
-            let gone = poll_fn(|cx| body.poll_client_gone(cx));
-            let found = Box::pin(await_session::awaited(head, upstream, worker, gone)).await;
-            place = match found {
-                Some(target) => Affinity::Session(target),
-                None => {
-                    record.sticky = Sticky::Unknown;
-                    return Err(OurFault::SessionUnknown.into());
-                }
-            };
+            record.sticky = Sticky::Unknown;
+            return Err(OurFault::SessionUnknown.into());
         }
         let request = Request {
             head: &*head,

@@ -41,7 +41,7 @@ END
 require('http').createServer((request, answer) => answer.end(`for ${request.headers.host}: ${process.env.NODE_ENV}\n`)).listen(process.env.PORT);
 END
     chown -R ann:ann /home/ann/chat
-    ln -sf /opt/pm2/pm2/bin/pm2 /usr/local/bin/pm2
+    ln -sf /opt/pm2/node_modules/pm2/bin/pm2 /usr/local/bin/pm2
     rm -f /etc/nginx/sites-enabled/*
     cat > /etc/nginx/sites-enabled/chat <<'END'
 server {

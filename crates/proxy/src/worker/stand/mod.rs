@@ -101,7 +101,6 @@ impl Stand {
             log_unwritten: access::Unwritten::default(),
             probe_queue,
             drain: Drain::new(),
-            predecessor: Default::default(),
             memory: Memory::new(),
             instances: Mutex::default(),
             counters: vec![counters.clone()],

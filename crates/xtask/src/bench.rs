@@ -9,7 +9,6 @@ mod drain;
 mod fanout;
 mod faults;
 pub(crate) mod page;
-pub(crate) use contender::PM2;
 mod roll;
 mod sessions;
 mod upgrade;

@@ -8,7 +8,6 @@ mod floors;
 mod fuzz;
 mod package;
 mod packages;
-mod pages;
 mod run;
 mod simulate;
 mod soak;

@@ -302,7 +302,8 @@ function say(guest, text) {
 function talk() {
   const isPaused = element("pause").getAttribute("aria-pressed") === "true";
   const here = guests.filter((guest) => guest.isHere && !guest.isYou);
-  if (isPaused || document.hidden || here.length === 0) return;
+  // A message is expected once by everybody, so that nobody begins before all have come.
+  if (isPaused || document.hidden || here.length === 0 || !guests.every((guest) => guest.isMember)) return;
   say(here[Math.floor(Math.random() * here.length)], WORDS[Math.floor(Math.random() * WORDS.length)]);
 }
 

@@ -68,11 +68,18 @@ export class Guest {
     this.told.changed(this);
     if (!since) return;
     await this.#fetch(since);
+    // What it had said may have come through although nobody has told it so, and may still be on its way to the others.
+    setTimeout(async () => {
+      await this.#fetch(since);
+      if (this.socket.id === id) this.#sayAgain();
+    }, FETCH_AGAIN_MS);
+  }
+
+  #sayAgain() {
     for (const [message, text] of this.#unacknowledged) {
       if (this.ledger.isKnown(message)) this.#unacknowledged.delete(message);
       else this.#send(message, text);
     }
-    setTimeout(() => this.#fetch(since), FETCH_AGAIN_MS);
   }
 
   #leave() {

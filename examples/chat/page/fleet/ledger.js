@@ -15,7 +15,7 @@ export class Ledger {
   /** `names` are the sessions that are to have it. */
   say(id, names) {
     this.said += 1;
-    this.#messages.set(id, { at: Date.now(), waiting: new Set(names), live: new Set() });
+    this.#messages.set(id, { at: Date.now(), expected: names.length, waiting: new Set(names), live: new Set() });
   }
 
   /** A session got a message: by itself, or fetched from the app's history after a move. */
@@ -31,10 +31,10 @@ export class Ledger {
     if (!isLive) this.fetched += 1;
   }
 
-  /** Whether anybody has it. */
+  /** Whether anybody has it, by itself or out of the history. */
   isKnown(id) {
     const message = this.#messages.get(id);
-    return message && message.live.size > 0;
+    return message && message.waiting.size < message.expected;
   }
 
   /** `isSettled` says whether a session has been here for long enough to have everything. */

@@ -391,6 +391,9 @@ pub struct Worker {
     /// Exchanges that failed, by why, in the words of the access log: refused by us, cut by the client, or by the node.
     #[serde(default)]
     pub faults: BTreeMap<String, u64>,
+    /// What guards of routes did beside refusing, by what it was: requests that a limit has delayed, for one.
+    #[serde(default)]
+    pub guarded: BTreeMap<String, u64>,
 }
 
 /// A line of an answer.

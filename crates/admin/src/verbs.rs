@@ -106,6 +106,7 @@ impl From<Counts> for Worker {
             refused: counts.refused,
             displaced: counts.displaced,
             faults: counts.faults.into_iter().map(|(why, count)| (why.to_owned(), count)).collect(),
+            guarded: counts.guarded.into_iter().map(|(what, count)| (what.to_owned(), count)).collect(),
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::plan::{
 };
 use crate::problem::{Problem, Problems, Report, Severity};
 use crate::regular::read_regular;
+use crate::routing::Auth;
 
 pub(crate) mod declare;
 pub(crate) mod declared;
@@ -203,7 +204,7 @@ fn read(text: &str, origin: &Path, disk: Disk, variables: Variables<'_>) -> Insp
 fn plan(root: &Fields<'_>) -> Plan {
     let timeouts = Timeouts::read(&root.one(&TIMEOUTS));
     let tables = root.many(&UPSTREAM);
-    let upstreams: Vec<_> = tables.iter().filter_map(|table| upstream::read(table, &timeouts)).collect();
+    let mut upstreams: Vec<_> = tables.iter().filter_map(|table| upstream::read(table, &timeouts)).collect();
     let apps = app::read(root, &tables);
     let (mut listens, automatic) = listen::read(root, !root.is_without(TRUSTED_PROXIES.name));
     let error_pages = Arc::new(root.optional(&ERROR_PAGES).unwrap_or_default());
@@ -215,6 +216,14 @@ fn plan(root: &Fields<'_>) -> Plan {
         allowed: root.in_advance(&MAINTENANCE_ALLOW).into(),
     };
     let route::Routes { sorted: routes, tables: route_tables } = route::read(root, &around);
+    // Who is asked by a URL of its own has an upstream of its own.
+    for table in &route_tables {
+        let Some(Auth::Ask(ask)) = &table.auth else { continue };
+        let is_named = |name: &str| upstreams.iter().any(|upstream| upstream.name == name);
+        if let (Some(node), false) = (&ask.node, is_named(&ask.authority) || is_named(&ask.origin)) {
+            upstreams.push(upstream::Upstream::of_node(root, &ask.origin, node.clone(), &timeouts));
+        }
+    }
     let acme = Acme::checked(&root.one(&ACME));
     listen::name_hosts(&mut listens, &automatic, &routes, &acme, root);
     demand_the_three(root);

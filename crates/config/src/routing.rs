@@ -1,7 +1,9 @@
 //! What a route takes, and what becomes of it: the words of `[[route]]`, checked.
 
 mod access;
+mod auth;
 mod compress;
+mod limit;
 mod methods;
 mod pages;
 mod pattern;
@@ -9,7 +11,9 @@ mod policy;
 mod template;
 
 pub use access::Access;
+pub use auth::{Ask, Auth, NotUsers, Satisfy, Scheme, StoredPassword, Users};
 pub use compress::{Coding, Compress, is_compressible};
+pub use limit::{Limit, LimitKey, Limited, Per, Rate};
 pub use methods::Methods;
 pub use pages::{AnswerPage, AnsweredBy, ErrorPages, Page, PagePiece, PageStatus, Statuses, TextPage};
 pub use pattern::{NotAPattern, Pattern};
@@ -45,11 +49,18 @@ pub struct Route {
     pub is_logged: bool,
     /// Who is answered, if not everybody is.
     pub access: Option<Arc<Access>>,
+    /// How clients say who they are, if they have to.
+    pub auth: Option<Auth>,
+    /// Whether both `access` and `auth` let a request pass, or one of them is enough.
+    pub satisfy: Satisfy,
+    /// How often something may be asked of it, in the order of the file.
+    pub limits: Arc<[Limit]>,
     /// Who is answered though it is in maintenance, if it is.
     pub maintenance: Option<Arc<[IpNet]>>,
     /// Its pages for faults, if they are not the file's own.
     pub error_pages: Option<Arc<ErrorPages>>,
-    /// Whether a node is asked without more ado: it has an upstream, and neither somebody to refuse nor maintenance nor preflights to answer.
+    /// Whether a node is asked without more ado: it has an upstream, and neither guards nor
+    /// maintenance nor preflights to answer.
     pub is_straight: bool,
     /// Where it stands among the routes of the file, from 1.
     pub number: usize,

@@ -60,6 +60,20 @@ pub(crate) enum OurFault {
     NoRoute,
     /// Its route does not answer this client.
     Denied,
+    /// Its route wants a password, which was not sent, or a wrong one.
+    Unauthorized,
+    /// Whoever is asked about its requests has not answered.
+    AuthUnanswered,
+    /// More passwords are to be verified than can be.
+    TooManyPasswords,
+    /// A limit of its route has it come again later.
+    TooManyRequests {
+        status: u16,
+    },
+    /// A limit of its route lets no more be under way at once.
+    TooManyAtOnce {
+        status: u16,
+    },
     /// Its route is in maintenance.
     Maintenance,
     /// The upstream has no node: no name has resolved yet.
@@ -179,10 +193,16 @@ impl Fault {
                 | OriginFault::CutShort
                 | OriginFault::BodyTimedOut,
             ) => Some(502),
+            Self::Ours(OurFault::Unauthorized) => Some(401),
             Self::Ours(OurFault::Denied) => Some(403),
+            Self::Ours(OurFault::TooManyRequests { status } | OurFault::TooManyAtOnce { status }) => {
+                Some(status)
+            }
             Self::Ours(OurFault::NoRoute) => Some(404),
             Self::Ours(
                 OurFault::Maintenance
+                | OurFault::TooManyPasswords
+                | OurFault::AuthUnanswered
                 | OurFault::NoNode
                 | OurFault::AppStopped
                 | OurFault::AllFull
@@ -230,6 +250,11 @@ impl Fault {
             Self::Origin(OriginFault::RequestUntaken) => "node did not take the request",
             Self::Ours(OurFault::NoRoute) => "no route for this host and path",
             Self::Ours(OurFault::Denied) => "client not allowed",
+            Self::Ours(OurFault::Unauthorized) => "no password, or a wrong one",
+            Self::Ours(OurFault::AuthUnanswered) => "nobody has said whether the client may",
+            Self::Ours(OurFault::TooManyPasswords) => "too many passwords to verify",
+            Self::Ours(OurFault::TooManyRequests { .. }) => "too many requests",
+            Self::Ours(OurFault::TooManyAtOnce { .. }) => "too many requests at once",
             Self::Ours(OurFault::Maintenance) => "in maintenance",
             Self::Ours(OurFault::NoNode) => "no node is known yet",
             Self::Ours(OurFault::AppStopped) => "its app is stopped or given up",

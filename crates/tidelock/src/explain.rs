@@ -1,7 +1,9 @@
 //! `tidelock check --explain URL`: which route answers a request, and why no other does.
 
 use config::plan::{Listen, Plan, Scheme};
-use config::routing::{Action, HostPattern, Methods, PathPattern, Probe, Respond, Route};
+use config::routing::{
+    Action, Auth, HostPattern, LimitKey, Methods, PathPattern, Probe, Rate, Respond, Route, Satisfy,
+};
 use proxy::{Imagined, Taken};
 
 /// A URL in its parts.
@@ -69,6 +71,7 @@ pub(crate) fn explain(plan: &Plan, url: &Url, method: &str) -> String {
                 shown(&plan.routes[found]),
                 does(&plan.routes[found], plan)
             );
+            told += &guards(&plan.routes[found]);
             found
         }
         Taken::RefusedBy(found) => {
@@ -134,6 +137,45 @@ fn does(route: &Route, plan: &Plan) -> String {
         None => what,
         Some(_) => format!("{what}, but in maintenance it is 503 for all but `maintenance_allow`"),
     }
+}
+
+/// What stands before the answer, a line each.
+fn guards(route: &Route) -> String {
+    let mut said = Vec::new();
+    if let Some(access) = &route.access {
+        let list = |networks: &[ipnet::IpNet]| {
+            networks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        };
+        if !access.allow.is_empty() {
+            said.push(format!("403 for all clients but {}", list(&access.allow)));
+        }
+        if !access.deny.is_empty() {
+            said.push(format!("403 for {}", list(&access.deny)));
+        }
+    }
+    if let Some(Auth::Users(users)) = &route.auth {
+        let or = if route.satisfy == Satisfy::Any { ", or an address that may" } else { "" };
+        said.push(format!("401 without the password of one of {} users{or}", users.count()));
+    }
+    if let Some(Auth::Ask(ask)) = &route.auth {
+        let or = if route.satisfy == Satisfy::Any { ", or an address that may" } else { "" };
+        said.push(format!("{}{} is asked whether it may pass{or}", ask.origin, ask.path));
+    }
+    for limit in route.limits.iter() {
+        let by = match &limit.by {
+            LimitKey::Of(key) => format!("for each {key}"),
+            LimitKey::All => "for all clients together".to_owned(),
+        };
+        let rate = limit.rate.map(|Rate { count, per }| {
+            let burst = if limit.burst > 0 { format!(" and {} at once", limit.burst) } else { String::new() };
+            format!("more than {count}/{}{burst}", per.unit().0)
+        });
+        let connections = limit.connections_max.map(|most| format!("more than {most} under way"));
+        let what = rate.into_iter().chain(connections).collect::<Vec<_>>().join(" or ");
+        let tried = if limit.is_dry_run { ", which is tried alone" } else { "" };
+        said.push(format!("{} for {what}, {by}{tried}", limit.status));
+    }
+    said.into_iter().map(|guard| format!("  is guarded: {guard}\n")).collect()
 }
 
 /// Returns why a route that would take it comes behind another.

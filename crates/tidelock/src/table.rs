@@ -29,6 +29,10 @@ pub(crate) fn of(status: &Status, is_coloured: bool) -> String {
     if let Some(refused) = refused(status) {
         text += &format!("failed or refused since the start: {refused}\n");
     }
+    let guarded = status.workers.iter().flat_map(|worker| &worker.guarded);
+    if let Some(guarded) = counted(guarded.map(|(what, &count)| (&**what, count))) {
+        text += &format!("guards of routes since the start: {guarded}\n");
+    }
     if !rows.is_empty() {
         text += "\n";
         text += &NODES.show(&rows, is_coloured);
@@ -136,14 +140,19 @@ fn times(count: u64) -> String {
 
 /// Returns who was sent away and what failed, by why, the most frequent first.
 fn refused(status: &Status) -> Option<String> {
-    let mut by_reason: BTreeMap<&str, u64> = BTreeMap::new();
-    for worker in &status.workers {
+    counted(status.workers.iter().flat_map(|worker| {
         let faults = worker.faults.iter().map(|(why, &count)| (&**why, count));
         let refused = CONNECTIONS_REFUSED.into_iter().zip(worker.refused);
         let displaced = CONNECTIONS_DISPLACED.into_iter().zip(worker.displaced);
-        for (why, count) in faults.chain(refused).chain(displaced) {
-            *by_reason.entry(why).or_default() += count;
-        }
+        faults.chain(refused).chain(displaced)
+    }))
+}
+
+/// The counts of all workers, the greatest first.
+fn counted<'s>(all: impl Iterator<Item = (&'s str, u64)>) -> Option<String> {
+    let mut by_reason: BTreeMap<&str, u64> = BTreeMap::new();
+    for (why, count) in all {
+        *by_reason.entry(why).or_default() += count;
     }
     let mut by_reason: Vec<_> = by_reason.into_iter().filter(|&(_, count)| count > 0).collect();
     by_reason.sort_by_key(|&(_, count)| std::cmp::Reverse(count));

@@ -62,6 +62,9 @@ fn changed_listen(Changed { old, new }: &Changed<Listen>) -> String {
             let now = if new.proxy_protocol { "with" } else { "without" };
             format!("listen {address}: new connections begin {now} a PROXY header")
         }
+        _ if (&old.allow, &old.deny) != (&new.allow, &new.deny) => {
+            format!("listen {address}: new connections are taken of other addresses")
+        }
         _ if old.client_certificates != new.client_certificates => {
             format!("listen {address}: new connections are asked for other client certificates, or for none")
         }

@@ -124,6 +124,18 @@ impl<'f> Fields<'f> {
         })
     }
 
+    /// A table that says nothing.
+    pub(crate) fn nothing(&self) -> Fields<'f> {
+        Fields {
+            name: "",
+            span: None,
+            path: String::new(),
+            entries: None,
+            reading: self.reading,
+            groups: None,
+        }
+    }
+
     /// The tables under a key, in the order of the file.
     pub(crate) fn many(&self, sub: &Sub) -> Vec<Fields<'f>> {
         let Some(given) = self.given(sub.name) else { return Vec::new() };

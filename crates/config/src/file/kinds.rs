@@ -14,10 +14,12 @@ use crate::suggest::nearest;
 
 pub(crate) mod acme;
 pub(crate) mod app;
+pub(crate) mod auth;
 pub(crate) mod choices;
 pub(crate) mod compress;
 pub(crate) mod headers;
 pub(crate) mod hosts;
+pub(crate) mod limit;
 pub(crate) mod node_address;
 pub(crate) mod nodes;
 pub(crate) mod pages;

@@ -15,7 +15,8 @@ use super::sections::route::{self as keys, RouteParts, RouteTable};
 use crate::plan::Listen;
 use crate::problem::Problem;
 use crate::routing::{
-    Access, Action, Edits, ErrorPages, HostPattern, KeptIds, Methods, PathRule, RequestIds, Respond, Route,
+    Access, Action, Auth, Edits, ErrorPages, HostPattern, KeptIds, Limit, Methods, PathPattern, PathRule,
+    RequestIds, Respond, Route, Satisfy,
 };
 
 mod action;
@@ -75,7 +76,7 @@ pub(crate) fn read(root: &Fields<'_>, around: &Around<'_>) -> Routes {
                 continue;
             }
             seen.insert(takes, fields.span.clone());
-            if is_a_refusal(&route.action) || route.access.is_some() {
+            if is_a_refusal(&route.action) || is_guarded(&route) {
                 paths.protected.insert(route.host.written());
             }
             read.sorted.push(whole(route));
@@ -119,7 +120,18 @@ fn routes(
     else {
         return Vec::new();
     };
+    if let Some(Auth::Ask(ask)) = &table.auth {
+        upstreams::of_ask(fields, ask, &around.upstreams, used);
+    }
     let access = access(fields, table);
+    if let Some(said) = fields
+        .given(keys::SATISFY.name)
+        .filter(|_| table.satisfy == Satisfy::Any && (access.is_none() || !fields.has(keys::AUTH.name)))
+    {
+        let hint = "it says whether both have to let a request pass, or one is enough".to_owned();
+        said.refuse::<()>("`satisfy` goes with `auth` and `allow` or `deny`", Some(hint));
+    }
+    let limits = limits(table, &hosts, (&path, methods));
     let is_closed = table.maintenance.unwrap_or(around.is_closed);
     let route = |host| Route {
         host,
@@ -132,6 +144,9 @@ fn routes(
         body_bytes_max: table.body_bytes_max,
         is_logged: table.access_log,
         access: access.clone(),
+        auth: table.auth.clone(),
+        satisfy: table.satisfy,
+        limits: limits.clone(),
         maintenance: is_closed.then(|| around.allowed.clone()),
         error_pages: error_pages.clone(),
         is_straight: false,
@@ -146,9 +161,15 @@ fn whole(mut route: Route) -> Route {
         let edits = route.edits.get_or_insert_default();
         edits.request_ids.get_or_insert(RequestIds { kept: KeptIds::Trusted, is_sent: false });
     }
+    if let Some(Auth::Ask(_)) = &route.auth {
+        // What it says of the client is told to nodes.
+        route.edits.get_or_insert_default();
+    }
     let has_cors = route.edits.as_ref().is_some_and(|edits| edits.policy.cors.is_some());
     route.is_straight = matches!(route.action, Action::Upstream(_))
         && route.access.is_none()
+        && route.auth.is_none()
+        && route.limits.is_empty()
         && route.maintenance.is_none()
         && !has_cors;
     route
@@ -168,6 +189,29 @@ fn access(fields: &Fields<'_>, table: &RouteTable) -> Option<Arc<Access>> {
         allow: allow.clone().unwrap_or_default(),
         deny: deny.clone().unwrap_or_default(),
     }))
+}
+
+/// Its limits, each with a name of its own where the file says none: it stays while the file changes around the route.
+fn limits(
+    table: &RouteTable,
+    hosts: &[HostPattern],
+    (path, methods): (&PathPattern, Methods),
+) -> Arc<[Limit]> {
+    let hosts = hosts.iter().map(HostPattern::written).collect::<Vec<_>>().join(" ");
+    let named = |(number, limit): (usize, &Limit)| match limit.name.is_empty() {
+        // A name in the file has no line break.
+        true => {
+            Limit { name: format!("{hosts}\n{}\n{methods:?}\n{number}", path.written()), ..limit.clone() }
+        }
+        false => limit.clone(),
+    };
+    table.limit.iter().flatten().enumerate().map(named).collect()
+}
+
+/// Whether a route asks who may, or how often, where another path would not.
+fn is_guarded(route: &Route) -> bool {
+    let is_root = matches!(&route.path, PathPattern::Prefix(path) if path == "/");
+    route.access.is_some() || route.auth.is_some() || (!route.limits.is_empty() && !is_root)
 }
 
 /// Whether a route is there to keep its path from everybody.

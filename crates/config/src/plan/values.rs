@@ -1,5 +1,6 @@
 //! What a single key of the file may say, where that is more than a number: what kinds read, and what plans are made of.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -109,6 +110,19 @@ pub enum HashKey {
     Query(String),
     /// A segment of the path, from 1, as it is sent: in `/echo/000/abcdef/xhr` the third is `abcdef`.
     Path(usize),
+}
+
+impl fmt::Display for HashKey {
+    /// As the file has it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip => f.write_str("ip"),
+            Self::Header(name) => write!(f, "header:{name}"),
+            Self::Cookie(name) => write!(f, "cookie:{name}"),
+            Self::Query(name) => write!(f, "query:{name}"),
+            Self::Path(number) => write!(f, "path:{number}"),
+        }
+    }
 }
 
 /// Where the access log goes.

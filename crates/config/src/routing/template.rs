@@ -54,6 +54,8 @@ pub enum Variable {
     Cookie(String),
     /// The id of the request.
     RequestId,
+    /// Who it is, where a password has proved it.
+    User,
     /// The node that is asked, as the file has it; in header lines alone, for it is chosen late.
     Node,
     /// A group of the route's `regex`.
@@ -201,7 +203,7 @@ fn variable(name: &str, pattern: Option<&Pattern>) -> Result<Variable, NotATempl
 }
 
 /// Variables without a name behind a colon.
-const PLAIN: [(&str, Variable); 13] = [
+const PLAIN: [(&str, Variable); 14] = [
     ("client_ip", Variable::ClientIp),
     ("peer_ip", Variable::PeerIp),
     ("method", Variable::Method),
@@ -214,6 +216,7 @@ const PLAIN: [(&str, Variable); 13] = [
     ("path", Variable::Path),
     ("query", Variable::Query),
     ("request_id", Variable::RequestId),
+    ("user", Variable::User),
     ("node", Variable::Node),
 ];
 

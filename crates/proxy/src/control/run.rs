@@ -27,7 +27,9 @@ use crate::control::listen_sockets::ListenSockets;
 use crate::control::proxy::{Inner, Listening, Proxy, StartProblem};
 use crate::net::file_limit::{files_max, raise_file_limit};
 use crate::net::memory::{Memory, watch_memory};
+use crate::net::passwords::Verifier;
 use crate::net::places::Places;
+use crate::net::rates::Rates;
 use crate::net::splice::{FILES_A_PIPE, pipes_max};
 use crate::observe::access;
 use crate::observe::lifecycle::Drain;
@@ -89,6 +91,8 @@ impl Proxy {
             drain: Drain::new(),
             memory: Memory::new(),
             instances: Mutex::default(),
+            rates: Rates::new(),
+            verifier: Verifier::new(),
             counters: (0..count).map(|_| Arc::default()).collect(),
         });
         let names = Names::new(plan.resolver.clone());

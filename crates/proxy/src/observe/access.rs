@@ -183,6 +183,14 @@ fn exchange_json(record: &Record, head: Option<&RequestHead>, moment: Moment<'_>
         line.word("sticky", record.sticky.as_str());
         line.number("attempts", record.attempts.into());
     }
+    if let Some(guarded) = &record.guarded {
+        if let Some(user) = &guarded.user {
+            line.text("user", user.as_bytes());
+        }
+        if let Some(limit) = guarded.limit {
+            line.word("limit", limit.as_str());
+        }
+    }
     if let Some(fault) = record.fault {
         line.word("fault", fault.reason());
         if let Some(detail) = fault.detail() {
@@ -247,7 +255,10 @@ fn combined(
         push_escaped(head.and_then(|head| head.header(name)).unwrap_or(b"-"), out);
     };
     print_ip(record.client, out);
-    out.extend_from_slice(b" - - [");
+    out.extend_from_slice(b" - ");
+    let user = record.guarded.as_ref().and_then(|guarded| guarded.user.as_ref());
+    push_escaped(user.map_or(b"-", |user| user.as_bytes()), out);
+    out.extend_from_slice(b" [");
     out.extend_from_slice(moment.text.as_bytes());
     out.extend_from_slice(b"] \"");
     request(out);

@@ -17,6 +17,7 @@ use wire::request::RequestHead;
 use crate::fault::Fault;
 use crate::net::places::Refused;
 use crate::net::seats::Seated;
+use crate::observe::guarded::{Guarded, LimitOutcome};
 use crate::upstream::admission::Ticket;
 use crate::upstream::close_signal::CloseReason;
 use crate::upstream::node::Node;
@@ -50,6 +51,8 @@ pub(crate) struct Record {
     pub(crate) instead: Option<Instead>,
     /// The upstream whose nodes do, where it is not the route's own.
     pub(crate) instead_upstream: Option<Rc<str>>,
+    /// What the guards of its route found out. Boxed, because few routes have some.
+    pub(crate) guarded: Option<Box<Guarded>>,
 }
 
 /// What the client sees of an answer that comes in the place of a fault.
@@ -110,6 +113,7 @@ impl Record {
             request_id: None,
             instead: None,
             instead_upstream: None,
+            guarded: None,
         }
     }
 }
@@ -197,6 +201,8 @@ pub(crate) struct Counters {
     displaced: [AtomicU64; 2],
     /// Exchanges that failed, by why. A lock that only the worker takes, and whoever reads.
     faults: Mutex<BTreeMap<&'static str, u64>>,
+    /// What guards of routes did beside that.
+    guarded: Mutex<BTreeMap<&'static str, u64>>,
     /// Signalled whenever a connection ends.
     pub(crate) ended: Notify,
 }
@@ -213,11 +219,21 @@ impl Counters {
         if let Some(fault) = record.fault {
             self.count_fault(fault);
         }
+        if let Some(guarded) = &record.guarded {
+            self.count_guarded(guarded);
+        }
     }
 
     #[cold]
     fn count_fault(&self, fault: Fault) {
         *self.faults().entry(fault.reason()).or_default() += 1;
+    }
+
+    #[cold]
+    fn count_guarded(&self, guarded: &Guarded) {
+        if let Some(what) = guarded.limit.and_then(LimitOutcome::counted_as) {
+            *self.guarded.lock().unwrap_or_else(PoisonError::into_inner).entry(what).or_default() += 1;
+        }
     }
 
     fn faults(&self) -> MutexGuard<'_, BTreeMap<&'static str, u64>> {
@@ -249,8 +265,8 @@ impl Counters {
         );
     }
 
-    /// A TLS handshake has ended for want of a client certificate that is accepted.
-    pub(crate) fn count_no_certificate(&self, why: &'static str) {
+    /// A connection was not taken, or its TLS handshake has ended for want of a client certificate that is accepted.
+    pub(crate) fn count_connection(&self, why: &'static str) {
         *self.faults().entry(why).or_default() += 1;
     }
 
@@ -312,6 +328,8 @@ pub struct Counts {
     pub displaced: [u64; 2],
     /// Exchanges that failed, by why, in the words of the access log: refused by us, cut by the client, or by the node.
     pub faults: BTreeMap<&'static str, u64>,
+    /// What guards of routes did beside refusing, by what it was.
+    pub guarded: BTreeMap<&'static str, u64>,
 }
 
 impl Counters {
@@ -333,6 +351,7 @@ impl Counters {
             refused: std::array::from_fn(|why| self.refused[why].load(Relaxed)),
             displaced: std::array::from_fn(|who| self.displaced[who].load(Relaxed)),
             faults: self.faults().clone(),
+            guarded: self.guarded.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
 }

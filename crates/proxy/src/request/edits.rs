@@ -6,17 +6,19 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use config::routing::{
-    Capture, Compress, Edits, ErrorPages, HeaderEdits, HostPattern, NodeTimeouts, PathEdit, PathPattern,
-    Piece, RequestIds, Route, Template, Variable,
+    Auth, Capture, Compress, Edits, ErrorPages, HeaderEdits, HostPattern, NodeTimeouts, PathEdit,
+    PathPattern, Piece, RequestIds, Route, Template, Variable,
 };
 use wire::Version;
 use wire::forward::{ClientEnd, LineEdits};
 use wire::request::RequestHead;
 use wire::{cookie, path};
 
+use crate::observe::guarded::Granted;
 use crate::observe::record::{Instead, Record};
 use crate::request::reason::reason_phrase;
 use crate::request::{policy, request_id};
+use crate::upstream::Upstream;
 
 /// What variables stand for in one request.
 #[derive(Debug, Clone)]
@@ -29,6 +31,14 @@ pub(crate) struct Values<'a> {
     id: Option<Rc<str>>,
     /// Set where the answer comes in the place of a fault.
     pub(crate) instead: Option<Instead>,
+    /// The route's upstream, where somebody asks for its sessions.
+    pub(crate) upstream: Option<&'a Upstream>,
+    /// Who it is, where a guard has found out.
+    user: Option<Rc<str>>,
+    /// What was said by whoever let it pass.
+    granted: Option<Rc<Granted>>,
+    /// What that answer says of the guard that has refused the request.
+    refusal: Vec<(&'static str, String)>,
 }
 
 /// Where a value is put, and so what of it must not be taken for something else.
@@ -89,7 +99,19 @@ impl<'a> Values<'a> {
             route,
             id: record.request_id.clone(),
             instead: record.instead,
+            upstream: None,
+            granted: record.guarded.as_ref().and_then(|guarded| guarded.granted.clone()),
+            user: record.guarded.as_ref().and_then(|guarded| guarded.user.clone()),
+            refusal: match &record.guarded {
+                Some(guarded) if record.instead.is_some() => guarded.lines.clone(),
+                Some(_) | None => Vec::new(),
+            },
         }
+    }
+
+    /// The same, for somebody who asks for the sessions of the route's upstream.
+    pub(crate) fn with_upstream(self, upstream: Option<&'a Upstream>) -> Self {
+        Self { upstream, ..self }
     }
 
     /// What every final answer of the route says, whoever gives it.
@@ -107,6 +129,7 @@ impl<'a> Values<'a> {
         if let Some(status) = self.instead.and_then(|instead| instead.status) {
             lines.say_status(format!("{status} {}", reason_phrase(status)));
         }
+        self.refusal.iter().for_each(|(name, value)| lines.say(name, value.as_bytes()));
     }
 
     /// Returns what the route changes of an answer that no node gives.
@@ -116,6 +139,9 @@ impl<'a> Values<'a> {
         if let Some(edits) = &self.route.edits {
             self.say_policy(&mut lines);
             self.edit(&edits.response, &mut lines);
+        }
+        for cookie in self.granted.iter().flat_map(|granted| &granted.cookies) {
+            lines.say("Set-Cookie", cookie);
         }
         lines
     }
@@ -188,6 +214,7 @@ impl<'a> Values<'a> {
             Variable::Header(name) => found(head.header(name)),
             Variable::Cookie(name) => found(cookie::find(head, name.as_bytes())),
             Variable::RequestId => found(self.id.as_deref().map(str::as_bytes)),
+            Variable::User => found(self.user.as_deref().map(str::as_bytes)),
             Variable::Capture(capture) => self.capture(capture),
             // None is asked, or not yet.
             Variable::Node => Cow::Borrowed(b""),
@@ -248,10 +275,21 @@ impl<'a> Values<'a> {
             changed.request.drop_lines(request_id::LINE);
             changed.request.say(request_id::LINE, id.as_bytes());
         }
+        self.say_granted(&mut changed);
         self.say_policy(&mut changed.answer);
         self.edit_beside_node(&edits.request, &mut changed.request);
         self.edit_beside_node(&edits.response, &mut changed.answer);
         changed
+    }
+
+    /// What somebody else has said of the client, in the place of what it says of itself: whatever app reads a name, it gets no
+    /// other.
+    fn say_granted(&self, changed: &mut Changed) {
+        let Some(Auth::Ask(ask)) = &self.route.auth else { return };
+        ask.copy.iter().flat_map(|name| twins(name)).for_each(|name| changed.request.drop_lines(&name));
+        let Some(granted) = &self.granted else { return };
+        granted.copied.iter().for_each(|(name, value)| changed.request.say(name, value));
+        granted.cookies.iter().for_each(|cookie| changed.answer.say("Set-Cookie", cookie));
     }
 
     /// Fills in the lines of one direction, where no node is asked.
@@ -316,6 +354,19 @@ impl<'a> Values<'a> {
     }
 }
 
+/// A name, and those that apps which fold underscores take for it.
+fn twins(name: &str) -> Vec<String> {
+    let mut twins = vec![String::new()];
+    for letter in name.chars() {
+        if letter == '-' && twins.len() < TWINS_MAX {
+            twins = twins.into_iter().flat_map(|twin| [format!("{twin}-"), format!("{twin}_")]).collect();
+        } else {
+            twins.iter_mut().for_each(|twin| twin.push(letter));
+        }
+    }
+    twins
+}
+
 pub(crate) fn default_port(scheme: &str) -> &'static [u8] {
     if scheme == "https" { b"443" } else { b"80" }
 }
@@ -355,5 +406,6 @@ fn print_html(value: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+const TWINS_MAX: usize = 64;
 /// What Spring, Traefik and others call it.
 const PREFIX_LINE: &str = "X-Forwarded-Prefix";

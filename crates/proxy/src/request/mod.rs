@@ -6,6 +6,7 @@ pub(crate) mod edits;
 pub(crate) mod policy;
 pub(crate) mod request_id;
 pub(crate) mod pages;
+pub(crate) mod guards;
 pub(crate) mod own;
 pub(crate) mod files;
 pub(crate) mod challenge;

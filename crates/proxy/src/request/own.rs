@@ -10,6 +10,7 @@ use crate::request::downstream::{BodySource, ReplySink, RequestEnds};
 use crate::request::edits::{Escaping, Values, default_port};
 use crate::request::exchange::{Exchanged, Outcome};
 use crate::request::files;
+use crate::request::guards;
 use crate::request::pages;
 use crate::request::policy;
 use crate::request::reply;
@@ -19,14 +20,12 @@ use crate::upstream::Upstream;
 /// Gives the answer of a route that asks no node, or not at first.
 pub(crate) async fn answer(
     values: &Values<'_>,
-    body: &BodySource<'_>,
+    body: &mut BodySource<'_>,
     reply: &ReplySink<'_>,
     worker: &Local,
     record: &mut Record,
 ) -> Result<Outcome, Fault> {
-    if values.route.access.as_ref().is_some_and(|access| !access.admits(values.client)) {
-        return Err(OurFault::Denied.into());
-    }
+    guards::by_address(values)?;
     let edits = values.route.edits.as_deref();
     if let Some((own, lines)) = edits.and_then(|edits| policy::preflight(&edits.policy, values.head)) {
         record.status = own.status;
@@ -38,6 +37,10 @@ pub(crate) async fn answer(
         && !allowed.iter().any(|network| network.contains(&values.client))
     {
         return Err(OurFault::Maintenance.into());
+    }
+    if let Some(own) = guards::pass(values, body, worker, record).await? {
+        record.status = own.status;
+        return send(&own, values, &values.answer_lines(), RequestEnds { body, reply }, worker).await;
     }
     let own = match &values.route.action {
         Action::Upstream(_) => return Ok(Outcome::NotHere),

@@ -35,6 +35,8 @@ pub(crate) fn fault(
     answer.line("Cache-Control", "no-store");
     match (status, fault) {
         (_, Fault::Ours(OurFault::Maintenance)) => answer.line("Retry-After", "60"),
+        // The guard of the route says it.
+        (_, Fault::Ours(OurFault::TooManyRequests { .. } | OurFault::TooManyAtOnce { .. })) => {}
         (503, _) => answer.line("Retry-After", "1"),
         _ => {}
     }

@@ -99,6 +99,24 @@ pub(crate) fn affinity(
     }
 }
 
+/// Returns whether a session begins with it, as [`affinity`] has it.
+pub(crate) fn begins_session(head: &RequestHead, upstream: &Upstream) -> bool {
+    let engine_io = head.engine_io().filter(|_| upstream.plan.sticky != plan::Sticky::None);
+    match engine_io.map(|engine_io| (engine_io.sid, engine_io.transport)) {
+        None | Some((Sid::None, Transport::WebSocket)) => head.websocket_key().is_some(),
+        Some((Sid::None, Transport::Polling)) => head.method() == Method::Get,
+        Some((Sid::Is(_) | Sid::TooLong, _)) => false,
+    }
+}
+
+/// Returns whether it belongs to a session that has begun, and that its tag or the session table proves: what a client merely
+/// claims is none.
+pub(crate) fn is_in_session(head: &RequestHead, upstream: &Upstream) -> bool {
+    let engine_io = head.engine_io().filter(|_| upstream.plan.sticky != plan::Sticky::None);
+    engine_io.is_some_and(|engine_io| matches!(engine_io.sid, Sid::Is(_)))
+        && head.sid().is_some_and(|sid| known(&sid, upstream).is_some())
+}
+
 /// What belongs to the client decides first, then what the balance spreads by.
 fn preference(head: &RequestHead, sent_pin: SentPin, upstream: &Upstream, client: IpAddr) -> Preference {
     let sticky = match &upstream.plan.sticky {
@@ -125,21 +143,31 @@ fn preference(head: &RequestHead, sent_pin: SentPin, upstream: &Upstream, client
 /// The tag needs no memory and is asked first; the session table knows the ids that have none. Where there is one node only it
 /// is for that to say what it knows.
 fn session_target(sid: &[u8], upstream: &Upstream) -> Option<SessionTarget> {
-    let tagged = Tag::split(sid).filter(|_| upstream.plan.sticky != plan::Sticky::EngineIoLearned);
-    if let Some((sid, tag)) = &tagged
+    if let Some(known) = known(sid, upstream) {
+        return Some(known);
+    }
+    if split_tag(sid, upstream).is_some() {
+        upstream.oddities.unverifiable(&upstream.plan.name);
+    }
+    match &*upstream.members {
+        [only] if upstream.has_none_removed() => {
+            Some(SessionTarget { node: only.node.clone(), sid: sid.into(), is_tagged: false })
+        }
+        _ => None,
+    }
+}
+
+/// The session that the tag proves, or the table knows.
+fn known(sid: &[u8], upstream: &Upstream) -> Option<SessionTarget> {
+    if let Some((sid, tag)) = &split_tag(sid, upstream)
         && let Some(node) = upstream.by_tag(sid, tag)
     {
         return Some(SessionTarget { node: node.clone(), sid: (*sid).into(), is_tagged: true });
     }
-    let untagged = |node: Arc<Node>| SessionTarget { node, sid: sid.into(), is_tagged: false };
-    if let Some(node) = upstream.session_table.find(sid) {
-        return Some(untagged(node));
-    }
-    if tagged.is_some() {
-        upstream.oddities.unverifiable(&upstream.plan.name);
-    }
-    match &*upstream.members {
-        [only] if upstream.has_none_removed() => Some(untagged(only.node.clone())),
-        _ => None,
-    }
+    let node = upstream.session_table.find(sid)?;
+    Some(SessionTarget { node, sid: sid.into(), is_tagged: false })
+}
+
+fn split_tag<'s>(sid: &'s [u8], upstream: &Upstream) -> Option<(&'s [u8], Tag)> {
+    Tag::split(sid).filter(|_| upstream.plan.sticky != plan::Sticky::EngineIoLearned)
 }

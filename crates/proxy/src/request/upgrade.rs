@@ -8,6 +8,7 @@ use bytes::BytesMut;
 use config::limits::Limits;
 
 use crate::net::stream::Io;
+use crate::observe::guarded::Guarded;
 use crate::observe::lifecycle::Live;
 use crate::upstream::node::Node;
 use crate::upstream::node::counted::InSession;
@@ -37,6 +38,8 @@ pub(crate) struct OriginEnd {
     pub(crate) client: IpAddr,
     /// The client is pinned to the node, and would come back to it.
     pub(crate) is_pinned: bool,
+    /// What the guards of its route found out, and count for as long as it lives.
+    pub(crate) guarded: Option<Box<Guarded>>,
 }
 
 /// Both ends, after a 101. What each sent early belongs to the tunnel and is the first thing that moves.

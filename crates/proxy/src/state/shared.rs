@@ -11,6 +11,7 @@ use config::app;
 use config::limits::Limits;
 use config::plan::{self, Listen, PathRule, Plan, Scheme, UpstreamId};
 use config::roster::{Instance, Roster};
+use config::routing::Access;
 use wire::request::RequestHead;
 use wire::tag::Key;
 use wire::{HeadBounds, Malformed};
@@ -18,6 +19,8 @@ use wire::{HeadBounds, Malformed};
 use crate::fault::{ClientFault, Fault, OurFault};
 use crate::net::memory::Memory;
 use crate::net::node_tls::ClientTls;
+use crate::net::passwords::Verifier;
+use crate::net::rates::Rates;
 use crate::net::tls::{ServerTls, Store};
 use crate::observe::access::{self, Sink};
 use crate::observe::lifecycle::Drain;
@@ -40,6 +43,10 @@ pub(crate) struct Shared {
     pub(crate) memory: Arc<Memory>,
     /// What the apps have running, by name. Only the control thread looks at it, whenever it makes a snapshot.
     pub(crate) instances: Mutex<Instances>,
+    /// What limits of routes remember of whom. It outlives every plan.
+    pub(crate) rates: Arc<Rates>,
+    /// Whose passwords are right.
+    pub(crate) verifier: Verifier,
     /// One for each worker, in their order.
     pub(crate) counters: Vec<Arc<Counters>>,
 }
@@ -95,11 +102,14 @@ pub(crate) struct ListenNow {
     /// Each connection begins with a PROXY header.
     pub(crate) is_proxied: bool,
     pub(crate) tls: Option<ServerTls>,
+    /// Whose connections are taken, if not everybody's.
+    pub(crate) access: Option<Arc<Access>>,
 }
 
 impl ListenNow {
     pub(crate) fn new(id: ListenId, listen: &Listen, tls: Option<ServerTls>) -> Self {
-        Self { id, scheme: listen.scheme.clone(), is_proxied: listen.proxy_protocol, tls }
+        let access = listen.access().map(Arc::new);
+        Self { id, scheme: listen.scheme.clone(), is_proxied: listen.proxy_protocol, tls, access }
     }
 }
 

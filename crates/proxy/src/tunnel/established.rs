@@ -29,7 +29,7 @@ use crate::observe::record::{EndedBy, TunnelRecord};
 use crate::request::upgrade::{TunnelSession, Upgraded};
 use crate::tunnel::direction::{Broken, Direction};
 use crate::tunnel::end::{End, IoBudget, Side, Way};
-use crate::tunnel::rate::Rate;
+use crate::tunnel::rate::Bounds;
 use crate::upstream::close_signal::{self, CloseListener, CloseOrder, CloseReason};
 
 /// A WebSocket that is established.
@@ -58,7 +58,7 @@ pub(crate) struct Tunnel {
     /// One of both has sent its end; the other may still have something to say.
     is_half_closed: bool,
     /// Boxed, because most tunnels have none.
-    rate: Option<Box<Rate>>,
+    bounds: Option<Box<Bounds>>,
     _live: Live,
 }
 
@@ -138,9 +138,7 @@ impl Tunnel {
             idle_ms: in_ms(origin.silence.map_or(origin.idle, |silence| silence + SLACK)),
             ended_first: None,
             is_half_closed: false,
-            rate: Some(limits.messages_per_second_max)
-                .filter(|&max| max > 0)
-                .map(|max| Box::new(Rate::new(max, now))),
+            bounds: Bounds::of(&limits, origin.guarded, now),
             _live: live,
         })
     }
@@ -263,7 +261,7 @@ impl Tunnel {
                 self.client_spoke = self.last_moved;
             }
             let said = self.to_origin.kinds();
-            if self.rate.as_mut().is_some_and(|rate| rate.is_exceeded(said, self.last_moved)) {
+            if self.bounds.as_mut().is_some_and(|bounds| bounds.is_exceeded(said, self.last_moved)) {
                 self.close_both(cx, CloseReason::TooFast);
             }
         }

@@ -1,13 +1,39 @@
-//! How fast a client may speak through a tunnel. Pure.
+//! What a client is held to in a tunnel: how fast it may speak, and what its route counts for as long as it does. Pure.
 
 use std::time::Duration;
 
+use config::limits::Limits;
 use tokio::time::Instant;
 use wire::frame::Kinds;
 
+use crate::net::rates::Held;
+use crate::observe::guarded::Guarded;
+
+/// What its client is held to while it lives.
+#[derive(Debug)]
+pub(super) struct Bounds {
+    rate: Option<Rate>,
+    /// What limits of its route count.
+    _held: Vec<Held>,
+}
+
+impl Bounds {
+    /// `None` where nothing is bounded.
+    pub(super) fn of(limits: &Limits, guarded: Option<Box<Guarded>>, now: Instant) -> Option<Box<Self>> {
+        let rate = Some(limits.messages_per_second_max).filter(|&max| max > 0).map(|max| Rate::new(max, now));
+        let held = guarded.map(|guarded| guarded.held).unwrap_or_default();
+        (rate.is_some() || !held.is_empty()).then(|| Box::new(Self { rate, _held: held }))
+    }
+
+    /// Returns whether the client has said too much.
+    pub(super) fn is_exceeded(&mut self, said: Kinds, now: Instant) -> bool {
+        self.rate.as_mut().is_some_and(|rate| rate.is_exceeded(said, now))
+    }
+}
+
 /// How fast the client may speak.
 #[derive(Debug)]
-pub(super) struct Rate {
+struct Rate {
     /// Messages a second.
     max: u32,
     second_begun: Instant,
@@ -15,13 +41,13 @@ pub(super) struct Rate {
 }
 
 impl Rate {
-    pub(super) fn new(max: u32, now: Instant) -> Self {
+    fn new(max: u32, now: Instant) -> Self {
         Self { max, second_begun: now, before: Kinds::default() }
     }
 
     /// Returns whether `said`, all there ever was, is too much for the second that this moment is in. A message counts once,
     /// however many frames it has. What is no message has bounds of its own, far above what any library sends.
-    pub(super) fn is_exceeded(&mut self, said: Kinds, now: Instant) -> bool {
+    fn is_exceeded(&mut self, said: Kinds, now: Instant) -> bool {
         if now.duration_since(self.second_begun) >= Duration::from_secs(1) {
             (self.second_begun, self.before) = (now, said);
         }

@@ -66,7 +66,8 @@ pub(super) async fn answer(
         let route = &snapshot.plan.routes[found];
         record.is_logged = route.is_logged;
         if !route.is_straight && record.instead_upstream.is_none() {
-            let values = Values::new(head, reply.arrival().end, route, record);
+            let upstream = snapshot.upstream_of(found);
+            let values = Values::new(head, reply.arrival().end, route, record).with_upstream(upstream);
             // Boxed, for a request's memory is what the largest of its ways takes.
             match Box::pin(own::answer(&values, body, reply, worker, record)).await? {
                 Outcome::Answered(exchanged) => return Ok(exchanged),
@@ -296,6 +297,9 @@ pub(super) async fn tell(
     let mut lines = LineEdits::default();
     if let Some(route) = route {
         Values::new(head, reply.arrival().end, route, record).say_policy(&mut lines);
+    }
+    for (name, value) in record.guarded.iter().flat_map(|guarded| &guarded.lines) {
+        lines.say(name, value.as_bytes());
     }
     let own_pages = route.and_then(|route| route.error_pages.as_deref());
     let pages = own_pages.unwrap_or(&snapshot.plan.error_pages);

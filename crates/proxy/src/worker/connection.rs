@@ -188,7 +188,10 @@ pub(crate) async fn one_request(client: &mut ClientConnection, worker: &Local) -
         }
         Exchanged::Close => Some(Ended::Lingering),
         Exchanged::Cut => Some(Ended::Reset),
-        Exchanged::Upgraded(origin) => Some(Ended::Upgraded(origin)),
+        Exchanged::Upgraded(mut origin) => {
+            origin.guarded = record.guarded;
+            Some(Ended::Upgraded(origin))
+        }
     }
 }
 

@@ -95,6 +95,12 @@ impl Greeter {
         let Incoming { tcp, peer, listen, port, live } = incoming;
         let snapshot = self.local.snapshot();
         let Some(listen) = snapshot.listen(listen) else { return };
+        if listen.access.as_ref().is_some_and(|access| !access.admits(peer.ip())) {
+            return self
+                .local
+                .counters
+                .count_connection("connection from an address that its listen does not take");
+        }
         let redirects = match listen.scheme {
             Scheme::RedirectToHttps { port } => Some(Redirect { port }),
             Scheme::Plain | Scheme::Tls(_) | Scheme::Automatic { .. } => None,
@@ -123,7 +129,7 @@ impl Greeter {
                 Some(Ok(Shaken { stream, certificate_lines: Some(lines) })) => {
                     (stream, end("https").with_certificate(&lines))
                 }
-                Some(Err(Some(refused))) => return greeter.local.counters.count_no_certificate(refused),
+                Some(Err(Some(refused))) => return greeter.local.counters.count_connection(refused),
                 Some(Err(None)) | None => return,
             };
             serve(ClientConnection::new(Io::new(stream), end, redirects, live, &greeter.local));

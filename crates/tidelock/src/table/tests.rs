@@ -23,6 +23,7 @@ fn columns_stand_under_each_other() {
         refused: [0; 3],
         displaced: [0, 5],
         faults: BTreeMap::from([("request head timed out".to_owned(), 7)]),
+        guarded: BTreeMap::from([("delayed by a limit".to_owned(), 3)]),
     };
     let node = Node {
         node: "10.0.0.1:3000".to_owned(),
@@ -95,6 +96,7 @@ fn columns_stand_under_each_other() {
 tidelock 1.2.3, process 4711, leaving: 6 connections and tunnels open; 80 connections, 1000 exchanges since the start
 OVERLOADED: all 6 places are taken
 failed or refused since the start: 14 request head timed out, 10 silent connections closed for new ones
+guards of routes since the start: 6 delayed by a limit
 
 UPSTREAM  NODE                          STATE           CAUSE                           SINCE  REQ/S    P50   P99  SESSIONS  SOCKETS  IN FLIGHT  EVENT STREAMS  LONG ANSWERS
 nodes     10.0.0.1:3000                 up              never asked                     3m12s     12  3.2ms  1.2s        12       10          3              2             1

@@ -183,6 +183,15 @@ const EDITS: &[Row] = &[
         "deny left out to [\"10.0.0.0/8\"]",
         "deny [\"10.0.0.0/8\"] to left out",
     ),
+    ("auth", NODES, "upstream = \"nodes\"\nauth = { users = \"u\" }", "+ auth", "- auth"),
+    (
+        "satisfy",
+        "upstream = \"nodes\"\ndeny = [\"10.0.0.1\"]\nauth = { users = \"u\" }",
+        "upstream = \"nodes\"\ndeny = [\"10.0.0.1\"]\nauth = { users = \"u\" }\nsatisfy = \"any\"",
+        "satisfy all to any",
+        "satisfy any to all",
+    ),
+    ("limit", NODES, "upstream = \"nodes\"\nlimit = { rate = \"1/s\" }", "+ limit", "- limit"),
     (
         "maintenance",
         NODES,

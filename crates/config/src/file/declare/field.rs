@@ -13,8 +13,8 @@ use ipnet::IpNet;
 use crate::app::values::{self as app, ExitCodes, Instances, Port, Socket};
 use crate::plan::values::{self as plan, AccessLog, AdminSocket, Balance, NodeSpec, Sticky};
 use crate::routing::{
-    Cache, Coding, Compress, Cors, ErrorPages, HeaderEdits, HostPattern, Methods, Origin, PageStatus,
-    PathEdit, PathRule, Redirect, RequestIds, Respond, Template,
+    Auth, Cache, Coding, Compress, Cors, ErrorPages, HeaderEdits, HostPattern, Limit, LimitKey, Limited,
+    Methods, Origin, PageStatus, PathEdit, PathRule, Rate, Redirect, RequestIds, Respond, Satisfy, Template,
 };
 
 /// A field of the plan, and how the value that a kind reads becomes one. What a kind has bounded fits.
@@ -85,7 +85,7 @@ same_fields!(
     app::LogFormat, PathRule, Option<Vec<HostPattern>>, Option<Methods>, Option<Vec<SocketAddr>>, Option<Redirect>,
     Option<Arc<Respond>>, Option<Cache>, Option<PathEdit>, Option<HeaderEdits>, Option<Cors>, Option<ErrorPages>,
     Option<Template>, Option<Vec<(String, Template)>>, Option<Vec<RangeInclusive<u16>>>, Option<Vec<Vec<u8>>>, Option<&'static str>, Option<Vec<Coding>>, Option<Vec<Origin>>, Vec<IpNet>,
-    Option<Vec<IpNet>>, Option<PageStatus>
+    Option<Vec<IpNet>>, Option<PageStatus>, Option<Vec<Limit>>, LimitKey, Limited, Option<Rate>, Option<Auth>, Satisfy
 );
 /// A word that is either there or not.
 impl Field<Option<()>> for bool {

@@ -1,4 +1,4 @@
-//! How `sticky` and `balance` are written: a word, or a word with a name behind a colon. `"hash:header:X-User"` reads
+//! How `sticky`, `balance` and `by` of a limit are written: a word, or a word with a name behind a colon. `"hash:header:X-User"` reads
 //! as it is said, and needs no second key that means nothing without the first.
 
 use serde_json::{Map, Value as Json, json};
@@ -8,6 +8,7 @@ use crate::file::declared::{Kind, Written};
 use crate::file::foreign;
 use crate::file::given::Given;
 use crate::plan::values::{Balance, HashKey, Sticky};
+use crate::routing::LimitKey;
 use crate::suggest::nearest;
 
 /// What `sticky` may be.
@@ -15,6 +16,9 @@ pub(crate) struct StickyChoice;
 
 /// What `balance` may be.
 pub(crate) struct BalanceChoice;
+
+/// What `by` of a limit may be.
+pub(crate) struct LimitBy;
 
 impl Kind for StickyChoice {
     type Read = Sticky;
@@ -54,7 +58,7 @@ impl Written for StickyChoice {
             }
             Sticky::Auto(Some(name)) => json!(format!("auto:{name}")),
             Sticky::Cookie(Some(name)) => json!(format!("cookie:{name}")),
-            Sticky::Key(key) => json!(key_as_written(key)),
+            Sticky::Key(key) => json!(key.to_string()),
         }
     }
 }
@@ -84,8 +88,43 @@ impl Kind for BalanceChoice {
 impl Written for BalanceChoice {
     fn written(&self, value: &Balance) -> Json {
         match value {
-            Balance::Hash(key) => json!(format!("hash:{}", key_as_written(key))),
+            Balance::Hash(key) => json!(format!("hash:{key}")),
             plain => json!(BALANCE_WORDS.iter().find(|(_, means)| means == plain).map(|(word, _)| word)),
+        }
+    }
+}
+
+impl Kind for LimitBy {
+    type Read = LimitKey;
+
+    fn read(&self, given: Given<'_>) -> Option<LimitKey> {
+        let text = given.text("a word", || quote("ip"))?;
+        if let Some((_, by)) = LIMIT_WORDS.iter().find(|(word, _)| *word == text) {
+            return Some(by.clone());
+        }
+        let key = match text.split_once(':') {
+            Some(("header", name)) => token(given, name).map(|name| header(&name)),
+            Some(("cookie", name)) => token(given, name).map(HashKey::Cookie),
+            Some(("query", name)) => query_key(given, name).map(HashKey::Query),
+            Some(_) | None => {
+                let named = ["header:NAME", "cookie:NAME", "query:NAME"];
+                let forms = LIMIT_WORDS.iter().map(|(word, _)| *word).chain(named);
+                return unknown(given, text, &forms.map(str::to_owned).collect::<Vec<_>>());
+            }
+        };
+        key.map(LimitKey::Of)
+    }
+
+    fn schema(&self) -> Map<String, Json> {
+        choice(&LIMIT_WORDS.map(|(word, _)| word), "^(cookie|header|query):[^\\s]+$")
+    }
+}
+
+impl Written for LimitBy {
+    fn written(&self, value: &LimitKey) -> Json {
+        match value {
+            LimitKey::Of(key) => json!(key.to_string()),
+            LimitKey::All => json!("all"),
         }
     }
 }
@@ -154,16 +193,6 @@ fn choice(words: &[&str], pattern: &str) -> Map<String, Json> {
     schema(json!({ "anyOf": [{ "enum": words }, { "type": "string", "pattern": pattern }] }))
 }
 
-fn key_as_written(key: &HashKey) -> String {
-    match key {
-        HashKey::Ip => "ip".to_owned(),
-        HashKey::Header(name) => format!("header:{name}"),
-        HashKey::Cookie(name) => format!("cookie:{name}"),
-        HashKey::Query(name) => format!("query:{name}"),
-        HashKey::Path(number) => format!("path:{number}"),
-    }
-}
-
 const STICKY_WORDS: [(&str, Sticky); 6] = [
     ("auto", Sticky::Auto(None)),
     ("engineio", Sticky::EngineIo),
@@ -180,6 +209,7 @@ const BALANCE_WORDS: [(&str, Balance); 6] = [
     ("peak-ewma", Balance::PeakEwma),
     ("hash:ip", Balance::Hash(HashKey::Ip)),
 ];
+const LIMIT_WORDS: [(&str, LimitKey); 2] = [("ip", LimitKey::Of(HashKey::Ip)), ("all", LimitKey::All)];
 /// Longest name of a header, a cookie or a query key.
 const NAME_BYTES_MAX: usize = 128;
 const SEGMENTS_MAX: usize = 16;

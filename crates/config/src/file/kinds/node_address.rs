@@ -51,6 +51,17 @@ impl Kind for NodeAddress {
 
     fn read(&self, given: Given<'_>) -> Option<NodePlace> {
         let text = given.text("the host and port of a node", || quote("server1.example.com:3000"))?;
+        Self::read_text(given, text)
+    }
+
+    fn schema(&self) -> Map<String, Json> {
+        schema(json!({ "type": "string", "pattern": format!(":[0-9]+$|^{SRV}|^{UNIX}/|^https?://") }))
+    }
+}
+
+impl NodeAddress {
+    /// Reads the address of a node in `text`, which is `given`, or a part of it.
+    pub(crate) fn read_text(given: Given<'_>, text: &str) -> Option<NodePlace> {
         if let Some(name) = text.strip_prefix(SRV) {
             return service(given, text, name);
         }
@@ -72,10 +83,6 @@ impl Kind for NodeAddress {
             return given.refuse(format!("\"{text}\" is not the address of a node"), Some(node_hint(text)));
         };
         url(given, text, scheme, rest)
-    }
-
-    fn schema(&self) -> Map<String, Json> {
-        schema(json!({ "type": "string", "pattern": format!(":[0-9]+$|^{SRV}|^{UNIX}/|^https?://") }))
     }
 }
 

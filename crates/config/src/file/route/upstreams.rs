@@ -6,7 +6,7 @@ use crate::file::fields::Fields;
 use crate::file::sections::route::{self as keys, RouteTable};
 use crate::plan::{Upstream, UpstreamId};
 use crate::problem::Problem;
-use crate::routing::ErrorPages;
+use crate::routing::{Ask, ErrorPages};
 
 /// The upstreams a route may name.
 pub(crate) struct Upstreams<'f> {
@@ -37,6 +37,15 @@ pub(super) fn upstream(
     let upstream = name.as_ref().and_then(|name| find(fields, keys::UPSTREAM.name, name, upstreams));
     used.note(name, upstreams);
     upstream
+}
+
+/// Looks up the upstream that is asked whether requests may pass, where it is one of the file.
+pub(super) fn of_ask(fields: &Fields<'_>, ask: &Ask, upstreams: &Upstreams<'_>, used: &mut Used) {
+    let is_named = upstreams.by_name.contains_key(&*ask.authority);
+    if is_named || ask.node.is_none() {
+        let _ = find(fields, keys::AUTH.name, &ask.authority, upstreams);
+        used.note(Some(ask.authority.clone()), upstreams);
+    }
 }
 
 /// Looks up the upstreams that answer in the place of faults, in the pages that stand in `fields`.

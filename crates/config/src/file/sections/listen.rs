@@ -5,17 +5,20 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::Range;
 use std::path::PathBuf;
 
+use ipnet::IpNet;
+
 use crate::file::declare::declare;
 use crate::file::declared::Flat;
 use crate::file::fields::Fields;
 use crate::file::kinds::hosts::ListenAddress;
 use crate::file::kinds::paths::ExistingFile;
+use crate::file::kinds::policy::Networks;
 use crate::file::kinds::{Count, Flag, Word};
 use crate::file::sections::acme::Acme;
 use crate::file::sections::client_certificates::{CLIENT_CERTIFICATES, ClientCertificates};
 use crate::plan::values::{Issuer, TlsProfile};
 use crate::problem::Problem;
-use crate::routing::{HostPattern, Route};
+use crate::routing::{Access, HostPattern, Route};
 
 declare! {
     /// One address that clients connect to.
@@ -37,6 +40,12 @@ declare! {
         /// Whether each connection begins with a PROXY header (version 1 or 2), by which a load balancer says who its client
         /// is. Connections from elsewhere than `trusted_proxies` are closed.
         PROXY_PROTOCOL proxy_protocol: bool = false, Flag;
+        /// Addresses and networks of those whose connections are taken; all others are closed at once. That is who connects, or
+        /// whom a PROXY header names: of the clients of a balancer that speaks HTTP, the balancer. For clients it knows see `allow`
+        /// of a route.
+        ALLOW allow: Option<Vec<IpNet>> => "everybody", Networks;
+        /// Addresses and networks of those whose connections are closed, though `allow` has them.
+        DENY deny: Option<Vec<IpNet>> => "nobody", Networks;
         /// Which clients can speak TLS here, in the words of Mozilla's server-side TLS guidelines: "intermediate" is TLS 1.2 and
         /// 1.3, for nearly everybody; "modern" is TLS 1.3 alone.
         TLS_PROFILE tls_profile: TlsProfile = TlsProfile::Intermediate, Word<TlsProfile>(&[
@@ -48,6 +57,16 @@ declare! {
     tables {
         /// Whether clients show certificates of their own.
         CLIENT_CERTIFICATES client_certificates: ClientCertificates;
+    }
+}
+
+impl Listen {
+    /// Whose connections are taken, if not everybody's.
+    pub fn access(&self) -> Option<Access> {
+        let Self { allow, deny, .. } = self;
+        let access =
+            Access { allow: allow.clone().unwrap_or_default(), deny: deny.clone().unwrap_or_default() };
+        (allow.is_some() || !access.deny.is_empty()).then_some(access)
     }
 }
 
@@ -326,7 +345,12 @@ impl Draft<'_, '_> {
                 port: Some(port.unwrap_or(https_port)).filter(|&port| port != HTTPS_PORT),
             },
         };
-        Listen::read(self.fields, ListenParts { address: self.address, scheme })
+        let listen = Listen::read(self.fields, ListenParts { address: self.address, scheme });
+        if listen.allow.as_ref().is_some_and(Vec::is_empty) && self.fields.has(ALLOW.name) {
+            let problem = Problem::error(self.fields.span_of(ALLOW.name), "nobody is allowed here");
+            self.fields.push(problem.hint("leave it out, or leave the listen out"));
+        }
+        listen
     }
 }
 

@@ -8,8 +8,10 @@ use ipnet::IpNet;
 
 use super::timeouts::{OwnTimeouts, ROUTE_TIMEOUTS};
 use crate::file::declare::declare;
+use crate::file::kinds::auth::AuthTable;
 use crate::file::kinds::compress::Compressing;
 use crate::file::kinds::hosts::RoutePath;
+use crate::file::kinds::limit::Limits;
 use crate::file::kinds::pages::Pages;
 use crate::file::kinds::paths::FilePath;
 use crate::file::kinds::policy::{CorsTable, Hsts, IdsOf, Networks};
@@ -21,8 +23,8 @@ use crate::file::kinds::route::rewrite::RewritePath;
 use crate::file::kinds::route::{ExactPath, ListenAddresses, MethodNames, PathRegex, RouteHosts};
 use crate::file::kinds::{Flag, Name, OrNone, Size, Word};
 use crate::routing::{
-    Cache, Compress, Cors, ErrorPages, HeaderEdits, HostPattern, Methods, PathEdit, PathRule, Pattern,
-    Redirect, RequestIds, Respond,
+    Auth, Cache, Compress, Cors, ErrorPages, HeaderEdits, HostPattern, Limit, Methods, PathEdit, PathRule,
+    Pattern, Redirect, RequestIds, Respond, Satisfy,
 };
 
 declare! {
@@ -53,7 +55,8 @@ declare! {
         LISTEN listen: Option<Vec<SocketAddr>> => "every listen", ListenAddresses;
         /// "strict" answers 400 to paths on whose meaning nodes may disagree: a slash, a backslash or a NUL in an escape, a
         /// backslash, an escape that is none, dot segments that lead above the root or have a parameter. Left out, it is
-        /// "strict" where a route of the same host answers 401 or 403 by `respond`, or has `allow` or `deny`.
+        /// "strict" where a route of the same host answers 401 or 403 by `respond`, or has `allow`, `deny` or `auth`, or one
+        /// below "/" has `limit`.
         PATHS paths: PathRule = PathRule::Lenient,
             Word<PathRule>(&[("lenient", PathRule::Lenient), ("strict", PathRule::Strict)]);
         /// The NAME of an `[upstream.NAME]`, a node of which answers.
@@ -121,6 +124,16 @@ declare! {
         ALLOW allow: Option<Vec<IpNet>> => "everybody", Networks;
         /// Addresses and networks of clients that are told 403, though `allow` has them.
         DENY deny: Option<Vec<IpNet>> => "nobody", Networks;
+        /// Who may. By a name and a password, of a file as htpasswd makes it: { users = "/etc/tidelock/users", realm = "Staging" };
+        /// others are told 401. The node gets Authorization as it came, unless `request_headers` removes it; {user} is the name.
+        /// Or by somebody else's word: { ask = "http://auth:4180/verify", copy = ["X-User"] }, whose answer others get, a redirect
+        /// to a login for one. See docs/routes.md.
+        AUTH auth: Option<Auth> => "everybody", AuthTable;
+        /// "any" lets those pass whose address `allow` and `deny` let by, and others if they have a password.
+        SATISFY satisfy: Satisfy = Satisfy::All, Word<Satisfy>(&[("all", Satisfy::All), ("any", Satisfy::Any)]);
+        /// How often something may be asked of it, and by whom: { rate = "10/s", burst = 20, by = "ip" }, or a list of such, all
+        /// of which hold. Who asks for more is told 429, and when to come again. Sessions that have begun go on.
+        LIMIT limit: Option<Vec<Limit>> => "as often as one likes", Limits;
         /// Whether its requests are answered 503, but for those from the file's `maintenance_allow`.
         MAINTENANCE maintenance: Option<bool> => "as the file says", Flag;
         /// Whether answers of nodes with a status that there is a page for get that page, too. Not for clients that ask for
@@ -158,6 +171,9 @@ declare! {
         CORS,
         ALLOW,
         DENY,
+        AUTH,
+        SATISFY,
+        LIMIT,
         MAINTENANCE,
         ERROR_PAGES,
         INTERCEPT_ERRORS,

@@ -126,6 +126,19 @@ pub(crate) fn read(fields: &Fields<'_>, timeouts: &Timeouts) -> Option<Upstream>
 }
 
 impl Upstream {
+    /// One of a single node that no table has; `root` is the file.
+    pub(crate) fn of_node(root: &Fields<'_>, name: &str, node: NodeSpec, timeouts: &Timeouts) -> Self {
+        let nothing = root.nothing();
+        let parts = UpstreamParts {
+            name: name.to_owned(),
+            base: node.base.clone(),
+            nodes: vec![node],
+            app: None,
+            timeouts: timeouts.with(OwnTimeouts::read(&nothing)),
+        };
+        Self::read(&nothing, parts)
+    }
+
     /// Sessions that come back to the node that they were moved from would be moved for ever.
     fn demand_moves(&self, fields: &Fields<'_>) {
         let moves = matches!(

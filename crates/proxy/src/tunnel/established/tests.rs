@@ -54,6 +54,7 @@ async fn tunnel(clock: &Rc<Clock>) -> (Tunnel, TcpStream, TcpStream) {
         idle: Duration::from_hours(1),
         client: Ipv4Addr::LOCALHOST.into(),
         is_pinned: false,
+        guarded: None,
     };
     let limits = config::parse(FILE, std::path::Path::new("file")).unwrap().plan.limits;
     let place = Places::new(1).try_take().unwrap().give(ClientKey::NOBODY, &limits).unwrap();

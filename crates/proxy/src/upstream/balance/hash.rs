@@ -13,14 +13,22 @@ use crate::upstream::member::Member;
 
 /// The key of a request; `None` if it does not say what is hashed.
 pub(crate) fn key(of: &HashKey, head: &RequestHead, client: IpAddr) -> Option<u64> {
+    match of {
+        HashKey::Ip => Some(of_address(client)),
+        of => value(of, head).map(rendezvous::key),
+    }
+}
+
+/// What a request says of what is hashed, where that is not the client's address; `None` if it says nothing.
+pub(crate) fn value<'h>(of: &HashKey, head: &'h RequestHead) -> Option<&'h [u8]> {
     let value = match of {
-        HashKey::Ip => return Some(of_address(client)),
+        HashKey::Ip => None,
         HashKey::Header(name) => head.header(name),
         HashKey::Cookie(name) => cookie::find(head, name.as_bytes()),
         HashKey::Query(name) => head.query_value(name.as_bytes()),
         HashKey::Path(number) => head.path_segment(*number),
     };
-    value.filter(|value| !value.is_empty()).map(rendezvous::key)
+    value.filter(|value| !value.is_empty())
 }
 
 /// Of an IPv6 address only the network's half counts: devices change the other one every day.

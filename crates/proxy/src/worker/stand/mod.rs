@@ -49,7 +49,9 @@ use super::{Worker, attend_to_sockets, save_memory, serve, tell_leaving};
 use crate::control::drain::node::{Pace, empty};
 use crate::net::clock::by_clock;
 use crate::net::memory::Memory;
+use crate::net::passwords::Verifier;
 use crate::net::places::{ClientKey, Places};
+use crate::net::rates::Rates;
 use crate::net::stream::{Io, Stream};
 use crate::observe::access;
 use crate::observe::lifecycle::{Drain, Live};
@@ -103,6 +105,8 @@ impl Stand {
             drain: Drain::new(),
             memory: Memory::new(),
             instances: Mutex::default(),
+            rates: Rates::new(),
+            verifier: Verifier::new(),
             counters: vec![counters.clone()],
         });
         let worker = Rc::new(Worker::new(shared.clone(), counters.clone()));

@@ -1,0 +1,187 @@
+//! How often: the limits of a route. All of them have to let a request pass, and one that is refused counts for none.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::plan::HashKey;
+use config::routing::{Limit, LimitKey, Limited, Rate};
+use tokio::time::{Instant, sleep};
+
+use crate::fault::{ClientFault, Fault, OurFault};
+use crate::net::places::ClientKey;
+use crate::net::rates::{Allowance, Held, RateKey, Rates};
+use crate::observe::guarded::{Guarded, LimitOutcome};
+use crate::observe::record::Record;
+use crate::request::downstream::BodySource;
+use crate::request::edits::Values;
+use crate::request::sticky;
+use crate::state::local::Local;
+use crate::upstream::balance::hash;
+
+/// Counts the request, and waits where it came too early.
+pub(super) async fn pass(
+    values: &Values<'_>,
+    body: &mut BodySource<'_>,
+    worker: &Local,
+    record: &mut Record,
+) -> Result<(), Fault> {
+    let limits = &values.route.limits;
+    if limits.is_empty() || record.guarded.as_ref().is_some_and(|guarded| guarded.is_counted) {
+        return Ok(());
+    }
+    let kind = Asking::of(values);
+    let guarded = record.guarded.get_or_insert_default();
+    guarded.is_counted = true;
+    let mut counted = Counted::of(&worker.shared.rates, worker.clock.now());
+    for limit in limits.iter().filter(|limit| kind.counts_for(limit)) {
+        counted.ask(limit, kind, values, guarded)?;
+    }
+    let (held, wait) = counted.pass();
+    guarded.held = held;
+    if wait.is_zero() {
+        return Ok(());
+    }
+    guarded.note(LimitOutcome::Delayed);
+    tokio::select! {
+        () = sleep(wait) => Ok(()),
+        () = poll_fn(|cx| body.poll_client_gone(cx)) => Err(ClientFault::Gone.into()),
+    }
+}
+
+/// What a request is for a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asking {
+    /// It belongs to a session that somebody here has signed, or knows.
+    InSession,
+    /// A session begins with it.
+    Handshake,
+    Other,
+}
+
+impl Asking {
+    fn of(values: &Values<'_>) -> Self {
+        match values.upstream {
+            Some(upstream) if sticky::is_in_session(values.head, upstream) => Self::InSession,
+            Some(upstream) if sticky::begins_session(values.head, upstream) => Self::Handshake,
+            Some(_) | None => Self::Other,
+        }
+    }
+
+    fn counts_for(self, limit: &Limit) -> bool {
+        match self {
+            Self::InSession => limit.has_sessions && limit.of != Limited::Handshakes,
+            Self::Handshake => limit.of != Limited::Requests,
+            Self::Other => limit.of != Limited::Handshakes,
+        }
+    }
+}
+
+/// Who asks, as a limit tells clients apart.
+#[derive(Debug, Hash)]
+enum Who<'a> {
+    Client(ClientKey),
+    Said(&'a [u8]),
+    Everybody,
+}
+
+impl<'a> Who<'a> {
+    fn of(limit: &Limit, values: &Values<'a>) -> Self {
+        let said = match &limit.by {
+            LimitKey::All => return Self::Everybody,
+            LimitKey::Of(HashKey::Ip) => None,
+            LimitKey::Of(of) => hash::value(of, values.head),
+        };
+        said.map_or_else(|| Self::Client(ClientKey::of(values.client)), Self::Said)
+    }
+}
+
+/// What was counted of a request so far. Unless it passes it is taken back.
+struct Counted<'r> {
+    rates: &'r Arc<Rates>,
+    now: Instant,
+    taken: Vec<(RateKey, Allowance)>,
+    held: Vec<Held>,
+    wait: Duration,
+}
+
+impl<'r> Counted<'r> {
+    fn of(rates: &'r Arc<Rates>, now: Instant) -> Self {
+        Self { rates, now, taken: Vec::new(), held: Vec::new(), wait: Duration::ZERO }
+    }
+
+    fn ask(
+        &mut self,
+        limit: &Limit,
+        kind: Asking,
+        values: &Values<'_>,
+        guarded: &mut Guarded,
+    ) -> Result<(), Fault> {
+        let who = Who::of(limit, values);
+        if let Some(rate) = limit.rate {
+            let key = self.rates.key((&limit.name, kind == Asking::Handshake, &who));
+            let allowance = Allowance { interval: rate.per.unit().1 / rate.count.get(), burst: limit.burst };
+            match self.rates.take(key, &allowance, self.now) {
+                Ok(ahead) => {
+                    self.taken.push((key, allowance));
+                    let undelayed = limit.undelayed.unwrap_or(limit.burst);
+                    let wait = ahead.saturating_sub(allowance.interval.saturating_mul(undelayed));
+                    match limit.is_dry_run {
+                        true if wait.is_zero() => {}
+                        true => guarded.note(LimitOutcome::WouldDelay),
+                        false => self.wait = self.wait.max(wait),
+                    }
+                }
+                Err(_) if limit.is_dry_run => guarded.note(LimitOutcome::WouldRefuse),
+                Err(after) => {
+                    guarded.note(LimitOutcome::Refused);
+                    guarded.lines = told(limit, rate, after);
+                    return Err(OurFault::TooManyRequests { status: limit.status }.into());
+                }
+            }
+        }
+        if let Some(most) = limit.connections_max {
+            match self.rates.hold(self.rates.key((&limit.name, &who)), most) {
+                Some(held) => self.held.push(held),
+                None if limit.is_dry_run => guarded.note(LimitOutcome::WouldRefuse),
+                None => {
+                    guarded.note(LimitOutcome::Refused);
+                    guarded.lines = vec![("Retry-After", "1".to_owned())];
+                    return Err(OurFault::TooManyAtOnce { status: limit.status }.into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// It passes: what was counted stays so, and what it holds is returned, with how long it has to wait.
+    fn pass(mut self) -> (Vec<Held>, Duration) {
+        self.taken.clear();
+        (std::mem::take(&mut self.held), self.wait)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        for (key, allowance) in &self.taken {
+            self.rates.give_back(*key, allowance);
+        }
+    }
+}
+
+/// What a refused client is told beside the status (RFC 9110 section 10.2.3, draft-ietf-httpapi-ratelimit-headers-10).
+fn told(limit: &Limit, Rate { count, per }: Rate, after: Duration) -> Vec<(&'static str, String)> {
+    let interval = per.unit().1 / count.get();
+    let seconds = |time: Duration| time.as_secs() + u64::from(time.subsec_nanos() > 0);
+    let quota = u64::from(limit.burst) + 1;
+    let window = seconds(interval.saturating_mul(limit.burst.saturating_add(1))).max(1);
+    let after = seconds(after).max(1);
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"\"\\".contains(&byte);
+    // One that the file has not named has a name that says nothing to a client.
+    let name = Some(&*limit.name).filter(|name| name.bytes().all(is_plain)).unwrap_or("default");
+    vec![
+        ("Retry-After", after.to_string()),
+        ("RateLimit-Policy", format!("\"{name}\";q={quota};w={window}")),
+        ("RateLimit", format!("\"{name}\";r=0;t={after}")),
+    ]
+}

@@ -61,6 +61,10 @@ pub(super) fn of_requests(place: &Location<'_>, host: &Host, route: &mut Route, 
         if lower == "host" || OF_THE_CONNECTION.contains(&&*lower) {
             continue;
         }
+        // `copy` of the route's `auth` says it.
+        if place.answered(value).is_some() {
+            continue;
+        }
         let value = place.scope.filled_in(value);
         if SAID_BY_US.iter().any(|(said, values)| *said == lower && values.contains(&&*value)) {
             continue;
@@ -102,6 +106,10 @@ pub(super) fn of_answers(place: &Location<'_>, route: &mut Route, left: &mut Vec
             continue;
         }
         if name.eq_ignore_ascii_case("content-type") && route.value("respond").is_some() {
+            continue;
+        }
+        // What whoever is asked sets is passed on.
+        if name.eq_ignore_ascii_case("set-cookie") && place.answered(value).as_deref() == Some("set-cookie") {
             continue;
         }
         is_always &= line.args.get(2).is_some_and(|word| word == "always");

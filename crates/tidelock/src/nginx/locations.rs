@@ -2,9 +2,11 @@
 
 mod access;
 mod answer;
+mod auth;
 mod compress;
 mod disk;
 mod forms;
+mod limits;
 mod node;
 mod node_tls;
 mod pages;

@@ -38,6 +38,15 @@ pub(super) struct Location<'f> {
     pub(super) site_is_on_usual_ports: bool,
 }
 
+impl Location<'_> {
+    /// The name of the line of the answer to an `auth_request` that a variable is set to.
+    pub(super) fn answered(&self, value: &str) -> Option<String> {
+        let set = self.scope.list("auth_request_set").into_iter().find(|set| set.arg() == value)?;
+        let name = set.args.get(1)?.strip_prefix("$upstream_http_")?;
+        Some(name.replace('_', "-"))
+    }
+}
+
 /// What is common to the locations of a server.
 pub(super) struct Work<'w, 'f> {
     pub(super) site: &'f Site<'f>,

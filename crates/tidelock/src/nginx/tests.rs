@@ -59,6 +59,12 @@ fn a_listen_asks_for_the_certificates_that_all_its_servers_ask_for() {
 fn what_nobody_may_see_is_closed_and_told() {
     for (inside, status, is_told) in [
         ("location /x { auth_basic \"x\"; proxy_pass http://a:1; }", "403", true),
+        ("location /x { auth_basic \"x\"; auth_basic_user_file /u; proxy_pass http://a:1; }", "", false),
+        (
+            "auth_basic \"x\"; auth_basic_user_file /$host; location /x { proxy_pass http://a:1; }",
+            "403",
+            true,
+        ),
         ("location /x { allow 10.0.0.0/8; deny all; proxy_pass http://a:1; }", "", false),
         ("location /x { allow 10.0.0.1; deny 10.0.0.0/8; proxy_pass http://a:1; }", "403", true),
         ("location /x { allow 10.0.0.x; deny all; proxy_pass http://a:1; }", "403", true),
@@ -74,8 +80,32 @@ fn what_nobody_may_see_is_closed_and_told() {
         ),
         ("location /x { deny all; proxy_pass http://a:1; }", "403", false),
         ("deny all; location /x { allow all; proxy_pass http://a:1; }", "", false),
-        ("auth_basic \"x\"; location /x { auth_basic off; proxy_pass http://a:1; }", "", true),
-        ("location /x { auth_request /ask; proxy_pass http://a:1; }", "403", true),
+        (
+            "auth_basic \"x\"; auth_basic_user_file /u; location /x { auth_basic off; proxy_pass http://a:1; }",
+            "",
+            false,
+        ),
+        (
+            "location /x { satisfy any; deny all; auth_basic \"x\"; auth_basic_user_file /u; proxy_pass http://a:1; }",
+            "",
+            false,
+        ),
+        ("location /x { auth_request /ask; proxy_pass http://a:1; }", "", false),
+        (
+            "location = /ask { return 200; } location /x { auth_request /ask; proxy_pass http://a:1; }",
+            "403",
+            true,
+        ),
+        (
+            "location = /ask { proxy_pass http://b:2/v; } location /x { auth_request /ask; auth_request_set $u $upstream_http_x_user;              proxy_set_header X-User $u; proxy_pass http://a:1; }",
+            "",
+            false,
+        ),
+        (
+            "location = /ask { proxy_pass http://b:2; } location /x { auth_request /ask; auth_request_set $u $upstream_http_x_user;              proxy_set_header X-Who $u; proxy_pass http://a:1; }",
+            "403",
+            true,
+        ),
         ("ssl_verify_client on; location /x { proxy_pass http://a:1; }", "403", true),
         (
             "location /x { limit_except GET { allow 10.0.0.1; deny all; } proxy_pass http://a:1; }",
@@ -116,6 +146,39 @@ fn addresses_are_told_apart_as_the_first_rule_does() {
             .split_inclusive('\n')
             .filter(|line| line.starts_with("allow") || line.starts_with("deny"))
             .collect();
+        assert_eq!(said, written, "{rules}: {text}");
+        config::parse(&text, Path::new("/import.toml")).expect("a good file");
+    }
+}
+
+#[test]
+fn limits_have_the_rate_and_the_key_of_their_zone() {
+    let zones = "limit_req_zone $binary_remote_addr zone=ip:10m rate=10r/s; limit_req_zone $http_x_key zone=key:1m rate=30r/m; \
+                 limit_req_zone $request_uri zone=odd:1m rate=1r/s; limit_conn_zone $server_name zone=all:1m;";
+    for (rules, written) in [
+        ("limit_req zone=ip;", "limit = { rate = \"10/s\", by = \"ip\", name = \"ip\", status = 503 }\n"),
+        (
+            "limit_req zone=ip burst=20 nodelay; limit_req_status 429;",
+            "limit = { rate = \"10/s\", burst = 20, by = \"ip\", name = \"ip\" }\n",
+        ),
+        (
+            "limit_req zone=ip burst=20; limit_req_dry_run on; limit_req_status 429;",
+            "limit = { rate = \"10/s\", burst = 20, delay = 0, by = \"ip\", name = \"ip\", dry_run = true }\n",
+        ),
+        (
+            "limit_req zone=key burst=20 delay=8; limit_conn all 5; limit_conn_status 429;",
+            "limit = [{ rate = \"30/m\", burst = 20, delay = 8, by = \"header:x-key\", name = \"key\", status = 503 }, \
+             { connections = 5, by = \"all\", name = \"all of \" }]\n",
+        ),
+        ("limit_req zone=odd;", ""),
+        ("limit_req zone=none;", ""),
+        ("limit_conn all 0;", ""),
+    ] {
+        let server = format!("server {{ listen 80; location /x {{ {rules} proxy_pass http://a:1; }} }}");
+        let Translated { text, left } = translated(&format!("{zones} {server}"));
+        assert_eq!(left.len(), usize::from(written.is_empty()), "{rules}: {left:?}");
+        let route = text.split("[[route]]").find(|route| route.contains("\npath = \"/x\"")).expect(rules);
+        let said: String = route.split_inclusive('\n').filter(|line| line.starts_with("limit =")).collect();
         assert_eq!(said, written, "{rules}: {text}");
         config::parse(&text, Path::new("/import.toml")).expect("a good file");
     }

@@ -259,18 +259,29 @@ pub(super) const TABLE: &[(&str, Fate)] = &[
     // Who may.
     (
         "limit_req limit_conn",
-        Left(
-            "requests are not limited yet",
-            "`[limits]` bounds connections, handshakes and messages of each client",
+        Read(
+            "`limit` with the name, the rate and the key of its zone; sessions of Engine.IO that have begun pass, handshakes are counted apart, and an IPv6 client is its /64",
         ),
     ),
     (
-        "limit_req_zone limit_conn_zone limit_req_status limit_conn_status limit_req_log_level limit_conn_log_level limit_req_dry_run limit_conn_dry_run",
-        Passed("told with `limit_req` and `limit_conn`"),
+        "limit_req_zone limit_conn_zone limit_req_status limit_conn_status limit_req_dry_run limit_conn_dry_run",
+        Read("`rate`, `by`, `name`, `status` and `dry_run` of `limit`"),
     ),
-    ("auth_basic", Read("told, and the location is closed: passwords are not asked for yet")),
-    ("auth_basic_user_file auth_request_set auth_delay", Passed("told with `auth_basic` and `auth_request`")),
-    ("auth_request", Read("told, and the location is closed: nobody else is asked yet")),
+    ("limit_req_log_level limit_conn_log_level", Passed("the access log has it as `limit`")),
+    ("auth_basic auth_basic_user_file", Read("`auth`, with `users` and `realm`")),
+    ("auth_delay", Passed("wrong passwords wait for each other, see docs/routes.md")),
+    (
+        "auth_request_set",
+        Read(
+            "`copy` of `auth`, where a node gets a line of the answer by its own name; cookies pass to the client",
+        ),
+    ),
+    (
+        "auth_request",
+        Read(
+            "`auth` with `ask`: the node of that location, and its path; told, and the location is closed, where it has none",
+        ),
+    ),
     ("auth_jwt", Closed("tokens are not verified", "let the app verify them")),
     (
         "allow deny",
@@ -278,7 +289,7 @@ pub(super) const TABLE: &[(&str, Fate)] = &[
             "`allow` and `deny`; `respond = 403` for `deny all` alone; told, and the location is closed, where an address is allowed before its network is denied",
         ),
     ),
-    ("satisfy", Passed("told with what it is about")),
+    ("satisfy", Read("`satisfy`")),
     (
         "limit_except",
         Read(

@@ -4,6 +4,7 @@
 //! that was imported; and real Socket.IO clients behind each guard.
 
 mod asked;
+mod beside_nginx;
 mod crowd;
 mod limits;
 mod listens;

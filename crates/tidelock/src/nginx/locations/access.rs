@@ -59,6 +59,22 @@ impl Access {
         })
     }
 
+    /// The same where a password is as good (`satisfy any`): who is in no rule is then not let by, but asked for it. `None` is for
+    /// nobody, so that all are asked.
+    pub(super) fn beside_password(place: &Location<'_>) -> Option<Self> {
+        let (mut allow, mut deny) = (Vec::new(), Vec::new());
+        for rule in place.scope.innermost(&RULES).into_iter().filter(|rule| rule.arg() != "unix:") {
+            match (rule.name.as_str(), rule.arg()) {
+                ("allow", "all") if deny.is_empty() => return Some(Self::Everybody),
+                ("allow", "all") => return Some(Self::Some { allow: Vec::new(), deny }),
+                ("deny", "all") => break,
+                ("allow", text) => allow.push(text.to_owned()),
+                (_, text) => deny.push(text.to_owned()),
+            }
+        }
+        (!allow.is_empty()).then_some(Self::Some { allow, deny: Vec::new() })
+    }
+
     /// Says it of a route.
     pub(super) fn say(&self, route: &mut Route) {
         let Self::Some { allow, deny } = self else { return };

@@ -1,8 +1,10 @@
 //! What answers in one location. The paths of the routes are not decided here.
 
 use super::access::Access;
+use super::auth::{self, Auth};
 use super::compress;
 use super::disk;
+use super::limits;
 use super::node::proxied;
 use super::pages;
 use crate::nginx::headers::of_answers;
@@ -32,7 +34,9 @@ pub(super) fn of<'f>(place: &Location<'f>, work: &mut Work<'_, 'f>) -> Answers {
     if early(place, work, &mut answers, &mut main) {
         return answers;
     }
-    if let Some(status) = closed(place, work.site.asks_clients, work.left) {
+    let auth = Auth::of(place, work);
+    let unsaid = auth.as_ref().err().copied();
+    if let Some(status) = closed(place, unsaid, work.site.asks_clients, work.left) {
         main.remarks.push(
             "Closed until you have looked at it: it would be open to more people than before.".to_owned(),
         );
@@ -44,13 +48,13 @@ pub(super) fn of<'f>(place: &Location<'f>, work: &mut Work<'_, 'f>) -> Answers {
     }
     // Those that cannot be said have closed it.
     let access = Access::of(place).unwrap_or(Access::Nobody);
-    if access == Access::Nobody {
+    if !auth::say(place, &access, auth.unwrap_or_default(), &mut main) {
         main.set("respond", "403");
         pages::of_errors(place, work, &mut main);
         answers.here.push(main);
         return answers;
     }
-    access.say(&mut main);
+    limits::say(place, &mut main, work.left);
     let own = place.directive.inside();
     let elsewhere = own.iter().any(|one| matches!(fate_of(one), Some(Fate::Elsewhere(..))));
     if elsewhere || own.iter().any(|one| one.name == "internal") {
@@ -165,17 +169,16 @@ fn condition(
 }
 
 /// The status of a location that more people would get into than before, if it is one.
-fn closed(place: &Location<'_>, asks_clients: bool, left: &mut Vec<Left>) -> Option<u16> {
-    let mut why: Vec<(&Directive, &str)> = Access::of(place).err().into_iter().collect();
-    for (name, off, reason) in [
-        ("auth_basic", "off", "passwords are not asked for yet"),
-        ("auth_request", "off", "nobody else is asked yet"),
-        ("ssl_verify_client", "off", "its listens cannot ask clients for these certificates"),
-    ] {
-        if asks_clients && name == "ssl_verify_client" {
-            continue;
-        }
-        why.extend(place.scope.one(name).filter(|one| one.arg() != off).map(|one| (one, reason)));
+fn closed<'f>(
+    place: &Location<'f>,
+    unsaid: Option<(&'f Directive, &'static str)>,
+    asks_clients: bool,
+    left: &mut Vec<Left>,
+) -> Option<u16> {
+    let mut why: Vec<(&Directive, &str)> = Access::of(place).err().into_iter().chain(unsaid).collect();
+    if !asks_clients {
+        let verify = place.scope.one("ssl_verify_client").filter(|one| one.arg() != "off");
+        why.extend(verify.map(|one| (one, "its listens cannot ask clients for these certificates")));
     }
     for (directive, reason) in &why {
         let todo = "let the app ask; the location answers 403 until you have written its route".to_owned();
@@ -200,7 +203,7 @@ fn content<'f>(place: &Location<'f>, work: &mut Work<'_, 'f>, main: &mut Route) 
         None => disk::answers(place, work, main),
     };
     if !is_there {
-        main.keys.retain(|(key, _)| ["allow", "deny"].contains(key));
+        main.keys.retain(|(key, _)| GUARDS.contains(key));
         main.set("respond", "501");
     }
     if let Some(cache) = place.scope.one("proxy_cache").filter(|cache| cache.arg() != "off" && pass.is_some())
@@ -228,3 +231,6 @@ fn logged(place: &Location<'_>, route: &mut Route) {
         route.set("access_log", "false");
     }
 }
+
+/// Keys of a route that stay whatever answers.
+const GUARDS: [&str; 5] = ["allow", "deny", "auth", "satisfy", "limit"];

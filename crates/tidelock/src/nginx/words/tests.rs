@@ -79,7 +79,13 @@ const ASKED_NOWHERE: &[&str] = &[
     "brotli",
     "brotli_types",
     "brotli_min_length",
+    // Asked beside nginx in tests/guards.
+    "limit_conn_status",
+    "limit_req_dry_run",
+    "limit_conn_dry_run",
+    "auth_request_set",
     "auth_request",
+    "satisfy",
     "ssl_client_certificate",
     "ssl_verify_client",
 ];

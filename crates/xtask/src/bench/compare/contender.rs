@@ -76,6 +76,7 @@ impl Contender {
     pub(crate) fn start(self, programs: &Programs, site: &Site<'_>) -> Result<Option<Running>> {
         let directory = testkit::tidelock::directory();
         let path = directory.path();
+        fs::write(path.join("users"), USERS)?;
         // nginx and HAProxy cannot say which port the kernel gave them, so that it is chosen before and let go again.
         let address = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?;
         let mut command = Command::new("taskset");
@@ -180,6 +181,10 @@ fn tidelock_file(address: SocketAddr, site: &Site<'_>) -> String {
     let route = match site.serves {
         Serves::Nodes => "upstream = \"nodes\"\n".to_owned(),
         Serves::Compressed => "upstream = \"nodes\"\ncompress = { codings = [\"gzip\"] }\n".to_owned(),
+        Serves::Limited => {
+            "upstream = \"nodes\"\nlimit = { rate = \"1000000/s\", burst = 1000000 }\n".to_owned()
+        }
+        Serves::Authenticated => "upstream = \"nodes\"\nauth = { users = \"users\" }\n".to_owned(),
         // What is no file is a node's, so that there is a route to it.
         Serves::Files => format!("files = {folder:?}\nupstream = \"nodes\"\n"),
     };
@@ -211,10 +216,16 @@ fn nginx_conf(address: SocketAddr, site: &Site<'_>) -> String {
         (" ssl", lines)
     });
     let files = NGINX_FILES.replace("FOLDER", &site.folder.display().to_string());
+    let guarded = match site.serves {
+        Serves::Limited => format!("{NGINX_NODES}            limit_req zone=all burst=1000000 nodelay;\n"),
+        _ => NGINX_NODES.to_owned(),
+    };
     let (location, more) = match site.serves {
         Serves::Nodes => (NGINX_NODES, ""),
         Serves::Compressed => (NGINX_NODES, NGINX_GZIP),
         Serves::Files => (files.as_str(), ""),
+        Serves::Limited => (guarded.as_str(), NGINX_LIMIT),
+        Serves::Authenticated => (guarded.as_str(), NGINX_PASSWORDS),
     };
     NGINX_CONF
         .replace("LOCATION", location)
@@ -245,11 +256,13 @@ fn haproxy_cfg(address: SocketAddr, site: &Site<'_>, directory: &Path) -> Result
 }
 
 /// For the page: what each was told, with its addresses left out.
-pub(crate) const SETTINGS: [(&str, &str); 6] = [
+pub(crate) const SETTINGS: [(&str, &str); 8] = [
     ("nginx.conf", NGINX_CONF),
     ("its LOCATION", NGINX_NODES),
     ("its LOCATION, where it has files", NGINX_FILES),
     ("its GZIP, where it compresses", NGINX_GZIP),
+    ("its GZIP, where there is a limit", NGINX_LIMIT),
+    ("its GZIP, where there are passwords", NGINX_PASSWORDS),
     ("its BODIES, where they are long", NGINX_LONG_BODIES),
     ("haproxy.cfg", HAPROXY_CFG),
 ];
@@ -321,6 +334,12 @@ const NGINX_GZIP: &str = "\
     gzip_proxied any;
     gzip_http_version 1.1;
 ";
+
+/// Its location has `limit_req zone=all burst=1000000 nodelay`.
+const NGINX_LIMIT: &str = "limit_req_zone $binary_remote_addr zone=all:10m rate=1000000r/s;\n";
+const NGINX_PASSWORDS: &str = "auth_basic \"Restricted\"; auth_basic_user_file users;\n";
+/// The password `secret`, as `htpasswd` stores it if it is told nothing.
+const USERS: &str = "apr:$apr1$abcdefgh$h9FWgUz3n9YxylKLlR5SQ/\n";
 
 /// Where bodies are long, they are not collected before they are passed on, which nginx does by default, on disk if need
 /// be; and they go through buffers as large as tidelock's. Elsewhere such buffers would only take memory.

@@ -41,6 +41,10 @@ pub(crate) enum Serves {
     Compressed,
     /// It has files.
     Files,
+    /// It asks a node, and counts how often each client asks; nobody asks too often.
+    Limited,
+    /// It asks a node for those who have a password.
+    Authenticated,
 }
 
 /// Which rows belong together.
@@ -167,6 +171,12 @@ const fn core(
     Row { name, says, group: Group::Core, cell, grown: None, beside: Beside::All, rate_of: None, shows, bars }
 }
 
+/// A route that does not let everybody pass.
+const fn guarded(name: &'static str, says: &'static str, serves: Serves, load: &'static str) -> Row {
+    let cell = Cell { serves, ..plain(load) };
+    Row { beside: Beside::NginxTwice, ..core(name, says, cell, &[Cpu, PerSecond], &[Nginx(Cpu, 1.0)]) }
+}
+
 const fn more(name: &'static str, says: &'static str, cell: Cell, shows: &'static [Metric]) -> Row {
     Row { group: Group::More, ..core(name, says, cell, shows, &[]) }
 }
@@ -288,6 +298,13 @@ pub(crate) const ROWS: &[Row] = &[
             &[Nginx(Cpu, 0.85), Nginx(Size, 1.0)],
         )
     },
+    guarded("limited", "a route with a limit, 128 B, 64 connections", Serves::Limited, "http -c 64"),
+    guarded(
+        "authenticated",
+        "a route with passwords (apr1), 128 B, 64 connections",
+        Serves::Authenticated,
+        "http -c 64 PASSWORD",
+    ),
     more(
         "browser-128",
         "HTTP/1.1 with a browser's headers, 128 B",
@@ -386,6 +403,9 @@ pub(crate) const ROWS: &[Row] = &[
         plain("polling -c 64 --sessions 1000000"),
     ),
 ];
+
+/// The name `apr` and the password `secret`.
+pub(crate) const PASSWORD: &str = "Authorization: Basic YXByOnNlY3JldA==";
 
 /// What a browser says beside Host, each word of the load's command line ended by a bar.
 pub(crate) const BROWSER: &[&str] = &[

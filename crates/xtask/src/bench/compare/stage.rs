@@ -17,7 +17,7 @@ use tokio::process::Command;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::contender::{Contender, Programs, Running, Site};
-use super::rows::{self, BROWSER, CAPACITY_LOAD, Cell, ROWS, Row, Serves};
+use super::rows::{self, BROWSER, CAPACITY_LOAD, Cell, PASSWORD, ROWS, Row, Serves};
 
 /// Where everything happens.
 pub(crate) struct Stage<'p> {
@@ -187,6 +187,7 @@ impl<'p> Stage<'p> {
                 ("BROWSER", _) => {
                     arguments.extend(BROWSER.iter().flat_map(|line| ["--header", line]).map(str::to_owned));
                 }
+                ("PASSWORD", _) => arguments.extend(["--header", PASSWORD].map(str::to_owned)),
                 ("GZIP", _) => arguments.extend(["--header", "Accept-Encoding: gzip"].map(str::to_owned)),
                 (count, Some(max)) if was_count => {
                     let count: usize = count.parse().unwrap_or(max);

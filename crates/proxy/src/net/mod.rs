@@ -3,6 +3,7 @@
 pub(crate) mod listen_socket;
 pub(crate) mod places;
 pub(crate) mod memory;
+pub(crate) mod secret_key;
 pub(crate) mod file_limit;
 pub(crate) mod epoll;
 pub(crate) mod clock;

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::net::fair_queue::FairQueue;
 use crate::net::places::ClientKey;
+use crate::net::secret_key;
 
 /// All that is known of passwords, and who verifies others.
 pub(crate) struct Verifier {
@@ -71,7 +72,7 @@ impl Verifier {
     pub(crate) fn new() -> Self {
         let state = WorkState { queue: FairQueue::new(QUEUE_MAX), waiting: HashMap::new(), threads: 0 };
         Self {
-            key: std::array::from_fn(|_| fastrand::u8(..)),
+            key: secret_key::draw(),
             known: std::array::from_fn(|_| Mutex::default()),
             work: Arc::new(Work { state: Mutex::new(state), is_there_more: Condvar::new() }),
         }

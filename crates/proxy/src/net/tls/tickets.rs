@@ -2,7 +2,6 @@
 //! reload keeps the sessions of clients, and several tidelocks with one secret resume what another one has begun. Whoever
 //! learns the secret can read what TLS 1.2 clients that resumed have said; those of TLS 1.3 agree on new keys each time.
 
-use std::array;
 use std::fmt;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,6 +11,8 @@ use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
 use config::plan::Secrets;
 use rustls::server::ProducesTickets;
+
+use crate::net::secret_key;
 
 /// Makes tickets and reads them.
 pub(super) struct Tickets {
@@ -40,7 +41,7 @@ struct TicketKey {
 impl Tickets {
     /// Under these secrets; without any, under one that is this process's own. For listens that have these `rules` alone.
     pub(super) fn new(secrets: &Secrets, rules: &[u8]) -> Self {
-        static OWN: LazyLock<[u8; 32]> = LazyLock::new(|| array::from_fn(|_| fastrand::u8(..)));
+        static OWN: LazyLock<[u8; 32]> = LazyLock::new(secret_key::draw);
         let salt = Salt::new(HKDF_SHA256, b"tidelock: session tickets");
         let mut secrets: Vec<_> = secrets.iter().map(|secret| salt.extract(secret)).collect();
         if secrets.is_empty() {

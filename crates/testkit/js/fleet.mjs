@@ -4,18 +4,12 @@
 //
 // Drains and takes back chat/0, rolls chat/1, waits until every session has every message, and kills chat/2. Prints a line
 // for each step that is done, and one JSON object; its fields are those of `testkit::page::Shown`.
-import { chromium } from "playwright-core";
+import { launch } from "./browser.mjs";
 
 const PATIENCE_MS = 30_000;
 const SESSIONS = 9;
-const plan = { chromium: "/usr/bin/chromium", ...JSON.parse(process.argv[2]) };
-const browser = await chromium.launch({
-  executablePath: plan.chromium,
-  args: [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-  ],
-});
+const plan = { ...JSON.parse(process.argv[2]) };
+const browser = await launch(plan.chromium);
 try {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
   context.setDefaultTimeout(PATIENCE_MS);

@@ -6,21 +6,15 @@
 // `testkit::page::Used`.
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { chromium } from "playwright-core";
+import { launch } from "./browser.mjs";
 
 const PATIENCE_MS = 30_000;
 const SESSIONS = 9;
 /** More stops of the Tab key than the page has. */
 const STOPS_MAX = 60;
 const axe = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
-const plan = { chromium: "/usr/bin/chromium", ...JSON.parse(process.argv[2]) };
-const browser = await chromium.launch({
-  executablePath: plan.chromium,
-  args: [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-  ],
-});
+const plan = { ...JSON.parse(process.argv[2]) };
+const browser = await launch(plan.chromium);
 try {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
   context.setDefaultTimeout(PATIENCE_MS);

@@ -13,22 +13,16 @@
 // Prints one JSON object: {"tabs":[{"texts":[…],"message_nodes":[…],"node":…,"transport":…,"transports":[…],
 // "members":[…]},{…}],"errors":[…]}, once both tabs show the message, each other's name and a WebSocket. `transports` is
 // all that the tab has shown of its transport, one after another.
-import { chromium } from "playwright-core";
+import { launch } from "./browser.mjs";
 
 const PATIENCE_MS = 30_000;
 const defaults = {
   room: "test", text: "hello from the first tab", width: 1280, height: 800, dark: false,
-  chromium: "/usr/bin/chromium", insecure: false,
+  insecure: false,
 };
 const plan = { ...defaults, ...JSON.parse(process.argv[2] ?? "{}") };
 
-const browser = await chromium.launch({
-  executablePath: plan.chromium,
-  args: [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-  ],
-});
+const browser = await launch(plan.chromium);
 try {
   const context = await browser.newContext({
     viewport: { width: plan.width, height: plan.height },

@@ -12,17 +12,11 @@
 // {"tabs":[{"path":…,"api":…,"node":…,"moved":…,"reloaded":…,"back":…},…],"missing":404,"errors":[…]}: what the tab
 // shows at its deep link, after a move by the app itself, after a reload there, and back; and how a missing script is
 // answered.
-import { chromium } from "playwright-core";
+import { launch } from "./browser.mjs";
 
-const defaults = { path: "/rooms/7", tabs: 3, chromium: "/usr/bin/chromium" };
+const defaults = { path: "/rooms/7", tabs: 3 };
 const plan = { ...defaults, ...JSON.parse(process.argv[2] ?? "{}") };
-const browser = await chromium.launch({
-  executablePath: plan.chromium,
-  args: [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-  ],
-});
+const browser = await launch(plan.chromium);
 try {
   const context = await browser.newContext({ ignoreHTTPSErrors: true });
   context.setDefaultTimeout(30_000);

@@ -9,7 +9,7 @@
 // ended well and is not whole. stdin takes `report`: how many events were broken or doubled, and who is on which node.
 import { createInterface } from "node:readline";
 import { EventSource } from "eventsource";
-import { chromium } from "playwright-core";
+import { launch } from "./browser.mjs";
 import { startReaders } from "./readers.mjs";
 
 const [url, count, paths = '["/ticks"]', where = "node"] = process.argv.slice(2);
@@ -35,13 +35,7 @@ createInterface({ input: process.stdin })
 if (where === "node") {
   startReaders({ ...plan, say, EventSource });
 } else {
-  const browser = await chromium.launch({
-    executablePath: "/usr/bin/chromium",
-    args: [
-      "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-      "--disable-component-update", "--disable-sync",
-    ],
-  });
+  const browser = await launch();
   const page = await browser.newPage();
   page.on("pageerror", (error) => say("broken", { error: String(error) }));
   await page.exposeFunction("say", say);

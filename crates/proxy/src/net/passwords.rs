@@ -125,6 +125,13 @@ impl Work {
         let (sender, receiver) = oneshot::channel();
         let mut state = lock(&self.state);
         if let Some(waiting) = state.waiting.get_mut(&digest) {
+            // Who asks for the same again and again, and leaves each time, must not fill the memory.
+            if waiting.len() >= QUEUE_MAX {
+                waiting.retain(|waiting| !waiting.is_closed());
+            }
+            if waiting.len() >= QUEUE_MAX {
+                return None;
+            }
             waiting.push(sender);
             return Some(receiver);
         }

@@ -23,7 +23,12 @@ pub struct Origin {
 impl Origin {
     /// Starts to listen, where it can listen again later.
     pub async fn bind() -> Self {
-        Self::bind_at(crate::port::free_address()).await
+        loop {
+            // A process that another thread starts in this moment has the socket that has tried the port, until it is another program.
+            if let Ok(listener) = TcpListener::bind(crate::port::free_address()).await {
+                return Self { listener };
+            }
+        }
     }
 
     /// Listens where another one did, which has ended.

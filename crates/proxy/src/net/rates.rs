@@ -20,7 +20,7 @@ pub(crate) struct Rates {
     /// Keyed anew in each process, so that nobody can choose what falls on the same entry.
     hasher: RandomState,
     /// Made when the first key comes: most proxies limit nothing.
-    shards: [OnceLock<Mutex<Box<[Set]>>>; SHARDS],
+    shards: [OnceLock<Mutex<Shard>>; SHARDS],
 }
 
 /// A key, hashed.
@@ -41,6 +41,14 @@ pub(crate) struct Allowance {
 pub(crate) struct Held {
     rates: Arc<Rates>,
     key: RateKey,
+}
+
+#[derive(Debug)]
+struct Shard {
+    sets: Box<[Set]>,
+    /// The latest moment at which something was counted here. Each worker reads the time when it wakes up, and one that has done so
+    /// before another must not find a key further ahead than it is.
+    now: u64,
 }
 
 type Set = [Entry; WAYS];
@@ -81,8 +89,10 @@ impl Rates {
         let most = interval.saturating_mul(allowance.burst.into());
         let now = nanoseconds(now.saturating_duration_since(self.start));
         let mut shard = self.shard(key);
+        let now = now.max(shard.now);
+        shard.now = now;
         // Where all are under way, one more is not looked after.
-        let Some(entry) = entry(&mut shard, key) else { return Ok(Duration::ZERO) };
+        let Some(entry) = entry(&mut shard.sets, key) else { return Ok(Duration::ZERO) };
         let ahead = entry.even_at.saturating_sub(now);
         if ahead > most {
             return Err(Duration::from_nanos(ahead - most));
@@ -94,7 +104,7 @@ impl Rates {
     /// Takes back one that was counted.
     pub(crate) fn give_back(&self, key: RateKey, allowance: &Allowance) {
         let mut shard = self.shard(key);
-        if let Some(entry) = set(&mut shard, key).iter_mut().find(|entry| entry.key == key.0) {
+        if let Some(entry) = set(&mut shard.sets, key).iter_mut().find(|entry| entry.key == key.0) {
             entry.even_at = entry.even_at.saturating_sub(nanoseconds(allowance.interval));
         }
     }
@@ -102,7 +112,7 @@ impl Rates {
     /// Holds one of `most` that may be under way at once, if one is free.
     pub(crate) fn hold(self: &Arc<Self>, key: RateKey, most: u32) -> Option<Held> {
         let mut shard = self.shard(key);
-        match entry(&mut shard, key) {
+        match entry(&mut shard.sets, key) {
             Some(entry) if entry.under_way >= most => return None,
             Some(entry) => entry.under_way += 1,
             // As above; that it is dropped without an entry does no harm.
@@ -112,8 +122,9 @@ impl Rates {
         Some(Held { rates: self.clone(), key })
     }
 
-    fn shard(&self, RateKey(key): RateKey) -> MutexGuard<'_, Box<[Set]>> {
-        let new = || Mutex::new(vec![Set::default(); SETS].into_boxed_slice());
+    fn shard(&self, RateKey(key): RateKey) -> MutexGuard<'_, Shard> {
+        let sets = || vec![Set::default(); SETS].into_boxed_slice();
+        let new = || Mutex::new(Shard { sets: sets(), now: 0 });
         let shard = self.shards[(key >> (u64::BITS - SHARDS.ilog2())) as usize].get_or_init(new);
         // Nothing in there is left half done by a panic.
         shard.lock().unwrap_or_else(PoisonError::into_inner)
@@ -123,19 +134,19 @@ impl Rates {
 impl Drop for Held {
     fn drop(&mut self) {
         let mut shard = self.rates.shard(self.key);
-        if let Some(entry) = set(&mut shard, self.key).iter_mut().find(|entry| entry.key == self.key.0) {
+        if let Some(entry) = set(&mut shard.sets, self.key).iter_mut().find(|entry| entry.key == self.key.0) {
             entry.under_way = entry.under_way.saturating_sub(1);
         }
     }
 }
 
-fn set(shard: &mut [Set], RateKey(key): RateKey) -> &mut Set {
-    &mut shard[key as usize % SETS]
+fn set(sets: &mut [Set], RateKey(key): RateKey) -> &mut Set {
+    &mut sets[key as usize % SETS]
 }
 
 /// The entry of a key, new where it had none; `None` where there is no room for one.
-fn entry(shard: &mut [Set], key: RateKey) -> Option<&mut Entry> {
-    let set = set(shard, key);
+fn entry(sets: &mut [Set], key: RateKey) -> Option<&mut Entry> {
+    let set = set(sets, key);
     let known = set.iter().position(|entry| entry.key == key.0);
     let at = known.or_else(|| {
         let free = set.iter().enumerate().filter(|(_, entry)| entry.under_way == 0);
@@ -179,6 +190,16 @@ mod tests {
         assert_eq!(passed(&rates, rates.key("b"), &TEN_A_SECOND, 50), 6);
         tokio::time::advance(Duration::from_hours(1)).await;
         assert_eq!(passed(&rates, key, &TEN_A_SECOND, 50), 6);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_worker_that_has_read_the_time_earlier_refuses_no_burst() {
+        let (rates, earlier) = (Rates::new(), Instant::now());
+        let key = rates.key("a");
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert_eq!(passed(&rates, key, &TEN_A_SECOND, 5), 5);
+        assert!(rates.take(key, &TEN_A_SECOND, earlier).is_ok());
+        assert_eq!(rates.take(key, &TEN_A_SECOND, earlier), Err(Duration::from_millis(100)));
     }
 
     #[tokio::test(start_paused = true)]

@@ -163,9 +163,14 @@ impl AppMachine {
     }
 
     pub(super) fn drop_successor(&mut self, slot: u32, output: &mut StepOutput) {
-        if let Some(mut run) = self.slots.get_mut(&slot).and_then(|slot| slot.successor.take()) {
-            run.is_replaced = true;
-            self.leave(run, None, output);
+        let Some(place) = self.slots.get_mut(&slot) else { return };
+        let Some(mut run) = place.successor.take() else { return };
+        // Whoever is there stays, and so does why it was to be replaced.
+        let replace_reason = place.replace_reason.clone();
+        run.is_replaced = true;
+        self.leave(run, None, output);
+        if let Some(place) = self.slots.get_mut(&slot) {
+            place.replace_reason = replace_reason;
         }
     }
 

@@ -48,6 +48,24 @@ fn a_new_version_that_does_not_get_ready_ends_the_roll_and_the_old_ones_stay() {
     }
 }
 
+/// Whoever has asked for one instance alone would wait for ever otherwise.
+#[test]
+fn what_is_to_be_replaced_is_replaced_after_a_roll_that_fails() {
+    let mut world = up(2);
+    let id = |slot, generation| config::roster::InstanceId { slot, generation };
+    let replace = world.tell(AppCommand::Replace(1));
+    assert_eq!(live(&world), "0.1 1.2 1.3*");
+    let roll = world.tell(AppCommand::Roll { window: None });
+    world.dies(id(1, 3));
+    assert_eq!(live(&world), "0.1 0.4* 1.2", "the roll begins anew");
+    world.dies(id(0, 4));
+    assert!(outcome(&world, roll).unwrap().contains("the old instances stay"));
+    assert_eq!(outcome(&world, replace), None);
+    world.calm_down();
+    assert_eq!((live(&world).as_str(), current(&world).as_str()), ("0.1 1.5", "0.1 1.5"));
+    assert_eq!(outcome(&world, replace).unwrap(), "chat: instance 1 ready");
+}
+
 #[test]
 fn a_roll_that_fails_in_its_midst_stays_there() {
     let mut world = up(3);

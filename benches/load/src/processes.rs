@@ -1,10 +1,12 @@
-//! What other processes use of the machine, as /proc tells it. The load reads it itself, at the very moments between
+//! What other processes use of the machine, as the kernel tells it. The load reads it itself, at the very moments between
 //! which it counts: another process would be scheduled late on a busy machine.
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 /// Processes that belong together: those that were named, and their children.
@@ -14,7 +16,7 @@ pub struct Processes(Vec<u32>);
 /// What [`Processes`] have used, or used between two moments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Used {
-    /// Time on a CPU, user and system together, in nanoseconds, of the threads that live.
+    /// Time on a CPU, user and system together, in nanoseconds, of all threads, those that have ended among them.
     pub cpu_ns: u64,
     /// Proportional share of the memory that is resident, in bytes.
     pub memory_bytes: u64,
@@ -39,8 +41,8 @@ impl Processes {
         Self(vec![id])
     }
 
-    /// Time on a CPU until now, in nanoseconds. The scheduler's own count: that of /proc/PID/stat moves in steps of
-    /// 10 ms, this one in those of the scheduler, and exactly when a thread goes to sleep.
+    /// Time on a CPU until now, in nanoseconds, by the clock that the kernel keeps for each process: it is exact, where
+    /// /proc/PID/stat moves in steps of 10 ms, and never goes back, as a sum over the threads that live does when one ends.
     ///
     /// # Errors
     /// If one of them is gone.
@@ -58,15 +60,10 @@ impl Processes {
 }
 
 fn cpu_ns_of(id: u32) -> Result<u64> {
-    let tasks = format!("/proc/{id}/task");
-    let mut sum = 0;
-    for task in fs::read_dir(&tasks).with_context(|| tasks.clone())? {
-        // A thread may end between the listing and this.
-        if let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) {
-            sum += text.split(' ').next().and_then(|ns| ns.parse::<u64>().ok()).unwrap_or(0);
-        }
-    }
-    Ok(sum)
+    let of = || format!("the CPU time of process {id}");
+    let clock = nix::time::clock_getcpuclockid(Pid::from_raw(i32::try_from(id)?)).with_context(of)?;
+    let used = Duration::from(clock.now().with_context(of)?);
+    Ok(u64::try_from(used.as_nanos())?)
 }
 
 fn memory_bytes_of(id: u32) -> Result<u64> {
@@ -92,17 +89,23 @@ mod tests {
         let (cpu, memory) = (own.cpu_ns().unwrap(), own.memory_bytes().unwrap());
         let block = std::hint::black_box(vec![1_u8; 64 << 20]);
         assert!(own.memory_bytes().unwrap() >= memory + (60 << 20));
-        // Touching so much takes milliseconds, and the scheduler looks at least that often.
-        let mut sum = 0_u64;
-        while own.cpu_ns().unwrap() == cpu {
-            sum += block.iter().map(|&byte| u64::from(byte)).sum::<u64>();
-        }
+        let sum = block.iter().map(|&byte| u64::from(byte)).sum::<u64>();
         assert!(own.cpu_ns().unwrap() > cpu, "{sum}");
+    }
+
+    #[test]
+    fn the_work_of_a_thread_that_has_ended_is_not_forgotten() {
+        let own = Processes::of(&[std::process::id()]);
+        let before = own.cpu_ns().unwrap();
+        let work = || (0..10_000_000_u64).fold(0, |sum, n| std::hint::black_box(sum + n));
+        let at_its_end = std::thread::spawn(move || (work(), own.cpu_ns().unwrap())).join().unwrap().1;
+        assert!(at_its_end > before);
+        assert!(Processes::of(&[std::process::id()]).cpu_ns().unwrap() >= at_its_end);
     }
 
     #[test]
     fn a_process_that_is_not_there_is_an_error() {
         // Above the greatest id that Linux gives.
-        assert!(Processes::of(&[u32::MAX]).cpu_ns().is_err());
+        assert!(Processes::of(&[1 << 22]).cpu_ns().is_err());
     }
 }

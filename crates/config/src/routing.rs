@@ -4,6 +4,7 @@ mod access;
 mod auth;
 mod compress;
 mod limit;
+mod matches;
 mod methods;
 mod pages;
 mod pattern;
@@ -14,6 +15,7 @@ pub use access::Access;
 pub use auth::{Ask, Auth, NotUsers, Satisfy, Scheme, StoredPassword, Users};
 pub use compress::{Coding, Compress, is_compressible};
 pub use limit::{Limit, LimitKey, Limited, Per, Rate};
+pub use matches::{Match, Matches};
 pub use methods::Methods;
 pub use pages::{AnswerPage, AnsweredBy, ErrorPages, Page, PagePiece, PageStatus, Statuses, TextPage};
 pub use pattern::{NotAPattern, Pattern};
@@ -37,6 +39,8 @@ pub struct Route {
     pub methods: Methods,
     /// The ports of the listens it holds for; empty for all.
     pub ports: Vec<u16>,
+    /// What else a request has to say, if anything.
+    pub matches: Option<Arc<Matches>>,
     /// Which paths it takes, of those that match.
     pub paths: PathRule,
     /// What becomes of a request.

@@ -23,7 +23,7 @@ pub use net::listen_socket::bind;
 pub use net::memory::TooLittleMemory;
 pub use net::tls::{CertificateNow, TlsProblem};
 pub use observe::record::Counts;
-pub use state::explain::{Imagined, Taken};
+pub use state::explain::{Imagined, Says, Taken};
 pub use upstream::answers::Lately;
 
 /// What `fuzz/` plays.

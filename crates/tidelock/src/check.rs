@@ -23,7 +23,7 @@ use crate::privileges;
 use crate::reload::tell_certificates;
 use crate::run;
 
-pub(crate) fn check(file: &Path, asked: Option<(&Url, &str)>) -> ExitCode {
+pub(crate) fn check(file: &Path, asked: Option<(&Url, &str, &[String])>) -> ExitCode {
     let colour = colour::is_wanted(&io::stdout());
     let mut inspected = config::inspect(file);
     // Only what can be read of a broken file is looked at, which is what will be there when it is mended.
@@ -36,8 +36,8 @@ pub(crate) fn check(file: &Path, asked: Option<(&Url, &str)>) -> ExitCode {
     match &inspected.plan {
         Some(plan) if inspected.is_good() => {
             say!("{}: good, {}", file.display(), run::summary(plan));
-            if let Some((url, method)) = asked {
-                output::out(format_args!("{}", explain(plan, url, method)));
+            if let Some((url, method, lines)) = asked {
+                output::out(format_args!("{}", explain(plan, url, method, lines)));
             }
             ExitCode::SUCCESS
         }

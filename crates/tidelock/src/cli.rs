@@ -60,7 +60,9 @@ pub(crate) fn main() -> ExitCode {
 
 fn obey(verb: Verb) -> ExitCode {
     match verb {
-        Verb::Check { file, explain, method } => check(&file, explain.as_ref().map(|url| (url, &*method))),
+        Verb::Check { file, explain, method, header } => {
+            check(&file, explain.as_ref().map(|url| (url, &*method, &header[..])))
+        }
         Verb::Trust { file } => trust(file.as_deref()),
         Verb::Start { what, at } => start(*what, &at.paths()),
         Verb::Stop { app, at } => verbs::ask(&at.paths(), &Ask::Stop(told(app))),

@@ -2,9 +2,10 @@
 
 use config::plan::{Listen, Plan, Scheme};
 use config::routing::{
-    Action, Auth, HostPattern, LimitKey, Methods, PathPattern, Probe, Rate, Respond, Route, Satisfy,
+    Action, Auth, HostPattern, LimitKey, Match, Matches, Methods, PathPattern, Probe, Rate, Respond, Route,
+    Satisfy,
 };
-use proxy::{Imagined, Taken};
+use proxy::{Imagined, Says, Taken};
 
 /// A URL in its parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +14,7 @@ pub(crate) struct Url {
     host: String,
     port: u16,
     path: String,
+    query: String,
 }
 
 impl std::str::FromStr for Url {
@@ -37,17 +39,24 @@ impl std::str::FromStr for Url {
         if host.is_empty() || host.contains('@') {
             return Err(wanted());
         }
-        let path = behind.split(['?', '#']).next().unwrap_or_default();
+        let behind = behind.split('#').next().unwrap_or_default();
+        let (path, query) = behind.split_once('?').unwrap_or((behind, ""));
         let path = if path.is_empty() { "/" } else { path };
         let host = host.trim_end_matches('.').to_owned();
-        Ok(Self { written: written.to_owned(), host, port, path: path.to_owned() })
+        Ok(Self { written: written.to_owned(), host, port, path: path.to_owned(), query: query.to_owned() })
     }
 }
 
 /// Returns what becomes of a request for it, in lines.
-pub(crate) fn explain(plan: &Plan, url: &Url, method: &str) -> String {
-    let asked = Imagined { host: &url.host, path: &url.path, method, port: url.port };
+pub(crate) fn explain(plan: &Plan, url: &Url, method: &str, lines: &[String]) -> String {
+    let Some(says) = Says::new(&url.query, lines) else {
+        return "no request has such header lines: write each as \"Name: value\"\n".to_owned();
+    };
+    let asked = Imagined { host: &url.host, path: &url.path, method, port: url.port, says };
     let mut told = format!("{method} {}\n", url.written);
+    for line in lines {
+        told += &format!("  with {line}\n");
+    }
     let on_port: Vec<&Listen> =
         plan.listens.iter().filter(|listen| [url.port, 0].contains(&listen.address.port())).collect();
     if on_port.is_empty() {
@@ -83,7 +92,7 @@ pub(crate) fn explain(plan: &Plan, url: &Url, method: &str) -> String {
         }
         Taken::ByNone => {
             told += "  is taken by no route: 404\n";
-            let misses = plan.routes.iter().filter_map(|route| Some((route, missed_by(route, asked)?)));
+            let misses = plan.routes.iter().filter_map(|route| Some((route, missed_by(route, &asked)?)));
             for (route, why) in misses {
                 told += &format!("  {} would take it, but {why}\n", shown(route));
             }
@@ -110,6 +119,16 @@ fn shown(route: &Route) -> String {
         PathPattern::Exact(path) => parts.push(format!("exact = {path:?}")),
         PathPattern::Regex(pattern) => parts.push(format!("regex = '{}'", pattern.written())),
         PathPattern::Prefix(path) => parts.push(format!("path = {path:?}")),
+    }
+    if let Some(matches) = &route.matches {
+        let one = |Match { name, value }: &Match| match value {
+            Some(value) => format!("{name} = {value:?}"),
+            None => format!("{name} = true"),
+        };
+        for (key, all) in [("headers", &matches.headers), ("query", &matches.query)] {
+            let listed = all.iter().map(one).collect::<Vec<_>>().join(", ");
+            parts.extend((!all.is_empty()).then(|| format!("{key} = {{ {listed} }}")));
+        }
     }
     format!("route {} ({})", route.number, parts.join(", "))
 }
@@ -203,17 +222,29 @@ fn why_behind(winner: &Route, other: &Route) -> &'static str {
         (PathPattern::Regex(one), PathPattern::Regex(two)) if one != two => {
             "the first `regex` in the file that fits comes first"
         }
-        _ => "one with `methods` or `listen` comes first",
+        _ if asks_how(winner) != asks_how(other) => "one with `methods` or `listen` comes first",
+        _ if matches(winner) != matches(other) => "more `headers` come first, then more of `query`",
+        _ => "it stands behind it in the file",
     }
 }
 
+fn asks_how(route: &Route) -> (bool, bool) {
+    (route.methods == Methods::ALL, route.ports.is_empty())
+}
+
+fn matches(route: &Route) -> (usize, usize) {
+    let count = |Matches { headers, query }: &Matches| (headers.len(), query.len());
+    route.matches.as_deref().map_or((0, 0), count)
+}
+
 /// The one thing that keeps a route from taking it, if it is one thing.
-fn missed_by(route: &Route, asked: Imagined<'_>) -> Option<&'static str> {
+fn missed_by(route: &Route, asked: &Imagined<'_>) -> Option<&'static str> {
     let loosened = [
         (Route { host: HostPattern::Any, ..route.clone() }, "for another host"),
         (Route { path: PathPattern::Prefix("/".to_owned()), ..route.clone() }, "for another path"),
         (Route { methods: Methods::ALL, ..route.clone() }, "for other methods"),
         (Route { ports: Vec::new(), ..route.clone() }, "on another listen"),
+        (Route { matches: None, ..route.clone() }, "for other `headers` or another `query`"),
     ];
     loosened.into_iter().find(|(route, _)| asked.fits(route)).map(|(_, why)| why)
 }

@@ -204,6 +204,9 @@ fn a_url_is_explained() {
                 [[route]]\npath = \"/api/v1\"\nmethods = [\"POST\"]\nrespond = 403\n\
                 [[route]]\nexact = \"/api/x\"\nrespond = 204\n\
                 [[route]]\nhost = \"b.example\"\npath = \"/b\"\npaths = \"strict\"\nrespond = 204\n\
+                [[route]]\npath = \"/v\"\nheaders = { X-Version = \"2\" }\nrespond = 204\n\
+                [[route]]\npath = \"/v\"\nheaders = { X-Version = \"2\", X-Debug = true }\nrespond = 204\n\
+                [[route]]\npath = \"/v\"\nquery = { version = \"2\" }\nrespond = 204\n\
                 [upstream.nodes]\nnodes = [\"127.0.0.1:1\"]\n";
     fs::write(folder.path().join("tidelock.toml"), file).expect("written");
     let explained = |arguments: &[&str]| {
@@ -234,6 +237,20 @@ fn a_url_is_explained() {
     );
     let told = explained(&["http://b.example/b/%2e%2e%2fx"]);
     assert!(told.contains("is refused with 400 by route 5 (host = \"b.example\", path = \"/b\")"), "{told}");
+    let told = explained(&["http://a.example/v?version=%32"]);
+    assert!(told.contains("is taken by route 8 (path = \"/v\", query = { version = \"2\" })"), "{told}");
+    let told =
+        explained(&["http://a.example/v?version=2", "--header", "X-Version: 2", "--header", "X-Debug:"]);
+    for line in [
+        "with X-Version: 2",
+        "is taken by route 7 (path = \"/v\", headers = { x-debug = true, x-version = \"2\" })",
+        "route 6 (path = \"/v\", headers = { x-version = \"2\" }) would take it, too, but more `headers` come first",
+        "route 8 (path = \"/v\", query = { version = \"2\" }) would take it, too, but more `headers` come first",
+    ] {
+        assert!(told.contains(line), "{line}\n{told}");
+    }
+    let told = explained(&["http://a.example/v", "--header", "X-Version 2"]);
+    assert!(told.contains("write each as \"Name: value\""), "{told}");
     let told = explained(&["example.com"]);
     assert!(told.contains("write it whole: https://example.com/path"), "{told}");
 }

@@ -1,6 +1,7 @@
 //! The head of a request: read once, strictly, into offsets over its own bytes.
 
 mod method;
+mod says;
 
 use std::borrow::Cow;
 use std::mem::MaybeUninit;

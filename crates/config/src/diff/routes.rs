@@ -7,13 +7,13 @@ use std::hash::Hash;
 use crate::file::declare::{Difference, texts};
 use crate::file::sections::route as keys;
 use crate::plan::{Plan, RouteTable};
-use crate::routing::{Methods, PathPattern, Route};
+use crate::routing::{PathPattern, Route};
 
 /// Returns what a reload says of the routes, a line each.
 pub(super) fn lines(old: &Plan, new: &Plan) -> Vec<String> {
-    let takes = |route: &Route| (at(route), route.methods, route.ports.clone());
+    let takes = |route: &Route| (at(route), route.methods, route.ports.clone(), route.matches.clone());
     let (mut both, gone, come) = paired(old.routes.iter().collect(), new.routes.iter().collect(), takes);
-    // One that takes other methods, or holds for other listens, is the same route still.
+    // One that takes other methods, or header lines, or holds for other listens, is the same route still.
     let (more, gone, come) = paired(gone, come, at);
     both.extend(more);
     let changed = both.iter().filter_map(|(before, now)| {
@@ -78,11 +78,14 @@ fn order_of_patterns<'p>(
 ) -> BTreeMap<String, Vec<String>> {
     let mut patterns: Vec<&Route> =
         both.iter().map(of).filter(|route| matches!(route.path, PathPattern::Regex(_))).collect();
-    patterns.sort_by_key(|route| (route.methods == Methods::ALL, route.ports.is_empty(), route.number));
+    patterns.sort_by_key(|route| route.number);
     let mut of_hosts: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for route in patterns {
         let (host, path) = at(route);
-        of_hosts.entry(host).or_default().push(path);
+        let known = of_hosts.entry(host).or_default();
+        if !known.contains(&path) {
+            known.push(path);
+        }
     }
     of_hosts
 }

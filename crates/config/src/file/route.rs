@@ -8,15 +8,15 @@ use ipnet::IpNet;
 
 use self::action::action;
 use self::edits::{base, edits, intercepts, timeouts, warn_of_preflights};
-use self::takes::{Takes, path, ports, specificity, twice};
+use self::takes::{Order, Takes, matches, path, ports, twice};
 use self::upstreams::Used;
 use super::fields::Fields;
 use super::sections::route::{self as keys, RouteParts, RouteTable};
 use crate::plan::Listen;
 use crate::problem::Problem;
 use crate::routing::{
-    Access, Action, Auth, Edits, ErrorPages, HostPattern, KeptIds, Limit, Methods, PathPattern, PathRule,
-    RequestIds, Respond, Route, Satisfy,
+    Access, Action, Auth, Edits, ErrorPages, HostPattern, KeptIds, Limit, Matches, Methods, PathPattern,
+    PathRule, RequestIds, Respond, Route, Satisfy,
 };
 
 mod action;
@@ -85,7 +85,8 @@ pub(crate) fn read(root: &Fields<'_>, around: &Around<'_>) -> Routes {
     }
     used.warn_of_others(&around.upstreams);
     paths.decide(&mut read.sorted);
-    read.sorted.sort_by_key(specificity);
+    let order = Order::of(&read.sorted);
+    read.sorted.sort_by_key(|route| order.specificity(route));
     read
 }
 
@@ -102,6 +103,7 @@ fn routes(
     let path = path(fields, table);
     let methods = fields.said_or(keys::METHODS.name, table.methods, Methods::ALL);
     let ports = ports(fields, table, around.listens);
+    let matches = matches(fields, table);
     let action = action(fields, table, &around.upstreams, used);
     let error_pages = table.error_pages.clone().map(|own| Arc::new(own.before(&around.pages)));
     if let Some(own) = &table.error_pages {
@@ -115,8 +117,8 @@ fn routes(
         ..edits(fields, table, path.as_ref())
     };
     warn_of_preflights(fields, methods);
-    let (Some(hosts), Some(path), Some(methods), Some(ports), Some(action)) =
-        (hosts, path, methods, ports, action)
+    let (Some(hosts), Some(path), Some(methods), Some(ports), Some(matches), Some(action)) =
+        (hosts, path, methods, ports, matches, action)
     else {
         return Vec::new();
     };
@@ -131,13 +133,14 @@ fn routes(
         let hint = "it says whether both have to let a request pass, or one is enough".to_owned();
         said.refuse::<()>("`satisfy` goes with `auth` and `allow` or `deny`", Some(hint));
     }
-    let limits = limits(table, &hosts, (&path, methods));
+    let limits = limits(table, &hosts, (&path, methods, matches.as_deref()));
     let is_closed = table.maintenance.unwrap_or(around.is_closed);
     let route = |host| Route {
         host,
         path: path.clone(),
         methods,
         ports: ports.clone(),
+        matches: matches.clone(),
         paths: table.paths,
         action: action.clone(),
         edits: (edits != Edits::default()).then(|| Box::new(edits.clone())),
@@ -195,13 +198,15 @@ fn access(fields: &Fields<'_>, table: &RouteTable) -> Option<Arc<Access>> {
 fn limits(
     table: &RouteTable,
     hosts: &[HostPattern],
-    (path, methods): (&PathPattern, Methods),
+    (path, methods, matches): (&PathPattern, Methods, Option<&Matches>),
 ) -> Arc<[Limit]> {
     let hosts = hosts.iter().map(HostPattern::written).collect::<Vec<_>>().join(" ");
     let named = |(number, limit): (usize, &Limit)| match limit.name.is_empty() {
         // A name in the file has no line break.
         true => {
-            Limit { name: format!("{hosts}\n{}\n{methods:?}\n{number}", path.written()), ..limit.clone() }
+            let path = path.written();
+            let matches = matches.map(|matches| format!("{matches:?}")).unwrap_or_default();
+            Limit { name: format!("{hosts}\n{path}\n{methods:?}\n{matches}{number}"), ..limit.clone() }
         }
         false => limit.clone(),
     };

@@ -2,12 +2,14 @@
 
 use config::plan::{PathRule, Plan};
 use config::routing::Route;
+use wire::HeadBounds;
 use wire::path;
+use wire::request::RequestHead;
 
 use crate::state::route::{Asks, Routes};
 
 /// A request that nobody has sent.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Imagined<'a> {
     /// Without its port; empty for none.
     pub host: &'a str,
@@ -17,6 +19,37 @@ pub struct Imagined<'a> {
     pub method: &'a str,
     /// Of the listen that it comes in on.
     pub port: u16,
+    /// What else it says.
+    pub says: Says,
+}
+
+/// The header lines and the query of a request that nobody has sent.
+#[derive(Debug)]
+pub struct Says(RequestHead);
+
+impl Says {
+    /// Of `Name: value` each, and a query without its question mark; `None` if no request can say so.
+    pub fn new(query: &str, lines: &[String]) -> Option<Self> {
+        let query = query.bytes().map(|byte| match byte {
+            b'!'..=b'~' => char::from(byte).to_string(),
+            byte => format!("%{byte:02X}"),
+        });
+        let mut head = format!("GET /?{} HTTP/1.1\r\nHost: a\r\n", query.collect::<String>());
+        for line in lines {
+            let (name, value) = line.split_once(':')?;
+            head += &format!("{}: {}\r\n", name.trim(), value.trim());
+        }
+        if lines.iter().any(|line| line.contains(['\r', '\n'])) {
+            return None;
+        }
+        head += "\r\n";
+        let bounds = HeadBounds {
+            head_bytes_max: head.len(),
+            target_bytes_max: head.len(),
+            lines_max: HeadBounds::LINES_MAX,
+        };
+        RequestHead::parse(head.as_bytes(), &bounds).ok().map(Self)
+    }
 }
 
 /// What becomes of it.
@@ -58,6 +91,12 @@ impl Imagined<'_> {
 
     fn asks(&self) -> Asks<'_> {
         let host = Some(self.host.as_bytes()).filter(|host| !host.is_empty());
-        Asks { host, path: self.path.as_bytes(), method: self.method.as_bytes(), port: self.port }
+        Asks {
+            host,
+            path: self.path.as_bytes(),
+            method: self.method.as_bytes(),
+            port: self.port,
+            head: Some(&self.says.0),
+        }
     }
 }

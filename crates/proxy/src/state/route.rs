@@ -1,10 +1,13 @@
 //! Which route takes a request. Pure, and read from an index that is made once for each plan. What a request costs does not
-//! grow with the number of routes, but for those with a regular expression, which are asked one after the other.
+//! grow with the number of routes, but for those with a regular expression, and those of one path that tell requests apart by their
+//! header lines or query, which are asked one after the other.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use config::routing::{HostPattern, Methods, PathPattern, Pattern, Route};
+use config::routing::{HostPattern, Matches, Methods, PathPattern, Pattern, Route};
 use wire::path;
+use wire::request::RequestHead;
 
 /// The routes of a plan, by host.
 #[derive(Debug, Default)]
@@ -26,6 +29,8 @@ pub(crate) struct Asks<'a> {
     pub(crate) method: &'a [u8],
     /// Of the listen.
     pub(crate) port: u16,
+    /// What else it says; routes that look at it take nothing without it.
+    pub(crate) head: Option<&'a RequestHead>,
 }
 
 /// The routes of one host, by the normal form of their path, prefixes without the slash at their end.
@@ -47,6 +52,7 @@ struct Choices(Vec<Choice>);
 struct Choice {
     methods: Methods,
     ports: Box<[u16]>,
+    matches: Option<Arc<Matches>>,
     /// Where the route stands in the plan.
     route: usize,
 }
@@ -86,7 +92,8 @@ impl Routes {
                 }
             };
             let ports = route.ports.clone().into();
-            choices.0.push(Choice { methods: route.methods, ports, route: number });
+            let matches = route.matches.clone();
+            choices.0.push(Choice { methods: route.methods, ports, matches, route: number });
         }
         let paths = index.exact.values().chain(index.wildcards.entries.values()).chain([&index.any]);
         index.has_paths = paths.into_iter().any(Paths::has_any);
@@ -170,9 +177,18 @@ impl Choices {
         let takes = |choice: &&Choice| {
             (choice.ports.is_empty() || choice.ports.contains(&asks.port))
                 && choice.methods.contains(asks.method)
+                && choice.matches.as_deref().is_none_or(|matches| says(asks.head, matches))
         };
         self.0.iter().find(takes).map(|choice| choice.route)
     }
+}
+
+#[cold]
+fn says(head: Option<&RequestHead>, Matches { headers, query }: &Matches) -> bool {
+    head.is_some_and(|head| {
+        headers.iter().all(|line| head.says_header(&line.name, line.value.as_deref()))
+            && query.iter().all(|pair| head.says_query(&pair.name, pair.value.as_deref()))
+    })
 }
 
 impl<T> ByLength<T> {
@@ -214,6 +230,7 @@ mod tests {
             path: PathPattern::Prefix(path.into()),
             methods: Methods::ALL,
             ports: Vec::new(),
+            matches: None,
             paths: PathRule::Lenient,
             action: Action::Upstream(UpstreamId(upstream)),
             edits: None,
@@ -238,7 +255,7 @@ mod tests {
     fn find_by(routes: &[Route], host: Option<&str>, path: &str, method: &str, port: u16) -> Option<usize> {
         let index = Routes::new(routes);
         let (host, path, method) = (host.map(str::as_bytes), path.as_bytes(), method.as_bytes());
-        let found = index.find(Asks { host, path, method, port })?;
+        let found = index.find(Asks { host, path, method, port, head: None })?;
         routes[found].action.upstream().map(|id| id.0)
     }
 

@@ -193,7 +193,7 @@ impl Snapshot {
     /// The place in the plan of the route that takes a request which came in on a listen of this port.
     pub(crate) fn route(&self, head: &RequestHead, port: u16) -> Result<usize, Fault> {
         let path = head.path_bytes();
-        let asks = Asks { host: head.host_name(), path, method: head.method_bytes(), port };
+        let asks = Asks { host: head.host_name(), path, method: head.method_bytes(), port, head: Some(head) };
         let found = self.routes.find(asks).ok_or(OurFault::NoRoute)?;
         if self.plan.routes[found].paths == PathRule::Strict && wire::path::is_ambiguous(path) {
             return Err(ClientFault::Malformed(Malformed::Path).into());

@@ -50,6 +50,10 @@ pub(super) enum Verb {
         /// The method of `--explain`.
         #[arg(long, value_name = "METHOD", default_value = "GET", requires = "explain")]
         method: String,
+
+        /// A header line of the request of `--explain`, once for each: "X-Version: 2".
+        #[arg(long, value_name = "LINE", requires = "explain")]
+        header: Vec<String>,
     },
 
     /// Say how browsers come to believe the certificates of `tls = "local"`.

@@ -52,3 +52,51 @@ async fn a_path_is_routed_by_what_it_means_and_sent_as_it_came() {
         }
     }
 }
+
+#[tokio::test]
+async fn routes_of_one_path_are_told_apart_by_header_lines_and_the_query() {
+    let route = |takes: &str, text: &str| format!("[[route]]\n{takes}\nrespond = {{ text = \"{text}\" }}\n");
+    let config = "[[listen]]\naddress = \"127.0.0.1:0\"\n".to_owned()
+        + &route("", "plain")
+        + &route("query = { v = \"2\" }", "query")
+        + &route("query = { v = \"2\", \"a b\" = true }", "query and key")
+        + &route("headers = { X-V = \"2\" }", "header")
+        + &route("headers = { x-v = \"2\", X-Debug = true }", "header and line")
+        + &route("headers = { X-V = \"2\" }\nquery = { v = \"2\" }", "header and query")
+        + &route("headers = { X-V = \"3\" }\nmethods = [\"POST\"]", "posted")
+        + &route("path = \"/longer\"", "longer")
+        + &route("regex = '/re.*'", "first regex")
+        + &route("regex = '/regex'\nheaders = { X-V = \"2\" }\nmethods = [\"GET\"]", "second regex");
+    let proxy = Tidelock::start(env!("CARGO_BIN_EXE_tidelock"), &config).await;
+    for (line, lines, want) in [
+        ("GET /", "", "plain"),
+        ("GET /", "X-V: 2\r\n", "header"),
+        ("GET /", "x-v:   2  \r\n", "header"),
+        ("GET /", "X-V: 22\r\n", "plain"),
+        ("GET /", "X-V: 1\r\nX-V: 2\r\n", "header"),
+        ("GET /", "X-Debug: \r\n", "plain"),
+        ("GET /", "X-Debug: \r\nX-V: 2\r\n", "header and line"),
+        ("GET /?v=2", "", "query"),
+        ("GET /?v=%32", "", "query"),
+        ("GET /?%76=2", "", "query"),
+        ("GET /?a=1&v=2&b", "", "query"),
+        ("GET /?V=2", "", "plain"),
+        ("GET /?v=2x", "", "plain"),
+        ("GET /?v", "", "plain"),
+        ("GET /?xv=2", "", "plain"),
+        ("GET /?v=2&a+b", "", "query and key"),
+        ("GET /?a%20b=x&v=2", "", "query and key"),
+        ("GET /?v=2", "X-V: 2\r\n", "header and query"),
+        // More header lines come before more of the query.
+        ("GET /?v=2", "X-V: 2\r\nX-Debug: 1\r\n", "header and line"),
+        ("POST /?v=2", "X-V: 3\r\nContent-Length: 0\r\n", "posted"),
+        ("GET /?v=2", "X-V: 3\r\n", "query"),
+        // A longer path comes before them, and regular expressions keep their order.
+        ("GET /longer?v=2", "X-V: 2\r\n", "longer"),
+        ("GET /regex", "X-V: 2\r\n", "first regex"),
+    ] {
+        let mut client = RawConnection::connect(proxy.address()).await;
+        client.send(format!("{line} HTTP/1.1\r\nHost: a\r\n{lines}\r\n")).await;
+        assert_eq!(client.read_message().await.text(), want, "{line} {lines}");
+    }
+}

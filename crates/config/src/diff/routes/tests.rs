@@ -49,6 +49,15 @@ const TAKES: &[Row] = &[
         "other methods",
     ),
     ("listen", "respond = 404", "respond = 404\nlisten = [\"[::1]:80\"]", "+ listen", "- listen"),
+    ("headers", "respond = 404", "respond = 404\nheaders = { X-A = \"1\" }", "+ headers", "- headers"),
+    (
+        "headers",
+        "respond = 404\nheaders = { X-A = \"1\" }",
+        "respond = 404\nheaders = { X-A = true }",
+        "other headers",
+        "other headers",
+    ),
+    ("query", "respond = 404", "respond = 404\nquery = { a = \"1\" }", "+ query", "- query"),
     (
         "paths",
         "respond = 404",

@@ -12,6 +12,7 @@ use crate::suggest::nearest;
 
 pub(crate) mod folder;
 pub(crate) mod header_changes;
+pub(crate) mod matches;
 pub(crate) mod redirect;
 pub(crate) mod respond;
 pub(crate) mod rewrite;

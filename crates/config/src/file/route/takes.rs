@@ -1,7 +1,9 @@
 //! Which requests a route takes, and which of several that take the same is asked first.
 
 use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::file::fields::Fields;
 use crate::file::kinds::hosts::written;
@@ -9,7 +11,7 @@ use crate::file::kinds::route::ListenAddresses;
 use crate::file::sections::route::{self as keys, RouteTable};
 use crate::plan::Listen;
 use crate::problem::Problem;
-use crate::routing::{HostPattern, Methods, PathPattern, Route};
+use crate::routing::{HostPattern, Matches, Methods, PathPattern, Route};
 
 /// What a route takes, by which two of them are told apart.
 #[derive(PartialEq, Eq, Hash)]
@@ -18,12 +20,14 @@ pub(super) struct Takes {
     path: String,
     methods: Methods,
     ports: Vec<u16>,
+    matches: Option<Arc<Matches>>,
 }
 
 impl Takes {
     pub(super) fn of(route: &Route) -> Self {
-        let Route { host, path, methods, ports, .. } = route;
-        Self { host: host.written(), path: path.written(), methods: *methods, ports: ports.clone() }
+        let Route { host, path, methods, ports, matches, .. } = route;
+        let (host, path) = (host.written(), path.written());
+        Self { host, path, methods: *methods, ports: ports.clone(), matches: matches.clone() }
     }
 }
 
@@ -70,25 +74,58 @@ pub(super) fn twice(fields: &Fields<'_>, first: Option<Range<usize>>) {
     });
 }
 
-/// Sorts the most specific first: an exact host, the longest wildcard, no host; an exact path, regular expressions in the
-/// order of the file, the longest prefix; then a route that names its methods or listens.
-pub(super) fn specificity(route: &Route) -> (u8, Reverse<usize>, u8, Reverse<usize>, bool, bool) {
-    let (rank, host_bytes) = match &route.host {
-        HostPattern::Exact(_) => (0, 0),
-        HostPattern::Wildcard(suffix) => (1, suffix.len()),
-        HostPattern::Any => (2, 0),
-    };
-    let (kind, path_bytes) = match &route.path {
-        PathPattern::Exact(_) => (0, 0),
-        PathPattern::Regex(_) => (1, 0),
-        PathPattern::Prefix(path) => (2, path.len()),
-    };
-    (
-        rank,
-        Reverse(host_bytes),
-        kind,
-        Reverse(path_bytes),
-        route.methods == Methods::ALL,
-        route.ports.is_empty(),
-    )
+/// What a route wants of header lines and the query; `Some(None)` if nothing.
+pub(super) fn matches(fields: &Fields<'_>, table: &RouteTable) -> Option<Option<Arc<Matches>>> {
+    let headers = fields.said_or(keys::HEADERS.name, table.headers.clone(), Vec::new())?;
+    let query = fields.said_or(keys::QUERY.name, table.query.clone(), Vec::new())?;
+    let matches = Matches { headers, query };
+    Some((matches != Matches::default()).then(|| Arc::new(matches)))
+}
+
+/// Which of several routes is asked first.
+pub(super) struct Order {
+    /// The number of the first route that has a regular expression, by its host and it.
+    patterns: HashMap<(String, String), usize>,
+}
+
+/// The least is asked first.
+type Specificity = (u8, Reverse<usize>, u8, usize, bool, bool, Reverse<usize>, Reverse<usize>);
+
+impl Order {
+    /// Among these, in the order of the file.
+    pub(super) fn of(routes: &[Route]) -> Self {
+        let mut patterns = HashMap::new();
+        for route in routes.iter().filter(|route| matches!(route.path, PathPattern::Regex(_))) {
+            patterns.entry((route.host.written(), route.path.written())).or_insert(route.number);
+        }
+        Self { patterns }
+    }
+
+    /// An exact host, the longest wildcard, no host; an exact path, regular expressions in the order of the file, the longest
+    /// prefix; then a route that names its methods or listens; then more header lines, and more of the query.
+    pub(super) fn specificity(&self, route: &Route) -> Specificity {
+        let (rank, host_bytes) = match &route.host {
+            HostPattern::Exact(_) => (0, 0),
+            HostPattern::Wildcard(suffix) => (1, suffix.len()),
+            HostPattern::Any => (2, 0),
+        };
+        let (kind, path_rank) = match &route.path {
+            PathPattern::Exact(_) => (0, 0),
+            PathPattern::Regex(_) => {
+                (1, *self.patterns.get(&(route.host.written(), route.path.written())).unwrap_or(&0))
+            }
+            PathPattern::Prefix(path) => (2, usize::MAX - path.len()),
+        };
+        let matches = route.matches.as_deref();
+        (
+            rank,
+            Reverse(host_bytes),
+            kind,
+            path_rank,
+            route.methods == Methods::ALL,
+            route.ports.is_empty(),
+            Reverse(matches.map_or(0, |matches| matches.headers.len())),
+            Reverse(matches.map_or(0, |matches| matches.query.len())),
+        )
+    }
 }

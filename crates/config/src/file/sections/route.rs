@@ -17,21 +17,22 @@ use crate::file::kinds::paths::FilePath;
 use crate::file::kinds::policy::{CorsTable, Hsts, IdsOf, Networks};
 use crate::file::kinds::route::folder::{CacheTime, FileName, FileNames};
 use crate::file::kinds::route::header_changes::HeaderChanges;
+use crate::file::kinds::route::matches::Matching;
 use crate::file::kinds::route::redirect::RedirectTo;
 use crate::file::kinds::route::respond::RespondWith;
 use crate::file::kinds::route::rewrite::RewritePath;
 use crate::file::kinds::route::{ExactPath, ListenAddresses, MethodNames, PathRegex, RouteHosts};
 use crate::file::kinds::{Flag, Name, OrNone, Size, Word};
 use crate::routing::{
-    Auth, Cache, Compress, Cors, ErrorPages, HeaderEdits, HostPattern, Limit, Methods, PathEdit, PathRule,
-    Pattern, Redirect, RequestIds, Respond, Satisfy,
+    Auth, Cache, Compress, Cors, ErrorPages, HeaderEdits, HostPattern, Limit, Match, Methods, PathEdit,
+    PathRule, Pattern, Redirect, RequestIds, Respond, Satisfy,
 };
 
 declare! {
     /// One `[[route]]` as the file has it: what is left out of it is `None` here, or its default.
     #[derive(Debug, Clone, PartialEq)]
     pub struct RouteTable in ROUTE = "route", Many:
-        "What answers which requests: one of `upstream`, `files`, `redirect` and `respond`, or `files` with an `upstream` for what is no file. At least one route. An exact host beats the longest wildcard, which beats none. Of a host's routes `exact` beats `regex`, of which the first in the file wins, and `regex` beats `path`, of which the longest wins; then a route with `methods` or `listen` beats one without. Requests that match no route get 404. See docs/routes.md.";
+        "What answers which requests: one of `upstream`, `files`, `redirect` and `respond`, or `files` with an `upstream` for what is no file. At least one route. An exact host beats the longest wildcard, which beats none. Of a host's routes `exact` beats `regex`, of which the first in the file wins, and `regex` beats `path`, of which the longest wins; then a route with `methods` or `listen` beats one without, and more `headers` or `query` beat fewer. Requests that match no route get 404. See docs/routes.md.";
     given RouteParts {}
     // Read before the others, whose texts may name its groups.
     handed {
@@ -53,6 +54,11 @@ declare! {
         METHODS methods: Option<Methods> => "every method", MethodNames;
         /// Addresses of the `[[listen]]`s it holds for, as they are written there. Told apart by their ports.
         LISTEN listen: Option<Vec<SocketAddr>> => "every listen", ListenAddresses;
+        /// What its header lines have to say: { X-Version = "2", X-Debug = true }, all of it; `true` takes any value. Names
+        /// have no case, values do. Of several lines of a name one is enough. Up to 16. Others go on to the next route.
+        HEADERS headers: Option<Vec<Match>> => "any header lines", Matching { of_query: false };
+        /// The same of the query, escapes decoded: { version = "2" } takes /x?version=2.
+        QUERY query: Option<Vec<Match>> => "any query", Matching { of_query: true };
         /// "strict" answers 400 to paths on whose meaning nodes may disagree: a slash, a backslash or a NUL in an escape, a
         /// backslash, an escape that is none, dot segments that lead above the root or have a parameter. Left out, it is
         /// "strict" where a route of the same host answers 401 or 403 by `respond`, or has `allow`, `deny` or `auth`, or one
@@ -149,6 +155,8 @@ declare! {
         REGEX,
         METHODS,
         LISTEN,
+        HEADERS,
+        QUERY,
         PATHS,
         UPSTREAM,
         REDIRECT,

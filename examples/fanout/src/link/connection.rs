@@ -138,8 +138,8 @@ impl Connection {
         }
     }
 
-    /// How many sharded channels of that pattern have subscribers.
-    pub(crate) async fn shard_channels(&mut self, pattern: &str) -> RedisResult<usize> {
+    /// The sharded channels of that pattern that have subscribers.
+    pub(crate) async fn shard_channels(&mut self, pattern: &str) -> RedisResult<Vec<String>> {
         let mut channels = redis::cmd("PUBSUB");
         channels.arg("SHARDCHANNELS").arg(pattern);
         let reply: Value = match self {

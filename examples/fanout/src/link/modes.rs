@@ -17,6 +17,9 @@ use crate::{
 /// Namespaces that are looked at in one go. Nodes that differ do so in all of them.
 const NAMESPACES_MAX: usize = 8;
 
+/// Bytes of a node's id: hexadecimal in Node.js, base64 here.
+const UID: usize = 16;
+
 /// What is seen twice in a row is told, since a node that comes or goes subscribes to one channel after the other.
 pub(super) async fn look(shared: &Shared) {
     let Some(mut connection) = shared.current() else { return };
@@ -58,7 +61,8 @@ async fn seen(shared: &Shared, connection: &mut Connection, node: &Node) -> Redi
             // Static nodes have the common channel and one each; dynamic ones have more, one for each room.
             let nodes = connection.count(true, &sharded.channel).await?;
             let channels = connection.shard_channels(&sharded.pattern()).await?;
-            Ok((nodes > 0 && channels > nodes + 1).then_some(OtherMode::Dynamic))
+            let channels = without_other_namespaces(&sharded.channel, channels);
+            Ok((nodes > 0 && channels.len() > nodes + 1).then_some(OtherMode::Dynamic))
         }
         Dialect::Streams(streams) => {
             if connection.count(false, &requests(shared, &streams.envelope)).await? > 0 {
@@ -73,4 +77,49 @@ async fn seen(shared: &Shared, connection: &mut Connection, node: &Node) -> Redi
 /// What only classic nodes subscribe to.
 fn requests(shared: &Shared, names: &Sharded) -> String {
     format!("{}-request#{}#", shared.options.prefix, names.namespace)
+}
+
+/// The channels of the namespace whose common channel is `common`, out of all those that begin as it does: those of a namespace
+/// "/#x" begin as those of "/" do. Such a namespace is known by the channels of its nodes, which a room does not have.
+fn without_other_namespaces(common: &str, channels: Vec<String>) -> Vec<String> {
+    let mut others: Vec<String> =
+        channels.iter().filter_map(|channel| namespace_of_node(channel)).map(Into::into).collect();
+    others.retain(|other| other != common && channels.contains(other));
+    let is_of_another = |channel: &String| {
+        others.iter().any(|other| channel == other || namespace_of_node(channel) == Some(other))
+    };
+    channels.into_iter().filter(|channel| !is_of_another(channel)).collect()
+}
+
+/// The common channel beside which a node has `channel`, if it is a node's: `P#N#` of `P#N#uid#`.
+fn namespace_of_node(channel: &str) -> Option<&str> {
+    let above = channel.strip_suffix('#')?;
+    let (uid, is_of_id) =
+        (&above[above.rfind('#')? + 1..], |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    (uid.len() == UID && uid.bytes().all(is_of_id)).then(|| &above[..above.len() - UID])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COMMON: &str = "socket.io#/#";
+
+    fn kept(channels: &[&str]) -> Vec<String> {
+        let channels = channels.iter().map(|rest| format!("{COMMON}{rest}")).collect();
+        let kept = without_other_namespaces(COMMON, channels);
+        kept.iter().map(|channel| channel[COMMON.len()..].to_owned()).collect()
+    }
+
+    #[test]
+    fn channels_of_nodes_and_of_rooms_stay() {
+        let own = ["", "0c2146360a3cfdaf#", "HuDKHnYfq3eyCVj-#", "a room#", "a#b#"];
+        assert_eq!(kept(&own), own);
+    }
+
+    #[test]
+    fn those_of_a_namespace_that_begins_as_ours_do_not() {
+        let all = ["", "0c2146360a3cfdaf#", "x#", "x#HuDKHnYfq3eyCVj6#", "x#y#", "x#y#0c2146360a3cfda0#"];
+        assert_eq!(kept(&all), all[..2]);
+    }
 }

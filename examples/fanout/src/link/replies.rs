@@ -18,12 +18,13 @@ pub(super) fn sum(reply: &Value) -> usize {
 }
 
 /// The strings in a reply, which is an array, one by node, or both nested.
-pub(super) fn strings(reply: &Value) -> usize {
+pub(super) fn strings(reply: &Value) -> Vec<String> {
     match reply {
-        Value::BulkString(_) | Value::SimpleString(_) => 1,
-        Value::Array(items) => items.iter().map(strings).sum(),
-        Value::Map(pairs) => pairs.iter().map(|(_, value)| strings(value)).sum(),
-        _ => 0,
+        Value::BulkString(bytes) => vec![String::from_utf8_lossy(bytes).into_owned()],
+        Value::SimpleString(text) => vec![text.clone()],
+        Value::Array(items) => items.iter().flat_map(strings).collect(),
+        Value::Map(pairs) => pairs.iter().flat_map(|(_, value)| strings(value)).collect(),
+        _ => Vec::new(),
     }
 }
 

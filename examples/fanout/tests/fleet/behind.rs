@@ -28,13 +28,17 @@ enum Kind {
     Rust,
 }
 
-const KINDS: [Kind; 4] = [Kind::Js, Kind::Js, Kind::Rust, Kind::Rust];
+type Kinds = [Kind; 4];
+const MIXED: Kinds = [Kind::Js, Kind::Js, Kind::Rust, Kind::Rust];
+/// What the others are held against.
+const ALL_JS: Kinds = [Kind::Js; 4];
 
 /// Fields end in this order: people before what they are connected to.
 struct Behind {
     people: Agent,
     tidelock: Tidelock,
     nodes: Vec<(Agent, u16)>,
+    kinds: Kinds,
     redis: Json,
 }
 
@@ -63,20 +67,21 @@ async fn node(kind: Kind, redis: &Json, port: u16) -> (Agent, u16) {
 }
 
 impl Behind {
-    async fn start(redis: Json) -> Self {
+    async fn start(redis: Json, kinds: Kinds) -> Self {
         let mut nodes = Vec::new();
-        for kind in KINDS {
+        for kind in kinds {
             nodes.push(node(kind, &redis, 0).await);
         }
         let addresses = nodes.iter().map(|(_, port)| SocketAddr::from(([127, 0, 0, 1], *port)));
         let tidelock = Tidelock::start(tidelock(), &FilePlan::to_addresses(addresses).text()).await;
-        let behind = Self { people: Agent::start("talkers.cjs").await, tidelock, nodes, redis };
+        let behind = Self { people: Agent::start("talkers.cjs").await, tidelock, nodes, kinds, redis };
         behind.assembled().await;
         let connect = json!({ "url": behind.tidelock.url(), "count": PEOPLE });
         let ids = behind.people.call("connect", connect).await;
-        // Ids in Node.js have 20 characters and those in Rust 16: half of the people are on either kind.
+        // Ids in Node.js have 20 characters and those in Rust 16: every node has as many people as the next.
         let lengths = ids.as_array().unwrap().iter().map(|id| id.as_str().unwrap().len());
-        assert_eq!(lengths.filter(|length| *length == 20).count(), PEOPLE / 2, "{ids}");
+        let js = kinds.iter().filter(|kind| matches!(kind, Kind::Js)).count();
+        assert_eq!(lengths.filter(|length| *length == 20).count(), PEOPLE * js / kinds.len(), "{ids}");
         behind.people.call("talk", json!({})).await;
         behind.hear(100).await;
         behind
@@ -100,7 +105,7 @@ impl Behind {
     async fn replace(&mut self, number: usize) {
         let (agent, port) = self.nodes.remove(number);
         agent.kill().await;
-        self.nodes.insert(number, node(KINDS[number], &self.redis, port).await);
+        self.nodes.insert(number, node(self.kinds[number], &self.redis, port).await);
         self.assembled().await;
     }
 
@@ -132,7 +137,7 @@ fn alone(redis: &RedisServer) -> Json {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stall_of_redis_costs_nobody_anything() {
     let redis = RedisServer::start().await;
-    let behind = Behind::start(alone(&redis)).await;
+    let behind = Behind::start(alone(&redis), MIXED).await;
     redis.signal("STOP").await;
     // For as long as a Rust node waits for what Redis would have to answer (`command_timeout`), which is two seconds.
     assert_eq!(behind.nodes[2].0.call("serverCount", json!({})).await, json!(null));
@@ -142,8 +147,18 @@ async fn a_stall_of_redis_costs_nobody_anything() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_that_are_killed_cost_those_on_other_nodes_nothing() {
+    nodes_are_killed(MIXED).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_a_fleet_of_nodejs_alone_nodes_that_are_killed_cost_the_same() {
+    nodes_are_killed(ALL_JS).await;
+}
+
+/// One of either half, one after the other.
+async fn nodes_are_killed(kinds: Kinds) {
     let redis = RedisServer::start().await;
-    let mut behind = Behind::start(alone(&redis)).await;
+    let mut behind = Behind::start(alone(&redis), kinds).await;
     for number in [0, 2] {
         behind.replace(number).await;
         behind.hear(200).await;
@@ -156,7 +171,7 @@ async fn nodes_that_are_killed_cost_those_on_other_nodes_nothing() {
 async fn a_roll_costs_those_on_other_nodes_nothing() {
     let redis = RedisServer::start().await;
     for numbers in [[0, 1], [2, 3]] {
-        let mut behind = Behind::start(alone(&redis)).await;
+        let mut behind = Behind::start(alone(&redis), MIXED).await;
         for number in numbers {
             behind.verb("drain", number).await;
             behind.replace(number).await;
@@ -174,7 +189,7 @@ async fn a_roll_costs_those_on_other_nodes_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failover_disconnects_nobody_doubles_nothing_and_loses_no_more_between_rust_nodes_than_is_torn() {
     let mut watched = Watched::start().await;
-    let behind = Behind::start(json!({ "urls": [watched.url], "sentinel": SERVICE })).await;
+    let behind = Behind::start(json!({ "urls": [watched.url], "sentinel": SERVICE }), MIXED).await;
     watched.servers[0].stop().await;
     watched.taken_over().await;
     behind.assembled().await;

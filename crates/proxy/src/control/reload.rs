@@ -1,11 +1,13 @@
 //! Puts another plan in the place of the one that runs: whole or not at all, and without touching what it does not
 //! change.
 
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use config::diff::{Diff, diff};
-use config::plan::Plan;
+use config::plan::{Listen, Plan};
+use socket2::SockRef;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -13,6 +15,7 @@ use crate::control::certificates::load_all;
 use crate::control::instances;
 use crate::control::proxy::{Listening, Proxy, StartProblem};
 use crate::control::run::connections_max;
+use crate::net::listen_socket::overlap;
 use crate::net::tls::ServerTls;
 use crate::observe::access;
 use crate::state::shared::{ListenId, ListenNow, Sides, Snapshot};
@@ -42,7 +45,7 @@ impl Proxy {
         } else {
             None
         };
-        let bound = bind_new(&plan, &change, self.inner.shared.counters.len())?;
+        let bound = self.bind_new(&plan, &change)?;
         self.inner.names.learn(&plan).await;
         // From here on nothing fails, and nothing is waited for before all of it is done.
         // Apps and names may have got other nodes meanwhile.
@@ -91,6 +94,50 @@ impl Proxy {
         let next = self.inner.next_listen.get();
         self.inner.next_listen.set(next + 1);
         ListenId(next)
+    }
+
+    /// Binds what the old plan has not open. Nothing listens there before all of it is bound, so that a plan that is refused has
+    /// let nobody in.
+    fn bind_new(&self, plan: &Plan, change: &Diff) -> Result<Vec<Option<Bound>>, StartProblem> {
+        let at = |listen: &Listen| {
+            let address = listen.address;
+            move |error| StartProblem::Listen { address, error }
+        };
+        let mut bound = Vec::new();
+        for (listen, open) in plan.listens.iter().zip(&change.listens.open) {
+            bound.push(match open {
+                Some(_) => None,
+                None => Some(self.bind(listen, plan, change).map_err(at(listen))?),
+            });
+        }
+        for (listen, bound) in plan.listens.iter().zip(&bound) {
+            bound.as_ref().map_or(Ok(()), Bound::listen).map_err(at(listen))?;
+        }
+        Ok(bound)
+    }
+
+    /// An address that holds one that is closed now, or lies in it, is shared with that for a moment: the new sockets listen before
+    /// the old ones are closed, and nobody is refused. What overlaps within the plan is an error, as it is at the start.
+    fn bind(&self, listen: &Listen, plan: &Plan, change: &Diff) -> io::Result<Bound> {
+        let workers = self.inner.shared.counters.len();
+        let alone = listener::bind(listen, listen.reuse_port, workers);
+        let is_taken = alone.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse);
+        let overlapping = plan.listens.iter().filter(|other| overlap(other.address, listen.address));
+        if !is_taken || overlapping.count() > 1 {
+            return alone;
+        }
+        let open = self.inner.listening.borrow();
+        let closing = open.iter().enumerate().filter(|(old, _)| !change.listens.open.contains(&Some(*old)));
+        let mut is_ours = false;
+        for socket in closing.flat_map(|(_, closing)| &closing.sockets).filter_map(Weak::upgrade) {
+            let socket = SockRef::from(&*socket);
+            if socket.local_addr()?.as_socket().is_some_and(|old| overlap(old, listen.address)) {
+                // The kernel looks at this when the next one is bound.
+                socket.set_reuse_port(true)?;
+                is_ours = true;
+            }
+        }
+        if is_ours { listener::bind(listen, true, workers) } else { alone }
     }
 
     /// Accepts on what is new, and no more on what is gone. Returns the latter.
@@ -144,18 +191,6 @@ impl Proxy {
             }
         }
     }
-}
-
-/// Binds what the old plan has not open.
-fn bind_new(plan: &Plan, change: &Diff, workers: usize) -> Result<Vec<Option<Bound>>, StartProblem> {
-    let listens = plan.listens.iter().zip(&change.listens.open);
-    let bind = |(listen, open): (&config::plan::Listen, &Option<usize>)| match open {
-        Some(_) => Ok(None),
-        None => listener::bind(listen, workers)
-            .map(Some)
-            .map_err(|error| StartProblem::Listen { address: listen.address, error }),
-    };
-    listens.map(bind).collect()
 }
 
 /// A worker that takes longer has more to do than to close a socket.

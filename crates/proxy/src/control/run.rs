@@ -68,7 +68,8 @@ impl Proxy {
         let bind = |listen: &Listen| {
             let bound = match inherited.take(listen) {
                 Some(sockets) => listener::take(listen, sockets),
-                None => listener::bind(listen, count),
+                None => listener::bind(listen, listen.reuse_port, count)
+                    .and_then(|bound| bound.listen().map(|()| bound)),
             };
             bound.map_err(|error| StartProblem::Listen { address: listen.address, error })
         };

@@ -15,6 +15,19 @@ pub fn bind(address: SocketAddr, reuse_port: bool) -> io::Result<Socket> {
     bind_with(address, reuse_port, |domain| Socket::new(domain, Type::STREAM, Some(Protocol::TCP)))
 }
 
+/// Whether a socket at one of them is in the way of one at the other.
+pub(crate) fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let is_in = |address: IpAddr, all: IpAddr| match all.to_canonical() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => {
+            address.to_canonical().is_ipv4() || address == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+        }
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => true,
+        all => address.to_canonical() == all,
+    };
+    let is_one_port = one.port() == other.port() && one.port() != 0;
+    is_one_port && (is_in(one.ip(), other.ip()) || is_in(other.ip(), one.ip()))
+}
+
 fn bind_with(
     mut address: SocketAddr,
     reuse_port: bool,
@@ -43,6 +56,24 @@ fn bind_with(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_interface_is_in_the_way_of_each() {
+        for (one, other, expected) in [
+            ("0.0.0.0:80", "127.0.0.1:80", true),
+            ("[::]:80", "127.0.0.1:80", true),
+            ("[::]:80", "0.0.0.0:80", true),
+            ("[::]:80", "[::1]:80", true),
+            ("0.0.0.0:80", "[::1]:80", false),
+            ("127.0.0.1:80", "127.0.0.2:80", false),
+            ("127.0.0.1:80", "[::ffff:127.0.0.1]:80", true),
+            ("0.0.0.0:80", "127.0.0.1:81", false),
+            ("0.0.0.0:0", "127.0.0.1:0", false),
+        ] {
+            let [one, other] = [one, other].map(|address| address.parse().expect("an address"));
+            assert_eq!((overlap(one, other), overlap(other, one)), (expected, expected), "{one} and {other}");
+        }
+    }
 
     #[test]
     fn where_there_is_no_ipv6_every_interface_is_those_of_ipv4() {

@@ -55,18 +55,32 @@ pub(crate) struct Incoming {
 pub(crate) struct Bound {
     listeners: Vec<Arc<OwnedFd>>,
     address: SocketAddr,
+    scheme: &'static str,
 }
 
 impl Bound {
+    /// Lets the kernel take connections. Until then nobody notices that the sockets are there.
+    pub(crate) fn listen(&self) -> io::Result<()> {
+        for socket in &self.listeners {
+            socket2::SockRef::from(socket).listen(BACKLOG)?;
+        }
+        self.say();
+        Ok(())
+    }
+
+    fn say(&self) {
+        tracing::info!(event = "listening", address = %self.address, scheme = self.scheme, "listening");
+    }
+
     /// The sockets, for as long as their workers accept on them.
     pub(crate) fn sockets(&self) -> Vec<Weak<OwnedFd>> {
         self.listeners.iter().map(Arc::downgrade).collect()
     }
 }
 
-/// Binds one listen for so many workers.
-pub(crate) fn bind(listen: &Listen, workers: usize) -> io::Result<Bound> {
-    let first = listen_socket::bind(listen.address, listen.reuse_port)?;
+/// Binds one listen for so many workers. With `is_shared` others who share may have the address already.
+pub(crate) fn bind(listen: &Listen, is_shared: bool, workers: usize) -> io::Result<Bound> {
+    let first = listen_socket::bind(listen.address, is_shared)?;
     // Its port may be one that the kernel has chosen.
     let address = first.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
     let mut sockets = vec![first];
@@ -77,9 +91,6 @@ pub(crate) fn bind(listen: &Listen, workers: usize) -> io::Result<Bound> {
     }
     for _ in 1..workers {
         sockets.push(listen_socket::bind(address, true)?);
-    }
-    for socket in &sockets {
-        socket.listen(BACKLOG)?;
     }
     Ok(bound(listen, sockets.into_iter().map(OwnedFd::from).collect(), address))
 }
@@ -94,7 +105,9 @@ pub(crate) fn take(listen: &Listen, sockets: Vec<OwnedFd>) -> io::Result<Bound> 
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
     }
-    Ok(bound(listen, sockets, address))
+    let bound = bound(listen, sockets, address);
+    bound.say();
+    Ok(bound)
 }
 
 fn bound(listen: &Listen, sockets: Vec<OwnedFd>, address: SocketAddr) -> Bound {
@@ -103,8 +116,7 @@ fn bound(listen: &Listen, sockets: Vec<OwnedFd>, address: SocketAddr) -> Bound {
         Scheme::RedirectToHttps { .. } => "http, redirects to https",
         Scheme::Tls(_) | Scheme::Automatic { .. } => "https",
     };
-    tracing::info!(event = "listening", %address, scheme, "listening");
-    Bound { listeners: sockets.into_iter().map(Arc::new).collect(), address }
+    Bound { listeners: sockets.into_iter().map(Arc::new).collect(), address, scheme }
 }
 
 /// All workers, as each of them sees the others.
@@ -129,7 +141,7 @@ impl Workers {
     /// Has them accept on the sockets of `bound`, until they are told to stop. Sockets that were taken over may be more than
     /// there are workers, since each of them has a queue that somebody has to look into, or fewer: what comes in is passed on.
     pub(crate) async fn accept(self: Arc<Self>, bound: Bound, id: ListenId, stop: watch::Receiver<bool>) {
-        let Bound { listeners, address } = bound;
+        let Bound { listeners, address, .. } = bound;
         let place = Arc::new(ListenAddress { id, address });
         for (listener, (mailbox, _)) in listeners.into_iter().zip(self.mailboxes.iter().cycle()) {
             let (workers, place, stop) = (self.clone(), place.clone(), stop.clone());

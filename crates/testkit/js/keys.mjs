@@ -4,15 +4,13 @@
 //
 // Drains and takes back chat/0 and rolls chat/1 by Tab, Enter and Space. Prints one JSON object; its fields are those of
 // `testkit::page::Used`.
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
+import { violations } from "./axe.mjs";
 import { launch } from "./browser.mjs";
 
 const PATIENCE_MS = 30_000;
 const SESSIONS = 9;
 /** More stops of the Tab key than the page has. */
 const STOPS_MAX = 60;
-const axe = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
 const plan = { ...JSON.parse(process.argv[2]) };
 const browser = await launch(plan.chromium);
 try {
@@ -64,18 +62,8 @@ try {
   await tab.locator("#messages .mine", { hasText: "by hand" }).waitFor();
 
   const tree = await tab.locator("body").ariaSnapshot();
-  const violations = [];
-  for (const [colorScheme, width] of [["light", 1280], ["dark", 1280], ["light", 390], ["dark", 390]]) {
-    await tab.emulateMedia({ colorScheme, reducedMotion: "reduce" });
-    await tab.setViewportSize({ width, height: 844 });
-    if (!(await tab.evaluate(() => "axe" in window))) await tab.evaluate(readFileSync(axe, "utf8"));
-    const seen = await tab.evaluate(() => window.axe.run({ runOnly: ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa", "best-practice"] }));
-    for (const { id, help, nodes } of seen.violations) {
-      violations.push(`${colorScheme}, ${width} wide: ${id}: ${help}: ${nodes.slice(0, 3).map((node) => node.html).join(" ")}`);
-    }
-  }
   const unseen = stops.filter((stop) => !stop.isShown).map((stop) => stop.name);
-  console.log(JSON.stringify({ first, after: [afterDrain, afterUndrain, whileRolling, afterRoll], unseen, tree, violations }));
+  console.log(JSON.stringify({ first, after: [afterDrain, afterUndrain, whileRolling, afterRoll], unseen, tree, violations: await violations(tab) }));
 } finally {
   await browser.close();
 }

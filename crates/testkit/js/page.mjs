@@ -11,8 +11,9 @@
 // insecure     accept any certificate (false)
 //
 // Prints one JSON object: {"tabs":[{"texts":[…],"message_nodes":[…],"node":…,"transport":…,"transports":[…],
-// "members":[…]},{…}],"errors":[…]}, once both tabs show the message, each other's name and a WebSocket. `transports` is
-// all that the tab has shown of its transport, one after another.
+// "members":[…]},{…}],"errors":[…],"violations":[…]}, once both tabs show the message, each other's name and a WebSocket. `transports` is
+// all that the tab has shown of its transport, one after another; `violations` is what axe-core says of the first tab.
+import { violations } from "./axe.mjs";
 import { launch } from "./browser.mjs";
 
 const PATIENCE_MS = 30_000;
@@ -39,7 +40,7 @@ try {
   for (const tab of [first, second]) await tab.locator("#messages .text", { hasText: plan.text }).waitFor();
   const tabs = [await look(first), await look(second)];
   if (plan.screenshot) await second.screenshot({ path: plan.screenshot });
-  console.log(JSON.stringify({ tabs, errors }));
+  console.log(JSON.stringify({ tabs, errors, violations: await violations(first) }));
 } finally {
   await browser.close();
 }

@@ -41,6 +41,8 @@ pub struct Meeting {
     pub tabs: Vec<Tab>,
     /// Every error on the page or on its console.
     pub errors: Vec<String>,
+    /// Rules of WCAG 2.2 AA that axe-core sees broken, in light and dark, on a desk and on a phone.
+    pub violations: Vec<String>,
 }
 
 /// One tab.

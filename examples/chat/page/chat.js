@@ -17,6 +17,7 @@ let here = null;
 let connectedTo = null;
 let connects = 0;
 const log = element("messages");
+const messages = log.querySelector("ol");
 /** Whoever has scrolled up to read stays where they are. */
 let isAtEnd = true;
 
@@ -130,7 +131,7 @@ socket.on("message", ({ room, name, text, picture, node, at }) => {
   time.textContent = new Date(at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
   item.querySelector(".way").replaceWith(way(node, connectedTo ?? node));
   if (picture) item.querySelector(".text").before(image(picture, text));
-  log.append(item);
+  messages.append(item);
   element("empty").hidden = true;
   follow();
 });
@@ -151,7 +152,7 @@ function enter(room) {
   history.replaceState(null, "", `?${new URLSearchParams({ ...Object.fromEntries(query), ...room })}`);
   document.title = `${room.room} · Tidelock chat`;
   element("room-title").textContent = room.room;
-  log.replaceChildren();
+  messages.replaceChildren();
   isAtEnd = true;
   element("empty").hidden = false;
   element("join").hidden = true;

@@ -89,6 +89,7 @@ async fn a_redis_url_that_cannot_work_ends_it_with_a_clear_error() {
 async fn assert_they_meet(node: &Node) {
     let meeting = meet(&PagePlan::at(node.url())).await;
     assert_eq!(meeting.errors, [] as [String; 0]);
+    assert_eq!(meeting.violations, [] as [String; 0]);
     for tab in meeting.tabs {
         assert_eq!((tab.node.as_str(), tab.transport.as_str()), ("node-1", "polling → websocket"));
         assert_eq!(tab.texts, ["hello from the first tab"]);

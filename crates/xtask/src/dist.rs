@@ -131,10 +131,16 @@ impl Parts {
             fs::write(parts.completions.join(file), output.stdout)?;
         }
         let unit = fs::read_to_string(root().join("configs/tidelock.service"))?;
-        fs::write(&parts.unit, unit.replace("/usr/local/bin/tidelock", "/usr/bin/tidelock"))?;
+        let unit = unit.replace("/usr/local/bin/tidelock", "/usr/bin/tidelock");
+        let manual = "Documentation=man:tidelock(1)";
+        anyhow::ensure!(unit.contains(manual), "configs/tidelock.service does not say `{manual}`");
+        fs::write(&parts.unit, unit.replace(manual, &format!("{manual} file://{OPERATING}")))?;
         Ok(parts)
     }
 }
+
+/// Where the .deb puts the page that somebody needs who looks at the unit.
+const OPERATING: &str = "/usr/share/doc/tidelock/docs/operating.md";
 
 /// `folder`, with nothing in it.
 fn emptied(folder: PathBuf) -> Result<PathBuf> {

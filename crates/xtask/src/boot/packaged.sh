@@ -52,7 +52,7 @@ after_fifth_boot() {
     says active systemctl is-active tidelock
     says enabled systemctl is-enabled tidelock
     says "tidelock is installed" curl -s -m 5 http://127.0.0.1/
-    said=$(systemd-analyze verify /usr/lib/systemd/system/tidelock.service 2>&1)
+    said=$(systemd-analyze verify --man=no /usr/lib/systemd/system/tidelock.service 2>&1)
     [ -z "$said" ] || fail "systemd-analyze verify: $said"
     file one
     # The address is that of the package's own file, and two processes show whether sessions stay where they are.

@@ -35,8 +35,12 @@ pub(super) fn deb(package: &Path, parts: &Parts) -> Result<()> {
         inside(&[&user[..], &["env", "XDG_STATE_HOME=/tmp/tried", "tidelock", "/tmp/any.toml"]].concat()),
         None,
     )?;
-    for file in ["usr/lib/systemd/system/tidelock.service", "usr/share/man/man1/tidelock.1.gz"] {
-        ensure!(debian.join(file).is_file(), "the .deb has no /{file}");
+    let unit = fs::read_to_string(debian.join("usr/lib/systemd/system/tidelock.service"))?;
+    for file in documentation(&unit)? {
+        ensure!(
+            debian.join(&file).is_file(),
+            "the unit's Documentation= names /{file}, which the .deb lacks"
+        );
     }
     let enabled = debian.join("etc/systemd/system/multi-user.target.wants/tidelock.service");
     ensure!(fs::symlink_metadata(enabled).is_ok(), "the unit is not enabled");
@@ -60,6 +64,18 @@ pub(super) fn deb(package: &Path, parts: &Parts) -> Result<()> {
     let users = fs::read_to_string(debian.join("etc/passwd"))?;
     ensure!(!users.contains("tidelock"), "the purge leaves its user");
     Ok(fs::remove_dir_all(debian)?)
+}
+
+/// The files that `Documentation=` of a unit names, below its root.
+fn documentation(unit: &str) -> Result<Vec<String>> {
+    let line = unit.lines().find_map(|line| line.strip_prefix("Documentation="));
+    let line = line.context("the unit has no Documentation=")?;
+    let file = |word: &str| match (word.strip_prefix("file:///"), word.strip_prefix("man:")) {
+        (Some(file), _) => Ok(file.to_owned()),
+        (None, Some(page)) => Ok(format!("usr/share/man/man1/{}.1.gz", page.trim_end_matches("(1)"))),
+        (None, None) => bail!("Documentation= of the unit says {word}"),
+    };
+    line.split_whitespace().map(file).collect()
 }
 
 /// Files of a root that are named after tidelock.

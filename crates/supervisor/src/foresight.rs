@@ -22,6 +22,8 @@ pub struct Obstacle {
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
+    /// Whether it is said of this user and of where the file is now: another user, or the file in another folder, may do better.
+    pub is_of_here: bool,
 }
 
 /// All that is in the way of `app`. May wait for a directory service or a disk that is far away.
@@ -59,7 +61,8 @@ pub fn obstacles(app: &App) -> Vec<Obstacle> {
         let hint = Some(
             "make it with the rights of the user that tidelock runs as, or say another `folder`".to_owned(),
         );
-        Some(Obstacle { key: "logs.folder", message: format!("its logs cannot be written: {message}"), hint })
+        let message = format!("its logs cannot be written: {message}");
+        Some(Obstacle { key: "logs.folder", message, hint, is_of_here: true })
     }));
     found
 }
@@ -96,6 +99,7 @@ fn command(app: &App, from_file: Vec<(String, String)>) -> Option<Obstacle> {
         key: "command",
         message: format!("there is no {}, which {program} is to run", file.display()),
         hint: Some("a path without a slash in front is relative to `cwd`, which is the folder of the file if left out".to_owned()),
+        is_of_here: false,
     })
 }
 
@@ -121,7 +125,8 @@ fn of_start(problem: &StartProblem) -> Obstacle {
         StartProblem::EnvFile(..) | StartProblem::EnvFileLine { .. } => ("env_file", None),
         _ => ("command", None),
     };
-    Obstacle { key, message: problem.to_string(), hint: hint.map(str::to_owned) }
+    let is_of_here = matches!(problem, StartProblem::NotRoot(_));
+    Obstacle { key, message: problem.to_string(), hint: hint.map(str::to_owned), is_of_here }
 }
 
 const AS_ROOT: &str = "if tidelock is to run as root here, check the file as root";

@@ -272,7 +272,8 @@ fn place_apart(apps: &mut [App]) {
     }
 }
 
-/// Whether it is read as it is written, and can be run here.
+/// Whether it is read as it is written, and can be run here. Who will run it, and where the file will be, is not known: it is
+/// only printed. `tidelock check` looks at that.
 fn sound(app: &App, folder: &Path) -> Result<(), String> {
     if app.files.is_some() {
         return Ok(());
@@ -287,6 +288,7 @@ fn sound(app: &App, folder: &Path) -> Result<(), String> {
         .apps
         .iter()
         .flat_map(|app| supervisor::obstacles(app))
+        .filter(|obstacle| !obstacle.is_of_here)
         .map(|obstacle| obstacle.message)
         .collect();
     if obstacles.is_empty() { Ok(()) } else { Err(obstacles.join("; ")) }

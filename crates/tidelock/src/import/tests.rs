@@ -60,6 +60,18 @@ fn check(app: Value, command: &[&str], left: &[&str]) -> (Plan, Vec<String>) {
     (plan, notes)
 }
 
+/// The result is printed, and put where whoever will run it keeps such files.
+#[test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
+fn where_the_file_will_be_is_not_known() {
+    let folder = folder();
+    // No log can be written beside a file that was here.
+    fs::write(folder.path().join("logs"), "").expect("written");
+    let (plan, left_out, _) =
+        plan(folder.path(), json!({ "apps": [{ "name": "chat", "script": "app/index.js" }] }), None);
+    assert_eq!((plan.apps.len(), left_out), (1, Vec::new()));
+}
+
 #[test]
 #[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 fn what_pm2_says_is_said_in_our_words() {

@@ -13,9 +13,14 @@ pub(crate) fn root() -> PathBuf {
 
 /// A program of this workspace: it lies beside the profile that this one was built with, wherever Cargo builds.
 pub(crate) fn built(name: &str, debug: bool) -> Result<PathBuf> {
+    built_in(if debug { "debug" } else { "release" }, name)
+}
+
+/// The same, of the profile whose folder is given.
+pub(crate) fn built_in(folder: &str, name: &str) -> Result<PathBuf> {
     let here = std::env::current_exe()?;
     let target = here.ancestors().nth(2).context("this program lies in a target directory")?;
-    let program = target.join(if debug { "debug" } else { "release" }).join(name);
+    let program = target.join(folder).join(name);
     ensure!(program.is_file(), "{} is not built", program.display());
     Ok(program)
 }

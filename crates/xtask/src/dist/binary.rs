@@ -10,12 +10,10 @@ use crate::run::{aloud, command, printed};
 /// Builds the binary, and puts it into `folder` without its debug information, which goes into a file beside it that gdb finds.
 /// One of a debug build is as large as it likes.
 pub(super) fn build(folder: &Path, is_debug: bool) -> Result<PathBuf> {
-    let mut build = vec!["build", "--locked", "--package", "tidelock"];
-    if !is_debug {
-        build.push("--release");
-    }
+    let (profile, profile_folder) = if is_debug { ("dev", "debug") } else { ("dist", "dist") };
+    let build = ["build", "--locked", "--package", "tidelock", "--profile", profile];
     aloud("building tidelock", command(".", "cargo", &build))?;
-    let built = crate::run::built("tidelock", is_debug)?.display().to_string();
+    let built = crate::run::built_in(profile_folder, "tidelock")?.display().to_string();
     let (binary, debug) = (folder.join("tidelock"), folder.join("tidelock.debug"));
     let (stripped, split) = (binary.display().to_string(), debug.display().to_string());
     let objcopy = |why, words: &[&str]| aloud(why, command(".", "objcopy", words));
@@ -45,8 +43,8 @@ fn glibc(readelf: &str) -> Result<(u32, u32)> {
     versions.max().context("readelf names no version of glibc")
 }
 
-/// It is to be under 15 MB, and is not yet.
-const SIZE_MAX: u64 = 21_000_000;
+/// The aim was 15 MB: docs/decisions.md says what it is made of.
+const SIZE_MAX: u64 = 19_500_000;
 
 /// That of Debian 12 is 2.36, of Ubuntu 22.04 2.35, of RHEL 9 2.34.
 const GLIBC_MAX: (u32, u32) = (2, 34);

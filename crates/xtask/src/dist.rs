@@ -19,7 +19,7 @@ use crate::run::{aloud, command, root};
 
 /// Build the packages: a .deb, two npm packages, a tarball and a container image, in target/dist.
 ///
-/// First the binary, as `cargo build --release` makes it, with its debug information in a file of its own, the pages of the manual, the
+/// First the binary, as `cargo build --profile dist` makes it, with its debug information in a file of its own, the pages of the manual, the
 /// completions of three shells, and the licences of everything inside. What the packages are made with is installed: Debian's
 /// packages by apt-get, cargo-deb under target/xtask. With --try, each of them is installed and used where nothing else of tidelock is: the .deb in a
 /// Debian that mmdebstrap makes, the npm packages by a user without rights, the image by buildah. That needs root.

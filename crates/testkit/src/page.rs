@@ -70,7 +70,7 @@ pub async fn meet(plan: &PagePlan) -> Meeting {
     let mut command = Command::new("node");
     command.arg(script("page.mjs")).arg(serde_json::to_string(plan).expect("a plan is plain data"));
     let process = Process::spawn("page", command);
-    let line = process.wait_for_line(|line| line.starts_with("{\"tabs\":")).await;
+    let line = process.wait_for_result(|line| line.starts_with("{\"tabs\":")).await;
     serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line}"))
 }
 
@@ -110,7 +110,7 @@ pub async fn visit(url: &str, tabs: usize) -> SinglePage {
     let mut command = Command::new("node");
     command.arg(script("spa.mjs")).arg(serde_json::json!({ "url": url, "tabs": tabs }).to_string());
     let process = Process::spawn("spa", command);
-    let line = process.wait_for_line(|line| line.starts_with("{\"tabs\":")).await;
+    let line = process.wait_for_result(|line| line.starts_with("{\"tabs\":")).await;
     serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line}"))
 }
 
@@ -145,7 +145,7 @@ pub async fn press_buttons(url: &str) -> Shown {
         let done = format!("done: {step}");
         process.wait_for_line(|line| line == done).await;
     }
-    let line = process.wait_for_line(|line| line.starts_with('{')).await;
+    let line = process.wait_for_result(|line| line.starts_with('{')).await;
     serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line}"))
 }
 
@@ -172,6 +172,6 @@ pub async fn use_by_keyboard(url: &str) -> Used {
     let mut command = Command::new("node");
     command.arg(script("keys.mjs")).arg(serde_json::json!({ "url": url }).to_string());
     let process = Process::spawn("keys", command);
-    let line = process.wait_for_line(|line| line.starts_with('{')).await;
+    let line = process.wait_for_result(|line| line.starts_with('{')).await;
     serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line}"))
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, kill_process, prlimit};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
@@ -13,9 +14,12 @@ use crate::TIMEOUT;
 
 pub use rustix::process::Signal;
 
+/// How long all steps of a script may take.
+const SCRIPT_TIMEOUT: Duration = Duration::from_secs(240);
+
 /// A running child. Dropping it kills it; its stdin is a pipe that closes then too.
 ///
-/// Every method that waits panics after [`TIMEOUT`] with all that the process printed.
+/// Every method that waits panics after [`TIMEOUT`], or where it says so another time, with all that the process printed.
 #[derive(Debug)]
 pub struct Process {
     name: String,
@@ -195,6 +199,12 @@ impl Process {
         self.wait_for_lines_since(Mark::default(), 1, matches).await.remove(0)
     }
 
+    /// The line at the end of a script of many steps, each of which has a timeout of its own: together they may take
+    /// longer than one wait may, in a browser on a busy machine above all.
+    pub(crate) async fn wait_for_result(&self, matches: impl Fn(&str) -> bool) -> String {
+        self.wait_for_lines(Mark::default(), 1, matches, SCRIPT_TIMEOUT).await.remove(0)
+    }
+
     /// The first `count` lines after `mark` that `matches`.
     pub async fn wait_for_lines_since(
         &self,
@@ -202,13 +212,23 @@ impl Process {
         count: usize,
         matches: impl Fn(&str) -> bool,
     ) -> Vec<String> {
+        self.wait_for_lines(mark, count, matches, TIMEOUT).await
+    }
+
+    async fn wait_for_lines(
+        &self,
+        mark: Mark,
+        count: usize,
+        matches: impl Fn(&str) -> bool,
+        within: Duration,
+    ) -> Vec<String> {
         let matching = |printed: &Printed| -> Vec<String> {
             printed.lines[mark.0..].iter().filter(|line| matches(line)).take(count).cloned().collect()
         };
         let mut printed = self.printed.clone();
         let done =
             printed.wait_for(|printed| printed.streams_ended == STREAMS || matching(printed).len() == count);
-        let found = match timeout(TIMEOUT, done).await {
+        let found = match timeout(within, done).await {
             Ok(Ok(printed)) => matching(&printed),
             Ok(Err(_)) | Err(_) => matching(&self.printed.borrow()),
         };

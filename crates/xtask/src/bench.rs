@@ -9,6 +9,7 @@ mod drain;
 mod fanout;
 mod faults;
 pub(crate) mod page;
+pub(crate) use contender::PM2;
 mod roll;
 mod sessions;
 mod upgrade;

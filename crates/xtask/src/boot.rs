@@ -1,7 +1,8 @@
-//! `cargo xtask boot`: a small Debian with a systemd of its own, made by mmdebstrap and booted six times by systemd-nspawn,
+//! `cargo xtask boot`: a small Debian with a systemd of its own, made by mmdebstrap and booted eight times by systemd-nspawn,
 //! in which two users start apps, log out, install the unit, reboot, and take the unit away; then the units of `configs/` are
-//! used; then the .deb is installed, survives a reboot, becomes another version, and is purged. What they expect is in
-//! `boot/inside.sh` and `boot/packaged.sh`. Needs root, fetches some 100 MB of packages, and takes some minutes, so that it is no
+//! used; then the .deb is installed, survives a reboot, becomes another version, and is purged; then somebody types what the
+//! pages say for a server, and for one with nginx and PM2. What they expect is in `boot/inside.sh`, `boot/packaged.sh` and
+//! `boot/pages.sh`. Needs root, fetches some 100 MB of packages, and takes some minutes, so that it is no
 //! test of every commit.
 
 use std::fs;
@@ -11,8 +12,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 
+use crate::bench::PM2;
 use crate::dist;
 use crate::packages::{self, FOR_BOOT};
+use crate::pages;
 use crate::run::{aloud, command, root};
 
 /// Boots a machine with systemd in it, and tries `tidelock startup`, reboots, cron and logouts there.
@@ -22,7 +25,7 @@ pub(crate) struct Boot {
     #[arg(long)]
     keep_root: bool,
     /// Boot it these times only, separated by commas, instead of one time after the other: `fourth` for the units of `configs/`,
-    /// `fifth,sixth` for the .deb.
+    /// `fifth,sixth` for the .deb, `seventh` and `eighth` for the pages.
     #[arg(long, value_name = "WHICH", value_delimiter = ',')]
     only: Vec<String>,
 }
@@ -118,7 +121,14 @@ fn bring_packages(machine: &Path) -> Result<()> {
     for (deb, name) in debs.iter().zip(["first.deb", "second.deb"]) {
         fs::copy(deb, machine.join("opt").join(name))?;
     }
-    Ok(())
+    for page in ["on-a-server.md", "from-nginx-and-pm2.md"] {
+        fs::write(machine.join("opt").join(page), pages::script(page)?)?;
+    }
+    packages::npm_aside(PM2)?;
+    let pm2 = root().join(packages::aside(PM2)).join("node_modules").display().to_string();
+    fs::create_dir_all(machine.join("opt/pm2"))?;
+    let there = machine.join("opt/pm2/node_modules").display().to_string();
+    aloud("bringing PM2", command(".", "cp", &["--recursive", "--no-target-directory", &pm2, &there]))
 }
 
 /// The one that was built a moment ago, wherever Cargo builds.
@@ -166,12 +176,13 @@ fn unit(boot: &str) -> String {
     )
 }
 
-const BOOTS: [&str; 6] = ["first", "second", "third", "fourth", "fifth", "sixth"];
+const BOOTS: [&str; 8] = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth"];
 /// Those with the .deb.
-const PACKAGED: [&str; 2] = ["fifth", "sixth"];
+const PACKAGED: [&str; 4] = ["fifth", "sixth", "seventh", "eighth"];
 const INSIDE: &str = concat!(
     include_str!("boot/inside.sh"),
     include_str!("boot/packaged.sh"),
+    include_str!("boot/pages.sh"),
     "\n\"after_$1_boot\" && echo \"WELL after the $1 boot\"\n"
 );
 const APP: &str = include_str!("boot/app.js");

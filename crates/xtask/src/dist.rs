@@ -81,10 +81,13 @@ impl Dist {
                     Kind::Deb => tried::deb(&files[0], &parts)?,
                     Kind::Npm => tried::npm(&files)?,
                     Kind::Tarball => tried::tarball(&files[0], &parts)?,
-                    Kind::Image => tried::image(&parts)?,
+                    Kind::Image => tried::image(&files[0], &parts)?,
                 }
                 eprintln!("xtask: {kind:?} was tried, and does what it should");
             }
+        }
+        if self.is_tried {
+            crate::pages::kubernetes()?;
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ mod floors;
 mod fuzz;
 mod package;
 mod packages;
+mod pages;
 mod run;
 mod simulate;
 mod soak;

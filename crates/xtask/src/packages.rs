@@ -35,13 +35,15 @@ pub(crate) const FOR_TESTS: [Program; 12] = [
 pub(crate) const FOR_DRAIN: [Program; 3] = [NODE, NPM, NGINX];
 
 /// What packages are made with, and tried in.
-pub(crate) const FOR_DIST: [Program; 6] = [
+pub(crate) const FOR_DIST: [Program; 8] = [
     NPM,
     MMDEBSTRAP,
     program("buildah", "--version", "buildah", "the container image"),
     program("dpkg-shlibdeps", "--version", "dpkg-dev", "what the .deb depends on"),
     program("objcopy", "--version", "binutils", "debug information in a file of its own"),
     program("setpriv", "--version", "util-linux", "a user without rights"),
+    program("kubectl", "help", "kubernetes-client", "what the page about Kubernetes tells to type"),
+    program("python3", "--version", "python3-venv", "what validates files for Kubernetes and Compose"),
 ];
 
 /// What a machine is made of and booted by.

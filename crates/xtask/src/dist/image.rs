@@ -1,6 +1,6 @@
 //! The container image: a small Debian, made by mmdebstrap, and the binary, put together by buildah. No registry is asked.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
@@ -76,7 +76,8 @@ pub(super) fn build(parts: &Parts) -> Result<PathBuf> {
     let archive = parts.folder.join(format!("tidelock-{}-image.tar", parts.version));
     // An archive that is there is added to.
     let _ = std::fs::remove_file(&archive);
-    let to = format!("oci-archive:{}:tidelock:{}", archive.display(), parts.version);
+    // Docker, Podman and buildah load it; of an OCI archive Docker knows only since its version 25.
+    let to = format!("docker-archive:{}:tidelock:{}", archive.display(), parts.version);
     aloud("writing it into a file", buildah(&["push", "--quiet", &name, &to]))?;
     ensure!(archive.is_file(), "buildah has not written {}", archive.display());
     Ok(archive)
@@ -87,13 +88,37 @@ pub(super) fn name(parts: &Parts) -> String {
     format!("localhost/tidelock:{}", parts.version)
 }
 
+/// What stands in for Docker Hub's `node:20-slim`: a Debian with its own Node.js, and the user `node`.
+pub(super) fn node(folder: &Path) -> Result<()> {
+    let debian = folder.join("node.tar").display().to_string();
+    let words = ["--quiet", "--variant=minbase", "--include=nodejs", "bookworm", &debian];
+    aloud("making a small Debian with Node.js", command(".", "mmdebstrap", &words))?;
+    let container = said(buildah(&["from", "scratch"]))?;
+    aloud("adding it to an image", buildah(&["add", "--quiet", &container, &debian, "/"]))?;
+    // That of this machine is younger than Debian's, and has no other packages with it.
+    let npm = said(command(".", "npm", &["root", "--global"]))?.trim().to_owned() + "/npm";
+    let add = ["add", "--quiet", &container, &npm, "/usr/lib/node_modules/npm"];
+    aloud("adding npm", buildah(&add))?;
+    let cli = "../lib/node_modules/npm/bin/npm-cli.js";
+    aloud("linking it", buildah(&["run", &container, "--", "ln", "--symbolic", cli, "/usr/bin/npm"]))?;
+    let user = ["run", &container, "--", "useradd", "--create-home", "node"];
+    aloud("adding its user", buildah(&user))?;
+    aloud("keeping it", buildah(&["commit", "--quiet", "--rm", &container, "localhost/node:20-slim"]))?;
+    Ok(std::fs::remove_file(debian)?)
+}
+
 /// buildah with what it keeps under target/dist, in a way that works inside of containers and without overlay file systems.
 pub(super) fn buildah(words: &[&str]) -> Command {
-    let store = root().join("target/dist/buildah");
+    let store = store();
     let mut buildah = command(".", "buildah", &[]);
     buildah.arg("--root").arg(store.join("storage")).arg("--runroot").arg(store.join("run"));
     buildah.args(["--storage-driver", "vfs"]).args(words).env("BUILDAH_ISOLATION", "chroot");
     buildah
+}
+
+/// Where buildah keeps what it has.
+pub(super) fn store() -> PathBuf {
+    root().join("target/dist/buildah")
 }
 
 /// What it prints.

@@ -14,6 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::image::{self, buildah};
 use super::{Parts, copy, emptied};
+use crate::pages;
 use crate::run::{aloud, command};
 
 /// Installed, used, upgraded, removed and purged in a Debian of its own. `cargo xtask boot` does it on a machine that boots.
@@ -149,8 +150,15 @@ pub(super) fn tarball(tarball: &Path, parts: &Parts) -> Result<()> {
     Ok(fs::remove_dir_all(folder)?)
 }
 
-/// Run by buildah, as its own user.
-pub(super) fn image(parts: &Parts) -> Result<()> {
+/// Run by buildah, as its own user; and used as the pages about containers say.
+pub(super) fn image(archive: &Path, parts: &Parts) -> Result<()> {
+    image_alone(parts)?;
+    image::node(&parts.folder)?;
+    pages::containers(archive, &parts.version, &image::store())?;
+    pages::containerfile(&parts.binary, &image::store())
+}
+
+fn image_alone(parts: &Parts) -> Result<()> {
     let name = image::name(parts);
     let container = image::said(buildah(&["from", "--pull-never", &name]))?;
     let any = parts.folder.join("any.toml");

@@ -45,6 +45,7 @@ after_fifth_boot() {
     # What the boots before have left, and a run of this one that was not well.
     dpkg --purge tidelock > /dev/null 2>&1
     rm -rf /usr/local/bin/tidelock /etc/systemd/system/tidelock.* /etc/tidelock /var/lib/tidelock /var/log/tidelock /run/tidelock
+    rm -rf /home/ann/.config/tidelock /home/ann/.local/state/tidelock
     systemctl daemon-reload
     id tidelock > /dev/null 2>&1 && userdel tidelock
     named_like_it > /opt/before

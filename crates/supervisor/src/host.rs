@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use config::roster::InstanceId;
 use rustix::fs::{Gid, Uid, XattrFlags, chown};
+use siphasher::sip::SipHasher24;
 
 use crate::account::{self, Account};
 use crate::logs::{Echo, Logs};
@@ -136,12 +137,7 @@ impl Folder {
 
     /// Returns where the folder of an instance is, or will be.
     fn place(&self, app: &str, id: InstanceId) -> PathBuf {
-        // What is a name in the file need not be one of a folder.
-        let name: String = app
-            .chars()
-            .take(32)
-            .map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' })
-            .collect();
+        let name = folder_name(app);
         self.path.join(format!("{name}-{}-{}", id.slot, id.generation))
     }
 
@@ -161,7 +157,8 @@ impl Folder {
         let path = self.place(app, id);
         let preload = self.path.join("preload.cjs");
         if !preload.exists() {
-            let unfinished = self.path.join(format!("preload-{}-{}", id.slot, id.generation));
+            // Several instances may find it missing at once.
+            let unfinished = path.with_added_extension("preload");
             let mut file = File::options().write(true).create_new(true).open(&unfinished)?;
             file.write_all(preload::SCRIPT.as_bytes())?;
             // Whatever the umask says: the app's user reads it.
@@ -180,6 +177,18 @@ impl Folder {
         }
         Ok(made)
     }
+}
+
+/// Returns what the app is called in names of folders: no other app is called the same, and no name is longer than
+/// 32 bytes, because the whole path of a socket has to fit in 107.
+fn folder_name(app: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if app.len() <= FOLDER_NAME_BYTES_MAX && app.chars().all(is_plain) {
+        return app.to_owned();
+    }
+    let hash = SipHasher24::new().hash(app.as_bytes());
+    let begin: String = app.chars().filter(|&c| is_plain(c)).take(FOLDER_NAME_BYTES_MAX - 9).collect();
+    format!("{begin}-{:08x}", hash & 0xffff_ffff)
 }
 
 impl Drop for Folder {
@@ -250,6 +259,7 @@ fn usual_place() -> PathBuf {
 }
 
 const ALIVE: &str = "alive";
+const FOLDER_NAME_BYTES_MAX: usize = 32;
 const OURS_ALONE: u32 = 0o700;
 const PASSED_THROUGH: u32 = 0o711;
 
@@ -271,6 +281,42 @@ mod tests {
         let path = next.path.clone();
         drop(next);
         assert!(!path.exists() && living.path.exists());
+    }
+
+    #[test]
+    fn apps_that_start_at_once_do_not_disturb_each_other() {
+        let under = tempfile::tempdir().unwrap();
+        let id = InstanceId { slot: 0, generation: 1 };
+        for _ in 0..100 {
+            let folder = Folder::make(under.path()).unwrap();
+            let all_at_once = std::sync::Barrier::new(4);
+            std::thread::scope(|scope| {
+                for app in ["chat", "api", "mail", "web"] {
+                    let (folder, all_at_once) = (&folder, &all_at_once);
+                    scope.spawn(move || {
+                        all_at_once.wait();
+                        let instance = folder.instance(app, id, None).unwrap();
+                        assert_eq!(fs::read_to_string(&instance.preload).unwrap(), preload::SCRIPT);
+                    });
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn no_two_apps_have_one_folder() {
+        let under = tempfile::tempdir().unwrap();
+        let folder = Folder::make(under.path()).unwrap();
+        let id = InstanceId { slot: 0, generation: 1 };
+        let long = "the-chat-of-the-company-with-the-long-name";
+        let names =
+            [long.to_owned(), format!("{long}-2"), "chat.eu".into(), "chat_eu".into(), "chat-eu".into()];
+        let instances = names.each_ref().map(|name| folder.instance(name, id, None).unwrap());
+        for instance in &instances {
+            // With the longest folder that a user's runtime directory has, a socket in it can be bound.
+            let name = instance.path.file_name().unwrap().len();
+            assert!(name <= 36, "{}", instance.path.display());
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod methods;
 mod pages;
 mod pattern;
 mod policy;
+mod split;
 mod template;
 
 pub use access::Access;
@@ -20,6 +21,7 @@ pub use methods::Methods;
 pub use pages::{AnswerPage, AnsweredBy, ErrorPages, Page, PagePiece, PageStatus, Statuses, TextPage};
 pub use pattern::{NotAPattern, Pattern};
 pub use policy::{Cors, KeptIds, Origin, Policy, RequestIds};
+pub use split::{Share, Split, SplitBy};
 pub use template::{Capture, NotATemplate, Piece, Template, Variable};
 
 use std::path::PathBuf;
@@ -53,6 +55,10 @@ pub struct Route {
     pub is_logged: bool,
     /// Who is answered, if not everybody is.
     pub access: Option<Arc<Access>>,
+    /// How its clients are shared by it and the sides behind it, if it has several upstreams.
+    pub split: Option<Arc<Split>>,
+    /// One of the sides of the route before it, which alone is looked up.
+    pub is_side: bool,
     /// How clients say who they are, if they have to.
     pub auth: Option<Auth>,
     /// Whether both `access` and `auth` let a request pass, or one of them is enough.

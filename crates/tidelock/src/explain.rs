@@ -138,6 +138,11 @@ fn does(route: &Route, plan: &Plan) -> String {
         plan.upstreams.get(number.0).map_or("", |upstream| &*upstream.name).to_owned()
     };
     let what = match &route.action {
+        Action::Upstream(_) if route.split.is_some() => {
+            let sides = route.split.iter().flat_map(|split| &split.sides);
+            let sides = sides.map(|share| format!("{:?} ({})", share.name, share.weight));
+            format!("a node of one of the upstreams {} answers", sides.collect::<Vec<_>>().join(", "))
+        }
         Action::Upstream(number) => format!("a node of upstream \"{}\" answers", upstream(*number)),
         Action::Files(files) => {
             let or = files.upstream.map(|number| format!(", or else upstream \"{}\"", upstream(number)));

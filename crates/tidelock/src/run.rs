@@ -43,7 +43,7 @@ pub(crate) fn summary(plan: &Plan) -> String {
     format!(
         "{}, {}, {}, {}",
         count(plan.listens.len(), "listen"),
-        count(plan.routes.len(), "route"),
+        count(plan.routes.iter().filter(|route| !route.is_side).count(), "route"),
         count(plan.upstreams.len(), "upstream"),
         count(nodes, "node"),
     ) + &if plan.apps.is_empty() { String::new() } else { format!(", {}", count(plan.apps.len(), "app")) }

@@ -12,7 +12,7 @@ use crate::routing::{PathPattern, Route};
 /// Returns what a reload says of the routes, a line each.
 pub(super) fn lines(old: &Plan, new: &Plan) -> Vec<String> {
     let takes = |route: &Route| (at(route), route.methods, route.ports.clone(), route.matches.clone());
-    let (mut both, gone, come) = paired(old.routes.iter().collect(), new.routes.iter().collect(), takes);
+    let (mut both, gone, come) = paired(looked_up(old), looked_up(new), takes);
     // One that takes other methods, or header lines, or holds for other listens, is the same route still.
     let (more, gone, come) = paired(gone, come, at);
     both.extend(more);
@@ -41,6 +41,11 @@ fn differences(old: &RouteTable, new: &RouteTable) -> Vec<Difference> {
     said.retain(|key| !matched_by.contains(&key.name));
     keys::ROUTE.section.sort(&mut said, |key| key.name);
     said
+}
+
+/// Sides are said with the route that has them.
+fn looked_up(plan: &Plan) -> Vec<&Route> {
+    plan.routes.iter().filter(|route| !route.is_side).collect()
 }
 
 type Pairs<'p> = Vec<(&'p Route, &'p Route)>;

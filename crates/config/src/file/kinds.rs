@@ -30,6 +30,7 @@ pub(crate) mod proxies;
 pub(crate) mod ready;
 pub(crate) mod route;
 pub(crate) mod secrets;
+pub(crate) mod split;
 
 /// A bare number.
 pub(crate) struct Count {

@@ -1,6 +1,7 @@
 //! What routes a file has: each `[[route]]` with what stands around it. Its keys are read by their declaration.
 
 use std::collections::{HashMap, HashSet};
+use std::iter;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use self::takes::{Order, Takes, matches, path, ports, twice};
 use self::upstreams::Used;
 use super::fields::Fields;
 use super::sections::route::{self as keys, RouteParts, RouteTable};
-use crate::plan::Listen;
+use crate::plan::{Listen, UpstreamId};
 use crate::problem::Problem;
 use crate::routing::{
     Access, Action, Auth, Edits, ErrorPages, HostPattern, KeptIds, Limit, Matches, Methods, PathPattern,
@@ -70,6 +71,10 @@ pub(crate) fn read(root: &Fields<'_>, around: &Around<'_>) -> Routes {
             paths.unsaid.insert(number);
         }
         for route in routes(&fields, number, &table, around, &mut used) {
+            if route.is_side {
+                read.sorted.push(whole(route));
+                continue;
+            }
             let takes = Takes::of(&route);
             if let Some(first) = seen.get(&takes) {
                 twice(&fields, first.clone());
@@ -125,6 +130,7 @@ fn routes(
     if let Some(Auth::Ask(ask)) = &table.auth {
         upstreams::of_ask(fields, ask, &around.upstreams, used);
     }
+    let split = upstreams::split(fields, table, &around.upstreams);
     let access = access(fields, table);
     if let Some(said) = fields
         .given(keys::SATISFY.name)
@@ -135,8 +141,8 @@ fn routes(
     }
     let limits = limits(table, &hosts, (&path, methods, matches.as_deref()));
     let is_closed = table.maintenance.unwrap_or(around.is_closed);
-    let route = |host| Route {
-        host,
+    let route = |host: &HostPattern| Route {
+        host: host.clone(),
         path: path.clone(),
         methods,
         ports: ports.clone(),
@@ -147,6 +153,8 @@ fn routes(
         body_bytes_max: table.body_bytes_max,
         is_logged: table.access_log,
         access: access.clone(),
+        split: split.as_ref().map(|(split, _)| split.clone()),
+        is_side: false,
         auth: table.auth.clone(),
         satisfy: table.satisfy,
         limits: limits.clone(),
@@ -155,7 +163,24 @@ fn routes(
         is_straight: false,
         number,
     };
-    hosts.into_iter().map(route).collect()
+    // How long its nodes are waited for, and where they stand below their hosts, is another upstream's.
+    let side = |host: &HostPattern, upstream: UpstreamId| {
+        let action = Action::Upstream(upstream);
+        let edits = Edits {
+            timeouts: timeouts(fields, table, Some(&action), &around.upstreams).map(Arc::new),
+            base: base(Some(&action), &around.upstreams),
+            ..edits.clone()
+        };
+        let edits = (edits != Edits::default()).then(|| Box::new(edits));
+        Route { action, edits, split: None, is_side: true, ..route(host) }
+    };
+    let others = || split.iter().flat_map(|(_, upstreams)| &upstreams[1..]);
+    hosts
+        .iter()
+        .flat_map(|host| {
+            iter::once(route(host)).chain(others().map(|id| side(host, *id)).collect::<Vec<_>>())
+        })
+        .collect()
 }
 
 /// With what follows from its parts.
@@ -171,6 +196,7 @@ fn whole(mut route: Route) -> Route {
     let has_cors = route.edits.as_ref().is_some_and(|edits| edits.policy.cors.is_some());
     route.is_straight = matches!(route.action, Action::Upstream(_))
         && route.access.is_none()
+        && route.split.is_none()
         && route.auth.is_none()
         && route.limits.is_empty()
         && route.maintenance.is_none()

@@ -51,6 +51,8 @@ pub(crate) struct Record {
     pub(crate) instead: Option<Instead>,
     /// The upstream whose nodes do, where it is not the route's own.
     pub(crate) instead_upstream: Option<Rc<str>>,
+    /// What was drawn for it, where it is for one of several upstreams by chance.
+    pub(crate) draw: Option<u64>,
     /// What the guards of its route found out. Boxed, because few routes have some.
     pub(crate) guarded: Option<Box<Guarded>>,
 }
@@ -113,6 +115,7 @@ impl Record {
             request_id: None,
             instead: None,
             instead_upstream: None,
+            draw: None,
             guarded: None,
         }
     }

@@ -7,6 +7,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use wire::request::RequestHead;
 
+use crate::observe::record::Record;
+use crate::request::sides;
 use crate::state::local::{Current, Local};
 use crate::upstream::Upstream;
 
@@ -18,6 +20,7 @@ pub(crate) async fn awaited(
     head: &RequestHead,
     port: u16,
     worker: &Local,
+    record: &mut Record,
     gone: impl Future<Output = ()>,
 ) -> Option<Current> {
     let until = Instant::now() + START_TIMEOUT;
@@ -25,7 +28,9 @@ pub(crate) async fn awaited(
     let mut gone = pin!(gone);
     loop {
         let snapshot = worker.snapshot();
-        let upstream = snapshot.route(head, port).ok().and_then(|route| snapshot.upstream_of(route));
+        let route =
+            snapshot.route(head, port).ok().map(|found| sides::chosen(&snapshot, found, head, record));
+        let upstream = route.and_then(|route| snapshot.upstream_of(route));
         let is_awaited = upstream.is_some_and(Upstream::awaits_instance);
         if !is_awaited || waiting.is_none() || worker.is_leaving() || Instant::now() >= until {
             return Some(snapshot);

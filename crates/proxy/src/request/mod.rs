@@ -10,6 +10,7 @@ pub(crate) mod guards;
 pub(crate) mod own;
 pub(crate) mod files;
 pub(crate) mod challenge;
+pub(crate) mod sides;
 pub(crate) mod sticky;
 pub(crate) mod await_instance;
 pub(crate) mod await_node;

@@ -70,7 +70,7 @@ impl Routes {
     /// Indexes routes that stand in the plan's order, the most specific first.
     pub(crate) fn new(routes: &[Route]) -> Self {
         let mut index = Self::default();
-        for (number, route) in routes.iter().enumerate() {
+        for (number, route) in routes.iter().enumerate().filter(|(_, route)| !route.is_side) {
             let paths = match &route.host {
                 HostPattern::Any => &mut index.any,
                 HostPattern::Exact(host) => index.exact.entry(host.as_bytes().into()).or_default(),
@@ -237,6 +237,8 @@ mod tests {
             body_bytes_max: None,
             is_logged: true,
             access: None,
+            split: None,
+            is_side: false,
             auth: None,
             satisfy: config::routing::Satisfy::All,
             limits: std::sync::Arc::default(),

@@ -1,6 +1,6 @@
 //! What the workers and the control thread share, and the snapshot of it that a request works with.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use config::app;
 use config::limits::Limits;
 use config::plan::{self, Listen, PathRule, Plan, Scheme, UpstreamId};
 use config::roster::{Instance, Roster};
-use config::routing::Access;
+use config::routing::{Access, Action, Route};
 use wire::request::RequestHead;
 use wire::tag::Key;
 use wire::{HeadBounds, Malformed};
@@ -130,10 +130,19 @@ impl Shared {
     }
 }
 
+/// The upstream that shares the clients of a route with others, as this route or side has it.
+fn side(route: &Route) -> Option<usize> {
+    match route.action {
+        Action::Upstream(upstream) if route.is_side || route.split.is_some() => Some(upstream.0),
+        _ => None,
+    }
+}
+
 impl Snapshot {
     /// A snapshot whose upstreams have no nodes yet.
     pub(crate) fn new(plan: Arc<Plan>, Sides { listens, nodes }: Sides) -> Self {
         let keys = keys_of(&plan);
+        let sides: HashSet<usize> = plan.routes.iter().filter_map(side).collect();
         let new = |(number, upstream): (usize, &Arc<plan::Upstream>)| {
             let pin_names = cookie_names::names(&plan, number, &keys);
             let is_fleet = plan.apps.iter().any(|app| {
@@ -141,7 +150,7 @@ impl Snapshot {
                     && app.instances != app::Instances::Count(NonZeroU32::MIN)
             });
             Upstream::new(Arc::clone(upstream), number, plan.limits.sessions_max)
-                .pinning_by(pin_names, is_fleet)
+                .pinning_by(pin_names, is_fleet || sides.contains(&number))
         };
         let tls = nodes.into_iter().chain(std::iter::repeat(None));
         let upstreams = plan.upstreams.iter().enumerate().map(new);

@@ -59,8 +59,9 @@ pub(crate) struct Upstream {
     pub(crate) pin_names: Option<Arc<PinNames>>,
     /// What its nodes that speak TLS are trusted by and shown.
     pub(crate) tls: Option<Arc<ClientTls>>,
-    /// Its app has several instances, whether or not they are all there at this moment.
-    is_fleet: bool,
+    /// Its clients can come to others than its nodes of this moment: its app has several instances, or a route has several
+    /// upstreams.
+    has_others: bool,
     /// Its app is stopped or given up, so that no instance comes by itself.
     pub(crate) is_stopped: bool,
     /// Its number among the upstreams, by which workers know their cursor in it.
@@ -107,7 +108,7 @@ impl Upstream {
         Self {
             pin_names: None,
             tls: None,
-            is_fleet: false,
+            has_others: false,
             is_stopped: false,
             number,
             turns: Arc::default(),
@@ -125,9 +126,10 @@ impl Upstream {
         }
     }
 
-    /// The same with these names for its cookie. `is_fleet` if its app has several instances.
-    pub(crate) fn pinning_by(self, names: Option<PinNames>, is_fleet: bool) -> Self {
-        Self { pin_names: names.map(Arc::new), is_fleet, ..self }
+    /// The same with these names for its cookie. `has_others` if its clients can come to others than its nodes of now: its app
+    /// has several instances, or a route shares its clients with another upstream.
+    pub(crate) fn pinning_by(self, names: Option<PinNames>, has_others: bool) -> Self {
+        Self { pin_names: names.map(Arc::new), has_others, ..self }
     }
 
     /// The same whose nodes speak TLS like this.
@@ -137,14 +139,14 @@ impl Upstream {
 
     /// Returns whether a client can come to another node than the one that it was on.
     pub(crate) fn has_several(&self) -> bool {
-        self.is_fleet || self.members.len() > 1
+        self.has_others || self.members.len() > 1
     }
 
     /// The same upstream as another plan has it, which `new` was made from.
     pub(crate) fn replanned(&self, new: &Self) -> Self {
-        let Self { plan, number, pin_names, tls, is_fleet, .. } = new.clone();
+        let Self { plan, number, pin_names, tls, has_others, .. } = new.clone();
         let tls = tls.map(|tls| tls.or_same(self.tls.as_ref()));
-        Self { plan, number, pin_names, tls, is_fleet, ..self.clone() }
+        Self { plan, number, pin_names, tls, has_others, ..self.clone() }
     }
 
     /// The same upstream with the nodes of `roster`. Whatever is said of a node that was there before, it stays the one

@@ -19,6 +19,7 @@ use crate::request::exchange::{Exchanged, Outcome, Request};
 use crate::request::own;
 use crate::request::pages;
 use crate::request::reply;
+use crate::request::sides;
 use crate::request::sticky::{self, Affinity, SentPin};
 use crate::state::local::Local;
 use crate::state::shared::Snapshot;
@@ -63,9 +64,11 @@ pub(super) async fn answer(
         }
         let found = snapshot.route(head, port);
         let mut found = found.map_err(|fault| misdirected(fault, head, reply, &snapshot))?;
-        let route = &snapshot.plan.routes[found];
+        let mut route = &snapshot.plan.routes[found];
         record.is_logged = route.is_logged;
         if !route.is_straight && record.instead_upstream.is_none() {
+            found = sides::chosen(&snapshot, found, head, record);
+            route = &snapshot.plan.routes[found];
             let upstream = snapshot.upstream_of(found);
             let values = Values::new(head, reply.arrival().end, route, record).with_upstream(upstream);
             // Boxed, for a request's memory is what the largest of its ways takes.
@@ -81,9 +84,9 @@ pub(super) async fn answer(
         {
             // Boxed, because it is rare.
             let gone = poll_fn(|cx| body.poll_client_gone(cx));
-            let awaited = Box::pin(await_instance::awaited(head, port, worker, gone)).await;
+            let awaited = Box::pin(await_instance::awaited(head, port, worker, record, gone)).await;
             snapshot = awaited.ok_or(ClientFault::Gone)?;
-            found = snapshot.route(head, port)?;
+            found = sides::chosen(&snapshot, snapshot.route(head, port)?, head, record);
         }
         let upstream = match &record.instead_upstream {
             // Another plan may have another answer by now.

@@ -216,7 +216,7 @@ async fn who_is_denied_does_not_count() {
 }
 
 /// What a node says to the handshake of Engine.IO.
-fn open() -> String {
+pub(crate) fn open() -> String {
     let packet = "0{\"sid\":\"AAAAAAAAAAAAAAAAAAAA\",\"upgrades\":[\"websocket\"],\"pingInterval\":25000,\"pingTimeout\":20000,\"maxPayload\":1000000}";
     format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n{packet}", packet.len())
 }

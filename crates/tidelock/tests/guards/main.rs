@@ -9,6 +9,7 @@ mod crowd;
 mod limits;
 mod listens;
 mod passwords;
+mod sides;
 
 use testkit::message::Message;
 use testkit::raw::RawConnection;

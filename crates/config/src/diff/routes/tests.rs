@@ -192,6 +192,20 @@ const EDITS: &[Row] = &[
         "deny left out to [\"10.0.0.0/8\"]",
         "deny [\"10.0.0.0/8\"] to left out",
     ),
+    (
+        "split",
+        "upstream = [{ name = \"nodes\" }, { name = \"others\" }]",
+        "upstream = [{ name = \"nodes\" }, { name = \"others\" }]\nsplit = { cookie = \"c\" }",
+        "+ split",
+        "- split",
+    ),
+    (
+        "upstream",
+        "upstream = [{ name = \"nodes\" }, { name = \"others\" }]",
+        NODES,
+        "upstream nodes 1, others 1 to nodes",
+        "upstream nodes to nodes 1, others 1",
+    ),
     ("auth", NODES, "upstream = \"nodes\"\nauth = { users = \"u\" }", "+ auth", "- auth"),
     (
         "satisfy",

@@ -11,11 +11,11 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::app::values::{self as app, ExitCodes, Instances, Port, Socket};
-use crate::plan::values::{self as plan, AccessLog, AdminSocket, Balance, NodeSpec, Sticky};
+use crate::plan::values::{self as plan, AccessLog, AdminSocket, Balance, HashKey, NodeSpec, Sticky};
 use crate::routing::{
     Auth, Cache, Coding, Compress, Cors, ErrorPages, HeaderEdits, HostPattern, Limit, LimitKey, Limited,
     Match, Methods, Origin, PageStatus, PathEdit, PathRule, Rate, Redirect, RequestIds, Respond, Satisfy,
-    Template,
+    Share, SplitBy, Template,
 };
 
 /// A field of the plan, and how the value that a kind reads becomes one. What a kind has bounded fits.
@@ -86,7 +86,8 @@ same_fields!(
     app::LogFormat, PathRule, Option<Vec<HostPattern>>, Option<Methods>, Option<Vec<SocketAddr>>, Option<Redirect>,
     Option<Arc<Respond>>, Option<Cache>, Option<PathEdit>, Option<HeaderEdits>, Option<Cors>, Option<ErrorPages>,
     Option<Template>, Option<Vec<(String, Template)>>, Option<Vec<RangeInclusive<u16>>>, Option<Vec<Vec<u8>>>, Option<&'static str>, Option<Vec<Coding>>, Option<Vec<Origin>>, Vec<IpNet>,
-    Option<Vec<IpNet>>, Option<PageStatus>, Option<Vec<Limit>>, LimitKey, Limited, Option<Rate>, Option<Auth>, Satisfy, Option<Vec<Match>>
+    Option<Vec<IpNet>>, Option<PageStatus>, Option<Vec<Limit>>, LimitKey, Limited, Option<Rate>, Option<Auth>, Satisfy, Option<Vec<Match>>, Option<Vec<Share>>,
+    Option<SplitBy>, Option<HashKey>
 );
 /// A word that is either there or not.
 impl Field<Option<()>> for bool {

@@ -20,6 +20,9 @@ pub(crate) struct BalanceChoice;
 /// What `by` of a limit may be.
 pub(crate) struct LimitBy;
 
+/// What `by` of a split may be.
+pub(crate) struct SplitKey;
+
 impl Kind for StickyChoice {
     type Read = Sticky;
 
@@ -126,6 +129,32 @@ impl Written for LimitBy {
             LimitKey::Of(key) => json!(key.to_string()),
             LimitKey::All => json!("all"),
         }
+    }
+}
+
+impl Kind for SplitKey {
+    type Read = Option<HashKey>;
+
+    fn read(&self, given: Given<'_>) -> Option<Option<HashKey>> {
+        if given.text("a word", || quote("ip"))? == "random" {
+            return Some(None);
+        }
+        match LimitBy.read(given)? {
+            LimitKey::Of(key) => Some(Some(key)),
+            LimitKey::All => {
+                given.refuse("`by` does not know \"all\"", Some("it may be \"ip\" or \"random\"".to_owned()))
+            }
+        }
+    }
+
+    fn schema(&self) -> Map<String, Json> {
+        choice(&["ip", "random"], "^(cookie|header|query):[^\\s]+$")
+    }
+}
+
+impl Written for SplitKey {
+    fn written(&self, value: &Option<HashKey>) -> Json {
+        json!(value.as_ref().map_or_else(|| "random".to_owned(), ToString::to_string))
     }
 }
 

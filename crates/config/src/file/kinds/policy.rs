@@ -242,6 +242,30 @@ impl Kind for Tokens {
     }
 }
 
+/// A single name: what it is, and an example.
+pub(crate) struct Token(pub(crate) &'static str, pub(crate) &'static str);
+
+impl Unsaid for Token {}
+
+impl Kind for Token {
+    type Read = String;
+
+    fn read(&self, given: Given<'_>) -> Option<String> {
+        let Self(what, example) = *self;
+        let text = given.text(what, || quote(example))?;
+        match !text.is_empty() && text.bytes().all(is_token_byte) {
+            true => Some(text.to_owned()),
+            false => {
+                given.refuse(format!("\"{text}\" is not {what}"), Some(format!("write {}", quote(example))))
+            }
+        }
+    }
+
+    fn schema(&self) -> Map<String, Json> {
+        schema(json!({ "type": "string", "minLength": 1 }))
+    }
+}
+
 /// Names as a header line lists them: what one is, and an example.
 pub(crate) struct Names(&'static str, &'static str);
 

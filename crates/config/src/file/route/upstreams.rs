@@ -1,12 +1,13 @@
 //! The upstreams that routes name: which there are, and which of them are used.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use crate::file::fields::Fields;
 use crate::file::sections::route::{self as keys, RouteTable};
 use crate::plan::{Upstream, UpstreamId};
 use crate::problem::Problem;
-use crate::routing::{Ask, ErrorPages};
+use crate::routing::{Ask, ErrorPages, Split};
 
 /// The upstreams a route may name.
 pub(crate) struct Upstreams<'f> {
@@ -33,10 +34,42 @@ pub(super) fn upstream(
     upstreams: &Upstreams<'_>,
     used: &mut Used,
 ) -> Option<UpstreamId> {
-    let name = table.upstream.clone();
-    let upstream = name.as_ref().and_then(|name| find(fields, keys::UPSTREAM.name, name, upstreams));
-    used.note(name, upstreams);
-    upstream
+    let Some(shares) = &table.upstream else {
+        used.note(None, upstreams);
+        return None;
+    };
+    let mut found = Vec::new();
+    for share in shares {
+        found.push(find(fields, keys::UPSTREAM.name, &share.name, upstreams));
+        used.note(Some(share.name.clone()), upstreams);
+    }
+    found.into_iter().collect::<Option<Vec<_>>>()?.first().copied()
+}
+
+/// The sides of a route that has several upstreams, and what the file calls them.
+pub(super) fn split(
+    fields: &Fields<'_>,
+    table: &RouteTable,
+    upstreams: &Upstreams<'_>,
+) -> Option<(Arc<Split>, Vec<UpstreamId>)> {
+    let problem = |key: &str, message: &str, hint: &str| {
+        fields.push(Problem::error(fields.span_of(key), message).hint(hint));
+        None
+    };
+    let Some(shares) = table.upstream.as_deref().filter(|shares| shares.len() > 1) else {
+        return match fields.has(keys::SPLIT.name)
+            && fields.has(keys::UPSTREAM.name) == table.upstream.is_some()
+        {
+            true => problem(keys::SPLIT.name, "`split` goes with several upstreams", "leave it out"),
+            false => None,
+        };
+    };
+    if fields.has(keys::FILES.name) {
+        return problem(keys::UPSTREAM.name, "beside `files` there is one upstream", "name one of them");
+    }
+    let ids = shares.iter().map(|share| *upstreams.by_name.get(&*share.name)?).collect::<Option<Vec<_>>>()?;
+    let split = Split { sides: shares.to_vec(), by: table.split.clone().unwrap_or_default() };
+    Some((Arc::new(split), ids))
 }
 
 /// Looks up the upstream that is asked whether requests may pass, where it is one of the file.

@@ -22,10 +22,11 @@ use crate::file::kinds::route::redirect::RedirectTo;
 use crate::file::kinds::route::respond::RespondWith;
 use crate::file::kinds::route::rewrite::RewritePath;
 use crate::file::kinds::route::{ExactPath, ListenAddresses, MethodNames, PathRegex, RouteHosts};
-use crate::file::kinds::{Flag, Name, OrNone, Size, Word};
+use crate::file::kinds::split::{Shares, SplitTable};
+use crate::file::kinds::{Flag, OrNone, Size, Word};
 use crate::routing::{
     Auth, Cache, Compress, Cors, ErrorPages, HeaderEdits, HostPattern, Limit, Match, Methods, PathEdit,
-    PathRule, Pattern, Redirect, RequestIds, Respond, Satisfy,
+    PathRule, Pattern, Redirect, RequestIds, Respond, Satisfy, Share, SplitBy,
 };
 
 declare! {
@@ -65,8 +66,12 @@ declare! {
         /// below "/" has `limit`.
         PATHS paths: PathRule = PathRule::Lenient,
             Word<PathRule>(&[("lenient", PathRule::Lenient), ("strict", PathRule::Strict)]);
-        /// The NAME of an `[upstream.NAME]`, a node of which answers.
-        UPSTREAM upstream: Option<String> => "`files`, `redirect` or `respond` says what becomes of a request", Name;
+        /// The NAME of an `[upstream.NAME]`, a node of which answers. Or several, up to 16, each of which has a share of the
+        /// clients: [{ name = "nodes", weight = 95 }, { name = "canary", weight = 5 }]. Sessions keep their side.
+        UPSTREAM upstream: Option<Vec<Share>> => "`files`, `redirect` or `respond` says what becomes of a request", Shares;
+        /// How a route with several upstreams tells clients apart: { by = "ip", cookie = "side", header = "X-Side" }. A cookie or a
+        /// header line that names one of them sends its client there.
+        SPLIT split: Option<SplitBy> => "by the address", SplitTable;
         /// In the place of `upstream`: sends the client elsewhere. { host = "example.com", status = 301 } replaces parts of
         /// the URL; "https://example.com{uri}", or `to`, is the whole of it. The status is 301, 302, unless another is said,
         /// 303, 307 or 308. Values may hold variables: see docs/routes.md.
@@ -159,6 +164,7 @@ declare! {
         QUERY,
         PATHS,
         UPSTREAM,
+        SPLIT,
         REDIRECT,
         RESPOND,
         FILES,

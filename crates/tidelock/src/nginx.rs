@@ -12,6 +12,7 @@ mod pools;
 mod rewrites;
 mod scope;
 mod sites;
+mod splits;
 mod tables;
 mod vars;
 mod words;
@@ -102,7 +103,8 @@ fn framed(directives: Vec<Directive>) -> (Vec<Directive>, bool) {
     let has_server = directives
         .iter()
         .any(|directive| ["http", "server", "stream", "mail"].contains(&directive.name.as_str()));
-    let of_http = |directive: &Directive| ["upstream", "map"].contains(&directive.name.as_str());
+    let of_http =
+        |directive: &Directive| ["upstream", "map", "split_clients"].contains(&directive.name.as_str());
     match directives.iter().find(|directive| directive.name == "location") {
         Some(first) if !has_server => {
             let at = first.at.clone();

@@ -39,7 +39,7 @@ pub(super) struct Route {
     /// All that is no host, listen or path.
     pub(super) keys: Vec<(&'static str, String)>,
     pub(super) remarks: Vec<String>,
-    /// Upstreams that are asked for its pages.
+    /// Upstreams that are asked too: for its pages, whether requests may pass, or instead of its own for a share of clients.
     pub(super) asks: Vec<String>,
     /// What a node sees in the place of the location's own path, letter by letter.
     pub(super) replaced_by: Option<String>,
@@ -217,6 +217,7 @@ fn literal(text: &str) -> String {
 pub(super) const LANDED: &[(&str, bool)] = &[
     ("path", true),
     ("upstream", true),
+    ("split", true),
     (HOST_LISTS, true),
     ("exact", true),
     ("regex", true),

@@ -12,6 +12,8 @@ use crate::quote::{key, quoted};
 #[derive(Debug, Default)]
 pub(super) struct Pools<'f> {
     blocks: BTreeMap<&'f str, &'f Directive>,
+    /// The `split_clients`, whose variables may name several of them.
+    pub(super) splits: Vec<&'f Directive>,
     used: Vec<Pool>,
     /// Their places in `used`, by what makes one another.
     places: HashMap<Same, usize>,
@@ -49,11 +51,12 @@ pub(super) struct Wanted<'w, 'f> {
 }
 
 impl<'f> Pools<'f> {
-    /// Knows the `upstream` blocks among these.
+    /// Knows the blocks of `upstream` and `split_clients` among these.
     pub(super) fn learn(&mut self, directives: &'f [Directive]) {
         for block in directives.iter().filter(|directive| directive.name == "upstream") {
             self.blocks.insert(block.arg(), block);
         }
+        self.splits.extend(directives.iter().filter(|directive| directive.name == "split_clients"));
     }
 
     /// The name of our upstream for a location, or nothing if it was left out.

@@ -208,29 +208,34 @@ fn uses(directive: &Directive, name: &str) -> bool {
         || directive.inside().iter().any(|inside| uses(inside, name))
 }
 
-fn refers(text: &str, name: &str) -> bool {
+pub(super) fn refers(text: &str, name: &str) -> bool {
     text.split('$').skip(1).any(|behind| variable(behind).0 == name)
 }
 
 /// Puts a value in the place of a variable, wherever it stands.
 fn put(directive: &mut Directive, name: &str, value: &str) {
     for arg in directive.args.iter_mut().filter(|arg| refers(arg, name)) {
-        let mut filled = String::new();
-        let mut rest = arg.as_str();
-        while let Some((before, behind)) = rest.split_once('$') {
-            filled.push_str(before);
-            let (found, after) = variable(behind);
-            match found == name {
-                true => filled.push_str(value),
-                false => filled.extend(["$", &behind[..behind.len() - after.len()]]),
-            }
-            rest = after;
-        }
-        *arg = filled + rest;
+        *arg = put_in(arg, name, value);
     }
     for inside in directive.block.iter_mut().flatten() {
         put(inside, name, value);
     }
+}
+
+/// Returns the text with a value in the place of a variable.
+pub(super) fn put_in(text: &str, name: &str, value: &str) -> String {
+    let mut filled = String::new();
+    let mut rest = text;
+    while let Some((before, behind)) = rest.split_once('$') {
+        filled.push_str(before);
+        let (found, after) = variable(behind);
+        match found == name {
+            true => filled.push_str(value),
+            false => filled.extend(["$", &behind[..behind.len() - after.len()]]),
+        }
+        rest = after;
+    }
+    filled + rest
 }
 
 /// More hosts than that are a data base: the server would be there once for each.

@@ -69,6 +69,12 @@ pub(super) const TABLE: &[(&str, Fate)] = &[
     ("error_log", Passed("tidelock's log goes to standard error; TIDELOCK_LOG=debug says more")),
     ("load_module env pcre_jit thread_pool", Passed("there are no modules")),
     (
+        "split_clients",
+        Read(
+            "`upstream` with several names and weights, where its variable stands in `proxy_pass`; it is told where its variable is used otherwise, or is made of other things than one address, cookie, header or argument",
+        ),
+    ),
+    (
         "map map_hash_max_size map_hash_bucket_size",
         Read(
             "one over `$host` is routes of each host, one over `$uri` that is returned a `redirect` of each path; that of `$connection_upgrade` is not needed, others are told where their variable is used",
@@ -390,10 +396,7 @@ pub(super) const TABLE: &[(&str, Fate)] = &[
         Left("bodies are not changed", "change them in the app"),
     ),
     ("mirror mirror_request_body", Left("requests are not sent twice", "mirror them in the app")),
-    (
-        "split_clients geo geoip_country geoip2",
-        Left("its variable is not known", "tell clients apart in the app"),
-    ),
+    ("geo geoip_country geoip2", Left("its variable is not known", "tell clients apart in the app")),
     (
         "dav_methods mp4 flv image_filter random_index perl js_content slice",
         Elsewhere("it is not done here", "keep nginx for it, on a port of its own behind tidelock"),

@@ -31,10 +31,6 @@ fn file_with(name: &str) -> String {
             );
         }
         "geo" => ("geo $where { default 0; }".to_owned(), "add_header X-Where $where;".to_owned()),
-        "split_clients" => (
-            "split_clients $remote_addr $half { 50% a; * b; }".to_owned(),
-            "add_header X-Half $half;".to_owned(),
-        ),
         "geoip_country" => ("geoip_country /geo.dat;".to_owned(), String::new()),
         "geoip2" => ("geoip2 /geo.mmdb { $where country iso_code; }".to_owned(), String::new()),
         "merge_slashes" => (String::new(), "merge_slashes off;".to_owned()),

@@ -318,11 +318,11 @@ impl Asking {
 ///
 /// # Errors
 /// If it does not answer well.
-pub async fn ask_once(destination: &Destination, target: &str) -> Result<()> {
+pub async fn ask_once(destination: &Destination, target: &str, header_lines: &str) -> Result<()> {
     let mut connection = Connection::new(destination.connect().await?);
     let Ok(answer) = timeout(
         LAST_ANSWER,
-        connection.exchange(&request("GET", target, destination.name(), "", b""), false),
+        connection.exchange(&request("GET", target, destination.name(), header_lines, b""), false),
     )
     .await
     else {

@@ -109,7 +109,11 @@ impl<'p> Stage<'p> {
         let running = which.start(self.programs, &site)?;
         let address = running.as_ref().map_or(nodes[0], Running::address);
         let tls = cell.tls && running.is_some();
-        self.until_it_answers(address, tls, running.as_ref()).await?;
+        let lines = match serves {
+            Serves::Authenticated => format!("{PASSWORD}\r\n"),
+            _ => String::new(),
+        };
+        self.until_it_answers(address, tls, &lines, running.as_ref()).await?;
         let start_ms = started.elapsed().as_secs_f64() * 1e3;
         let arguments = self.arguments(cell, address, tls, per_second);
         let command = arguments.join(" ");
@@ -151,6 +155,7 @@ impl<'p> Stage<'p> {
         &self,
         address: SocketAddr,
         tls: bool,
+        header_lines: &str,
         running: Option<&Running>,
     ) -> Result<()> {
         let destination = match tls {
@@ -158,7 +163,7 @@ impl<'p> Stage<'p> {
             true => Destination::tls(address, HOST, &self.ca, false)?,
         };
         let asking = async {
-            while load::http::ask_once(&destination, "/bytes/128").await.is_err() {
+            while load::http::ask_once(&destination, "/bytes/128", header_lines).await.is_err() {
                 sleep(Duration::from_millis(1)).await;
             }
         };

@@ -25,6 +25,8 @@ pub enum NoAnswer {
 pub struct Answer {
     /// Its status, never an interim one.
     pub status: u16,
+    /// Its head, of which the lines may be asked for.
+    pub head: AnswerHead,
     /// As much of it as was wanted.
     pub body: Vec<u8>,
 }
@@ -63,8 +65,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 break head;
             }
         };
-        let mut answer = Answer { status: head.status(), body: Vec::new() };
         let mut walk = BodyWalk::of_answer(head.body(), false);
+        let is_kept = head.keep_alive();
+        let mut answer = Answer { status: head.status(), head, body: Vec::new() };
         while answer.body.len() < body_bytes && !walk.is_at_end() {
             let walked = walk.walk(&mut self.inbound).map_err(|_| NoAnswer::Malformed)?;
             answer.body.extend_from_slice(&self.inbound[..walked.kept]);
@@ -78,7 +81,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 _ => {}
             }
         }
-        self.is_reusable = walk.is_at_end() && head.keep_alive() && self.inbound.is_empty();
+        self.is_reusable = walk.is_at_end() && is_kept && self.inbound.is_empty();
         Ok(answer)
     }
 

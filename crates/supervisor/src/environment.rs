@@ -51,7 +51,8 @@ pub(crate) fn environment(own: Environment, inputs: &EnvInputs<'_>) -> Result<En
         all.extend(lines.into_iter().map(|(name, value)| (name.into(), value.into())));
     }
     all.extend(inputs.app.env.iter().map(|(name, value)| (name.into(), value.into())));
-    set_place(&mut all, inputs);
+    let is_host_said = says_host(inputs);
+    set_place(&mut all, inputs, is_host_said);
     Ok(all)
 }
 
@@ -81,7 +82,37 @@ fn set_account(all: &mut Environment, account: &Account) {
     }
 }
 
-fn set_place(all: &mut Environment, inputs: &EnvInputs<'_>) {
+/// Whether HOST means something to the app that is not ours to say: it stands in its `env` or `env_file`, or in a `.env`
+/// in its folder, which dotenv reads and does not put over what is there.
+fn says_host(inputs: &EnvInputs<'_>) -> bool {
+    let app = inputs.app;
+    let env_file = app.env_file.iter().filter_map(|path| lines_of(path, inputs.account).ok()).flatten();
+    let begins = |line: &str| {
+        let line = line.trim_start();
+        line.strip_prefix("export ")
+            .unwrap_or(line)
+            .trim_start()
+            .strip_prefix("HOST")
+            .is_some_and(|rest| rest.trim_start().starts_with('='))
+    };
+    app.env.contains_key("HOST")
+        || env_file.into_iter().any(|(name, _)| name == "HOST")
+        || trust::read(&app.cwd.join(".env"), inputs.account)
+            .is_ok_and(|text| String::from_utf8_lossy(&text).lines().any(begins))
+}
+
+/// Node.js' permission model lets the script read and write nothing but what it is told.
+fn permissions(options: OsString, inputs: &EnvInputs<'_>) -> OsString {
+    let is_on = |word: &str| word == "--permission" || word == "--experimental-permission";
+    let said = options.to_string_lossy();
+    if !inputs.app.argv().into_iter().chain(said.split(' ')).any(is_on) {
+        return options;
+    }
+    let (script, folder) = (inputs.preload.display(), inputs.folder.display());
+    format!("{said} --allow-fs-read={script} --allow-fs-read={folder}/* --allow-fs-write={folder}/*").into()
+}
+
+fn set_place(all: &mut Environment, inputs: &EnvInputs<'_>, is_host_said: bool) {
     let slot = inputs.id.slot.to_string();
     all.insert("NODE_APP_INSTANCE".into(), slot.clone().into());
     all.insert("INSTANCE_ID".into(), slot.clone().into());
@@ -96,17 +127,22 @@ fn set_place(all: &mut Environment, inputs: &EnvInputs<'_>) {
     match inputs.address {
         InstanceAddress::Tcp(address) => {
             all.insert("PORT".into(), address.port().to_string().into());
-            all.insert("HOST".into(), address.ip().to_string().into());
+            if !is_host_said {
+                all.insert("HOST".into(), address.ip().to_string().into());
+            }
         }
         // `listen(process.env.PORT)` takes a path for a Unix socket in Node.js, and apps that were written for a
         // platform with such sockets expect it there. There is no host then.
         InstanceAddress::Unix(path) => {
             all.insert("PORT".into(), path.into());
-            all.remove(OsStr::new("HOST"));
+            if !is_host_said {
+                all.remove(OsStr::new("HOST"));
+            }
         }
     }
     if let Port::Redirect(port) = inputs.app.port {
         let options = preload::options(all.get(OsStr::new("NODE_OPTIONS")), inputs.preload);
+        let options = permissions(options, inputs);
         all.insert("NODE_OPTIONS".into(), options);
         all.insert("TIDELOCK_FOLDER".into(), inputs.folder.into());
         all.insert("TIDELOCK_PORT".into(), port.map_or_else(String::new, |port| port.to_string()).into());

@@ -16,7 +16,7 @@ use std::io::{self, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Command as Program, ExitCode, ExitStatus, Stdio};
+use std::process::{Command as Program, ExitCode, ExitStatus};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -97,7 +97,10 @@ fn start(order: &Order, channel: Option<&OwnedFd>) -> io::Result<Pid> {
     let (program, arguments) = order.command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let mut command = Program::new(program);
     command.args(arguments).env_clear().envs(order.environment.iter().map(|(name, value)| (name, value)));
-    command.current_dir(&order.cwd).stdin(Stdio::null()).process_group(0);
+    // An input that never says anything and never ends, as under PM2: there are apps that end with it.
+    let (input, held) = io::pipe()?;
+    command.current_dir(&order.cwd).stdin(input).process_group(0);
+    std::mem::forget(held);
     if let Some((user, group)) = order.account {
         // Groups beside its own are taken from it: those of root are not meant for it.
         command.uid(user).gid(group);

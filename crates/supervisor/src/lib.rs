@@ -16,12 +16,12 @@
 //! // Looks everything up, starts the process under a keeper of its own, and lets its output run into the logs.
 //! let id = InstanceId { slot: 0, generation: 1 };
 //! let process = Process::start(&host, Launch { app: app.clone(), id }).await?;
-//! // Where the roster finds it.
+//! // Where it was told to listen.
 //! let _address = process.address();
 //! // Both of these are cancel-safe; they race.
 //! let deadline = tokio::time::Instant::now() + app.ready.deadline;
 //! tokio::select! {
-//!     is_ready = ready::until_ready(&process, &app.ready.when, deadline) => is_ready?,
+//!     is_ready = ready::until_ready(&process, &app.ready.when, deadline) => println!("at {}", is_ready?.address),
 //!     ending = process.ended() => println!("it {ending}"),
 //! }
 //! // What it takes now, its descendants included.
@@ -57,6 +57,7 @@ pub mod keeper;
 pub mod process_table;
 mod ipc;
 pub mod ready;
+mod candidates;
 mod listen_diagnosis;
 pub mod logs;
 mod foresight;

@@ -42,7 +42,7 @@ fn reaches(at: SocketAddr, told: SocketAddr) -> bool {
 }
 
 /// All TCP addresses that the descendants of a keeper listen on. Blocks.
-fn listens(keeper: i32) -> BTreeSet<SocketAddr> {
+pub(crate) fn listens(keeper: i32) -> BTreeSet<SocketAddr> {
     let pids = ProcessTable::take().descendants(keeper);
     let Some(&first) = pids.first() else { return BTreeSet::new() };
     let inodes: BTreeSet<String> = pids.into_iter().flat_map(sockets).collect();

@@ -76,6 +76,8 @@ pub(crate) enum Event {
     End { at_once: bool },
     /// There is a process.
     Started { id: InstanceId, pid: u32, address: InstanceAddress },
+    /// It listens there, and not where it was told to.
+    Found { id: InstanceId, address: InstanceAddress },
     /// It has become ready.
     Ready(InstanceId),
     /// There is none, and why.

@@ -9,6 +9,8 @@ mod reservation;
 mod resume;
 mod orphans;
 
+use std::path::{Path, PathBuf};
+
 use config::app::Stop;
 use config::roster::InstanceAddress;
 use tokio::sync::{mpsc, watch};
@@ -28,6 +30,7 @@ pub use launch::{Ending, Launch, StartProblem};
 pub struct Process {
     launch: Launch,
     address: InstanceAddress,
+    folder: PathBuf,
     pid: i32,
     keeper: i32,
     commands: mpsc::Sender<Asked>,
@@ -52,6 +55,11 @@ impl Process {
     #[must_use]
     pub fn address(&self) -> &InstanceAddress {
         &self.address
+    }
+
+    /// Its private folder, in which its processes say where they listen.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Asks it to end: the signal to its process group, and PM2's `shutdown` if `stop` says so. The time that it has

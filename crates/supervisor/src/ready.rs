@@ -1,19 +1,20 @@
 //! When an instance counts as ready. It is asked again and again, each time on a connection of its own, until it
 //! answers as wanted or the deadline passes; then what stood in the way is said, with where the app listens instead.
 
-use std::io;
+mod question;
+
+use std::cmp::Ordering;
 use std::time::Duration;
 
-use client::{Answer, Connection, NoAnswer};
-use config::app::ReadyWhen;
+use config::app::{Instances, ReadyWhen};
 use config::roster::InstanceAddress;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
-use wire::engineio::{escape_sid, read_open_packet};
 
+use crate::candidates::{self, Answered, Candidate, Standing};
 use crate::listen_diagnosis::{self, Shown};
 use crate::process::Process;
+use question::{QUESTION, ask, attempt, connect, get, is_tls};
 
 /// Why an instance is not ready at its deadline. Says a whole sentence, that begins with what it is about.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,49 +23,151 @@ pub struct NotReady {
     said: String,
 }
 
+/// Where a ready instance is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Where it listens, which need not be where it was told to.
+    pub address: InstanceAddress,
+    standing: Standing,
+    /// Among so many.
+    candidates: usize,
+}
+
+impl Found {
+    fn at(address: &InstanceAddress, standing: Standing) -> Self {
+        Self { address: address.clone(), standing, candidates: 0 }
+    }
+}
+
 /// Waits until the process is ready. Does not notice that it ends; the caller races this with [`Process::ended`].
 ///
 /// # Errors
-/// If it is not ready at the deadline.
+/// If it is not ready at the deadline, or if it is plain before that it will not be.
 ///
 /// # Cancel safety
 /// Cancel-safe: a question that was asked is closed, and the next call asks anew.
-pub async fn until_ready(process: &Process, when: &ReadyWhen, deadline: Instant) -> Result<(), NotReady> {
-    let address = process.address();
+pub async fn until_ready(process: &Process, when: &ReadyWhen, deadline: Instant) -> Result<Found, NotReady> {
     let began = Instant::now();
-    let mut last = match when {
+    let told = Found::at(process.address(), Standing::App);
+    let found = match when {
         // It was started, or there would be no process.
-        ReadyWhen::Running => return Ok(()),
+        ReadyWhen::Running => return Ok(told),
         ReadyWhen::Message => {
-            if timeout_at(deadline, process.told_ready()).await.is_ok() {
-                return Ok(());
+            let is_told = timeout_at(deadline, process.told_ready()).await.is_ok();
+            // It has opened what it opens.
+            match (
+                is_told,
+                asking(process, &ReadyWhen::Port, Instant::now() + TOLD_TIMEOUT, Duration::ZERO).await,
+            ) {
+                (true, found) => Ok(found.unwrap_or(told)),
+                (false, Ok(found)) => {
+                    tracing::warn!(app = %process.launch(), "{UNTOLD}");
+                    Ok(found)
+                }
+                (false, Err(_)) => Err(UNSAID.to_owned()),
             }
-            "it has not said process.send('ready')".to_owned()
         }
-        _ => match until_answered(address, when, deadline).await {
-            Ok(()) => return Ok(()),
-            Err(last) => last,
-        },
+        _ => asking(process, when, deadline, SETTLED).await,
     };
-    if let Some(explained) = listen_diagnosis::explain(process).await {
-        last = format!("{last}; {explained}");
+    match found {
+        Ok(found) => {
+            tell(process, &found).await;
+            Ok(found)
+        }
+        Err(mut last) => {
+            if let Some(explained) = listen_diagnosis::explain(process).await {
+                last = format!("{last}; {explained}");
+            }
+            let took = began.elapsed().min(deadline.duration_since(began));
+            Err(NotReady { said: format!("{} is not ready after {took:.1?}: {last}", process.launch()) })
+        }
     }
-    let took = deadline.duration_since(began);
-    Err(NotReady { said: format!("{} is not ready after {took:.1?}: {last}", process.launch()) })
 }
 
-/// `Err` is what the last attempt said.
-async fn until_answered(
-    address: &InstanceAddress,
+/// Waits until the app turns out to be elsewhere than was found: it has opened a port that has more to be said for it.
+///
+/// # Cancel safety
+/// Cancel-safe.
+pub async fn until_better(process: &Process, when: &ReadyWhen, found: &Found) -> Found {
+    let mut seen = found.candidates;
+    loop {
+        sleep(PAUSE_MAX).await;
+        if found.standing == Standing::App {
+            std::future::pending::<()>().await;
+        }
+        let candidates = noted(process).await;
+        // Nobody is asked twice.
+        if candidates.len() == seen {
+            continue;
+        }
+        seen = candidates.len();
+        let round = timeout(ATTEMPT, best_of(&candidates, when)).await;
+        if let Ok(Ok(better)) = round
+            && better.standing > found.standing
+            && better.address != found.address
+        {
+            tell(process, &better).await;
+            return Found { candidates: seen, ..better };
+        }
+    }
+}
+
+/// The others of its ports can go to where they belong.
+async fn tell(process: &Process, found: &Found) {
+    let (folder, address) = (process.folder().to_owned(), found.address.clone());
+    // Without the folder there is nobody to be told.
+    let _ = spawn_blocking(move || candidates::decide(&folder, &address)).await;
+}
+
+async fn noted(process: &Process) -> Vec<Candidate> {
+    let folder = process.folder().to_owned();
+    spawn_blocking(move || candidates::noted(&folder)).await.unwrap_or_default()
+}
+
+/// Asks until there is an answer. What is found by evidence alone counts when nothing was opened for a while: `settled`
+/// if nothing is better, and longer if much is. `Err` is what the last attempt said.
+async fn asking(
+    process: &Process,
     when: &ReadyWhen,
     deadline: Instant,
-) -> Result<(), String> {
+    settled: Duration,
+) -> Result<Found, String> {
+    let address = process.address();
     let mut last = "it was not asked yet".to_owned();
     let mut pause = PAUSE_MIN;
+    let began = Instant::now();
+    let mut newest = (0, began);
+    let mut held: Option<Found> = None;
     loop {
-        match timeout_at(deadline, timeout(ATTEMPT, attempt(address, when))).await {
-            Ok(Ok(Ok(()))) => return Ok(()),
-            Ok(Ok(Err(error))) => last = error,
+        let candidates = noted(process).await;
+        if candidates.len() != newest.0 {
+            newest = (candidates.len(), Instant::now());
+            held = None;
+        }
+        let attempt = timeout(ATTEMPT, async {
+            match held.take() {
+                // Nobody is asked twice.
+                Some(found) => Ok(found),
+                None if candidates.is_empty() => nowhere_noted(process, when, began).await,
+                None => best_of(&candidates, when).await,
+            }
+        });
+        match timeout_at(deadline, attempt).await {
+            Ok(Ok(Ok(found))) => {
+                let found = Found { candidates: candidates.len(), ..found };
+                let waits = match found.standing {
+                    Standing::App => Duration::ZERO,
+                    Standing::Public(Answered::Well | Answered::Refused) => settled,
+                    _ => settled * 5,
+                };
+                if newest.1.elapsed() >= waits {
+                    return Ok(found);
+                }
+                held = Some(found);
+            }
+            Ok(Ok(Err(Miss::NotYet(error)))) => last = error,
+            Ok(Ok(Err(Miss::Never(error)))) if newest.1.elapsed() >= settled * 5 => return Err(error),
+            Ok(Ok(Err(Miss::Never(error)))) => last = error,
             Ok(Err(_)) => last = format!("{} does not answer within {ATTEMPT:?}", Shown(address)),
             Err(_) => return Err(last),
         }
@@ -75,79 +178,149 @@ async fn until_answered(
     }
 }
 
-async fn attempt(address: &InstanceAddress, when: &ReadyWhen) -> Result<(), String> {
-    let stream = connect(address).await?;
-    match when {
-        ReadyWhen::Port | ReadyWhen::Message | ReadyWhen::Running => Ok(()),
-        ReadyWhen::Http { path, status } => {
-            let answer = get(stream, path).await?;
-            let is_wanted =
-                status.map_or((200..400).contains(&answer.status), |status| status == answer.status);
-            is_wanted.then_some(()).ok_or_else(|| format!("GET {path} was answered {}", answer.status))
+/// Why nothing is found.
+enum Miss {
+    NotYet(String),
+    /// Waiting does not help.
+    Never(String),
+}
+
+/// The candidate for which most is to be said.
+async fn best_of(candidates: &[Candidate], when: &ReadyWhen) -> Result<Found, Miss> {
+    if let Some(app) = candidates.iter().rev().find(|candidate| candidate.is_app) {
+        if app.is_tls {
+            return Err(Miss::Never(speaks_tls(&app.address)));
         }
-        ReadyWhen::EngineIo { path } => {
-            let opening = format!("{path}?EIO=4&transport=polling");
-            let answer = get(stream, &opening).await?;
-            let open = read_open_packet(&answer.body).ok_or_else(|| {
-                format!("GET {opening} was answered {}, and not by an Engine.IO handshake", answer.status)
-            })?;
-            // It was only opened to see whether it can be. If it is not closed now, the node closes it when nobody
-            // answers its ping.
-            if let Ok(stream) = connect(address).await {
-                close_session(stream, &opening, &open.sid).await;
+        let answer = attempt(&app.address, when).await;
+        return answer.map(|_| Found::at(&app.address, Standing::App)).map_err(Miss::NotYet);
+    }
+    let mut best: Vec<(Standing, &Candidate)> = Vec::new();
+    let mut last = String::new();
+    for candidate in candidates {
+        match standing(candidate, when).await {
+            Ok(standing) => match best.first().map_or(Ordering::Greater, |(best, _)| standing.cmp(best)) {
+                Ordering::Greater => best = vec![(standing, candidate)],
+                Ordering::Equal => best.push((standing, candidate)),
+                Ordering::Less => {}
+            },
+            Err(why) => last = why,
+        }
+    }
+    if best.len() > 1 {
+        let mut kept = Vec::new();
+        for &(standing, candidate) in &best {
+            let metrics = ask(&candidate.address, "/metrics").await;
+            if !metrics.is_ok_and(|answer| candidates::is_metrics(&answer)) {
+                kept.push((standing, candidate));
             }
-            Ok(())
         }
+        if !kept.is_empty() {
+            best = kept;
+        }
+    }
+    match best[..] {
+        [] if candidates.iter().all(|candidate| candidate.is_tls) && !candidates.is_empty() => {
+            Err(Miss::Never(last))
+        }
+        [] => Err(Miss::NotYet(last)),
+        [(standing, one)] => Ok(Found::at(&one.address, standing)),
+        _ => Err(Miss::Never(undecided(&best))),
     }
 }
 
-async fn connect(address: &InstanceAddress) -> Result<Stream, String> {
-    let failed = |error: io::Error| match error.kind() {
-        io::ErrorKind::ConnectionRefused => format!("nothing listens on {}", Shown(address)),
-        io::ErrorKind::NotFound => format!("there is no socket {}", Shown(address)),
-        _ => format!("{}: {error}", Shown(address)),
+fn undecided(best: &[(Standing, &Candidate)]) -> String {
+    let ports: Vec<String> =
+        best.iter().filter_map(|(_, candidate)| candidate.asked).map(|port| port.to_string()).collect();
+    format!(
+        "it listens on the ports {}, and nothing says which is the app's: let it listen there on the port in PORT, or say which with `port = {}` (`--port` of `tidelock start`)",
+        ports.join(" and "),
+        ports.first().map_or("…", |port| port)
+    )
+}
+
+fn speaks_tls(address: &InstanceAddress) -> String {
+    format!(
+        "it speaks TLS at {}, and tidelock plain HTTP to its apps: let the app listen without TLS; `tls` of a `[[listen]]` is towards clients",
+        Shown(address)
+    )
+}
+
+async fn standing(candidate: &Candidate, when: &ReadyWhen) -> Result<Standing, String> {
+    let address = &candidate.address;
+    if candidate.is_tls {
+        return Err(speaks_tls(address));
+    }
+    let answer = match when {
+        ReadyWhen::Http { .. } | ReadyWhen::EngineIo { .. } => attempt(address, when).await?,
+        ReadyWhen::Port | ReadyWhen::Message | ReadyWhen::Running => {
+            let stream = connect(address).await?;
+            match timeout(QUESTION, get(stream, "/")).await {
+                Ok(answer) => answer.ok(),
+                Err(_) => {
+                    return Ok(candidate.standing(Err(Answered::NotYet)).unwrap_or(Standing::Redirects));
+                }
+            }
+        }
     };
-    match address {
-        InstanceAddress::Tcp(to) => {
-            let stream = TcpStream::connect(to).await.map_err(failed)?;
-            // A port of the ephemeral range can be connected to itself.
-            if stream.local_addr().ok() == stream.peer_addr().ok() {
-                return Err(format!("nothing listens on {to}"));
-            }
-            Ok(Box::new(stream))
-        }
-        InstanceAddress::Unix(path) => Ok(Box::new(UnixStream::connect(path).await.map_err(failed)?)),
-    }
-}
-
-/// A connection to an instance, of either kind.
-type Stream = Box<dyn Bytes>;
-
-trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Bytes for S {}
-
-async fn get(stream: Stream, target: &str) -> Result<Answer, String> {
-    // HTTP/1.0 would do, but there are apps that refuse it.
-    let request = format!("GET {target} HTTP/1.1\r\n{ABOUT}\r\n");
-    let answer = Connection::over(stream).ask(request.as_bytes(), ANSWER_BYTES_MAX).await;
-    answer.map_err(|none| match none {
-        NoAnswer::Wire(error) => format!("GET {target}: {error}"),
-        NoAnswer::Malformed => format!("GET {target} was not answered in HTTP"),
+    let standing = candidate.standing(answer.as_ref().ok_or(Answered::NotInHttp));
+    standing.ok_or_else(|| {
+        let port = candidate.asked.map_or_else(|| Shown(address).to_string(), |port| format!("port {port}"));
+        format!(
+            "{port} serves metrics alone, and nothing else is open; if that is the app, say so with `port`"
+        )
     })
 }
 
-async fn close_session(stream: Stream, opening: &str, sid: &[u8]) {
-    let mut request = format!("POST {opening}&sid=").into_bytes();
-    escape_sid(sid, &mut request);
-    let content = "Content-Type: text/plain;charset=UTF-8\r\nContent-Length: 1\r\n\r\n1";
-    request.extend_from_slice(format!(" HTTP/1.1\r\n{ABOUT}{content}").as_bytes());
-    let _ = Connection::over(stream).ask(&request, 0).await;
+/// Nothing was noted: the app is no Node.js app, or has opened nothing yet. Where it was told to, or, after a while, where
+/// the kernel says.
+async fn nowhere_noted(process: &Process, when: &ReadyWhen, began: Instant) -> Result<Found, Miss> {
+    let told = process.address();
+    let refused = match attempt(told, when).await {
+        Ok(_) if *when == ReadyWhen::Port && is_tls(told).await => {
+            return Err(Miss::NotYet(speaks_tls(told)));
+        }
+        Ok(_) => return Ok(Found::at(told, Standing::App)),
+        Err(refused) => refused,
+    };
+    if began.elapsed() < ELSEWHERE || connect(told).await.is_ok() {
+        return Err(Miss::NotYet(refused));
+    }
+    let keeper = process.keeper();
+    let listens = spawn_blocking(move || listen_diagnosis::listens(keeper)).await.unwrap_or_default();
+    let candidates: Vec<Candidate> = listens.into_iter().map(|at| candidates::listening(at, told)).collect();
+    let found = match best_of(&candidates, when).await {
+        Ok(found) => found,
+        Err(Miss::NotYet(why)) if why.is_empty() => return Err(Miss::NotYet(refused)),
+        Err(Miss::NotYet(why) | Miss::Never(why)) => return Err(Miss::NotYet(format!("{refused}; {why}"))),
+    };
+    match found.standing {
+        // On PORT, at another address of this machine.
+        Standing::App => Ok(found),
+        // An inspector or the like.
+        Standing::Redirects
+        | Standing::Loopback(Answered::NotInHttp | Answered::NotYet | Answered::Refused) => {
+            Err(Miss::NotYet(refused))
+        }
+        Standing::Loopback(_) | Standing::Public(_) if process.launch().app.instances == Instances::ONE => {
+            tracing::warn!(app = %process.launch(), at = %Shown(&found.address), "{HARD_CODED}");
+            Ok(Found { standing: Standing::App, ..found })
+        }
+        Standing::Loopback(_) | Standing::Public(_) => Err(Miss::Never(refused)),
+    }
 }
 
-const ABOUT: &str = "Host: localhost\r\nUser-Agent: tidelock\r\nAccept: */*\r\nConnection: close\r\n";
 /// An attempt that takes longer is given up; one that is late for a moment is asked again.
 const ATTEMPT: Duration = Duration::from_secs(5);
-const ANSWER_BYTES_MAX: usize = 64 << 10;
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_millis(200);
+/// Nothing was opened for so long: what is found is all there is. What has little to be said for it waits for five times
+/// as long.
+const SETTLED: Duration = Duration::from_millis(300);
+/// An app that has said that it is ready has opened its port.
+const TOLD_TIMEOUT: Duration = Duration::from_secs(2);
+/// One that listens elsewhere than it was told is looked for after so long.
+const ELSEWHERE: Duration = Duration::from_secs(2);
+const UNSAID: &str = "it has not said process.send('ready')";
+const UNTOLD: &str = "it has not said process.send('ready') in time, and serves: it counts as ready, as under PM2; what npm or another program runs has no channel to say it";
+const HARD_CODED: &str =
+    "it does not listen on the port in PORT; it is the only instance, and is served where it listens";

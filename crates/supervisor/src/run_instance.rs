@@ -6,13 +6,13 @@ use std::sync::Arc;
 use config::app::{App, Stop};
 use config::roster::InstanceId;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::handover::HoldRequest;
 use crate::host::Host;
 use crate::machine::Event;
 use crate::process::{Ending, Launch, Process};
-use crate::ready::until_ready;
+use crate::ready::{Found, until_better, until_ready};
 
 /// A command to the task of one process.
 #[derive(Debug)]
@@ -108,6 +108,8 @@ async fn until_gone(
 ) {
     let id = process.launch().id;
     let mut ready = Box::pin(until_ready(process, &app.ready.when, Instant::now() + app.ready.deadline));
+    let may_move_until = Instant::now() + app.ready.deadline;
+    let mut found: Option<Found> = None;
     let mut is_asked = !is_ready;
     let mut is_wanted = true;
     loop {
@@ -134,16 +136,35 @@ async fn until_gone(
                 }
                 // Nobody asks whether it is ready to end.
                 is_asked = false;
+                found = None;
             }
             answer = &mut ready, if is_asked => {
                 is_asked = false;
                 let event = match answer {
-                    Ok(()) => Event::Ready(id),
+                    Ok(at) => {
+                        events.send(What::Happened(Event::Found { id, address: at.address.clone() })).await;
+                        found = Some(at);
+                        Event::Ready(id)
+                    }
                     Err(why) => Event::NotReady { id, why: without_name(&why.to_string(), process.launch()) },
                 };
                 events.send(What::Happened(event)).await;
             }
+            better = elsewhere(process, app, found.as_ref(), may_move_until) => {
+                if let Some(better) = &better {
+                    events.send(What::Happened(Event::Found { id, address: better.address.clone() })).await;
+                }
+                found = better;
+            }
         }
+    }
+}
+
+/// Until the app turns out to be elsewhere than was `found`; `None` once that is not looked for any more.
+async fn elsewhere(process: &Process, app: &App, found: Option<&Found>, until: Instant) -> Option<Found> {
+    match found {
+        Some(found) => timeout_at(until, until_better(process, &app.ready.when, found)).await.ok(),
+        None => std::future::pending().await,
     }
 }
 

@@ -1,8 +1,9 @@
 //! `${NAME}` and `${NAME:-default}` in the strings of a file: the environment's values are put in before anything else is
-//! read. `$$` is a dollar; a dollar before anything else stands for itself, so that `"$HOME"` in a command is the shell's.
+//! read. `$$` is a dollar; a dollar before anything else stands for itself, so that `"$HOME"` in a command is the shell's; `${PORT}` there is the process's own.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::ops::Range;
 
 use toml::Spanned;
@@ -30,7 +31,7 @@ pub(crate) fn expand(
     variables: Variables<'_>,
     problems: &Problems,
 ) -> HashMap<usize, Expanded> {
-    let mut walk = Walk { text, variables, problems, expanded: HashMap::new() };
+    let mut walk = Walk { text, variables, problems, expanded: HashMap::new(), place: Place::Elsewhere };
     walk.table(table);
     walk.expanded
 }
@@ -58,6 +59,16 @@ struct Walk<'e> {
     variables: Variables<'e>,
     problems: &'e Problems,
     expanded: HashMap<usize, Expanded>,
+    place: Place,
+}
+
+/// Where in the file a string stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Elsewhere,
+    App,
+    /// `command` or `args` of an app. Each of its processes has a PORT and a HOST of its own, which are put in at its start.
+    Command,
 }
 
 /// What a text is made of.
@@ -75,8 +86,15 @@ enum Piece<'t> {
 
 impl Walk<'_> {
     fn table(&mut self, table: &mut DeTable<'_>) {
-        for (_, value) in table.iter_mut() {
+        for (key, value) in table.iter_mut() {
+            let around = self.place;
+            self.place = match (around, key.get_ref().as_ref()) {
+                (Place::Elsewhere, "app") => Place::App,
+                (Place::App, "command" | "args") => Place::Command,
+                _ => around,
+            };
             self.value(value);
+            self.place = around;
         }
     }
 
@@ -103,6 +121,11 @@ impl Walk<'_> {
             match piece {
                 Piece::Text(text) => now.push_str(text),
                 Piece::Dollar => now.push('$'),
+                Piece::Variable { name: name @ ("PORT" | "HOST"), default: None }
+                    if self.place == Place::Command =>
+                {
+                    let _ = write!(now, "${{{name}}}");
+                }
                 Piece::Variable { name, default } => {
                     has_variables = true;
                     match self.variable(name, default, span) {

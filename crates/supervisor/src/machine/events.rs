@@ -25,6 +25,11 @@ impl AppMachine {
                     output.say(format!("{}: started, pid {pid}", self.called(id)));
                 }
             }
+            Event::Found { id, address } => {
+                if let Some(run) = self.run_mut(id) {
+                    run.address = Some(address);
+                }
+            }
             Event::Ready(id) => self.ready(id, output),
             Event::NotStarted { id, why } => self.gone(id, format!("it cannot be started: {why}"), output),
             Event::NotReady { id, why } => self.not_ready(id, why, output),

@@ -40,6 +40,7 @@ impl Process {
             InstanceAddress::Unix(_) => None,
         };
         let folder = host.folder.taken_over(&launch.app.name, launch.id);
+        let path = folder.path.clone();
         let place = Reservation { address: address.clone(), _port: port, folder };
         let channel = channel.map(StdStream::from);
         let output = Output { stdout, stderr };
@@ -50,7 +51,7 @@ impl Process {
         let pid = i32::try_from(handed.pid).unwrap_or_default();
         let kept = Kept { keeper: keeper.into(), output, held, place, pid };
         tokio::spawn(kept.run(host.clone(), launch.clone(), is_ours, (asked, says)));
-        Ok(Self { launch, address, pid, keeper: handed.keeper, commands, ending, channel })
+        Ok(Self { launch, address, folder: path, pid, keeper: handed.keeper, commands, ending, channel })
     }
 }
 

@@ -76,9 +76,10 @@ impl Process {
         let (commands, asked) = mpsc::channel(COMMANDS_MAX);
         let (says, ending) = watch::channel(None);
         let address = place.address.clone();
+        let folder = place.folder.path.clone();
         let attended = Attended { child, reports, orders, pid, mark, place, held, read };
         tokio::spawn(attended.run(asked, says));
-        Ok(Process { launch, address, pid, keeper, commands, ending, channel })
+        Ok(Process { launch, address, folder, pid, keeper, commands, ending, channel })
     }
 }
 
@@ -117,10 +118,10 @@ fn begin(host: &Host, launch: &Launch) -> Result<Begun, StartProblem> {
         mark: &mark,
     };
     let environment = environment(own, &inputs)?;
-    let argv = app.argv();
-    let program = find(argv[0], &app.cwd, environment.get(OsStr::new("PATH")).map(|path| &**path))?;
+    let argv: Vec<String> = app.argv().into_iter().map(|word| with_place(word, &environment)).collect();
+    let program = find(&argv[0], &app.cwd, environment.get(OsStr::new("PATH")).map(|path| &**path))?;
     let has_channel = app.ready.when == ReadyWhen::Message || app.stop.tell;
-    let mut command: Vec<_> = argv.iter().map(Into::into).collect();
+    let mut command: Vec<_> = argv.into_iter().map(Into::into).collect();
     command[0] = program.clone().into();
     let order = Order {
         command,
@@ -133,6 +134,26 @@ fn begin(host: &Host, launch: &Launch) -> Result<Begun, StartProblem> {
     let (child, tidelock, output, channel) =
         keeper(host, launch, &order, &mark).map_err(StartProblem::Keeper)?;
     Ok(Begun { child, tidelock, output, channel, place, program, mark, account })
+}
+
+/// Puts in what only this instance knows, where its command asks for it: `$PORT` and `${PORT}`, and HOST alike.
+fn with_place(word: &str, environment: &Environment) -> String {
+    ["PORT", "HOST"].into_iter().fold(word.to_owned(), |word, name| {
+        let Some(value) = environment.get(OsStr::new(name)).and_then(|value| value.to_str()) else {
+            return word;
+        };
+        let word = word.replace(&format!("${{{name}}}"), value);
+        let bare = format!("${name}");
+        let mut parts = word.split(&bare);
+        let mut whole = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            // $PORT_OF_ANOTHER is another variable.
+            let goes_on = part.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+            whole.push_str(if goes_on { &bare } else { value });
+            whole.push_str(part);
+        }
+        whole
+    })
 }
 
 fn place(host: &Host, launch: &Launch, account: Option<&Account>) -> Result<Reservation, StartProblem> {

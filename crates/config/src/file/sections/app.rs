@@ -39,7 +39,7 @@ declare! {
     }
     handed {
         /// The program and its arguments: a list, or a string that is split at spaces as a shell would, quotes respected and
-        /// nothing else. The program is looked up in PATH unless it has a slash.
+        /// nothing else. The program is looked up in PATH unless it has a slash. `$PORT` is the port of the process.
         COMMAND command: Vec<String> => required "[\"node\", \"index.js\"]", Command;
         /// The folder that it runs in. Relative to the folder of this file.
         CWD cwd: PathBuf => "the folder of this file", Folder;
@@ -56,7 +56,8 @@ declare! {
         /// More arguments, behind those of `command`.
         ARGS args: Vec<String> = Vec::new(), Arguments;
         /// Added to tidelock's own environment, and stronger than `env_file`. NODE_APP_INSTANCE and INSTANCE_ID are
-        /// tidelock's to set; so are PORT and HOST, but for a worker (`ready = "running"`), which gets neither.
+        /// tidelock's to set; so is PORT, and HOST unless it stands here, in `env_file` or in the app's own `.env`. A worker
+        /// (`ready = "running"`) gets neither.
         ENV env: BTreeMap<String, String> = BTreeMap::new(), Env;
         /// Whom it runs as; tidelock must be root for another than its own.
         USER user: Option<String> => "tidelock's own", Person;
@@ -67,9 +68,11 @@ declare! {
         NO_NEW_PRIVS no_new_privs: bool = false, Flag;
         /// How many processes of it run: "max" is one for each core that tidelock may use.
         INSTANCES instances: Instances = Instances::ONE, InstanceCount { most: 1024 };
-        /// How a process learns where to listen. PORT in its environment says it. "redirect": a Node.js app that listens
-        /// on a port of its own all the same is redirected, at its first listen; a number: at its listen on that port.
-        /// "env": PORT alone.
+        /// How a process learns where to listen. PORT in its environment says it, and `$PORT` in its command. "redirect": a
+        /// Node.js app that listens on a port of its own all the same is redirected; of several that is the one that
+        /// answers as `ready` asks, no metrics, and is open to more than its own machine. A number: at its listen on that
+        /// port. "env": PORT alone. What has a port in its code and is no Node.js app is served there if it is the only
+        /// process.
         PORT port: Port = Port::Redirect(None), PortWay;
         /// Where the ports of its processes are taken from: "4000-4099". A rolling restart needs one more than there are
         /// processes.

@@ -40,7 +40,7 @@ pub(crate) struct What {
     name: Option<String>,
 
     /// The port that the app has in its code, or `env` if it listens on $PORT and must not be redirected
-    /// [default: the first that it listens on].
+    /// [default: the one that answers as the app].
     #[arg(long, value_name = "PORT", help_heading = FOREGROUND)]
     port: Option<String>,
 

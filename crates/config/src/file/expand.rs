@@ -260,6 +260,20 @@ mod tests {
     }
 
     #[test]
+    fn the_port_in_a_command_is_left_to_each_process() {
+        let text = "[app.chat]\ncommand = ['x', '-b', '${HOST}:${PORT}', '${NAME}']\ncwd = '${PORT}'";
+        let mut table = DeTable::parse(text).expect("TOML").into_inner();
+        let problems = Problems::default();
+        expand(&mut table, text, &|name| Some(format!("our {name}").into()), &problems);
+        assert!(problems.into_vec().is_empty());
+        let app = table["app"].get_ref()["chat"].get_ref();
+        let command: Vec<_> =
+            (0..4).filter_map(|at| app["command"].get_ref()[at].get_ref().as_str()).collect();
+        assert_eq!(command, ["x", "-b", "${HOST}:${PORT}", "our NAME"]);
+        assert_eq!(app["cwd"].get_ref().as_str(), Some("our PORT"));
+    }
+
+    #[test]
     fn what_is_not_set_is_pointed_at() {
         check("a ${NOT_SET} b", Err("the environment variable NOT_SET is not set @${NOT_SET}"));
         check(

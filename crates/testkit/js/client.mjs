@@ -1,6 +1,7 @@
 // One socket.io-client of either version, and what a test wants to know of it.
 import { io as io4, NodeWebSocket, NodeXHR } from "socket.io-client";
 import io2 from "socket.io-client-v2";
+import { Http2Polling, Http2WebSocket } from "./http2.mjs";
 
 const ACK_MS = 20_000;
 
@@ -129,10 +130,11 @@ export class Client {
   }
 }
 
-function transports({ mode, version, alternate }) {
+function transports({ mode, version, alternate, http2 }) {
   const names = mode === "default" ? ["polling", "websocket"] : [mode];
-  if (!alternate) return names;
-  if (version !== 4) throw new Error("alternate needs version 4: only there may a transport be a class");
+  if (!alternate && !http2) return names;
+  if (version !== 4) throw new Error("only with version 4 may a transport be a class");
+  if (http2) return names.map((name) => ({ polling: Http2Polling, websocket: Http2WebSocket })[name]);
   const next = inTurn(alternate.map((url) => new URL(url).host));
   const classes = { polling: through(NodeXHR, next), websocket: through(NodeWebSocket, next) };
   return names.map((name) => classes[name]);

@@ -12,6 +12,7 @@
 // binary_bytes    the length of its bytes (32; 0 sends none)
 // hold            stay connected until told to end (false)
 // keep_alive      reuse connections between polls, as browsers do; the client in Node.js opens one each (false)
+// http2           all over HTTP/2, WebSockets too (version 4 only; false)
 // ca              path of a PEM file to trust, for https
 // connect_ms      give up on a client that is not connected by then (20000)
 // options         anything else for io(), as it is

@@ -32,6 +32,9 @@ pub struct ClientPlan {
     pub hold: bool,
     /// Reuse connections between polls, as browsers do.
     pub keep_alive: bool,
+    /// Speak HTTP/2, over which WebSockets go too (version 4 only).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub http2: bool,
     /// Path of a PEM file to trust, for https.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca: Option<String>,
@@ -66,6 +69,7 @@ impl ClientPlan {
             binary_bytes: 32,
             hold: false,
             keep_alive: false,
+            http2: false,
             ca: None,
             options: serde_json::json!({}),
         }

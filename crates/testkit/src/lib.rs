@@ -36,6 +36,7 @@ pub mod certificates;
 pub mod clients;
 pub mod dns;
 pub mod engineio;
+pub mod http2;
 pub mod load;
 pub mod message;
 pub mod node;

@@ -104,7 +104,7 @@ async fn a_request_goes_through_with_the_best_that_both_know() {
         (&rustls::version::TLS12, ProtocolVersion::TLSv1_2),
         (&rustls::version::TLS13, ProtocolVersion::TLSv1_3),
     ] {
-        let client = world.authority.client_of(&[version], &["h2", "http/1.1"]);
+        let client = world.authority.client_of(&[version], &["http/1.1"]);
         let mut connection = world.connect("a.example", client).await.unwrap();
         connection.send(GET).await;
         assert_eq!(connection.read_message().await.text(), "ok");
@@ -196,11 +196,11 @@ async fn a_certificate_that_must_be_stapled_is_warned_of() {
     assert_eq!(output.status.code(), Some(0), "it stops nothing: {said}");
 }
 
-/// HTTP/2 alone is not spoken here yet, and guessing that the client means HTTP/1.1 would be wrong (RFC 7301).
+/// Guessing that the client means HTTP/1.1 would be wrong (RFC 7301).
 #[tokio::test]
 async fn a_client_of_another_protocol_is_refused_in_the_handshake() {
     let world = World::new(&[&["a.example"]], "").await;
-    let refused = world.connect("a.example", world.authority.client(&["h2"])).await.unwrap_err();
+    let refused = world.connect("a.example", world.authority.client(&["spdy/3.1"])).await.unwrap_err();
     assert!(refused.to_string().contains("NoApplicationProtocol"), "{refused}");
     let none = world.connect("a.example", world.authority.client(&[])).await.unwrap();
     assert_eq!(none.alpn(), None);

@@ -22,7 +22,7 @@ use print::{OUR_LINES_BYTES, print_display, print_line};
 pub use print::{add_line, print_connection, print_ip};
 
 /// What is true of a client's connection. Made once for each; most of what we say about it never changes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ClientEnd {
     /// The other end of the connection: a client, or a proxy in front of us.
     peer: IpAddr,

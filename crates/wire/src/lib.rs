@@ -19,6 +19,7 @@ pub mod pin_names;
 pub mod rendezvous;
 mod forwarded;
 pub mod forward;
+pub mod http2;
 mod page_request;
 pub mod body;
 mod chunked;

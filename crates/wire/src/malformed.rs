@@ -32,6 +32,10 @@ pub enum Malformed {
     ConnectionTokens,
     /// An HTTP/1.1 request without Host (RFC 9112 section 3.2).
     HostMissing,
+    /// A pseudo-header field of HTTP/2 that may not be there, or does not say what it may (RFC 9113 section 8.3).
+    PseudoHeader,
+    /// A field of HTTP/2 that is about a connection of HTTP/1 (RFC 9113 section 8.2.2).
+    ConnectionField,
     /// More than one Host.
     HostTwice,
     /// A Host that is not a name or an address with an optional port.
@@ -88,6 +92,8 @@ impl Malformed {
             | Self::HeaderLine
             | Self::ConnectionTokens
             | Self::HostMissing
+            | Self::PseudoHeader
+            | Self::ConnectionField
             | Self::HostTwice
             | Self::Host
             | Self::HostContradicted
@@ -123,6 +129,8 @@ impl Malformed {
             Self::TooManyLines => "too many header lines",
             Self::ConnectionTokens => "too many Connection tokens",
             Self::HostMissing => "Host is missing",
+            Self::PseudoHeader => "malformed pseudo-header",
+            Self::ConnectionField => "connection-specific header over HTTP/2",
             Self::HostTwice => "Host is given twice",
             Self::Host => "malformed Host",
             Self::HostContradicted => "target and Host name different hosts",

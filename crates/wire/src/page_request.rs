@@ -39,7 +39,8 @@ impl RequestHead {
             head_bytes_max: bytes.len(),
             lines_max: HeadBounds::LINES_MAX,
         };
-        Self::parse(&bytes, &bounds)
+        let page = Self::parse(&bytes, &bounds)?;
+        Ok(if self.is_over_http2() { page.over_http2() } else { page })
     }
 }
 

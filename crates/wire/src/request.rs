@@ -32,12 +32,13 @@ pub struct RequestHead {
     /// What follows `?`, if anything does.
     query: Option<Span>,
     version: Version,
+    pub(crate) is_over_http2: bool,
     host: Option<Span>,
     /// Of the host, if it says one.
     host_port: Option<Span>,
     body: RequestBody,
     /// Whether the client means to send another request on this connection.
-    keep_alive: bool,
+    pub(crate) keep_alive: bool,
     expects_continue: bool,
     opens_websocket: Option<Span>,
     engine_io: Option<EngineIo>,
@@ -120,6 +121,7 @@ impl RequestHead {
             sent_path: None,
             query: target.query,
             version,
+            is_over_http2: false,
             host,
             host_port: port.map(|port| Span::of(port, bytes)),
             body,

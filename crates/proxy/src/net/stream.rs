@@ -8,6 +8,7 @@ mod as_tokio;
 mod client;
 mod duplex;
 pub(crate) mod eager_read;
+mod http2_io;
 mod known;
 mod reader;
 mod socket;
@@ -18,6 +19,7 @@ mod unregistered;
 
 pub(crate) use crate::net::stream::client::ClientStream;
 pub(crate) use crate::net::stream::duplex::Io;
+pub(crate) use crate::net::stream::http2_io::{Http2Connection, Http2Io};
 pub(crate) use crate::net::stream::reader::Reader;
 pub(crate) use crate::net::stream::socket::Stream;
 pub(crate) use crate::net::stream::turn::{spend, spend_on_pieces};

@@ -61,7 +61,7 @@ pub(crate) fn load_all(
             Some(asked) => Arc::new(Tickets::new(&plan.sticky_secret, &asked.rules)),
             None => tickets.clone(),
         };
-        server_tls(store, versions(listen.tls_profile), asked, &tickets)
+        server_tls(store, listen, asked, &tickets)
             .map_err(|error| {
                 let reason = error.to_string();
                 problems.push(TlsProblem { section: LISTEN, file: PathBuf::new(), reason });
@@ -123,20 +123,24 @@ fn versions(profile: TlsProfile) -> &'static [&'static SupportedProtocolVersion]
 
 fn server_tls(
     certificates: Store,
-    versions: &[&'static SupportedProtocolVersion],
+    listen: &Listen,
     asked: Option<Asked>,
     tickets: &Arc<Tickets>,
 ) -> Result<ServerTls, rustls::Error> {
     let (certificates, asks_clients) = (Arc::new(certificates), asked.is_some());
     let config = |asked: Option<&Asked>| {
         let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_protocol_versions(versions)?;
+            .with_protocol_versions(versions(listen.tls_profile))?;
         let config = match asked {
             Some(asked) => config.with_client_cert_verifier(asked.verifier.clone()),
             None => config.with_no_client_auth(),
         };
         let mut config = config.with_cert_resolver(certificates.clone());
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        // The first of ours that the client knows is spoken.
+        if listen.http2 {
+            config.alpn_protocols.push(HTTP2.to_vec());
+        }
+        config.alpn_protocols.push(b"http/1.1".to_vec());
         if certificates.proves_names() {
             config.alpn_protocols.push(ACME_TLS.to_vec());
         }
@@ -153,6 +157,9 @@ fn server_tls(
     };
     Ok(ServerTls { config: config(asked.as_ref())?, asks_clients, for_authorities, certificates })
 }
+
+/// How HTTP/2 over TLS is called in ALPN (RFC 9113 section 3.2).
+pub(crate) const HTTP2: &[u8] = b"h2";
 
 #[cfg(test)]
 mod tests {

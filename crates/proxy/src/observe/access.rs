@@ -167,6 +167,9 @@ fn exchange_json(record: &Record, head: Option<&RequestHead>, moment: Moment<'_>
             None => line.null("host"),
         }
         line.text("target", &target_for_log(head));
+        if head.is_over_http2() {
+            line.word("protocol", "HTTP/2.0");
+        }
     }
     if let Some(id) = &record.request_id {
         line.text("request_id", id.as_bytes());
@@ -237,6 +240,7 @@ fn exchange_combined(record: &Record, head: &RequestHead, moment: Moment<'_>, ou
         push_escaped(&target_for_log(head), out);
         out.extend_from_slice(match head.version() {
             Version::Http10 => b" HTTP/1.0",
+            Version::Http11 if head.is_over_http2() => b" HTTP/2.0",
             Version::Http11 => b" HTTP/1.1",
         });
     };

@@ -1,6 +1,7 @@
 //! Leaving: who is told, who is waited for, and until when. Every connection and every tunnel holds a [`Live`] from
 //! its accept to its end, so that none is forgotten.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -89,6 +90,13 @@ impl Live {
     pub(crate) fn place(&self) -> &Place {
         &self.place
     }
+}
+
+/// By what a connection lives: itself, or the connection of HTTP/2 that it is a stream of.
+#[derive(Debug)]
+pub(crate) enum Lives {
+    Alone(Live),
+    OnAStream(#[expect(dead_code, reason = "held until it is dropped")] Rc<Live>),
 }
 
 impl Drop for Live {

@@ -205,6 +205,7 @@ impl<'a> Values<'a> {
             },
             Variable::Protocol => Cow::Borrowed(match head.version() {
                 Version::Http10 => b"HTTP/1.0",
+                Version::Http11 if head.is_over_http2() => b"HTTP/2.0",
                 Version::Http11 => b"HTTP/1.1",
             }),
             Variable::Uri => Cow::Borrowed(head.path_and_query()),

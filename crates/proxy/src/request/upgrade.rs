@@ -9,7 +9,7 @@ use config::limits::Limits;
 
 use crate::net::stream::Io;
 use crate::observe::guarded::Guarded;
-use crate::observe::lifecycle::Live;
+use crate::observe::lifecycle::Lives;
 use crate::upstream::node::Node;
 use crate::upstream::node::counted::InSession;
 use crate::upstream::sessions::SessionUse;
@@ -49,5 +49,5 @@ pub(crate) struct Upgraded {
     pub(crate) client_early: BytesMut,
     pub(crate) origin: OriginEnd,
     pub(crate) limits: Limits,
-    pub(crate) live: Live,
+    pub(crate) live: Lives,
 }

@@ -101,6 +101,8 @@ pub(crate) struct ListenNow {
     pub(crate) scheme: Scheme,
     /// Each connection begins with a PROXY header.
     pub(crate) is_proxied: bool,
+    /// HTTP/2 is spoken beside HTTP/1: by ALPN where there is TLS, and else by who knows it beforehand.
+    pub(crate) http2: bool,
     pub(crate) tls: Option<ServerTls>,
     /// Whose connections are taken, if not everybody's.
     pub(crate) access: Option<Arc<Access>>,
@@ -108,8 +110,14 @@ pub(crate) struct ListenNow {
 
 impl ListenNow {
     pub(crate) fn new(id: ListenId, listen: &Listen, tls: Option<ServerTls>) -> Self {
-        let access = listen.access().map(Arc::new);
-        Self { id, scheme: listen.scheme.clone(), is_proxied: listen.proxy_protocol, tls, access }
+        Self {
+            id,
+            scheme: listen.scheme.clone(),
+            is_proxied: listen.proxy_protocol,
+            http2: listen.http2,
+            tls,
+            access: listen.access().map(Arc::new),
+        }
     }
 }
 
@@ -227,6 +235,12 @@ impl Snapshot {
     /// `None` after a reload has closed it, for connections that were accepted before.
     pub(crate) fn listen(&self, id: ListenId) -> Option<&ListenNow> {
         self.listens.iter().find(|listen| listen.id == id)
+    }
+
+    /// A reload has not closed it.
+    pub(crate) fn is_open(&self, id: ListenId) -> bool {
+        // Behind them are those that have just been closed.
+        self.listens.iter().take(self.plan.listens.len()).any(|listen| listen.id == id)
     }
 
     /// The certificates of the listens that are open, in the order of the plan.

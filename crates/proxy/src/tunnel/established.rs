@@ -24,7 +24,7 @@ use tokio::time::Instant;
 
 use crate::net::buffers::Buffers;
 use crate::net::clock::{Alarm, Clock};
-use crate::observe::lifecycle::Live;
+use crate::observe::lifecycle::Lives;
 use crate::observe::record::{EndedBy, TunnelRecord};
 use crate::request::upgrade::{TunnelSession, Upgraded};
 use crate::tunnel::direction::{Broken, Direction};
@@ -59,7 +59,7 @@ pub(crate) struct Tunnel {
     is_half_closed: bool,
     /// Boxed, because most tunnels have none.
     bounds: Option<Box<Bounds>>,
-    _live: Live,
+    _live: Lives,
 }
 
 /// What its two directions may still do in this turn.

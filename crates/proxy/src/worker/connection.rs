@@ -22,7 +22,7 @@ use crate::net::clock::Alarm;
 use crate::net::pace::Age;
 use crate::net::seats::Seated;
 use crate::net::stream::{ClientStream, Io, Stream};
-use crate::observe::lifecycle::Live;
+use crate::observe::lifecycle::{Live, Lives};
 use crate::observe::record::Record;
 use crate::request::downstream::{Arrival, BodySource, Http1Body, Http1Reply, ReplySink, RequestEnds};
 use crate::request::exchange::Exchanged;
@@ -50,8 +50,10 @@ pub(crate) struct ClientConnection {
     parked: Parked,
     /// Set once its task is registered to be woken when the proxy begins to leave, which is done once and not at each wait.
     hears_leaving: bool,
+    /// It is a stream of HTTP/2, which asks once.
+    pub(super) is_stream: bool,
     /// Its place among all connections. It is the last field, so that the place is free only once the socket is closed.
-    pub(crate) live: Live,
+    pub(crate) live: Lives,
 }
 
 /// The history of a connection as far as parking goes, which decides when it is parked next.
@@ -216,6 +218,32 @@ impl ClientConnection {
             age: Age::new(worker.lived.seconds(idle_until)),
             parked: Parked::Silent,
             hears_leaving: false,
+            is_stream: false,
+            live: Lives::Alone(live),
+        }
+    }
+
+    /// A stream of HTTP/2 that has just been opened, as a connection. `said` is its header section in the words of HTTP/1.
+    pub(super) fn of_stream(
+        io: Io,
+        said: BytesMut,
+        (end, redirects): (ClientEnd, Option<Redirect>),
+        live: Lives,
+        worker: &Local,
+    ) -> Self {
+        let stream = ClientStream { io, alarm: Alarm::new(worker.clock.clone()) };
+        let idle_until = stream.now();
+        Self {
+            stream,
+            inbound: said,
+            end,
+            redirects,
+            begun: None,
+            idle_until,
+            age: Age::new(worker.lived.seconds(idle_until)),
+            parked: Parked::Never,
+            hears_leaving: false,
+            is_stream: true,
             live,
         }
     }
@@ -233,7 +261,9 @@ impl ClientConnection {
 
     /// Reduces a plain connection to what is parked, and says until when it waits. `None` if its socket has broken.
     pub(crate) fn into_idle(self) -> Option<(IdleConnection, Instant)> {
-        let Self { stream, end, redirects, idle_until, age, live, .. } = self;
+        let Self { stream, end, redirects, idle_until, age, live: Lives::Alone(live), .. } = self else {
+            return None;
+        };
         let (peer, is_trusted, port) = (end.peer(), end.is_trusted(), end.port());
         let tcp = stream.io.into_tcp()?;
         let Age { born_s, requests } = age;
@@ -272,7 +302,8 @@ impl ClientConnection {
                 let head = RequestHead::parse(&inbound[..length], &bounds);
                 consume(inbound, length);
                 worker.buffers.give_back_if_empty(inbound);
-                Ok(Some(head.map_err(ClientFault::from)?))
+                let head = head.map_err(ClientFault::from)?;
+                Ok(Some(if self.is_stream { head.over_http2() } else { head }))
             }
             Some(Err(Fault::Client(ClientFault::Gone))) if scan.is_at_start() => Ok(None),
             Some(Err(fault)) => Err(fault),
@@ -380,7 +411,7 @@ impl ClientConnection {
     }
 
     /// Answers what never became a request.
-    async fn refuse(&mut self, fault: Fault, worker: &Local) -> Ended {
+    pub(super) async fn refuse(&mut self, fault: Fault, worker: &Local) -> Ended {
         let mut record = Record::new(self.end.peer(), self.begun());
         record.fault = Some(fault);
         let mut ended = Ended::Reset;
@@ -404,28 +435,5 @@ impl ClientConnection {
     }
 }
 
-/// Sends the end and reads on until the client's own, or until it has had long enough: a close while bytes of the
-/// client are unread would be a reset, and a reset can eat the answer (RFC 9112 section 9.6).
-pub(crate) async fn linger(client: &ClientConnection, worker: &Local) {
-    let mut discarded = BytesMut::new();
-    let mut is_shut = false;
-    let ClientStream { io, alarm } = &client.stream;
-    let end = alarm.within(LINGER, |cx| {
-        if !is_shut {
-            ready!(io.poll_shutdown(cx))?;
-            is_shut = true;
-        }
-        while ready!(io.poll_read(cx, &mut discarded, &worker.buffers))? > 0 {
-            discarded.clear();
-        }
-        Poll::Ready(Ok::<_, std::io::Error>(()))
-    });
-    // However it ends, the connection is over.
-    let _ = end.await;
-    worker.buffers.give(discarded);
-}
-
-/// How long an early close waits for the client's own end.
-const LINGER: Duration = Duration::from_secs(2);
 /// The scheme of a connection without TLS, for X-Forwarded-Proto.
 pub(crate) const PLAIN_SCHEME: &str = "http";

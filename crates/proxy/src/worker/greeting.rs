@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use bytes::BytesMut;
 use config::plan::Scheme;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -16,11 +17,14 @@ use wire::proxy_protocol::{self, NoHeader, Said};
 use crate::net::clock::by_clock;
 use crate::net::places::ClientKey;
 use crate::net::seats::Seated;
-use crate::net::stream::Io;
 use crate::net::stream::eager_read::EagerRead;
+use crate::net::stream::{Io, Stream};
+use crate::observe::lifecycle::Live;
 use crate::request::reply::Redirect;
 use crate::state::local::Local;
+use crate::state::shared::ListenId;
 use crate::worker::connection::{ClientConnection, PLAIN_SCHEME};
+use crate::worker::http2::Http2Client;
 use crate::worker::listener::Incoming;
 use crate::worker::tls_handshake::{self, Shaken};
 
@@ -31,13 +35,21 @@ pub(super) struct Greeter {
     eager_read: EagerRead,
 }
 
+/// A connection that was greeted, by what it speaks.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one, and is moved on at once")]
+pub(super) enum Greeted {
+    Http1(ClientConnection),
+    Http2(Box<Http2Client>),
+}
+
 impl Greeter {
     pub(super) fn new(local: Rc<Local>) -> Rc<Self> {
         Rc::new(Self { local, eager_read: EagerRead::default() })
     }
 
     /// Greets a connection that was just accepted, and gives it to `serve`.
-    pub(super) fn greet(self: &Rc<Self>, incoming: Incoming, serve: impl Fn(ClientConnection) + 'static) {
+    pub(super) fn greet(self: &Rc<Self>, incoming: Incoming, serve: impl Fn(Greeted) + 'static) {
         let snapshot = self.local.snapshot();
         // Unless two reloads went by while this waited for its worker.
         let Some(listen) = snapshot.listen(incoming.listen) else { return };
@@ -52,7 +64,7 @@ impl Greeter {
 
     /// Reads the PROXY header, and goes on with the client that it names. Only a trusted proxy may say who that is, and whoever
     /// else comes in here says nothing: believed it would be anybody, and unbelieved it is a request that begins in no way.
-    fn hear_of_client(self: &Rc<Self>, incoming: Incoming, serve: impl Fn(ClientConnection) + 'static) {
+    fn hear_of_client(self: &Rc<Self>, incoming: Incoming, serve: impl Fn(Greeted) + 'static) {
         let (snapshot, peer) = (self.local.snapshot(), incoming.peer.ip());
         if !snapshot.is_trusted(peer) {
             static IS_TOLD: AtomicBool = AtomicBool::new(false);
@@ -91,10 +103,11 @@ impl Greeter {
     }
 
     /// Serves a connection of a client that is known.
-    fn begin(self: &Rc<Self>, incoming: Incoming, serve: impl Fn(ClientConnection) + 'static) {
+    fn begin(self: &Rc<Self>, incoming: Incoming, serve: impl Fn(Greeted) + 'static) {
         let Incoming { tcp, peer, listen, port, live } = incoming;
         let snapshot = self.local.snapshot();
-        let Some(listen) = snapshot.listen(listen) else { return };
+        let id = listen;
+        let Some(listen) = snapshot.listen(id) else { return };
         if listen.access.as_ref().is_some_and(|access| !access.admits(peer.ip())) {
             return self
                 .local
@@ -108,12 +121,15 @@ impl Greeter {
         let is_trusted = snapshot.is_trusted(peer.ip());
         let end = move |scheme| ClientEnd::new(peer.ip(), scheme, port, is_trusted);
         let Some(tls) = &listen.tls else {
+            if listen.http2 {
+                return self.hear_of_http2(tcp, (end(PLAIN_SCHEME), redirects, id), live, serve);
+            }
             let Some((io, said)) = self.eager_read.try_first_read(tcp, &self.local.buffers) else {
                 return;
             };
             let mut client = ClientConnection::new(io, end(PLAIN_SCHEME), redirects, live, &self.local);
             client.inbound = said;
-            return serve(client);
+            return serve(Greeted::Http1(client));
         };
         let (place, limits) = (live.place(), &snapshot.plan.limits);
         if let Err(refused) = place.places().may_shake_hands(place.client(), limits) {
@@ -124,17 +140,51 @@ impl Greeter {
         // A task of its own, because a TLS handshake is big and short.
         let (greeter, clock) = (self.clone(), self.local.clock.clone());
         let handshake = Box::pin(async move {
-            let (stream, end) = match greeter.unless_displaced(handshake).await {
-                Some(Ok(Shaken { stream, certificate_lines: None })) => (stream, end("https")),
-                Some(Ok(Shaken { stream, certificate_lines: Some(lines) })) => {
-                    (stream, end("https").with_certificate(&lines))
-                }
-                Some(Err(Some(refused))) => return greeter.local.counters.count_connection(refused),
-                Some(Err(None)) | None => return,
+            let Shaken { stream, certificate_lines, is_http2 } =
+                match greeter.unless_displaced(handshake).await {
+                    Some(Ok(shaken)) => shaken,
+                    Some(Err(Some(refused))) => return greeter.local.counters.count_connection(refused),
+                    Some(Err(None)) | None => return,
+                };
+            let end = match certificate_lines {
+                None => end("https"),
+                Some(lines) => end("https").with_certificate(&lines),
             };
-            serve(ClientConnection::new(Io::new(stream), end, redirects, live, &greeter.local));
+            if is_http2 {
+                let client =
+                    Http2Client::new(stream, BytesMut::new(), (end, redirects, id), live, &greeter.local);
+                return serve(Greeted::Http2(client));
+            }
+            let client = ClientConnection::new(Io::new(stream), end, redirects, live, &greeter.local);
+            serve(Greeted::Http1(client));
         });
         spawn_local(by_clock(clock, handshake));
+    }
+
+    /// Reads how a connection begins where it may speak either protocol (RFC 9113 section 3.3), and serves it as what it is.
+    fn hear_of_http2(
+        self: &Rc<Self>,
+        tcp: std::net::TcpStream,
+        (end, redirects, listen): (ClientEnd, Option<Redirect>, ListenId),
+        live: Live,
+        serve: impl Fn(Greeted) + 'static,
+    ) {
+        let Ok(mut tcp) = TcpStream::from_std(tcp) else { return };
+        let (greeter, timeout) = (self.clone(), self.local.snapshot().plan.timeouts.head);
+        let hearing = Box::pin(async move {
+            let mut said = BytesMut::new();
+            let preface = tokio::time::timeout(timeout, read_preface(&mut tcp, &mut said));
+            let Some(Ok(Ok(is_http2))) = greeter.unless_displaced(preface).await else { return };
+            let stream = Stream::Plain(tcp);
+            if is_http2 {
+                let with = (end, redirects, listen);
+                return serve(Greeted::Http2(Http2Client::new(stream, said, with, live, &greeter.local)));
+            }
+            let mut client = ClientConnection::new(Io::new(stream), end, redirects, live, &greeter.local);
+            client.inbound = said;
+            serve(Greeted::Http1(client));
+        });
+        spawn_local(by_clock(self.local.clock.clone(), hearing));
     }
 
     /// Returns what `greeting` gives, unless the place of who has said nothing yet is wanted for another one.
@@ -144,6 +194,22 @@ impl Greeter {
             biased;
             greeted = greeting => Some(greeted),
             () = poll_fn(|cx| seat.poll_wanted(cx)) => None,
+        }
+    }
+}
+
+/// Reads until it is known whether a client begins as HTTP/2 does. What was read is in `said`.
+async fn read_preface(tcp: &mut TcpStream, said: &mut BytesMut) -> io::Result<bool> {
+    loop {
+        let here = said.len().min(PREFACE.len());
+        if said[..here] != PREFACE[..here] {
+            return Ok(false);
+        }
+        if here == PREFACE.len() {
+            return Ok(true);
+        }
+        if tcp.read_buf(said).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }
 }
@@ -165,6 +231,8 @@ async fn read_header(tcp: &mut TcpStream) -> io::Result<Option<SocketAddr>> {
     }
 }
 
+/// How every connection of HTTP/2 begins (RFC 9113 section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// What a connection takes at first, about (benches/results/history.md); over TLS while it shakes hands.
 const CONNECTION_BYTES: usize = 2 << 10;
 const TLS_CONNECTION_BYTES: usize = 32 << 10;

@@ -6,6 +6,8 @@ pub(crate) mod connection;
 mod answer;
 mod greeting;
 mod tls_handshake;
+mod http2;
+mod linger;
 pub(crate) mod idle;
 
 use std::rc::Rc;
@@ -29,9 +31,11 @@ use crate::request::upgrade::Upgraded;
 use crate::state::local::Local;
 use crate::state::shared::Shared;
 use crate::tunnel::{self, Reactor};
-use crate::worker::connection::{ClientConnection, Ended, linger, serve_requests};
-use crate::worker::greeting::Greeter;
+use crate::worker::connection::{ClientConnection, Ended, serve_requests};
+use crate::worker::greeting::{Greeted, Greeter};
+use crate::worker::http2::Http2Client;
 use crate::worker::idle::{IdleConnection, IdleSet};
+use crate::worker::linger::linger;
 use crate::worker::listener::{Acceptor, Incoming, WorkerMessage};
 
 /// The state of one worker thread: what its requests share, and the connections and tunnels that wait without a task of
@@ -145,7 +149,10 @@ fn accept(acceptor: Acceptor, worker: &Rc<Worker>) {
 /// Serves a connection that was just accepted.
 fn greet(incoming: Incoming, worker: &Rc<Worker>) {
     let serving = worker.clone();
-    worker.greeter.greet(incoming, move |client| spawn_serve(client, &serving));
+    worker.greeter.greet(incoming, move |client| match client {
+        Greeted::Http1(client) => spawn_serve(client, &serving),
+        Greeted::Http2(client) => spawn_http2(client, &serving),
+    });
 }
 
 /// Goes on with a connection that was parked and waits for its next request until then.
@@ -158,6 +165,13 @@ fn resume(resting: IdleConnection, until: Instant, worker: &Rc<Worker>) {
 fn spawn_serve(client: ClientConnection, worker: &Rc<Worker>) {
     let serving = Box::pin(serve(client, worker.clone()));
     spawn_local(by_clock(worker.local.clock.clone(), serving));
+}
+
+fn spawn_http2(client: Box<Http2Client>, worker: &Rc<Worker>) {
+    let serving = worker.clone();
+    let serve = move |stream| spawn_serve(stream, &serving);
+    let running = Box::pin(http2::run(client, worker.local.clone(), serve));
+    spawn_local(by_clock(worker.local.clock.clone(), running));
 }
 
 /// Waits until the last connection has ended, or until the time is up.

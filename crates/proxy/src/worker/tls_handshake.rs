@@ -13,7 +13,7 @@ use tokio_rustls::{Accept, LazyConfigAcceptor, TlsAcceptor, server};
 
 use crate::net::stream::Stream;
 use crate::net::stream::tls::Tls;
-use crate::net::tls::{ACME_TLS, ServerTls, lines_of, why_refused};
+use crate::net::tls::{ACME_TLS, HTTP2, ServerTls, lines_of, why_refused};
 
 /// A client that has shaken hands.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub(super) struct Shaken {
     pub(super) stream: Stream,
     /// What nodes are told of its certificate, if it was asked for one.
     pub(super) certificate_lines: Option<Vec<u8>>,
+    /// HTTP/2 was agreed on.
+    pub(super) is_http2: bool,
 }
 
 /// The handshake, whole and in time. Who is not let in for want of a certificate is given by why.
@@ -49,7 +51,8 @@ pub(super) async fn shake(
         true => Some(lines_of(stream.get_ref().1.peer_certificates()).map_err(|why| Some(tell(why, peer)))?),
         false => None,
     };
-    Ok(Shaken { stream: Stream::Tls(Box::new(Tls::from_client(stream))), certificate_lines })
+    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
+    Ok(Shaken { stream: Stream::Tls(Box::new(Tls::from_client(stream))), certificate_lines, is_http2 })
 }
 
 type Failed = (io::Error, Option<TcpStream>);

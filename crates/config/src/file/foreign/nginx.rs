@@ -38,7 +38,12 @@ pub(super) static WORDS: &[Word] = &[
         NGINX,
         Instead("leave it out: TLS 1.2 and 1.3 with safe ciphers and session tickets are all there is"),
     ),
-    row(&["http2", "http3", "quic"], NGINX, Instead("leave it out: clients are served HTTP/1.1")),
+    row(&["http2"], NGINX, Key("listen", "http2", "http2 = true")),
+    row(
+        &["http3", "quic"],
+        NGINX,
+        Instead("leave it out: clients are served HTTP/1.1, and HTTP/2 where `http2 = true`"),
+    ),
     row(&["reuseport"], NGINX, Key("listen", "reuse_port", "reuse_port = true")),
     row(&["return"], NGINX, Key("route", "redirect", "redirect = { host = \"example.com\", status = 301 }")),
     row(

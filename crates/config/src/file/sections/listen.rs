@@ -46,6 +46,9 @@ declare! {
         ALLOW allow: Option<Vec<IpNet>> => "everybody", Networks;
         /// Addresses and networks of those whose connections are closed, though `allow` has them.
         DENY deny: Option<Vec<IpNet>> => "nobody", Networks;
+        /// Whether HTTP/2 is spoken here beside HTTP/1.1: with `tls` by clients that ask for it (ALPN), without it by those that
+        /// know beforehand that it is ("h2c" with prior knowledge).
+        HTTP2 http2: bool = false, Flag;
         /// Which clients can speak TLS here, in the words of Mozilla's server-side TLS guidelines: "intermediate" is TLS 1.2 and
         /// 1.3, for nearly everybody; "modern" is TLS 1.3 alone.
         TLS_PROFILE tls_profile: TlsProfile = TlsProfile::Intermediate, Word<TlsProfile>(&[

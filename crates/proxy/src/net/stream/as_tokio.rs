@@ -14,6 +14,7 @@ impl AsyncRead for Stream {
             Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
             Self::Unix(unix) => Pin::new(&mut **unix).poll_read(cx, buf),
             Self::Tls(tls) => Pin::new(&mut tls.stream).poll_read(cx, buf),
+            Self::Http2(stream) => Pin::new(&mut **stream).poll_read(cx, buf),
         }
     }
 }
@@ -24,6 +25,7 @@ impl AsyncWrite for Stream {
             Self::Plain(tcp) => Pin::new(tcp).poll_write(cx, buf),
             Self::Unix(unix) => Pin::new(&mut **unix).poll_write(cx, buf),
             Self::Tls(tls) => Pin::new(&mut tls.stream).poll_write(cx, buf),
+            Self::Http2(stream) => Pin::new(&mut **stream).poll_write(cx, buf),
         }
     }
 
@@ -36,12 +38,17 @@ impl AsyncWrite for Stream {
             Self::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
             Self::Unix(unix) => Pin::new(&mut **unix).poll_write_vectored(cx, bufs),
             Self::Tls(tls) => Pin::new(&mut tls.stream).poll_write_vectored(cx, bufs),
+            Self::Http2(stream) => Pin::new(&mut **stream).poll_write_vectored(cx, bufs),
         }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        !matches!(self, Self::Http2(_))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Plain(_) | Self::Unix(_) => Poll::Ready(Ok(())),
+            Self::Plain(_) | Self::Unix(_) | Self::Http2(_) => Poll::Ready(Ok(())),
             Self::Tls(tls) => Pin::new(&mut tls.stream).poll_flush(cx),
         }
     }
@@ -51,6 +58,7 @@ impl AsyncWrite for Stream {
             Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
             Self::Unix(unix) => Pin::new(&mut **unix).poll_shutdown(cx),
             Self::Tls(tls) => Pin::new(&mut tls.stream).poll_shutdown(cx),
+            Self::Http2(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
         }
     }
 }

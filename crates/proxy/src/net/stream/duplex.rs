@@ -226,7 +226,7 @@ impl Io {
             Stage::Unregistered(unregistered) => unregistered.into_tcp(),
             Stage::Registered(reader) => match reader.into_stream() {
                 Stream::Plain(tcp) => tcp.into_std().ok(),
-                Stream::Tls(_) | Stream::Unix(_) => None,
+                Stream::Tls(_) | Stream::Unix(_) | Stream::Http2(_) => None,
             },
         }
     }
@@ -277,10 +277,11 @@ impl Io {
     /// Returns whether the TLS handshake was for another host than `host`, if it was for one.
     pub(crate) fn is_for_another_host(&self, host: &[u8]) -> bool {
         match &*self.0.borrow() {
-            Stage::Registered(Reader { stream: Stream::Tls(tls), .. }) => {
-                tls.server_name().is_some_and(|name| !name.as_bytes().eq_ignore_ascii_case(host))
+            Stage::Registered(reader) => {
+                let name = reader.stream.server_name();
+                name.is_some_and(|name| !name.as_bytes().eq_ignore_ascii_case(host))
             }
-            Stage::Registered(_) | Stage::Unregistered(_) => false,
+            Stage::Unregistered(_) => false,
         }
     }
 

@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt, Interest};
 use tokio::task::coop::{has_budget_remaining, poll_proceed};
 
 use crate::net::buffers::{Buffers, ReadBuffer};
+use crate::net::stream::http2_io::Http2Io;
 use crate::net::stream::known::receive_known;
 use crate::net::stream::socket::Stream;
 use crate::net::stream::tls::Tls;
@@ -62,6 +63,7 @@ impl Reader {
                 Stream::Plain(tcp) => receive_known(tcp, buffer, buffers),
                 Stream::Unix(unix) => receive_known(&**unix, buffer, buffers),
                 Stream::Tls(tls) => return poll_decrypted(tls, cx, buffer, buffers),
+                Stream::Http2(stream) => return poll_stream(stream, cx, buffer, buffers),
             };
             match received {
                 Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -94,6 +96,24 @@ impl Reader {
         self.is_watched = false;
         tcp.try_io(Interest::READABLE, || take(tcp.as_fd()))
     }
+}
+
+#[inline(never)]
+fn poll_stream(
+    stream: &mut Http2Io,
+    cx: &mut Context<'_>,
+    buffer: &mut impl ReadBuffer,
+    buffers: &Buffers,
+) -> Poll<io::Result<usize>> {
+    // No buffer is taken for what has not come.
+    ready!(stream.poll_readable(cx))?;
+    buffer.make_room(buffers);
+    let read = pin!(stream.read_buf(buffer)).poll(cx);
+    buffer.give_back_if_empty(buffers);
+    if let Poll::Ready(Ok(read)) = &read {
+        spend(cx, *read);
+    }
+    read
 }
 
 fn poll_decrypted(

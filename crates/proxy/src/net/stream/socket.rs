@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker, ready};
 use tokio::io::{AsyncWrite, Interest, Ready};
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::net::stream::http2_io::Http2Io;
 use crate::net::stream::known::{is_known_quiet, send_known};
 use crate::net::stream::tls::Tls;
 
@@ -19,6 +20,8 @@ pub(crate) enum Stream {
     /// A process of an app that listens on a Unix socket. Boxed, because two sockets of one size would need a word
     /// more to be told apart, in every connection.
     Unix(Box<UnixStream>),
+    /// A stream of a client's HTTP/2 connection.
+    Http2(Box<Http2Io>),
 }
 
 impl Stream {
@@ -28,6 +31,17 @@ impl Stream {
             Self::Plain(tcp) => Some(tcp.as_fd()),
             Self::Tls(tls) => Some(tls.tcp().as_fd()),
             Self::Unix(unix) => Some(unix.as_fd()),
+            // The connection's is not its own.
+            Self::Http2(_) => None,
+        }
+    }
+
+    /// The host that its client has asked for in its TLS handshake.
+    pub(crate) fn server_name(&self) -> Option<&str> {
+        match self {
+            Self::Tls(tls) => tls.server_name(),
+            Self::Http2(stream) => stream.server_name(),
+            Self::Plain(_) | Self::Unix(_) => None,
         }
     }
 
@@ -36,7 +50,7 @@ impl Stream {
         match self {
             Self::Plain(tcp) => Some(tcp.into_std().ok()?.into()),
             Self::Unix(unix) => Some(unix.into_std().ok()?.into()),
-            Self::Tls(_) => None,
+            Self::Tls(_) | Self::Http2(_) => None,
         }
     }
 
@@ -44,7 +58,7 @@ impl Stream {
     pub(crate) fn is_plain(&self) -> bool {
         match self {
             Self::Plain(_) | Self::Unix(_) => true,
-            Self::Tls(_) => false,
+            Self::Tls(_) | Self::Http2(_) => false,
         }
     }
 
@@ -52,7 +66,7 @@ impl Stream {
     pub(super) fn as_tcp(&self) -> Option<&TcpStream> {
         match self {
             Self::Plain(tcp) => Some(tcp),
-            Self::Tls(_) | Self::Unix(_) => None,
+            Self::Tls(_) | Self::Unix(_) | Self::Http2(_) => None,
         }
     }
 
@@ -62,6 +76,7 @@ impl Stream {
             Self::Plain(tcp) => tcp.poll_read_ready(cx),
             Self::Unix(unix) => unix.poll_read_ready(cx),
             Self::Tls(tls) => tls.poll_readable(cx),
+            Self::Http2(stream) => stream.poll_readable(cx),
         }
     }
 }
@@ -73,7 +88,7 @@ impl Stream {
             let sent = match self {
                 Self::Plain(tcp) => send_known(tcp, bytes),
                 Self::Unix(unix) => send_known(&**unix, bytes),
-                Self::Tls(tls) => return Pin::new(&mut tls.stream).poll_write(cx, bytes),
+                Self::Tls(_) | Self::Http2(_) => return Pin::new(self).poll_write(cx, bytes),
             };
             match sent {
                 Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -83,7 +98,7 @@ impl Stream {
             match self {
                 Self::Plain(tcp) => ready!(tcp.poll_write_ready(cx))?,
                 Self::Unix(unix) => ready!(unix.poll_write_ready(cx))?,
-                Self::Tls(_) => {}
+                Self::Tls(_) | Self::Http2(_) => {}
             }
         }
     }
@@ -94,6 +109,7 @@ impl Stream {
             Self::Plain(tcp) => is_known_quiet(tcp),
             Self::Unix(unix) => is_known_quiet(&**unix),
             Self::Tls(tls) => tls.has_nothing_decrypted() && is_known_quiet(tls.tcp()),
+            Self::Http2(stream) => stream.is_quiet(),
         }
     }
 }
@@ -111,6 +127,7 @@ impl Stream {
             Self::Plain(tcp) => is_closed(pin!(tcp.ready(Interest::READABLE))),
             Self::Tls(tls) => is_closed(pin!(tls.tcp().ready(Interest::READABLE))),
             Self::Unix(unix) => is_closed(pin!(unix.ready(Interest::READABLE))),
+            Self::Http2(stream) => stream.has_ended(),
         }
     }
 }

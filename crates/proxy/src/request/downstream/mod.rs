@@ -1,13 +1,9 @@
 //! The client's two ends of an exchange: where the request's body comes from, and where the answer goes. The spine
-//! and the exchange know these, never the client's connection. Both are enums with a variant for each protocol that clients
-//! speak, of which there is one; what a variant has to do for each method is said at the method, with what it means for an
-//! HTTP/2 stream (`h2::RecvStream` and `h2::server::SendResponse`) where that differs.
+//! and the exchange know these, never the client's connection. Both are enums of one variant, HTTP/1: a stream of HTTP/2 is
+//! translated below them (`net/stream/http2_io`). What a variant has to do for each method is said at the method.
 //!
 //! What waits gives the future of its variant as it is: a layer of `async` around it would cost each request some eighty
-//! instructions. With a second variant it is one of two futures, told apart when it is polled.
-//!
-//! The head of a request is the same type in every protocol, `wire::request::RequestHead`: nodes speak HTTP/1, so that another
-//! protocol has to say what its head is there before a node is asked, and the strict parser of `wire` then looks at it.
+//! instructions.
 
 mod arrival;
 mod http1;
@@ -78,8 +74,7 @@ impl<'c> BodySource<'c> {
         }
     }
 
-    /// The one timer of the task that runs the exchange; every wait of it is set on that. A stream of HTTP/2 is a task with
-    /// an alarm of its own.
+    /// The one timer of the task that runs the exchange; every wait of it is set on that.
     pub(crate) fn alarm(&self) -> &'c Alarm {
         match self {
             Self::Http1(body) => body.alarm(),
@@ -101,7 +96,7 @@ impl<'c> BodySource<'c> {
     }
 
     /// What is here of the body, framed as the node gets it: by its length, or in chunks as they came. [`BodySource::pass`]
-    /// must follow once it was passed on. A stream of HTTP/2 makes chunks of its DATA where no length was said.
+    /// must follow once it was passed on.
     ///
     /// # Errors
     /// The client's fault, where the frames are wrong or the body is longer than it may be.
@@ -111,8 +106,7 @@ impl<'c> BodySource<'c> {
         }
     }
 
-    /// Gives up what [`BodySource::at_hand`] gave; a stream of HTTP/2 lets the client send as much again
-    /// (`FlowControl::release_capacity`).
+    /// Gives up what [`BodySource::at_hand`] gave.
     pub(crate) fn pass(&mut self, walked: Walked) {
         match self {
             Self::Http1(body) => body.pass(walked),
@@ -143,7 +137,7 @@ impl<'c> BodySource<'c> {
         }
     }
 
-    /// Ready when the client has left, or does not want the answer any more (`SendStream::poll_reset`). What a connection of
+    /// Ready when the client has left, or does not want the answer any more. What a connection of
     /// HTTP/1 brings meanwhile, the next request or a tunnel's first bytes, is kept, up to 4 KiB; a client that sends more
     /// than that is not watched any longer.
     pub(crate) fn poll_client_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -176,16 +170,15 @@ pub(crate) enum ReplySink<'c> {
 }
 
 impl<'c> ReplySink<'c> {
-    /// The version by which a body is framed for this client: [`Version::Http10`] where a body needs no frame of ours, which
-    /// is so for HTTP/2, too.
+    /// The version by which a body is framed for this client: [`Version::Http10`] where a body needs no frame of ours.
     pub(crate) fn version(&self) -> Version {
         match self {
             Self::Http1(reply) => reply.version,
         }
     }
 
-    /// Whether another request may follow the answer, as far as the client and we are concerned. Those of HTTP/2 do not
-    /// follow each other, and it is true until the connection goes away.
+    /// Whether another request may follow the answer, as far as the client and we are concerned. None does on a stream of
+    /// HTTP/2.
     pub(crate) fn keep_alive(&self) -> bool {
         match self {
             Self::Http1(reply) => reply.keep_alive,
@@ -234,7 +227,7 @@ impl<'c> ReplySink<'c> {
         }
     }
 
-    /// Sends an interim answer, which others may follow (`SendResponse::send_informational`).
+    /// Sends an interim answer, which others may follow.
     ///
     /// # Errors
     /// The client has left, or takes nothing.
@@ -248,9 +241,8 @@ impl<'c> ReplySink<'c> {
         }
     }
 
-    /// Sends the head of the final answer and what is here of its body, in one piece (`SendResponse::send_response`, and DATA).
-    /// `framed` is how the head says that the body is framed: what follows is framed so here, and by nobody else; HTTP/2 has
-    /// frames of its own instead.
+    /// Sends the head of the final answer and what is here of its body, in one piece.
+    /// `framed` is how the head says that the body is framed: what follows is framed so here, and by nobody else.
     ///
     /// # Errors
     /// The client has left, or takes nothing.
@@ -266,7 +258,7 @@ impl<'c> ReplySink<'c> {
         }
     }
 
-    /// Sends more of the body. With HTTP/2 no more than the client's window takes (`SendStream::poll_capacity`).
+    /// Sends more of the body.
     ///
     /// # Errors
     /// The client has left, or takes nothing.

@@ -15,6 +15,7 @@ use crate::net::clock::by_clock;
 use crate::net::memory::Memory;
 use crate::net::places::{ClientKey, Places};
 use crate::net::stream::{Io, Stream};
+use crate::observe::lifecycle::{Live, Lives};
 use crate::observe::record::Counters;
 use crate::request::upgrade::OriginEnd;
 use crate::upstream::node::Node;
@@ -59,7 +60,13 @@ async fn tunnel(clock: &Rc<Clock>) -> (Tunnel, TcpStream, TcpStream) {
     let limits = config::parse(FILE, std::path::Path::new("file")).unwrap().plan.limits;
     let place = Places::new(1).try_take().unwrap().give(ClientKey::NOBODY, &limits).unwrap();
     let live = Live::new(Arc::<Counters>::default(), place);
-    let upgraded = Upgraded { client: Io::new(client), client_early: BytesMut::new(), origin, limits, live };
+    let upgraded = Upgraded {
+        client: Io::new(client),
+        client_early: BytesMut::new(),
+        origin,
+        limits,
+        live: Lives::Alone(live),
+    };
     (Tunnel::new(upgraded, false, clock).unwrap(), far_client, far_origin)
 }
 

@@ -71,6 +71,23 @@ impl Destination {
         Ok(Self { address, name: name.to_owned(), tls: Some(tls) })
     }
 
+    /// Whether TLS is spoken.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// The same, where HTTP/2 is asked for.
+    #[must_use]
+    pub fn over_http2(mut self) -> Self {
+        if let Some((connector, _)) = &mut self.tls {
+            let mut config = ClientConfig::clone(connector.config());
+            config.alpn_protocols = vec![b"h2".to_vec()];
+            *connector = TlsConnector::from(Arc::new(config));
+        }
+        self
+    }
+
     /// The name that stands in Host.
     #[must_use]
     pub fn name(&self) -> &str {

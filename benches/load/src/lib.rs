@@ -11,6 +11,7 @@
 pub mod destination;
 pub mod hold;
 pub mod http;
+pub mod http2;
 pub mod meter;
 pub mod origin;
 pub mod pace;

@@ -12,7 +12,7 @@ use load::destination::Destination;
 use load::meter::{Report, Window};
 use load::processes::Processes;
 use load::websocket::Speech;
-use load::{hold, http, origin, polling, websocket};
+use load::{hold, http, http2, origin, polling, websocket};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::runtime;
@@ -52,6 +52,8 @@ enum Command {
     Origin(Origin),
     /// HTTP/1.1 requests, on connections that are kept or new ones.
     Http(Http),
+    /// HTTP/2 requests, several at once on each connection.
+    Http2(Http2),
     /// Messages through WebSockets that come back. Counts round trips.
     Echo(Echo),
     /// One speaks, all hear it. Counts messages heard, from when they were due to be said.
@@ -143,6 +145,20 @@ struct Http {
 }
 
 #[derive(Debug, Args)]
+struct Http2 {
+    #[command(flatten)]
+    common: Common,
+
+    /// Path and query.
+    #[arg(long, default_value = "/bytes/128")]
+    target: String,
+
+    /// Requests at once on each connection.
+    #[arg(long, value_name = "COUNT", default_value_t = 8)]
+    streams: usize,
+}
+
+#[derive(Debug, Args)]
 struct Echo {
     #[command(flatten)]
     common: Common,
@@ -230,6 +246,7 @@ fn run(command: Command) -> Result<()> {
         match command {
             Command::Origin(origin) => origin.serve().await.map(|()| None),
             Command::Http(http) => http.run().await.map(Some),
+            Command::Http2(http2) => http2.run().await.map(Some),
             Command::Echo(echo) => echo.run().await.map(Some),
             Command::Room(room) => room.run().await.map(Some),
             Command::Polling(polling) => polling.run().await.map(Some),
@@ -298,6 +315,14 @@ impl Http {
             anew: new,
         };
         http::run(&common.destination()?, &plan, &common.window()?).await
+    }
+}
+
+impl Http2 {
+    async fn run(self) -> Result<Report> {
+        let Self { common, target, streams } = self;
+        let plan = http2::Plan { target, connections: common.connections, streams };
+        http2::run(&common.destination()?.over_http2(), &plan, &common.window()?).await
     }
 }
 

@@ -175,7 +175,7 @@ impl Programs {
 fn tidelock_file(address: SocketAddr, site: &Site<'_>) -> String {
     let nodes: Vec<_> = site.nodes.iter().map(ToString::to_string).collect();
     let tls = site.tls.map_or_else(String::new, |CertificateFiles { certificate, key }| {
-        format!("tls = {{ certificate = {certificate:?}, key = {key:?} }}\n")
+        format!("http2 = true\ntls = {{ certificate = {certificate:?}, key = {key:?} }}\n")
     });
     let (other, folder) = (other_routes(site.routes), site.folder);
     let route = match site.serves {
@@ -213,7 +213,7 @@ fn nginx_conf(address: SocketAddr, site: &Site<'_>) -> String {
         let CertificateFiles { certificate, key } = files;
         let lines =
             format!("ssl_certificate {};\nssl_certificate_key {};\n", certificate.display(), key.display());
-        (" ssl", lines)
+        (" ssl http2", lines)
     });
     let files = NGINX_FILES.replace("FOLDER", &site.folder.display().to_string());
     let guarded = match site.serves {
@@ -249,7 +249,7 @@ fn haproxy_cfg(address: SocketAddr, site: &Site<'_>, directory: &Path) -> Result
             // It wants both in one file.
             let both = directory.join("both.pem");
             fs::write(&both, fs::read_to_string(certificate)? + &fs::read_to_string(key)?)?;
-            format!(" ssl crt {} alpn http/1.1", both.display())
+            format!(" ssl crt {} alpn h2,http/1.1", both.display())
         }
     };
     Ok(HAPROXY_CFG.replace("ADDRESS", &format!("{address}{ssl}")).replace("SERVERS", &servers))

@@ -219,6 +219,20 @@ pub(crate) const ROWS: &[Row] = &[
         &[Nginx(Cpu, 0.85)],
     ),
     core(
+        "http2-128",
+        "HTTP/2 over TLS 1.3, 128 B, 16 connections of 8 streams",
+        tls("http2 -c 16 --streams 8"),
+        &[Cpu, PerSecond],
+        &[Nginx(Cpu, 1.3)],
+    ),
+    core(
+        "http2-1m",
+        "HTTP/2 over TLS 1.3, answers of 1 MiB, 4 connections of 4 streams",
+        long(tls("http2 -c 4 --streams 4 --target /bytes/1048576")),
+        &[Cpu, PerSecond],
+        &[Nginx(Cpu, 0.80)],
+    ),
+    core(
         "down-1m",
         "answers of 1 MiB, 16 connections",
         long(plain("http -c 16 --target /bytes/1048576")),

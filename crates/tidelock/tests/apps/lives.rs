@@ -178,10 +178,10 @@ async fn a_stopped_app_answers_so() {
 #[tokio::test]
 #[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
 async fn an_app_that_is_given_up_answers_at_once() {
-    let app = r#"["node", "-e", "require('http').createServer((q, a) => process.exit(1)).listen(3000)"]"#;
+    let app = r#"["node", "-e", "require('http').createServer((q, a) => q.url === '/end' ? process.exit(1) : a.end()).listen(3000)"]"#;
     let tidelock = Tidelock::start(TIDELOCK, &file_of(app, "restart = { max = 0 }")).await;
     ready(&tidelock, 1).await;
-    get(tidelock.address(), "/").await;
+    get(tidelock.address(), "/end").await;
     until(&tidelock, |all| all[0]["state"] == "given up").await;
     assert_eq!(get(tidelock.address(), "/").await.status(), 503);
     let said = verb(&tidelock, &["status"]).await;

@@ -398,6 +398,9 @@ fn listen(socket: &Socket<'_>) -> String {
             text += &format!("client_certificates = {{ ca = {}, mode = \"{mode}\" }}\n", quoted(ca));
         }
     }
+    if socket.speaks_http2 {
+        text += "http2 = true\n";
+    }
     text
 }
 

@@ -20,6 +20,8 @@ pub(super) struct Socket<'f> {
     pub(super) clients: Option<(String, &'static str)>,
     /// The default server speaks TLS 1.3 alone, and so do the others then.
     pub(super) is_modern: bool,
+    /// One of its servers at least speaks HTTP/2, and so do the others then.
+    pub(super) speaks_http2: bool,
 }
 
 impl Socket<'_> {
@@ -74,6 +76,7 @@ impl<'f> Sites<'f> {
     pub(super) fn add(&mut self, directive: &'f Directive, scope: Scope<'f>, left: &mut Vec<Left>) {
         let number = self.sites.len();
         let is_all_tls = scope.one("ssl").is_some_and(|ssl| ssl.arg() == "on");
+        let speaks_http2 = scope.one("http2").is_some_and(|http2| http2.arg() == "on");
         let listens: Vec<&Directive> =
             directive.inside().iter().filter(|directive| directive.name == "listen").collect();
         let mut sockets = Vec::new();
@@ -84,6 +87,7 @@ impl<'f> Sites<'f> {
                 continue;
             };
             let socket = self.socket(address, is_tls, listen);
+            self.sockets[socket].speaks_http2 |= speaks_http2 || listen.args.iter().any(|arg| arg == "http2");
             if listen.args.iter().any(|arg| arg == "proxy_protocol") {
                 self.sockets[socket].proxied.get_or_insert(listen);
             }
@@ -95,7 +99,9 @@ impl<'f> Sites<'f> {
             }
         }
         if listens.is_empty() {
-            sockets.push(self.unsaid_socket(is_all_tls));
+            let socket = self.unsaid_socket(is_all_tls);
+            self.sockets[socket].speaks_http2 |= speaks_http2;
+            sockets.push(socket);
         }
         let names: Vec<&String> = directive
             .inside()
@@ -136,6 +142,7 @@ impl<'f> Sites<'f> {
             certificates: Vec::new(),
             clients: None,
             is_modern: false,
+            speaks_http2: false,
         });
         self.sockets.len() - 1
     }
@@ -167,6 +174,7 @@ impl<'f> Sites<'f> {
                     certificates: Vec::new(),
                     clients: None,
                     is_modern: false,
+                    speaks_http2: false,
                 });
                 self.sockets.len() - 1
             }

@@ -56,6 +56,29 @@ fn a_listen_asks_for_the_certificates_that_all_its_servers_ask_for() {
 }
 
 #[test]
+fn a_listen_speaks_http2_where_a_server_of_it_does() {
+    for (servers, want) in [
+        (vec!["listen 80;"], 0),
+        (vec!["listen 80 http2;"], 1),
+        (vec!["listen 443 ssl http2; listen [::]:443 ssl http2; listen 80;"], 1),
+        (vec!["listen 443 ssl; listen 80; http2 on;"], 2),
+        (vec!["listen 443 ssl; http2 off;", "listen 443 ssl; http2 on;"], 1),
+        (vec!["http2 on;"], 1),
+        (vec!["listen 80; http2 off;"], 0),
+    ] {
+        let all = servers.iter().enumerate().map(|(at, server)| {
+            format!(
+                "server {{ {server} server_name a{at}.example; ssl_certificate c.pem; ssl_certificate_key c.key; \
+                 location / {{ proxy_pass http://a:1; }} }}"
+            )
+        });
+        let Translated { text, left, .. } = translated(&all.collect::<String>());
+        assert_eq!(text.matches("\nhttp2 = true\n").count(), want, "{servers:?}\n{text}");
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
+
+#[test]
 fn what_nobody_may_see_is_closed_and_told() {
     for (inside, status, is_told) in [
         ("location /x { auth_basic \"x\"; proxy_pass http://a:1; }", "403", true),

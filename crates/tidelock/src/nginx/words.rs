@@ -351,9 +351,15 @@ pub(super) const TABLE: &[(&str, Fate)] = &[
         Left("a client without a known name gets the first certificate", "leave it out"),
     ),
     (
-        "http2 http2_max_concurrent_streams http2_push http2_push_preload http2_recv_timeout http2_max_field_size http2_body_preread_size",
+        "http2",
+        Read(
+            "`http2 = true` of the listen, as `http2` at a `listen` is; all servers of one address speak it then",
+        ),
+    ),
+    (
+        "http2_max_concurrent_streams http2_push http2_push_preload http2_recv_timeout http2_max_field_size http2_body_preread_size",
         Passed(
-            "clients are spoken to in HTTP/1.1, which they all know; `http2 = true` at the `[[listen]]` adds HTTP/2",
+            "128 streams at once, `[limits]` and `[timeouts]` hold for HTTP/2; browsers take no pushes any more",
         ),
     ),
     ("http3 quic_retry ssl_quic", Passed("clients are spoken to in HTTP/1.1, which they all know")),

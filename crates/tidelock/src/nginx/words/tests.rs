@@ -88,6 +88,8 @@ const ASKED_NOWHERE: &[&str] = &[
     "satisfy",
     "ssl_client_certificate",
     "ssl_verify_client",
+    // nginx 1.25.1 is the first that has it.
+    "http2",
 ];
 
 #[test]

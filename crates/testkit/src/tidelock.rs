@@ -129,6 +129,14 @@ impl Tidelock {
         status(&self.directory().join("tidelock/admin.sock")).await
     }
 
+    /// What its access log says of requests that went wrong, for the message of a panic.
+    #[must_use]
+    pub fn faults(&self) -> String {
+        let mut lines = self.process.lines_since(Mark::default());
+        lines.retain(|line| line.contains("\"fault\":"));
+        lines.join("\n")
+    }
+
     /// Its process, to signal it or to wait for a line of its log.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process

@@ -49,9 +49,9 @@ async fn hand_over(tidelock: &Tidelock, nodes: &[Node; 3], load: Load) {
     polling.until_connects(POLLING + polling_on_b).await;
     assert_eq!(nodes[1].sessions().await.sessions, 0, "none is left, as the node counts them");
 
-    let report = moved(&mut websocket, WEBSOCKET, on_b).await;
+    let report = moved(&mut websocket, WEBSOCKET, on_b, tidelock).await;
     assert_eq!(report.close_codes, vec![1012; on_b]);
-    moved(&mut polling, POLLING, polling_on_b).await;
+    moved(&mut polling, POLLING, polling_on_b, tidelock).await;
 
     // It stays empty until it is let in again, and then it is the emptiest.
     let back = verb(tidelock, &["undrain", &nodes[1].address().to_string()]).await;
@@ -64,10 +64,10 @@ async fn hand_over(tidelock: &Tidelock, nodes: &[Node; 3], load: Load) {
 }
 
 /// Every client of the drained node has moved once, the others not at all, and each came back at its first attempt.
-async fn moved(clients: &mut Clients, count: usize, on_b: usize) -> Report {
+async fn moved(clients: &mut Clients, count: usize, on_b: usize, tidelock: &Tidelock) -> Report {
     let report = clients.report().await;
     assert_eq!(report.connected, count, "{report:#?}");
-    assert_eq!(report.connect_errors, [""; 0]);
+    assert_eq!(report.connect_errors, [""; 0], "{}", tidelock.faults());
     assert_eq!(report.disconnects, vec!["transport close"; on_b]);
     assert_eq!(report.nodes.get("b"), None, "{report:#?}");
     report

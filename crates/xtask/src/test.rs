@@ -57,10 +57,10 @@ impl Test {
     fn tests(&self) -> Result<()> {
         let nextest = exists("cargo", &["nextest", "--version"]);
         let runner: &[&str] = if nextest {
-            &["nextest", "run", "--no-fail-fast"]
+            &["nextest", "run"]
         } else {
             eprintln!("xtask: cargo-nextest is not installed; `cargo test` shows less, and runs slower");
-            &["test", "--no-fail-fast", "--lib", "--bins", "--tests"]
+            &["test", "--lib", "--bins", "--tests"]
         };
         let mut command = run::command(".", "cargo", runner);
         // `-p` among the arguments says which packages; cargo takes either that or all of them.

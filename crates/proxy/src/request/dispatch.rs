@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use wire::engineio::CloseScan;
 use wire::request::{Method, RequestHead};
 
@@ -80,19 +80,28 @@ async fn to_any_node(
             }
             Err(fault) => fault,
         };
-        let admission = &request.upstream.plan.admission;
-        // Counted for as long as it waits.
-        let Some(wait) = NodeWait::after(fault, admission, &request.worker.await_nodes) else {
-            return Err(fault);
-        };
-        if request.reply.now() + wait.pause > record.begun + wait.timeout || request.worker.is_leaving() {
-            return Err(fault);
-        }
-        Box::pin(while_wanted(request, body, sleep(wait.pause))).await?;
-        if request.is_outdated() {
-            return Err(fault);
-        }
+        Box::pin(until_next_try(request, fault, body, record.begun)).await?;
     }
+}
+
+/// Waits until a node may be tried again, for want of one that could be reached or that had room. Returns the fault where there is no
+/// more time for that, or where a newer snapshot may have others.
+async fn until_next_try(
+    request: &Request<'_>,
+    fault: Fault,
+    body: &mut BodySource<'_>,
+    begun: Instant,
+) -> Result<(), Fault> {
+    let admission = &request.upstream.plan.admission;
+    // Counted for as long as it waits.
+    let Some(wait) = NodeWait::after(fault, admission, &request.worker.await_nodes) else {
+        return Err(fault);
+    };
+    if request.reply.now() + wait.pause > begun + wait.timeout || request.worker.is_leaving() {
+        return Err(fault);
+    }
+    while_wanted(request, body, sleep(wait.pause)).await?;
+    if request.is_outdated() { Err(fault) } else { Ok(()) }
 }
 
 /// Asks one node after the other, each once. `has_lost_its_last` is whether it did so before, and the last has died.
@@ -307,24 +316,30 @@ async fn to_session_node(
         body.watch_for_close_packet(CloseScan::new(engine_io.revision, engine_io.jsonp));
     }
     let session = |registered| Session { registered, is_tagged: place.is_tagged, silence, is_pinned };
-    let to = |fresh| To { node: &place.node, fresh };
-    let first = try_once(request, to(false), ExchangeKind::Session(session(first_use)), body, record).await;
-    let exchanged = match first {
-        // An idle connection that died under a poll: the node has not seen it, or has already closed the session.
-        Err(Fault::Origin(OriginFault::ClosedUnanswered { reused: true })) if request.is_repeatable() => {
-            let again = match begin_use(request, &place, hash, how).await {
-                Begun::Open { .. } | Begun::Leaving => registered(request, &place, hash, how),
-                Begun::Unknown => admit_unknown(request, &place, how)?,
-            };
-            try_once(request, to(true), ExchangeKind::Session(session(again)), body, record).await
+    let mut in_use = first_use;
+    let mut fresh = false;
+    let exchanged = loop {
+        let to = To { node: &place.node, fresh };
+        let tried = try_once(request, to, ExchangeKind::Session(session(in_use)), body, record).await;
+        match tried {
+            // An idle connection that died under a poll: the node has not seen it, or has already closed the session.
+            Err(fault) if is_stale(fault) && !fresh && request.is_repeatable() => fresh = true,
+            // Nothing was sent, and no other node knows the session.
+            Err(fault) if fault.is_want_of_a_node() && !is_refused(fault) => {
+                Box::pin(until_next_try(request, fault, body, record.begun)).await?;
+            }
+            ended => break ended,
         }
-        other => other,
+        in_use = match begin_use(request, &place, hash, how).await {
+            Begun::Open { .. } | Begun::Leaving => registered(request, &place, hash, how),
+            Begun::Unknown => admit_unknown(request, &place, how)?,
+        };
     };
     match exchanged {
         // Engine.IO closes a session whose pending poll is cut.
         Err(Fault::Client(_)) if how == Use::Poll => session_table.close(&place.sid),
         // Nobody listens there any more, so the process that knew the session is gone, and the client may know.
-        Err(Fault::Origin(OriginFault::Refused)) => {
+        Err(fault) if is_refused(fault) => {
             session_table.close(&place.sid);
             return Err(OurFault::SessionUnknown.into());
         }
@@ -406,6 +421,11 @@ fn may_repeat(request: &Request<'_>, fault: Fault) -> bool {
 /// Returns whether an idle connection turned out to be dead, which says nothing of its node.
 fn is_stale(fault: Fault) -> bool {
     fault == Fault::Origin(OriginFault::ClosedUnanswered { reused: true })
+}
+
+/// Returns whether nobody listens at the node's address.
+fn is_refused(fault: Fault) -> bool {
+    fault == Fault::Origin(OriginFault::Refused)
 }
 
 const STALE_MAX: usize = 2;

@@ -10,4 +10,5 @@ mod odd_ids;
 mod pins;
 mod sequences;
 mod stand;
+mod unconnected;
 mod upgrading;

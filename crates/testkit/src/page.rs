@@ -1,13 +1,14 @@
 //! Pages in a real browser: `js/page.mjs` opens two tabs of headless Chromium in one room of the chat page, `js/spa.mjs` some of
-//! a single-page app, `js/fleet.mjs` presses the buttons of the demo's page.
+//! a single-page app, `js/fleet.mjs` presses the buttons of the demo's page, `js/tab.mjs` opens one that stays.
 
 use std::collections::BTreeMap;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 
 use crate::node::script;
-use crate::process::Process;
+use crate::process::{Mark, Process};
 
 /// What the tabs do.
 #[derive(Clone, Debug, Serialize)]
@@ -112,6 +113,67 @@ pub async fn visit(url: &str, tabs: usize) -> SinglePage {
     let process = Process::spawn("spa", command);
     let line = process.wait_for_result(|line| line.starts_with("{\"tabs\":")).await;
     serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line}"))
+}
+
+/// One tab on the chat page that stays there. Dropping it closes the browser.
+#[derive(Debug)]
+pub struct HeldTab {
+    process: Process,
+}
+
+/// Where a tab is.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Place {
+    /// The node it is connected to.
+    pub node: String,
+    /// How it is connected: `polling → websocket`.
+    pub transport: String,
+}
+
+/// What a tab has seen in its life.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Farewell {
+    /// Every error on the page or on its console.
+    pub errors: Vec<String>,
+    /// What its requests went over, such as `h2`, each once.
+    pub protocols: Vec<String>,
+}
+
+impl HeldTab {
+    /// Opens a tab at `url`, whose certificate is taken as it is, and waits until it is on a WebSocket.
+    pub async fn open(url: &str) -> (Self, Place) {
+        let mut command = Command::new("node");
+        command.arg(script("tab.mjs")).arg(serde_json::json!({ "url": url, "insecure": true }).to_string());
+        let tab = Self { process: Process::spawn("tab", command) };
+        let place = tab.printed(Mark::default()).await;
+        (tab, place)
+    }
+
+    /// Waits until it is on a WebSocket of another node than `node`.
+    pub async fn moved_from(&mut self, node: &str) -> Place {
+        self.told(&format!("moved {node}")).await
+    }
+
+    /// Says `text` and waits until it is shown.
+    pub async fn say(&mut self, text: &str) -> Place {
+        self.told(&format!("say {text}")).await
+    }
+
+    /// Closes it.
+    pub async fn leave(mut self) -> Farewell {
+        self.told("leave").await
+    }
+
+    async fn told<T: DeserializeOwned>(&mut self, line: &str) -> T {
+        let mark = self.process.mark();
+        self.process.write_line(line).await;
+        self.printed(mark).await
+    }
+
+    async fn printed<T: DeserializeOwned>(&self, since: Mark) -> T {
+        let lines = self.process.wait_for_lines_since(since, 1, |line| line.starts_with('{')).await;
+        serde_json::from_str(&lines[0]).unwrap_or_else(|error| panic!("{error} in {}", lines[0]))
+    }
 }
 
 /// What the demo's page showed while its buttons were pressed.

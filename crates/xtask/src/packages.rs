@@ -16,7 +16,7 @@ pub(crate) struct Program {
 }
 
 /// What tests start.
-pub(crate) const FOR_TESTS: [Program; 12] = [
+pub(crate) const FOR_TESTS: [Program; 13] = [
     NODE,
     NPM,
     program("chromium", "--version", "chromium", "the chat page in a real browser"),
@@ -26,6 +26,7 @@ pub(crate) const FOR_TESTS: [Program; 12] = [
     program("pebble-challtestsrv", "-h", "pebble", "names that the authority looks at"),
     program("curl", "--version", "curl", "HTTPS with other people's clients"),
     program("openssl", "version", "openssl", "HTTPS with other people's clients"),
+    program("h2load", "--version", "nghttp2-client", "HTTP/2 with other people's clients"),
     VALGRIND,
     NGINX,
     HAPROXY,

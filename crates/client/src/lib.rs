@@ -90,7 +90,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let mut scan = HeadScan::new(Side::Answer);
         loop {
             if let Some(length) = scan.advance(inbound, &BOUNDS).map_err(|_| NoAnswer::Malformed)? {
-                let asked = AnswerTo { is_head: false, accept: None };
+                let asked = AnswerTo { is_head: false, accept: None, is_connect: false };
                 let head = AnswerHead::parse(&inbound.split_to(length), &BOUNDS, &asked);
                 return head.map_err(|_| NoAnswer::Malformed);
             }

@@ -45,6 +45,8 @@ pub struct AnswerTo {
     pub is_head: bool,
     /// What Sec-WebSocket-Accept must be, when a WebSocket was asked for.
     pub accept: Option<[u8; 28]>,
+    /// A stream of HTTP/2 asks for a WebSocket by CONNECT, and takes any 2xx for its beginning.
+    pub is_connect: bool,
 }
 
 impl AnswerTo {
@@ -53,6 +55,7 @@ impl AnswerTo {
         Self {
             is_head: request.method() == Method::Head,
             accept: request.websocket_key().map(websocket::accept_for),
+            is_connect: request.is_extended_connect(),
         }
     }
 }
@@ -98,6 +101,8 @@ impl AnswerHead {
         if status == 101 {
             // HTTP/1.0 has no upgrades (RFC 9110 section 7.8).
             check_101(asked, hop.upgrade && version == Version::Http11, &lines, bytes)?;
+        } else if asked.is_connect && (200..300).contains(&status) {
+            return Err(Malformed::UnaskedSuccess);
         }
         let persists = !hop.close && (version == Version::Http11 || hop.keep_alive);
         let keep_alive = persists && body != AnswerBody::UntilClose;

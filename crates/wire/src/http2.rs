@@ -96,6 +96,12 @@ impl RequestHead {
     pub fn is_over_http2(&self) -> bool {
         self.is_over_http2
     }
+
+    /// A stream of HTTP/2 asks for a WebSocket by CONNECT (RFC 8441).
+    #[must_use]
+    pub fn is_extended_connect(&self) -> bool {
+        self.is_over_http2 && self.websocket_key().is_some()
+    }
 }
 
 /// Whether a CONNECT opens a WebSocket. Any other one is refused: this is no forward proxy.

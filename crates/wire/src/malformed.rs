@@ -72,6 +72,8 @@ pub enum Malformed {
     Status,
     /// A 101 that nobody asked for, or that does not answer the handshake (RFC 6455 section 4.2.2).
     Unasked101,
+    /// A 2xx to a stream that asked for a WebSocket by CONNECT, which would take it for the beginning of one (RFC 8441 section 5).
+    UnaskedSuccess,
     /// More interim answers than any honest origin sends.
     TooManyInterim,
 }
@@ -110,6 +112,7 @@ impl Malformed {
             | Self::Trailer
             | Self::Status
             | Self::Unasked101
+            | Self::UnaskedSuccess
             | Self::TooManyInterim => 400,
         }
     }
@@ -149,6 +152,7 @@ impl Malformed {
             Self::Trailer => "malformed trailer",
             Self::Status => "malformed status",
             Self::Unasked101 => "101 without a matching handshake",
+            Self::UnaskedSuccess => "a success that opens no WebSocket, to a CONNECT over HTTP/2",
             Self::TooManyInterim => "too many interim answers",
         }
     }

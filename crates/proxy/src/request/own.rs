@@ -44,6 +44,10 @@ pub(crate) async fn answer(
     }
     let own = match &values.route.action {
         Action::Upstream(_) => return Ok(Outcome::NotHere),
+        // A file would be taken for what the other end of a WebSocket says.
+        Action::Files(_) | Action::Respond(_) if values.head.is_extended_connect() => {
+            return Err(OurFault::Bare { status: 501 }.into());
+        }
         Action::Files(_) => return files::answer(values, body, reply, worker, record).await,
         Action::Respond(respond) => match &**respond {
             Respond::Written(answer) if answer.status == STATUS_CLOSE => {

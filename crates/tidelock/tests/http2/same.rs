@@ -5,7 +5,7 @@ use std::io::Read;
 
 use flate2::read::GzDecoder;
 use testkit::http2::{Frame, Http2Connection, flag, get, kind};
-use testkit::origin::{Origin, ScriptedOrigin};
+use testkit::origin::{Origin, ScriptedOrigin, Step};
 use testkit::tidelock::{Tidelock, config_for};
 use tokio::process::Command;
 
@@ -138,4 +138,67 @@ async fn a_drain_cuts_events_between_two_of_them() {
     assert!(text.starts_with("data: 2\n\n") && text.ends_with("\n\n"), "{text:?}");
     client.send(&Frame::headers(3, flag::END_STREAM, &get("/other"))).await;
     assert_eq!(client.answer(3).await, (200, b"ok".to_vec()));
+}
+
+/// nginx's format names the protocol as it does.
+#[tokio::test]
+async fn a_combined_line_says_the_protocol() {
+    let origin = ScriptedOrigin::answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+    let mut world = World::with(origin, "[log]\naccess = \"stdout\"\nformat = \"combined\"\n").await;
+    let mut client = world.connect().await;
+    let mut fields = get("/x?a=b").to_vec();
+    fields.extend([("referer", "https://a.example/"), ("user-agent", "test/1 \"q\"")]);
+    client.send(&Frame::headers(1, flag::END_STREAM, &fields)).await;
+    assert_eq!(client.answer(1).await.0, 200);
+    let line = world.proxy.process().wait_for_line(|line| line.contains("/x?a=b")).await;
+    assert!(line.starts_with("127.0.0.1 - - ["), "{line}");
+    assert!(line.contains(r#"] "GET /x?a=b HTTP/2.0" 200 "#), "{line}");
+    assert!(line.ends_with(r#" "https://a.example/" "test/1 \x22q\x22""#), "{line}");
+}
+
+/// Somebody else says who may: of a request and of a WebSocket, by its answer's fields, and whoever may not gets its answer.
+#[tokio::test]
+async fn somebody_else_says_who_may() {
+    let oracle = ScriptedOrigin::start(|request| {
+        let may = request.header("cookie") == Some("a=b; who=ann");
+        let answer =
+            if may { "200 OK\r\nX-User: ann" } else { "302 Found\r\nLocation: https://login.example/" };
+        vec![Step::send(&format!("HTTP/1.1 {answer}\r\nContent-Length: 0\r\n\r\n"))]
+    })
+    .await;
+    let node = ScriptedOrigin::answering("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnode").await;
+    let route = format!(
+        "[[route]]\npath = \"/in\"\nupstream = \"nodes\"\nauth = {{ ask = \"http://{}/verify\", copy = [\"X-User\"] }}\n",
+        oracle.address()
+    );
+    let world = World::with(node, &route).await;
+    // Crumbs of a cookie are joined before anybody is asked.
+    let cookies = |who| [("cookie", "a=b"), ("cookie", who), ("x-user", "root")];
+    let websocket = [
+        (":method", "CONNECT"),
+        (":protocol", "websocket"),
+        (":scheme", "http"),
+        (":path", "/in/socket"),
+        (":authority", "a"),
+        ("sec-websocket-version", "13"),
+    ];
+    let asks = [(get("/in/x").to_vec(), flag::END_STREAM), (websocket.to_vec(), 0)];
+    // The node opens no WebSocket, which is for it to say.
+    for ((mut fields, end), status) in asks.into_iter().zip([200, 502]) {
+        let mut client = world.connect().await;
+        let stranger = [&fields[..], &cookies("who=bob")].concat();
+        client.send(&Frame::headers(1, end, &stranger)).await;
+        assert_eq!(client.answer(1).await.0, 302);
+        fields.extend(cookies("who=ann"));
+        client.send(&Frame::headers(3, end, &fields)).await;
+        assert_eq!(client.answer(3).await.0, status);
+    }
+    let asked = oracle.requests();
+    assert!(asked.iter().all(|question| question.start == "GET /verify HTTP/1.1"), "{asked:?}");
+    let uris: Vec<_> =
+        asked.iter().map(|question| question.header("x-original-uri").expect("it is said")).collect();
+    assert_eq!(uris, ["/in/x", "/in/x", "/in/socket", "/in/socket"]);
+    let seen: Vec<_> =
+        world.origin.requests().iter().map(|request| request.all("x-user").join(", ")).collect();
+    assert_eq!(seen, ["ann", "ann"]);
 }

@@ -2,10 +2,12 @@
 //! ends the other.
 
 use testkit::http2::{Frame, Http2Connection, flag, get, kind};
-use testkit::origin::Origin;
+use testkit::origin::{Origin, ScriptedOrigin};
 use testkit::process::Signal;
 use testkit::raw::RawConnection;
 use testkit::tidelock::{Tidelock, config_for};
+
+use crate::World;
 
 const OPEN: [(&str, &str); 7] = [
     (":method", "CONNECT"),
@@ -93,6 +95,29 @@ async fn an_answer_that_is_no_upgrade_is_passed_on() {
     let (_proxy, mut client, mut node, _) = asked().await;
     node.send("HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno").await;
     assert_eq!(client.answer(1).await, (404, b"no".to_vec()));
+}
+
+/// Any 2xx would open it (RFC 8441 section 5), and what follows would be taken for frames.
+#[tokio::test]
+async fn a_success_that_is_no_upgrade_opens_nothing() {
+    for answer in
+        ["200 OK\r\nContent-Length: 2\r\n\r\nno", "204 No Content\r\n\r\n", "206 Partial Content\r\n\r\nno"]
+    {
+        let (_proxy, mut client, mut node, _) = asked().await;
+        node.send(format!("HTTP/1.1 {answer}")).await;
+        assert_eq!(client.answer(1).await.0, 502, "{answer}");
+    }
+    let routes = "[[route]]\npath = \"/text\"\nrespond = { status = 200, text = \"hello\" }\n\
+                  [[route]]\npath = \"/tidelock.toml\"\nfiles = \".\"\n";
+    let world = World::with(ScriptedOrigin::answering("HTTP/1.1 200 OK\r\n\r\n").await, routes).await;
+    for path in ["/text", "/tidelock.toml"] {
+        let mut client = world.connect().await;
+        let opening = OPEN.map(|(name, value)| (name, if name == ":path" { path } else { value }));
+        client.send(&Frame::headers(1, 0, &opening)).await;
+        assert_eq!(client.answer(1).await.0, 501, "{path}");
+        client.send(&Frame::headers(3, flag::END_STREAM, &get(path))).await;
+        assert_eq!(client.answer(3).await.0, 200, "{path}");
+    }
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use wire::scan::{HeadScan, Side};
 use requests::{print_request, read_request};
 
 const BOUNDS: HeadBounds = HeadBounds { target_bytes_max: 8192, head_bytes_max: 32768, lines_max: 64 };
-const GET: AnswerTo = AnswerTo { is_head: false, accept: None };
+const GET: AnswerTo = AnswerTo { is_head: false, accept: None, is_connect: false };
 
 proptest! {
     /// What is printed reads as the same request again, however often it is passed on.

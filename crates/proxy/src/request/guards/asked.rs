@@ -210,7 +210,7 @@ async fn head(lease: &mut Lease, is_head: bool, worker: &Local) -> Result<Answer
     let mut scan = HeadScan::new(Side::Answer);
     loop {
         if let Some(length) = scan.advance(&lease.inbound, &BOUNDS).map_err(OriginFault::Malformed)? {
-            let asked = AnswerTo { is_head, accept: None };
+            let asked = AnswerTo { is_head, accept: None, is_connect: false };
             let bytes = lease.inbound.split_to(length);
             return AnswerHead::parse(&bytes, &BOUNDS, &asked).map_err(OriginFault::Malformed);
         }

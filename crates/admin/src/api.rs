@@ -254,6 +254,9 @@ pub struct Instance {
     pub next_start_ms: Option<u64>,
     /// Why it is in its state; may be empty.
     pub cause: String,
+    /// Messages of the app's other instances that were lost for it, because it did not read them in time.
+    #[serde(default)]
+    pub messages_lost: u64,
     /// Engine.IO sessions and other tunnels, over all upstreams.
     pub sessions: usize,
     /// Tunnels, those of sessions included.

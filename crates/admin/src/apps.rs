@@ -175,6 +175,7 @@ fn instance(of: &InstanceStatus, nodes: &[&NodeStatus]) -> Instance {
         address: of.address.as_ref().map(ToString::to_string),
         next_start_ms: of.next_start.map(millis),
         cause: of.cause.clone(),
+        messages_lost: of.messages_lost,
         sessions: nodes.iter().map(|node| node.sessions).sum(),
         tunnels: nodes.iter().map(|node| node.tunnels).sum(),
         in_flight: nodes.iter().map(|node| node.in_flight).sum(),

@@ -25,6 +25,8 @@ pub(crate) struct EnvInputs<'a> {
     /// Its private folder.
     pub(crate) folder: &'a Path,
     pub(crate) preload: &'a Path,
+    /// Where it hears of the other instances.
+    pub(crate) messages: Option<&'a Path>,
     /// By which everything that comes of it is known again.
     pub(crate) mark: &'a str,
 }
@@ -121,9 +123,21 @@ fn set_place(all: &mut Environment, inputs: &EnvInputs<'_>, is_host_said: bool) 
     all.entry("name".into()).or_insert_with(|| (&inputs.app.name).into());
     all.insert(MARK.into(), inputs.mark.into());
     // Nobody is sent to a worker, and what it listens on for itself, such as its metrics, is to stay where it is.
-    if inputs.app.ready.when == ReadyWhen::Running {
-        return;
+    if inputs.app.ready.when != ReadyWhen::Running {
+        set_address(all, inputs, is_host_said);
     }
+    if let Some(path) = inputs.messages {
+        let said = [inputs.id.generation.to_string().as_ref(), path.as_os_str()].join(OsStr::new(" "));
+        all.insert("TIDELOCK_MESSAGES".into(), said);
+    }
+    if inputs.messages.is_some() || all.contains_key(OsStr::new("TIDELOCK_FOLDER")) {
+        let options = preload::options(all.get(OsStr::new("NODE_OPTIONS")), inputs.preload);
+        let options = permissions(options, inputs);
+        all.insert("NODE_OPTIONS".into(), options);
+    }
+}
+
+fn set_address(all: &mut Environment, inputs: &EnvInputs<'_>, is_host_said: bool) {
     match inputs.address {
         InstanceAddress::Tcp(address) => {
             all.insert("PORT".into(), address.port().to_string().into());
@@ -141,9 +155,6 @@ fn set_place(all: &mut Environment, inputs: &EnvInputs<'_>, is_host_said: bool) 
         }
     }
     if let Port::Redirect(port) = inputs.app.port {
-        let options = preload::options(all.get(OsStr::new("NODE_OPTIONS")), inputs.preload);
-        let options = permissions(options, inputs);
-        all.insert("NODE_OPTIONS".into(), options);
         all.insert("TIDELOCK_FOLDER".into(), inputs.folder.into());
         all.insert("TIDELOCK_PORT".into(), port.map_or_else(String::new, |port| port.to_string()).into());
     }

@@ -18,6 +18,7 @@ use rustix::fs::{Gid, Uid, XattrFlags, chown};
 use siphasher::sip::SipHasher24;
 
 use crate::account::{self, Account};
+use crate::bus::Bus;
 use crate::logs::{Echo, Logs};
 use crate::ports::Ports;
 use crate::preload;
@@ -28,6 +29,7 @@ pub struct Host {
     pub(crate) folder: Arc<Folder>,
     pub(crate) ports: Ports,
     pub(crate) keeper: Arc<Path>,
+    pub(crate) bus: Bus,
     logs: Logs,
 }
 
@@ -61,7 +63,7 @@ impl Host {
         })?;
         // Even if the file is replaced meanwhile, this is the program that runs now.
         let keeper = plan.keeper.unwrap_or_else(|| "/proc/self/exe".into()).into();
-        Ok(Self { folder: Arc::new(folder), ports: Ports::default(), keeper, logs: Logs::start(plan.echo)? })
+        Self::on(folder, keeper, plan.echo)
     }
 
     /// With the folder at `path` of another tidelock, whose instances go on in it, and its lock `alive`. Until
@@ -72,7 +74,12 @@ impl Host {
     pub fn take_over(plan: HostPlan, path: PathBuf, alive: OwnedFd) -> io::Result<Self> {
         let folder = Folder { path, alive: File::from(alive), is_ours: AtomicBool::new(false) };
         let keeper = plan.keeper.unwrap_or_else(|| "/proc/self/exe".into()).into();
-        Ok(Self { folder: Arc::new(folder), ports: Ports::default(), keeper, logs: Logs::start(plan.echo)? })
+        Self::on(folder, keeper, plan.echo)
+    }
+
+    fn on(folder: Folder, keeper: Arc<Path>, echo: Option<Echo>) -> io::Result<Self> {
+        let (ports, bus) = (Ports::default(), Bus::default());
+        Ok(Self { folder: Arc::new(folder), ports, keeper, bus, logs: Logs::start(echo)? })
     }
 
     /// The folder is this tidelock's, or is not any more: it is removed by whose it is.
@@ -131,7 +138,7 @@ impl Folder {
 
     /// The folder of an instance that another tidelock has started.
     pub(crate) fn taken_over(&self, app: &str, id: InstanceId) -> InstanceFolder {
-        let preload = self.path.join("preload.cjs");
+        let preload = self.path.join(preload::file_name());
         InstanceFolder { path: self.place(app, id), preload, is_anothers: true }
     }
 
@@ -146,6 +153,11 @@ impl Folder {
         self.place(app, id).join("socket")
     }
 
+    /// Returns where an instance hears of the others: not in its own folder, which is its user's.
+    pub(crate) fn messages(&self, app: &str, id: InstanceId) -> PathBuf {
+        self.place(app, id).with_added_extension("bus")
+    }
+
     /// Makes it, for `account` if that is another. Everything that has to be there is made again if it is gone:
     /// there are systems that clear their temporary directory.
     pub(crate) fn instance(
@@ -155,7 +167,7 @@ impl Folder {
         account: Option<&Account>,
     ) -> io::Result<InstanceFolder> {
         let path = self.place(app, id);
-        let preload = self.path.join("preload.cjs");
+        let preload = self.path.join(preload::file_name());
         if !preload.exists() {
             // Several instances may find it missing at once.
             let unfinished = path.with_added_extension("preload");

@@ -56,6 +56,7 @@ pub mod process;
 pub mod keeper;
 pub mod process_table;
 mod ipc;
+mod bus;
 pub mod ready;
 mod candidates;
 mod listen_diagnosis;

@@ -1,12 +1,26 @@
-//! What makes a Node.js app listen where tidelock wants it, whatever port it hard-codes. The script says how; here is
-//! how it comes into a process: by NODE_OPTIONS, which reaches `npm start` and all that a script starts.
+//! What makes a Node.js app listen where tidelock wants it, whatever port it hard-codes, and lets it talk to its other
+//! instances. The script says how; here is how it comes into a process: by NODE_OPTIONS, which reaches `npm start` and all
+//! that a script starts.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
-/// The script. It is in the binary, and written into the private folder.
-pub(crate) const SCRIPT: &str = include_str!("../js/preload.cjs");
+use siphasher::sip::SipHasher24;
+
+/// The script, of two parts that know nothing of each other. It is in the binary, and written into the private folder.
+pub(crate) const SCRIPT: &str = concat!(
+    "(() => {",
+    include_str!("../js/preload.cjs"),
+    "})();\n(() => {",
+    include_str!("../js/messages.cjs"),
+    "})();\n",
+);
+
+/// Returns what the script is called there: another one, of another version of tidelock, is called otherwise.
+pub(crate) fn file_name() -> String {
+    format!("preload-{:08x}.cjs", SipHasher24::new().hash(SCRIPT.as_bytes()) & 0xffff_ffff)
+}
 
 /// NODE_OPTIONS with the script behind what is there already. Node.js splits at spaces and knows double quotes with
 /// backslashes (node's `ParseNodeOptionsEnvVar`).

@@ -10,12 +10,14 @@ mod resume;
 mod orphans;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use config::app::Stop;
 use config::roster::InstanceAddress;
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 
+use crate::bus::Counts;
 use crate::handover::HoldRequest;
 use crate::ipc::Channel;
 use crate::keeper::order::Command;
@@ -36,6 +38,7 @@ pub struct Process {
     commands: mpsc::Sender<Asked>,
     ending: watch::Receiver<Option<Ending>>,
     channel: Option<Channel>,
+    counts: Arc<Counts>,
 }
 
 impl Process {
@@ -55,6 +58,11 @@ impl Process {
     #[must_use]
     pub fn address(&self) -> &InstanceAddress {
         &self.address
+    }
+
+    /// What it has lost of what the others say.
+    pub(crate) fn counts(&self) -> &Arc<Counts> {
+        &self.counts
     }
 
     /// Its private folder, in which its processes say where they listen.

@@ -8,6 +8,7 @@ use config::roster::InstanceId;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
+use crate::bus::Counts;
 use crate::handover::HoldRequest;
 use crate::host::Host;
 use crate::machine::Event;
@@ -33,10 +34,11 @@ pub(crate) struct InstanceEvent {
 #[derive(Debug)]
 pub(crate) enum What {
     Happened(Event),
-    /// By which its usage is read.
+    /// By which its usage is read, and what it has lost.
     Keeper {
         id: InstanceId,
         keeper: i32,
+        counts: Arc<Counts>,
     },
     /// Nothing more comes of this one.
     Left(InstanceId),
@@ -76,7 +78,7 @@ pub(crate) async fn run_instance(
     match Process::start(&host, Launch { app: app.clone(), id }).await {
         Ok(process) => {
             let address = process.address().clone();
-            events.send(What::Keeper { id, keeper: process.keeper() }).await;
+            events.send(keeper(&process)).await;
             events.send(What::Happened(Event::Started { id, pid: process.pid(), address })).await;
             until_gone(&process, &app, false, &mut commands, &events).await;
         }
@@ -94,9 +96,14 @@ pub(crate) async fn go_on(
 ) {
     let app = process.launch().app.clone();
     let id = process.launch().id;
-    events.send(What::Keeper { id, keeper: process.keeper() }).await;
+    events.send(keeper(&process)).await;
     until_gone(&process, &app, is_ready, &mut commands, &events).await;
     events.send(What::Left(id)).await;
+}
+
+fn keeper(process: &Process) -> What {
+    let id = process.launch().id;
+    What::Keeper { id, keeper: process.keeper(), counts: process.counts().clone() }
 }
 
 async fn until_gone(

@@ -68,6 +68,8 @@ pub struct InstanceStatus {
     pub address: Option<InstanceAddress>,
     /// The time until its next start, if it waits for one.
     pub next_start: Option<Duration>,
+    /// Messages of the app's other instances that it did not read in time, and that were lost for it.
+    pub messages_lost: u64,
     /// Why it is in its state, in words; may be empty.
     pub cause: String,
 }

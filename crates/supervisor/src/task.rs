@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
+use crate::bus::Counts;
 use crate::handover::HandingOver;
 use crate::host::Host;
 use crate::machine::{Action, AppMachine, Event, Line};
@@ -86,6 +87,7 @@ struct Held {
 struct Attended {
     commands: mpsc::Sender<ProcessCommand>,
     keeper: Option<i32>,
+    counts: Option<Arc<Counts>>,
 }
 
 impl SupervisorTask {
@@ -171,10 +173,11 @@ impl SupervisorTask {
     fn on_event(&mut self, InstanceEvent { app, what }: InstanceEvent) {
         match what {
             What::Happened(event) => self.happens(&app, event),
-            What::Keeper { id, keeper } => {
+            What::Keeper { id, keeper, counts } => {
                 let attended = self.apps.get_mut(&app).and_then(|held| held.attended.get_mut(&id));
                 if let Some(attended) = attended {
                     attended.keeper = Some(keeper);
+                    attended.counts = Some(counts);
                 }
             }
             What::Left(id) => {
@@ -220,7 +223,7 @@ impl SupervisorTask {
     fn start(&mut self, app: &str, id: InstanceId, as_is: Arc<App>) {
         let Some(held) = self.apps.get_mut(app) else { return };
         let (commands, obeyed) = mpsc::channel(COMMANDS_MAX);
-        held.attended.insert(id, Attended { commands, keeper: None });
+        held.attended.insert(id, Attended { commands, keeper: None, counts: None });
         let events = EventSender::new(app, self.event_sender.clone());
         let task = self.tasks.spawn_local(run_instance(self.host.clone(), as_is, id, obeyed, events));
         self.running.insert(task.id(), (app.to_owned(), id));
@@ -319,7 +322,12 @@ impl SupervisorTask {
             .values()
             .map(|held| {
                 let mut status = held.machine.look(now);
-                status.instances.iter_mut().for_each(|instance| held.usages.add_to(instance));
+                for instance in &mut status.instances {
+                    held.usages.add_to(instance);
+                    let attended = held.attended.get(&instance.id);
+                    let counts = attended.and_then(|attended| attended.counts.as_ref());
+                    instance.messages_lost = counts.map_or(0, |counts| counts.lost());
+                }
                 triggers::say_next(held.machine.app(), &mut status);
                 status
             })

@@ -4,6 +4,7 @@
 //! - [`origin`]: an origin that plays a script and records every request it got whole.
 //! - [`process`]: a child process whose output is kept, whose lines can be waited for, and that dies with its guard.
 //! - [`node`], [`clients`]: unmodified Socket.IO nodes and real `socket.io-client`s, run by Node.js.
+//! - [`talkers`]: clients of an app with rooms.
 //! - [`page`]: two tabs of a real browser on the chat page.
 //! - [`tidelock`]: the binary itself, on ports of its own.
 //! - [`engineio`]: one Engine.IO session by hand; [`load`]: plain requests without a pause.
@@ -47,6 +48,7 @@ pub mod port;
 pub mod process;
 pub mod raw;
 pub mod relay;
+pub mod talkers;
 pub mod tidelock;
 pub mod tls_front;
 

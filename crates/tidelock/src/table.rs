@@ -249,10 +249,9 @@ fn app_row(app: &App, instance: &Instance) -> [String; APP_COLUMNS] {
     let next =
         instance.next_start_ms.map(|millis| format!("next start in {}", ago(Duration::from_millis(millis))));
     let old = (!instance.current && instance.pid.is_some()).then(|| "old version".to_owned());
-    let notes: Vec<String> = [Some(instance.cause.clone()).filter(|cause| !cause.is_empty()), next, old]
-        .into_iter()
-        .flatten()
-        .collect();
+    let lost = (instance.messages_lost > 0).then(|| format!("{} messages lost", instance.messages_lost));
+    let cause = Some(instance.cause.clone()).filter(|cause| !cause.is_empty());
+    let notes: Vec<String> = [cause, next, old, lost].into_iter().flatten().collect();
     let [per_second, p50, p99] = traffic(instance.answers_per_s, instance.p50_ms, instance.p99_ms);
     [
         format!("{}/{}", app.name, instance.slot),

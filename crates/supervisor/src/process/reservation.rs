@@ -2,6 +2,7 @@
 
 use config::roster::InstanceAddress;
 
+use crate::bus::Seat;
 use crate::host::InstanceFolder;
 use crate::ports::PortLease;
 
@@ -11,4 +12,6 @@ pub(super) struct Reservation {
     pub(super) address: InstanceAddress,
     pub(super) _port: Option<PortLease>,
     pub(super) folder: InstanceFolder,
+    /// Where it talks to the others, if there is room for its path.
+    pub(super) seat: Option<Seat>,
 }

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::unix::net::UnixStream as StdStream;
+use std::sync::Arc;
 
 use config::roster::InstanceAddress;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -14,8 +15,9 @@ use super::attended::{Asked, Attended, COMMANDS_MAX, Held};
 use super::child::Child;
 use super::launch::{Ending, Launch};
 use super::reservation::Reservation;
-use super::start::mark_of;
+use super::start::{mark_of, seat};
 use crate::account::Account;
+use crate::bus::Counts;
 use crate::handover::{InstanceFiles, InstanceHandover};
 use crate::host::Host;
 use crate::ipc::Channel;
@@ -41,7 +43,7 @@ impl Process {
         };
         let folder = host.folder.taken_over(&launch.app.name, launch.id);
         let path = folder.path.clone();
-        let place = Reservation { address: address.clone(), _port: port, folder };
+        let place = Reservation { address: address.clone(), _port: port, folder, seat: None };
         let channel = channel.map(StdStream::from);
         let output = Output { stdout, stderr };
         let held = Held::of(&output, channel.as_ref())?;
@@ -49,9 +51,20 @@ impl Process {
         let (commands, asked) = mpsc::channel(COMMANDS_MAX);
         let (says, ending) = watch::channel(None);
         let pid = i32::try_from(handed.pid).unwrap_or_default();
-        let kept = Kept { keeper: keeper.into(), output, held, place, pid };
+        let counts = Arc::new(Counts::default());
+        let kept = Kept { keeper: keeper.into(), output, held, place, pid, counts: counts.clone() };
         tokio::spawn(kept.run(host.clone(), launch.clone(), is_ours, (asked, says)));
-        Ok(Self { launch, address, folder: path, pid, keeper: handed.keeper, commands, ending, channel })
+        Ok(Self {
+            launch,
+            address,
+            folder: path,
+            pid,
+            keeper: handed.keeper,
+            commands,
+            ending,
+            channel,
+            counts,
+        })
     }
 }
 
@@ -63,6 +76,7 @@ struct Kept {
     held: Held,
     place: Reservation,
     pid: i32,
+    counts: Arc<Counts>,
 }
 
 impl Kept {
@@ -76,10 +90,12 @@ impl Kept {
         if is_ours.wait_for(|&is_ours| is_ours).await.is_err() {
             return;
         }
-        let Self { keeper, output, held, mut place, pid } = self;
+        let Self { keeper, output, held, mut place, pid, counts } = self;
         place.folder.is_anothers = false;
         // Somebody who cannot be looked up any more was found at the start.
         let account = Account::of(&launch.app).ok().flatten();
+        // Its processes come back to where they were.
+        place.seat = seat(&host, &launch, account.as_ref(), counts);
         let mark = mark_of(&place.folder.path, &launch);
         let read = host.logs().follow(&launch, account, output);
         let keeper = keeper.set_nonblocking(true).and_then(|()| UnixStream::from_std(keeper));

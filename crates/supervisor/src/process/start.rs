@@ -12,6 +12,7 @@ use std::os::unix::net::UnixStream as StdStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command as Program, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use config::app::{ReadyWhen, Socket};
@@ -29,6 +30,7 @@ use super::child::Child;
 use super::launch::{Launch, StartProblem};
 use super::reservation::Reservation;
 use crate::account::Account;
+use crate::bus::{Counts, Occupant, Seat};
 use crate::environment::{EnvInputs, Environment, MARK, environment};
 use crate::host::Host;
 use crate::ipc::Channel;
@@ -46,10 +48,11 @@ impl Process {
     /// # Cancel safety
     /// Not cancel-safe: what was begun is ended by itself, but its port is given out again at once.
     pub async fn start(host: &Host, launch: Launch) -> Result<Self, StartProblem> {
+        let counts = Arc::new(Counts::default());
         let begun = {
-            let (host, launch) = (host.clone(), launch.clone());
+            let (host, launch, counts) = (host.clone(), launch.clone(), counts.clone());
             // Files are looked at, and one of them may be on a disk that is far away.
-            spawn_blocking(move || begin(&host, &launch))
+            spawn_blocking(move || begin(&host, &launch, counts))
                 .await
                 .map_err(|error| StartProblem::Keeper(error.into()))??
         };
@@ -79,7 +82,7 @@ impl Process {
         let folder = place.folder.path.clone();
         let attended = Attended { child, reports, orders, pid, mark, place, held, read };
         tokio::spawn(attended.run(asked, says));
-        Ok(Process { launch, address, folder, pid, keeper, commands, ending, channel })
+        Ok(Process { launch, address, folder, pid, keeper, commands, ending, channel, counts })
     }
 }
 
@@ -101,11 +104,11 @@ pub(super) fn mark_of(folder: &Path, launch: &Launch) -> String {
     format!("{}/{}/{}", folder.display(), launch, launch.id.generation)
 }
 
-fn begin(host: &Host, launch: &Launch) -> Result<Begun, StartProblem> {
+fn begin(host: &Host, launch: &Launch, counts: Arc<Counts>) -> Result<Begun, StartProblem> {
     let app = &*launch.app;
     let account = Account::of(app)?;
     check_cwd(&app.cwd)?;
-    let place = place(host, launch, account.as_ref())?;
+    let place = place(host, launch, account.as_ref(), counts)?;
     let mark = mark_of(&place.folder.path, launch);
     let own: Environment = std::env::vars_os().collect();
     let inputs = EnvInputs {
@@ -115,6 +118,7 @@ fn begin(host: &Host, launch: &Launch) -> Result<Begun, StartProblem> {
         account: account.as_ref(),
         folder: &place.folder.path,
         preload: &place.folder.preload,
+        messages: place.seat.as_ref().map(Seat::path),
         mark: &mark,
     };
     let environment = environment(own, &inputs)?;
@@ -156,7 +160,12 @@ fn with_place(word: &str, environment: &Environment) -> String {
     })
 }
 
-fn place(host: &Host, launch: &Launch, account: Option<&Account>) -> Result<Reservation, StartProblem> {
+fn place(
+    host: &Host,
+    launch: &Launch,
+    account: Option<&Account>,
+    counts: Arc<Counts>,
+) -> Result<Reservation, StartProblem> {
     let name = &launch.app.name;
     let (address, port) = match launch.app.socket {
         Socket::Tcp => {
@@ -175,7 +184,28 @@ fn place(host: &Host, launch: &Launch, account: Option<&Account>) -> Result<Rese
         }
     };
     let folder = host.folder.instance(name, launch.id, account).map_err(StartProblem::Keeper)?;
-    Ok(Reservation { address, _port: port, folder })
+    let seat = seat(host, launch, account, counts);
+    Ok(Reservation { address, _port: port, folder, seat })
+}
+
+/// Where the instance talks to the others. Without it the rest of the app works.
+pub(super) fn seat(
+    host: &Host,
+    launch: &Launch,
+    account: Option<&Account>,
+    counts: Arc<Counts>,
+) -> Option<Seat> {
+    let path = host.folder.messages(&launch.app.name, launch.id);
+    let user = account.map_or_else(|| rustix::process::geteuid().as_raw(), |account| account.user);
+    let (app, generation) = (launch.app.name.clone(), launch.id.generation);
+    let opened =
+        host.bus.open(&path, Occupant { app, instance: launch.to_string(), generation, user }, counts);
+    opened
+        .inspect_err(|error| {
+            let path = path.display();
+            tracing::warn!(app = %launch, "it cannot talk to the other instances: {path}: {error}");
+        })
+        .ok()
 }
 
 type Keeping = (Child, StdStream, Output, Option<StdStream>);

@@ -103,7 +103,7 @@ impl SupervisorTask {
                 let launch = Launch { app: app.clone(), id };
                 let process = Process::resume(&self.host, launch, (instance, theirs), is_ours.clone())?;
                 let (commands, obeyed) = mpsc::channel(COMMANDS_MAX);
-                held.attended.insert(id, Attended { commands, keeper: Some(instance.keeper) });
+                held.attended.insert(id, Attended { commands, keeper: Some(instance.keeper), counts: None });
                 let events = EventSender::new(&handed.name, self.event_sender.clone());
                 let is_ready = instance.ready_ms.is_some();
                 let task = self.tasks.spawn_local(go_on(process, is_ready, obeyed, events));

@@ -9,6 +9,7 @@
 mod end;
 mod keep;
 mod listen;
+mod messages;
 mod shapes;
 mod ready;
 mod start;

@@ -11,9 +11,9 @@ use crate::support::{Stand, app, port, sh};
 #[tokio::test]
 async fn it_knows_who_it_is_and_where_to_listen() {
     let stand = Stand::new();
-    // Without a redirect nothing is loaded into it, and it has a channel only if that is used.
+    // Without a redirect it does not hear of that, and it has a channel only if that is used.
     let script =
-        "echo $PORT $HOST $NODE_APP_INSTANCE $INSTANCE_ID; pwd; echo $NODE_OPTIONS$NODE_CHANNEL_FD end";
+        "echo $PORT $HOST $NODE_APP_INSTANCE $INSTANCE_ID; pwd; echo $TIDELOCK_FOLDER$NODE_CHANNEL_FD end";
     let process = stand.start_at(sh(script), 7).await.unwrap();
     assert_eq!(process.ended().await, Ending::Code(0));
     let port = port(&process);

@@ -127,6 +127,7 @@ fn apps_are_shown_with_what_troubles_them() {
         address: Some("127.0.0.1:40001".to_owned()),
         next_start_ms: None,
         cause: String::new(),
+        messages_lost: 0,
         sessions: 12,
         tunnels: 11,
         in_flight: 1,
@@ -140,6 +141,7 @@ fn apps_are_shown_with_what_troubles_them() {
         slot: 1,
         state: "crash loop".to_owned(),
         pid: None,
+        messages_lost: 3,
         cpu_percent: None,
         memory: None,
         next_start_ms: Some(14_000),
@@ -187,7 +189,7 @@ fn apps_are_shown_with_what_troubles_them() {
     let expected = "\
 APP     STATE        PID  UPTIME  RESTARTS   CPU    MEMORY  REQ/S    P50   P99  SESSIONS  SOCKETS  IN FLIGHT  EVENT STREAMS  NOTES
 chat/0  ready       4712   1m01s         2  3.2%  80.0 MiB    120  0.8ms  31ms        12       11          1              1
-chat/1  crash loop     -       -         2     -         -      0      -     -         0        0          0              0  it ended with code 1, next start in 14s
+chat/1  crash loop     -       -         2     -         -      0      -     -         0        0          0              0  it ended with code 1, next start in 14s, 3 messages lost
 chat/2  emptying    4712   1m01s         2  3.2%  80.0 MiB    120  0.8ms  31ms        12       11          1              1  old version
 mails   stopped        -       -         -     -         -      -      -     -         -        -          -              -
 

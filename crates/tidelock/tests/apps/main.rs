@@ -6,6 +6,7 @@ mod first;
 mod foreground;
 mod lives;
 mod rolling;
+mod rooms;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;

@@ -4,6 +4,7 @@ use std::fs;
 
 use testkit::process::Signal;
 use testkit::raw::get;
+use testkit::talkers::{Round, Talkers};
 use testkit::tidelock::{Tidelock, listening};
 
 use crate::{TIDELOCK, app_file, pids, status, until_ended, upgrade, verb};
@@ -113,4 +114,22 @@ async fn no_line_of_an_app_is_lost_torn_or_doubled() {
     all.sort_unstable();
     let expected: Vec<u64> = (0..all.len() as u64).collect();
     assert_eq!(all, expected);
+}
+
+/// What is on its way while another tidelock goes on may be lost; afterwards nothing is.
+#[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs Node.js: `cargo xtask test`")]
+async fn instances_go_on_talking_to_each_other() {
+    let text = app_file(3, "").replace("node.mjs", "rooms-pm2.cjs");
+    let mut tidelock = Tidelock::start(TIDELOCK, &text).await;
+    let before = pids(&tidelock, 3).await;
+    let mut talkers = Talkers::start(&tidelock.url(), 12, 2);
+    talkers.until_connects(12).await;
+    talkers.until_meshed(3).await;
+    let _successor = upgrade(&tidelock).await;
+    until_ended(tidelock.process()).await;
+    talkers.until_meshed(3).await;
+    let everything = Round { expected: 12 * 6 * 2, lost: vec![], doubled: 0, changed: 0 };
+    assert_eq!(talkers.round(1000).await, everything);
+    assert_eq!(pids(&tidelock, 3).await, before);
 }

@@ -6,6 +6,7 @@ mod compress;
 mod limit;
 mod matches;
 mod methods;
+mod mirror;
 mod pages;
 mod pattern;
 mod policy;
@@ -18,6 +19,7 @@ pub use compress::{Coding, Compress, is_compressible};
 pub use limit::{Limit, LimitKey, Limited, Per, Rate};
 pub use matches::{Match, Matches};
 pub use methods::Methods;
+pub use mirror::Mirror;
 pub use pages::{AnswerPage, AnsweredBy, ErrorPages, Page, PagePiece, PageStatus, Statuses, TextPage};
 pub use pattern::{NotAPattern, Pattern};
 pub use policy::{Cors, KeptIds, Origin, Policy, RequestIds};
@@ -59,6 +61,8 @@ pub struct Route {
     pub split: Option<Arc<Split>>,
     /// One of the sides of the route before it, which alone is looked up.
     pub is_side: bool,
+    /// Who gets copies of its requests, if anybody does.
+    pub mirror: Option<Arc<Mirror>>,
     /// How clients say who they are, if they have to.
     pub auth: Option<Auth>,
     /// Whether both `access` and `auth` let a request pass, or one of them is enough.
@@ -70,7 +74,7 @@ pub struct Route {
     /// Its pages for faults, if they are not the file's own.
     pub error_pages: Option<Arc<ErrorPages>>,
     /// Whether a node is asked without more ado: it has an upstream, and neither guards nor
-    /// maintenance nor preflights to answer.
+    /// maintenance nor preflights to answer nor copies to make.
     pub is_straight: bool,
     /// Where it stands among the routes of the file, from 1.
     pub number: usize,

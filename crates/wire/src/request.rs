@@ -17,7 +17,7 @@ pub use method::Method;
 
 /// A request's head. Exists only if the whole head holds. It owns a copy of its bytes: a head lives as long as its
 /// exchange, which may be a poll of half a minute, and must not keep the buffer that it came in.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct RequestHead {
     pub(crate) bytes: Box<[u8]>,
     pub(crate) lines: Vec<Line>,

@@ -131,6 +131,7 @@ fn routes(
         upstreams::of_ask(fields, ask, &around.upstreams, used);
     }
     let split = upstreams::split(fields, table, &around.upstreams);
+    let mirror = upstreams::of_mirror(fields, table, &around.upstreams, used).map(Arc::new);
     let access = access(fields, table);
     if let Some(said) = fields
         .given(keys::SATISFY.name)
@@ -155,6 +156,7 @@ fn routes(
         access: access.clone(),
         split: split.as_ref().map(|(split, _)| split.clone()),
         is_side: false,
+        mirror: mirror.clone(),
         auth: table.auth.clone(),
         satisfy: table.satisfy,
         limits: limits.clone(),
@@ -197,6 +199,7 @@ fn whole(mut route: Route) -> Route {
     route.is_straight = matches!(route.action, Action::Upstream(_))
         && route.access.is_none()
         && route.split.is_none()
+        && route.mirror.is_none()
         && route.auth.is_none()
         && route.limits.is_empty()
         && route.maintenance.is_none()

@@ -11,6 +11,8 @@ pub(crate) struct Guarded {
     pub(crate) is_counted: bool,
     /// Counted as under way until this is dropped, which is at the end of its tunnel where it becomes one.
     pub(crate) held: Vec<Held>,
+    /// It is copied, or was left out. Another snapshot does not copy it again.
+    pub(crate) is_copied: bool,
     /// What limits did with it.
     pub(crate) limit: Option<LimitOutcome>,
     /// Who it is, where a password has proved it.

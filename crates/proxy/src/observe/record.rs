@@ -235,8 +235,13 @@ impl Counters {
     #[cold]
     fn count_guarded(&self, guarded: &Guarded) {
         if let Some(what) = guarded.limit.and_then(LimitOutcome::counted_as) {
-            *self.guarded.lock().unwrap_or_else(PoisonError::into_inner).entry(what).or_default() += 1;
+            self.count_beside(what);
         }
+    }
+
+    /// Something that a route did beside answering.
+    pub(crate) fn count_beside(&self, what: &'static str) {
+        *self.guarded.lock().unwrap_or_else(PoisonError::into_inner).entry(what).or_default() += 1;
     }
 
     fn faults(&self) -> MutexGuard<'_, BTreeMap<&'static str, u64>> {

@@ -11,6 +11,7 @@ use crate::request::edits::{Escaping, Values, default_port};
 use crate::request::exchange::{Exchanged, Outcome};
 use crate::request::files;
 use crate::request::guards;
+use crate::request::mirror;
 use crate::request::pages;
 use crate::request::policy;
 use crate::request::reply;
@@ -43,12 +44,20 @@ pub(crate) async fn answer(
         return send(&own, values, &values.answer_lines(), RequestEnds { body, reply }, worker).await;
     }
     let own = match &values.route.action {
-        Action::Upstream(_) => return Ok(Outcome::NotHere),
+        Action::Upstream(_) => return Ok(for_a_node(values, body, worker, record)),
         // A file would be taken for what the other end of a WebSocket says.
         Action::Files(_) | Action::Respond(_) if values.head.is_extended_connect() => {
-            return Err(OurFault::Bare { status: 501 }.into());
+            return match values.upstream {
+                Some(_) => Ok(Outcome::NotHere),
+                None => Err(OurFault::Bare { status: 501 }.into()),
+            };
         }
-        Action::Files(_) => return files::answer(values, body, reply, worker, record).await,
+        Action::Files(_) => {
+            return Ok(match files::answer(values, body, reply, worker, record).await? {
+                Outcome::NotHere => for_a_node(values, body, worker, record),
+                answered @ Outcome::Answered(_) => answered,
+            });
+        }
         Action::Respond(respond) => match &**respond {
             Respond::Written(answer) if answer.status == STATUS_CLOSE => {
                 record.status = STATUS_CLOSE;
@@ -63,6 +72,17 @@ pub(crate) async fn answer(
     let own = with_page(own, values, worker, record)?;
     record.status = own.status;
     send(&own, values, &values.answer_lines(), RequestEnds { body, reply }, worker).await
+}
+
+/// A node is asked, and maybe another one for nobody.
+fn for_a_node(
+    values: &Values<'_>,
+    body: &mut BodySource<'_>,
+    worker: &Local,
+    record: &mut Record,
+) -> Outcome {
+    mirror::copy(values, body, worker, record);
+    Outcome::NotHere
 }
 
 /// Sends it, with what the route changes of it.

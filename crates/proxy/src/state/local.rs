@@ -19,6 +19,7 @@ use crate::net::seats::Seats;
 use crate::net::splice::{SplicePipes, pipes_max};
 use crate::observe::access::Lines;
 use crate::observe::record::Counters;
+use crate::state::copies::Copies;
 use crate::state::open_files::{OpenFiles, kept_max};
 use crate::state::shared::{Shared, Snapshot};
 use crate::upstream::answers::{SpanClock, WorkerSlot};
@@ -51,6 +52,7 @@ pub(crate) struct Local {
     pub(crate) lines: Lines,
     pub(crate) seats: Seats,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) copies: Rc<Copies>,
     /// Its place among the workers.
     pub(crate) slot: usize,
     spans: SpanClock,
@@ -82,6 +84,7 @@ impl Local {
             encoders: EncoderPlaces::default(),
             seats: Seats::default(),
             counters: counters.clone(),
+            copies: Rc::new(Copies::new(counters.clone())),
             files: OpenFiles::new(kept_max(files_max(), shared.counters.len())),
             pool: Pool::new(limits.origin_idle_max),
             cursors: Cursors::default(),

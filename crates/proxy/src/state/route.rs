@@ -239,6 +239,7 @@ mod tests {
             access: None,
             split: None,
             is_side: false,
+            mirror: None,
             auth: None,
             satisfy: config::routing::Satisfy::All,
             limits: std::sync::Arc::default(),

@@ -27,6 +27,7 @@ use crate::net::seats::Seated;
 use crate::observe::access::FLUSH_EVERY;
 use crate::observe::lifecycle::Phase;
 use crate::observe::record::Counters;
+use crate::request::mirror;
 use crate::request::upgrade::Upgraded;
 use crate::state::local::Local;
 use crate::state::shared::Shared;
@@ -92,6 +93,7 @@ pub(crate) fn run(shared: Arc<Shared>, counters: Arc<Counters>, messages: mpsc::
         spawn_local(housekeeping(worker.local.clone()));
         spawn_local(tell_leaving(worker.local.clone(), phase.clone()));
         spawn_local(save_memory(worker.clone()));
+        spawn_local(mirror::attend(worker.local.clone()));
         let back = {
             let worker = worker.clone();
             move |resting, until| resume(resting, until, &worker)

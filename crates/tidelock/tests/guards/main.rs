@@ -8,6 +8,7 @@ mod beside_nginx;
 mod crowd;
 mod limits;
 mod listens;
+mod mirror;
 mod passwords;
 mod sides;
 

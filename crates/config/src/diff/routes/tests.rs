@@ -199,6 +199,7 @@ const EDITS: &[Row] = &[
         "+ split",
         "- split",
     ),
+    ("mirror", NODES, "upstream = \"nodes\"\nmirror = \"others\"", "+ mirror", "- mirror"),
     (
         "upstream",
         "upstream = [{ name = \"nodes\" }, { name = \"others\" }]",

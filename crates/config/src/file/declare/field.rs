@@ -14,8 +14,8 @@ use crate::app::values::{self as app, ExitCodes, Instances, Port, Socket};
 use crate::plan::values::{self as plan, AccessLog, AdminSocket, Balance, HashKey, NodeSpec, Sticky};
 use crate::routing::{
     Auth, Cache, Coding, Compress, Cors, ErrorPages, HeaderEdits, HostPattern, Limit, LimitKey, Limited,
-    Match, Methods, Origin, PageStatus, PathEdit, PathRule, Rate, Redirect, RequestIds, Respond, Satisfy,
-    Share, SplitBy, Template,
+    Match, Methods, Mirror, Origin, PageStatus, PathEdit, PathRule, Rate, Redirect, RequestIds, Respond,
+    Satisfy, Share, SplitBy, Template,
 };
 
 /// A field of the plan, and how the value that a kind reads becomes one. What a kind has bounded fits.
@@ -87,7 +87,7 @@ same_fields!(
     Option<Arc<Respond>>, Option<Cache>, Option<PathEdit>, Option<HeaderEdits>, Option<Cors>, Option<ErrorPages>,
     Option<Template>, Option<Vec<(String, Template)>>, Option<Vec<RangeInclusive<u16>>>, Option<Vec<Vec<u8>>>, Option<&'static str>, Option<Vec<Coding>>, Option<Vec<Origin>>, Vec<IpNet>,
     Option<Vec<IpNet>>, Option<PageStatus>, Option<Vec<Limit>>, LimitKey, Limited, Option<Rate>, Option<Auth>, Satisfy, Option<Vec<Match>>, Option<Vec<Share>>,
-    Option<SplitBy>, Option<HashKey>
+    Option<SplitBy>, Option<HashKey>, Option<Mirror>
 );
 /// A word that is either there or not.
 impl Field<Option<()>> for bool {

@@ -7,7 +7,7 @@ use crate::file::fields::Fields;
 use crate::file::sections::route::{self as keys, RouteTable};
 use crate::plan::{Upstream, UpstreamId};
 use crate::problem::Problem;
-use crate::routing::{Ask, ErrorPages, Split};
+use crate::routing::{Ask, ErrorPages, Mirror, Split};
 
 /// The upstreams a route may name.
 pub(crate) struct Upstreams<'f> {
@@ -70,6 +70,23 @@ pub(super) fn split(
     let ids = shares.iter().map(|share| *upstreams.by_name.get(&*share.name)?).collect::<Option<Vec<_>>>()?;
     let split = Split { sides: shares.to_vec(), by: table.split.clone().unwrap_or_default() };
     Some((Arc::new(split), ids))
+}
+
+/// Looks up the upstream that gets copies of what another is asked.
+pub(super) fn of_mirror(
+    fields: &Fields<'_>,
+    table: &RouteTable,
+    upstreams: &Upstreams<'_>,
+    used: &mut Used,
+) -> Option<Mirror> {
+    let mirror = table.mirror.clone()?;
+    let _ = find(fields, keys::MIRROR.name, &mirror.upstream, upstreams);
+    used.note(Some(mirror.upstream.clone()), upstreams);
+    if !fields.has(keys::UPSTREAM.name) {
+        let problem = Problem::error(fields.span_of(keys::MIRROR.name), "`mirror` goes with `upstream`");
+        fields.push(problem.hint("only what a node is asked is copied"));
+    }
+    Some(mirror)
 }
 
 /// Looks up the upstream that is asked whether requests may pass, where it is one of the file.

@@ -12,6 +12,7 @@ use crate::file::kinds::auth::AuthTable;
 use crate::file::kinds::compress::Compressing;
 use crate::file::kinds::hosts::RoutePath;
 use crate::file::kinds::limit::Limits;
+use crate::file::kinds::mirror::MirrorTable;
 use crate::file::kinds::pages::Pages;
 use crate::file::kinds::paths::FilePath;
 use crate::file::kinds::policy::{CorsTable, Hsts, IdsOf, Networks};
@@ -25,8 +26,8 @@ use crate::file::kinds::route::{ExactPath, ListenAddresses, MethodNames, PathReg
 use crate::file::kinds::split::{Shares, SplitTable};
 use crate::file::kinds::{Flag, OrNone, Size, Word};
 use crate::routing::{
-    Auth, Cache, Compress, Cors, ErrorPages, HeaderEdits, HostPattern, Limit, Match, Methods, PathEdit,
-    PathRule, Pattern, Redirect, RequestIds, Respond, Satisfy, Share, SplitBy,
+    Auth, Cache, Compress, Cors, ErrorPages, HeaderEdits, HostPattern, Limit, Match, Methods, Mirror,
+    PathEdit, PathRule, Pattern, Redirect, RequestIds, Respond, Satisfy, Share, SplitBy,
 };
 
 declare! {
@@ -142,6 +143,10 @@ declare! {
         AUTH auth: Option<Auth> => "everybody", AuthTable;
         /// "any" lets those pass whose address `allow` and `deny` let by, and others if they have a password.
         SATISFY satisfy: Satisfy = Satisfy::All, Word<Satisfy>(&[("all", Satisfy::All), ("any", Satisfy::Any)]);
+        /// Another upstream that gets a copy of what a node is asked, and whose answers nobody gets: "shadow", or { upstream =
+        /// "shadow", percent = 10, body_bytes_max = "64KiB" }. Not of WebSockets and Engine.IO, whose sessions it does not have.
+        /// Nobody waits for a copy: those that find no room are left out and counted.
+        MIRROR mirror: Option<Mirror> => "nobody", MirrorTable;
         /// How often something may be asked of it, and by whom: { rate = "10/s", burst = 20, by = "ip" }, or a list of such, all
         /// of which hold. Who asks for more is told 429, and when to come again. Sessions that have begun go on.
         LIMIT limit: Option<Vec<Limit>> => "as often as one likes", Limits;
@@ -165,6 +170,7 @@ declare! {
         PATHS,
         UPSTREAM,
         SPLIT,
+        MIRROR,
         REDIRECT,
         RESPOND,
         FILES,

@@ -27,6 +27,7 @@ use crate::net::pace::{BodySoFar, Pace};
 use crate::net::splice::{SpliceEnds, SplicePipes, Spliced, Waits};
 use crate::net::stream::{ClientStream, Io, join, spend};
 use crate::request::downstream::arrival::Arrival;
+use crate::state::copies::BodyCopy;
 use crate::state::local::Local;
 
 /// The body of a request, as far as it has been read, and the connection that the rest of it comes from.
@@ -46,6 +47,8 @@ pub(crate) struct Http1Body<'c> {
     waited: Duration,
     /// Its node has begun to answer, so that it may go on as slowly as both like.
     is_answered: bool,
+    /// Somebody else gets the same.
+    copy: Option<Box<BodyCopy>>,
 }
 
 impl<'c> Http1Body<'c> {
@@ -70,11 +73,17 @@ impl<'c> Http1Body<'c> {
             begun,
             waited: Duration::ZERO,
             is_answered: false,
+            copy: None,
         }
+    }
+
+    pub(super) fn copy_to(&mut self, copy: Box<BodyCopy>) {
+        self.copy = Some(copy);
     }
 
     pub(super) fn leave(&mut self) {
         self.walk = None;
+        self.copy = None;
         self.is_done = true;
     }
 
@@ -129,6 +138,9 @@ impl<'c> Http1Body<'c> {
     }
 
     pub(super) fn pass(&mut self, walked: Walked) {
+        if let Some(copy) = self.copy.take() {
+            self.copy = copy.taken(&self.inbound[..walked.kept], walked.is_end);
+        }
         consume(self.inbound, walked.taken);
         self.bytes += walked.taken as u64;
         self.is_done |= walked.is_end;
@@ -137,7 +149,7 @@ impl<'c> Http1Body<'c> {
 
     pub(super) async fn splice(&mut self, origin: &Io, timeout: Duration) -> Option<Spliced> {
         let source = self.body_timeout(timeout);
-        let walk = self.walk.as_mut().filter(|_| self.inbound.is_empty())?;
+        let walk = self.walk.as_mut().filter(|_| self.inbound.is_empty() && self.copy.is_none())?;
         let waits = Waits { source, sink: timeout };
         let ends = SpliceEnds { source: &self.client.io, sink: origin };
         let spliced = self.pipes.splice(ends, walk.unseen(), &self.client.alarm, waits).await?;

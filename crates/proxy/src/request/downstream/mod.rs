@@ -24,6 +24,7 @@ use crate::fault::{ClientFault, Fault};
 use crate::net::clock::Alarm;
 use crate::net::splice::{SplicePipes, Spliced};
 use crate::net::stream::Io;
+use crate::state::copies::BodyCopy;
 
 pub(crate) use self::arrival::Arrival;
 pub(crate) use self::http1::{Http1Body, Http1Reply};
@@ -57,6 +58,13 @@ impl<'c> BodySource<'c> {
     pub(crate) fn accept(&mut self, head: &RequestHead, bytes_max: Option<u64>) -> Result<(), Fault> {
         match self {
             Self::Http1(body) => body.accept(head, bytes_max),
+        }
+    }
+
+    /// What passes of it from now on is copied, until all of it has.
+    pub(crate) fn copy_to(&mut self, copy: Box<BodyCopy>) {
+        match self {
+            Self::Http1(body) => body.copy_to(copy),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Translates an nginx.conf into an `upstreams.toml`, and says what it could not translate. Reads files; starts nothing.
 
+mod geos;
 mod globals;
 mod headers;
 mod include;

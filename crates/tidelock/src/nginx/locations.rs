@@ -7,10 +7,12 @@ mod compress;
 mod disk;
 mod forms;
 mod limits;
+mod mirror;
 mod node;
 mod node_tls;
 mod pages;
 
+use super::geos;
 use super::ours::{Left, Route, Takes};
 use super::parse::Directive;
 use super::place::{Kind, Location, Work, told};
@@ -135,6 +137,10 @@ impl Early {
     fn condition<'f>(&mut self, directive: &'f Directive, whole: &Location<'f>, work: &mut Work<'_, 'f>) {
         let inside = whole.scope.inner(directive.inside());
         let place = Location { scope: inside, ..whole.clone() };
+        // Each of the locations asks it for itself.
+        if let Some(Ok(_)) = geos::refused(directive, &whole.scope) {
+            return;
+        }
         let Some(asked) = asked(directive) else {
             work.left.push(unasked(directive));
             return;

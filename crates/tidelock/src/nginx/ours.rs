@@ -218,6 +218,7 @@ pub(super) const LANDED: &[(&str, bool)] = &[
     ("path", true),
     ("upstream", true),
     ("split", true),
+    ("mirror", true),
     (HOST_LISTS, true),
     ("exact", true),
     ("regex", true),

@@ -404,8 +404,19 @@ pub(super) const TABLE: &[(&str, Fate)] = &[
         "sub_filter sub_filter_once sub_filter_types sub_filter_last_modified add_before_body add_after_body",
         Left("bodies are not changed", "change them in the app"),
     ),
-    ("mirror mirror_request_body", Left("requests are not sent twice", "mirror them in the app")),
-    ("geo geoip_country geoip2", Left("its variable is not known", "tell clients apart in the app")),
+    (
+        "mirror mirror_request_body",
+        Read(
+            "`mirror`: the node of that location, where it is asked for `$request_uri`; told where it is not, or where bodies are not sent",
+        ),
+    ),
+    (
+        "geo",
+        Read(
+            "`allow` and `deny`, where an `if` on its variable returns 403; it is told where its variable is used otherwise, or its networks do not stand in it",
+        ),
+    ),
+    ("geoip_country geoip2", Left("its variable is not known", "tell clients apart in the app")),
     (
         "dav_methods mp4 flv image_filter random_index perl js_content slice",
         Elsewhere("it is not done here", "keep nginx for it, on a port of its own behind tidelock"),

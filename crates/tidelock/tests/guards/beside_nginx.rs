@@ -326,3 +326,39 @@ async fn somebody_elses_word_lets_the_same_pass() {
 const COMPARED: [&str; 2] = ["www-authenticate", "location"];
 /// Lines of the request as the node sees it.
 const COMPARED_AT_NODE: [&str; 4] = ["authorization", "x-user", "x-key", "cookie"];
+
+#[tokio::test]
+#[cfg_attr(not(feature = "programs"), ignore = "needs nginx: `cargo xtask test`")]
+async fn the_networks_of_a_geo_let_the_same_pass() {
+    let both = Both::with(
+        "geo $bad { default 0; 10.0.0.0/8 1; 10.0.0.7 1; 192.0.2.0/24 2; 2001:db8::/32 1; }\n\
+         geo $office { 10.0.0.0/8 yes; 10.66.0.0/16 no; 2001:db8:1::/48 yes; }\n",
+        "location / { proxy_pass http://NODE; }\n\
+         location /bad { if ($bad) { return 403; } proxy_pass http://NODE; }\n\
+         location /two { if ($bad = 2) { return 403; } proxy_pass http://NODE; }\n\
+         location /office { if ($office != yes) { return 403; } proxy_pass http://NODE; }\n\
+         location /denied { deny 198.51.100.0/24; if ($bad) { return 403; } proxy_pass http://NODE; }\n",
+    )
+    .await;
+    let addresses = [
+        "10.0.0.7",
+        "10.1.2.3",
+        "10.66.0.1",
+        "10.67.0.1",
+        "192.0.2.1",
+        "192.0.3.1",
+        "198.51.100.9",
+        "2001:db8::1",
+        "2001:db8:1::1",
+        "2001:db9::1",
+        "9.255.255.255",
+        "11.0.0.0",
+    ];
+    let mut rows = Vec::new();
+    for path in ["/", "/bad", "/bad/x", "/two", "/office", "/x/../office", "/denied"] {
+        for address in addresses {
+            rows.push(row(&format!("GET {path}"), &[&format!("X-Forwarded-For: {address}")], 1));
+        }
+    }
+    assert!(both.compare(&rows).await >= 80);
+}

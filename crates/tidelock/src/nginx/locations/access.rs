@@ -1,9 +1,8 @@
 //! `allow` and `deny`: who may, by address.
 
-use std::net::IpAddr;
-
 use ipnet::IpNet;
 
+use crate::nginx::geos::{self, network};
 use crate::nginx::ours::{Route, list};
 use crate::nginx::parse::Directive;
 use crate::nginx::place::Location;
@@ -50,6 +49,17 @@ impl Access {
                 }
             }
         }
+        for condition in place.scope.all("if") {
+            let Some(Ok(by_geo)) = geos::refused(condition, &place.scope) else { continue };
+            let is_any = place.scope.one("satisfy").is_some_and(|one| one.arg() == "any");
+            let has_both = !by_geo.allow.is_empty() && (is_closed || !allow.is_empty());
+            if is_any || has_both {
+                return Err((condition, "several rules let clients by, each of them others"));
+            }
+            is_closed |= !by_geo.allow.is_empty();
+            allow.extend(by_geo.allow.iter().map(IpNet::to_string));
+            deny.extend(by_geo.deny.iter().map(IpNet::to_string));
+        }
         Ok(match (is_closed, allow.is_empty(), deny.is_empty()) {
             (true, true, _) => Self::Nobody,
             (true, false, _) => Self::Some { allow, deny },
@@ -89,11 +99,6 @@ impl Access {
 /// Whether a block asks by itself who may, so that it cannot be gone past.
 pub(super) fn asks_who(block: &[Directive]) -> bool {
     block.iter().any(|one| WHO.contains(&one.name.as_str()))
-}
-
-fn network(text: &str) -> Option<IpNet> {
-    let address = text.parse::<IpAddr>().map(IpNet::from);
-    Some(address.or_else(|_| text.parse::<IpNet>()).ok()?.trunc())
 }
 
 const RULES: [&str; 2] = ["allow", "deny"];

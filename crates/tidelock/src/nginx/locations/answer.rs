@@ -5,8 +5,10 @@ use super::auth::{self, Auth};
 use super::compress;
 use super::disk;
 use super::limits;
+use super::mirror;
 use super::node::proxied;
 use super::pages;
+use crate::nginx::geos;
 use crate::nginx::headers::of_answers;
 use crate::nginx::ours::{Left, Route, Takes, list};
 use crate::nginx::parse::Directive;
@@ -128,6 +130,8 @@ fn early<'f>(place: &Location<'f>, work: &mut Work<'_, 'f>, answers: &mut Answer
                 }
                 Err(why) => work.left.push(unrewritten(directive, &why)),
             },
+            // It is a part of who may, by address.
+            "if" if matches!(geos::refused(directive, &place.scope), Some(Ok(_))) => {}
             "if" => {
                 let inside = Location { scope: place.scope.inner(directive.inside()), ..place.clone() };
                 answers.here.extend(condition(directive, &inside, main, work.left));
@@ -205,6 +209,9 @@ fn content<'f>(place: &Location<'f>, work: &mut Work<'_, 'f>, main: &mut Route) 
     if !is_there {
         main.keys.retain(|(key, _)| GUARDS.contains(key));
         main.set("respond", "501");
+    }
+    if pass.is_some() && is_there {
+        mirror::say(place, work, main);
     }
     if let Some(cache) = place.scope.one("proxy_cache").filter(|cache| cache.arg() != "off" && pass.is_some())
     {

@@ -24,7 +24,7 @@ async fn start(nodes: &[Node; 3], guard: &str) -> Tidelock {
     Tidelock::start_in(folder, TIDELOCK, &file).await
 }
 
-/// Connects crowds on both transports, drains a node, and looks that each of its clients has moved once.
+/// Connects crowds that upgrade, that poll, and that never do, drains a node, and looks that each of its clients has moved once.
 async fn stays_up(proxy: &Tidelock, nodes: &[Node; 3], options: serde_json::Value) {
     let plan = |mode| ClientPlan {
         count: COUNT,
@@ -34,8 +34,11 @@ async fn stays_up(proxy: &Tidelock, nodes: &[Node; 3], options: serde_json::Valu
         options: options.clone(),
         ..ClientPlan::to(proxy.url())
     };
-    let mut crowds = [Clients::start(&plan(Mode::Default)).await, Clients::start(&plan(Mode::Polling)).await];
-    let mut on_b = [0; 2];
+    let mut crowds = Vec::new();
+    for mode in [Mode::Default, Mode::Polling, Mode::Websocket] {
+        crowds.push(Clients::start(&plan(mode)).await);
+    }
+    let mut on_b = [0; 3];
     for (clients, on_b) in crowds.iter_mut().zip(&mut on_b) {
         let report = clients.ready().await;
         assert_eq!((report.connected, report.echoes_failed), (COUNT, 0), "{report:#?}");

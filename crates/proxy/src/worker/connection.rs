@@ -24,7 +24,7 @@ use crate::net::seats::Seated;
 use crate::net::stream::{ClientStream, Io, Stream};
 use crate::observe::lifecycle::{Live, Lives};
 use crate::observe::record::Record;
-use crate::request::downstream::{Arrival, BodySource, Http1Body, Http1Reply, ReplySink, RequestEnds};
+use crate::request::downstream::{Arrival, BodySource, ReplySink, RequestEnds};
 use crate::request::exchange::Exchanged;
 use crate::request::reply::{self, Redirect};
 use crate::request::upgrade::OriginEnd;
@@ -405,9 +405,9 @@ impl ClientConnection {
         let keep_alive = head.keep_alive() && !is_last && !worker.is_leaving();
         let begun = self.begun();
         let arrival = Arrival { end: &self.end, redirects: self.redirects };
-        let reply = Http1Reply::new(&self.stream, head, keep_alive, arrival, &worker.pace);
-        let body = Http1Body::new(&self.stream, &mut self.inbound, head, worker, begun);
-        (BodySource::Http1(body), ReplySink::Http1(reply))
+        let reply = ReplySink::new(&self.stream, head, keep_alive, arrival, &worker.pace);
+        let body = BodySource::new(&self.stream, &mut self.inbound, head, worker, begun);
+        (body, reply)
     }
 
     /// Answers what never became a request.

@@ -1,205 +1,32 @@
-//! The ends of an exchange over HTTP/1: the body is on the connection as it was framed by the client, and the answer goes
-//! out as it is printed. What each of these has to do is said at [`BodySource`] and [`ReplySink`].
-//!
-//! [`BodySource`]: super::BodySource
-//! [`ReplySink`]: super::ReplySink
+//! Where the answer goes: the connection that the request came on, as it is printed for HTTP/1.
 
 use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
-use std::task::{Context, Poll, ready};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
-use bytes::BytesMut;
 use rustix::fs::sendfile;
 use tokio::time::Instant;
 use wire::Version;
-use wire::body::{BodyWalk, Walked};
-use wire::engineio::CloseScan;
 use wire::forward::Reframed;
-use wire::request::{RequestBody, RequestHead};
+use wire::request::RequestHead;
 
 use crate::fault::{ClientFault, Fault, OurFault};
-use crate::net::buffers::{Buffers, SMALL, consume};
 use crate::net::clock::Alarm;
-use crate::net::pace::{BodySoFar, Pace};
+use crate::net::pace::Pace;
 use crate::net::splice::{SpliceEnds, SplicePipes, Spliced, Waits};
 use crate::net::stream::{ClientStream, Io, join, spend};
 use crate::request::downstream::arrival::Arrival;
-use crate::state::copies::BodyCopy;
-use crate::state::local::Local;
-
-/// The body of a request, as far as it has been read, and the connection that the rest of it comes from.
-#[derive(Debug)]
-pub(crate) struct Http1Body<'c> {
-    client: &'c ClientStream,
-    inbound: &'c mut BytesMut,
-    buffers: &'c Buffers,
-    pipes: &'c SplicePipes,
-    walk: Option<BodyWalk>,
-    is_done: bool,
-    bytes: u64,
-    pace: &'c Cell<Pace>,
-    /// When the request began.
-    begun: Instant,
-    /// So long the client has been waited for.
-    waited: Duration,
-    /// Its node has begun to answer, so that it may go on as slowly as both like.
-    is_answered: bool,
-    /// Somebody else gets the same.
-    copy: Option<Box<BodyCopy>>,
-}
-
-impl<'c> Http1Body<'c> {
-    pub(crate) fn new(
-        client: &'c ClientStream,
-        inbound: &'c mut BytesMut,
-        head: &RequestHead,
-        worker: &'c Local,
-        begun: Instant,
-    ) -> Self {
-        let is_done = head.body() == RequestBody::None;
-        let Local { buffers, pipes, .. } = worker;
-        Self {
-            client,
-            inbound,
-            buffers,
-            pipes,
-            walk: None,
-            is_done,
-            bytes: 0,
-            pace: &worker.pace,
-            begun,
-            waited: Duration::ZERO,
-            is_answered: false,
-            copy: None,
-        }
-    }
-
-    pub(super) fn copy_to(&mut self, copy: Box<BodyCopy>) {
-        self.copy = Some(copy);
-    }
-
-    pub(super) fn leave(&mut self) {
-        self.walk = None;
-        self.copy = None;
-        self.is_done = true;
-    }
-
-    pub(super) fn is_answered(&mut self) {
-        self.is_answered = true;
-    }
-
-    /// Returns how long more of it is waited for, if nothing comes for `timeout` at most.
-    fn body_timeout(&self, timeout: Duration) -> Duration {
-        if self.is_answered {
-            return timeout;
-        }
-        let age = self.client.now() - self.begun;
-        let so_far = BodySoFar { bytes: self.bytes, waited: self.waited, age };
-        self.pace.get().of_body(timeout, so_far).min(timeout)
-    }
-
-    pub(super) fn accept(&mut self, head: &RequestHead, bytes_max: Option<u64>) -> Result<(), Fault> {
-        self.walk = Some(BodyWalk::of_request(head.body(), bytes_max).map_err(ClientFault::from)?);
-        Ok(())
-    }
-
-    pub(super) fn watch_for_close_packet(&mut self, scan: CloseScan) {
-        if let Some(walk) = &mut self.walk {
-            walk.watch_for_close_packet(scan);
-        }
-    }
-
-    pub(super) fn held_close_packet(&self) -> bool {
-        self.is_done && self.walk.as_ref().is_some_and(BodyWalk::held_close_packet)
-    }
-
-    pub(super) fn alarm(&self) -> &'c Alarm {
-        &self.client.alarm
-    }
-
-    pub(super) fn is_done(&self) -> bool {
-        self.is_done
-    }
-
-    pub(super) fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    pub(super) fn at_hand(&mut self) -> Result<(&[u8], Walked), Fault> {
-        let nothing = Walked { kept: 0, taken: 0, is_end: false, pieces: 0 };
-        let walked = match &mut self.walk {
-            Some(walk) if !self.is_done => walk.walk(self.inbound).map_err(ClientFault::from)?,
-            Some(_) | None => nothing,
-        };
-        Ok((&self.inbound[..walked.kept], walked))
-    }
-
-    pub(super) fn pass(&mut self, walked: Walked) {
-        if let Some(copy) = self.copy.take() {
-            self.copy = copy.taken(&self.inbound[..walked.kept], walked.is_end);
-        }
-        consume(self.inbound, walked.taken);
-        self.bytes += walked.taken as u64;
-        self.is_done |= walked.is_end;
-        self.buffers.give_back_if_empty(self.inbound);
-    }
-
-    pub(super) async fn splice(&mut self, origin: &Io, timeout: Duration) -> Option<Spliced> {
-        let source = self.body_timeout(timeout);
-        let walk = self.walk.as_mut().filter(|_| self.inbound.is_empty() && self.copy.is_none())?;
-        let waits = Waits { source, sink: timeout };
-        let ends = SpliceEnds { source: &self.client.io, sink: origin };
-        let spliced = self.pipes.splice(ends, walk.unseen(), &self.client.alarm, waits).await?;
-        self.waited += spliced.waited.source;
-        walk.pass_unseen(spliced.bytes);
-        self.bytes += spliced.bytes;
-        self.is_done |= walk.is_at_end();
-        Some(spliced)
-    }
-
-    pub(super) async fn fill(&mut self, timeout: Duration) -> Result<(), ClientFault> {
-        let (timeout, begun) = (self.body_timeout(timeout), self.client.now());
-        let ClientStream { io, alarm } = self.client;
-        let (inbound, buffers) = (&mut *self.inbound, self.buffers);
-        let read = alarm.within(timeout, |cx| io.poll_read(cx, inbound, buffers)).await;
-        self.waited += alarm.now() - begun;
-        match read {
-            Some(Ok(0) | Err(_)) => Err(ClientFault::Gone),
-            Some(Ok(_)) => Ok(()),
-            None => Err(ClientFault::BodyTimedOut),
-        }
-    }
-
-    pub(super) fn poll_client_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        ready!(self.client.poll_worth_watching(cx));
-        while self.inbound.len() < SMALL {
-            if self.inbound.capacity() == 0 && !self.client.io.is_quiet() {
-                *self.inbound = self.buffers.small();
-            }
-            let Poll::Ready(read) = self.client.io.poll_read(cx, self.inbound, self.buffers) else {
-                self.buffers.shrink(self.inbound);
-                return Poll::Pending;
-            };
-            match read {
-                Ok(0) | Err(_) => return Poll::Ready(()),
-                Ok(_) => {}
-            }
-        }
-        Poll::Pending
-    }
-}
-
 /// The connection that the answer goes to, and how much of it has gone.
 #[derive(Debug)]
-pub(crate) struct Http1Reply<'c> {
+pub(crate) struct ReplySink<'c> {
     client: &'c ClientStream,
-    pub(super) version: Version,
+    version: Version,
     /// Whether the connection may go on after the answer, as far as the client and we are concerned.
-    pub(super) keep_alive: bool,
-    pub(super) arrival: Arrival<'c>,
+    keep_alive: bool,
+    arrival: Arrival<'c>,
     has_begun: Cell<bool>,
     /// How what is still to come of the body is framed.
     framed: Cell<Reframed>,
@@ -209,7 +36,7 @@ pub(crate) struct Http1Reply<'c> {
     waited: Cell<Duration>,
 }
 
-impl<'c> Http1Reply<'c> {
+impl<'c> ReplySink<'c> {
     pub(crate) fn new(
         client: &'c ClientStream,
         head: &RequestHead,
@@ -230,27 +57,61 @@ impl<'c> Http1Reply<'c> {
         }
     }
 
-    pub(super) fn takes_interim(&self) -> bool {
+    /// The version by which a body is framed for this client: [`Version::Http10`] where a body needs no frame of ours.
+    pub(crate) fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Whether another request may follow the answer, as far as the client and we are concerned. None does on a stream of
+    /// HTTP/2.
+    pub(crate) fn keep_alive(&self) -> bool {
+        self.keep_alive
+    }
+
+    /// No request follows the answer: what comes of this client is not to be read as one.
+    pub(crate) fn close_after(&mut self) {
+        self.keep_alive = false;
+    }
+
+    /// How the client came in.
+    pub(crate) fn arrival(&self) -> Arrival<'c> {
+        self.arrival
+    }
+
+    /// Whether the client knows interim answers, which HTTP/1.0 does not.
+    pub(crate) fn takes_interim(&self) -> bool {
         self.version == Version::Http11
     }
 
-    pub(super) fn is_for_another_host(&self, head: &RequestHead) -> bool {
+    /// Whether the request is for another host than its TLS handshake was.
+    pub(crate) fn is_for_another_host(&self, head: &RequestHead) -> bool {
         head.host_name().is_some_and(|host| self.client.io.is_for_another_host(host))
     }
 
-    pub(super) fn has_begun(&self) -> bool {
+    /// Whether something of a final answer has gone out, so that no other answer can be given.
+    pub(crate) fn has_begun(&self) -> bool {
         self.has_begun.get()
     }
 
-    pub(super) fn bytes(&self) -> u64 {
+    /// What has been sent so far, heads and frames included.
+    pub(crate) fn bytes(&self) -> u64 {
         self.bytes.get()
     }
 
-    pub(super) async fn send_interim(&self, head: &[u8], timeout: Duration) -> Result<(), Fault> {
+    /// Sends an interim answer, which others may follow.
+    ///
+    /// # Errors
+    /// The client has left, or takes nothing.
+    pub(crate) async fn send_interim(&self, head: &[u8], timeout: Duration) -> Result<(), Fault> {
         self.send(&mut [IoSlice::new(head)], timeout).await
     }
 
-    pub(super) async fn begin(
+    /// Sends the head of the final answer and what is here of its body, in one piece.
+    /// `framed` is how the head says that the body is framed: what follows is framed so here, and by nobody else.
+    ///
+    /// # Errors
+    /// The client has left, or takes nothing.
+    pub(crate) async fn begin(
         &self,
         head: &mut Vec<u8>,
         content: &[u8],
@@ -271,7 +132,11 @@ impl<'c> Http1Reply<'c> {
         }
     }
 
-    pub(super) async fn send_body(&self, content: &[u8], timeout: Duration) -> Result<(), Fault> {
+    /// Sends more of the body.
+    ///
+    /// # Errors
+    /// The client has left, or takes nothing.
+    pub(crate) async fn send_body(&self, content: &[u8], timeout: Duration) -> Result<(), Fault> {
         if content.is_empty() {
             return Ok(());
         }
@@ -283,7 +148,12 @@ impl<'c> Http1Reply<'c> {
         self.send(&mut pieces, timeout).await
     }
 
-    pub(super) async fn finish(&self, last: &[u8], timeout: Duration) -> Result<(), Fault> {
+    /// Sends what is last of the body, which may be nothing, and its end. An answer for which this was not called when the
+    /// sink is dropped is cut, and does not look complete.
+    ///
+    /// # Errors
+    /// The client has left, or takes nothing.
+    pub(crate) async fn finish(&self, last: &[u8], timeout: Duration) -> Result<(), Fault> {
         if self.framed.get() == Reframed::ToChunks {
             let mut out = Vec::with_capacity(last.len() + CHUNK_FRAMES_BYTES);
             frame_chunk(last, &mut out);
@@ -296,7 +166,11 @@ impl<'c> Http1Reply<'c> {
         Ok(())
     }
 
-    pub(super) async fn splice(
+    /// Passes up to `bytes` of the body on without looking at them. `None` if they are better copied.
+    ///
+    /// # Cancel safety
+    /// What a pipe holds when this is dropped is lost, and so is the exchange.
+    pub(crate) async fn splice(
         &self,
         pipes: &SplicePipes,
         origin: &Io,
@@ -313,19 +187,26 @@ impl<'c> Http1Reply<'c> {
         Some(spliced)
     }
 
-    pub(super) fn alarm(&self) -> &'c Alarm {
+    /// The one timer of the task that runs the exchange; every wait of it is set on that.
+    pub(crate) fn alarm(&self) -> &'c Alarm {
         &self.client.alarm
     }
 
-    pub(super) fn now(&self) -> Instant {
+    /// When the running task woke.
+    pub(crate) fn now(&self) -> Instant {
         self.client.now()
     }
 
-    pub(super) fn can_send_files(&self) -> bool {
+    /// Whether the kernel can put a file into the client's socket: not where its bytes are encrypted or framed by us.
+    pub(crate) fn can_send_files(&self) -> bool {
         self.client.io.is_plain_tcp()
     }
 
-    pub(super) async fn send_file(
+    /// Sends a part of a file without looking at it, where [`ReplySink::can_send_files`].
+    ///
+    /// # Errors
+    /// The client has left, or takes nothing; the file is shorter than it was.
+    pub(crate) async fn send_file(
         &self,
         file: BorrowedFd<'_>,
         mut part: Range<u64>,
@@ -361,7 +242,11 @@ impl<'c> Http1Reply<'c> {
         Ok(())
     }
 
-    pub(super) async fn send_whole(&self, answer: &[u8], timeout: Duration) -> Result<(), Fault> {
+    /// Sends an answer that is complete, head and body in one.
+    ///
+    /// # Errors
+    /// The client has left, or takes nothing.
+    pub(crate) async fn send_whole(&self, answer: &[u8], timeout: Duration) -> Result<(), Fault> {
         self.has_begun.set(true);
         self.send(&mut [IoSlice::new(answer)], timeout).await
     }
@@ -391,7 +276,7 @@ impl<'c> Http1Reply<'c> {
     }
 }
 
-impl Drop for Http1Reply<'_> {
+impl Drop for ReplySink<'_> {
     /// A body that is cut must not look complete, whoever cuts it. One with a frame shows it by itself; one without needs a
     /// reset.
     fn drop(&mut self) {

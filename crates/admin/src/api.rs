@@ -1,5 +1,5 @@
 //! What goes over the socket: `GET /v1/status`, and `POST` to `/v1/reload`, `/v1/upgrade`, `/v1/drain` and `/v1/undrain`, to
-//! `/v1/app/start`, `stop`, `restart`, `roll` and `scale`, and to `/v1/flush` and `/v1/logs`. A `GET` is answered with one JSON object;
+//! `/v1/app/start`, `stop`, `restart`, `roll` and `scale`, and to `/v1/flush` and `/v1/logs`. `GET /metrics` is what is counted, for Prometheus. Another `GET` is answered with one JSON object;
 //! a `POST` with [`Event`]s, one a line, the last of which says how it ended, and `/v1/logs` with [`LogLine`]s.
 //!
 //! Fields are added and never renamed; whoever reads them passes over what it does not know.
@@ -411,6 +411,7 @@ pub(crate) fn to_json(value: &impl Serialize) -> String {
 }
 
 pub(crate) const STATUS: &str = "/v1/status";
+pub(crate) const METRICS: &str = "/metrics";
 pub(crate) const RELOAD: &str = "/v1/reload";
 pub(crate) const UPGRADE: &str = "/v1/upgrade";
 pub(crate) const DRAIN: &str = "/v1/drain";

@@ -1,5 +1,6 @@
 //! What the socket looks at, and whom it tells.
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -32,8 +33,25 @@ pub struct Handles {
     pub upgrade: mpsc::Sender<UpgradeWanted>,
     /// Whether another one does, so that no more verbs are taken here.
     pub is_handed_over: watch::Receiver<bool>,
+    /// What has become of reloads and upgrades.
+    pub ups: Rc<Ups>,
     /// How many lines of tidelock's own log are lost, because nobody has read them.
     pub own_log_lines_lost: fn() -> u64,
+}
+
+/// How often the plan and the process were replaced, or were to be.
+#[derive(Debug, Default)]
+pub struct Ups {
+    /// Files that were applied.
+    pub reloads: Cell<u64>,
+    /// Files that were not.
+    pub failed_reloads: Cell<u64>,
+    /// The last one was not applied.
+    pub is_outdated: Cell<bool>,
+    /// Times that another tidelock was to go on, and did not.
+    pub failed_upgrades: Cell<u64>,
+    /// This one goes on in the place of another.
+    pub is_successor: Cell<bool>,
 }
 
 /// Somebody wants the file to be read again and applied.

@@ -10,10 +10,13 @@ mod serve;
 mod handles;
 mod verbs;
 mod apps;
+mod metrics;
+mod collect;
 pub mod api;
 pub mod client;
 
-pub use handles::{Applied, Handles, ReloadWanted, UpgradeWanted};
+pub use collect::{Collectors, collect};
+pub use handles::{Applied, Handles, ReloadWanted, UpgradeWanted, Ups};
 pub use serve::serve;
 pub use socket::{Socket, SocketProblem};
 pub use verbs::UPGRADE_TIMEOUT;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Channel, Either, Full, Limited};
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -23,10 +23,11 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::api::{APP, DRAIN, FLUSH, LOGS, RELOAD, STATUS, UNDRAIN, UPGRADE, line, to_json};
+use crate::api::{APP, DRAIN, FLUSH, LOGS, METRICS, RELOAD, STATUS, UNDRAIN, UPGRADE, line, to_json};
 use crate::api::{Event, LogsWanted, NodeSelector, Upgrade};
 use crate::apps;
 use crate::handles::{Applied, Handles};
+use crate::metrics::{Format, Seen};
 use crate::socket::Socket;
 use crate::verbs;
 
@@ -35,9 +36,8 @@ use crate::verbs;
 ///
 /// # Cancel safety
 /// Safe: dropping it ends it. Answers that are being given are cut then.
-pub async fn serve(socket: Socket, seen: Handles) {
+pub async fn serve(socket: Socket, seen: Rc<Handles>) {
     let mut handed_over = seen.is_handed_over.clone();
-    let seen = Rc::new(seen);
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut conversations = JoinSet::new();
     loop {
@@ -65,7 +65,7 @@ pub async fn serve(socket: Socket, seen: Handles) {
     conversations.join_all().await;
 }
 
-type Answer = Response<Either<Full<Bytes>, Channel<Bytes>>>;
+pub(crate) type Answer = Response<Either<Full<Bytes>, Channel<Bytes>>>;
 
 async fn converse(stream: UnixStream, seen: &Handles) {
     // What goes on beside the answer ends with the connection.
@@ -102,6 +102,7 @@ async fn no_more_to_say(reports: &RefCell<JoinSet<()>>) {
 async fn answer(request: Request<Incoming>, seen: &Handles, reports: &RefCell<JoinSet<()>>) -> Answer {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     match (&method, &*path) {
+        (&Method::GET | &Method::HEAD, METRICS) => metrics(&request, seen).await,
         (&Method::GET, STATUS) => json(StatusCode::OK, &verbs::status(seen).await),
         (&Method::POST, RELOAD) => reload(seen, reports).await,
         (&Method::POST, UPGRADE) => match read(request.into_body(), UPGRADE_EXAMPLE).await {
@@ -129,16 +130,31 @@ async fn answer(request: Request<Incoming>, seen: &Handles, reports: &RefCell<Jo
                 Err(message) => once(StatusCode::BAD_REQUEST, Event::Error { message }),
             }
         }
-        (_, STATUS) => not_allowed("GET"),
+        (_, STATUS | METRICS) => not_allowed("GET"),
         (_, RELOAD | UPGRADE | DRAIN | UNDRAIN | LOGS | FLUSH) => not_allowed("POST"),
         (_, verb) if verb.starts_with(APP) => not_allowed("POST"),
         _ => {
             let message = format!(
-                "there is GET {STATUS}, and POST to {RELOAD}, {UPGRADE}, {DRAIN}, {UNDRAIN}, {LOGS}, {FLUSH} and {APP}VERB"
+                "there is GET {STATUS} and {METRICS}, and POST to {RELOAD}, {UPGRADE}, {DRAIN}, {UNDRAIN}, {LOGS}, {FLUSH} and {APP}VERB"
             );
             once(StatusCode::NOT_FOUND, Event::Error { message })
         }
     }
+}
+
+/// Everything that is counted, in the format that is asked for.
+pub(crate) async fn metrics(request: &Request<Incoming>, seen: &Handles) -> Answer {
+    let accepts = |one: &HeaderValue| one.to_str().is_ok_and(|accept| accept.contains(OPEN_METRICS));
+    let format = match request.headers().get_all(ACCEPT).iter().any(accepts) {
+        true => Format::OpenMetrics,
+        false => Format::Prometheus,
+    };
+    let Some(now) = Seen::now(seen).await else {
+        let message =
+            "metrics are counted where the file has `listen` in `[admin]`, which it has not".to_owned();
+        return once(StatusCode::NOT_FOUND, Event::Error { message });
+    };
+    with_type(StatusCode::OK, format.content_type(), Either::Left(now.print(format).into()))
 }
 
 /// Reads what is meant.
@@ -212,7 +228,7 @@ fn once(if_error: StatusCode, event: Event) -> Answer {
     with_type(status, LINES, Either::Left(line(&event).into()))
 }
 
-fn not_allowed(allowed: &'static str) -> Answer {
+pub(crate) fn not_allowed(allowed: &'static str) -> Answer {
     let message = format!("this takes {allowed}");
     let mut answer = once(StatusCode::METHOD_NOT_ALLOWED, Event::Error { message });
     answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
@@ -224,7 +240,7 @@ fn json(status: StatusCode, value: &impl Serialize) -> Answer {
     with_type(status, "application/json", Either::Left(text.into()))
 }
 
-fn with_type(
+pub(crate) fn with_type(
     status: StatusCode,
     content_type: &'static str,
     body: Either<Full<Bytes>, Channel<Bytes>>,
@@ -239,6 +255,7 @@ const UPGRADE_EXAMPLE: &str = "{\"binary\": \"/usr/bin/tidelock\", \"timeout_ms\
 const WHICH_EXAMPLE: &str = "{\"node\": \"10.0.0.1:3000\"}";
 const TOLD_EXAMPLE: &str = "{\"app\": \"chat\"}";
 const LOGS_EXAMPLE: &str = "{\"app\": \"chat\", \"lines\": 10}";
+const OPEN_METRICS: &str = "application/openmetrics-text";
 /// One JSON value a line.
 const LINES: &str = "application/x-ndjson";
 /// At once; more wait to be accepted, and those that are silent are not waited for. Twice as many as may follow logs, so that they cannot keep a verb out.

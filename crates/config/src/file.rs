@@ -41,6 +41,7 @@ use fields::Fields;
 use places::Places;
 use reading::Reading;
 use sections::acme::ACME;
+use sections::admin::{ADMIN, demand_token};
 use sections::app::APP;
 use sections::route::ROUTE;
 use sections::timeouts::TIMEOUTS;
@@ -226,6 +227,7 @@ fn plan(root: &Fields<'_>) -> Plan {
     }
     let acme = Acme::checked(&root.one(&ACME));
     listen::name_hosts(&mut listens, &automatic, &routes, &acme, root);
+    demand_token(&root.one(&ADMIN));
     demand_the_three(root);
     if root.is_without(USER.name) && !root.is_without(GROUP.name) {
         let hint = "write `user = \"…\"` beside it; the group of a user that is not named stays what it is";

@@ -1,7 +1,6 @@
 //! The validated, immutable plan: what the data plane reads. Made by `file`, never edited afterwards.
 //! Nothing here is serialisable; a `Plan` that exists is a plan that holds together.
 
-use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,7 +35,7 @@ pub(crate) mod values;
 
 pub use values::{
     AccessLog, AdminSocket, Balance, ClientCertificateMode, HashKey, Issuer, LogFormat, NodeBounds, NodeHost,
-    NodeSpec, Sticky, TlsProfile,
+    NodeSpec, Secrets, Sticky, TlsProfile,
 };
 
 pub use crate::file::sections::acme::{Acme, Eab};
@@ -158,33 +157,5 @@ impl Plan {
         self.listens
             .iter()
             .any(|listen| matches!(listen.scheme, Scheme::Automatic { issuer: Issuer::Acme, .. }))
-    }
-}
-
-/// The secrets that keys are made of: the first one signs, all of them are believed. Printed as nothing, so that no log
-/// shows them.
-#[derive(Clone, PartialEq, Eq, Default)]
-pub struct Secrets(Vec<Vec<u8>>);
-
-impl Secrets {
-    /// 32 bytes or more each.
-    pub fn new(secrets: Vec<Vec<u8>>) -> Self {
-        Self(secrets)
-    }
-
-    /// Returns whether the file names none, so that whoever runs the plan has to.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The one that signs first.
-    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        self.0.iter().map(Vec::as_slice)
-    }
-}
-
-impl fmt::Debug for Secrets {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Secrets({})", self.0.len())
     }
 }

@@ -300,6 +300,14 @@ impl Edits {
 }
 
 impl Route {
+    /// Returns what it is called where it is counted: its host and path as the file has them, cut where they are long.
+    pub fn called(&self) -> String {
+        let (host, path) = (self.host.written(), self.path.written());
+        let mut called = if host.is_empty() { path } else { format!("{host} {path}") };
+        called.truncate(called.floor_char_boundary(CALLED_BYTES_MAX));
+        called
+    }
+
     /// As [`Edits::tell_ids`], with what the route answers by itself.
     pub fn tells_ids(&self) -> bool {
         let of_action = match &self.action {
@@ -342,3 +350,6 @@ impl HeaderEdits {
         self.set.is_empty() && self.add.is_empty() && self.remove.is_empty()
     }
 }
+
+/// Most bytes of what a route is called.
+const CALLED_BYTES_MAX: usize = 160;

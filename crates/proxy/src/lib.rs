@@ -15,16 +15,21 @@ pub mod bench;
 
 pub use control::certificates::{FirstRead, check_certificates, warn_of_certificates};
 pub use control::listen_sockets::ListenSockets;
+pub use control::metrics::{Metrics, NodeMetrics};
 pub use control::proxy::{Proxy, StartProblem};
 pub use control::run::Prepared;
 pub use control::status::{Left, NodeHandle, NodeStatus, Remains, Status, UnknownNode, UpstreamStatus};
 pub use control::successor::{Newcomers, PassedAddress, PassedSession};
 pub use net::listen_socket::bind;
 pub use net::memory::TooLittleMemory;
+pub use net::scheduled::Scheduled;
 pub use net::tls::{CertificateNow, TlsProblem};
-pub use observe::record::Counts;
+pub use net::took::{DURATIONS, Durations};
+pub use observe::counters::{Counts, Handshake};
+pub use observe::routes::{LIFETIME_SECONDS, Passed, RouteCounts, RouteName};
 pub use state::explain::{Imagined, Says, Taken};
-pub use upstream::answers::Lately;
+pub use upstream::answers::{Answered, Lately};
+pub use upstream::gone::NodeCounts;
 
 /// What `fuzz/` plays.
 #[cfg(fuzzing)]

@@ -1,6 +1,7 @@
 //! Where verbs come in, and what becomes of that when another tidelock has the place.
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Duration;
 
 use admin::{Handles, Socket, SocketProblem};
@@ -72,7 +73,7 @@ impl Entrance {
     }
 
     /// Lets verbs in for as long as this is polled.
-    pub(crate) async fn answer(self, seen: Handles, admin: AdminPlace) {
+    pub(crate) async fn answer(self, seen: Rc<Handles>, admin: AdminPlace) {
         let socket = match self {
             Self::Open(socket) => socket,
             Self::Waiting(path) => until_free(&path).await,

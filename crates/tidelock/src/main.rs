@@ -30,6 +30,7 @@ mod colour;
 mod log;
 mod run;
 mod admin_file;
+mod collectors;
 mod entrance;
 mod lock;
 mod urls;

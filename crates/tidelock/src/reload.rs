@@ -1,12 +1,13 @@
 //! Reads the file, at the start and again whenever somebody asks or it changes, and applies it: one reload after the
 //! other, and each of them whole or not at all.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use acme::Certificates;
-use admin::{Applied, ReloadWanted, UpgradeWanted};
+use admin::{Applied, Collectors, ReloadWanted, UpgradeWanted, Ups};
 use config::diff::Diff;
 use config::plan::{AdminSocket, Plan};
 use config::problem::Report;
@@ -107,6 +108,9 @@ pub(crate) struct Reloader {
     pub(crate) plan: watch::Sender<Arc<Plan>>,
     /// The socket of the verbs once more, when there is one.
     pub(crate) admin: AdminPlace,
+    /// Where what is counted is collected from, if it is.
+    pub(crate) collectors: Option<Rc<Collectors>>,
+    pub(crate) ups: Rc<Ups>,
     pub(crate) is_service: bool,
 }
 
@@ -165,6 +169,7 @@ impl Reloader {
             supervisor: &self.supervisor,
             file: self.source.in_force.as_deref(),
             admin: admin.and_then(Result::ok),
+            collectors: self.collectors.as_deref(),
             is_service: self.is_service,
         };
         let handed = upgrade::hand_over(here, &wanted).await;
@@ -181,6 +186,7 @@ impl Reloader {
                 Some(successor)
             }
             Err(why) => {
+                add_one(&self.ups.failed_upgrades);
                 tracing::error!(event = "upgrade_failed", "no upgrade, this tidelock goes on: {why}");
                 let _ = wanted.answer.send(Err(why));
                 None
@@ -203,6 +209,8 @@ impl Reloader {
     async fn reload(&mut self) -> Result<Applied, String> {
         systemd::reloading();
         let reloaded = self.try_reload().await;
+        add_one(if reloaded.is_ok() { &self.ups.reloads } else { &self.ups.failed_reloads });
+        self.ups.is_outdated.set(reloaded.is_err());
         systemd::ready();
         reloaded
     }
@@ -267,6 +275,10 @@ impl Reloader {
         tracing::info!(event = "reloaded", %file, "reloaded");
         format!("{file}: applied\n{lines}")
     }
+}
+
+fn add_one(count: &Cell<u64>) {
+    count.set(count.get() + 1);
 }
 
 /// Tells each where the file names it.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use acme::Certificates;
-use admin::{Handles, ReloadWanted, SocketProblem, UpgradeWanted};
+use admin::{Collectors, Handles, ReloadWanted, SocketProblem, UpgradeWanted, Ups};
 use config::Loaded;
 use config::app::App;
 use config::plan::{AccessLog, Plan};
@@ -23,6 +23,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::admin_file::AdminPlace;
 use crate::automatic;
 use crate::bridge::Bridge;
+use crate::collectors::{self, NoCollectors};
 use crate::colour;
 use crate::entrance::Entrance;
 use crate::lock;
@@ -62,6 +63,8 @@ pub(crate) enum ServeProblem {
     Supervisor(#[source] io::Error),
     #[error(transparent)]
     Admin(#[from] SocketProblem),
+    #[error(transparent)]
+    Collectors(#[from] NoCollectors),
 }
 
 /// Serves what was loaded of `source`, until a signal says that it is enough. What is wrong is said on standard error, which
@@ -160,7 +163,9 @@ async fn serve(
     let mut signals = Signals::new()?;
     let (file, is_background) = (source.file(), source.socket().is_some());
     let begun = begin(&plan, &source, first, inherited).await?;
-    let Begun { proxy, supervisor, bridge, entrance, predecessor_ended } = begun;
+    let Begun { proxy, supervisor, bridge, entrance, collectors, predecessor_ended } = begun;
+    let ups = Rc::new(Ups::default());
+    ups.is_successor.set(predecessor_ended.is_some());
     let mut serving = JoinSet::new();
     serving.spawn_local(bridge.run());
     if plan.apps.is_empty() {
@@ -185,6 +190,8 @@ async fn serve(
         certificates: certificates.clone(),
         plan,
         admin: admin.clone(),
+        collectors: collectors.clone(),
+        ups: ups.clone(),
         is_service: privileges::is_service(),
     };
     reloading.spawn_local(reloader.run(Wishes { reloads, upgrades, handed_over }));
@@ -199,9 +206,14 @@ async fn serve(
         reload: reload.clone(),
         upgrade: upgrade.clone(),
         is_handed_over: verbs_are_anothers.subscribe(),
+        ups,
         own_log_lines_lost: log::lost,
     };
+    let seen = Rc::new(seen);
     let mut answering = JoinSet::new();
+    if let Some(collectors) = collectors {
+        answering.spawn_local(admin::collect(collectors, seen.clone()));
+    }
     answering.spawn_local(entrance.answer(seen, admin.clone()));
     systemd::ready();
     serving.spawn_local(systemd::report(proxy.clone()));
@@ -281,6 +293,8 @@ struct Begun {
     supervisor: Supervisor,
     bridge: Bridge,
     entrance: Entrance,
+    /// Where what is counted is collected from, if it is.
+    collectors: Option<Rc<Collectors>>,
     /// Ends with the tidelock before, if there was one.
     predecessor_ended: Option<JoinHandle<()>>,
 }
@@ -304,13 +318,15 @@ async fn begin(
         Inherited::OfPredecessor(predecessor) => predecessor,
         Inherited::OfSystemd(mut sockets) => {
             let entrance = Entrance::take_over(&plan.admin.socket, sockets.admin.take()).await?;
+            let collectors = collectors::of(plan, None)?;
             // It listens before an app is started: a port that is taken costs no process.
             let prepared = Proxy::prepare(plan.clone(), &first, sockets.listens(plan)).await?;
             let proxy = prepared.accept();
             let (supervisor, requests) =
                 Supervisor::start(&plan.apps, options).map_err(ServeProblem::Supervisor)?;
             let bridge = Bridge::new(proxy.clone(), requests);
-            return Ok(Begun { proxy, supervisor, bridge, entrance, predecessor_ended: None });
+            let predecessor_ended = None;
+            return Ok(Begun { proxy, supervisor, bridge, entrance, collectors, predecessor_ended });
         }
     };
     take_over(plan, (source, options), &first, predecessor).await
@@ -325,13 +341,14 @@ async fn take_over(
 ) -> Result<Begun, ServeProblem> {
     let (pid, held) = (predecessor.pid, predecessor.lock.take());
     let before = apps_before(plan, source, predecessor.file.as_deref());
-    let (admin, listens) = (predecessor.admin.take(), std::mem::take(&mut predecessor.listens));
+    let (admin, mut listens) = (predecessor.admin.take(), std::mem::take(&mut predecessor.listens));
     let made = async {
         let entrance = Entrance::take_over(&plan.admin.socket, admin).await?;
+        let collectors = collectors::of(plan, Some(&mut listens))?;
         let prepared = Proxy::prepare(plan.clone(), first, listens).await?;
-        Ok::<_, ServeProblem>((entrance, prepared))
+        Ok::<_, ServeProblem>((entrance, collectors, prepared))
     };
-    let (mut entrance, prepared) =
+    let (mut entrance, collectors, prepared) =
         made.await.inspect_err(|problem| predecessor.refuse(&problem.to_string()))?;
     let mut going = predecessor.prepared().await?;
     let handover = going.handover()?;
@@ -363,7 +380,7 @@ async fn take_over(
     }
     held.into_iter().for_each(lock::go_on_with);
     tracing::info!(event = "took_over", from = pid, "goes on in the place of the tidelock before");
-    Ok(Begun { proxy, supervisor, bridge, entrance, predecessor_ended: Some(ended) })
+    Ok(Begun { proxy, supervisor, bridge, entrance, collectors, predecessor_ended: Some(ended) })
 }
 
 /// The apps as they were in force for the tidelock before, so that those are rolled that have changed. Where its file means nothing

@@ -16,7 +16,7 @@ pub(crate) struct Program {
 }
 
 /// What tests start.
-pub(crate) const FOR_TESTS: [Program; 13] = [
+pub(crate) const FOR_TESTS: [Program; 14] = [
     NODE,
     NPM,
     program("chromium", "--version", "chromium", "the chat page in a real browser"),
@@ -25,6 +25,7 @@ pub(crate) const FOR_TESTS: [Program; 13] = [
     program("pebble", "-h", "pebble", "certificates from an ACME authority"),
     program("pebble-challtestsrv", "-h", "pebble", "names that the authority looks at"),
     program("curl", "--version", "curl", "HTTPS with other people's clients"),
+    program("promtool", "--version", "prometheus", "metrics, read by who collects them"),
     program("openssl", "version", "openssl", "HTTPS with other people's clients"),
     program("h2load", "--version", "nghttp2-client", "HTTP/2 with other people's clients"),
     VALGRIND,
@@ -105,7 +106,8 @@ const NODE_MAJOR_MIN: u32 = 20;
 
 /// Whether a program is one of those that tests start, or comes with one.
 pub(crate) fn is_for_tests(name: &str) -> bool {
-    FOR_TESTS.iter().any(|program| program.name == name) || ["npx", "nodejs", "redis-cli"].contains(&name)
+    FOR_TESTS.iter().any(|program| program.name == name)
+        || ["npx", "nodejs", "redis-cli", "prometheus"].contains(&name)
 }
 
 /// Installs the Debian packages whose programs are missing.

@@ -185,3 +185,31 @@ pub enum Issuer {
     /// An authority of this machine's own, which is trusted where it was made known.
     Local,
 }
+
+/// Secrets of the file. Of those that keys are made of the first one signs, all of them are believed. Printed as nothing, so that
+/// no log shows them.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Secrets(Vec<Vec<u8>>);
+
+impl Secrets {
+    /// As long as their key demands.
+    pub fn new(secrets: Vec<Vec<u8>>) -> Self {
+        Self(secrets)
+    }
+
+    /// Returns whether the file names none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The one that signs first.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.iter().map(Vec::as_slice)
+    }
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secrets({})", self.0.len())
+    }
+}

@@ -152,7 +152,7 @@ fn every_key_reaches_the_plan() {
         }
     );
     let socket = AdminSocket::Path(PathBuf::from("folder/run/admin.sock"));
-    assert_eq!(plan.admin, Admin { socket, watch: true });
+    assert_eq!(plan.admin, Admin { socket, watch: true, ..Admin::default() });
     let nameservers = ["127.0.0.1:53", "[::1]:5353"].map(|address| address.parse().unwrap()).to_vec();
     assert_eq!(plan.resolver, Resolver { nameservers, ttl_max: Duration::from_secs(33) });
 }
@@ -317,7 +317,7 @@ fn the_admin_socket_may_be_off_or_anywhere() {
         ("[admin]\nsocket = \"./off\"", AdminSocket::Path(PathBuf::from("folder/off"))),
     ] {
         let file = format!("{LISTEN_AND_UPSTREAM}[[route]]\nupstream = \"nodes\"\n{admin}\n");
-        assert_eq!(plan_of(&file).admin, Admin { socket, watch: false }, "{admin}");
+        assert_eq!(plan_of(&file).admin, Admin { socket, watch: false, ..Admin::default() }, "{admin}");
     }
 }
 

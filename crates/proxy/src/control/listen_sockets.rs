@@ -23,6 +23,12 @@ impl ListenSockets {
         self.0.iter().map(|(address, _)| *address)
     }
 
+    /// Takes the socket at an address that is no listen's, if there is one.
+    pub fn take_at(&mut self, address: SocketAddr) -> Option<OwnedFd> {
+        let at = self.0.iter().position(|(known, _)| *known == address)?;
+        self.0.remove(at).1.pop()
+    }
+
     pub(crate) fn take(&mut self, listen: &Listen) -> Option<Vec<OwnedFd>> {
         let at = self.0.iter().position(|(address, _)| *address == listen.address)?;
         Some(self.0.remove(at).1)

@@ -10,4 +10,5 @@ pub(crate) mod reload;
 pub(crate) mod instances;
 pub(crate) mod verbs;
 pub(crate) mod status;
+pub(crate) mod metrics;
 pub(crate) mod drain;

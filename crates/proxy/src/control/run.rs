@@ -32,8 +32,9 @@ use crate::net::places::Places;
 use crate::net::rates::Rates;
 use crate::net::splice::{FILES_A_PIPE, pipes_max};
 use crate::observe::access;
+use crate::observe::counters::Counters;
 use crate::observe::lifecycle::Drain;
-use crate::observe::record::Counters;
+use crate::observe::routes::RouteNames;
 use crate::state::open_files::kept_max;
 use crate::state::shared::{ListenId, ListenNow, Shared, Sides, Snapshot};
 use crate::upstream::Upstream;
@@ -94,7 +95,9 @@ impl Proxy {
             instances: Mutex::default(),
             rates: Rates::new(),
             verifier: Verifier::new(),
-            counters: (0..count).map(|_| Arc::default()).collect(),
+            counters: (0..count).map(|_| Arc::new(Counters::new(plan.admin.listen.is_some()))).collect(),
+            route_names: RouteNames::default(),
+            gone: Mutex::default(),
         });
         let names = Names::new(plan.resolver.clone());
         names.learn(&plan).await;

@@ -9,7 +9,7 @@ use config::roster::{AppInstance, NodeAddress};
 use tokio::time::Instant;
 
 use crate::net::tls::CertificateNow;
-use crate::observe::record::Counts;
+use crate::observe::counters::Counts;
 use crate::upstream::answers::Lately;
 use crate::upstream::close_signal::{EventStream, LongAnswer};
 use crate::upstream::node::Node;

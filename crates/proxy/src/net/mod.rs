@@ -7,6 +7,8 @@ pub(crate) mod secret_key;
 pub(crate) mod file_limit;
 pub(crate) mod epoll;
 pub(crate) mod clock;
+pub(crate) mod scheduled;
+pub(crate) mod took;
 pub(crate) mod tls;
 pub(crate) mod node_tls;
 pub(crate) mod stream;

@@ -9,12 +9,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Cache};
 use config::plan::LogFormat;
 use time::OffsetDateTime;
 use time::macros::format_description;
 use tokio::time::Instant;
 use wire::Version;
+use wire::engineio::Sid;
 use wire::forward::print_ip;
 use wire::request::RequestHead;
 
@@ -22,7 +23,9 @@ use crate::net::clock::Clock;
 use crate::observe::access::json::{JsonLine, push_number};
 use crate::observe::access::writer::BATCH_BYTES;
 pub(crate) use crate::observe::access::writer::{FLUSH_EVERY, Sink, Unwritten, Writer};
-use crate::observe::record::{Counters, Record, TunnelRecord, target_for_log};
+use crate::observe::counters::Counters;
+use crate::observe::record::{Record, TunnelRecord, target_for_log};
+use crate::observe::routes::RouteCounters;
 use crate::upstream::node::Node;
 
 /// A worker's end of the access log.
@@ -30,7 +33,8 @@ use crate::upstream::node::Node;
 pub(crate) struct Lines {
     made: RefCell<Made>,
     clock: Rc<Clock>,
-    sink: Arc<ArcSwap<Sink>>,
+    /// Knows by a look at one pointer whether there is another one.
+    sink: RefCell<Cache<Arc<ArcSwap<Sink>>, Arc<Sink>>>,
     counters: Arc<Counters>,
 }
 
@@ -83,11 +87,14 @@ fn print_time(time: OffsetDateTime, format: LogFormat) -> Result<String, time::e
 
 impl Lines {
     pub(crate) fn new(sink: Arc<ArcSwap<Sink>>, counters: Arc<Counters>, clock: Rc<Clock>) -> Self {
-        Self { made: RefCell::default(), clock, sink, counters }
+        Self { made: RefCell::default(), clock, sink: RefCell::new(Cache::new(sink)), counters }
     }
 
     pub(crate) fn exchange(&self, record: &Record, head: &RequestHead) {
         self.counters.count(record);
+        if let Some(routes) = &self.counters.routes {
+            self.collect(routes, record, Some(head));
+        }
         if !record.is_logged {
             return;
         }
@@ -100,6 +107,9 @@ impl Lines {
     /// A request that was refused before it was one.
     pub(crate) fn refusal(&self, record: &Record) {
         self.counters.count(record);
+        if let Some(routes) = &self.counters.routes {
+            self.collect(routes, record, None);
+        }
         self.add(|format, moment, out| match format {
             LogFormat::Json => exchange_json(record, None, moment, out),
             LogFormat::Combined => combined(record, moment, out, |out| out.push(b'-'), None),
@@ -115,8 +125,17 @@ impl Lines {
         });
     }
 
+    /// Apart, so that a request of which nothing is collected does not save the registers that this takes.
+    #[inline(never)]
+    fn collect(&self, routes: &RouteCounters, record: &Record, head: Option<&RequestHead>) {
+        let is_poll =
+            head.and_then(|head| head.engine_io()).is_some_and(|engine_io| engine_io.sid != Sid::None);
+        routes.count(record, is_poll, self.clock.now().duration_since(record.begun));
+    }
+
     fn add(&self, print: impl FnOnce(LogFormat, Moment<'_>, &mut Vec<u8>)) {
-        let sink = self.sink.load();
+        let mut sink = self.sink.borrow_mut();
+        let sink = sink.load();
         if sink.is_off() {
             return;
         }
@@ -134,16 +153,18 @@ impl Lines {
         bytes.push(b'\n');
         *lines += 1;
         if bytes.len() >= BATCH_BYTES {
-            drop(made);
-            self.flush();
+            self.hand_over(&mut made, sink);
         }
     }
 
     /// Hands what was made to the writer. Called now and then, so that a quiet proxy's log is current too.
     pub(crate) fn flush(&self) {
-        let mut made = self.made.borrow_mut();
+        self.hand_over(&mut self.made.borrow_mut(), self.sink.borrow_mut().load());
+    }
+
+    fn hand_over(&self, made: &mut Made, sink: &Sink) {
         let (bytes, lines) = (std::mem::take(&mut made.bytes), std::mem::take(&mut made.lines));
-        if lines > 0 && !self.sink.load().take(bytes) {
+        if lines > 0 && !sink.take(bytes) {
             self.counters.count_lost_lines(lines);
         }
     }

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::net::places::{ClientKey, Place, Refused};
-use crate::observe::record::Counters;
+use crate::observe::counters::Counters;
 
 /// Where the process is on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,5 +2,7 @@
 
 pub(crate) mod guarded;
 pub(crate) mod record;
+pub(crate) mod routes;
+pub(crate) mod counters;
 pub(crate) mod access;
 pub(crate) mod lifecycle;

@@ -241,7 +241,11 @@ async fn choose(
         Some(rate) => {
             let is_outdated = || request.is_outdated();
             let turn = upstream.claim_in_turn(asked, rate, &mut record.ticket, is_outdated);
-            Box::pin(while_wanted(request, body, turn)).await?.map_err(|refused| match refused {
+            let turn = Box::pin(while_wanted(request, body, turn)).await?;
+            if let (Some(ticket), Ok(_)) = (&record.ticket, &turn) {
+                request.worker.counters.count_queued(record.route, ticket.waited());
+            }
+            turn.map_err(|refused| match refused {
                 NotAdmitted::Overrun => OurFault::Overrun,
                 NotAdmitted::Outdated => OurFault::NoNode,
             })?

@@ -12,6 +12,7 @@ use crate::observe::guarded::Guarded;
 use crate::observe::lifecycle::Lives;
 use crate::upstream::node::Node;
 use crate::upstream::node::counted::InSession;
+use crate::upstream::route_number::RouteNumber;
 use crate::upstream::sessions::SessionUse;
 
 /// What a tunnel keeps of its session.
@@ -38,6 +39,8 @@ pub(crate) struct OriginEnd {
     pub(crate) client: IpAddr,
     /// The client is pinned to the node, and would come back to it.
     pub(crate) is_pinned: bool,
+    /// The route that has taken it, as it is counted.
+    pub(crate) route: RouteNumber,
     /// What the guards of its route found out, and count for as long as it lives.
     pub(crate) guarded: Option<Box<Guarded>>,
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use crate::observe::record::Counters;
+use crate::observe::counters::Counters;
 
 /// The copies that a worker has to send.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use crate::net::pace::{Lived, Pace};
 use crate::net::seats::Seats;
 use crate::net::splice::{SplicePipes, pipes_max};
 use crate::observe::access::Lines;
-use crate::observe::record::Counters;
+use crate::observe::counters::Counters;
 use crate::state::copies::Copies;
 use crate::state::open_files::{OpenFiles, kept_max};
 use crate::state::shared::{Shared, Snapshot};
@@ -101,7 +101,8 @@ impl Local {
 
     /// Returns which of the workers it is, and in which span of time.
     pub(crate) fn as_one_of(&self, now: Instant) -> WorkerSlot {
-        WorkerSlot { slot: self.slot, of: self.shared.counters.len(), span: self.spans.at(now) }
+        let (of, is_collected) = (self.shared.counters.len(), self.counters.routes.is_some());
+        WorkerSlot { slot: self.slot, of, span: self.spans.at(now), is_collected }
     }
 
     /// Everything as it is now. A request asks once.

@@ -23,13 +23,16 @@ use crate::net::passwords::Verifier;
 use crate::net::rates::Rates;
 use crate::net::tls::{ServerTls, Store};
 use crate::observe::access::{self, Sink};
+use crate::observe::counters::Counters;
 use crate::observe::lifecycle::Drain;
-use crate::observe::record::Counters;
+use crate::observe::routes::RouteNames;
 use crate::state::route::{Asks, Routes};
 use crate::upstream::Upstream;
 use crate::upstream::cookie_names;
+use crate::upstream::gone::Gone;
 use crate::upstream::health::ProbeQueue;
 use crate::upstream::node::Observed;
+use crate::upstream::route_number::RouteNumber;
 
 /// Shared by all threads for the life of the process.
 #[derive(Debug)]
@@ -49,6 +52,10 @@ pub(crate) struct Shared {
     pub(crate) verifier: Verifier,
     /// One for each worker, in their order.
     pub(crate) counters: Vec<Arc<Counters>>,
+    /// As what routes are counted.
+    pub(crate) route_names: RouteNames,
+    /// What instances have counted that are gone. Only the control thread looks at it.
+    pub(crate) gone: Mutex<Gone>,
 }
 
 /// What each app has running.
@@ -80,6 +87,8 @@ pub(crate) struct Sides {
 pub(crate) struct Snapshot {
     pub(crate) plan: Arc<Plan>,
     routes: Arc<Routes>,
+    /// As what each of them is counted; empty before it is in force.
+    route_numbers: Arc<[RouteNumber]>,
     /// In the plan's order.
     pub(crate) upstreams: Vec<Upstream>,
     /// What tags and pins are made and proved with; never empty. The first one signs.
@@ -123,14 +132,26 @@ impl ListenNow {
 
 impl Shared {
     /// Puts `next` in the place of the snapshot in force, which it returns. From now on nodes are what `next` says.
-    pub(crate) fn publish(&self, next: Snapshot) -> Arc<Snapshot> {
+    pub(crate) fn publish(&self, mut next: Snapshot) -> Arc<Snapshot> {
         let before = self.snapshot.load_full();
+        next.route_numbers = match Arc::ptr_eq(&before.plan, &next.plan) && !before.route_numbers.is_empty() {
+            true => before.route_numbers.clone(),
+            false => self.route_names.numbers(&next.plan),
+        };
         for upstream in &next.upstreams {
             upstream.take_effect(before.upstream(&upstream.plan.name));
         }
         tell(&next, &self.instances());
+        let here: HashSet<_> =
+            next.upstreams.iter().flat_map(Upstream::nodes).map(|node| node.number).collect();
+        let was_here = before.upstreams.iter().flat_map(Upstream::nodes);
+        self.gone().note(was_here, |node| here.contains(&node.number));
         self.snapshot.store(Arc::new(next));
         before
+    }
+
+    pub(crate) fn gone(&self) -> MutexGuard<'_, Gone> {
+        self.gone.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn instances(&self) -> MutexGuard<'_, Instances> {
@@ -165,6 +186,7 @@ impl Snapshot {
         let upstreams = upstreams.zip(tls).map(|(upstream, tls)| upstream.speaking(tls));
         Self {
             routes: Arc::new(Routes::new(&plan.routes)),
+            route_numbers: Arc::default(),
             upstreams: upstreams.collect(),
             keys,
             listens: Arc::new(listens),
@@ -216,6 +238,11 @@ impl Snapshot {
             return Err(ClientFault::Malformed(Malformed::Path).into());
         }
         Ok(found)
+    }
+
+    /// As what a route of the plan is counted.
+    pub(crate) fn route_number(&self, route: usize) -> RouteNumber {
+        self.route_numbers.get(route).copied().unwrap_or(RouteNumber::NONE)
     }
 
     /// Returns whether some listen with TLS serves this request.

@@ -10,6 +10,7 @@ use wire::engineio::read_open_packet;
 use wire::frame::{self, Edge, FrameEdges, Kinds};
 
 use crate::net::buffers::Buffers;
+use crate::observe::routes::Passed;
 use crate::tunnel::end::{End, IoBudget, Way};
 use crate::upstream::close_signal::CloseReason;
 
@@ -150,6 +151,11 @@ impl Direction {
     /// Frames that the source has sent whole.
     pub(super) fn frames(&self) -> u64 {
         self.edges.frames()
+    }
+
+    /// Returns what has gone by so far. Its messages wrap around: [`Passed::since`] knows.
+    pub(super) fn passed(&self) -> Passed {
+        Passed { bytes: self.bytes(), messages: self.kinds().messages.into() }
     }
 
     /// The same by kind.

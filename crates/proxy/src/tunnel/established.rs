@@ -11,6 +11,7 @@
 //!     client ◀──────────────── Close ───────────────┘    between two of the origin's messages
 //! ```
 
+mod counting;
 mod deadlines;
 mod ending;
 
@@ -26,6 +27,7 @@ use crate::net::buffers::Buffers;
 use crate::net::clock::{Alarm, Clock};
 use crate::observe::lifecycle::Lives;
 use crate::observe::record::{EndedBy, TunnelRecord};
+use crate::observe::routes::RouteCounters;
 use crate::request::upgrade::{TunnelSession, Upgraded};
 use crate::tunnel::direction::{Broken, Direction};
 use crate::tunnel::end::{End, IoBudget, Side, Way};
@@ -116,6 +118,7 @@ impl Tunnel {
             Some(TunnelSession::Own { is_engine_io, .. }) => *is_engine_io,
             Some(TunnelSession::Registered { .. }) | None => false,
         };
+        let whose = close_signal::Tunnel { is_pinned: origin.is_pinned, route: origin.route };
         let now = clock.now();
         let message_bytes_max = limits.message_bytes_max.unwrap_or(u64::MAX);
         Some(Self {
@@ -127,7 +130,7 @@ impl Tunnel {
                 .awaiting_open(awaits_open)
                 .after(origin.early.into()),
             stage: limits.tunnel_age_max.map_or(Stage::Open, |age| Stage::aging(grow_old(now, age))),
-            signal: CloseListener::to(origin.node, close_signal::Tunnel { is_pinned: origin.is_pinned }),
+            signal: CloseListener::to(origin.node, whose),
             session: origin.session,
             client_address: origin.client,
             alarm: Alarm::new(clock.clone()),
@@ -155,6 +158,7 @@ impl Tunnel {
     pub(super) fn record(&self, ended_by: EndedBy) -> TunnelRecord {
         TunnelRecord {
             client: self.client_address,
+            route: self.signal.whose().route,
             node: self.signal.node().clone(),
             lasted: self.alarm.now().duration_since(self.begun),
             bytes_to_origin: self.to_origin.bytes(),
@@ -166,9 +170,19 @@ impl Tunnel {
         }
     }
 
-    /// One turn: each direction moves so much at most.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, buffers: &Buffers) -> Poll<EndedBy> {
-        let ended_by = ready!(self.poll_to_the_end(cx, buffers));
+    /// One turn: each direction moves so much at most. What it has moved is counted, where that is collected.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffers: &Buffers,
+        routes: Option<&RouteCounters>,
+    ) -> Poll<EndedBy> {
+        let before = routes.map(|_| self.passed());
+        let ended_by = self.poll_to_the_end(cx, buffers);
+        if let (Some(routes), Some(before)) = (routes, before) {
+            self.count_since(&before, routes);
+        }
+        let ended_by = ready!(ended_by);
         if let Some(TunnelSession::Registered { in_use }) = &self.session
             && self.to_origin.kinds().messages >= UPGRADE_MESSAGES
         {

@@ -27,6 +27,9 @@ pub(crate) fn open(upgraded: Upgraded, reactor: &Reactor, worker: &Rc<Local>) {
     let is_plain = upgraded.client.is_plain() && upgraded.origin.io.is_plain();
     let is_bare = is_plain && reactor.is_attended();
     let Some(tunnel) = Tunnel::new(upgraded, is_bare, &worker.clock) else { return };
+    if let Some(routes) = &worker.counters.routes {
+        tunnel.count_early(routes);
+    }
     if is_bare {
         reactor.take_in(tunnel, worker);
     } else {
@@ -38,7 +41,7 @@ pub(crate) fn open(upgraded: Upgraded, reactor: &Reactor, worker: &Rc<Local>) {
 /// with for life, and thousands of these live for hours.
 pub(crate) fn run(mut tunnel: Tunnel, worker: Rc<Local>) -> impl Future<Output = ()> {
     poll_fn(move |cx| {
-        let ended_by = ready!(tunnel.poll(cx, &worker.buffers));
+        let ended_by = ready!(tunnel.poll(cx, &worker.buffers, worker.counters.routes.as_ref()));
         worker.lines.tunnel(&tunnel.record(ended_by));
         Poll::Ready(())
     })

@@ -123,8 +123,9 @@ impl Reactor {
         let TunnelEntry { tunnel, waker } = &mut **slot;
         tell(tunnel);
         // As in a task of its own, a panic ends one tunnel and not the others.
-        let polled =
-            catch_unwind(AssertUnwindSafe(|| tunnel.poll(&mut Context::from_waker(waker), &worker.buffers)));
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            tunnel.poll(&mut Context::from_waker(waker), &worker.buffers, worker.counters.routes.as_ref())
+        }));
         match polled {
             Ok(Poll::Pending) => return,
             Ok(Poll::Ready(ended_by)) => worker.lines.tunnel(&tunnel.record(ended_by)),

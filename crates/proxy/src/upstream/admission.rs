@@ -167,6 +167,10 @@ impl Admission {
 }
 
 impl Ticket {
+    pub(crate) fn waited(&self) -> Duration {
+        self.since.elapsed()
+    }
+
     fn draw() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self { number: NEXT.fetch_add(1, Relaxed), since: Instant::now() }

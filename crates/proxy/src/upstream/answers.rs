@@ -3,11 +3,13 @@
 //! over.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use crate::net::took::{self, Durations, add};
 
 /// What a node answers.
 #[derive(Debug)]
@@ -21,19 +23,36 @@ pub(crate) struct Answers {
 #[derive(Debug)]
 #[repr(align(128))]
 struct WorkerAnswers {
-    /// The span that is under way, and the one before it.
-    spans: [Span; 2],
+    /// Which span of time is under way, from the start of the process on.
+    span: AtomicU32,
+    /// How many answers there had been when it began, and when the one before it did.
+    before: [Before; 2],
+    /// Answers to polls, which wait for news and not for the node.
+    waits: AtomicU64,
+    /// Other answers, by how long they took.
+    took: [AtomicU64; BUCKETS],
+    /// All of these together.
+    nanos: AtomicU64,
+    /// Answers of both kinds, by the first digit of their status.
+    classes: [AtomicU64; CLASSES],
 }
 
-/// What came in one span of time.
+/// How many answers there had been when a span of time began. The numbers wrap around: differences count.
 #[derive(Debug)]
-struct Span {
-    /// Which it is, from the start of the process on.
-    number: AtomicU32,
-    /// Answers to polls, which wait for news and not for the node.
+struct Before {
+    /// Which it is.
+    span: AtomicU32,
     waits: AtomicU32,
-    /// Other answers, by how long they took.
     took: [AtomicU32; BUCKETS],
+}
+
+/// What a node has answered since it is known.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Answered {
+    /// How long it took from the request to the head of the answer, polls of Engine.IO left out.
+    pub took: Durations,
+    /// All answers by the first digit of their status; index 0 is unused.
+    pub by_class: [u64; CLASSES],
 }
 
 /// What nodes have answered in the last seconds.
@@ -51,6 +70,8 @@ pub(crate) struct WorkerSlot {
     pub(crate) slot: usize,
     pub(crate) of: usize,
     pub(crate) span: u32,
+    /// What it counts is collected, beside what people see of the last seconds.
+    pub(crate) is_collected: bool,
 }
 
 /// A worker's own look at which span of time it is, and until when: to count the seconds at each answer costs more than all else
@@ -89,16 +110,21 @@ impl Answers {
         Self { of_workers: OnceLock::new(), born: now }
     }
 
-    /// The head of an answer came, `taken` after its request was sent, or after whatever a poll has waited for.
-    pub(crate) fn count(&self, worker: WorkerSlot, taken: Option<Duration>) {
+    /// The head of an answer came with `status`, `taken` after its request was sent, or after whatever a poll has waited for.
+    pub(crate) fn count(&self, worker: WorkerSlot, status: u16, taken: Option<Duration>) {
         let known =
             self.of_workers.get().and_then(|workers| workers.get(worker.slot)?.get()).map(|own| &**own);
         let Some(own) = known.or_else(|| self.counts_of(worker)) else { return };
-        let span = &own.spans[worker.span as usize % 2];
-        if span.number.load(Relaxed) != worker.span {
-            span.begin(worker.span);
+        if own.span.load(Relaxed) != worker.span {
+            own.begin(worker.span);
         }
-        add_one(taken.map_or(&span.waits, |taken| &span.took[bucket(taken)]));
+        match taken {
+            Some(taken) => add(&own.took[bucket(taken)], 1),
+            None => add(&own.waits, 1),
+        }
+        if worker.is_collected {
+            own.collect(status, taken);
+        }
     }
 
     #[cold]
@@ -110,13 +136,14 @@ impl Answers {
     /// Returns what there was in this span of time and the one before.
     pub(crate) fn lately(&self, now: Instant) -> Lately {
         let number = span_at(now);
-        let workers = self.of_workers.get().into_iter().flatten().filter_map(OnceLock::get);
-        let is_recent = |span: &&Span| number.wrapping_sub(span.number.load(Relaxed)) <= 1;
         let (mut count, mut took) = (0, [0_u32; BUCKETS]);
-        for span in workers.flat_map(|counts| &counts.spans).filter(is_recent) {
-            count += u64::from(span.waits.load(Relaxed));
-            for (all, of_span) in took.iter_mut().zip(&span.took) {
-                *all = all.saturating_add(of_span.load(Relaxed));
+        for (worker, before) in self.workers().filter_map(|worker| Some((worker, worker.before(number)?))) {
+            let since = |now: &AtomicU64, before: &AtomicU32| {
+                (now.load(Relaxed) as u32).wrapping_sub(before.load(Relaxed))
+            };
+            count += u64::from(since(&worker.waits, &before.waits));
+            for (all, (now, before)) in took.iter_mut().zip(worker.took.iter().zip(&before.took)) {
+                *all = all.saturating_add(since(now, before));
             }
         }
         let timed: u64 = took.iter().copied().map(u64::from).sum();
@@ -125,28 +152,82 @@ impl Answers {
         let per_second = (count + timed) as f64 / passed.as_secs_f64().max(1.0);
         Lately { per_second, took: if timed > 0 { took.to_vec() } else { Vec::new() } }
     }
+
+    /// Returns what there was since the start.
+    pub(crate) fn all(&self) -> Answered {
+        let mut all = Answered::default();
+        for worker in self.workers() {
+            for (bucket, count) in worker.took.iter().enumerate() {
+                all.took.counts[coarse(bucket)] += count.load(Relaxed);
+            }
+            all.took.nanos += worker.nanos.load(Relaxed);
+            for (sum, count) in all.by_class.iter_mut().zip(&worker.classes) {
+                *sum += count.load(Relaxed);
+            }
+        }
+        all
+    }
+
+    fn workers(&self) -> impl Iterator<Item = &WorkerAnswers> {
+        self.of_workers.get().into_iter().flatten().filter_map(|worker| worker.get().map(|own| &**own))
+    }
+}
+
+impl Answered {
+    /// Adds what another node has answered.
+    pub fn add(&mut self, other: &Self) {
+        self.took.add(&other.took);
+        self.by_class.iter_mut().zip(other.by_class).for_each(|(sum, more)| *sum += more);
+    }
 }
 
 impl Default for WorkerAnswers {
     fn default() -> Self {
-        Self { spans: std::array::from_fn(|_| Span::default()) }
+        Self {
+            span: AtomicU32::new(NEVER),
+            before: std::array::from_fn(|_| Before::default()),
+            waits: AtomicU64::new(0),
+            took: std::array::from_fn(|_| AtomicU64::new(0)),
+            nanos: AtomicU64::new(0),
+            classes: std::array::from_fn(|_| AtomicU64::new(0)),
+        }
     }
 }
 
-impl Default for Span {
+impl Default for Before {
     fn default() -> Self {
         let took = std::array::from_fn(|_| AtomicU32::new(0));
-        Self { number: AtomicU32::new(NEVER), waits: AtomicU32::new(0), took }
+        Self { span: AtomicU32::new(NEVER), waits: AtomicU32::new(0), took }
     }
 }
 
-impl Span {
-    /// Whoever reads meanwhile sees a part of it, once.
+impl WorkerAnswers {
+    /// Apart, because it is for those who collect.
+    #[inline(never)]
+    fn collect(&self, status: u16, taken: Option<Duration>) {
+        add(&self.nanos, taken.map_or(0, took::nanos));
+        add(&self.classes[usize::from(status / 100).min(CLASSES - 1)], 1);
+    }
+
+    /// Notes where a span of time begins. That of the one before stays, and with it what somebody reads meanwhile.
     #[cold]
-    fn begin(&self, number: u32) {
-        self.waits.store(0, Relaxed);
-        self.took.iter().for_each(|count| count.store(0, Relaxed));
-        self.number.store(number, Relaxed);
+    fn begin(&self, span: u32) {
+        let before = &self.before[span as usize % 2];
+        before.span.store(NEVER, Relaxed);
+        before.waits.store(self.waits.load(Relaxed) as u32, Relaxed);
+        for (before, now) in before.took.iter().zip(&self.took) {
+            before.store(now.load(Relaxed) as u32, Relaxed);
+        }
+        before.span.store(span, Relaxed);
+        self.span.store(span, Relaxed);
+    }
+
+    /// Returns how many there were before the first span that counts as lately while this one is under way, if any counts.
+    fn before(&self, span: u32) -> Option<&Before> {
+        [span.wrapping_sub(1), span]
+            .into_iter()
+            .map(|span| (span, &self.before[span as usize % 2]))
+            .find_map(|(span, before)| (before.span.load(Relaxed) == span).then_some(before))
     }
 }
 
@@ -177,25 +258,25 @@ impl Lately {
     }
 }
 
-/// Only one thread writes what this adds to, so that it needs no bus lock.
-fn add_one(count: &AtomicU32) {
-    count.store(count.load(Relaxed).wrapping_add(1), Relaxed);
-}
-
 /// Four for each doubling: its number is that of the leading bit and of the two behind it.
 fn bucket(taken: Duration) -> usize {
-    let nanos = taken.as_secs().min(LAST_S) * 1_000_000_000 + u64::from(taken.subsec_nanos());
-    let nanos = nanos.max(FIRST_NS);
-    let bits = nanos.ilog2();
-    let quarter = (nanos >> (bits - 2)) & 3;
-    (bits - FIRST_NS.ilog2()) as usize * 4 + quarter as usize
+    let fixed = took::fixed(taken).clamp(1 << FIRST_BIT, (1 << LAST_BIT) - 1);
+    let bits = fixed.ilog2();
+    let quarter = (fixed >> (bits - 2)) & 3;
+    (bits - FIRST_BIT) as usize * 4 + quarter as usize
 }
 
 /// Of those that are counted there.
 fn middle(bucket: usize) -> Duration {
-    let bits = FIRST_NS.ilog2() + (bucket / 4) as u32;
+    let bits = FIRST_BIT + (bucket / 4) as u32;
     let quarter = (1_u64 << bits) / 4;
-    Duration::from_nanos((1 << bits) + quarter * (bucket as u64 % 4) + quarter / 2)
+    let fixed = (1 << bits) + quarter * (bucket as u64 % 4) + quarter / 2;
+    Duration::from_secs_f64(fixed as f64 / (1_u64 << 32) as f64)
+}
+
+/// The bucket of [`Durations`] that holds it.
+fn coarse(bucket: usize) -> usize {
+    (bucket / 4 + 1).saturating_sub((took::FIRST_BIT - FIRST_BIT) as usize).min(took::BUCKETS - 1)
 }
 
 /// From here on time has spans.
@@ -204,9 +285,11 @@ static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
 const SPAN_S: u64 = 8;
 const SPAN: Duration = Duration::from_secs(SPAN_S);
 /// What is faster is counted with this, and what is slower than two minutes with what takes two minutes.
-const FIRST_NS: u64 = 1 << 16;
-const LAST_S: u64 = 136;
-const BUCKETS: usize = (37 - 16) * 4;
+const FIRST_BIT: u32 = 18;
+const LAST_BIT: u32 = 39;
+const BUCKETS: usize = (LAST_BIT - FIRST_BIT) as usize * 4;
+/// By the first digit of a status.
+const CLASSES: usize = 6;
 /// No span for some thousand years.
 const NEVER: u32 = u32::MAX - 1;
 
@@ -215,7 +298,7 @@ mod tests {
     use super::*;
 
     fn worker(slot: usize, now: Instant) -> WorkerSlot {
-        WorkerSlot { slot, of: 2, span: SpanClock::new(now).at(now) }
+        WorkerSlot { slot, of: 2, span: SpanClock::new(now).at(now), is_collected: true }
     }
 
     fn ms(lately: &Lately, percent: f64) -> f64 {
@@ -233,11 +316,11 @@ mod tests {
         assert_eq!(answers.lately(born), Lately::default());
         let at = |seconds: u64| born + Duration::from_secs(seconds);
         for number in 0..98 {
-            answers.count(worker(number % 2, at(1)), Some(Duration::from_millis(3)));
+            answers.count(worker(number % 2, at(1)), 200, Some(Duration::from_millis(3)));
         }
-        answers.count(worker(0, at(1)), Some(Duration::from_millis(700)));
-        answers.count(worker(1, at(1)), Some(Duration::from_secs(9)));
-        answers.count(worker(0, at(1)), None);
+        answers.count(worker(0, at(1)), 200, Some(Duration::from_millis(700)));
+        answers.count(worker(1, at(1)), 200, Some(Duration::from_secs(9)));
+        answers.count(worker(0, at(1)), 200, None);
         // 101 in two seconds.
         let lately = answers.lately(at(2));
         assert!(is_near(lately.per_second, 50.5), "{lately:?}");
@@ -248,7 +331,10 @@ mod tests {
         // In the span after it they count, over all that has passed; then no more.
         assert!(is_near(answers.lately(at(15)).per_second, 101.0 / 15.0));
         assert_eq!(answers.lately(at(16)), Lately::default());
-        answers.count(worker(0, at(44)), Some(Duration::from_millis(1)));
+        answers.count(worker(0, at(44)), 503, Some(Duration::from_millis(1)));
+        let all = answers.all();
+        assert_eq!((all.took.count(), all.by_class), (101, [0, 0, 101, 0, 0, 1]));
+        assert_eq!((all.took.counts[2], all.took.counts[10], all.took.counts[14]), (98, 1, 1));
         let lately = answers.lately(at(44));
         assert!(is_near(lately.per_second, 1.0 / 12.0) && is_near(ms(&lately, 99.0), 1.0), "{lately:?}");
     }
@@ -267,7 +353,7 @@ mod tests {
         let (born, mut all) = (Instant::now(), Lately::default());
         for taken in [1, 40] {
             let answers = Answers::new(born);
-            answers.count(worker(0, born), Some(Duration::from_millis(taken)));
+            answers.count(worker(0, born), 200, Some(Duration::from_millis(taken)));
             all.add(&answers.lately(born));
         }
         all.add(&Lately::default());
@@ -283,7 +369,7 @@ mod tests {
             let bucket = bucket(taken);
             assert!(bucket < BUCKETS && (bucket == last || bucket == last + 1), "{micros}");
             last = bucket;
-            let is_in_range = (66..136_000_000).contains(&micros);
+            let is_in_range = (66..127_000_000).contains(&micros);
             let found = middle(bucket).as_micros() as f64;
             assert!(!is_in_range || is_near(found, micros as f64), "{micros} {found}");
         }

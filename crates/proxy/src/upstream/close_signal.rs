@@ -9,6 +9,8 @@ use std::task::{Context, Waker};
 
 use tokio::time::Instant;
 
+use crate::upstream::route_number::RouteNumber;
+
 /// When and how a tunnel closes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CloseOrder {
@@ -77,6 +79,8 @@ pub(crate) trait Signalled: Copy {
 pub(crate) struct Tunnel {
     /// Its client would come back to this node.
     pub(crate) is_pinned: bool,
+    /// As what it is counted. It is kept here because nothing is left of the bytes that the tunnel itself may take.
+    pub(crate) route: RouteNumber,
 }
 
 /// The stream of an EventSource, with the address of its client.
@@ -208,6 +212,10 @@ impl<R: Signalled> CloseListener<R> {
 
     pub(crate) fn node(&self) -> &Arc<R::Home> {
         &self.node
+    }
+
+    pub(crate) fn whose(&self) -> R {
+        self.signal.whose
     }
 
     /// Returns what it is told, once for each time. The task is woken when that happens. A task has one waker for its

@@ -4,6 +4,7 @@
 //!
 //! [`Member`]: crate::upstream::member::Member
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
@@ -80,6 +81,10 @@ pub(crate) struct Node {
     pub(crate) latency: Latency,
     /// What people see of that.
     pub(crate) answers: Answers,
+    /// How often it went down.
+    pub(crate) falls: AtomicU64,
+    /// Attempts that it has failed, by why.
+    failures: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 /// Polling sessions that have come since somebody last looked.
@@ -181,6 +186,8 @@ impl Node {
             pace: Mutex::default(),
             latency: Latency::new(Instant::now()),
             answers: Answers::new(Instant::now()),
+            falls: AtomicU64::new(0),
+            failures: Mutex::default(),
             tunnels: CloseSignals::default(),
             event_streams: CloseSignals::default(),
             long_answers: CloseSignals::default(),

@@ -24,6 +24,7 @@ use crate::request::sticky::{self, Affinity, SentPin};
 use crate::state::local::Local;
 use crate::state::shared::Snapshot;
 use crate::upstream::Upstream;
+use crate::upstream::route_number::RouteNumber;
 
 /// Answers one request: finds its route, and for one of an upstream its place, a node, and exchanges.
 pub(super) async fn answer(
@@ -66,6 +67,7 @@ pub(super) async fn answer(
         let mut found = found.map_err(|fault| misdirected(fault, head, reply, &snapshot))?;
         let mut route = &snapshot.plan.routes[found];
         record.is_logged = route.is_logged;
+        record.route = snapshot.route_number(found);
         if !route.is_straight && record.instead_upstream.is_none() {
             found = sides::chosen(&snapshot, found, head, record);
             route = &snapshot.plan.routes[found];
@@ -186,6 +188,8 @@ fn misdirected(fault: Fault, head: &RequestHead, reply: &ReplySink<'_>, snapshot
 pub(super) struct Instead {
     fault: Fault,
     status: Option<u16>,
+    /// The route that it happened on.
+    route: RouteNumber,
     /// The request that is answered, if it is not the client's own.
     pub(super) get: Option<RequestHead>,
 }
@@ -224,13 +228,14 @@ pub(super) fn instead_of(
         PageStatus::Is(status) => Some(status),
     };
     record.instead = Some(record::Instead { status });
-    Some(Box::new(Instead { fault, status, get }))
+    Some(Box::new(Instead { fault, status, route: record.route, get }))
 }
 
 impl Instead {
     /// Notes in the record that it was answered.
     pub(super) fn is_answered(&self, record: &mut Record) {
         record.fault = Some(self.fault);
+        record.route = self.route;
         if let Some(status) = self.status.filter(|_| !KEEPS_ITS_STATUS.contains(&record.status)) {
             record.status = status;
         }
@@ -238,6 +243,7 @@ impl Instead {
 
     /// Gives up: the client is told of the fault itself.
     pub(super) fn into_fault(self, record: &mut Record) -> Fault {
+        record.route = self.route;
         record.instead = None;
         record.instead_upstream = None;
         self.fault

@@ -26,7 +26,7 @@ use crate::state::shared::ListenId;
 use crate::worker::connection::{ClientConnection, PLAIN_SCHEME};
 use crate::worker::http2::Http2Client;
 use crate::worker::listener::Incoming;
-use crate::worker::tls_handshake::{self, Shaken};
+use crate::worker::tls_handshake::{self, NotShaken, Shaken};
 
 /// What a worker greets its connections with.
 #[derive(Debug)]
@@ -140,12 +140,17 @@ impl Greeter {
         // A task of its own, because a TLS handshake is big and short.
         let (greeter, clock) = (self.clone(), self.local.clock.clone());
         let handshake = Box::pin(async move {
-            let Shaken { stream, certificate_lines, is_http2 } =
+            let counters = &greeter.local.counters;
+            let Shaken { how, stream, certificate_lines, is_http2 } =
                 match greeter.unless_displaced(handshake).await {
                     Some(Ok(shaken)) => shaken,
-                    Some(Err(Some(refused))) => return greeter.local.counters.count_connection(refused),
-                    Some(Err(None)) | None => return,
+                    Some(Err(NotShaken { how, refused })) => {
+                        counters.count_handshake(how);
+                        return refused.into_iter().for_each(|why| counters.count_connection(why));
+                    }
+                    None => return,
                 };
+            counters.count_handshake(how);
             let end = match certificate_lines {
                 None => end("https"),
                 Some(lines) => end("https").with_certificate(&lines),

@@ -23,8 +23,8 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::net::epoll::{EpollSet, Happened, KEY_BITS, Owner};
 use crate::net::seats::Seated;
+use crate::observe::counters::Counters;
 use crate::observe::lifecycle::Live;
-use crate::observe::record::Counters;
 use crate::state::local::Local;
 
 /// An idle connection, reduced to what cannot be made again when its client speaks. It is always plain TCP: the state of a TLS

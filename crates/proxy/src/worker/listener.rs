@@ -22,8 +22,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::net::listen_socket;
 use crate::net::places::{ClientKey, Places, Vacancy};
+use crate::observe::counters::Counters;
 use crate::observe::lifecycle::Live;
-use crate::observe::record::Counters;
 use crate::state::local::Local;
 use crate::state::shared::ListenId;
 use crate::upstream::connect::is_out_of_files;

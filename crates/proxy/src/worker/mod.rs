@@ -25,8 +25,8 @@ use crate::net::epoll::{self, EpollSet, Owner};
 use crate::net::memory::Pressure;
 use crate::net::seats::Seated;
 use crate::observe::access::FLUSH_EVERY;
+use crate::observe::counters::Counters;
 use crate::observe::lifecycle::Phase;
-use crate::observe::record::Counters;
 use crate::request::mirror;
 use crate::request::upgrade::Upgraded;
 use crate::state::local::Local;
@@ -82,6 +82,7 @@ impl Worker {
 
 /// Runs a worker on this thread until its connections have ended, or until the proxy's time is up.
 pub(crate) fn run(shared: Arc<Shared>, counters: Arc<Counters>, messages: mpsc::Receiver<WorkerMessage>) {
+    counters.is_in_this_thread();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build_local(tokio::runtime::LocalOptions::default())
@@ -204,9 +205,10 @@ async fn tell_leaving(worker: Rc<Local>, mut phase: watch::Receiver<Phase>) {
 async fn housekeeping(worker: Rc<Local>) {
     let mut tick = interval(FLUSH_EVERY);
     loop {
-        worker.pool.sweep(tick.tick().await);
+        let due = tick.tick().await;
+        worker.pool.sweep(due);
         worker.lines.flush();
-        worker.counters.beats.fetch_add(1, Relaxed);
+        worker.counters.beat(due.elapsed());
     }
 }
 

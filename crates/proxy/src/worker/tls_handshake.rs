@@ -14,10 +14,12 @@ use tokio_rustls::{Accept, LazyConfigAcceptor, TlsAcceptor, server};
 use crate::net::stream::Stream;
 use crate::net::stream::tls::Tls;
 use crate::net::tls::{ACME_TLS, HTTP2, ServerTls, lines_of, why_refused};
+use crate::observe::counters::Handshake;
 
 /// A client that has shaken hands.
 #[derive(Debug)]
 pub(super) struct Shaken {
+    pub(super) how: Handshake,
     pub(super) stream: Stream,
     /// What nodes are told of its certificate, if it was asked for one.
     pub(super) certificate_lines: Option<Vec<u8>>,
@@ -25,34 +27,59 @@ pub(super) struct Shaken {
     pub(super) is_http2: bool,
 }
 
-/// The handshake, whole and in time. Who is not let in for want of a certificate is given by why.
+/// Why nobody comes of a handshake.
+#[derive(Debug)]
+pub(super) struct NotShaken {
+    pub(super) how: Handshake,
+    /// Why somebody is not let in, for want of a certificate.
+    pub(super) refused: Option<&'static str>,
+}
+
+impl NotShaken {
+    fn by(how: Handshake) -> Self {
+        Self { how, refused: None }
+    }
+
+    fn refused(why: &'static str) -> Self {
+        Self { how: Handshake::Refused, refused: Some(why) }
+    }
+}
+
+/// The handshake, whole and in time.
 pub(super) async fn shake(
     tcp: TcpStream,
     tls: ServerTls,
     peer: IpAddr,
     within: Duration,
-) -> Result<Shaken, Option<&'static str>> {
+) -> Result<Shaken, NotShaken> {
     let asks_clients = tls.asks_clients;
     let stream = match timeout(within, accepted(tcp, tls)).await {
         // Who came to see whose a name is has seen it (RFC 8737 section 3).
         Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(ACME_TLS) => {
             tracing::info!(event = "challenge_answered", %peer, "an authority has looked whose a name is, over TLS");
-            return Err(None);
+            return Err(NotShaken::by(Handshake::Challenge));
         }
         Ok(Ok(stream)) => stream,
         // Boxed, because it is rare: each handshake would carry it, and is copied whole when it begins.
-        Ok(Err((error, tcp))) => return Err(Box::pin(failed(&error, tcp, peer)).await),
+        Ok(Err((error, tcp))) => {
+            let refused = Box::pin(failed(&error, tcp, peer)).await;
+            return Err(refused.map_or(NotShaken::by(Handshake::Failed), NotShaken::refused));
+        }
         Err(_) => {
             tracing::debug!(%peer, "TLS handshake timed out");
-            return Err(None);
+            return Err(NotShaken::by(Handshake::TimedOut));
         }
     };
     let certificate_lines = match asks_clients {
-        true => Some(lines_of(stream.get_ref().1.peer_certificates()).map_err(|why| Some(tell(why, peer)))?),
+        true => Some(
+            lines_of(stream.get_ref().1.peer_certificates())
+                .map_err(|why| NotShaken::refused(tell(why, peer)))?,
+        ),
         false => None,
     };
-    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
-    Ok(Shaken { stream: Stream::Tls(Box::new(Tls::from_client(stream))), certificate_lines, is_http2 })
+    let connection = stream.get_ref().1;
+    let (how, is_http2) = (Handshake::of(connection), connection.alpn_protocol() == Some(HTTP2));
+    Ok(Shaken { how, stream: Stream::Tls(Box::new(Tls::from_client(stream))), certificate_lines, is_http2 })
 }
 
 type Failed = (io::Error, Option<TcpStream>);

@@ -370,7 +370,10 @@ pub(super) const TABLE: &[(&str, Fate)] = &[
         Read("`[log]` `format = \"combined\"` for nginx's own two; others are told where they are used"),
     ),
     ("log_not_found log_subrequest open_log_file_cache", Passed("such lines are not written")),
-    ("stub_status status", Elsewhere("numbers are not served to clients", "`tidelock status --json`")),
+    (
+        "stub_status status",
+        Elsewhere("numbers are not served to clients", "`[admin] listen`, docs/metrics.md"),
+    ),
     // What we do not speak.
     (
         "fastcgi_pass fastcgi_split_path_info",

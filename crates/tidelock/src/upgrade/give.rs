@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Child, ExitStatus, Stdio};
 use std::time::Duration;
 
-use admin::UpgradeWanted;
+use admin::{Collectors, UpgradeWanted};
 use proxy::{Newcomers, Proxy};
 use rustix::process::{Pid, Signal, kill_process};
 use supervisor::Supervisor;
@@ -33,6 +33,8 @@ pub(crate) struct Here<'a> {
     /// The text of the file in force, if there is one.
     pub(crate) file: Option<&'a [u8]>,
     pub(crate) admin: Option<AdminFile>,
+    /// Where what is counted is collected from.
+    pub(crate) collectors: Option<&'a Collectors>,
     pub(crate) is_service: bool,
 }
 
@@ -134,6 +136,10 @@ impl Here<'_> {
                 all.push((Message::Listen { address, continues }, sockets));
                 (sockets, continues) = (rest, true);
             }
+        }
+        if let Some(collectors) = self.collectors {
+            let listen = Message::Listen { address: collectors.address(), continues: false };
+            all.push((listen, vec![collectors.once_more()?]));
         }
         if let Some(AdminFile { path, socket, is_systemds }) = &self.admin {
             let admin = Message::Admin { path: path.clone(), is_systemds: *is_systemds };

@@ -108,7 +108,17 @@ async fn whoever_speaks_http_can_ask() {
     for (request, status, body) in [
         ("GET /v1/status HTTP/1.1", 200, "{\"version\":\""),
         ("GET /v1/reload HTTP/1.1", 405, "{\"event\":\"error\",\"message\":\"this takes POST\"}\n"),
-        ("GET / HTTP/1.1", 404, "{\"event\":\"error\",\"message\":\"there is GET /v1/status, and "),
+        (
+            "GET / HTTP/1.1",
+            404,
+            "{\"event\":\"error\",\"message\":\"there is GET /v1/status and /metrics, and ",
+        ),
+        (
+            "GET /metrics HTTP/1.1",
+            404,
+            "{\"event\":\"error\",\"message\":\"metrics are counted where the file has `listen` ",
+        ),
+        ("POST /metrics HTTP/1.1", 405, "{\"event\":\"error\",\"message\":\"this takes GET\"}\n"),
         ("POST /v1/drain HTTP/1.1", 400, "{\"event\":\"error\",\"message\":\"the body is not like "),
         ("POST /v1/reload HTTP/1.1", 200, "{\"event\":\"done\",\"message\":\""),
         ("nonsense", 400, ""),

@@ -11,7 +11,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::app::values::{self as app, ExitCodes, Instances, Port, Socket};
-use crate::plan::values::{self as plan, AccessLog, AdminSocket, Balance, HashKey, NodeSpec, Sticky};
+use crate::plan::values::{
+    self as plan, AccessLog, AdminSocket, Balance, HashKey, NodeSpec, Secrets, Sticky,
+};
 use crate::routing::{
     Auth, Cache, Coding, Compress, Cors, ErrorPages, HeaderEdits, HostPattern, Limit, LimitKey, Limited,
     Match, Methods, Mirror, Origin, PageStatus, PathEdit, PathRule, Rate, Redirect, RequestIds, Respond,
@@ -83,7 +85,7 @@ same_fields!(
     u64, Option<u64>, Option<Option<u64>>, Duration, Option<Duration>, bool, Option<bool>, i32, String, Option<String>,
     Vec<String>, Option<Vec<String>>, Option<PathBuf>, BTreeMap<String, String>, Option<RangeInclusive<u16>>, AccessLog,
     plan::LogFormat, plan::ClientCertificateMode, plan::TlsProfile, Sticky, Balance, ExitCodes, Instances, Port, Socket,
-    app::LogFormat, PathRule, Option<Vec<HostPattern>>, Option<Methods>, Option<Vec<SocketAddr>>, Option<Redirect>,
+    app::LogFormat, PathRule, Option<Vec<HostPattern>>, Option<Methods>, Option<SocketAddr>, Option<Vec<SocketAddr>>, Option<Redirect>,
     Option<Arc<Respond>>, Option<Cache>, Option<PathEdit>, Option<HeaderEdits>, Option<Cors>, Option<ErrorPages>,
     Option<Template>, Option<Vec<(String, Template)>>, Option<Vec<RangeInclusive<u16>>>, Option<Vec<Vec<u8>>>, Option<&'static str>, Option<Vec<Coding>>, Option<Vec<Origin>>, Vec<IpNet>,
     Option<Vec<IpNet>>, Option<PageStatus>, Option<Vec<Limit>>, LimitKey, Limited, Option<Rate>, Option<Auth>, Satisfy, Option<Vec<Match>>, Option<Vec<Share>>,
@@ -117,6 +119,16 @@ macro_rules! flat_fields {
 
 empty_fields!(AdminSocket, Vec<SocketAddr>, Vec<NodeSpec>);
 flat_fields!(Compress, RequestIds);
+
+impl Field<Option<Vec<Vec<u8>>>> for Secrets {
+    fn of(read: Option<Vec<Vec<u8>>>) -> Self {
+        Self::new(read.unwrap_or_default())
+    }
+
+    fn back(&self) -> Option<Vec<Vec<u8>>> {
+        (!self.is_empty()).then(|| self.iter().map(<[u8]>::to_vec).collect())
+    }
+}
 
 impl Field<Option<u64>> for Option<NonZeroUsize> {
     fn of(read: Option<u64>) -> Self {

@@ -53,7 +53,12 @@ pub(super) fn try_once(
                 let is_bad = record.status >= 500 && outliers.errors > 0;
                 Some(if is_bad { Observed::AnsweredBadly } else { Observed::Answered })
             }
-            Err(fault) => observation(*fault),
+            Err(fault) => {
+                if let Fault::Origin(_) = fault {
+                    node.has_failed(fault.reason());
+                }
+                observation(*fault)
+            }
         };
         if let Some(outcome_of) = outcome_of {
             outcome_of.end(node, &outcome, record);

@@ -80,7 +80,7 @@ impl<'a> Download<'a> {
         self.progress.answered.set(true);
         self.learn_session(head.status());
         self.record.status = head.status();
-        self.learn_latency();
+        self.learn_latency(head.status());
         if head.status() == 101 {
             let mut out = self.buffers().take_for_head();
             self.print_final(&head, &self.for_client(None), b"", &mut out);

@@ -23,8 +23,8 @@ impl<'a> Download<'a> {
         contact_of(self.request, self.record)
     }
 
-    /// How long the node took. What all workers write is told only where it decides something: they fight over it.
-    pub(super) fn learn_latency(&mut self) {
+    /// How long the node took to answer with `status`. What all workers write is told only where it decides something: they fight over it.
+    pub(super) fn learn_latency(&mut self, status: u16) {
         let now = self.reply().now();
         let answered_after = now.duration_since(self.record.begun);
         self.record.answered_after = Some(answered_after);
@@ -37,7 +37,7 @@ impl<'a> Download<'a> {
         // A poll waits for news, not for the node.
         let is_poll = head.engine_io().is_some_and(|engine_io| engine_io.sid != Sid::None);
         let node = &self.origin.node;
-        node.answers.count(worker.as_one_of(now), (!is_poll).then_some(taken));
+        node.answers.count(worker.as_one_of(now), status, (!is_poll).then_some(taken));
         if upstream.plan.balance == Balance::PeakEwma && !is_poll {
             node.latency.observe(taken, now);
         }

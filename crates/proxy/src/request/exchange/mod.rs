@@ -195,6 +195,7 @@ fn origin_end(lease: Lease, kind: ExchangeKind, timeouts: ExchangeTimeouts, reco
         idle: timeouts.tunnel,
         client: record.client,
         is_pinned,
+        route: record.route,
         guarded: None,
     }
 }

@@ -43,6 +43,7 @@ pub(super) async fn pass(
         return Ok(());
     }
     guarded.note(LimitOutcome::Delayed);
+    worker.counters.count_queued(record.route, wait);
     tokio::select! {
         () = sleep(wait) => Ok(()),
         () = poll_fn(|cx| body.poll_client_gone(cx)) => Err(ClientFault::Gone.into()),

@@ -15,10 +15,11 @@ use crate::net::clock::by_clock;
 use crate::net::memory::Memory;
 use crate::net::places::{ClientKey, Places};
 use crate::net::stream::{Io, Stream};
+use crate::observe::counters::Counters;
 use crate::observe::lifecycle::{Live, Lives};
-use crate::observe::record::Counters;
 use crate::request::upgrade::OriginEnd;
 use crate::upstream::node::Node;
+use crate::upstream::route_number::RouteNumber;
 
 /// The proxy's end of a connection, and the other one.
 async fn ends() -> (Stream, TcpStream) {
@@ -55,6 +56,7 @@ async fn tunnel(clock: &Rc<Clock>) -> (Tunnel, TcpStream, TcpStream) {
         idle: Duration::from_hours(1),
         client: Ipv4Addr::LOCALHOST.into(),
         is_pinned: false,
+        route: RouteNumber::NONE,
         guarded: None,
     };
     let limits = config::parse(FILE, std::path::Path::new("file")).unwrap().plan.limits;
@@ -75,7 +77,7 @@ const FILE: &str = "[[listen]]\naddress = \":1\"\n[[route]]\nupstream = \"nodes\
 /// Who ended it, and after how long.
 async fn run_to_its_end(mut tunnel: Tunnel, clock: Rc<Clock>) -> (EndedBy, Duration) {
     let (buffers, begun) = (Buffers::new(16 << 10, Memory::new()), Instant::now());
-    let running = Box::pin(async move { poll_fn(|cx| tunnel.poll(cx, &buffers)).await });
+    let running = Box::pin(async move { poll_fn(|cx| tunnel.poll(cx, &buffers, None)).await });
     let ended_by = by_clock(clock, running).await;
     (ended_by, begun.elapsed())
 }

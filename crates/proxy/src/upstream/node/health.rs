@@ -1,6 +1,7 @@
 //! What is known of a node's health, and the one place where it changes. Picks read it from one word, so that asking costs
 //! them nothing; whoever changes it takes the lock.
 
+use std::collections::BTreeMap;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -91,6 +92,7 @@ impl Node {
         let (node, upstream, address, cause) = (&label.written, &self.upstream, self.address(), health.cause);
         match change {
             Change::Fell => {
+                self.falls.fetch_add(1, Relaxed);
                 let out_for = health.out_until().map(|until| until.duration_since(now)).unwrap_or_default();
                 tracing::warn!(event = "node_down", upstream, node, %address, cause, at_least = ?out_for, "node down");
             }
@@ -149,6 +151,17 @@ impl Node {
     pub(crate) fn worth_probing_at(&self) -> Option<Instant> {
         let ColdState { health, .. } = &*self.cold();
         health.out_until().filter(|_| health.is_out_for_its_answers())
+    }
+
+    /// Counts an attempt that it has failed.
+    #[cold]
+    pub(crate) fn has_failed(&self, why: &'static str) {
+        *self.failures.lock().unwrap_or_else(PoisonError::into_inner).entry(why).or_default() += 1;
+    }
+
+    /// Attempts that it has failed, by why.
+    pub(crate) fn failures(&self) -> BTreeMap<&'static str, u64> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Since when it is as it is.

@@ -10,6 +10,7 @@ use wire::engineio::Revision;
 use super::session::SLACK_MS;
 use super::*;
 use crate::upstream::close_signal::{CloseListener, CloseOrder, CloseReason, Tunnel};
+use crate::upstream::route_number::RouteNumber;
 
 fn node() -> Arc<Node> {
     let address = SocketAddr::from(([127, 0, 0, 1], 1));
@@ -368,7 +369,8 @@ async fn who_is_pinned_is_not_moved() {
     open(&session_table, b"plain", &node);
     assert_eq!(session_table.schedule_oldest_polling(&node, 2), [(*b"plain").into()]);
     assert_eq!(scheduled(&session_table, &node), 1, "a drain takes both");
-    let _tunnels = [true, false].map(|is_pinned| CloseListener::to(node.clone(), Tunnel { is_pinned }));
+    let _tunnels = [true, false]
+        .map(|is_pinned| CloseListener::to(node.clone(), Tunnel { is_pinned, route: RouteNumber::NONE }));
     let order = || CloseOrder { at: Instant::now(), until: Instant::now(), reason: CloseReason::Restart };
     assert_eq!(node.tunnels.signal_oldest(2, order), 1);
 }

@@ -54,8 +54,9 @@ use crate::net::places::{ClientKey, Places};
 use crate::net::rates::Rates;
 use crate::net::stream::{Io, Stream};
 use crate::observe::access;
+use crate::observe::counters::Counters;
 use crate::observe::lifecycle::{Drain, Live};
-use crate::observe::record::Counters;
+use crate::observe::routes::RouteNames;
 use crate::state::shared::{Shared, Snapshot};
 use crate::tunnel;
 use crate::upstream::Upstream;
@@ -108,6 +109,8 @@ impl Stand {
             rates: Rates::new(),
             verifier: Verifier::new(),
             counters: vec![counters.clone()],
+            route_names: RouteNames::default(),
+            gone: Mutex::default(),
         });
         let worker = Rc::new(Worker::new(shared.clone(), counters.clone()));
         pulse.spawn(tell_leaving(worker.local.clone(), shared.drain.listen()));

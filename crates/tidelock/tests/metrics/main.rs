@@ -1,6 +1,8 @@
 //! Goal: what is counted is what has happened, and the programs that collect it can read it.
 //! Method: the real binary between raw clients and scripted nodes, who count too; Debian's promtool and Prometheus.
 
+mod lasting;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
@@ -83,13 +85,15 @@ async fn ask(address: SocketAddr, path: &str, times: u32) {
     }
 }
 
-async fn verb(proxy: &Tidelock, arguments: &[&str]) {
+/// Says a verb, and returns what it printed.
+async fn verb(proxy: &Tidelock, arguments: &[&str]) -> String {
     let socket = proxy.directory().join("admin.sock");
     let mut command = Command::new(TIDELOCK);
     command.args(arguments).arg("--socket").arg(socket).kill_on_drop(true);
     let output =
         timeout(TIMEOUT, command.output()).await.expect("the verb ends").expect("the binary can be run");
     assert!(output.status.success(), "{output:?}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 struct WebSocket(RawConnection);
@@ -160,7 +164,7 @@ async fn counters_are_what_the_clients_counted_through_a_drain_and_a_reload() {
         }
         moved
     };
-    let ((), stay) = tokio::join!(draining, moving);
+    let (_, stay) = tokio::join!(draining, moving);
     proxy.rewrite(&file(&addresses, &admin, &format!("{short}[limits]\nattempts_max = 2\n")));
     verb(&proxy, &["reload"]).await;
     verb(&proxy, &["undrain", &drained]).await;
@@ -282,7 +286,7 @@ fn all_of<'v>(value: &'v Value, key: &str, found: &mut Vec<&'v str>) {
 #[cfg_attr(not(feature = "programs"), ignore = "needs promtool: `cargo xtask test`")]
 #[tokio::test(flavor = "multi_thread")]
 async fn the_dashboard_asks_for_what_there_is_in_words_that_prometheus_understands() {
-    let board: Value = serde_json::from_str(include_str!("../../../configs/grafana.json")).expect("JSON");
+    let board: Value = serde_json::from_str(include_str!("../../../../configs/grafana.json")).expect("JSON");
     let mut asked = Vec::new();
     all_of(&board, "expr", &mut asked);
     assert!(asked.len() > 40, "{asked:?}");

@@ -144,13 +144,19 @@ impl<'c> BodySource<'c> {
 
     /// Gives up what [`BodySource::at_hand`] gave.
     pub(crate) fn pass(&mut self, walked: Walked) {
-        if let Some(copy) = self.copy.take() {
-            self.copy = copy.taken(&self.inbound[..walked.kept], walked.is_end);
+        if self.copy.is_some() {
+            self.copy(walked);
         }
         consume(self.inbound, walked.taken);
         self.bytes += walked.taken as u64;
         self.is_done |= walked.is_end;
         self.buffers.give_back_if_empty(self.inbound);
+    }
+
+    #[cold]
+    fn copy(&mut self, walked: Walked) {
+        let copy = self.copy.take();
+        self.copy = copy.and_then(|copy| copy.taken(&self.inbound[..walked.kept], walked.is_end));
     }
 
     /// Passes more of it on without looking at it. `None` if it must be looked at, or is better copied.

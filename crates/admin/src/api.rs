@@ -223,6 +223,10 @@ pub struct App {
     pub wanted: u32,
     /// How the last roll ended, if it failed; empty otherwise.
     pub last_failure: String,
+    /// Whether the rooms of its Socket.IO reach over all of its processes: `shared`, or `split` and why; absent where there is nothing to
+    /// say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rooms: Option<String>,
     /// By slot, then by generation.
     pub instances: Vec<Instance>,
 }

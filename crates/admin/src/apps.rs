@@ -145,6 +145,7 @@ pub(crate) fn app(app: AppStatus, proxy: &Status) -> App {
         wanted: app.wanted,
         instances,
         last_failure: app.last_failure,
+        rooms: app.rooms,
         name: app.name,
     }
 }

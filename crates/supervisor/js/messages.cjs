@@ -6,21 +6,24 @@
 // that it is from (6), and what `v8.serialize` makes of the message. Tidelock passes payloads on and does not read them
 // (`bus.rs`). Which messages go to one instance alone is decided here, as `setupPrimary` of the adapter does it.
 //
-// TIDELOCK_MESSAGES says which instance this is and where the socket is. The first process that is not npm or the like
+// `rooms.cjs` goes on in the same function.
+//
+// TIDELOCK_MESSAGES says which instance this is, whether it has `fanout`, and where the socket is. The first process that is not npm or the like
 // takes it out of its environment, so that the processes that it starts have no channel, or one to their own parent.
 'use strict';
 
 const { EventEmitter } = require('node:events');
 const net = require('node:net');
-const { basename } = require('node:path');
+const { basename, dirname, join } = require('node:path');
 const v8 = require('node:v8');
 const { isMainThread } = require('node:worker_threads');
 
 const said = process.env.TIDELOCK_MESSAGES;
-const [, generation, place] = /^(\d+) (.+)$/.exec(said ?? '') ?? [];
+const [, generation, fanout, place] = /^(\d+) (fanout|-) (.+)$/.exec(said ?? '') ?? [];
 const HEADER_BYTES = 12;
 const MESSAGE = 1;
 const LEFT = 2;
+const ROOMS = 3;
 // As in bus/frame.rs.
 const FRAME_BYTES_MAX = 32 << 20;
 // Tidelock reads all the time, so that much waits only while there is none.
@@ -36,7 +39,7 @@ if (isMainThread && place && !isRunner(process.argv[1])) {
   delete process.env.TIDELOCK_MESSAGES;
   beChild();
   beWorker();
-  onceLoaded('@socket.io/sticky', replaceSetupWorker);
+  watchModules();
 }
 
 // They run the app in a process of its own.
@@ -98,6 +101,7 @@ function beWorker() {
 const adapters = new Map();
 let hasOld = false;
 let socket = null;
+let wasConnected = false;
 let isCorked = false;
 // What was said while nobody was there to hear it, and how long that is.
 let waiting = [];
@@ -106,19 +110,21 @@ let lost = 0;
 
 // Sends an adapter's message; returns what is wrong.
 function publish(message) {
-  let payload;
   try {
-    payload = serialize(message);
+    return sendFrame(MESSAGE, targetOf(message), serialize(message));
   } catch (error) {
     return error;
   }
+}
+
+function sendFrame(kind, to, payload) {
   if (payload.length > FRAME_BYTES_MAX) return lose(`a message of ${payload.length} bytes is longer than ${FRAME_BYTES_MAX}`);
   connect();
   if (waitingBytes + socket.writableLength + payload.length > QUEUE_BYTES_MAX) return lose('too many messages wait to be sent');
   const header = Buffer.alloc(HEADER_BYTES);
   header.writeUInt32BE(payload.length, 0);
-  header[4] = MESSAGE;
-  header.writeUIntBE(targetOf(message), 6, 6);
+  header[4] = kind;
+  header.writeUIntBE(to, 6, 6);
   const frame = payload.length < 65536 ? [Buffer.concat([header, payload])] : [header, payload];
   if (!socket.connecting && !socket.destroyed) return write(frame);
   waiting.push(...frame);
@@ -179,6 +185,8 @@ function connect() {
   let size = 0;
   let wanted = HEADER_BYTES;
   one.on('connect', () => {
+    if (wasConnected) tellRoomsAgain();
+    wasConnected = true;
     const waited = waiting;
     [waiting, waitingBytes] = [[], 0];
     if (waited.length > 0) write(waited);
@@ -215,66 +223,24 @@ function take(kind, from, payload) {
   if (kind === LEFT) return takeLeave(from);
   if (kind !== MESSAGE) return;
   const message = v8.deserialize(payload);
-  const { uid, nsp, type } = message;
+  const { source, uid, nsp, type } = message;
   if (uid === undefined) hasOld = true;
   else if (type === ADAPTER_CLOSE) adapters.delete(uid);
-  else if (!adapters.has(uid)) adapters.set(uid, { generation: from, nsp });
+  else if (!adapters.has(uid)) adapters.set(uid, { generation: from, source, nsp });
   deliver(message);
 }
 
 // An app that fails at one message gets the next one all the same.
 function deliver(message) {
-  process.nextTick(() => process.emit('message', message, undefined));
+  process.nextTick(() => message.source === FANOUT ? hear(message) : process.emit('message', message, undefined));
 }
 
 // Nobody waits for the answers of an instance that is gone.
 function takeLeave(from) {
-  for (const [uid, { generation, nsp }] of adapters) {
+  for (const [uid, { generation, source, nsp }] of adapters) {
     if (generation !== from) continue;
     adapters.delete(uid);
-    deliver({ source: ADAPTER, type: ADAPTER_CLOSE, uid, nsp });
+    deliver({ source, type: ADAPTER_CLOSE, uid, nsp });
   }
   if (hasOld) deliver({ source: ADAPTER, type: OLD.WORKER_EXIT, data: from });
-}
-
-// Calls `then` with what a package exports, when it is first asked for. ES modules that import a CommonJS package come
-// by here too.
-function onceLoaded(name, then) {
-  const Module = require('node:module');
-  const { _load } = Module;
-  const inside = new RegExp(`[\\\\/]node_modules[\\\\/]${name}[\\\\/]`);
-  const seen = new WeakSet();
-  Module._load = function (request, ...rest) {
-    const exports = _load.call(this, request, ...rest);
-    const isIt = typeof request === 'string' && (request === name || inside.test(request));
-    if (isIt && typeof exports === 'object' && exports !== null && !seen.has(exports)) {
-      seen.add(exports);
-      then(exports);
-    }
-    return exports;
-  };
-}
-
-// @socket.io/sticky expects a primary that listens and hands connections to its workers. tidelock is in front of each
-// instance, so that the instance listens itself, at PORT, if it does not at a port of its own.
-function replaceSetupWorker(sticky) {
-  const { setupWorker } = sticky;
-  if (typeof setupWorker !== 'function' || require('node:cluster').isWorker) return;
-  sticky.setupWorker = (io) => {
-    const server = io.httpServer;
-    if (!server) return;
-    const { listen } = server;
-    let isOurs = false;
-    server.listen = function (...args) {
-      server.listen = listen;
-      if (isOurs) server.close();
-      return listen.apply(this, args);
-    };
-    setImmediate(() => {
-      if (server.listen === listen || server.listening) return;
-      isOurs = true;
-      const { PORT } = process.env;
-      listen.call(server, /^\d+$/.test(PORT) ? { port: Number(PORT), host: '127.0.0.1' } : PORT);
-    });
-  };
 }

@@ -10,6 +10,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 
@@ -20,10 +21,12 @@ use tokio::task::{AbortHandle, JoinSet};
 
 mod frame;
 mod member;
+mod rooms;
 
 use frame::{Frame, Kind};
 use member::Member;
 pub(crate) use member::{Counts, Occupant};
+pub(crate) use rooms::Rooms;
 
 /// All that is said between instances. Clones are the same.
 #[derive(Debug, Clone, Default)]
@@ -50,8 +53,6 @@ pub(crate) struct Seat {
     accepting: AbortHandle,
     members: Members,
     occupant: Occupant,
-    /// Another tidelock has it now, which the others do not have to know.
-    pub(crate) is_anothers: bool,
 }
 
 impl Bus {
@@ -70,7 +71,7 @@ impl Bus {
         let accepting =
             runtime.spawn(accept(listener, self.members.clone(), occupant.clone(), counts)).abort_handle();
         let members = self.members.clone();
-        Ok(Seat { path: path.to_owned(), accepting, members, occupant, is_anothers: false })
+        Ok(Seat { path: path.to_owned(), accepting, members, occupant })
     }
 
     /// Of the thread, which is started with the first place.
@@ -94,16 +95,19 @@ impl Seat {
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Another tidelock has it now, and the instance goes on: nobody is told that it is gone.
+    pub(crate) fn give_away(&self) {
+        self.occupant.is_anothers.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
         self.accepting.abort();
-        if self.is_anothers {
-            self.members.forget(&self.occupant);
-            return;
+        if !self.occupant.is_anothers.load(Ordering::Relaxed) {
+            let _ = fs::remove_file(&self.path);
         }
-        let _ = fs::remove_file(&self.path);
         self.members.leave(&self.occupant);
     }
 }
@@ -132,9 +136,12 @@ impl Members {
         }
     }
 
-    /// An instance is gone, and the others are told.
+    /// An instance is gone, and the others are told, unless it is another tidelock's.
     fn leave(&self, occupant: &Occupant) {
         self.forget(occupant);
+        if occupant.is_anothers.load(Ordering::Relaxed) {
+            return;
+        }
         if let Some(members) = self.lock().get(&occupant.app) {
             let left = Frame::left(occupant.generation);
             members.iter().for_each(|member| member.give(left.clone()));
@@ -197,15 +204,17 @@ async fn accept(listener: UnixListener, members: Members, occupant: Occupant, co
 
 /// One process of an instance, until it has no more to say.
 async fn connection(mut stream: UnixStream, members: Members, occupant: Occupant, counts: Arc<Counts>) {
-    let joined = members.join(&occupant, Arc::new(Member::new(&occupant, counts)));
+    let joined = members.join(&occupant, Arc::new(Member::new(&occupant, counts.clone())));
     let member = &joined.member;
     let (mut read, mut write) = stream.split();
     let reading = async {
         let mut frames = frame::Reader::new(&mut read);
         while let Some((kind, to, frame)) = frames.next(occupant.generation).await {
-            // Whoever is of a later version than this one may say more.
-            if kind == Kind::MESSAGE {
-                members.pass(&occupant.app, member, (to, frame));
+            match kind {
+                Kind::MESSAGE => members.pass(&occupant.app, member, (to, frame)),
+                Kind::ROOMS => counts.note_rooms(frame.payload()),
+                // Whoever is of a later version than this one may say more.
+                _ => {}
             }
         }
     };

@@ -127,7 +127,9 @@ fn set_place(all: &mut Environment, inputs: &EnvInputs<'_>, is_host_said: bool) 
         set_address(all, inputs, is_host_said);
     }
     if let Some(path) = inputs.messages {
-        let said = [inputs.id.generation.to_string().as_ref(), path.as_os_str()].join(OsStr::new(" "));
+        let fanout = if inputs.app.fanout { "fanout" } else { "-" };
+        let said =
+            [format!("{} {fanout}", inputs.id.generation).as_ref(), path.as_os_str()].join(OsStr::new(" "));
         all.insert("TIDELOCK_MESSAGES".into(), said);
     }
     if inputs.messages.is_some() || all.contains_key(OsStr::new("TIDELOCK_FOLDER")) {

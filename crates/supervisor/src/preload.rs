@@ -14,6 +14,7 @@ pub(crate) const SCRIPT: &str = concat!(
     include_str!("../js/preload.cjs"),
     "})();\n(() => {",
     include_str!("../js/messages.cjs"),
+    include_str!("../js/rooms.cjs"),
     "})();\n",
 );
 

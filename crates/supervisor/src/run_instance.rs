@@ -40,6 +40,8 @@ pub(crate) enum What {
         keeper: i32,
         counts: Arc<Counts>,
     },
+    /// It has said something of its rooms.
+    Rooms,
     /// Nothing more comes of this one.
     Left(InstanceId),
     /// The app is to be rolled, and why.
@@ -117,6 +119,7 @@ async fn until_gone(
     let mut ready = Box::pin(until_ready(process, &app.ready.when, Instant::now() + app.ready.deadline));
     let may_move_until = Instant::now() + app.ready.deadline;
     let mut found: Option<Found> = None;
+    let mut rooms = process.counts().rooms();
     let mut is_asked = !is_ready;
     let mut is_wanted = true;
     loop {
@@ -157,6 +160,7 @@ async fn until_gone(
                 };
                 events.send(What::Happened(event)).await;
             }
+            Ok(()) = rooms.changed() => events.send(What::Rooms).await,
             better = elsewhere(process, app, found.as_ref(), may_move_until) => {
                 if let Some(better) = &better {
                     events.send(What::Happened(Event::Found { id, address: better.address.clone() })).await;

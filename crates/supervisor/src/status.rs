@@ -15,6 +15,9 @@ pub struct AppStatus {
     pub wanted: u32,
     /// How the last roll ended, if it failed; empty otherwise.
     pub last_failure: String,
+    /// Whether the rooms of its Socket.IO reach over all instances, in words that begin with `shared` or `split`; `None` where there is
+    /// nothing to say.
+    pub rooms: Option<String>,
     /// By slot, then by generation: while a slot's instance is replaced there are two of it, and one that is only
     /// waiting for its next start is there without a pid.
     pub instances: Vec<InstanceStatus>,

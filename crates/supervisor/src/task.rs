@@ -11,14 +11,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
-use crate::bus::Counts;
+use crate::bus::{Counts, Rooms};
 use crate::handover::HandingOver;
 use crate::host::Host;
 use crate::machine::{Action, AppMachine, Event, Line};
 use crate::progress::Following;
 use crate::requests::DataPlaneRequest;
 use crate::run_instance::{EventSender, InstanceEvent, ProcessCommand, What, run_instance};
-use crate::status::AppStatus;
+use crate::status::{AppState, AppStatus, InstanceState};
 use crate::triggers::{self, Triggers};
 use crate::usage::{Counted, Counting, Usages};
 use crate::verb::{ShutdownStage, Verb};
@@ -80,6 +80,8 @@ struct Held {
     attended: BTreeMap<InstanceId, Attended>,
     usages: Usages,
     triggers: Triggers,
+    /// What was said of its rooms last.
+    rooms: String,
 }
 
 /// The task that runs an instance, and how it is reached.
@@ -88,6 +90,27 @@ struct Attended {
     commands: mpsc::Sender<ProcessCommand>,
     keeper: Option<i32>,
     counts: Option<Arc<Counts>>,
+}
+
+impl Held {
+    /// What becomes of its rooms, if it has several instances. Of its newest one alone if that is what is asked.
+    fn rooms(&self, now: Instant, of_newest: bool) -> Option<String> {
+        let status = self.machine.look(now);
+        let newest = self.attended.keys().map(|id| id.generation).max().filter(|_| of_newest);
+        let ready = |id: &InstanceId| {
+            status.instances.iter().any(|one| one.id == *id && one.state == InstanceState::Ready)
+        };
+        let said: Vec<_> = self
+            .attended
+            .iter()
+            .filter_map(|(id, attended)| Some((id, attended.counts.as_ref()?.rooms().borrow().clone())))
+            .filter(|(id, said)| said.is_some() || ready(id))
+            .filter(|(id, _)| newest.is_none_or(|newest| id.generation == newest))
+            .map(|(_, said)| said)
+            .collect();
+        let has_fanout = self.machine.app().fanout && !said.is_empty();
+        (status.wanted > 1).then(|| Rooms::of_all(said.iter().map(Option::as_ref), has_fanout)).flatten()
+    }
 }
 
 impl SupervisorTask {
@@ -180,6 +203,7 @@ impl SupervisorTask {
                     attended.counts = Some(counts);
                 }
             }
+            What::Rooms => self.say_rooms(&app),
             What::Left(id) => {
                 if let Some(held) = self.apps.get_mut(&app) {
                     held.attended.remove(&id);
@@ -294,6 +318,22 @@ impl SupervisorTask {
         }
     }
 
+    /// Says what becomes of an app's rooms, when that is something else than before.
+    fn say_rooms(&mut self, app: &str) {
+        let Some(held) = self.apps.get_mut(app) else { return };
+        let now = Instant::now();
+        // What was split before a roll is so until its end, and is about to be something else.
+        let is_rolling = held.machine.look(now).state == AppState::Rolling;
+        let Some(rooms) = held.rooms(now, is_rolling).filter(|rooms| *rooms != held.rooms) else { return };
+        held.rooms.clone_from(&rooms);
+        if Rooms::is_bad(&rooms) {
+            tracing::warn!(event = "rooms_split", app, "{app}: rooms: {rooms}");
+        }
+        for following in &self.followers {
+            following.step(app, &format!("{app}: rooms: {rooms}"));
+        }
+    }
+
     fn end(&mut self, ticket: u64, outcome: Result<String, String>) {
         let Some(at) = self.followers.iter().position(|following| following.waits_for(ticket)) else {
             return;
@@ -328,6 +368,7 @@ impl SupervisorTask {
                     let counts = attended.and_then(|attended| attended.counts.as_ref());
                     instance.messages_lost = counts.map_or(0, |counts| counts.lost());
                 }
+                status.rooms = held.rooms(now, false);
                 triggers::say_next(held.machine.app(), &mut status);
                 status
             })

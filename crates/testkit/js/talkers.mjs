@@ -85,8 +85,16 @@ async function ask() {
 }
 
 async function mesh(wanted) {
-  const asksSoon = (client) => client.socket.timeout(SOON_MS).emitWithAck("instances").catch(() => ({}));
-  const knows = async (client) => (await asksSoon(client)).found?.length === wanted;
+  let last = "";
+  const asksSoon = (client) => client.socket.timeout(SOON_MS).emitWithAck("instances").catch(({ message }) => ({ error: message }));
+  const knows = async (client) => {
+    const known = await asksSoon(client);
+    const line = `${client.index} on ${client.instance}: ${JSON.stringify(known)}`;
+    // For the message of a panic.
+    if (known.found?.length !== wanted && line !== last) say("waits", { line });
+    last = line;
+    return known.found?.length === wanted;
+  };
   while (!(await Promise.all(speakers().map(knows))).every(Boolean)) {
     await new Promise((done) => setTimeout(done, 50));
   }

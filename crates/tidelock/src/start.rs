@@ -2,6 +2,7 @@
 //! `upstreams.toml` is written, so that there is one way from words to a plan.
 
 mod interpreter;
+mod name;
 mod pm2;
 mod program;
 
@@ -15,6 +16,8 @@ use rustix::process::Pid;
 use crate::quote::quoted;
 use interpreter::{command, is_known};
 pub(crate) use interpreter::{in_path, typescript};
+pub(crate) use name::as_name;
+use name::is_ecosystem;
 pub(crate) use program::Program;
 
 /// What can be said behind `tidelock start`.
@@ -43,6 +46,10 @@ pub(crate) struct What {
     /// [default: the one that answers as the app].
     #[arg(long, value_name = "PORT", help_heading = FOREGROUND)]
     port: Option<String>,
+
+    /// Rooms of Socket.IO reach over all processes, in an app without an adapter, and without Redis.
+    #[arg(long, help_heading = FOREGROUND)]
+    fanout: bool,
 
     /// What keeps a client on its process, as `sticky` in a file: auto, engineio, cookie, ip, header:NAME, path:N, none
     /// [default: auto].
@@ -184,7 +191,11 @@ impl What {
         let file = self.path();
         let others =
             [self.sticky.is_some(), self.instances.is_some(), self.name.is_some(), self.port.is_some()];
-        if others.contains(&true) || self.watch || !(self.listen.is_empty() && self.args.is_empty()) {
+        if others.contains(&true)
+            || self.watch
+            || self.fanout
+            || !(self.listen.is_empty() && self.args.is_empty())
+        {
             return Err(format!(
                 "{} says that itself; beside it there are `--only NAME`, `--env NAME` and `--cwd`",
                 self.target
@@ -241,6 +252,7 @@ impl What {
             self.port.is_some(),
             self.cwd.is_some(),
             self.worker,
+            self.fanout,
             self.pm2.is_some(),
         ];
         said.contains(&true)
@@ -271,6 +283,9 @@ impl What {
         if let Some(port) = &self.port {
             keys.push(("port", number(port)));
         }
+        if self.fanout {
+            keys.push(("fanout", "true".to_owned()));
+        }
         if self.watch {
             keys.push(("watch", "{}".to_owned()));
         }
@@ -289,26 +304,6 @@ impl What {
             is_worker: self.worker,
             known_listen: None,
         })
-    }
-}
-
-/// Which names PM2 takes for its file.
-fn is_ecosystem(target: &str) -> bool {
-    [".config.js", ".config.cjs", ".config.mjs", ".json", ".yml", ".yaml"]
-        .iter()
-        .any(|end| target.ends_with(end))
-}
-
-/// A name has letters, digits, `-`, `_` and `.` only.
-pub(crate) fn as_name(stem: &str) -> String {
-    let fits = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
-    let name: String =
-        stem.chars().map(|character| if fits(character) { character } else { '-' }).take(64).collect();
-    // One that begins like an option cannot be said to a verb, and `all` is all of them.
-    match name.trim_start_matches('-') {
-        "" => "app".to_owned(),
-        "all" => "app-all".to_owned(),
-        name => name.to_owned(),
     }
 }
 
@@ -348,21 +343,6 @@ mod tests {
         ] {
             let said = meant(words).expect_err("nothing can be started");
             assert!(said.contains(why), "{words:?}: {said}");
-        }
-    }
-
-    #[test]
-    fn names_can_be_said_to_verbs() {
-        for (stem, name) in [
-            ("my chat", "my-chat"),
-            ("${A}", "A-"),
-            ("-x", "x"),
-            ("--", "app"),
-            ("", "app"),
-            ("all", "app-all"),
-            ("ü", "app"),
-        ] {
-            assert_eq!(as_name(stem), name, "{stem}");
         }
     }
 

@@ -80,6 +80,9 @@ pub(crate) fn apps(status: &Status, is_coloured: bool) -> String {
     for app in status.apps.iter().filter(|app| !app.last_failure.is_empty()) {
         text += &format!("\n{}: {}\n", app.name, app.last_failure);
     }
+    for (app, rooms) in status.apps.iter().filter_map(|app| Some((app, app.rooms.as_ref()?))) {
+        text += &format!("\n{}: rooms: {rooms}\n", app.name);
+    }
     text
 }
 
@@ -103,6 +106,9 @@ pub(crate) fn description(app: &App, is_coloured: bool) -> String {
             text += &format!("  {:<14} {address}\n", "listens on");
         }
         text += &format!("  {:<14} {}\n", "generation", instance.generation);
+    }
+    if let Some(rooms) = &app.rooms {
+        text += &format!("\nrooms: {rooms}\n");
     }
     if !app.last_failure.is_empty() {
         text += &format!("\nits last roll has failed: {}\n", app.last_failure);

@@ -139,7 +139,7 @@ async fn the_file_is_short() {
         "# Where clients connect, and what answers them; `tidelock check` tells what is wrong with it.\n\
          [[listen]]\naddress = \":{}\"\n\n[[route]]\nupstream = \"chat\"\n\n[upstream.chat]\napp = \"chat\"\n\n\
          [app.chat]\ncommand = [\"node\", \"index.js\"]\n\
-         # Several processes share the rooms of Socket.IO through an adapter alone, such as @socket.io/redis-adapter.\n\
+         # Several processes share the rooms of Socket.IO with `fanout = true`, or through an adapter of the app's own.\n\
          instances = 1\n",
         folder.port
     );

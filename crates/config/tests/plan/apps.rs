@@ -57,6 +57,7 @@ fn every_key_of_an_app_reaches_the_plan() {
         group: Some("web".to_owned()),
         no_new_privs: true,
         instances: Instances::Count(NonZeroU32::new(3).expect("not 0")),
+        fanout: false,
         port: Port::Redirect(Some(3000)),
         ports: Some(4000..=4003),
         socket: Socket::Unix,

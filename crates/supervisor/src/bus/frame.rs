@@ -21,6 +21,8 @@ pub(super) struct Reader<R> {
 impl Kind {
     /// From one instance to others.
     pub(super) const MESSAGE: Self = Self(1);
+    /// To tidelock: whether its rooms are shared.
+    pub(super) const ROOMS: Self = Self(3);
     /// An instance is gone.
     const LEFT: Self = Self(2);
 }
@@ -29,6 +31,10 @@ impl Frame {
     /// Says that an instance is gone.
     pub(super) fn left(generation: u64) -> Self {
         Self(Arc::new(header(0, Kind::LEFT, generation).to_vec()))
+    }
+
+    pub(super) fn payload(&self) -> &[u8] {
+        self.0.get(HEADER_BYTES..).unwrap_or_default()
     }
 
     pub(super) fn bytes(&self) -> &[u8] {

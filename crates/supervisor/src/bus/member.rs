@@ -1,18 +1,20 @@
 //! One who hears what the others say, and what waits for it.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncWrite, AsyncWriteExt, BufWriter};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::frame::Frame;
+use super::rooms::Rooms;
 
-/// What an instance has lost.
+/// What an instance has lost, and what it has said of its rooms.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     lost: AtomicU64,
+    rooms: watch::Sender<Option<Rooms>>,
 }
 
 /// Whose a seat and its connections are.
@@ -24,6 +26,8 @@ pub(crate) struct Occupant {
     pub(crate) generation: u64,
     /// Whom its processes run as.
     pub(crate) user: u32,
+    /// Another tidelock has it now.
+    pub(crate) is_anothers: Arc<AtomicBool>,
 }
 
 /// A connection of an instance.
@@ -48,6 +52,17 @@ impl Counts {
     /// Returns how many messages for the instance were lost.
     pub(crate) fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
+    }
+
+    /// What it says of its rooms, as soon as it does.
+    pub(crate) fn rooms(&self) -> watch::Receiver<Option<Rooms>> {
+        self.rooms.subscribe()
+    }
+
+    pub(super) fn note_rooms(&self, said: &[u8]) {
+        if let Some(rooms) = Rooms::read(said) {
+            self.rooms.send_if_modified(|before| before.replace(rooms.clone()) != Some(rooms));
+        }
     }
 }
 
@@ -136,7 +151,13 @@ mod tests {
     #[tokio::test]
     async fn what_one_does_not_read_is_bounded_and_counted() {
         let counts = Arc::new(Counts::default());
-        let occupant = Occupant { app: "chat".into(), instance: "chat/0".into(), generation: 1, user: 0 };
+        let occupant = Occupant {
+            app: "chat".into(),
+            instance: "chat/0".into(),
+            generation: 1,
+            user: 0,
+            is_anothers: Arc::default(),
+        };
         let member = Member::new(&occupant, counts.clone());
         let frame = Frame::left(2);
         let each = frame.bytes().len() + FRAME_BYTES;

@@ -83,6 +83,7 @@ fn starts_otherwise(old: &App, new: &App) -> bool {
             group,
             no_new_privs,
             instances: _,
+            fanout,
             port,
             ports,
             socket,
@@ -97,7 +98,7 @@ fn starts_otherwise(old: &App, new: &App) -> bool {
         // Whether there is a channel of PM2's kind is decided at the start.
         let is_told = ready.when == config::app::ReadyWhen::Message || stop.tell;
         let argv = [command, args].concat();
-        (argv, cwd, env, env_file, (user, group, no_new_privs), port, ports, socket, is_told)
+        (argv, cwd, env, env_file, (user, group, no_new_privs), (port, ports, socket), fanout, is_told)
     };
     of(old) != of(new)
 }

@@ -22,6 +22,7 @@ impl AppMachine {
             },
             wanted: self.wanted,
             last_failure: self.last_failure.clone(),
+            rooms: None,
             instances: self.slots.iter().flat_map(|(at, slot)| self.look_at(*at, slot, now)).collect(),
         }
     }

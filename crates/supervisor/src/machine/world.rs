@@ -37,6 +37,7 @@ pub(super) fn app(instances: u32) -> App {
         group: None,
         no_new_privs: false,
         instances: NonZeroU32::new(instances).map_or(Instances::Max, Instances::Count),
+        fanout: false,
         port: Port::Env,
         ports: None,
         socket: Socket::Tcp,

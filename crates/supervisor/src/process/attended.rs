@@ -81,8 +81,8 @@ impl Attended {
                 // Dropped, it would tell the keeper that nobody is there any more.
                 self.orders.forget();
                 self.place.folder.is_anothers = true;
-                if let Some(seat) = &mut self.place.seat {
-                    seat.is_anothers = true;
+                if let Some(seat) = &self.place.seat {
+                    seat.give_away();
                 }
                 self.read.stop().await;
                 drop(last);

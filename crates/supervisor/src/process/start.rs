@@ -198,8 +198,8 @@ pub(super) fn seat(
     let path = host.folder.messages(&launch.app.name, launch.id);
     let user = account.map_or_else(|| rustix::process::geteuid().as_raw(), |account| account.user);
     let (app, generation) = (launch.app.name.clone(), launch.id.generation);
-    let opened =
-        host.bus.open(&path, Occupant { app, instance: launch.to_string(), generation, user }, counts);
+    let (instance, is_anothers) = (launch.to_string(), Arc::default());
+    let opened = host.bus.open(&path, Occupant { app, instance, generation, user, is_anothers }, counts);
     opened
         .inspect_err(|error| {
             let path = path.display();

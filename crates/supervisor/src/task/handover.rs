@@ -94,7 +94,8 @@ impl SupervisorTask {
             };
             let machine = AppMachine::go_on(app.clone(), self.drain, self.cores, &handed, Instant::now());
             let (usages, triggers) = (Usages::default(), Triggers::default());
-            let mut held = Held { machine, attended: BTreeMap::new(), usages, triggers };
+            let mut held =
+                Held { machine, attended: BTreeMap::new(), usages, triggers, rooms: String::new() };
             let instances = handed.slots.iter().filter_map(|slot| Some((slot.slot, slot.instance.as_ref()?)));
             for (slot, instance) in instances {
                 let id = InstanceId { slot, generation: instance.generation };

@@ -90,6 +90,7 @@ impl SupervisorTask {
                         attended: std::collections::BTreeMap::new(),
                         usages: Usages::default(),
                         triggers: Triggers::default(),
+                        rooms: String::new(),
                     };
                     self.apps.insert(app.name.clone(), held);
                     commands.push((app.name.clone(), AppCommand::Start));

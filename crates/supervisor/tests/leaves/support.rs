@@ -181,6 +181,7 @@ pub(crate) fn app(command: &[&str]) -> App {
         group: None,
         no_new_privs: false,
         instances: Instances::Count(NonZeroU32::MIN),
+        fanout: false,
         port: Port::Env,
         ports: None,
         socket: Socket::Tcp,

@@ -241,6 +241,7 @@ fn app(name: &str, instances: u32, command: &[&str]) -> App {
         group: None,
         no_new_privs: false,
         instances: Instances::Count(NonZeroU32::new(instances).expect("at least one")),
+        fanout: false,
         port: Port::Env,
         ports: None,
         socket: Socket::Tcp,

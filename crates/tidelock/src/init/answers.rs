@@ -116,7 +116,7 @@ impl Answers {
         };
         let rooms = match (app.has_sockets, app.shares_rooms) {
             (true, false) => {
-                "\n# Several processes share the rooms of Socket.IO through an adapter alone, such as @socket.io/redis-adapter."
+                "\n# Several processes share the rooms of Socket.IO with `fanout = true`, or through an adapter of the app's own."
             }
             _ => "",
         };

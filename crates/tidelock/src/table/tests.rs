@@ -161,6 +161,7 @@ fn apps_are_shown_with_what_troubles_them() {
         state: "running".to_owned(),
         wanted: 3,
         last_failure: "chat/0 did not get ready within 30s".to_owned(),
+        rooms: Some("shared".to_owned()),
         instances: vec![ready, crashing, old],
     };
     let idle = App {
@@ -168,6 +169,7 @@ fn apps_are_shown_with_what_troubles_them() {
         state: "stopped".to_owned(),
         instances: vec![],
         last_failure: String::new(),
+        rooms: None,
         wanted: 3,
     };
     let status = Status {
@@ -194,6 +196,8 @@ chat/2  emptying    4712   1m01s         2  3.2%  80.0 MiB    120  0.8ms  31ms  
 mails   stopped        -       -         -     -         -      -      -     -         -        -          -              -
 
 chat: chat/0 did not get ready within 30s
+
+chat: rooms: shared
 ";
     let shown = of(&status, false);
     let apps = shown.split_once("since the start\n\n").map(|(_, apps)| apps);

@@ -68,6 +68,10 @@ declare! {
         NO_NEW_PRIVS no_new_privs: bool = false, Flag;
         /// How many processes of it run: "max" is one for each core that tidelock may use.
         INSTANCES instances: Instances = Instances::ONE, InstanceCount { most: 1024 };
+        /// Whether a Socket.IO app without an adapter shares its rooms over all of its processes: they get one on top of Socket.IO's
+        /// own ClusterAdapter (4.6 and later), without Redis. Connection state recovery is off then. It does not reach an app
+        /// that is bundled into one file; `status` says whether rooms are shared.
+        FANOUT fanout: bool = false, Flag;
         /// How a process learns where to listen. PORT in its environment says it, and `$PORT` in its command. "redirect": a
         /// Node.js app that listens on a port of its own all the same is redirected; of several that is the one that
         /// answers as `ready` asks, no metrics, and is open to more than its own machine. A number: at its listen on that
@@ -88,7 +92,7 @@ declare! {
         CRON cron: Option<String> => "never", Cron;
     }
     order {
-        COMMAND, ARGS, CWD, ENV_FILE, READY, RESTART, WATCH, LOGS, ENV, USER, GROUP, NO_NEW_PRIVS, INSTANCES, PORT, PORTS, SOCKET,
+        COMMAND, ARGS, CWD, ENV_FILE, READY, RESTART, WATCH, LOGS, ENV, USER, GROUP, NO_NEW_PRIVS, INSTANCES, FANOUT, PORT, PORTS, SOCKET,
         MEMORY_MAX, CRON, STOP
     }
     tables {

@@ -124,6 +124,11 @@ impl Seen {
     fn of_routes(&self, name: &str, out: &mut Samples<'_>) -> fmt::Result {
         for (RouteName { route, upstream }, counts) in &self.metrics.routes {
             let of = [("route", &**route), ("upstream", &**upstream)];
+            let by_kind = |out: &mut Samples<'_>, counts: [u64; 2]| {
+                let [requests, polls] = counts;
+                out.counter(&[of[0], of[1], ("kind", "request")], requests)?;
+                if polls > 0 { out.counter(&[of[0], of[1], ("kind", "poll")], polls) } else { Ok(()) }
+            };
             let towards = |direction| [of[0], of[1], ("direction", direction)];
             match name {
                 "tidelock_requests" => {
@@ -147,8 +152,8 @@ impl Seen {
                 "tidelock_request_queue" if counts.queued.count() > 0 => {
                     out.durations(&of, &counts.queued)?;
                 }
-                "tidelock_request_received" => out.counter(&of, counts.bytes_in)?,
-                "tidelock_request_sent" => out.counter(&of, counts.bytes_out)?,
+                "tidelock_request_received" => by_kind(out, counts.bytes_in)?,
+                "tidelock_request_sent" => by_kind(out, counts.bytes_out)?,
                 "tidelock_request_retries" => out.counter(&of, counts.retries)?,
                 "tidelock_websocket_messages" if counts.to_origin.bytes + counts.to_client.bytes > 0 => {
                     out.counter(&towards("to_node"), counts.to_origin.messages)?;

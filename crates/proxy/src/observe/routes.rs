@@ -98,8 +98,9 @@ struct OfRoute {
     took: [Tooks; CLASSES],
     /// Requests of Engine.IO sessions that poll, by the same: how long they take is what they have waited for.
     polls: [AtomicU64; CLASSES],
-    bytes_in: AtomicU64,
-    bytes_out: AtomicU64,
+    /// Those of requests, and those of polls.
+    bytes_in: [AtomicU64; KINDS],
+    bytes_out: [AtomicU64; KINDS],
     retries: AtomicU64,
     /// Of those that had to wait for a turn.
     queued: Tooks,
@@ -134,10 +135,10 @@ pub struct RouteCounts {
     pub took: [Durations; CLASSES],
     /// Requests of Engine.IO sessions that poll, by the same.
     pub polls: [u64; CLASSES],
-    /// Content of requests.
-    pub bytes_in: u64,
-    /// Sent to clients, heads included.
-    pub bytes_out: u64,
+    /// Content of requests that are no polls, and of polls.
+    pub bytes_in: [u64; KINDS],
+    /// Sent to clients for both, heads included.
+    pub bytes_out: [u64; KINDS],
     /// Attempts beside the first one of each request.
     pub retries: u64,
     /// How long those waited that had to wait for a turn.
@@ -180,8 +181,9 @@ impl RouteCounters {
         } else {
             counts.took[class].count(took);
         }
-        add(&counts.bytes_in, record.bytes_in);
-        add(&counts.bytes_out, record.bytes_out);
+        let kind = usize::from(is_poll);
+        add(&counts.bytes_in[kind], record.bytes_in);
+        add(&counts.bytes_out[kind], record.bytes_out);
         if record.attempts > 1 {
             add(&counts.retries, u64::from(record.attempts) - 1);
         }
@@ -229,8 +231,8 @@ impl OfRoute {
         RouteCounts {
             took: std::array::from_fn(|class| self.took[class].read()),
             polls: std::array::from_fn(|class| self.polls[class].load(Relaxed)),
-            bytes_in: self.bytes_in.load(Relaxed),
-            bytes_out: self.bytes_out.load(Relaxed),
+            bytes_in: std::array::from_fn(|kind| self.bytes_in[kind].load(Relaxed)),
+            bytes_out: std::array::from_fn(|kind| self.bytes_out[kind].load(Relaxed)),
             retries: self.retries.load(Relaxed),
             queued: self.queued.read(),
             to_origin: passed(&self.to_origin),
@@ -245,8 +247,8 @@ impl RouteCounts {
     fn add(&mut self, other: &Self) {
         self.took.iter_mut().zip(&other.took).for_each(|(sum, more)| sum.add(more));
         self.polls.iter_mut().zip(other.polls).for_each(|(sum, more)| *sum += more);
-        self.bytes_in += other.bytes_in;
-        self.bytes_out += other.bytes_out;
+        self.bytes_in.iter_mut().zip(other.bytes_in).for_each(|(sum, more)| *sum += more);
+        self.bytes_out.iter_mut().zip(other.bytes_out).for_each(|(sum, more)| *sum += more);
         self.retries += other.retries;
         self.queued.add(&other.queued);
         for (sum, more) in [(&mut self.to_origin, other.to_origin), (&mut self.to_client, other.to_client)] {
@@ -260,6 +262,8 @@ impl RouteCounts {
 
 /// Routes that are counted one by one in the life of a process; those that a reload brings beyond are counted together.
 const ROUTES_MAX: usize = 2048;
+/// Requests, and those of them that are polls of Engine.IO sessions.
+const KINDS: usize = 2;
 /// By the first digit of a status.
 pub(crate) const CLASSES: usize = 6;
 /// Tunnels live for seconds or for days: a bucket for each fourfold.

@@ -223,6 +223,32 @@ async fn a_message_in_the_packet_of_the_handshake_or_of_its_answer_is_counted() 
 }
 
 #[tokio::test]
+async fn polls_of_sessions_are_counted_apart_and_their_bytes_too() {
+    let node = node().await;
+    let metrics = free_address();
+    let proxy =
+        Tidelock::start(TIDELOCK, &file(&[node.address()], &format!("listen = \"{metrics}\""), "")).await;
+    let poll = "POST /socket.io/?EIO=4&transport=polling&sid=abcdefghijklmnopqrst HTTP/1.1\r\nHost: a\r\n\
+                Content-Length: 4\r\n\r\n42[]";
+    let mut client = RawConnection::connect(proxy.address()).await;
+    for request in [poll, poll, "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\na"] {
+        client.send(request).await;
+        assert_eq!(client.read_message().await.text(), "ok");
+    }
+    let (of_polls, of_requests): (&[&str], &[&str]) = (&["kind=\"poll\""], &["kind=\"request\""]);
+    let wanted: &[(&str, &[&str], u32)] = &[
+        ("tidelock_requests_total", of_polls, 2),
+        ("tidelock_requests_total", of_requests, 1),
+        ("tidelock_request_duration_seconds_count", &[], 1),
+        ("tidelock_request_received_bytes_total", of_polls, 8),
+        ("tidelock_request_received_bytes_total", of_requests, 1),
+    ];
+    let told = until(metrics, wanted).await;
+    let sent = |labels| sum(&told, "tidelock_request_sent_bytes_total", labels);
+    assert!(sent(of_requests) > 0.0 && sent(of_polls) > sent(of_requests), "{told}");
+}
+
+#[tokio::test]
 async fn a_token_is_asked_for_and_nothing_else_can_be_done_there() {
     let node = node().await;
     let metrics = free_address();

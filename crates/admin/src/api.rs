@@ -186,6 +186,25 @@ pub struct Status {
     /// The certificates that are served.
     #[serde(default)]
     pub certificates: Vec<Certificate>,
+    /// Where limits are counted that several tidelocks share; absent where none is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redis: Option<Redis>,
+}
+
+/// Where limits are counted that several tidelocks share.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Redis {
+    /// Its URL, without user and password.
+    pub url: String,
+    /// `up`, or `away`: each tidelock counts for itself then.
+    pub state: String,
+    /// For how long it has been so.
+    pub since_ms: u64,
+    /// Why it is away; absent while it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Requests that this tidelock has counted alone.
+    pub alone: u64,
 }
 
 /// A certificate that is served, or should be.

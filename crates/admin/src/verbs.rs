@@ -6,12 +6,13 @@ use std::time::Duration;
 use acme::{Job, Now};
 use bytes::Bytes;
 use http_body_util::channel::Sender;
-use proxy::{CertificateNow, Counts, Left, NodeHandle, NodeStatus, Proxy};
+use proxy::{CertificateNow, Counts, Left, NodeHandle, NodeStatus, Proxy, RedisNow};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep};
 
 use crate::api::{
-    Certificate, DrainingNode, Event, Node, NodeSelector, Status, Upgrade, Upstream, Worker, called, line,
+    Certificate, DrainingNode, Event, Node, NodeSelector, Redis, Status, Upgrade, Upstream, Worker, called,
+    line,
 };
 use crate::apps;
 use crate::handles::{Applied, Handles, ReloadWanted, UpgradeWanted};
@@ -48,6 +49,7 @@ pub(crate) async fn status(seen: &Handles) -> Status {
         apps,
         workers: status.workers.into_iter().map(Worker::from).collect(),
         certificates: certificates(status.certificates, &seen.certificates.now()),
+        redis: status.redis.map(Redis::from),
     }
 }
 
@@ -83,6 +85,18 @@ impl From<NodeStatus> for Node {
             answers_per_s,
             p50_ms,
             p99_ms,
+        }
+    }
+}
+
+impl From<RedisNow> for Redis {
+    fn from(RedisNow { url, is_up, since, reason, alone }: RedisNow) -> Self {
+        Self {
+            url,
+            state: if is_up { "up" } else { "away" }.to_owned(),
+            since_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+            reason: (!reason.is_empty()).then_some(reason),
+            alone,
         }
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 use crate::plan::{
-    Acme, ERROR_PAGES, FILE, GROUP, MAINTENANCE, MAINTENANCE_ALLOW, PROXY_LISTS, Plan, PlanParts,
+    Acme, ERROR_PAGES, FILE, GROUP, MAINTENANCE, MAINTENANCE_ALLOW, PROXY_LISTS, Plan, PlanParts, RouteTable,
     STICKY_SECRET, Secrets, TRUSTED_PROXIES, Timeouts, USER,
 };
 use crate::problem::{Problem, Problems, Report, Severity};
@@ -43,6 +43,7 @@ use reading::Reading;
 use sections::acme::ACME;
 use sections::admin::{ADMIN, demand_token};
 use sections::app::APP;
+use sections::redis::REDIS;
 use sections::route::ROUTE;
 use sections::timeouts::TIMEOUTS;
 use sections::upstream::UPSTREAM;
@@ -215,6 +216,7 @@ fn plan(root: &Fields<'_>) -> Plan {
         pages: error_pages.clone(),
         is_closed: root.in_advance(&MAINTENANCE),
         allowed: root.in_advance(&MAINTENANCE_ALLOW).into(),
+        has_redis: !root.is_without(REDIS.name),
     };
     let route::Routes { sorted: routes, tables: route_tables } = route::read(root, &around);
     // Who is asked by a URL of its own has an upstream of its own.
@@ -232,6 +234,11 @@ fn plan(root: &Fields<'_>) -> Plan {
     if root.is_without(USER.name) && !root.is_without(GROUP.name) {
         let hint = "write `user = \"…\"` beside it; the group of a user that is not named stays what it is";
         root.push(Problem::error(None, "`group` is that of `user`, which is not there").hint(hint));
+    }
+    let is_shared = |table: &RouteTable| table.limit.iter().flatten().any(|limit| limit.is_shared);
+    if !root.is_without(REDIS.name) && !route_tables.iter().any(is_shared) {
+        let problem = Problem::warning(root.one(&REDIS).span, "nothing is counted in this Redis");
+        root.push(problem.hint("write `shared = true` in a `limit`, or leave `[redis]` out"));
     }
     let proxy_lists = root.optional(&PROXY_LISTS);
     let parts = PlanParts {

@@ -23,6 +23,7 @@ use crate::file::sections::drain::DRAIN;
 use crate::file::sections::limits::LIMITS;
 use crate::file::sections::listen::LISTEN;
 use crate::file::sections::log::LOG;
+use crate::file::sections::redis::REDIS;
 use crate::file::sections::resolver::RESOLVER;
 use crate::file::sections::route::ROUTE;
 use crate::file::sections::timeouts::TIMEOUTS;
@@ -35,7 +36,7 @@ pub(crate) mod values;
 
 pub use values::{
     AccessLog, AdminSocket, Balance, ClientCertificateMode, HashKey, Issuer, LogFormat, NodeBounds, NodeHost,
-    NodeSpec, Secrets, Sticky, TlsProfile,
+    NodeSpec, RedisPlace, RedisUrl, Secrets, Sticky, TlsProfile,
 };
 
 pub use crate::file::sections::acme::{Acme, Eab};
@@ -49,6 +50,7 @@ pub use crate::file::sections::log::Log;
 pub use crate::file::sections::node_tls::NodeTls;
 pub use crate::file::sections::outliers::Outliers;
 pub use crate::file::sections::rebalance::Rebalance;
+pub use crate::file::sections::redis::Redis;
 pub use crate::file::sections::resolver::Resolver;
 pub use crate::file::sections::route::RouteTable;
 pub use crate::file::sections::timeouts::{OwnTimeouts, Timeouts};
@@ -129,6 +131,7 @@ declare! {
         DRAIN,
         ADMIN,
         RESOLVER,
+        REDIS,
         ACME,
     }
     tables {
@@ -142,6 +145,8 @@ declare! {
         ADMIN admin: Admin;
         /// Who is asked for the addresses of nodes.
         RESOLVER resolver: Resolver;
+        /// Where limits are counted that several tidelocks share.
+        REDIS redis: Redis, checked;
     }
 }
 

@@ -23,6 +23,7 @@ pub use control::successor::{Newcomers, PassedAddress, PassedSession};
 pub use net::listen_socket::bind;
 pub use net::memory::TooLittleMemory;
 pub use net::scheduled::Scheduled;
+pub use net::shared_rates::RedisNow;
 pub use net::tls::{CertificateNow, TlsProblem};
 pub use net::took::{DURATIONS, Durations};
 pub use observe::counters::{Counts, Handshake};

@@ -196,8 +196,9 @@ fn guards(route: &Route) -> String {
         });
         let connections = limit.connections_max.map(|most| format!("more than {most} under way"));
         let what = rate.into_iter().chain(connections).collect::<Vec<_>>().join(" or ");
+        let shared = if limit.is_shared { ", counted with other tidelocks in Redis" } else { "" };
         let tried = if limit.is_dry_run { ", which is tried alone" } else { "" };
-        said.push(format!("{} for {what}, {by}{tried}", limit.status));
+        said.push(format!("{} for {what}, {by}{shared}{tried}", limit.status));
     }
     said.into_iter().map(|guard| format!("  is guarded: {guard}\n")).collect()
 }

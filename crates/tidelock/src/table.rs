@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use admin::api::{App, Instance, Node, Status, Upstream};
+use admin::api::{App, Instance, Node, Redis, Status, Upstream};
 
 use crate::certificates;
 use crate::colour::{RED, paint};
@@ -56,12 +56,26 @@ pub(crate) fn of(status: &Status, is_coloured: bool) -> String {
             );
         }
     }
+    if let Some(redis) = &status.redis {
+        text += &shared_limits(redis);
+    }
     text += &certificates::of(&status.certificates, now_s());
     if !status.apps.is_empty() {
         text += "\n";
         text += &apps(status, is_coloured);
     }
     text
+}
+
+/// Where limits are counted together, or why they are not.
+fn shared_limits(Redis { url, state, since_ms, reason, alone }: &Redis) -> String {
+    let since = ago(Duration::from_millis(*since_ms));
+    let alone = match alone {
+        0 => String::new(),
+        alone => format!("; {} counted here alone since the start", count(*alone, "request")),
+    };
+    let reason = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    format!("\nshared limits: {url} {state} for {since}{reason}{alone}\n")
 }
 
 /// Seconds since 1970.

@@ -20,7 +20,12 @@ pub(crate) const FOR_TESTS: [Program; 14] = [
     NODE,
     NPM,
     program("chromium", "--version", "chromium", "the chat page in a real browser"),
-    program("redis-server", "--version", "redis-server", "fan-out between nodes"),
+    program(
+        "redis-server",
+        "--version",
+        "redis-server",
+        "fan-out between nodes, limits that tidelocks share",
+    ),
     program("dnsmasq", "--version", "dnsmasq-base", "names of nodes that change"),
     program("pebble", "-h", "pebble", "certificates from an ACME authority"),
     program("pebble-challtestsrv", "-h", "pebble", "names that the authority looks at"),

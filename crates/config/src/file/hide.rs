@@ -47,6 +47,7 @@ fn below(value: &Spanned<DeValue<'_>>, spans: &mut Vec<Range<usize>>) {
     match value.get_ref() {
         DeValue::Table(table) => in_table(table, spans),
         DeValue::Array(values) => values.iter().for_each(|value| below(value, spans)),
+        DeValue::String(text) if has_password(text) => spans.push(value.span()),
         _ => {}
     }
 }
@@ -64,6 +65,15 @@ fn strings(value: &Spanned<DeValue<'_>>, spans: &mut Vec<Range<usize>>) {
 fn is_elsewhere(text: &str) -> bool {
     let is_variable = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
     text.starts_with(SECRET_FILE) || is_variable.is_some_and(|name| !name.contains(['}', ':']))
+}
+
+/// Returns whether it is a URL with a password in it that does not stand elsewhere.
+fn has_password(text: &str) -> bool {
+    let authority =
+        text.split_once("://").map(|(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or_default());
+    let credentials = authority.and_then(|authority| authority.rsplit_once('@'));
+    let password = credentials.and_then(|(credentials, _)| credentials.split_once(':'));
+    password.is_some_and(|(_, password)| !is_elsewhere(password))
 }
 
 /// The rest of each line that begins with such a key, and of those below it while a list is open, as far as it can be told
@@ -112,6 +122,7 @@ mod tests {
             "[app.a]\nenv = { DB_PASSWORD = \"hunter2\" }",
             "[app.a.env]\nAPI_TOKEN = \"hunter2\"",
             "sticky_secret = \"${SECRET:-hunter2}\"",
+            "[redis]\nurl = \"redis://:hunter2@localhost/1\"",
             // What does not parse.
             "sticky_secret = hunter2",
             "sticky_secret = \"hunter2",
@@ -133,6 +144,8 @@ mod tests {
             "sticky_secret = [\"file:new\", \"file:old\"]",
             "sticky_secret = \"${SECRET}\"",
             "workers = 2 # no secret: nothing",
+            "url = \"redis://me:${PASSWORD}@localhost\"",
+            "nodes = [\"http://[::1]:3000\", \"http://a@b:1/c@d\"]",
             "[log]\naccess = \"stdout\"",
         ] {
             let (table, _) = DeTable::parse_recoverable(text);

@@ -29,6 +29,7 @@ pub(crate) mod policy;
 pub(crate) mod probe;
 pub(crate) mod proxies;
 pub(crate) mod ready;
+pub(crate) mod redis;
 pub(crate) mod route;
 pub(crate) mod secrets;
 pub(crate) mod split;

@@ -53,6 +53,8 @@ pub(crate) struct Around<'f> {
     pub(crate) is_closed: bool,
     /// Who is answered all the same.
     pub(crate) allowed: Arc<[IpNet]>,
+    /// Whether there is a Redis in which limits can be shared.
+    pub(crate) has_redis: bool,
 }
 
 /// Reads every route. Routes that cannot be read are left out, and have been told then; so have upstreams that no route uses.
@@ -141,6 +143,11 @@ fn routes(
         said.refuse::<()>("`satisfy` goes with `auth` and `allow` or `deny`", Some(hint));
     }
     let limits = limits(table, &hosts, (&path, methods, matches.as_deref()));
+    if limits.iter().any(|limit| limit.is_shared) && !around.has_redis {
+        let message = "this limit is shared, and there is no `[redis]` to count it in";
+        let hint = "add `[redis]` with `url = \"redis://127.0.0.1:6379\"`, or leave `shared` out";
+        fields.push(Problem::error(fields.span_of(keys::LIMIT.name), message).hint(hint));
+    }
     let is_closed = table.maintenance.unwrap_or(around.is_closed);
     let route = |host: &HostPattern| Route {
         host: host.clone(),

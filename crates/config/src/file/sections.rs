@@ -14,6 +14,7 @@ pub(crate) mod log;
 pub(crate) mod node_tls;
 pub(crate) mod outliers;
 pub(crate) mod rebalance;
+pub(crate) mod redis;
 pub(crate) mod resolver;
 pub(crate) mod route;
 pub(crate) mod timeouts;

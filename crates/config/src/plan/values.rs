@@ -50,6 +50,62 @@ pub enum NodeHost {
     Service(String),
 }
 
+/// Where a Redis is, and who asks it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RedisUrl {
+    /// Where it listens.
+    pub place: RedisPlace,
+    /// The user of its access lists; `None` is the one that it calls `default`.
+    pub user: Option<String>,
+    /// What proves it.
+    pub password: Option<String>,
+    /// The number of its database.
+    pub database: u32,
+}
+
+/// Where a Redis listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RedisPlace {
+    /// At a port, with TLS or without.
+    Network {
+        /// A name or an address, without brackets.
+        host: String,
+        /// 6379 by default.
+        port: u16,
+        /// `rediss://`.
+        is_tls: bool,
+    },
+    /// A Unix socket on this machine.
+    Socket(PathBuf),
+}
+
+/// Says nothing of who asks it.
+impl fmt::Display for RedisUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let database = match (self.database, &self.place) {
+            (0, _) => String::new(),
+            (number, RedisPlace::Network { .. }) => format!("/{number}"),
+            (number, RedisPlace::Socket(_)) => format!("?db={number}"),
+        };
+        match &self.place {
+            RedisPlace::Network { host, port, is_tls } => {
+                let scheme = if *is_tls { "rediss" } else { "redis" };
+                match host.contains(':') {
+                    true => write!(f, "{scheme}://[{host}]:{port}{database}"),
+                    false => write!(f, "{scheme}://{host}:{port}{database}"),
+                }
+            }
+            RedisPlace::Socket(path) => write!(f, "unix:{}{database}", path.display()),
+        }
+    }
+}
+
+impl fmt::Debug for RedisUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RedisUrl({self})")
+    }
+}
+
 /// What keeps a client on its node. An Engine.IO session stays on its node in every mode but [`Sticky::None`]; these say
 /// what decides where there is no such session.
 #[derive(Debug, Clone, PartialEq, Eq)]

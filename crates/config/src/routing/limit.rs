@@ -26,6 +26,8 @@ pub struct Limit {
     pub has_sessions: bool,
     /// Nothing is refused or delayed, only told.
     pub is_dry_run: bool,
+    /// All tidelocks with the same Redis count its rate together.
+    pub is_shared: bool,
     /// Those of the same name count together. Where the file says none it is made of what the route takes, so that a reload
     /// forgets nobody.
     pub name: String,

@@ -30,6 +30,7 @@ use crate::net::memory::{Memory, watch_memory};
 use crate::net::passwords::Verifier;
 use crate::net::places::Places;
 use crate::net::rates::Rates;
+use crate::net::shared_rates::SharedRates;
 use crate::net::splice::{FILES_A_PIPE, pipes_max};
 use crate::observe::access;
 use crate::observe::counters::Counters;
@@ -94,6 +95,7 @@ impl Proxy {
             memory: Memory::new(),
             instances: Mutex::default(),
             rates: Rates::new(),
+            shared_rates: SharedRates::default(),
             verifier: Verifier::new(),
             counters: (0..count).map(|_| Arc::new(Counters::new(plan.admin.listen.is_some()))).collect(),
             route_names: RouteNames::default(),
@@ -121,6 +123,9 @@ impl Proxy {
                 housekeeping: RefCell::default(),
             }),
         };
+        proxy.inner.shared.share_rates(&plan);
+        let sharing = proxy.inner.shared.clone();
+        proxy.spawn_housekeeping(async move { sharing.shared_rates.look_after().await });
         proxy.spawn_housekeeping(run_health(proxy.inner.shared.clone(), to_probe));
         let planned = proxy.inner.shared.clone();
         proxy.spawn_housekeeping(watch_memory(planned.memory.clone(), move || {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use config::roster::{AppInstance, NodeAddress};
 use tokio::time::Instant;
 
+use crate::net::shared_rates::RedisNow;
 use crate::net::tls::CertificateNow;
 use crate::observe::counters::Counts;
 use crate::upstream::answers::Lately;
@@ -33,6 +34,8 @@ pub struct Status {
     pub workers: Vec<Counts>,
     /// Those that listens serve, each file once.
     pub certificates: Vec<CertificateNow>,
+    /// Where limits are counted that several tidelocks share.
+    pub redis: Option<RedisNow>,
 }
 
 /// An upstream at one moment.

@@ -42,6 +42,7 @@ impl Proxy {
             upstreams: snapshot.upstreams.iter().map(of).collect(),
             workers: self.inner.shared.counters.iter().map(|counters| counters.read()).collect(),
             certificates: certificates_of(&snapshot),
+            redis: self.inner.shared.shared_rates.now(),
         }
     }
 

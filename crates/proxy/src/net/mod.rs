@@ -17,6 +17,7 @@ pub(crate) mod splice;
 pub(crate) mod encoder;
 pub(crate) mod pace;
 pub(crate) mod rates;
+pub(crate) mod shared_rates;
 pub(crate) mod fair_queue;
 pub(crate) mod passwords;
 pub(crate) mod seats;

@@ -96,6 +96,11 @@ impl ClientKey {
     /// For those who are not bounded: trusted proxies have the connections of all their clients.
     pub(crate) const NOBODY: Self = Self(0);
 
+    /// The same for every tidelock.
+    pub(crate) fn to_bytes(self) -> [u8; 8] {
+        self.0.to_be_bytes()
+    }
+
     pub(crate) fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(address) => Self(u64::from(address.to_bits())),

@@ -13,7 +13,7 @@ use wire::engineio::CloseScan;
 use wire::request::{Method, RequestHead};
 
 use self::attempt::{To, try_once};
-use crate::fault::{ClientFault, Fault, OriginFault, OurFault, Retry};
+use crate::fault::{Fault, OriginFault, OurFault, Retry};
 use crate::observe::record::{self, Record};
 use crate::request::await_node::NodeWait;
 use crate::request::downstream::BodySource;
@@ -21,6 +21,7 @@ use crate::request::exchange::{ExchangeKind, Exchanged, Registered, Request, Ses
 use crate::request::reply;
 use crate::request::sticky::{self, Affinity, SessionStart, SessionTarget};
 use crate::request::upgrade::TunnelSession;
+use crate::request::waits::while_wanted;
 use crate::upstream::NodeQuery;
 use crate::upstream::admission::NotAdmitted;
 use crate::upstream::balance::Preference;
@@ -100,7 +101,7 @@ async fn until_next_try(
     if request.reply.now() + wait.pause > begun + wait.timeout || request.worker.is_leaving() {
         return Err(fault);
     }
-    while_wanted(request, body, sleep(wait.pause)).await?;
+    while_wanted(request.worker, body, sleep(wait.pause)).await?;
     if request.is_outdated() { Err(fault) } else { Ok(()) }
 }
 
@@ -241,7 +242,7 @@ async fn choose(
         Some(rate) => {
             let is_outdated = || request.is_outdated();
             let turn = upstream.claim_in_turn(asked, rate, &mut record.ticket, is_outdated);
-            let turn = Box::pin(while_wanted(request, body, turn)).await?;
+            let turn = Box::pin(while_wanted(request.worker, body, turn)).await?;
             if let (Some(ticket), Ok(_)) = (&record.ticket, &turn) {
                 request.worker.counters.count_queued(record.route, ticket.waited());
             }
@@ -253,27 +254,6 @@ async fn choose(
     };
     let (index, in_session) = claimed?;
     Ok((index, Some(in_session)))
-}
-
-/// Returns what `wait` gives, unless the client leaves first, or the proxy begins to. Boxed by its callers: few requests wait,
-/// and all would carry it.
-async fn while_wanted<T>(
-    request: &Request<'_>,
-    body: &mut BodySource<'_>,
-    wait: impl Future<Output = T>,
-) -> Result<T, Fault> {
-    let leaving = request.worker.leaving();
-    let left = async {
-        if !request.worker.is_leaving() {
-            leaving.await;
-        }
-    };
-    tokio::select! {
-        biased;
-        waited = wait => Ok(waited),
-        () = poll_fn(|cx| body.poll_client_gone(cx)) => Err(ClientFault::Gone.into()),
-        () = left => Err(OurFault::Leaving.into()),
-    }
 }
 
 fn kind_of(opening: Option<SessionStart>, in_session: Option<InSession>) -> ExchangeKind {

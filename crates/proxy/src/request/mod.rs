@@ -7,6 +7,7 @@ pub(crate) mod policy;
 pub(crate) mod request_id;
 pub(crate) mod pages;
 pub(crate) mod subrequest;
+pub(crate) mod waits;
 pub(crate) mod guards;
 pub(crate) mod mirror;
 pub(crate) mod own;

@@ -16,6 +16,7 @@ use crate::net::encoder::EncoderPlaces;
 use crate::net::file_limit::files_max;
 use crate::net::pace::{Lived, Pace};
 use crate::net::seats::Seats;
+use crate::net::shared_rates;
 use crate::net::splice::{SplicePipes, pipes_max};
 use crate::observe::access::Lines;
 use crate::observe::counters::Counters;
@@ -51,6 +52,8 @@ pub(crate) struct Local {
     pub(crate) cursors: Cursors,
     pub(crate) lines: Lines,
     pub(crate) seats: Seats,
+    /// Its connection to the Redis of limits that are shared.
+    pub(crate) redis: shared_rates::Own,
     pub(crate) counters: Arc<Counters>,
     pub(crate) copies: Rc<Copies>,
     /// Its place among the workers.
@@ -83,6 +86,7 @@ impl Local {
             pipes: SplicePipes::new(pipes_max(files_max(), shared.counters.len())),
             encoders: EncoderPlaces::default(),
             seats: Seats::default(),
+            redis: shared_rates::Own::default(),
             counters: counters.clone(),
             copies: Rc::new(Copies::new(counters.clone())),
             files: OpenFiles::new(kept_max(files_max(), shared.counters.len())),

@@ -21,6 +21,7 @@ use crate::net::memory::Memory;
 use crate::net::node_tls::ClientTls;
 use crate::net::passwords::Verifier;
 use crate::net::rates::Rates;
+use crate::net::shared_rates::SharedRates;
 use crate::net::tls::{ServerTls, Store};
 use crate::observe::access::{self, Sink};
 use crate::observe::counters::Counters;
@@ -48,6 +49,8 @@ pub(crate) struct Shared {
     pub(crate) instances: Mutex<Instances>,
     /// What limits of routes remember of whom. It outlives every plan.
     pub(crate) rates: Arc<Rates>,
+    /// Where limits are counted that other tidelocks have, too.
+    pub(crate) shared_rates: SharedRates,
     /// Whose passwords are right.
     pub(crate) verifier: Verifier,
     /// One for each worker, in their order.
@@ -152,6 +155,12 @@ impl Shared {
 
     pub(crate) fn gone(&self) -> MutexGuard<'_, Gone> {
         self.gone.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts where `plan` says what other tidelocks count, too.
+    pub(crate) fn share_rates(&self, plan: &Plan) {
+        let is_used = plan.routes.iter().flat_map(|route| &*route.limits).any(|limit| limit.is_shared);
+        self.shared_rates.follow_plan(&plan.redis, is_used);
     }
 
     pub(crate) fn instances(&self) -> MutexGuard<'_, Instances> {

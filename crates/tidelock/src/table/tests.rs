@@ -91,6 +91,7 @@ fn columns_stand_under_each_other() {
         apps: vec![],
         workers: vec![worker.clone(), worker],
         certificates: vec![],
+        redis: None,
     };
     let expected = "\
 tidelock 1.2.3, process 4711, leaving: 6 connections and tunnels open; 80 connections, 1000 exchanges since the start
@@ -187,6 +188,7 @@ fn apps_are_shown_with_what_troubles_them() {
         apps: vec![chat, idle],
         workers: vec![],
         certificates: vec![],
+        redis: None,
     };
     let expected = "\
 APP     STATE        PID  UPTIME  RESTARTS   CPU    MEMORY  REQ/S    P50   P99  SESSIONS  SOCKETS  IN FLIGHT  EVENT STREAMS  NOTES

@@ -30,7 +30,7 @@ async fn start(limit: &str) -> (Tidelock, ScriptedOrigin) {
     (Tidelock::start(TIDELOCK, &file).await, origin)
 }
 
-async fn statuses(proxy: &Tidelock, start: &str, lines: &str, count: usize) -> Vec<u16> {
+pub(crate) async fn statuses(proxy: &Tidelock, start: &str, lines: &str, count: usize) -> Vec<u16> {
     let mut statuses = Vec::new();
     for _ in 0..count {
         statuses.push(ask(proxy, start, lines).await.status());
@@ -38,7 +38,7 @@ async fn statuses(proxy: &Tidelock, start: &str, lines: &str, count: usize) -> V
     statuses
 }
 
-fn from(client: &str) -> String {
+pub(crate) fn from(client: &str) -> String {
     format!("X-Forwarded-For: {client}\r\n")
 }
 
@@ -204,6 +204,19 @@ async fn a_dry_run_says_what_it_would_do_and_a_delay_waits() {
     assert_eq!(origin.requests().len(), 2);
     proxy.process().wait_for_line(|line| line.contains("\"limit\":\"delayed\"")).await;
     assert_eq!(counted(&proxy, "guarded", "delayed by a limit").await, 1);
+}
+
+/// The second of two requests on one connection would wait for an hour.
+#[tokio::test]
+async fn who_waits_is_told_when_the_proxy_leaves() {
+    let (mut proxy, origin) = start("{ rate = \"1/h\", burst = 1, delay = 0 }").await;
+    let mut client = RawConnection::connect(proxy.address()).await;
+    client.send("GET /limited HTTP/1.1\r\nHost: h\r\n\r\n".repeat(2)).await;
+    assert_eq!(client.read_message().await.status(), 200);
+    proxy.process().signal(testkit::process::Signal::TERM);
+    assert_eq!(client.read_message().await.status(), 503);
+    assert!(proxy.process().exit().await.success());
+    assert_eq!(origin.requests().len(), 1);
 }
 
 /// Two guards of one route: the address is asked first, and the limit counts only whom it lets by.

@@ -10,6 +10,7 @@ mod limits;
 mod listens;
 mod mirror;
 mod passwords;
+mod shared;
 mod sides;
 
 use testkit::message::Message;

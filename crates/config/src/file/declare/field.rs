@@ -12,7 +12,7 @@ use ipnet::IpNet;
 
 use crate::app::values::{self as app, ExitCodes, Instances, Port, Socket};
 use crate::plan::values::{
-    self as plan, AccessLog, AdminSocket, Balance, HashKey, NodeSpec, Secrets, Sticky,
+    self as plan, AccessLog, AdminSocket, Balance, HashKey, NodeSpec, RedisUrl, Secrets, Sticky,
 };
 use crate::routing::{
     Auth, Cache, Coding, Compress, Cors, ErrorPages, HeaderEdits, HostPattern, Limit, LimitKey, Limited,
@@ -89,7 +89,7 @@ same_fields!(
     Option<Arc<Respond>>, Option<Cache>, Option<PathEdit>, Option<HeaderEdits>, Option<Cors>, Option<ErrorPages>,
     Option<Template>, Option<Vec<(String, Template)>>, Option<Vec<RangeInclusive<u16>>>, Option<Vec<Vec<u8>>>, Option<&'static str>, Option<Vec<Coding>>, Option<Vec<Origin>>, Vec<IpNet>,
     Option<Vec<IpNet>>, Option<PageStatus>, Option<Vec<Limit>>, LimitKey, Limited, Option<Rate>, Option<Auth>, Satisfy, Option<Vec<Match>>, Option<Vec<Share>>,
-    Option<SplitBy>, Option<HashKey>, Option<Mirror>
+    Option<SplitBy>, Option<HashKey>, Option<Mirror>, Option<RedisUrl>
 );
 /// A word that is either there or not.
 impl Field<Option<()>> for bool {

@@ -43,6 +43,9 @@ declare! {
         SESSIONS sessions: bool = false, Flag;
         /// Whether nothing is refused, and the access log and the counters alone say what would be.
         DRY_RUN dry_run: bool = false, Flag;
+        /// Whether all tidelocks count together, in the Redis of `[redis]`, how often its key has asked. `connections` is
+        /// counted by each for itself, and so is everything while Redis is away.
+        SHARED shared: bool = false, Flag;
         /// Limits of the same name count together, whatever route they are on.
         NAME name: Option<String> => "it counts for this route alone", Name;
     }
@@ -74,7 +77,8 @@ fn limit(given: Given<'_>) -> Option<Limit> {
         return given.wrong_type("a table", EXAMPLE.to_owned());
     };
     let table = fields.reading.sound(|| LimitTable::read(&fields))?;
-    let LimitTable { rate, burst, delay, connections, by, of, status, sessions, dry_run, name } = table;
+    let LimitTable { rate, burst, delay, connections, by, of, status, sessions, dry_run, shared, name } =
+        table;
     if rate.is_none() && connections.is_none() {
         let hint = format!("write `rate = \"10/s\"`, `connections = 20` or both: {EXAMPLE}");
         return given.refuse("this limit bounds nothing", Some(hint));
@@ -82,6 +86,10 @@ fn limit(given: Given<'_>) -> Option<Limit> {
     let useless = [BURST.name, DELAY.name].into_iter().filter_map(|name| fields.given(name)).next();
     if let (None, Some(useless)) = (rate, useless) {
         return useless.refuse(format!("`{}` goes with `rate`", useless.name), None);
+    }
+    if let (None, true, Some(said)) = (rate, shared, fields.given(SHARED.name)) {
+        let hint = "each tidelock counts `connections` for itself".to_owned();
+        return said.refuse("`shared` goes with `rate`", Some(hint));
     }
     if let Some(said) = fields.given(DELAY.name).filter(|_| delay.is_some_and(|delay| delay >= burst)) {
         let hint = "leave `delay` out where nobody waits, or say a smaller one".to_owned();
@@ -97,6 +105,7 @@ fn limit(given: Given<'_>) -> Option<Limit> {
         status,
         has_sessions: sessions,
         is_dry_run: dry_run,
+        is_shared: shared,
         name: name.unwrap_or_default(),
     })
 }

@@ -8,8 +8,8 @@ use serde_json::Value as Json;
 
 use crate::file::declared::Sub;
 use crate::file::sections::{
-    acme, admin, app, drain, health, limits, listen, log, outliers, rebalance, resolver, route, timeouts,
-    upstream,
+    acme, admin, app, drain, health, limits, listen, log, outliers, rebalance, redis, resolver, route,
+    timeouts, upstream,
 };
 use crate::plan::FILE;
 
@@ -39,6 +39,8 @@ fn full_has_what_is_declared() {
         ("[drain]", &drain::DRAIN),
         ("[admin]", &admin::ADMIN),
         ("[resolver]", &resolver::RESOLVER),
+        // No Redis is asked by default.
+        ("#[redis]", &redis::REDIS),
         ("[acme]", &acme::ACME),
     ] {
         let blocks = blocks(&full, header);

@@ -11,11 +11,13 @@ use tokio::time::{Instant, sleep};
 use crate::fault::{ClientFault, Fault, OurFault};
 use crate::net::places::ClientKey;
 use crate::net::rates::{Allowance, Held, RateKey, Rates};
+use crate::net::shared_rates::{Asked, SharedKey};
 use crate::observe::guarded::{Guarded, LimitOutcome};
 use crate::observe::record::Record;
 use crate::request::downstream::BodySource;
 use crate::request::edits::Values;
 use crate::request::sticky;
+use crate::request::waits::while_wanted;
 use crate::state::local::Local;
 use crate::upstream::balance::hash;
 
@@ -33,9 +35,16 @@ pub(super) async fn pass(
     let kind = Asking::of(values);
     let guarded = record.guarded.get_or_insert_default();
     guarded.is_counted = true;
-    let mut counted = Counted::of(&worker.shared.rates, worker.clock.now());
-    for limit in limits.iter().filter(|limit| kind.counts_for(limit)) {
-        counted.ask(limit, kind, values, guarded)?;
+    let mut counted = Counted::of(&worker.shared.rates, worker.clock.now(), kind, values);
+    let counting = || limits.iter().filter(|limit| kind.counts_for(limit));
+    for limit in counting() {
+        counted.ask(limit, guarded)?;
+    }
+    // Last, because what was counted there is not taken back.
+    if counting().any(|limit| limit.is_shared) {
+        let shared: Vec<_> = counting().filter(|limit| limit.is_shared && limit.rate.is_some()).collect();
+        // Boxed, because few routes have one.
+        Box::pin(counted.ask_together(&shared, Ends { body, worker }, guarded)).await?;
     }
     let (held, wait) = counted.pass();
     guarded.held = held;
@@ -44,10 +53,7 @@ pub(super) async fn pass(
     }
     guarded.note(LimitOutcome::Delayed);
     worker.counters.count_queued(record.route, wait);
-    tokio::select! {
-        () = sleep(wait) => Ok(()),
-        () = poll_fn(|cx| body.poll_client_gone(cx)) => Err(ClientFault::Gone.into()),
-    }
+    Box::pin(while_wanted(worker, body, sleep(wait))).await
 }
 
 /// What a request is for a limit.
@@ -95,51 +101,49 @@ impl<'a> Who<'a> {
         };
         said.map_or_else(|| Self::Client(ClientKey::of(values.client)), Self::Said)
     }
+
+    /// By which other tidelocks know it, too.
+    fn shared_key(&self, limit: &Limit, asking: Asking) -> SharedKey {
+        let address;
+        let (kind, who): (&[u8], &[u8]) = match self {
+            Self::Client(client) => {
+                address = client.to_bytes();
+                (b"client", &address)
+            }
+            Self::Said(said) => (b"said", said),
+            Self::Everybody => (b"all", &[]),
+        };
+        let counted: &[u8] = if asking == Asking::Handshake { b"handshakes" } else { b"requests" };
+        SharedKey::of(&[limit.name.as_bytes(), counted, kind, who])
+    }
+}
+
+/// Whom a request that waits is watched for, and where it waits.
+struct Ends<'b, 's> {
+    body: &'b mut BodySource<'s>,
+    worker: &'b Local,
 }
 
 /// What was counted of a request so far. Unless it passes it is taken back.
-struct Counted<'r> {
+struct Counted<'r, 'v> {
     rates: &'r Arc<Rates>,
+    kind: Asking,
+    values: &'r Values<'v>,
     now: Instant,
     taken: Vec<(RateKey, Allowance)>,
     held: Vec<Held>,
     wait: Duration,
 }
 
-impl<'r> Counted<'r> {
-    fn of(rates: &'r Arc<Rates>, now: Instant) -> Self {
-        Self { rates, now, taken: Vec::new(), held: Vec::new(), wait: Duration::ZERO }
+impl<'r, 'v> Counted<'r, 'v> {
+    fn of(rates: &'r Arc<Rates>, now: Instant, kind: Asking, values: &'r Values<'v>) -> Self {
+        Self { rates, kind, values, now, taken: Vec::new(), held: Vec::new(), wait: Duration::ZERO }
     }
 
-    fn ask(
-        &mut self,
-        limit: &Limit,
-        kind: Asking,
-        values: &Values<'_>,
-        guarded: &mut Guarded,
-    ) -> Result<(), Fault> {
-        let who = Who::of(limit, values);
-        if let Some(rate) = limit.rate {
-            let key = self.rates.key((&limit.name, kind == Asking::Handshake, &who));
-            let allowance = Allowance { interval: rate.per.unit().1 / rate.count.get(), burst: limit.burst };
-            match self.rates.take(key, &allowance, self.now) {
-                Ok(ahead) => {
-                    self.taken.push((key, allowance));
-                    let undelayed = limit.undelayed.unwrap_or(limit.burst);
-                    let wait = ahead.saturating_sub(allowance.interval.saturating_mul(undelayed));
-                    match limit.is_dry_run {
-                        true if wait.is_zero() => {}
-                        true => guarded.note(LimitOutcome::WouldDelay),
-                        false => self.wait = self.wait.max(wait),
-                    }
-                }
-                Err(_) if limit.is_dry_run => guarded.note(LimitOutcome::WouldRefuse),
-                Err(after) => {
-                    guarded.note(LimitOutcome::Refused);
-                    guarded.lines = told(limit, rate, after);
-                    return Err(OurFault::TooManyRequests { status: limit.status }.into());
-                }
-            }
+    fn ask(&mut self, limit: &Limit, guarded: &mut Guarded) -> Result<(), Fault> {
+        let who = Who::of(limit, self.values);
+        if !limit.is_shared {
+            self.ask_alone(limit, &who, guarded)?;
         }
         if let Some(most) = limit.connections_max {
             match self.rates.hold(self.rates.key((&limit.name, &who)), most) {
@@ -155,6 +159,76 @@ impl<'r> Counted<'r> {
         Ok(())
     }
 
+    /// Asks those that other tidelocks have, too, in one call; or each alone, where Redis does not say.
+    async fn ask_together(
+        &mut self,
+        limits: &[&Limit],
+        Ends { body, worker }: Ends<'_, '_>,
+        guarded: &mut Guarded,
+    ) -> Result<(), Fault> {
+        let asked = |limit: &&Limit| {
+            let key = Who::of(limit, self.values).shared_key(limit, self.kind);
+            Some(Asked { key, allowance: allowance(limit)?, is_binding: !limit.is_dry_run })
+        };
+        let asked: Vec<_> = limits.iter().filter_map(asked).collect();
+        let taking = worker.shared.shared_rates.take(&worker.redis, &asked);
+        // It has a timeout, and needs not hear that the proxy leaves: what comes until then is answered.
+        let answers = tokio::select! {
+            answers = taking => answers,
+            () = poll_fn(|cx| body.poll_client_gone(cx)) => return Err(ClientFault::Gone.into()),
+        };
+        match answers {
+            Some(answers) => {
+                limits.iter().zip(answers).try_for_each(|(limit, taken)| self.weigh(limit, taken, guarded))
+            }
+            None => limits
+                .iter()
+                .try_for_each(|limit| self.ask_alone(limit, &Who::of(limit, self.values), guarded)),
+        }
+    }
+
+    /// Counts for this tidelock alone.
+    fn ask_alone(&mut self, limit: &Limit, who: &Who<'_>, guarded: &mut Guarded) -> Result<(), Fault> {
+        let Some(allowance) = allowance(limit) else { return Ok(()) };
+        let key = self.rates.key((&limit.name, self.kind == Asking::Handshake, who));
+        let taken = self.rates.take(key, &allowance, self.now);
+        if taken.is_ok() {
+            self.taken.push((key, allowance));
+        }
+        self.weigh(limit, taken, guarded)
+    }
+
+    /// What follows from how far ahead it is, or after what time it may come again.
+    fn weigh(
+        &mut self,
+        limit: &Limit,
+        taken: Result<Duration, Duration>,
+        guarded: &mut Guarded,
+    ) -> Result<(), Fault> {
+        match (taken, limit.rate) {
+            (_, None) => Ok(()),
+            (Ok(ahead), Some(rate)) => {
+                let undelayed = limit.undelayed.unwrap_or(limit.burst);
+                let wait = ahead.saturating_sub(interval(rate).saturating_mul(undelayed));
+                match limit.is_dry_run {
+                    true if wait.is_zero() => {}
+                    true => guarded.note(LimitOutcome::WouldDelay),
+                    false => self.wait = self.wait.max(wait),
+                }
+                Ok(())
+            }
+            (Err(_), Some(_)) if limit.is_dry_run => {
+                guarded.note(LimitOutcome::WouldRefuse);
+                Ok(())
+            }
+            (Err(after), Some(rate)) => {
+                guarded.note(LimitOutcome::Refused);
+                guarded.lines = told(limit, rate, after);
+                Err(OurFault::TooManyRequests { status: limit.status }.into())
+            }
+        }
+    }
+
     /// It passes: what was counted stays so, and what it holds is returned, with how long it has to wait.
     fn pass(mut self) -> (Vec<Held>, Duration) {
         self.taken.clear();
@@ -162,7 +236,7 @@ impl<'r> Counted<'r> {
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for Counted<'_, '_> {
     fn drop(&mut self) {
         for (key, allowance) in &self.taken {
             self.rates.give_back(*key, allowance);
@@ -170,9 +244,17 @@ impl Drop for Counted<'_> {
     }
 }
 
+fn interval(Rate { count, per }: Rate) -> Duration {
+    per.unit().1 / count.get()
+}
+
+fn allowance(limit: &Limit) -> Option<Allowance> {
+    limit.rate.map(|rate| Allowance { interval: interval(rate), burst: limit.burst })
+}
+
 /// What a refused client is told beside the status (RFC 9110 section 10.2.3, draft-ietf-httpapi-ratelimit-headers-10).
 fn told(limit: &Limit, Rate { count, per }: Rate, after: Duration) -> Vec<(&'static str, String)> {
-    let interval = per.unit().1 / count.get();
+    let interval = interval(Rate { count, per });
     let seconds = |time: Duration| time.as_secs() + u64::from(time.subsec_nanos() > 0);
     let quota = u64::from(limit.burst) + 1;
     let window = seconds(interval.saturating_mul(limit.burst.saturating_add(1))).max(1);

@@ -52,6 +52,7 @@ use crate::net::memory::Memory;
 use crate::net::passwords::Verifier;
 use crate::net::places::{ClientKey, Places};
 use crate::net::rates::Rates;
+use crate::net::shared_rates::SharedRates;
 use crate::net::stream::{Io, Stream};
 use crate::observe::access;
 use crate::observe::counters::Counters;
@@ -107,6 +108,7 @@ impl Stand {
             memory: Memory::new(),
             instances: Mutex::default(),
             rates: Rates::new(),
+            shared_rates: SharedRates::default(),
             verifier: Verifier::new(),
             counters: vec![counters.clone()],
             route_names: RouteNames::default(),

@@ -27,7 +27,6 @@ use crate::net::buffers::Buffers;
 use crate::net::clock::{Alarm, Clock};
 use crate::observe::lifecycle::Lives;
 use crate::observe::record::{EndedBy, TunnelRecord};
-use crate::observe::routes::RouteCounters;
 use crate::request::upgrade::{TunnelSession, Upgraded};
 use crate::tunnel::direction::{Broken, Direction};
 use crate::tunnel::end::{End, IoBudget, Side, Way};
@@ -170,19 +169,9 @@ impl Tunnel {
         }
     }
 
-    /// One turn: each direction moves so much at most. What it has moved is counted, where that is collected.
-    pub(super) fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        buffers: &Buffers,
-        routes: Option<&RouteCounters>,
-    ) -> Poll<EndedBy> {
-        let before = routes.map(|_| self.passed());
-        let ended_by = self.poll_to_the_end(cx, buffers);
-        if let (Some(routes), Some(before)) = (routes, before) {
-            self.count_since(&before, routes);
-        }
-        let ended_by = ready!(ended_by);
+    /// One turn: each direction moves so much at most.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, buffers: &Buffers) -> Poll<EndedBy> {
+        let ended_by = ready!(self.poll_to_the_end(cx, buffers));
         if let Some(TunnelSession::Registered { in_use }) = &self.session
             && self.to_origin.kinds().messages >= UPGRADE_MESSAGES
         {

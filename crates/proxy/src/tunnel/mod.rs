@@ -41,7 +41,7 @@ pub(crate) fn open(upgraded: Upgraded, reactor: &Reactor, worker: &Rc<Local>) {
 /// with for life, and thousands of these live for hours.
 pub(crate) fn run(mut tunnel: Tunnel, worker: Rc<Local>) -> impl Future<Output = ()> {
     poll_fn(move |cx| {
-        let ended_by = ready!(tunnel.poll(cx, &worker.buffers, worker.counters.routes.as_ref()));
+        let ended_by = ready!(tunnel.poll_counted(cx, &worker));
         worker.lines.tunnel(&tunnel.record(ended_by));
         Poll::Ready(())
     })

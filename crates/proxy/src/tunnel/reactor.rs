@@ -123,9 +123,8 @@ impl Reactor {
         let TunnelEntry { tunnel, waker } = &mut **slot;
         tell(tunnel);
         // As in a task of its own, a panic ends one tunnel and not the others.
-        let polled = catch_unwind(AssertUnwindSafe(|| {
-            tunnel.poll(&mut Context::from_waker(waker), &worker.buffers, worker.counters.routes.as_ref())
-        }));
+        let polled =
+            catch_unwind(AssertUnwindSafe(|| tunnel.poll_counted(&mut Context::from_waker(waker), worker)));
         match polled {
             Ok(Poll::Pending) => return,
             Ok(Poll::Ready(ended_by)) => worker.lines.tunnel(&tunnel.record(ended_by)),

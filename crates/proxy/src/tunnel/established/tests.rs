@@ -77,7 +77,7 @@ const FILE: &str = "[[listen]]\naddress = \":1\"\n[[route]]\nupstream = \"nodes\
 /// Who ended it, and after how long.
 async fn run_to_its_end(mut tunnel: Tunnel, clock: Rc<Clock>) -> (EndedBy, Duration) {
     let (buffers, begun) = (Buffers::new(16 << 10, Memory::new()), Instant::now());
-    let running = Box::pin(async move { poll_fn(|cx| tunnel.poll(cx, &buffers, None)).await });
+    let running = Box::pin(async move { poll_fn(|cx| tunnel.poll(cx, &buffers)).await });
     let ended_by = by_clock(clock, running).await;
     (ended_by, begun.elapsed())
 }

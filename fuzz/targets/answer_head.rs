@@ -15,7 +15,8 @@ fuzz_target!(|data: &[u8]| {
     let in_pieces = head_end(Side::Answer, bytes, usize::from(choice >> 3));
     assert_eq!(whole.ok().flatten(), in_pieces.ok().flatten());
     let Ok(Some(length)) = whole else { return };
-    let asked = AnswerTo { is_head: choice & 1 == 1, accept: Some(*b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=") };
+    let accept = Some(*b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    let asked = AnswerTo { is_head: choice & 1 == 1, accept, is_connect: choice & 16 == 16 };
     let Ok(head) = AnswerHead::parse(&bytes[..length], &BOUNDS, &asked) else { return };
     let _ = (head.keep_alive_timeout_s(), head.is_content_coded(), head.is_event_stream(), head.is_binary());
     let version = if choice & 2 == 2 { Version::Http10 } else { Version::Http11 };

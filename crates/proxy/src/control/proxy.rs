@@ -9,9 +9,11 @@ use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 
+use socket2::SockRef;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
+use crate::net::listen_socket;
 use crate::net::places::Places;
 use crate::net::tls::TlsProblem;
 use crate::observe::access;
@@ -53,6 +55,21 @@ pub(crate) struct Listening {
     pub(crate) stop: watch::Sender<bool>,
     /// For whoever takes them over. A worker that closes its own closes it for good.
     pub(crate) sockets: Vec<Weak<OwnedFd>>,
+    /// Whether nobody else may have them open.
+    pub(crate) is_ours: bool,
+}
+
+impl Listening {
+    /// Leaves new connections to whoever else listens at the address, while those on their way come in yet. Not where the
+    /// sockets are others', too, for it cannot be undone.
+    pub(crate) fn let_nobody_in(&self) {
+        if self.is_ours {
+            for socket in self.sockets.iter().filter_map(Weak::upgrade) {
+                // An old kernel cannot. Then the last look into the queue and the close are a moment apart, no more.
+                let _ = listen_socket::let_nobody_in(SockRef::from(&*socket));
+            }
+        }
+    }
 }
 
 /// A drain that is under way. It ends when this is dropped.

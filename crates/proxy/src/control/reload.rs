@@ -9,7 +9,7 @@ use config::diff::{Diff, diff};
 use config::plan::{Listen, Plan};
 use socket2::SockRef;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::control::certificates::load_all;
 use crate::control::instances;
@@ -66,6 +66,12 @@ impl Proxy {
         let closing = self.relisten(&listens, bound);
         self.inner.names.forget_all_but(&plan);
         self.drain_removed(&before);
+        if !closing.is_empty() {
+            sleep(HANDSHAKE_TAKES).await;
+        }
+        for Listening { stop, .. } in &closing {
+            stop.send_replace(true);
+        }
         // Workers close their sockets when they come to it; who is told that a listen is gone may rely on it.
         for Listening { stop, .. } in closing {
             let _ = timeout(CLOSES_WITHIN, stop.closed()).await;
@@ -141,7 +147,7 @@ impl Proxy {
         if is_ours { listener::bind(listen, true, workers) } else { alone }
     }
 
-    /// Accepts on what is new, and no more on what is gone. Returns the latter.
+    /// Accepts on what is new. Returns what is to be closed, where the kernel lets nobody in any more.
     fn relisten(&self, listens: &[ListenNow], bound: Vec<Option<Bound>>) -> Vec<Listening> {
         let mut old = self.inner.listening.take();
         let mut listening = Vec::new();
@@ -152,23 +158,21 @@ impl Proxy {
                     .extend(old.iter().position(|old| old.id == listen.id).map(|at| old.swap_remove(at))),
             }
         }
-        for Listening { stop, .. } in &old {
-            stop.send_replace(true);
-        }
+        old.iter().for_each(Listening::let_nobody_in);
         self.inner.listening.replace(listening);
         old
     }
 
     /// Has the workers accept.
     pub(crate) fn accept_on(&self, bound: Bound, id: ListenId) -> Listening {
-        let (stop, sockets) = (watch::Sender::new(false), bound.sockets());
+        let (stop, sockets, is_ours) = (watch::Sender::new(false), bound.sockets(), bound.is_ours());
         if let Some(workers) = &*self.inner.workers.borrow() {
             let mut handing_over = self.inner.handing_over.borrow_mut();
             // Those that have ended are forgotten whenever one begins.
             while handing_over.try_join_next().is_some() {}
             handing_over.spawn_local(workers.clone().accept(bound, id, stop.subscribe()));
         }
-        Listening { id, stop, sockets }
+        Listening { id, stop, sockets, is_ours }
     }
 
     fn adjust_connections(&self, before: &Plan, plan: &Plan) {
@@ -194,5 +198,7 @@ impl Proxy {
     }
 }
 
+/// Clients whose SYN has come before the listen was taken away answer ours within their round trip.
+const HANDSHAKE_TAKES: Duration = Duration::from_millis(250);
 /// A worker that takes longer has more to do than to close a socket.
 const CLOSES_WITHIN: Duration = Duration::from_secs(2);

@@ -3,9 +3,10 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU32;
 
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 /// Binds a socket to `address`, or to every IPv4 interface where every interface is meant and the system has no IPv6.
 ///
@@ -13,6 +14,16 @@ use socket2::{Domain, Protocol, Socket, Type};
 /// If another socket has the address, this user may not have it, or no interface does.
 pub fn bind(address: SocketAddr, reuse_port: bool) -> io::Result<Socket> {
     bind_with(address, reuse_port, |domain| Socket::new(domain, Type::STREAM, Some(Protocol::TCP)))
+}
+
+/// Has the kernel give a listening socket no new connections, as if it were no longer there: others that listen at the address
+/// have them from now on. What is in its queue stays, and a handshake that has begun is completed. It is bound to an
+/// interface that does not exist; for good, since to undo it needs a right that we have dropped.
+///
+/// # Errors
+/// If the kernel is older than 5.1, or the socket is bound to an interface already.
+pub(crate) fn let_nobody_in(socket: SockRef) -> io::Result<()> {
+    socket.bind_device_by_index_v4(Some(NO_INTERFACE))
 }
 
 /// Whether a socket at one of them is in the way of one at the other.
@@ -52,6 +63,9 @@ fn bind_with(
     socket.bind(&address.into())?;
     Ok(socket)
 }
+
+/// The kernel counts them from 1 up.
+const NO_INTERFACE: NonZeroU32 = NonZeroU32::new(i32::MAX as u32).expect("is not 0");
 
 #[cfg(test)]
 mod tests {

@@ -56,6 +56,8 @@ pub(crate) struct Bound {
     listeners: Vec<Arc<OwnedFd>>,
     address: SocketAddr,
     scheme: &'static str,
+    /// Whether nobody else may have them open, as systemd has those that it passes on.
+    is_ours: bool,
 }
 
 impl Bound {
@@ -76,6 +78,10 @@ impl Bound {
     pub(crate) fn sockets(&self) -> Vec<Weak<OwnedFd>> {
         self.listeners.iter().map(Arc::downgrade).collect()
     }
+
+    pub(crate) fn is_ours(&self) -> bool {
+        self.is_ours
+    }
 }
 
 /// Binds one listen for so many workers. With `is_shared` others who share may have the address already.
@@ -92,7 +98,8 @@ pub(crate) fn bind(listen: &Listen, is_shared: bool, workers: usize) -> io::Resu
     for _ in 1..workers {
         sockets.push(listen_socket::bind(address, true)?);
     }
-    Ok(bound(listen, sockets.into_iter().map(OwnedFd::from).collect(), address))
+    let sockets = sockets.into_iter().map(OwnedFd::from).collect();
+    Ok(Bound { is_ours: true, ..bound(listen, sockets, address) })
 }
 
 /// Takes sockets for a listen that somebody else has bound: another tidelock, or systemd.
@@ -116,7 +123,7 @@ fn bound(listen: &Listen, sockets: Vec<OwnedFd>, address: SocketAddr) -> Bound {
         Scheme::RedirectToHttps { .. } => "http, redirects to https",
         Scheme::Tls(_) | Scheme::Automatic { .. } => "https",
     };
-    Bound { listeners: sockets.into_iter().map(Arc::new).collect(), address, scheme }
+    Bound { listeners: sockets.into_iter().map(Arc::new).collect(), address, scheme, is_ours: false }
 }
 
 /// All workers, as each of them sees the others.
@@ -313,8 +320,9 @@ impl<S: Fn(Incoming), M: Fn() -> bool> Accepting<'_, S, M> {
     }
 
     /// Closes the socket. Whoever the kernel lets in between the last look and the close is reset, where another process listens
-    /// on the same address and could have had it. So nothing stands between the two, and the thread's time begins anew
-    /// before: one that has just been given the processor is hardly ever interrupted in these microseconds.
+    /// on the same address and could have had it: a reload has the kernel let in nobody before, but an end shares sockets with
+    /// others. So nothing stands between the two, and the thread's time begins anew before: one that has just been given the
+    /// processor is hardly ever interrupted in these microseconds.
     fn close(self) {
         let Self { queue, place, workers, worker, serve, make_room } = self;
         let last = Accepting { queue: queue.into_inner(), place, workers, worker, serve, make_room };

@@ -45,8 +45,8 @@ pub(crate) async fn answer(
     }
     let own = match &values.route.action {
         Action::Upstream(_) => return Ok(for_a_node(values, body, worker, record)),
-        // A file would be taken for what the other end of a WebSocket says.
-        Action::Files(_) | Action::Respond(_) if values.head.is_extended_connect() => {
+        // It would be taken for what the other end of a WebSocket says.
+        Action::Files(_) if values.head.is_extended_connect() => {
             return match values.upstream {
                 Some(_) => Ok(Outcome::NotHere),
                 None => Err(OurFault::Bare { status: 501 }.into()),
@@ -70,6 +70,10 @@ pub(crate) async fn answer(
         Action::Redirect(redirect) => redirect_to(redirect, values)?,
     };
     let own = with_page(own, values, worker, record)?;
+    // It would have opened the WebSocket.
+    if values.head.is_extended_connect() && (200..300).contains(&own.status) {
+        return Err(OurFault::Bare { status: 501 }.into());
+    }
     record.status = own.status;
     send(&own, values, &values.answer_lines(), RequestEnds { body, reply }, worker).await
 }

@@ -71,9 +71,12 @@ impl Question<'_> {
                     return Some(answer);
                 }
                 // It died in the pool, which says nothing of its node.
-                Err(OriginFault::ClosedUnanswered { reused: true }) if !is_stale && self.is_repeatable => {
-                    is_stale = true;
+                Err(OriginFault::ClosedUnanswered { reused: true }) if !is_stale => {
                     worker.pool.forget(node);
+                    if !self.is_repeatable {
+                        return None;
+                    }
+                    is_stale = true;
                     continue;
                 }
                 Err(fault) => fault,

@@ -108,15 +108,16 @@ async fn a_success_that_is_no_upgrade_opens_nothing() {
         assert_eq!(client.answer(1).await.0, 502, "{answer}");
     }
     let routes = "[[route]]\npath = \"/text\"\nrespond = { status = 200, text = \"hello\" }\n\
+                  [[route]]\npath = \"/gone\"\nrespond = { status = 404, text = \"gone\" }\n\
                   [[route]]\npath = \"/tidelock.toml\"\nfiles = \".\"\n";
     let world = World::with(ScriptedOrigin::answering("HTTP/1.1 200 OK\r\n\r\n").await, routes).await;
-    for path in ["/text", "/tidelock.toml"] {
+    for (path, opened, asked) in [("/text", 501, 200), ("/gone", 404, 404), ("/tidelock.toml", 501, 200)] {
         let mut client = world.connect().await;
         let opening = OPEN.map(|(name, value)| (name, if name == ":path" { path } else { value }));
         client.send(&Frame::headers(1, 0, &opening)).await;
-        assert_eq!(client.answer(1).await.0, 501, "{path}");
+        assert_eq!(client.answer(1).await.0, opened, "{path}");
         client.send(&Frame::headers(3, flag::END_STREAM, &get(path))).await;
-        assert_eq!(client.answer(3).await.0, 200, "{path}");
+        assert_eq!(client.answer(3).await.0, asked, "{path}");
     }
 }
 

@@ -18,6 +18,7 @@ use crate::net::splice::{SpliceEnds, SplicePipes, Spliced, Waits};
 use crate::net::stream::{ClientStream, Io};
 use crate::state::copies::BodyCopy;
 use crate::state::local::Local;
+
 /// The body of a request, as far as it has been read, and the connection that the rest of it comes from.
 #[derive(Debug)]
 pub(crate) struct BodySource<'c> {

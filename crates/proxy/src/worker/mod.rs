@@ -2,6 +2,7 @@
 //! buffers. Nothing here is shared with another worker but what `Shared` holds.
 
 pub(crate) mod listener;
+mod accept_queue;
 pub(crate) mod connection;
 mod answer;
 mod greeting;

@@ -166,7 +166,7 @@ function take(port) {
 // Tells tidelock where the server is once it listens.
 function note(server, wish, isApp) {
   placed.set(wish.port, server);
-  if (isApp) decide(null);
+  if (isApp) decide(null, true);
   const listening = () => {
     const { port, options: { host } } = wish;
     const at = server.address();
@@ -200,23 +200,29 @@ function isAlive(pid) {
   }
 }
 
-// Tidelock writes into the file `app` where the app is, once it knows.
+// Tidelock writes into the file `app` where the app is, once it has found something, and again if something better comes.
 let timer = null;
 
 function wait(one) {
   if (isDecided) return settle(one);
   undecided.add(one);
   timer ??= setInterval(() => {
-    try { decide(require('node:fs').readFileSync(`${folder}/app`, 'utf8')); } catch { /* Not yet. */ }
+    const app = read(require('node:fs'), `${folder}/app`);
+    if (app !== null) decide(app.at, app.is_final);
   }, 100).unref();
 }
 
 // The app is at `place`, or where this process has just been told to listen.
-function decide(place) {
+function decide(place, isFinal) {
   isDecided = true;
-  clearInterval(timer);
-  for (const one of undecided) if (one.place !== place) settle(one);
+  for (const one of undecided) {
+    if (one.place === place) continue;
+    undecided.delete(one);
+    settle(one);
+  }
+  if (!isFinal && undecided.size > 0) return;
   undecided.clear();
+  clearInterval(timer);
 }
 
 // What is not the app is at its own address too, if it can have it.

@@ -108,13 +108,19 @@ pub(crate) fn listening(at: SocketAddr, told: &InstanceAddress) -> Candidate {
     }
 }
 
-/// Tells the script which one it is, so that the others get back to where they belong. Blocks.
-pub(crate) fn decide(folder: &Path, address: &InstanceAddress) -> io::Result<()> {
+/// Whether the script has let a process listen where PORT says, and so will note it: it says so before that. Blocks.
+pub(crate) fn is_awaited(folder: &Path) -> bool {
+    folder.join("listens").symlink_metadata().is_ok()
+}
+
+/// Tells the script which one it is, so that the others get back to where they belong; and whether that may change. Blocks.
+pub(crate) fn decide(folder: &Path, address: &InstanceAddress, is_final: bool) -> io::Result<()> {
     let new = folder.join("app.new");
     let _ = fs::remove_file(&new);
     // Exclusive: what somebody else has put there is not followed.
     let mut file = File::options().write(true).create_new(true).mode(0o644).open(&new)?;
-    write!(file, "{}", Shown(address))?;
+    let told = serde_json::json!({ "at": Shown(address).to_string(), "is_final": is_final });
+    write!(file, "{told}")?;
     fs::rename(new, folder.join("app"))
 }
 

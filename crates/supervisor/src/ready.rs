@@ -71,7 +71,7 @@ pub async fn until_ready(process: &Process, when: &ReadyWhen, deadline: Instant)
     };
     match found {
         Ok(found) => {
-            tell(process, &found).await;
+            tell(process, &found, false).await;
             Ok(found)
         }
         Err(mut last) => {
@@ -85,38 +85,50 @@ pub async fn until_ready(process: &Process, when: &ReadyWhen, deadline: Instant)
 }
 
 /// Waits until the app turns out to be elsewhere than was found: it has opened a port that has more to be said for it.
+/// That is not looked for after `until`: `None`.
 ///
 /// # Cancel safety
 /// Cancel-safe.
-pub async fn until_better(process: &Process, when: &ReadyWhen, found: &Found) -> Found {
+pub async fn until_better(
+    process: &Process,
+    when: &ReadyWhen,
+    found: &Found,
+    until: Instant,
+) -> Option<Found> {
+    if found.standing == Standing::App {
+        return None;
+    }
+    let better = timeout_at(until, better(process, when, found)).await.ok();
+    tell(process, better.as_ref().unwrap_or(found), better.is_none()).await;
+    better
+}
+
+async fn better(process: &Process, when: &ReadyWhen, found: &Found) -> Found {
     let mut seen = found.candidates;
+    let mut pause = PAUSE_MAX;
     loop {
-        sleep(PAUSE_MAX).await;
-        if found.standing == Standing::App {
-            std::future::pending::<()>().await;
-        }
+        sleep(pause).await;
         let candidates = noted(process).await;
-        // Nobody is asked twice.
         if candidates.len() == seen {
             continue;
         }
-        seen = candidates.len();
-        let round = timeout(ATTEMPT, best_of(&candidates, when)).await;
-        if let Ok(Ok(better)) = round
-            && better.standing > found.standing
-            && better.address != found.address
-        {
-            tell(process, &better).await;
-            return Found { candidates: seen, ..better };
+        match timeout(ATTEMPT, best_of(&candidates, when)).await {
+            Ok(Ok(better)) if better.standing > found.standing && better.address != found.address => {
+                return Found { candidates: candidates.len(), ..better };
+            }
+            // Nobody is asked twice that has answered.
+            Ok(Ok(_) | Err(Miss::Never(_))) => (seen, pause) = (candidates.len(), PAUSE_MAX),
+            Ok(Err(Miss::NotYet(_))) | Err(_) => pause = (pause * 2).min(ATTEMPT),
         }
     }
 }
 
 /// The others of its ports can go to where they belong.
-async fn tell(process: &Process, found: &Found) {
+async fn tell(process: &Process, found: &Found, is_over: bool) {
     let (folder, address) = (process.folder().to_owned(), found.address.clone());
+    let is_final = is_over || found.standing == Standing::App;
     // Without the folder there is nobody to be told.
-    let _ = spawn_blocking(move || candidates::decide(&folder, &address)).await;
+    let _ = spawn_blocking(move || candidates::decide(&folder, &address, is_final)).await;
 }
 
 async fn noted(process: &Process) -> Vec<Candidate> {
@@ -279,6 +291,7 @@ async fn nowhere_noted(process: &Process, when: &ReadyWhen, began: Instant) -> R
         Ok(_) if *when == ReadyWhen::Port && is_tls(told).await => {
             return Err(Miss::NotYet(speaks_tls(told)));
         }
+        Ok(_) if is_awaited(process).await => return awaited(process, told).await,
         Ok(_) => return Ok(Found::at(told, Standing::App)),
         Err(refused) => refused,
     };
@@ -307,6 +320,21 @@ async fn nowhere_noted(process: &Process, when: &ReadyWhen, began: Instant) -> R
         }
         Standing::Loopback(_) | Standing::Public(_) => Err(Miss::Never(refused)),
     }
+}
+
+async fn is_awaited(process: &Process) -> bool {
+    let folder = process.folder().to_owned();
+    spawn_blocking(move || candidates::is_awaited(&folder)).await.unwrap_or_default()
+}
+
+/// What listens there will be noted when the app, which may have much to do first, comes to it: before it answers anything.
+/// Only if it has answered, and is not noted, nothing can be.
+async fn awaited(process: &Process, told: &InstanceAddress) -> Result<Found, Miss> {
+    let stream = connect(told).await.map_err(Miss::NotYet)?;
+    if timeout(QUESTION, get(stream, "/")).await.is_ok() && noted(process).await.is_empty() {
+        return Ok(Found::at(told, Standing::App));
+    }
+    Err(Miss::NotYet(format!("it listens on {}, and does not answer there", Shown(told))))
 }
 
 /// An attempt that takes longer is given up; one that is late for a moment is asked again.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use config::app::{App, Stop};
 use config::roster::InstanceId;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::bus::Counts;
 use crate::handover::HoldRequest;
@@ -174,7 +174,7 @@ async fn until_gone(
 /// Until the app turns out to be elsewhere than was `found`; `None` once that is not looked for any more.
 async fn elsewhere(process: &Process, app: &App, found: Option<&Found>, until: Instant) -> Option<Found> {
     match found {
-        Some(found) => timeout_at(until, until_better(process, &app.ready.when, found)).await.ok(),
+        Some(found) => until_better(process, &app.ready.when, found, until).await,
         None => std::future::pending().await,
     }
 }

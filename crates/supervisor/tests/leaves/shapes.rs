@@ -29,12 +29,14 @@ enum Served {
 use Served::{A, AandB, Not};
 
 /// NNN, MMM: ports that nobody has. `metrics` is a server of metrics, `redirects` one that sends everybody to https.
-const SHAPES: [(&str, &str, Served); 26] = [
+const SHAPES: [(&str, &str, Served); 29] = [
     ("obeys PORT", "a.listen(process.env.PORT)", A),
     ("port in the code", "a.listen(NNN)", A),
     ("port in the code, for this machine", "a.listen(NNN, 'localhost')", A),
     ("metrics first, then PORT", "b.listen(MMM, () => a.listen(process.env.PORT))", AandB),
     ("metrics first, then the app much later", "b.listen(MMM, () => setTimeout(() => a.listen(process.env.PORT), 700))", A),
+    ("metrics first, then the app when they have long been served", "b.listen(MMM, () => setTimeout(() => a.listen(process.env.PORT), 2000))", AandB),
+    ("metrics first, on a machine that is busy", "slowNotes(); b.listen(MMM, () => a.listen(process.env.PORT))", AandB),
     ("metrics first, a port in the code", "metrics.listen(MMM, () => a.listen(NNN))", A),
     ("metrics after it, a port in the code", "a.listen(NNN, () => metrics.listen(MMM))", A),
     ("metrics for this machine first", "b.listen(MMM, '127.0.0.1', () => a.listen(NNN))", AandB),
@@ -66,6 +68,14 @@ const SHAPES: [(&str, &str, Served); 26] = [
         AandB,
     ),
     (
+        "a helper that listens first, on a machine that is busy, then PORT long after it",
+        "slowNotes();
+         if (process.env.HELPER) b.listen(MMM, () => process.send('up'));
+         else require('child_process').spawn(process.execPath, process.execArgv, { env: { ...process.env, HELPER: 1 }, stdio: ['inherit', 'inherit', 'inherit', 'ipc'] })
+             .on('message', () => setTimeout(() => a.listen(process.env.PORT), 2000))",
+        AandB,
+    ),
+    (
         "a helper that listens first, a port in the code",
         "if (process.env.HELPER) metrics.listen(MMM, () => process.send('up'));
          else require('child_process').spawn(process.execPath, process.execArgv, { env: { ...process.env, HELPER: 1 }, stdio: ['inherit', 'inherit', 'inherit', 'ipc'] })
@@ -80,7 +90,10 @@ const SHAPES: [(&str, &str, Served); 26] = [
     ("speaks TLS itself at PORT", "require('https').createServer().listen(process.env.PORT)", Not("it speaks TLS at")),
 ];
 
-const MORE: &str = "const metrics = require('http').createServer((request, answer) => {
+/// `slowNotes` has what the script writes be long in coming, as on a busy machine.
+const MORE: &str = "const slowNotes = () => { const fs = require('fs'), { appendFileSync } = fs;
+    fs.appendFileSync = (...args) => { for (const until = Date.now() + 1000; Date.now() < until; ); appendFileSync(...args); } };
+const metrics = require('http').createServer((request, answer) => {
     answer.setHeader('content-type', 'text/plain; version=0.0.4; charset=utf-8'); answer.end('up 1\\n') });
 const redirects = require('http').createServer((request, answer) => {
     answer.writeHead(301, { location: 'https://example.org' + request.url }); answer.end() });\n";
@@ -116,9 +129,10 @@ async fn answer(address: &InstanceAddress) -> Option<String> {
 
 /// Waits until `a` is what is served: at once, or when it has opened its port.
 async fn serves_a(process: &Process, when: &ReadyWhen) {
-    let mut found = until_ready(process, when, Instant::now() + TIMEOUT).await.unwrap();
+    let until = Instant::now() + TIMEOUT;
+    let mut found = until_ready(process, when, until).await.unwrap();
     while answer(&found.address).await.as_deref() != Some("a") {
-        found = in_time("the app", until_better(process, when, &found)).await;
+        found = until_better(process, when, &found, until).await.expect("the app");
     }
 }
 

@@ -55,13 +55,13 @@ pub(crate) struct Listening {
     pub(crate) stop: watch::Sender<bool>,
     /// For whoever takes them over. A worker that closes its own closes it for good.
     pub(crate) sockets: Vec<Weak<OwnedFd>>,
-    /// Whether nobody else may have them open.
+    /// Whether nobody else may have them open, or others at the same address.
     pub(crate) is_ours: bool,
 }
 
 impl Listening {
-    /// Leaves new connections to whoever else listens at the address, while those on their way come in yet. Not where the
-    /// sockets are others', too, for it cannot be undone.
+    /// Leaves new connections to whoever else listens at an address that overlaps, while those on their way come in yet. Not
+    /// where the sockets may be others', too, for it cannot be undone, and not where the address may be.
     pub(crate) fn let_nobody_in(&self) {
         if self.is_ours {
             for socket in self.sockets.iter().filter_map(Weak::upgrade) {

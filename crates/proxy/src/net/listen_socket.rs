@@ -16,9 +16,11 @@ pub fn bind(address: SocketAddr, reuse_port: bool) -> io::Result<Socket> {
     bind_with(address, reuse_port, |domain| Socket::new(domain, Type::STREAM, Some(Protocol::TCP)))
 }
 
-/// Has the kernel give a listening socket no new connections, as if it were no longer there: others that listen at the address
-/// have them from now on. What is in its queue stays, and a handshake that has begun is completed. It is bound to an
-/// interface that does not exist; for good, since to undo it needs a right that we have dropped.
+/// Has the kernel give a listening socket no new connections: others have them from now on that listen at an address which
+/// holds its own, or lies in it. Where others share the very same address (`SO_REUSEPORT`), about half of those who connect
+/// are let in by nobody, for the kernel chooses among all that share. What is in its queue stays, and a handshake that has
+/// begun is completed. It is bound to an interface that does not exist; for good, since to undo it needs a right that we
+/// have dropped.
 ///
 /// # Errors
 /// If the kernel is older than 5.1, or the socket is bound to an interface already.

@@ -45,7 +45,7 @@ pub(crate) async fn answer(
     }
     let own = match &values.route.action {
         Action::Upstream(_) => return Ok(for_a_node(values, body, worker, record)),
-        // It would be taken for what the other end of a WebSocket says.
+        // A file would be taken for what the other end of a WebSocket says.
         Action::Files(_) if values.head.is_extended_connect() => {
             return match values.upstream {
                 Some(_) => Ok(Outcome::NotHere),
@@ -70,10 +70,6 @@ pub(crate) async fn answer(
         Action::Redirect(redirect) => redirect_to(redirect, values)?,
     };
     let own = with_page(own, values, worker, record)?;
-    // It would have opened the WebSocket.
-    if values.head.is_extended_connect() && (200..300).contains(&own.status) {
-        return Err(OurFault::Bare { status: 501 }.into());
-    }
     record.status = own.status;
     send(&own, values, &values.answer_lines(), RequestEnds { body, reply }, worker).await
 }
@@ -97,6 +93,10 @@ async fn send(
     ends: RequestEnds<'_, '_>,
     worker: &Local,
 ) -> Result<Outcome, Fault> {
+    // A success would have opened the WebSocket.
+    if values.head.is_extended_connect() && (200..300).contains(&own.status) {
+        return Err(OurFault::Bare { status: 501 }.into());
+    }
     let keep_alive = ends.keep_alive();
     let bytes = reply::own(own, values.head, lines, keep_alive);
     ends.reply.send_whole(&bytes, worker.body_timeout()).await?;

@@ -55,7 +55,7 @@ pub(crate) struct Bound {
     listeners: Vec<Arc<OwnedFd>>,
     address: SocketAddr,
     scheme: &'static str,
-    /// Whether nobody else may have them open, as systemd has those that it passes on.
+    /// Whether nobody else may have them open, as systemd has those that it passes on, nor others at the same address.
     is_ours: bool,
 }
 
@@ -98,7 +98,7 @@ pub(crate) fn bind(listen: &Listen, is_shared: bool, workers: usize) -> io::Resu
         sockets.push(listen_socket::bind(address, true)?);
     }
     let sockets = sockets.into_iter().map(OwnedFd::from).collect();
-    Ok(Bound { is_ours: true, ..bound(listen, sockets, address) })
+    Ok(Bound { is_ours: !listen.reuse_port, ..bound(listen, sockets, address) })
 }
 
 /// Takes sockets for a listen that somebody else has bound: another tidelock, or systemd.

@@ -268,6 +268,12 @@ impl Seen {
                 out.counter(&[("log", "access"), ("reason", "not written")], status.access_lines_lost)?;
                 out.counter(&[("log", "tidelock"), ("reason", "not taken")], status.log_lines_lost)
             }
+            "tidelock_redis_up" => {
+                status.redis.iter().try_for_each(|redis| out.gauge(&[], flag(redis.state == "up")))
+            }
+            "tidelock_redis_unasked" => {
+                status.redis.iter().try_for_each(|redis| out.counter(&[], redis.alone))
+            }
             "tidelock_memory" => out.gauge(&[], status.memory as f64),
             "tidelock_memory_limit" => out.gauge(&[], status.memory_max as f64),
             "tidelock_overloaded" => out.gauge(&[], flag(status.overload.is_some())),

@@ -114,7 +114,8 @@ fn certificates(plan: &Plan, inspected: &mut Inspected) {
     };
     let upstreams =
         plan.upstreams.iter().filter(|upstream| are_readable(upstream.as_ref())).cloned().collect();
-    let readable = Plan { listens, upstreams, ..plan.clone() };
+    let mut readable = Plan { listens, upstreams, ..plan.clone() };
+    readable.redis.ca.take_if(|ca| !is_file(ca));
     tell_certificates(&proxy::check_certificates(&readable), inspected);
     for problem in proxy::warn_of_certificates(&readable) {
         inspected.warn_of(problem.section, &problem.file, problem.to_string());

@@ -134,6 +134,7 @@ fn read_again(plan: &Plan, file: Option<&Path>) -> Vec<PathBuf> {
         let NodeTls { ca, certificate, key, .. } = &upstream.tls;
         places.extend([ca, certificate, key].into_iter().flatten().cloned());
     }
+    places.extend(plan.redis.ca.clone());
     places.extend(plan.routes.iter().filter_map(|route| match &route.action {
         Action::Files(files) => Some(files.folder.clone()),
         _ => None,

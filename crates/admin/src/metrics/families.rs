@@ -22,7 +22,7 @@ const BYTES: Option<Unit> = Some(Unit::Bytes);
 const SECONDS: Option<Unit> = Some(Unit::Seconds);
 
 /// All there are, in the order in which they are printed.
-pub(super) const FAMILIES: [Family; 42] = [
+pub(super) const FAMILIES: [Family; 44] = [
     family(
         "tidelock_requests",
         Counter,
@@ -108,6 +108,13 @@ pub(super) const FAMILIES: [Family; 42] = [
         "How late a worker came to what it does twice a second",
     ),
     family("tidelock_log_lines_lost", Counter, None, "Lines of logs that could not be written"),
+    family("tidelock_redis_up", Gauge, None, "1 while the Redis of shared limits answers"),
+    family(
+        "tidelock_redis_unasked",
+        Counter,
+        None,
+        "Requests whose shared limits were counted here alone, because Redis did not answer",
+    ),
     family("tidelock_memory", Gauge, BYTES, "Memory that tidelock takes, without its apps"),
     family("tidelock_memory_limit", Gauge, BYTES, "Memory that it may take (limits.memory)"),
     family("tidelock_overloaded", Gauge, None, "1 while there is too little of something"),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use config::plan::Plan;
 
-use crate::net::node_tls;
 use crate::net::tls::{self, ServerTls, Store, TlsProblem};
+use crate::net::{node_tls, shared_rates};
 use crate::state::shared::NodesTls;
 
 /// What was read.
@@ -15,6 +15,8 @@ pub(crate) struct Certificates {
     pub(crate) listens: Vec<Option<ServerTls>>,
     /// In the order of the upstreams.
     pub(crate) nodes: NodesTls,
+    /// Whom the Redis must be known to, as PEM; those that the system trusts, if it is not said.
+    pub(crate) redis: Option<Vec<u8>>,
 }
 
 /// The certificates of listens that were read before the start, as root: it may be that nobody can read them any more then.
@@ -30,15 +32,20 @@ impl FirstRead {
 
 /// Reads all that `plan` names. `served` are the certificates of listens until now.
 pub(crate) fn load_all(plan: &Plan, served: &[Arc<Store>]) -> Result<Certificates, Vec<TlsProblem>> {
-    match (tls::load_all(plan, served), node_tls::of_upstreams(&plan.upstreams)) {
-        (Ok(listens), Ok(nodes)) => Ok(Certificates { listens, nodes }),
-        (listens, nodes) => Err(listens.err().into_iter().chain(nodes.err()).flatten().collect()),
+    let nodes = node_tls::of_upstreams(&plan.upstreams);
+    match (tls::load_all(plan, served), nodes, shared_rates::read_ca(&plan.redis)) {
+        (Ok(listens), Ok(nodes), Ok(redis)) => Ok(Certificates { listens, nodes, redis }),
+        (listens, nodes, redis) => {
+            let problems = listens.err().into_iter().chain(nodes.err()).flatten();
+            Err(problems.chain(redis.err()).collect())
+        }
     }
 }
 
 /// All that is wrong with the certificates and keys that `plan` names, also what a start only warns of.
 pub fn check_certificates(plan: &Plan) -> Vec<TlsProblem> {
-    [tls::check_all(&plan.listens), node_tls::check_all(&plan.upstreams)].concat()
+    let redis = shared_rates::read_ca(&plan.redis).err().into_iter().collect();
+    [tls::check_all(&plan.listens), node_tls::check_all(&plan.upstreams), redis].concat()
 }
 
 /// What some clients will not like about the certificates that `plan` names, though they are good.

@@ -57,7 +57,7 @@ impl Proxy {
         let closing = self.and_those_that_close(&before, &listens);
         let next = before.replanned(plan.clone(), Sides { listens: closing, nodes: tls.nodes }, &rosters);
         let before = self.inner.shared.publish(next);
-        self.inner.shared.share_rates(&plan);
+        self.inner.shared.share_rates(&plan, tls.redis);
         if let Some(log) = log {
             self.inner.shared.log.store(Arc::new(log.sink()));
             // The old writer ends by itself when the last worker has let go of it.

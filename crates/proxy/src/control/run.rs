@@ -123,7 +123,7 @@ impl Proxy {
                 housekeeping: RefCell::default(),
             }),
         };
-        proxy.inner.shared.share_rates(&plan);
+        proxy.inner.shared.share_rates(&plan, tls.redis);
         let sharing = proxy.inner.shared.clone();
         proxy.spawn_housekeeping(async move { sharing.shared_rates.look_after().await });
         proxy.spawn_housekeeping(run_health(proxy.inner.shared.clone(), to_probe));

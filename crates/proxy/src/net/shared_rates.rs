@@ -4,17 +4,20 @@
 //! callers are told at once to count for themselves. A task of the control thread tries the script until it is answered again.
 //! Each worker has a connection of its own, on which it asks without waiting for the answers before.
 
+use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use config::plan::Redis;
+use rustls::RootCertStore;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout_at};
 
 mod own;
 mod server;
 
+use crate::net::tls::{TlsProblem, read_chain};
 use server::Server;
 
 pub(crate) use own::Own;
@@ -30,14 +33,15 @@ pub(crate) struct SharedRates {
 }
 
 impl SharedRates {
-    /// Counts in the Redis of a plan from now on; in none if no route has a limit that is shared.
-    pub(crate) fn follow_plan(&self, redis: &Redis, is_used: bool) {
+    /// Counts in the Redis of a plan from now on; in none if no route has a limit that is shared. `ca` is what
+    /// [`read_ca`] has read.
+    pub(crate) fn follow_plan(&self, redis: &Redis, ca: Option<Vec<u8>>, is_used: bool) {
         let before = self.server.load_full();
-        if is_used && before.as_ref().is_some_and(|before| before.said == *redis) {
+        if is_used && before.as_ref().is_some_and(|before| before.said == *redis && before.ca == ca) {
             return;
         }
         let url = redis.url.as_ref().filter(|_| is_used);
-        let server = url.map(|url| Arc::new(Server::new(redis, url, self.wake.clone())));
+        let server = url.map(|url| Arc::new(Server::new(redis, url, ca, self.wake.clone())));
         self.server.store(server);
         self.wake.notify_one();
     }
@@ -87,6 +91,20 @@ impl SharedRates {
             }
         }
     }
+}
+
+/// Reads the authorities that a Redis is to be known to, if the plan names some: a file in PEM, as it is.
+pub(crate) fn read_ca(redis: &Redis) -> Result<Option<Vec<u8>>, TlsProblem> {
+    let Some(file) = &redis.ca else { return Ok(None) };
+    let problem = |reason: String| TlsProblem { section: "redis", file: file.clone(), reason };
+    let chain = read_chain(file).map_err(|other| problem(other.reason))?;
+    let mut roots = RootCertStore::empty();
+    for authority in chain {
+        roots
+            .add(authority)
+            .map_err(|error| problem(format!("is no certificate of an authority: {error}")))?;
+    }
+    fs::read(file).map(Some).map_err(|error| problem(format!("cannot be read: {error}")))
 }
 
 async fn ask(server: &Arc<Server>, own: &Own, asked: &[Asked]) -> Option<Vec<Result<Duration, Duration>>> {

@@ -157,10 +157,10 @@ impl Shared {
         self.gone.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts where `plan` says what other tidelocks count, too.
-    pub(crate) fn share_rates(&self, plan: &Plan) {
+    /// Counts where `plan` says what other tidelocks count, too. `ca`: the authorities of that Redis, as PEM.
+    pub(crate) fn share_rates(&self, plan: &Plan, ca: Option<Vec<u8>>) {
         let is_used = plan.routes.iter().flat_map(|route| &*route.limits).any(|limit| limit.is_shared);
-        self.shared_rates.follow_plan(&plan.redis, is_used);
+        self.shared_rates.follow_plan(&plan.redis, ca, is_used);
     }
 
     pub(crate) fn instances(&self) -> MutexGuard<'_, Instances> {

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use tempfile::TempDir;
+use testkit::certificates::{Authority, CertificateFiles};
 use testkit::origin::{ScriptedOrigin, Step};
 use testkit::process::{Mark, Process, Signal, tells};
 use testkit::tidelock::{Tidelock, directory};
@@ -30,6 +32,24 @@ impl Redis {
 
     fn url(&self) -> String {
         format!("unix:{}", self.socket.display())
+    }
+
+    /// At a port, over TCP or, with a certificate, over TLS, beside the socket.
+    async fn start_at(folder: &Path, name: &str, port: u16, tls: Option<&CertificateFiles>) -> Self {
+        let port = port.to_string();
+        let path = |path: &PathBuf| path.display().to_string();
+        let more = match tls {
+            None => vec!["--bind".to_owned(), "127.0.0.1".to_owned(), "--port".to_owned(), port],
+            Some(files) => [
+                ["--bind".to_owned(), "127.0.0.1".to_owned()],
+                ["--tls-port".to_owned(), port],
+                ["--tls-cert-file".to_owned(), path(&files.certificate)],
+                ["--tls-key-file".to_owned(), path(&files.key)],
+                ["--tls-auth-clients".to_owned(), "no".to_owned()],
+            ]
+            .concat(),
+        };
+        Self::start(folder, name, &more.iter().map(String::as_str).collect::<Vec<_>>()).await
     }
 
     /// What it answers to a command.
@@ -234,6 +254,52 @@ async fn reload(proxy: &mut Tidelock, file: &str) {
     proxy.process().wait_for_lines_since(mark, 1, |line| tells(line, "reloaded")).await;
 }
 
+/// A Redis on another machine: at a port, with TLS or without, that a name or an address leads to.
+#[cfg_attr(not(feature = "programs"), ignore = "needs redis-server: `cargo xtask test`")]
+#[tokio::test]
+async fn redis_is_at_a_port_with_tls_or_without() {
+    let (folder, node, authority) = (directory(), node().await, Authority::new("of a Redis"));
+    let files = authority.issue(&["localhost", "127.0.0.1"]).write(folder.path(), "redis");
+    let (ca, other) =
+        (authority.write(folder.path()), Authority::new("another").write(&sub(&folder, "other")));
+    let [plain, tls] = [testkit::port::free(), testkit::port::free()];
+    let _plain = Redis::start_at(folder.path(), "plain", plain, None).await;
+    let secure = Redis::start_at(folder.path(), "secure", tls, Some(&files)).await;
+    let limit = "{ rate = \"1/h\", burst = 2, shared = true }";
+    let said = |url: &str, ca: &Path| {
+        file(&node, limit, &format!("url = \"{url}\"\nca = \"{}\"\ntimeout = \"10s\"", ca.display()))
+    };
+    let without_ca = said(&format!("redis://127.0.0.1:{plain}"), &ca).replace("\nca = ", "\n#ca = ");
+    assert_eq!(passed(&two(&without_ca).await, "", 4).await, 3);
+    for host in ["localhost", "127.0.0.1"] {
+        let proxies = two(&said(&format!("rediss://{host}:{tls}"), &ca)).await;
+        assert_eq!(passed(&proxies, "", 4).await, 3, "{host}");
+        secure.says(&["flushall"]).await;
+    }
+    // Whom nobody vouches for is told nothing: not if another authority is trusted, nor by those of the system.
+    let url = format!("rediss://localhost:{tls}");
+    for text in [said(&url, &other), said(&url, &ca).replace("\nca = ", "\n#ca = ")] {
+        let mut proxies = two(&text).await;
+        assert_eq!(passed(&proxies, "", 4).await, 6, "each counts for itself");
+        for proxy in &mut proxies {
+            let away = proxy.process().wait_for_line(|line| tells(line, "redis_away")).await;
+            assert!(away.contains("certificate"), "{away}");
+        }
+    }
+    assert_eq!(secure.says(&["dbsize"]).await.trim(), "0");
+    // A reload reads the file again, and one that is no certificate changes nothing.
+    let mut proxy = Tidelock::start(TIDELOCK, &said(&url, &ca)).await;
+    assert_eq!(statuses(&proxy, "GET /limited", "", 4).await, [200, 200, 200, 429]);
+    let mark = proxy.process().mark();
+    proxy.rewrite(&said(&url, &files.key));
+    proxy.process().signal(Signal::HUP);
+    proxy.process().wait_for_lines_since(mark, 1, |line| tells(line, "reload_failed")).await;
+    let said = proxy.process().lines_since(mark);
+    assert!(said.iter().any(|line| line.contains("redis.key")), "{said:#?}");
+    assert_eq!(statuses(&proxy, "GET /limited", "", 1).await, [429]);
+    assert_eq!(secure.says(&["dbsize"]).await.trim(), "1");
+}
+
 /// One that is refused by one of several has counted for none, wherever each is counted.
 #[cfg_attr(not(feature = "programs"), ignore = "needs redis-server: `cargo xtask test`")]
 #[tokio::test]
@@ -260,6 +326,12 @@ async fn several_limits_hold_together() {
         would += counted(proxy, "guarded", "would be refused by a limit in its dry run").await;
     }
     assert_eq!(would, 2);
+}
+
+fn sub(folder: &TempDir, name: &str) -> PathBuf {
+    let path = folder.path().join(name);
+    std::fs::create_dir(&path).expect("a writable folder");
+    path
 }
 
 const SECRET: &str = "a-secret-that-both-of-them-have-0123456789";

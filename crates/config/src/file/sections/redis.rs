@@ -1,13 +1,15 @@
 //! `[redis]`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::file::declare::declare;
 use crate::file::fields::Fields;
 use crate::file::kinds::Time;
+use crate::file::kinds::paths::ExistingFile;
 use crate::file::kinds::redis::{RedisLocation, RedisPrefix};
 use crate::file::kinds::secrets::SecretTexts;
-use crate::plan::values::{RedisUrl, Secrets};
+use crate::plan::values::{RedisPlace, RedisUrl, Secrets};
 use crate::problem::Problem;
 
 declare! {
@@ -22,6 +24,9 @@ declare! {
         URL url: Option<RedisUrl> => "no limit may be shared", RedisLocation;
         /// The password, if it is not in `url`. "file:PATH" is read from a file, relative to the folder of this one.
         PASSWORD password: Secrets => "that of `url`, or none", SecretTexts { bytes_min: 1, count_max: 1 };
+        /// PEM file of the authorities whose certificates it may have behind "rediss://", and no others. Relative to the folder of
+        /// this file.
+        CA ca: Option<PathBuf> => "those that the system trusts", ExistingFile;
         /// How long a request waits for its answer. A limit is then counted by this tidelock alone.
         TIMEOUT timeout: Duration = Duration::from_millis(50),
             Time { least: Duration::from_millis(1), most: Duration::from_secs(10) };
@@ -46,6 +51,14 @@ impl Redis {
         if let (Some(RedisUrl { password: Some(_), .. }), false) = (&redis.url, redis.password.is_empty()) {
             let problem = Problem::error(fields.span_of(PASSWORD.name), "`url` has a password already");
             fields.push(problem.hint("say it once"));
+        }
+        let is_tls = |url: &RedisUrl| matches!(url.place, RedisPlace::Network { is_tls: true, .. });
+        if redis.ca.is_some() && redis.url.as_ref().is_some_and(|url| !is_tls(url)) {
+            let problem = Problem::error(
+                fields.span_of(CA.name),
+                "this Redis is asked without TLS, and shows no certificate",
+            );
+            fields.push(problem.hint("write `url = \"rediss://…\"`, or leave `ca` out"));
         }
         redis
     }

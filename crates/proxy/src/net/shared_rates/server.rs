@@ -12,7 +12,7 @@ use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo,
-    RedisConnectionInfo, RedisResult, ServerErrorKind,
+    RedisConnectionInfo, RedisResult, ServerErrorKind, TlsCertificates,
 };
 use sha1::{Digest, Sha1};
 use tokio::sync::Notify;
@@ -23,6 +23,8 @@ use crate::net::rates::Allowance;
 /// A Redis, and whether it answers.
 pub(super) struct Server {
     pub(super) said: Redis,
+    /// The authorities that it must be known to, as PEM, where those of the system do not count.
+    pub(super) ca: Option<Vec<u8>>,
     shown: String,
     info: ConnectionInfo,
     /// Even while it answers. Each time it stops or begins to it grows by one, so that whoever has asked before says nothing of
@@ -83,9 +85,10 @@ impl SharedKey {
 }
 
 impl Server {
-    pub(super) fn new(redis: &Redis, url: &RedisUrl, wake: Arc<Notify>) -> Self {
+    pub(super) fn new(redis: &Redis, url: &RedisUrl, ca: Option<Vec<u8>>, wake: Arc<Notify>) -> Self {
         Self {
             said: redis.clone(),
+            ca,
             shown: url.to_string(),
             info: connection_info(redis, url),
             epoch: AtomicU64::new(0),
@@ -162,7 +165,13 @@ impl Server {
     pub(super) async fn connect(&self) -> RedisResult<MultiplexedConnection> {
         // Whoever asks has a timeout of its own.
         let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
-        let client = Client::open(self.info.clone())?;
+        let client = match self.ca.clone() {
+            Some(ca) => {
+                let certificates = TlsCertificates { client_tls: None, root_cert: Some(ca) };
+                Client::build_with_tls(self.info.clone(), certificates)?
+            }
+            None => Client::open(self.info.clone())?,
+        };
         let connecting = client.get_multiplexed_async_connection_with_config(&config);
         let connected = timeout(CONNECT_TIMEOUT, connecting).await;
         connected.unwrap_or_else(|_| Err((ErrorKind::Io, "no connection within a second").into()))

@@ -14,7 +14,7 @@ use x509_parser::prelude::{ASN1Time, FromDer, GeneralName, ParsedExtension, X509
 /// Why a certificate cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsProblem {
-    /// Where the file names it: `listen` or `upstream`.
+    /// Where the file names it: `listen`, `upstream` or `redis`.
     pub section: &'static str,
     /// The file at fault.
     pub file: PathBuf,

@@ -132,7 +132,8 @@ pub struct DrainingNode {
 }
 
 impl DrainingNode {
-    /// Returns how the node is called: an app's instance by its name alone where its upstream has the app's.
+    /// The node's name as commands take it: an app's instance by its name alone where its upstream has the app's
+    /// name, and `UPSTREAM/NODE` for any other.
     #[must_use]
     pub fn called(&self) -> String {
         called(&self.upstream, &self.node)

@@ -13,7 +13,8 @@ use tokio::time::timeout;
 use crate::api::{App, AppRequest, Event, Instance, LogLine, LogsWanted, line, to_json};
 use crate::handles::Handles;
 
-/// Returns what `told` asks for, and of which app.
+/// Reads a request for an app by the verb's name in its path; the error is the sentence that the client is answered
+/// with.
 pub(crate) fn verb(name: &str, told: AppRequest) -> Result<(String, Verb), String> {
     let verb = match (name, told.instances) {
         ("start", _) => Verb::Start,
@@ -150,7 +151,8 @@ pub(crate) fn app(app: AppStatus, proxy: &Status) -> App {
     }
 }
 
-/// Returns how many answers came in a second, and within how many milliseconds half of them and 99 of 100.
+/// Answers per second, and the milliseconds within which half of them and 99 of 100 came, each rounded to two
+/// digits. The times are `None` where nothing was answered.
 pub(crate) fn lately<'l>(of: impl IntoIterator<Item = &'l Lately>) -> (f64, Option<f64>, Option<f64>) {
     let mut all = Lately::default();
     of.into_iter().for_each(|one| all.add(one));

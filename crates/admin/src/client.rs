@@ -77,7 +77,7 @@ fn list(tried: &[(PathBuf, io::Error)]) -> String {
     tried.iter().map(place).collect::<Vec<_>>().join(" or ")
 }
 
-/// Returns what `tidelock status` shows, from the first of `paths` where somebody answers.
+/// What `tidelock status` shows, from the first of `paths` where somebody answers.
 ///
 /// # Errors
 /// If nobody answers at any of them, or the one who does is no tidelock.

@@ -9,14 +9,14 @@ use std::sync::OnceLock;
 
 use rustix::process::geteuid;
 
-/// Returns where the socket is when the file does not say, the first that there is: `$RUNTIME_DIRECTORY`, which is
-/// systemd's for a service, `tidelock` under `$XDG_RUNTIME_DIR`, /run/tidelock for root, `tidelock` under /run/user/ID,
-/// the state folder. `None` for a user without any of them.
+/// Where the socket is when the file does not say, the first that there is: `$RUNTIME_DIRECTORY`, which is
+/// systemd's for a service, `tidelock` under `$XDG_RUNTIME_DIR`, /run/tidelock for root, `tidelock` under
+/// /run/user/ID, the state folder. `None` for a user without any of them.
 pub fn default_path() -> Option<PathBuf> {
     Here::now().default_path()
 }
 
-/// Returns where a verb looks for tidelock when it is not told, the likeliest place first: a service of the system has its
+/// Where a verb looks for tidelock when it is not told, the likeliest place first: a service of the system has its
 /// socket in another place than the person who asks, and one in the background in another than one in a terminal.
 pub fn paths_to_ask() -> Vec<PathBuf> {
     Here::now().paths_to_ask()
@@ -33,14 +33,14 @@ pub fn apps_folder() -> Option<PathBuf> {
     Here::now().apps_folder()
 }
 
-/// Returns what is kept over restarts: `$STATE_DIRECTORY`, which is systemd's, or `tidelock` under `$XDG_STATE_HOME` or
-/// ~/.local/state.
+/// The folder of what is kept over restarts: `$STATE_DIRECTORY`, which is systemd's, or `tidelock` under
+/// `$XDG_STATE_HOME` or ~/.local/state.
 pub fn state_folder() -> Option<PathBuf> {
     Here::now().state_folder()
 }
 
-/// Returns where files of logs go that nobody has chosen a place for: `$LOGS_DIRECTORY`, which is systemd's, or `logs`
-/// in the state folder.
+/// Where files of logs go that nobody has chosen a place for: `$LOGS_DIRECTORY`, which is systemd's, or `logs` in
+/// the state folder.
 pub fn logs_folder() -> Option<PathBuf> {
     let here = Here::now();
     here.first_of("LOGS_DIRECTORY").or_else(|| Some(here.state_folder()?.join("logs")))
@@ -152,7 +152,8 @@ impl<V: Fn(&str) -> Option<OsString>> Here<V> {
         self.set("XDG_RUNTIME_DIR").map(|folder| Path::new(&folder).join("tidelock").join(SOCKET))
     }
 
-    /// Returns where a login of this user would have it: `su -` and cron do not say so.
+    /// Where a login of this user would have it. `su -` and cron set no `$XDG_RUNTIME_DIR`, though the folder that
+    /// it would name may be there.
     fn of_user(&self) -> Option<PathBuf> {
         let folder = Path::new(self.run).join("user").join(self.user.to_string());
         let is_ours = folder.metadata().is_ok_and(|there| there.is_dir() && there.uid() == self.user);

@@ -201,7 +201,7 @@ pub(crate) async fn report_drain(nodes: Vec<NodeHandle>, deadline: Duration, mut
     }
 }
 
-/// Returns how it ended, if it did.
+/// The last event of a drain, once it is empty, called off or late; `None` while there is something to wait for.
 fn end_of_drain(nodes: &[NodeHandle], left: Left, lasted: Duration, deadline: Duration) -> Option<Event> {
     let names = names(nodes);
     if nodes.iter().any(|node| !node.is_draining()) {
@@ -216,7 +216,7 @@ fn end_of_drain(nodes: &[NodeHandle], left: Left, lasted: Duration, deadline: Du
     (lasted >= deadline + SLACK).then(|| Event::Error { message: left_behind(nodes, deadline) })
 }
 
-/// Returns what a drain has not been able to end in time, and what to do.
+/// Names what was left at the deadline, and the commands that wait on: a drain that is asked for again goes on.
 fn left_behind(nodes: &[NodeHandle], deadline: Duration) -> String {
     let remains = NodeHandle::remains(nodes);
     let again: Vec<String> = nodes

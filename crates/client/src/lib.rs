@@ -45,7 +45,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Self { stream, inbound: BytesMut::new(), is_reusable: true }
     }
 
-    /// Returns whether the last answer was read to its end, and the node keeps the connection.
+    /// Whether the connection may be asked again: the last answer was read to its end, and the node does not close
+    /// behind it. False once an [`Self::ask`] was given up.
     #[must_use]
     pub fn is_reusable(&self) -> bool {
         self.is_reusable

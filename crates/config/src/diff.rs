@@ -157,7 +157,7 @@ pub fn diff(old: &Plan, new: &Plan) -> Diff {
 }
 
 impl Diff {
-    /// Returns whether there is nothing to do.
+    /// Whether a reload by it would change nothing that runs.
     pub fn is_empty(&self) -> bool {
         self.listens.is_empty()
             && self.upstreams.is_empty()
@@ -197,7 +197,7 @@ impl Listens {
         listens
     }
 
-    /// Returns whether each listen is the same in both plans.
+    /// Whether each listen is the same in both plans. Their order may differ.
     pub fn is_empty(&self) -> bool {
         self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
     }
@@ -210,7 +210,7 @@ impl Upstreams {
         Self { added, removed, changed }
     }
 
-    /// Returns whether each upstream is the same in both plans.
+    /// Whether each upstream is the same in both plans.
     pub fn is_empty(&self) -> bool {
         self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
     }
@@ -223,7 +223,7 @@ impl Apps {
         Self { added, removed, changed: both }
     }
 
-    /// Returns whether each app is the same in both plans.
+    /// Whether each app is the same in both plans, down to keys that only its next process notices.
     pub fn is_empty(&self) -> bool {
         self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
     }
@@ -273,7 +273,7 @@ impl Nodes {
         Self { added, removed, changed: both }
     }
 
-    /// Returns whether each node is the same in both plans.
+    /// Whether each node is the same in both plans.
     pub fn is_empty(&self) -> bool {
         self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
     }

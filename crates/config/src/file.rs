@@ -94,7 +94,8 @@ impl Inspected {
         }
     }
 
-    /// Returns whether nothing under the key at `path`, such as `app.chat`, is wrong.
+    /// Whether no error lies within the key at `path`, such as `app.chat`. Warnings are none, and a key that is not
+    /// in the file is good.
     #[must_use]
     pub fn is_good_at(&self, path: &str) -> bool {
         let Some(here) = self.places.all_of(path) else { return true };
@@ -202,7 +203,8 @@ fn read(text: &str, origin: &Path, disk: Disk, variables: Variables<'_>) -> Insp
     }
 }
 
-/// Returns what the file says. Holds together only if no error has been told.
+/// The plan that the file describes. Some of it is made up where the file is wrong, so that it holds together only
+/// if no error has been told.
 fn plan(root: &Fields<'_>) -> Plan {
     let timeouts = Timeouts::read(&root.one(&TIMEOUTS));
     let tables = root.many(&UPSTREAM);

@@ -187,8 +187,8 @@ impl Problems {
         self.errors.get()
     }
 
-    /// Returns whether a name that is wrong may be compared with `count` others, to find which was meant. Each
-    /// comparison costs the product of two lengths, and a file may have as many mistakes as names.
+    /// Whether a name that is wrong may be compared with `count` others, to find which was meant. Each comparison
+    /// costs the product of two lengths, and a file may have as many mistakes as names.
     pub(crate) fn may_compare(&self, count: usize) -> bool {
         let compared = self.compared.get().saturating_add(count);
         self.compared.set(compared);

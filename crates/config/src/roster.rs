@@ -48,13 +48,14 @@ impl NodeAddress {
         }
     }
 
-    /// Returns what [`Self::Loopback`] stands for, in the order in which they are asked.
+    /// The addresses that [`Self::Loopback`] stands for, in the order in which they are asked.
     pub fn loopbacks(port: u16) -> [SocketAddr; 2] {
         [(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]
     }
 }
 
-/// Returns why no node can be at an address, if that is so: what "0.0.0.0" is to a listener it is not to whoever connects.
+/// Why no node can be at an address, in words that follow it in a sentence; `None` if one can. What "0.0.0.0" is to
+/// a listener it is not to whoever connects.
 pub fn why_no_node(address: IpAddr) -> Option<&'static str> {
     match address.to_canonical() {
         IpAddr::V4(address) if address.is_broadcast() => Some("is the broadcast address"),

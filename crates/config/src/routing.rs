@@ -300,7 +300,8 @@ impl Edits {
 }
 
 impl Route {
-    /// Returns what it is called where it is counted: its host and path as the file has them, cut where they are long.
+    /// The route's name where it is counted: its host and path as the file has them, cut between two characters
+    /// where they are longer than a label of a metric should be.
     pub fn called(&self) -> String {
         let (host, path) = (self.host.written(), self.path.written());
         let mut called = if host.is_empty() { path } else { format!("{host} {path}") };

@@ -19,7 +19,7 @@ pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) ->
         .map(|(_, candidate)| candidate)
 }
 
-/// Returns which names there are, in words; not all, where there are more than anybody reads.
+/// The names that there are, in words; not all, where there are more than anybody reads.
 pub(crate) fn listed(names: &[&str]) -> String {
     let shown = names.get(..LISTED_MAX).unwrap_or(names);
     let more = match names.len() - shown.len() {

@@ -9,7 +9,7 @@ use crate::file::sections::route as keys;
 use crate::plan::{Plan, RouteTable};
 use crate::routing::{PathPattern, Route};
 
-/// Returns what a reload says of the routes, a line each.
+/// What a reload says of the routes, a line each: those that came, went and changed, by where they match.
 pub(super) fn lines(old: &Plan, new: &Plan) -> Vec<String> {
     let takes = |route: &Route| (at(route), route.methods, route.ports.clone(), route.matches.clone());
     let (mut both, gone, come) = paired(looked_up(old), looked_up(new), takes);

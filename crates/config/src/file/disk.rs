@@ -22,7 +22,8 @@ pub(crate) struct NamedFile {
 }
 
 impl Disk {
-    /// Returns what is wrong with the file, if anything is and may be looked for.
+    /// What is wrong with the file, if anything is and may be looked for. A file that this user may not look at is
+    /// taken to be there: tidelock may run as another.
     pub(crate) fn inspect(self, named: &NamedFile) -> Option<Problem> {
         if self == Self::Untouched {
             return None;

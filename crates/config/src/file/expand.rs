@@ -112,7 +112,8 @@ impl Walk<'_> {
         }
     }
 
-    /// Returns what the string is with its variables put in; nothing if that is what it is without.
+    /// The string with its variables put in; nothing if that is what it is without. One that cannot be filled is
+    /// noted in `expanded`, so that no other mistake is told of it.
     fn string(&mut self, written: &str, span: &Range<usize>) -> Option<String> {
         let mut now = String::new();
         let mut is_broken = false;

@@ -69,7 +69,8 @@ impl<'f> Fields<'f> {
         read.unwrap_or_else(|| key.absent.0.clone())
     }
 
-    /// Returns whether the value of a key is left out, or can be read; tells nobody if it cannot.
+    /// Whether the value of a key is left out, or can be read. Tells nobody if it cannot: whoever reads the key
+    /// itself does.
     pub(crate) fn is_readable<K: Kind, A>(&self, key: &Key<K, A>) -> bool {
         self.given(key.name).is_none_or(|given| given.read_quietly(&key.kind).is_some())
     }
@@ -212,7 +213,7 @@ impl<'f> Fields<'f> {
         read
     }
 
-    /// Returns where the value of a key stands, or the table when the key is left out.
+    /// Where to point for a problem with a key: at its value, or at the table when the key is left out.
     pub(crate) fn span_of(&self, name: &str) -> Option<Range<usize>> {
         self.given(name).map(|given| given.value.span()).or_else(|| self.span.clone())
     }
@@ -222,7 +223,7 @@ impl<'f> Fields<'f> {
         self.given(name).is_some()
     }
 
-    /// Returns whether there is nothing under a key: it is left out, or an empty list or table.
+    /// Whether there is nothing under a key: it is left out, or an empty list or table.
     pub(crate) fn is_without(&self, name: &str) -> bool {
         self.given(name).is_none_or(|given| match given.value.get_ref() {
             DeValue::Array(values) => values.is_empty(),
@@ -245,7 +246,7 @@ impl<'f> Fields<'f> {
 }
 
 impl<'f> Given<'f> {
-    /// Returns what the value is; nothing if it cannot be read, which has been told then.
+    /// The value as its kind has it; nothing if it cannot be read, which has been told then.
     pub(crate) fn read<K: Kind>(self, kind: &K) -> Option<K::Read> {
         if self.is_broken() { None } else { kind.read(self) }
     }
@@ -280,7 +281,8 @@ fn tell_unknown(section: &Section, entries: &DeTable<'_>, reading: &Reading<'_>)
     entries.keys().filter_map(|key| unknown(section, key, reading)).for_each(|problem| reading.push(problem));
 }
 
-/// Returns what there is to say about a key that is not in the section.
+/// The problem with a key that is not in the section; `None` for one that is. The hint is another program's word
+/// for it, the table that it belongs to, or the nearest name.
 fn unknown(section: &Section, key: &Spanned<DeString<'_>>, reading: &Reading<'_>) -> Option<Problem> {
     let name = key.get_ref().as_ref();
     if section.has(name) {

@@ -27,7 +27,8 @@ pub(crate) fn without_secrets(text: &str, table: &DeTable<'_>) -> String {
     String::from_utf8(shown).unwrap_or_default()
 }
 
-/// Returns whether what stands under a key of that name is nobody else's business.
+/// Whether a value under this key is not to be shown, judged by a word in the key's name: so keys of apps'
+/// environments are covered, too.
 fn is_secret(key: &str) -> bool {
     let key = key.to_lowercase();
     SECRET_WORDS.iter().any(|word| key.contains(word))
@@ -61,13 +62,14 @@ fn strings(value: &Spanned<DeValue<'_>>, spans: &mut Vec<Range<usize>>) {
     }
 }
 
-/// Returns whether it only says where the secret is. A default in it would be one.
+/// Whether a text only says where the secret is, and so may be shown. A variable with a default would show a
+/// secret: the default.
 fn is_elsewhere(text: &str) -> bool {
     let is_variable = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
     text.starts_with(SECRET_FILE) || is_variable.is_some_and(|name| !name.contains(['}', ':']))
 }
 
-/// Returns whether it is a URL with a password in it that does not stand elsewhere.
+/// Whether a text is a URL with a password in it that does not stand elsewhere.
 fn has_password(text: &str) -> bool {
     let authority =
         text.split_once("://").map(|(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or_default());

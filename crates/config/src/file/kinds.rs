@@ -189,7 +189,8 @@ impl<K: Written> Kind for OrNone<K> {
     }
 }
 
-/// Returns whether somebody says in the words of another program that there is no bound.
+/// Whether somebody says in the words of another program that there is no bound: `false`, 0, -1, `inf` and the
+/// like.
 fn is_boundless(value: &DeValue<'_>) -> bool {
     match value {
         DeValue::Boolean(flag) => !flag,
@@ -349,7 +350,7 @@ fn amount(given: Given<'_>, units: &Units, bounds: RangeInclusive<u64>) -> Optio
     }
 }
 
-/// Returns what to write for a number without a unit; a fraction is one of the unit that is meant most.
+/// What to write for a number without a unit; a fraction is one of the unit that is meant most.
 fn bare_hint(name: &str, units: &Units, number: &str, bounds: &RangeInclusive<u64>) -> String {
     let fraction = number.contains('.').then(|| units.meant(&format!("{number}s"))).flatten();
     if let Some(meant) = fraction.filter(|meant| bounds.contains(meant)) {

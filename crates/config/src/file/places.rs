@@ -37,7 +37,7 @@ impl Places {
         }
     }
 
-    /// Returns where under `path` the file at `file` is named, if paths are relative to `folder`.
+    /// Where under `path` the file at `file` is named, if paths are relative to `folder`.
     pub(crate) fn find_file(&self, path: &str, file: &Path, folder: &Path) -> Option<Range<usize>> {
         let is_it =
             |place: &&Value| place.text.as_ref().is_some_and(|text| folder.join(PathBuf::from(text)) == file);

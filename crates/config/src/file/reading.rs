@@ -97,7 +97,7 @@ impl<'d> Reading<'d> {
         (self.problems.errors() == before).then_some(read)
     }
 
-    /// Returns what to write instead of `word`, which is none of `names`: the one that was meant, or which there are.
+    /// What to write instead of `word`, which is none of `names`: the one that was meant, or which there are.
     /// `None` where there are none.
     pub(crate) fn instead(&self, word: &str, names: &[&str]) -> Option<String> {
         let may_compare = self.problems.may_compare(names.len());
@@ -109,7 +109,8 @@ impl<'d> Reading<'d> {
         }
     }
 
-    /// Returns what became of the variables in the string at `span`, if there are any.
+    /// What became of the variables in the string at `span`; `None` for a string without any. Strings are known by
+    /// where they begin.
     pub(crate) fn expanded(&self, span: &Range<usize>) -> Option<&Expanded> {
         self.expanded.get(&span.start)
     }

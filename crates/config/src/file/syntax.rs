@@ -8,7 +8,8 @@ use toml::de::{DeTable, Error};
 use super::foreign;
 use crate::problem::Problem;
 
-/// Returns what to say about a text that cannot be parsed; never nothing for an error. One thing for each line.
+/// Problems for a text that cannot be parsed: never none for an error, and one for each line, since the parser
+/// finds several things wrong with what is one mistake.
 pub(crate) fn explain(text: &str, errors: &[Error]) -> Vec<Problem> {
     if let Some(problem) = another_format(text) {
         return vec![problem];
@@ -52,7 +53,7 @@ fn unseen<'t>(text: &'t str, told: &'t [usize]) -> impl Iterator<Item = Problem>
     })
 }
 
-/// Returns whether what is wrong in the line at `start` comes of what is wrong in the one at `last`: it is the same, or
+/// Whether what is wrong in the line at `start` comes of what is wrong in the one at `last`: it is the same, or
 /// that one is the header of a table that is there twice, as then are its keys.
 fn follows(text: &str, last: usize, start: usize) -> bool {
     let between = text.get(last..start).unwrap_or_default();
@@ -155,7 +156,7 @@ impl<'t> Line<'t> {
         self.text.split_once('=').map(|(key, _)| key.trim())
     }
 
-    /// Returns what is wrong, and the line that was meant.
+    /// What is wrong, and the line that was meant; `None` where the line alone does not tell.
     fn meant(&self) -> Option<(&'static str, String)> {
         let text = self.text;
         if let Some(header) = text.strip_prefix('[') {
@@ -199,7 +200,7 @@ fn first(problem: Problem, text: &str, before: usize, is_it: impl Fn(&Line<'_>) 
     problem
 }
 
-/// Returns what is wrong with a value, and what it should be; nothing if it is not seen.
+/// What is wrong with a value, and what it should be; nothing if it is not seen.
 fn corrected(value: &str) -> Option<(&'static str, String)> {
     let lower = value.to_lowercase();
     let quote = value.chars().next().filter(|first| ['"', '\''].contains(first));
@@ -238,7 +239,8 @@ fn corrected(value: &str) -> Option<(&'static str, String)> {
         .then(|| ("a value that is not a number or a boolean is in quotes", format!("\"{value}\"")))
 }
 
-/// Returns what to do where the line alone does not say what was meant.
+/// What to do where the line alone does not say what was meant, found by a word of the parser's message. The first
+/// that fits holds, so that the longer words come first.
 fn hint(message: &str) -> Option<&'static str> {
     let hints = [
         (

@@ -108,8 +108,8 @@ impl Units {
         }
     }
 
-    /// Returns what somebody meant who wrote `number` and no unit, where an amount must be within `bounds`: the
-    /// likeliest first, never nothing.
+    /// What somebody meant who wrote `number` and no unit, where an amount must be within `bounds`: the likeliest
+    /// first, never nothing.
     pub(crate) fn guess(&self, number: &str, bounds: &RangeInclusive<u64>) -> Vec<String> {
         let fine = self.fine.filter(|_| is_fine(number));
         let smallest_first = self
@@ -157,7 +157,7 @@ impl Units {
     }
 }
 
-/// Returns whether a bare number is rather one of milliseconds: PM2 and HAProxy count in those, nginx in seconds, of which
+/// Whether a bare number is rather one of milliseconds: PM2 and HAProxy count in those, nginx in seconds, of which
 /// somebody writes a thousand or more as whole minutes.
 fn is_fine(number: &str) -> bool {
     number

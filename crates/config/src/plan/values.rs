@@ -253,7 +253,7 @@ impl Secrets {
         Self(secrets)
     }
 
-    /// Returns whether the file names none.
+    /// Whether the file names none: then tidelock fills in one that it keeps in its state folder.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

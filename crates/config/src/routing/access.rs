@@ -14,7 +14,8 @@ pub struct Access {
 }
 
 impl Access {
-    /// Returns whether requests of this client are answered.
+    /// Whether requests of this client are answered. `deny` wins over `allow`, and an IPv4 client on an IPv6 socket
+    /// is judged by its IPv4 address.
     pub fn admits(&self, client: IpAddr) -> bool {
         let client = client.to_canonical();
         let is_in = |networks: &[IpNet]| networks.iter().any(|network| network.contains(&client));

@@ -52,8 +52,8 @@ impl Compress {
     }
 }
 
-/// Returns whether compressing content of this type, in lower case, is known to bring something. A stream of events is
-/// not in it: its events are short, and each would go out in a block of its own.
+/// Whether compressing content of this type, in lower case, is known to bring something. A stream of events is not
+/// in it: its events are short, and each would go out in a block of its own.
 pub fn is_compressible(essence: &str) -> bool {
     let is_text = essence.starts_with("text/") && essence != "text/event-stream";
     is_text

@@ -154,7 +154,7 @@ impl ErrorPages {
         })
     }
 
-    /// Returns whether there is none.
+    /// Whether each fault is answered by tidelock's own page.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -59,7 +59,7 @@ impl Pattern {
         self.regex.captures_len() - 1
     }
 
-    /// Returns whether it has a group of this name.
+    /// Whether it has a group of this name, which a template may then put in.
     pub fn has_group(&self, name: &str) -> bool {
         self.regex.capture_names().flatten().any(|group| group == name)
     }

@@ -67,7 +67,7 @@ impl Policy {
 }
 
 impl Cors {
-    /// Returns whether pages of this origin may.
+    /// Whether scripts of this origin may read the answers. It is the value of Origin as the browser sent it.
     pub fn allows(&self, origin: &[u8]) -> bool {
         self.origins.iter().any(|allowed| allowed.takes(origin))
     }

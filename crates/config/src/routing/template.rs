@@ -156,7 +156,8 @@ impl Template {
         self.pieces.contains(&Piece::Variable(Variable::Node))
     }
 
-    /// Returns whether a text satisfies `fits` between its variables.
+    /// Whether every byte between the variables satisfies `fits`. What a variable will hold is not known here, and
+    /// is escaped when it is put in.
     pub fn texts_fit(&self, fits: impl Fn(u8) -> bool) -> bool {
         self.pieces.iter().all(|piece| match piece {
             Piece::Text(text) => text.bytes().all(&fits),

@@ -375,7 +375,7 @@ impl Written for Cron {
     }
 }
 
-/// Returns whether it is a list of `*`, `n` or `n-m`, each with a step or without.
+/// Whether it is a list of `*`, `n` or `n-m`, each with a step or without. Names of months and days are not taken.
 fn is_cron_field(field: &str, bounds: &RangeInclusive<u32>) -> bool {
     let number = |text: &str| text.parse::<u32>().ok().filter(|number| bounds.contains(number));
     field.split(',').all(|part| {

@@ -92,7 +92,8 @@ impl Kind for RouteHost {
     }
 }
 
-/// Returns what to write instead of something that is not a host.
+/// What to write instead of something that is not a host, by the mistake that it looks like: a URL, a path, a port,
+/// a star.
 fn host_hint(text: &str) -> String {
     if let Some((_, rest)) = text.split_once("://") {
         let host = rest.split('/').next().unwrap_or(rest);
@@ -243,7 +244,7 @@ fn is_address(text: &str) -> bool {
     bracketed(text).is_some() || text.parse::<Ipv4Addr>().is_ok()
 }
 
-/// Returns whether a text can be a host name: labels of 1 to 63 letters, digits, `-` and `_`, 253 bytes in all (RFC 1035
+/// Whether a text can be a host name: labels of 1 to 63 letters, digits, `-` and `_`, 253 bytes in all (RFC 1035
 /// section 2.3.4; underscores because Docker's networks have them). A last label of digits alone is a mistyped
 /// address, as no top-level domain is a number.
 pub(super) fn is_name(text: &str) -> bool {

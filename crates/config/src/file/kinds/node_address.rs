@@ -206,12 +206,12 @@ fn without_port(text: &str, host: NodeHost) -> NodePlace {
     NodePlace { written: text.to_owned(), host, port: 0, tls_name: None, base: String::new() }
 }
 
-/// Returns whether a name looks like those that SRV records have: `_chat._tcp.example.com`.
+/// Whether a name looks like those that SRV records have (RFC 2782): `_chat._tcp.example.com`.
 fn is_service(name: &str) -> bool {
     name.starts_with('_') && ["._tcp.", "._udp."].iter().any(|protocol| name.contains(protocol))
 }
 
-/// Returns what to write instead of something that is not the address of a node.
+/// What to write instead of something that is not the address of a node, by the mistake that it looks like.
 fn node_hint(text: &str) -> String {
     if let Some((_, rest)) = text.split_once("://") {
         let authority = rest.split('/').next().unwrap_or(rest);

@@ -164,7 +164,8 @@ impl Upstream {
     }
 }
 
-/// Returns where the nodes come from: they are listed, or they are an app's processes.
+/// Where the nodes come from: they are listed, or they are an app's processes. Having both or neither is told, and
+/// is `(None, None)`.
 fn nodes_or_app(fields: &Fields<'_>) -> (Option<Vec<NodeSpec>>, Option<String>) {
     let nodes = fields.optional(&NODES);
     let app = fields.optional(&APP);

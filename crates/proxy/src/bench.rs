@@ -54,7 +54,7 @@ impl Site {
         Self { snapshot, cursor: Cursor::new(fastrand::Rng::with_seed(1)) }
     }
 
-    /// Returns whether some upstream answers `head`.
+    /// Whether some upstream answers `head` when it comes to port 80.
     #[must_use]
     pub fn route(&self, head: &RequestHead) -> bool {
         self.snapshot.route(head, 80).is_ok()
@@ -88,7 +88,8 @@ impl Site {
         }
     }
 
-    /// Returns what a poll of session `number` asks of the session table and leaves there. Whether the session was known.
+    /// Does with the session table what a poll of session `number` does to it, from its beginning to its end.
+    /// Whether the session was known.
     #[must_use]
     pub fn use_session(&self, number: usize, now: Instant) -> bool {
         let (sid, session_table) = (sid(number), &self.upstream().session_table);

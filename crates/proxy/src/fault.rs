@@ -142,19 +142,20 @@ impl Fault {
         }
     }
 
-    /// Returns whether the process that was asked may have died of it.
+    /// Whether the process that was asked may have died of the request: the connection ended under it. Whether it
+    /// has died, a look at where it listens tells.
     pub(crate) fn may_be_a_death(self) -> bool {
         matches!(self, Self::Origin(OriginFault::ClosedUnanswered { .. } | OriginFault::CutShort))
     }
 
-    /// Returns whether there was just nobody to send the request to: none was found, or none could be reached. That
-    /// soon passes, which a certificate that is not trusted does not.
+    /// Whether there was just nobody to send the request to: none was found, or none could be reached. That soon
+    /// passes, which a certificate that is not trusted does not.
     pub(crate) fn is_want_of_a_node(self) -> bool {
         let is_for_now = self.retry() == Retry::NothingSent && self != Self::Origin(OriginFault::NoTls);
         matches!(self, Self::Ours(OurFault::NoNode | OurFault::AllFull)) || is_for_now
     }
 
-    /// Returns whether nobody can have done anything of the request, whatever it asks for.
+    /// Whether nobody can have done anything of the request, so that even a POST may be sent again.
     pub(crate) fn is_undone(self) -> bool {
         let is_before = matches!(
             self,
@@ -219,8 +220,8 @@ impl Fault {
         }
     }
 
-    /// Returns what the client is told of it, beside the status: what its own request has to do with it. What goes on
-    /// behind us is nobody's business.
+    /// What the client is told of the fault, beside the status: what its own request has to do with it. What goes
+    /// on behind us is nobody's business.
     pub(crate) fn reason_told(self) -> Option<&'static str> {
         match self {
             Self::Client(_) | Self::Ours(OurFault::NoRoute | OurFault::SessionUnknown) => Some(self.reason()),

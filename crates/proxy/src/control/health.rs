@@ -103,8 +103,8 @@ async fn ask(node: &Node) {
     }
 }
 
-/// Returns how long an answer is waited for. A node that has just fallen is back only once it is quick; one whose answers
-/// always take their time is given more of it the longer it is out.
+/// How long a probe's answer is waited for. A node that has just fallen is back only once it is quick; one whose
+/// answers always take their time is given more of it the longer it is out.
 fn probe_timeout(node: &Node, now: Instant) -> Duration {
     match node.plan().filter(|plan| plan.health.probe.is_some()) {
         Some(plan) => plan.health.timeout,

@@ -165,7 +165,8 @@ impl Proxy {
         self.begin_to_leave(timeout);
     }
 
-    /// Returns within what time, and until when, what is asked to go goes, if this is the first word of it.
+    /// Within what time tunnels are told to go, and when what polls is closed at the latest; `None` where it has
+    /// begun before, and only the deadline moves.
     fn begin_to_leave(&self, timeout: Duration) -> Option<(Duration, Instant)> {
         let until = Instant::now() + timeout;
         let was_leaving = self.inner.shared.drain.is_leaving();

@@ -237,17 +237,17 @@ impl NodeHandle {
         self.0.address()
     }
 
-    /// Returns what is still on it.
+    /// What a drain would have to wait for, as of this moment.
     pub fn left(&self) -> Left {
         Left::on(&self.0)
     }
 
-    /// Returns whether pages of browsers that are pinned to it may still come, although it leaves.
+    /// Whether pages of browsers that are pinned to it may still come, although it leaves.
     pub fn keeps_pages(&self) -> bool {
         self.0.keeps_pages(Instant::now())
     }
 
-    /// Returns what is still on these nodes, and for whom.
+    /// What is still on these nodes together, printed as a person reads it.
     pub fn remains(nodes: &[Self]) -> Remains {
         Remains::on(nodes.iter().map(|handle| &*handle.0))
     }

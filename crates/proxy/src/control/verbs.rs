@@ -51,7 +51,7 @@ impl Proxy {
         self.inner.shared.counters.iter().map(|counters| counters.beats.load(Relaxed)).collect()
     }
 
-    /// Returns what there is too little of, if anything.
+    /// What there is too little of, in a sentence with what follows from it; `None` where there is enough.
     fn overload(&self) -> Option<String> {
         let (memory, places) = (&self.inner.shared.memory, &self.inner.places);
         let short = memory.is_short().then(|| {

@@ -146,7 +146,7 @@ pub(crate) trait ReadBuffer: BufMut {
     /// A read has brought nothing, maybe.
     fn give_back_if_empty(&mut self, buffers: &Buffers);
 
-    /// Returns whether a read has left no room, so that there may be more to read.
+    /// Whether a read has left no room, so that there may be more to read.
     fn is_full(&self) -> bool;
 }
 

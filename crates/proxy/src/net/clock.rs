@@ -71,8 +71,8 @@ impl Alarm {
         self.clock.now()
     }
 
-    /// Returns what `poll` gives, or `None` after so long without. Cancel-safe if `poll` is. All waits on one alarm must belong
-    /// to one task. It takes a function and not a future, because a future within a future is kept twice.
+    /// What `poll` gives, or `None` after so long without. Cancel-safe if `poll` is. All waits on one alarm must
+    /// belong to one task. It takes a function and not a future, because a future within a future is kept twice.
     pub(crate) fn within<T>(
         &self,
         timeout: Duration,

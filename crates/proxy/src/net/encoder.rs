@@ -129,7 +129,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns what can be read of it, and whether it has its end.
+    /// What can be decoded of a stream that may be cut, and whether it has its end.
     fn decoded(coding: Coding, bytes: &[u8]) -> (Vec<u8>, bool) {
         let mut out = Vec::new();
         let read = match coding {

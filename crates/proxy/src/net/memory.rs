@@ -100,7 +100,8 @@ impl Memory {
         let _ = self.listen().wait_for(|pressure| *pressure == Pressure::None).await;
     }
 
-    /// Returns what is taken and what may be, in bytes.
+    /// How many bytes are taken and how many may be. What was charged since the kernel was last asked is counted
+    /// in.
     pub(crate) fn taken_of(&self) -> (u64, u64) {
         let since = self.charged.load(Relaxed).saturating_sub(self.charged_then.load(Relaxed));
         (self.resident.load(Relaxed) + since, self.budget.load(Relaxed))
@@ -192,8 +193,9 @@ pub struct TooLittleMemory {
 }
 
 impl TooLittleMemory {
-    /// Returns whether `budget` is too little for what this process, which serves nobody yet, has taken so far. `None`
-    /// is what is the budget where the file says nothing.
+    /// What is short if `budget`, in bytes, is too little for what this process has taken so far: to be asked
+    /// before it serves anybody. Without a budget it is the share that is taken where the file says nothing. `None`
+    /// as well where the kernel does not say what is taken.
     #[must_use]
     pub fn now(budget: Option<u64>) -> Option<Self> {
         let at_rest = resident(&mut File::open(STATM).ok()?)? * rustix::param::page_size() as u64;
@@ -205,7 +207,7 @@ impl TooLittleMemory {
         (pressure(at_rest, budget, Pressure::Short) != Pressure::None).then_some(Self { at_rest, budget })
     }
 
-    /// Returns what it should be at least: half is for those who come.
+    /// The least budget that would do, in bytes, whole MiB: half is for those who come.
     #[must_use]
     pub fn enough(&self) -> u64 {
         (self.at_rest * 2).next_multiple_of(1 << 20)
@@ -271,7 +273,7 @@ fn resident(statm: &mut File) -> Option<u64> {
     std::str::from_utf8(&text[..length]).ok()?.split(' ').nth(1)?.parse().ok()
 }
 
-/// Returns what this process could take: what its cgroup may, and those above it, or else what the machine has.
+/// How many bytes this process could take: what its cgroup may, and those above it, or else what the machine has.
 fn available() -> u64 {
     let machine = read_to_string("/proc/meminfo").ok().and_then(|text| memory_of(&text));
     let cgroup =

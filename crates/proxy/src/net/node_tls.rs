@@ -58,7 +58,8 @@ pub(crate) fn is_failed_handshake(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|error| error.is::<Failed>())
 }
 
-/// Returns how each upstream does, in their order; those without nodes at `https://` do not.
+/// The TLS towards each upstream's nodes, in the order of `upstreams`; `None` for those without nodes at
+/// `https://`.
 pub(crate) fn of_upstreams(
     upstreams: &[Arc<Upstream>],
 ) -> Result<Vec<Option<Arc<ClientTls>>>, Vec<TlsProblem>> {
@@ -88,7 +89,7 @@ pub(crate) fn of_upstreams(
     if problems.is_empty() { Ok(loaded) } else { Err(problems) }
 }
 
-/// Returns what is wrong today with what is shown to nodes.
+/// What is wrong today with what is shown to nodes, as a check of the file tells it. Nothing is kept of it.
 pub(crate) fn check_all(upstreams: &[Arc<Upstream>]) -> Vec<TlsProblem> {
     let shown = upstreams.iter().filter_map(|upstream| {
         let Plan { certificate, key, .. } = &upstream.tls;
@@ -234,7 +235,7 @@ impl NodeTls {
     }
 }
 
-/// Returns what went wrong, in words.
+/// What went wrong, in words that name the key of the file that would mend it, where one would.
 fn reason_of(error: &io::Error, name: &ServerName<'_>) -> String {
     let name = name.to_str();
     let tls = error.get_ref().and_then(|error| error.downcast_ref::<Error>());

@@ -42,16 +42,16 @@ impl Pace {
         }
     }
 
-    /// Returns how long more of a body may be waited for, of which so much has come. `timeout` is what one wait may
-    /// take, and what all of them may take beyond what the rate allows.
+    /// How long more of a body may be waited for, of which so much has come. `timeout` is what one wait may take,
+    /// and what all of them may take beyond what the rate allows.
     pub(crate) fn of_body(&self, timeout: Duration, so_far: BodySoFar) -> Duration {
         let BodySoFar { bytes, waited, age } = so_far;
         let whole = self.request.map_or(Duration::MAX, |most| most.saturating_sub(age));
         left(self.body_rate, timeout, bytes, waited).min(whole)
     }
 
-    /// Returns how long it may take a client to take what brings an answer to so many bytes, for which it has been
-    /// waited so long.
+    /// How long it may take a client to take what brings an answer to so many bytes, for which it has been waited
+    /// so long.
     pub(crate) fn of_answer(&self, timeout: Duration, bytes: u64, waited: Duration) -> Duration {
         left(self.answer_rate, timeout, bytes, waited)
     }

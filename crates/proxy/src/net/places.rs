@@ -74,7 +74,8 @@ struct Pace {
 }
 
 impl Pace {
-    /// Returns whether one more is within so many a second, of which a second's worth may come at once. It counts then.
+    /// Counts one more, if it is within so many a second, of which a second's worth may come at once. Whether it
+    /// was.
     fn allows(&mut self, per_second: u32, now: u64) -> bool {
         let even_at = self.even_at.max(now);
         if even_at - now >= SECOND {

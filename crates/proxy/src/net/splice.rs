@@ -72,8 +72,8 @@ pub(crate) enum Stopped {
     SinkLate,
 }
 
-/// Returns how many pipes each of so many workers may have, where all of them together may open so many files: a
-/// sixteenth of those is for pipes, at most.
+/// How many pipes each of so many workers may have, where all of them together may open so many files: a sixteenth
+/// of those is for pipes, at most.
 pub(crate) fn pipes_max(files: u64, workers: usize) -> usize {
     let files = usize::try_from(files).unwrap_or(usize::MAX);
     (files / FILES_SHARE / FILES_A_PIPE / workers.max(1)).min(PIPES_MAX)

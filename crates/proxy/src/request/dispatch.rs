@@ -183,8 +183,8 @@ async fn try_nodes(
     Err(fault)
 }
 
-/// Returns whether this request is not sent again, because processes die of it: the last two have, or its like has killed two
-/// lately, and now one more.
+/// Whether this request is not sent again, because processes die of it: the last two have, or its like has killed
+/// two lately, and now one more.
 async fn kills(request: &Request<'_>, cut_by: &[Arc<Node>]) -> bool {
     let Request { head, upstream, .. } = *request;
     let last_two = cut_by.last_chunk::<2>();
@@ -200,8 +200,8 @@ async fn kills(request: &Request<'_>, cut_by: &[Arc<Node>]) -> bool {
     }
 }
 
-/// Returns whether the last node that could be asked has died, and not of this request: one that it is asked of again,
-/// and that dies as well, is not asked for a third time, nor at all for its like.
+/// Whether the last node that could be asked has died, and not of this request: one that it is asked of again, and
+/// that dies as well, is not asked for a third time, nor at all for its like.
 async fn loses_its_last(request: &Request<'_>, cut_by: &[Arc<Node>], before: &mut bool) -> bool {
     let Some(last) = cut_by.last_chunk::<1>() else { return false };
     // One that is quickly back is found down by its probes, and is there again when it is asked.
@@ -402,12 +402,12 @@ fn may_repeat(request: &Request<'_>, fault: Fault) -> bool {
     }
 }
 
-/// Returns whether an idle connection turned out to be dead, which says nothing of its node.
+/// Whether an idle connection turned out to be dead, which says nothing of its node.
 fn is_stale(fault: Fault) -> bool {
     fault == Fault::Origin(OriginFault::ClosedUnanswered { reused: true })
 }
 
-/// Returns whether nobody listens at the node's address.
+/// Whether nobody listens at the node's address.
 fn is_refused(fault: Fault) -> bool {
     fault == Fault::Origin(OriginFault::Refused)
 }

@@ -132,7 +132,8 @@ impl<'a> Values<'a> {
         self.refusal.iter().for_each(|(name, value)| lines.say(name, value.as_bytes()));
     }
 
-    /// Returns what the route changes of an answer that no node gives.
+    /// What the route changes of an answer that no node gives: the status that stands for another, the headers for
+    /// browsers, the lines of its `response` edits, and the cookies of whoever let the client in.
     pub(crate) fn answer_lines(&self) -> LineEdits {
         let mut lines = LineEdits::default();
         self.say_status(&mut lines);
@@ -239,7 +240,7 @@ impl<'a> Values<'a> {
         if self.end.is_https(self.head) { "https" } else { "http" }
     }
 
-    /// Returns what `edits` make of the lines of a request and its answer.
+    /// What `edits` make of the lines of a request and its answer, with the variables of this request put in.
     pub(crate) fn changed(&self, edits: &Edits) -> Changed {
         let mut changed = Changed {
             compress: edits.compress.clone(),

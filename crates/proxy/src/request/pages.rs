@@ -45,8 +45,8 @@ pub(crate) fn of(
     Content { content_type: "application/json".to_owned(), body: format!("{json}\n").into_bytes() }
 }
 
-/// Returns whether a page comes in the place of what a node answers with this status. Whoever asks for JSON gets the
-/// node's own, and so do clients of Engine.IO; and a 401 says what it wants in a line of its own.
+/// Whether a page comes in the place of what a node answers with this status. Whoever asks for JSON gets the node's
+/// own, and so do clients of Engine.IO; and a 401 says what it wants in a line of its own.
 pub(crate) fn replaces(pages: &ErrorPages, status: u16, head: &RequestHead) -> bool {
     status >= 400
         && status != 401
@@ -69,7 +69,8 @@ pub(crate) fn answer_for<'p>(
     }
 }
 
-/// Returns whether a request that somebody has answered may be asked once more.
+/// Whether a request that somebody has answered may be asked once more: asking changes nothing, and there is no
+/// body that would have to be kept.
 pub(crate) fn is_repeatable(head: &RequestHead) -> bool {
     head.method().is_safe() && head.body() == RequestBody::None
 }
@@ -107,13 +108,13 @@ fn print(page: &TextPage, status: u16, record: &mut Record) -> Vec<u8> {
     out
 }
 
-/// Returns whether a parameter says `not this` (RFC 9110 section 12.4.2).
+/// Whether a parameter says `not this` (RFC 9110 section 12.4.2).
 fn is_zero_quality(word: &[u8]) -> bool {
     let quality = word.strip_prefix(b"q=0");
     quality.is_some_and(|rest| rest.iter().all(|byte| matches!(byte, b'.' | b'0')))
 }
 
-/// Returns whether a client would rather read JSON than HTML: scripts say so, browsers that go to a page do not.
+/// Whether a client would rather read JSON than HTML: scripts say so, browsers that go to a page do not.
 fn asks_for_json(head: &RequestHead) -> bool {
     let Some(accept) = head.header("accept") else { return false };
     let accept = accept.to_ascii_lowercase();

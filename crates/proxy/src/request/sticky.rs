@@ -50,7 +50,8 @@ pub(crate) struct SessionTarget {
     pub(crate) is_tagged: bool,
 }
 
-/// Returns what to record if `preference` has decided for the node with the index `chosen`.
+/// What the access log says of how the node was chosen, if `preference` has decided for the one with the index
+/// `chosen`; `None` where it was somewhere else, or there was no preference.
 pub(crate) fn decided(preference: Preference, chosen: usize) -> Option<record::Sticky> {
     match preference {
         Preference::Node { index, .. } => (index == chosen).then_some(record::Sticky::Cookie),
@@ -99,7 +100,7 @@ pub(crate) fn affinity(
     }
 }
 
-/// Returns whether a session begins with it, as [`affinity`] has it.
+/// Whether a session begins with the request, as [`affinity`] has it. Limits that count handshakes count these.
 pub(crate) fn begins_session(head: &RequestHead, upstream: &Upstream) -> bool {
     let engine_io = head.engine_io().filter(|_| upstream.plan.sticky != plan::Sticky::None);
     match engine_io.map(|engine_io| (engine_io.sid, engine_io.transport)) {
@@ -109,8 +110,8 @@ pub(crate) fn begins_session(head: &RequestHead, upstream: &Upstream) -> bool {
     }
 }
 
-/// Returns whether it belongs to a session that has begun, and that its tag or the session table proves: what a client merely
-/// claims is none.
+/// Whether the request belongs to a session that has begun, and that its tag or the session table proves: what a
+/// client merely claims is none.
 pub(crate) fn is_in_session(head: &RequestHead, upstream: &Upstream) -> bool {
     let engine_io = head.engine_io().filter(|_| upstream.plan.sticky != plan::Sticky::None);
     engine_io.is_some_and(|engine_io| matches!(engine_io.sid, Sid::Is(_)))

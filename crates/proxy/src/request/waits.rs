@@ -6,8 +6,8 @@ use crate::fault::{ClientFault, Fault, OurFault};
 use crate::request::downstream::BodySource;
 use crate::state::local::Local;
 
-/// Returns what `wait` gives, unless the client leaves first, or the proxy begins to. Boxed by its callers: few requests wait,
-/// and all would carry it.
+/// What `wait` gives, unless the client leaves first, or the proxy begins to. Boxed by its callers: few requests
+/// wait, and all would carry it.
 pub(crate) async fn while_wanted<T>(
     worker: &Local,
     body: &mut BodySource<'_>,

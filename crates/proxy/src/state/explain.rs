@@ -64,7 +64,7 @@ pub enum Taken {
 }
 
 impl Imagined<'_> {
-    /// Returns what a plan makes of it.
+    /// Which route a plan takes the request by, as the proxy would decide it.
     pub fn taken(&self, plan: &Plan) -> Taken {
         match Routes::new(&plan.routes).find(self.asks()) {
             Some(found) if plan.routes[found].paths == PathRule::Strict && self.is_ambiguous() => {

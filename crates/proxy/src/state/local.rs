@@ -103,7 +103,7 @@ impl Local {
         }
     }
 
-    /// Returns which of the workers it is, and in which span of time.
+    /// Which of the workers it is, and the span of time that `now` is in, for whoever counts something of a node.
     pub(crate) fn as_one_of(&self, now: Instant) -> WorkerSlot {
         let (of, is_collected) = (self.shared.counters.len(), self.counters.routes.is_some());
         WorkerSlot { slot: self.slot, of, span: self.spans.at(now), is_collected }

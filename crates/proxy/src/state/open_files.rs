@@ -274,7 +274,8 @@ fn whole(file: &OwnedFd, bytes: u64) -> Option<Box<[u8]>> {
 
 /// A change is noticed within this time.
 const LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
-/// Returns how many files each worker keeps open, of all that this process may open.
+/// How many files each worker keeps open, of all that this process may open: a share, since connections want the
+/// rest.
 pub(crate) fn kept_max(files: u64, workers: usize) -> usize {
     let share = usize::try_from(files).unwrap_or(usize::MAX) / FILES_SHARE / workers.max(1);
     share.clamp(1, KEPT_MAX)

@@ -192,7 +192,7 @@ fn says(head: Option<&RequestHead>, Matches { headers, query }: &Matches) -> boo
 }
 
 impl<T> ByLength<T> {
-    /// Returns what is known by `key`, which is what was there first.
+    /// What is known by `key`; what `new` gives, where nothing was.
     fn entry(&mut self, key: &[u8], new: impl FnOnce() -> T) -> &mut T {
         if let Err(at) = self.lengths.binary_search_by(|length| key.len().cmp(length)) {
             self.lengths.insert(at, key.len());

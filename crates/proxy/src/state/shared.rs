@@ -254,7 +254,7 @@ impl Snapshot {
         self.route_numbers.get(route).copied().unwrap_or(RouteNumber::NONE)
     }
 
-    /// Returns whether some listen with TLS serves this request.
+    /// Whether some listen with TLS serves this request, so that a client that came without it can be sent there.
     pub(crate) fn is_served_over_tls(&self, head: &RequestHead) -> bool {
         let listens = self.plan.listens.iter();
         let over_tls =

@@ -96,7 +96,7 @@ impl Broken {
     }
 }
 
-/// Returns whether the other end has not said that it is gone: the kernel has found out by its silence.
+/// Whether the other end has not said that it is gone: the kernel has found out by its silence.
 fn tells_of_silence(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable)
 }
@@ -138,7 +138,7 @@ impl Direction {
         self
     }
 
-    /// Returns how long the session can be silent, in milliseconds: told once, when its open packet has gone by.
+    /// How long the session can be silent, in milliseconds, by its open packet. Told once, when that has gone by.
     pub(super) fn take_silence_ms(&mut self) -> Option<u64> {
         self.silence_ms.take().map(|silence_ms| silence_ms.get().into())
     }
@@ -153,7 +153,7 @@ impl Direction {
         self.edges.frames()
     }
 
-    /// Returns what has gone by so far. Its messages wrap around: [`Passed::since`] knows.
+    /// What has gone by so far. Its messages wrap around: [`Passed::since`] knows.
     pub(super) fn passed(&self) -> Passed {
         Passed { bytes: self.bytes(), messages: self.kinds().messages.into() }
     }
@@ -163,7 +163,7 @@ impl Direction {
         self.edges.kinds()
     }
 
-    /// Returns whether something waits for a sink that takes nothing more. Nothing is read meanwhile.
+    /// Whether something waits for a sink that takes nothing more. Nothing is read meanwhile.
     pub(super) fn is_stuck(&self) -> bool {
         self.pending.is_some()
     }
@@ -186,7 +186,7 @@ impl Direction {
         self.has_said_close
     }
 
-    /// Returns whether the sink has got all that it will get, the end excepted.
+    /// Whether the sink has got all that it will get, the end excepted.
     pub(super) fn is_quiet(&self) -> bool {
         matches!(self.flow, Flow::Nothing) && self.pending.is_none()
     }
@@ -419,7 +419,8 @@ impl Direction {
     }
 }
 
-/// Returns what an Engine.IO open packet tells, when it is the first frame, uncompressed and here as a whole.
+/// The silence, in milliseconds, that an Engine.IO open packet allows, when it is the first frame, uncompressed and
+/// here as a whole.
 fn silence_in(first: &[u8]) -> Option<u32> {
     const UNCOMPRESSED_TEXT: u8 = 0x81;
     // A node's frames are not masked (RFC 6455 section 5.2); a longer one than 64 KiB opens no session.

@@ -82,8 +82,8 @@ impl End {
         }
     }
 
-    /// Returns whether nothing has come and the other end has not closed, as far as is known, and whoever reads is
-    /// woken when that changes.
+    /// Whether nothing has come and the other end has not closed, as far as is known, and whoever reads is woken
+    /// when that changes.
     pub(super) fn is_waiting(&mut self) -> bool {
         match self {
             Self::Bare(bare) => !bare.may_read,
@@ -91,8 +91,8 @@ impl End {
         }
     }
 
-    /// Returns whether the other end has sent its end, or the connection is broken. It may have said something before
-    /// that nobody has read.
+    /// Whether the other end has sent its end, or the connection is broken. It may have said something before that
+    /// nobody has read.
     pub(super) fn has_ended(&self) -> bool {
         match self {
             Self::Bare(bare) => bare.has_ended,
@@ -100,7 +100,7 @@ impl End {
         }
     }
 
-    /// Returns whether nobody tells when it has ended as long as it is not read from.
+    /// Whether nobody tells of its end while it is not read from. Epoll does, the runtime does not.
     pub(super) fn ends_untold(&self) -> bool {
         matches!(self, Self::InRuntime(_))
     }

@@ -25,7 +25,6 @@ impl Bounds {
         (rate.is_some() || !held.is_empty()).then(|| Box::new(Self { rate, _held: held }))
     }
 
-    /// Returns whether the client has said too much.
     pub(super) fn is_exceeded(&mut self, said: Kinds, now: Instant) -> bool {
         self.rate.as_mut().is_some_and(|rate| rate.is_exceeded(said, now))
     }
@@ -45,8 +44,9 @@ impl Rate {
         Self { max, second_begun: now, before: Kinds::default() }
     }
 
-    /// Returns whether `said`, all there ever was, is too much for the second that this moment is in. A message counts once,
-    /// however many frames it has. What is no message has bounds of its own, far above what any library sends.
+    /// Whether `said`, all there ever was, is too much for the second that this moment is in. A message counts
+    /// once, however many frames it has. What is no message has bounds of its own, far above what any library
+    /// sends.
     fn is_exceeded(&mut self, said: Kinds, now: Instant) -> bool {
         if now.duration_since(self.second_begun) >= Duration::from_secs(1) {
             (self.second_begun, self.before) = (now, said);

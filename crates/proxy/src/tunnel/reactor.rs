@@ -60,8 +60,8 @@ impl Wake for Caller {
     }
 }
 
-/// Returns what epoll knows a socket by: its tunnel's slot, and its side there. A socket that is closed while a child
-/// on its way to its program holds all our files may be told of once more, for a slot that is empty or another's: who
+/// What epoll knows a socket by: its tunnel's slot, and its side there. A socket that is closed while a child on
+/// its way to its program holds all our files may be told of once more, for a slot that is empty or another's: who
 /// is told in vain finds nothing to read.
 fn key_of(slot: usize, side: Side) -> u64 {
     (slot as u64) << 1 | u64::from(side == Side::Origin)
@@ -78,7 +78,7 @@ impl Reactor {
         Self { set, slots: RefCell::default(), calls: Arc::default() }
     }
 
-    /// Returns whether it can look after tunnels.
+    /// Whether somebody waits on the epoll. Until then nobody would be told what happens to a tunnel in it.
     pub(super) fn is_attended(&self) -> bool {
         self.set.is_attended()
     }

@@ -133,7 +133,7 @@ impl Answers {
         Some(workers.get(worker.slot)?.get_or_init(Box::default))
     }
 
-    /// Returns what there was in this span of time and the one before.
+    /// How many answers there were in this span of time and the one before, and how long they took.
     pub(crate) fn lately(&self, now: Instant) -> Lately {
         let number = span_at(now);
         let (mut count, mut took) = (0, [0_u32; BUCKETS]);
@@ -153,7 +153,7 @@ impl Answers {
         Lately { per_second, took: if timed > 0 { took.to_vec() } else { Vec::new() } }
     }
 
-    /// Returns what there was since the start.
+    /// All answers since the start, of all workers.
     pub(crate) fn all(&self) -> Answered {
         let mut all = Answered::default();
         for worker in self.workers() {
@@ -222,7 +222,8 @@ impl WorkerAnswers {
         self.span.store(span, Relaxed);
     }
 
-    /// Returns how many there were before the first span that counts as lately while this one is under way, if any counts.
+    /// What this worker had counted before the first span that counts as lately while `span` is under way, if any
+    /// counts.
     fn before(&self, span: u32) -> Option<&Before> {
         [span.wrapping_sub(1), span]
             .into_iter()

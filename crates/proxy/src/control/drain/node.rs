@@ -126,8 +126,8 @@ impl Emptying {
         }
     }
 
-    /// Returns whether nothing is on the node, and nothing comes any more. Pages of clients that are pinned to it may
-    /// come until the window is over; one that is stopped then cannot keep them, and lets them go as soon as none is
+    /// Whether nothing is on the node, and nothing comes any more. Pages of clients that are pinned to it may come
+    /// until the window is over; one that is stopped then cannot keep them, and lets them go as soon as none is
     /// under way.
     fn is_done(&self, now: Instant) -> bool {
         let is_empty = self.node.is_empty();

@@ -82,7 +82,8 @@ impl Closer {
         }
     }
 
-    /// Returns how to reach the session at its node, which is closed from now on; or what has become of it instead.
+    /// Waits for a good moment to close the session, and for any at the deadline. The error is what has become of
+    /// it instead.
     async fn await_moment(&self, sid: &[u8], waits_until: Instant) -> Result<Contact, Closed> {
         let hurries_at = (waits_until.max(Instant::now()) + QUIET_WITHIN).min(self.until);
         while self.waiting.borrow().contains(sid) {
@@ -113,7 +114,8 @@ impl Closer {
         closed
     }
 
-    /// Returns whether the session's client has something to say every now and then, so that it is worth waiting for.
+    /// Whether the session's client has said something lately, so that a moment right behind its next word is worth
+    /// waiting for.
     pub(crate) fn talks(&self, sid: &[u8]) -> bool {
         self.session_table.has_talked_within(sid, TALKS_WITHIN, Instant::now())
     }

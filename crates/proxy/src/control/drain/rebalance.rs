@@ -53,7 +53,8 @@ struct Moved {
 }
 
 impl Pacer {
-    /// Returns how many sessions each node moves now, `passed` after the last time.
+    /// How many sessions each node of `pool` moves now, `passed` after the last time. What a pace of a percentage
+    /// leaves of a whole session is kept for the next step.
     fn step(&mut self, pool: &[Carried], pace: &Rebalance, passed: Duration) -> Vec<usize> {
         for moved in &mut self.moved {
             moved.age += passed;
@@ -91,8 +92,8 @@ impl Pacer {
     }
 }
 
-/// Returns how many sessions each node has too many. Those of a whole pool have room on the others, so that moving them never
-/// makes another node overfull.
+/// How many sessions each node has too many. Those of a whole pool have room on the others, so that moving them
+/// never makes another node overfull.
 fn surplus(pool: &[Carried], in_the_air: usize, is_moving: bool) -> Vec<usize> {
     let nothing = vec![0; pool.len()];
     let all = sessions_of(pool) + in_the_air;
@@ -244,7 +245,7 @@ impl Pool {
     }
 }
 
-/// Returns whether nothing but the number of their sessions is different about the nodes, and that for some time.
+/// Whether nothing but the number of their sessions is different about the nodes, and that for `settle`.
 pub(crate) fn is_calm(upstream: &Upstream, settle: Duration, now: Instant) -> bool {
     let is_settled = |Member { node, .. }: &Member| {
         let is_plain = node.is_up() && !node.is_draining() && !node.is_outdated() && node.ramp() >= 1.0;

@@ -231,7 +231,8 @@ impl Io {
         }
     }
 
-    /// Returns whether the kernel can take bytes from here, or put them here, by itself.
+    /// Whether the kernel can take bytes from here, or put them here, by itself: for `splice`, neither TLS nor
+    /// HTTP/2 may be in between.
     pub(crate) fn is_plain_tcp(&self) -> bool {
         match &*self.0.borrow() {
             Stage::Unregistered(_) => true,
@@ -274,7 +275,8 @@ impl Io {
         }
     }
 
-    /// Returns whether the TLS handshake was for another host than `host`, if it was for one.
+    /// Whether the TLS handshake was for another host than `host`. Without TLS, or without a name in it, it was for
+    /// none.
     pub(crate) fn is_for_another_host(&self, host: &[u8]) -> bool {
         match &*self.0.borrow() {
             Stage::Registered(reader) => {
@@ -285,7 +287,8 @@ impl Io {
         }
     }
 
-    /// Returns whether nothing has come and the other end has not closed, as far as the runtime has been told.
+    /// Whether nothing has come and the other end has not closed, as far as the runtime has been told. What has
+    /// come since then is not known of; [`Self::is_quiet_for_sure`] costs a system call.
     pub(crate) fn is_quiet(&self) -> bool {
         match &mut *self.0.borrow_mut() {
             Stage::Unregistered(unregistered) => unregistered.is_quiet(),
@@ -298,12 +301,12 @@ impl Io {
         self.0.borrow().socket().is_some_and(has_nothing_to_read)
     }
 
-    /// Returns whether the kernel has bytes that nobody has read, and not just the end.
+    /// Whether the kernel has bytes that nobody has read, and not just the end.
     fn has_unread(&self) -> bool {
         self.0.borrow().socket().is_some_and(|socket| matches!(peek(socket), Ok(1..)))
     }
 
-    /// Returns what an idle connection has to say; `for_sure` asks the kernel.
+    /// What an idle connection has to say; `for_sure` asks the kernel, which costs a system call.
     pub(crate) fn idle_state(&self, for_sure: bool) -> IdleState {
         if let Stage::Registered(Reader { stream: Stream::Tls(tls), .. }) = &mut *self.0.borrow_mut() {
             return tls.idle_state(for_sure);
@@ -317,7 +320,8 @@ impl Io {
         }
     }
 
-    /// Returns whether it was opened by what is not said of its node any more.
+    /// Whether the connection was opened with another certificate or trust than its node's are now, so that it must
+    /// carry no more requests.
     pub(crate) fn is_by_another_than(&self, now: &NodeTls) -> bool {
         match &*self.0.borrow() {
             Stage::Registered(Reader { stream: Stream::Tls(tls), .. }) => tls.is_by_another_than(now),

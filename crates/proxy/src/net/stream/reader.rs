@@ -81,7 +81,8 @@ impl Reader {
         }
     }
 
-    /// Returns whether nothing has come, and the task is woken when something does.
+    /// Whether nothing has come, and the task is woken when something does: it may go to sleep without another
+    /// read.
     pub(crate) fn is_waiting(&mut self) -> bool {
         self.is_watched && self.stream.is_quiet()
     }

@@ -103,7 +103,7 @@ impl Stream {
         }
     }
 
-    /// Returns whether nothing has come and the other end has not closed, as far as the runtime has been told.
+    /// Whether nothing has come and the other end has not closed, as far as the runtime has been told.
     pub(crate) fn is_quiet(&mut self) -> bool {
         match self {
             Self::Plain(tcp) => is_known_quiet(tcp),
@@ -115,8 +115,8 @@ impl Stream {
 }
 
 impl Stream {
-    /// Returns whether the other end has sent its end, or the connection is broken, as far as the runtime has been
-    /// told. What it has said before need not have been read.
+    /// Whether the other end has sent its end, or the connection is broken, as far as the runtime has been told.
+    /// What it has said before need not have been read.
     pub(crate) fn has_ended(&self) -> bool {
         let is_closed = |ready: Pin<&mut dyn Future<Output = io::Result<Ready>>>| {
             let looked = ready.poll(&mut Context::from_waker(Waker::noop()));

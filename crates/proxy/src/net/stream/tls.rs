@@ -54,7 +54,7 @@ impl Tls {
         self.stream.get_ref().0
     }
 
-    /// Returns whether there are neither decrypted bytes nor the end behind a socket that has nothing more.
+    /// Whether there are neither decrypted bytes nor the end behind a socket that has nothing more.
     pub(super) fn has_nothing_decrypted(&mut self) -> bool {
         let looked = match &mut self.stream {
             TlsStream::Client(client) => client.get_mut().1.reader().fill_buf().map(|_| ()),
@@ -84,12 +84,12 @@ impl Tls {
         }
     }
 
-    /// Returns whether it was opened by what is not said of its node any more.
+    /// Whether the connection was opened with another certificate or trust than its node's are now.
     pub(super) fn is_by_another_than(&self, now: &NodeTls) -> bool {
         self.node.as_ref().is_some_and(|node| !std::ptr::eq(&raw const **node, now))
     }
 
-    /// Returns what an idle one has to say. A ticket that resumes its session, or a new key, is neither bytes nor an end.
+    /// What an idle one has to say. A ticket that resumes its session, or a new key, is neither bytes nor an end.
     pub(super) fn idle_state(&mut self, for_sure: bool) -> IdleState {
         let mut byte = [0];
         let mut read = ReadBuf::new(&mut byte);

@@ -42,8 +42,8 @@ impl Unregistered {
         self.tcp.take().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
-    /// Returns whether nothing has come since. The runtime does not know, so that the kernel is asked: to close with
-    /// bytes unread would be a reset.
+    /// Whether nothing has come since. The runtime does not know, so that the kernel is asked: to close with bytes
+    /// unread would be a reset.
     pub(super) fn is_quiet(&self) -> bool {
         self.socket().is_some_and(has_nothing_to_read)
     }

@@ -146,7 +146,7 @@ impl Leaf {
         })
     }
 
-    /// Returns why clients refuse it at `now`, in seconds since 1970, if they do.
+    /// Why clients refuse it at `now`, in seconds since 1970, and what to do; `None` within its time.
     pub(super) fn refused_for(&self, now: i64) -> Option<String> {
         if now > self.not_after {
             let ago = days((now - self.not_after) / DAY_S);
@@ -160,7 +160,8 @@ impl Leaf {
         None
     }
 
-    /// Returns how many days clients will still accept it, if they soon will not.
+    /// How many days clients will still accept it, if those are few enough that a renewal must have failed; `None`
+    /// before.
     pub(super) fn ends_soon(&self, now: i64) -> Option<i64> {
         let left = self.days_left(now);
         (left < DAYS_LEFT_MIN).then_some(left)

@@ -74,7 +74,8 @@ pub(crate) fn lines_of(shown: Option<&[CertificateDer<'_>]>) -> Result<Vec<u8>, 
     Ok(lines.into_bytes())
 }
 
-/// Returns why a handshake has failed, if it did for want of a certificate that is accepted.
+/// What the log says of a handshake that has failed for want of a certificate that is accepted; `None` where it
+/// failed for something else.
 pub(crate) fn why_refused(error: &rustls::Error) -> Option<&'static str> {
     use CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext, UnknownIssuer};
     Some(match error {

@@ -205,7 +205,7 @@ impl Entry {
         (entry, unreadable)
     }
 
-    /// Returns whether there is another certificate now.
+    /// Reads the files again if they look different. Whether there is another certificate now.
     fn look_again(&mut self) -> bool {
         let stamps = stamps(&self.files);
         // What could not be used may have been half written, and the clock of some disks stands still for a while.
@@ -302,8 +302,8 @@ impl Entry {
     }
 }
 
-/// Returns why `new`, which `files` say now, does not take the place of `old`: clients would refuse it, and they accept
-/// the old one.
+/// Why `new`, which `files` say now, does not take the place of `old`: clients would refuse it, and they accept the
+/// old one.
 fn no_better(new: &Certificate, old: Option<&Certificate>, files: &CertificateFiles) -> Option<TlsProblem> {
     let now = certificate::now();
     let is_old_good = old.is_some_and(|old| old.leaf.refused_for(now).is_none());

@@ -83,7 +83,8 @@ impl<'c> BodySource<'c> {
         self.is_answered = true;
     }
 
-    /// Returns how long more of it is waited for, if nothing comes for `timeout` at most.
+    /// How long more of the body is waited for, `timeout` at most. Once the request is answered its pace does not
+    /// matter: nobody waits for the rest but us.
     fn body_timeout(&self, timeout: Duration) -> Duration {
         if self.is_answered {
             return timeout;

@@ -19,7 +19,8 @@ use crate::request::exchange::request::{Coded, Compressed};
 use crate::state::media;
 
 impl Download<'_> {
-    /// Returns what becomes of this answer, if it is one that its route compresses.
+    /// How the client gets this answer, if it is of a kind that its route compresses; `None` for all others.
+    /// `Compressed::Plain` is for a client that takes no coding: it is told by `Vary` that there are some.
     pub(super) fn compressed(&self, head: &AnswerHead) -> Option<Compressed> {
         let changed = self.request.changed?;
         let compress = changed.compress.as_deref()?;

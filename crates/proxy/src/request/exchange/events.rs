@@ -28,7 +28,7 @@ impl Lasting {
         if self.has_turn(alarm.now(), node) { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// Returns whether it has. A node that takes part again keeps its streams.
+    /// Whether the stream was told to go and it is time. A node that takes part again keeps its streams.
     fn has_turn(&self, now: Instant, node: &Node) -> bool {
         let Some(order) = self.order.get().filter(|order| order.at <= now) else { return false };
         let stays = order.reason == CloseReason::Restart && !node.is_draining();
@@ -40,7 +40,8 @@ impl Lasting {
 }
 
 impl Download<'_> {
-    /// Returns whether the client is an EventSource that gets what it can read here, too.
+    /// Whether the client is an EventSource that gets what it can read here, too: it comes back by itself when its
+    /// stream is cut.
     pub(super) fn is_for_event_source(&self, head: &AnswerHead) -> bool {
         matches!(head.status(), 200..=299)
             && head.body() != AnswerBody::None

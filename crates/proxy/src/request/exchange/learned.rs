@@ -43,8 +43,8 @@ impl<'a> Download<'a> {
         }
     }
 
-    /// Returns what is put behind the answer to a poll whose session was closed on its node meanwhile: the close packet that
-    /// the node has no poll left to send. A coded answer cannot be added to; the next poll is told then.
+    /// What is put behind the answer to a poll whose session was closed on its node meanwhile: the close packet
+    /// that the node has no poll left to send. A coded answer cannot be added to; the next poll is told then.
     pub(super) fn close_packet(&self, head: &AnswerHead) -> Option<&'static [u8]> {
         let engine_io = self.request.head.engine_io()?;
         let may_add =
@@ -56,7 +56,7 @@ impl<'a> Download<'a> {
         }
     }
 
-    /// Returns whether this is a poll of a session that is being closed by a drain.
+    /// Whether this is a poll of a session that is being closed by a drain.
     pub(super) fn is_leaving(&self) -> bool {
         match &self.kind {
             ExchangeKind::Session(Session { registered, .. }) => registered.in_use().is_some_and(|in_use| {
@@ -77,7 +77,7 @@ impl<'a> Download<'a> {
     }
 }
 
-/// Returns who the client is and how its requests are addressed, for whoever has to speak in its place.
+/// Who the client is and how its requests are addressed, for whoever has to speak in its place.
 fn contact_of(request: &Request<'_>, record: &Record) -> Contact {
     let Request { head, upstream, reply, changed, .. } = *request;
     let addressed = |engine_io: &EngineIo| AddressedAs {

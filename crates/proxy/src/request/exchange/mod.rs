@@ -228,7 +228,8 @@ async fn upload(
     ClientFault::Gone.into()
 }
 
-/// Returns whether the node took the whole body. One that stops taking it may still answer, and often says why.
+/// Passes the body on. Whether the node took all of it: one that stops taking it may still answer, and often says
+/// why.
 async fn pass_body(
     body: &mut BodySource<'_>,
     origin: &Io,
@@ -281,7 +282,7 @@ mod tests {
     use crate::net::clock::{Alarm, Clock};
     use crate::net::stream::Stream;
 
-    /// Returns what becomes of a head of this length, and what has been read meanwhile, while the node does as `node` says.
+    /// What becomes of a head of this length, and what has been read meanwhile, while the node does as `node` says.
     async fn check<F: Future>(bytes: usize, node: impl FnOnce(UnixStream) -> F) -> (io::Result<()>, Vec<u8>) {
         let (near, far) = UnixStream::pair().expect("there are files left");
         let (io, buffers) = (Io::new(Stream::Unix(Box::new(near))), Buffers::new(4096, Memory::new()));

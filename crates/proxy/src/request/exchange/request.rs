@@ -39,7 +39,8 @@ pub(crate) struct Request<'a> {
 }
 
 impl Request<'_> {
-    /// Returns whether a request that may have reached a node may be sent again.
+    /// Whether the request may be sent again after a node may have got it. Its method must be safe, and it has no
+    /// body, since that is not kept.
     pub(crate) fn is_repeatable(&self) -> bool {
         self.head.method().is_safe() && self.head.body() == RequestBody::None
     }
@@ -74,7 +75,7 @@ pub(crate) enum ExchangeKind {
 }
 
 impl ExchangeKind {
-    /// Returns whether it is a poll that is answered here, because its node does not end it.
+    /// Whether this is a poll that is answered here, because its node does not end it.
     pub(super) fn is_overdue_poll(&self) -> bool {
         let Self::Session(Session { registered, .. }) = self else { return false };
         let poll = registered.in_use().filter(|in_use| in_use.how == Use::Poll);
@@ -189,7 +190,7 @@ pub(super) struct ExchangeTimeouts {
     pub(super) tunnel: Duration,
 }
 
-/// Returns how long an answer is waited for: a poll of a session for as long as the session can be silent.
+/// How long an answer is waited for: a poll of a session for as long as the session can be silent.
 pub(super) fn answer_timeout(request: &Request<'_>, kind: &ExchangeKind) -> Duration {
     let answer = request.timeouts().answer;
     match kind {

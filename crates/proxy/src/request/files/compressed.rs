@@ -16,7 +16,7 @@ use crate::state::media;
 use crate::state::open_files::Opened;
 
 impl Answer<'_> {
-    /// Returns whether some client gets this file compressed here.
+    /// Whether some client gets this file compressed here. All others must be told by `Vary`.
     pub(super) fn may_compress(&self, file: &Opened) -> bool {
         file.coding.is_none()
             && self.compress.is_some_and(|compress| {

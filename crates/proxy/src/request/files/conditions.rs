@@ -67,7 +67,8 @@ pub(super) fn decide(asked: &Preconditions<'_>, bytes: u64, modified_s: u64, eta
     }
 }
 
-/// Returns whether a list of tags holds this one, or is a star. Strongly, a weak one is never the same.
+/// Whether a list of tags holds this one, or is a star. In the strong comparison a weak tag is never the same (RFC
+/// 9110 section 8.8.3.2).
 fn holds(tags: &[u8], etag: &str, strongly: bool) -> bool {
     if tags.trim_ascii() == b"*" {
         return true;
@@ -79,8 +80,8 @@ fn holds(tags: &[u8], etag: &str, strongly: bool) -> bool {
     })
 }
 
-/// Returns what a Range asks for. One that cannot be read is 416, as in nginx; more than the file, or too many, is the
-/// whole of it.
+/// The parts that a Range asks for. One that cannot be read is 416, as in nginx; more than the file, or too many,
+/// is the whole of it.
 fn ranges(range: &[u8], bytes: u64) -> Decision {
     let Some(list) = strip_unit(range) else { return Decision::Whole };
     let mut parts = Vec::new();

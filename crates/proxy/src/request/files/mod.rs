@@ -269,7 +269,7 @@ impl Answer<'_> {
         }
     }
 
-    /// Returns what is said of a file, whichever part of it is sent.
+    /// The header lines of a file, whichever part of it is sent.
     fn about<'f>(&self, file: &'f Opened, role: Role) -> Vec<Line<'f>> {
         let mut lines = Vec::with_capacity(LINES);
         lines.push(("Last-Modified", file.last_modified.as_bytes().into()));
@@ -320,8 +320,8 @@ impl Answer<'_> {
 /// As many as there may be of an answer.
 const LINES: usize = 8;
 
-/// Returns whether a browser goes to a page, and not for a part of one. Browsers say so; of others those do that would
-/// read HTML, or ask for something whose name has no ending.
+/// Whether a browser goes to a page, and not for a part of one. Browsers say so; of others those do that would read
+/// HTML, or ask for something whose name has no ending.
 fn is_navigation(head: &RequestHead, path: &[u8]) -> bool {
     if let Some(mode) = head.header("sec-fetch-mode") {
         return mode == b"navigate";

@@ -10,8 +10,8 @@ pub(super) enum Name {
     None,
 }
 
-/// Returns what the normal form of a path asks for. What is still escaped in it, slashes above all, is in no name;
-/// neither is what begins with a dot, but for `.well-known` (RFC 8615).
+/// The file or folder that the normal form of a path asks for. What is still escaped in it, slashes above all, is
+/// in no name; neither is what begins with a dot, but for `.well-known` (RFC 8615).
 pub(super) fn of(path: &[u8]) -> Name {
     let Some(path) = path.strip_prefix(b"/") else { return Name::None };
     let (path, is_folder) = match path.strip_suffix(b"/") {
@@ -53,8 +53,9 @@ fn decoded(segment: &[u8]) -> Option<String> {
     String::from_utf8(out).ok()
 }
 
-/// Returns whether there is a hash of the content in the name of a file, as build tools put it there: eight or more letters and
-/// digits, of both kinds, behind a dot or a dash and in front of the ending. `app.3f2a9c1b.js`, `index-BxYa12Zw.css`.
+/// Whether there is a hash of the content in the name of a file, as build tools put it there: eight or more letters
+/// and digits, of both kinds, behind a dot or a dash and in front of the ending. `app.3f2a9c1b.js`,
+/// `index-BxYa12Zw.css`.
 pub(super) fn holds_hash(name: &str) -> bool {
     let file = name.rsplit('/').next().unwrap_or(name);
     let Some((stem, _)) = file.rsplit_once('.') else { return false };

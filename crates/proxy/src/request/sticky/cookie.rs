@@ -78,7 +78,7 @@ impl<'a> Answered<'a> {
         Some(Pinning { names, pin, wraps, cookie })
     }
 
-    /// Returns what the node's Set-Cookie lines say, each read once.
+    /// What the node's Set-Cookie lines say, each read once.
     fn read_set_cookies(&self, names: &PinNames) -> SetByNode<'a> {
         let mut set = SetByNode::default();
         for line in self.answer.set_cookies() {
@@ -130,12 +130,12 @@ impl<'a> Answered<'a> {
         is_needed.then_some(scope)
     }
 
-    /// Returns whether it sets any cookie that the route lets through.
+    /// Whether the answer sets any cookie that the route lets through.
     fn sets_cookies(&self) -> bool {
         self.answer.sets_cookies() && !self.edits.is_some_and(|edits| edits.drops(b"set-cookie"))
     }
 
-    /// Returns whether it is a cookie of the app, and not Engine.IO's own, whose value is the session's id.
+    /// Whether it is a cookie of the app, and not Engine.IO's own, whose value is the session's id.
     fn is_the_apps(&self, cookie: &SetCookie<'_>) -> bool {
         let opens = self.asked.engine_io().is_some() && cookie.name == b"io";
         !opens && (self.sid.is_empty() || cookie.value != self.sid)
@@ -145,8 +145,8 @@ impl<'a> Answered<'a> {
         self.was_pinned || self.sent_pin.index().is_some_and(|index| self.is_here(upstream, index))
     }
 
-    /// Returns whether the node that the client is pinned to leaves, so that another one has answered: then the pin
-    /// goes along. One that is down for a moment keeps its clients.
+    /// Whether the node that the client is pinned to leaves, so that another one has answered: then the pin goes
+    /// along. One that is down for a moment keeps its clients.
     fn is_moved_along(&self, upstream: &Upstream) -> bool {
         !self.was_pinned
             && self.sent_pin.index().is_some_and(|index| {
@@ -188,7 +188,8 @@ impl Pinning<'_> {
         self.wraps.then_some(self.pin)
     }
 
-    /// Returns whether the pin goes behind the value of the cookie that this Set-Cookie line sets.
+    /// Whether the pin goes behind the value of the cookie that this Set-Cookie line sets. One that deletes the
+    /// cookie deletes the pin with it.
     pub(crate) fn wraps(&self, line: &[u8]) -> bool {
         SetCookie::read(line).is_some_and(|cookie| {
             self.names.has(cookie.name) && !is_deleted(&cookie, lifetime(&cookie, SystemTime::now))
@@ -305,7 +306,8 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// Returns how long a cookie lives from now on; `None` if as long as the browser does.
+/// How long a cookie lives from now on; `None` if as long as the browser does, which a date that cannot be read
+/// means as well.
 fn lifetime(cookie: &SetCookie<'_>, now: impl Fn() -> SystemTime) -> Option<Duration> {
     match cookie.lifetime {
         Lifetime::Session => None,

@@ -23,7 +23,8 @@ impl Tunnel {
         }
     }
 
-    /// Returns when it has been left, or one end has taken nothing of what there is for it for too long.
+    /// When the tunnel ends for want of life: it has been left, or one end has taken nothing of what there is for
+    /// it for too long.
     pub(super) fn idle_at(&mut self) -> Instant {
         let now = self.alarm.now();
         let stuck = [self.to_origin.stuck_since(now), self.to_client.stuck_since(now)];
@@ -38,7 +39,7 @@ impl Tunnel {
         stuck.map_or(left, |since| left.min(since + STUCK))
     }
 
-    /// Returns whether an end has to be asked now and then if it has left, since nobody tells.
+    /// Whether an end has to be asked now and then if it has left, since nobody tells.
     pub(super) fn is_to_look(&self) -> bool {
         !self.is_half_closed
             && ((self.to_origin.is_stuck() && self.client.ends_untold())
@@ -78,9 +79,9 @@ impl Tunnel {
         }
     }
 
-    /// Returns when to look again, while a session that has polled is on its way to this tunnel. The client is about to
-    /// stop polling, or has just done so: if its tunnel ended now it would be deaf until a ping times out, and what it
-    /// has kept for the tunnel has not been said.
+    /// When to look again, while a session that has polled is on its way to this tunnel. The client is about to
+    /// stop polling, or has just done so: if its tunnel ended now it would be deaf until a ping times out, and what
+    /// it has kept for the tunnel has not been said.
     pub(super) fn upgrading_until(&self, now: Instant) -> Option<Instant> {
         let Some(TunnelSession::Registered { .. }) = &self.session else { return None };
         let age = now.saturating_duration_since(self.begun);

@@ -14,7 +14,8 @@ impl Tunnel {
         self.ended_first = Some(if is_missing { EndedBy::ClientSilent } else { by });
     }
 
-    /// Returns whether a client that has pings to answer, or to send, has said nothing for so long that its node gives it up.
+    /// Whether a client that has pings to answer, or to send, has said nothing for so long that its node gives it
+    /// up.
     pub(super) fn is_client_missing(&self) -> bool {
         let silence = Duration::from_millis(self.idle_ms.into()).saturating_sub(SLACK);
         // Its last word came a while after the ping that it answers.

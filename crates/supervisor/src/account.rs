@@ -26,7 +26,7 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    /// Returns whom `app` runs as, if not as tidelock does. May wait for a directory service.
+    /// Whom `app` runs as, if not as tidelock does. May wait for a directory service.
     pub(crate) fn of(app: &App) -> Result<Option<Self>, StartProblem> {
         account(app.user.as_deref(), app.group.as_deref(), Own::now())
     }
@@ -36,7 +36,7 @@ impl Account {
         account(user, group, Own::now())
     }
 
-    /// Returns whom `app` runs as, if not as a tidelock that has become this user.
+    /// Whom `app` runs as, if not as a tidelock that has become this user.
     pub(crate) fn of_app_beside(&self, app: &App) -> Result<Option<Self>, StartProblem> {
         let own = Own { user: self.user, group: self.group, may_become_others: true };
         account(app.user.as_deref(), app.group.as_deref(), own)
@@ -96,8 +96,8 @@ impl Own {
     }
 }
 
-/// Returns whether this process may start processes of other users: it is root, or it can become others itself and a
-/// keeper can be lent the same.
+/// Whether this process may start processes of other users: it is root, or it can become others itself and a keeper
+/// can be lent the same.
 pub(crate) fn may_become_others() -> bool {
     let may_lend =
         |now: CapabilitySets| now.effective.contains(OF_OTHERS) && now.inheritable.contains(OF_OTHERS);
@@ -132,7 +132,7 @@ fn account(user: Option<&str>, group: Option<&str>, own: Own) -> Result<Option<A
     Ok(Some(account))
 }
 
-/// Returns who that is, this process or another.
+/// The account of `user`, with `group` in the place of its own. May wait for a directory service.
 pub(crate) fn find(user: &str, group: Option<&str>) -> Result<Account, StartProblem> {
     let mut account = find_user(user)?.ok_or_else(|| StartProblem::NoUser(user.to_owned()))?;
     if let Some(group) = group {

@@ -91,7 +91,6 @@ impl Bus {
 }
 
 impl Seat {
-    /// Returns where it is.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

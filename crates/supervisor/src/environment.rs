@@ -58,7 +58,8 @@ pub(crate) fn environment(own: Environment, inputs: &EnvInputs<'_>) -> Result<En
     Ok(all)
 }
 
-/// Returns what an `env_file` says.
+/// The variables of an `env_file`, in their order. It is read with the rights of `account`, or an app's user could
+/// have tidelock read any file.
 pub(crate) fn lines_of(
     path: &Path,
     account: Option<&Account>,

@@ -67,8 +67,8 @@ pub fn obstacles(app: &App) -> Vec<Obstacle> {
     found
 }
 
-/// Returns why nothing can be written into a folder that is made if it is not there; `by_us` is whether this process's
-/// own rights decide.
+/// Why nothing can be written into a folder that is made if it is not there, `None` if nothing is known to be in
+/// the way. `by_us` is whether this process's own rights decide.
 pub fn why_not_writable(folder: &Path, by_us: bool) -> Option<String> {
     let there = folder.ancestors().find(|folder| fs::symlink_metadata(folder).is_ok())?;
     let there = if there.as_os_str().is_empty() { Path::new(".") } else { there };

@@ -142,18 +142,18 @@ impl Folder {
         InstanceFolder { path: self.place(app, id), preload, is_anothers: true }
     }
 
-    /// Returns where the folder of an instance is, or will be.
+    /// The folder of an instance, there or not. No two live ones share it: a generation is not given twice.
     fn place(&self, app: &str, id: InstanceId) -> PathBuf {
         let name = folder_name(app);
         self.path.join(format!("{name}-{}-{}", id.slot, id.generation))
     }
 
-    /// Returns where an instance with `socket = "unix"` listens.
+    /// Where an instance with `socket = "unix"` listens: in its folder, which is its user's.
     pub(crate) fn socket(&self, app: &str, id: InstanceId) -> PathBuf {
         self.place(app, id).join("socket")
     }
 
-    /// Returns where an instance hears of the others: not in its own folder, which is its user's.
+    /// Where an instance hears of the others: not in its own folder, which is its user's.
     pub(crate) fn messages(&self, app: &str, id: InstanceId) -> PathBuf {
         self.place(app, id).with_added_extension("bus")
     }
@@ -191,8 +191,8 @@ impl Folder {
     }
 }
 
-/// Returns what the app is called in names of folders: no other app is called the same, and no name is longer than
-/// 32 bytes, because the whole path of a socket has to fit in 107.
+/// The app's name in names of folders: no other app is called the same, and no name is longer than 32 bytes,
+/// because the whole path of a socket has to fit in 107.
 fn folder_name(app: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if app.len() <= FOLDER_NAME_BYTES_MAX && app.chars().all(is_plain) {

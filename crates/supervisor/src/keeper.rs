@@ -32,7 +32,7 @@ use crate::privileges;
 use crate::process_table::ProcessTable;
 use order::{Command, Order, Report};
 
-/// Returns whether this process was started to be a keeper. The first thing that `main` asks, before it looks at arguments.
+/// Whether this process was started to be a keeper. The first thing that `main` asks, before it looks at arguments.
 #[must_use]
 pub fn asked_to_be_one() -> bool {
     let mut arguments = std::env::args_os();
@@ -160,7 +160,8 @@ impl Kept {
         }
     }
 
-    /// Returns whether nobody is left.
+    /// Takes the ends of all children that have one by now, the app's and those of orphans that the kernel has
+    /// given to us. Whether there are no children any more.
     fn wait_for_all_that_ended(&mut self) -> bool {
         loop {
             match wait(WaitOptions::NOHANG) {

@@ -12,7 +12,7 @@ use tokio::task::spawn_blocking;
 use crate::process::Process;
 use crate::process_table::ProcessTable;
 
-/// Returns what is to be said of it; nothing if it listens nowhere, or where it should.
+/// What is to be said of a process that did not get ready, `None` if it listens nowhere, or where it should.
 pub(crate) async fn explain(process: &Process) -> Option<String> {
     let keeper = process.keeper();
     let listens = spawn_blocking(move || listens(keeper)).await.ok()?;
@@ -35,7 +35,7 @@ pub(crate) async fn explain(process: &Process) -> Option<String> {
     Some(format!("it listens on {at}, not on {} (PORT): {what_to_do}", Shown(told)))
 }
 
-/// Returns whether one who connects to `told` comes to a socket that listens `at`.
+/// Whether one who connects to `told` comes to a socket that listens `at`.
 fn reaches(at: SocketAddr, told: SocketAddr) -> bool {
     // On `::` Linux takes IPv4 as well, unless told not to.
     at.port() == told.port() && (at.ip() == told.ip() || at.ip().is_unspecified())

@@ -215,7 +215,7 @@ impl AppMachine {
         output.actions
     }
 
-    /// Returns when something is due even if nothing happens.
+    /// When something is due even if nothing happens; then [`Self::step`] wants to be called.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let runs = self.runs().filter_map(Run::deadline).min();
         let starts = self
@@ -241,7 +241,6 @@ impl AppMachine {
         &self.spec.app
     }
 
-    /// Returns whether there is such a slot, or is to be.
     pub(crate) fn has_slot(&self, slot: u32) -> bool {
         slot < self.wanted
     }
@@ -264,7 +263,7 @@ impl AppMachine {
         reachable
     }
 
-    /// Returns whether nothing of it runs again unless somebody says so. A tidelock that leaves answers for itself.
+    /// Whether nothing of it runs again unless somebody says so. A tidelock that leaves answers for itself.
     fn is_stopped(&self) -> bool {
         match self.mode {
             Mode::Stopped | Mode::Removed => true,
@@ -345,8 +344,8 @@ impl AppMachine {
         }
     }
 
-    /// Returns whether a slot is empty and is to be filled, now or later. A predecessor that is still being emptied does not
-    /// stand in the way; one that was told to go before another comes does.
+    /// Whether a slot is empty and is to be filled, now or later. A predecessor that is still being emptied does
+    /// not stand in the way; one that was told to go before another comes does.
     fn may_start(&self, slot: u32) -> bool {
         self.mode == Mode::On
             && slot < self.wanted

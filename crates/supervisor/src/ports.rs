@@ -103,12 +103,13 @@ fn from_anywhere_in(range: &RangeInclusive<u16>) -> impl Iterator<Item = u16> + 
     (start..count).chain(0..start).map(move |offset| first + offset)
 }
 
-/// Returns whether it can be listened on. A port on which connections of the past linger is free, as it is for Node.js.
+/// Whether it can be listened on. A port on which connections of the past linger is free, as it is for Node.js.
 fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
-/// Returns what the system takes ports for outgoing connections from.
+/// The ports that the system takes for outgoing connections, where one that is free now may be taken before the app
+/// listens. Linux' own default if it does not say.
 fn ephemeral() -> RangeInclusive<u16> {
     let parse = |text: String| {
         let mut bounds = text.split_ascii_whitespace().map(str::parse);

@@ -18,7 +18,8 @@ pub(crate) const SCRIPT: &str = concat!(
     "})();\n",
 );
 
-/// Returns what the script is called there: another one, of another version of tidelock, is called otherwise.
+/// The script's name in the folder, with a hash of what is in it: another version of tidelock may run its apps from
+/// the same one.
 pub(crate) fn file_name() -> String {
     format!("preload-{:08x}.cjs", SipHasher24::new().hash(SCRIPT.as_bytes()) & 0xffff_ffff)
 }

@@ -25,7 +25,7 @@ impl Budget {
         self.requests[slot % SLOTS].0.fetch_add(1, Relaxed);
     }
 
-    /// Returns whether one more may be tried again, which it then is.
+    /// Takes one more attempt from the budget, if `percent` of the requests of late allow it. Whether they do.
     pub(crate) fn allows(&self, percent: u32) -> bool {
         let requests = self.requests();
         self.window.lock().unwrap_or_else(PoisonError::into_inner).allows(requests, percent)

@@ -146,7 +146,7 @@ impl<R: Signalled> CloseSignals<R> {
         }
     }
 
-    /// Returns whose they are, the oldest first, `most` of them.
+    /// What `most` of them were registered for, the oldest first.
     pub(crate) fn whose(&self, most: usize) -> Vec<R> {
         lock(&self.listeners).values().take(most).map(|signal| signal.whose).collect()
     }
@@ -218,8 +218,8 @@ impl<R: Signalled> CloseListener<R> {
         self.signal.whose
     }
 
-    /// Returns what it is told, once for each time. The task is woken when that happens. A task has one waker for its
-    /// life, so that the signal needs it once for each order.
+    /// The order that it is given, once for each time. The task is woken when that happens. A task has one waker
+    /// for its life, so that the signal needs it once for each order.
     pub(crate) fn poll_order(&mut self, cx: &Context<'_>) -> Option<CloseOrder> {
         if self.is_heard && !self.signal.is_signalled.load(Ordering::Acquire) {
             return None;

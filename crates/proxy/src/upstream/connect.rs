@@ -100,7 +100,7 @@ fn fault_of(error: &io::Error) -> Fault {
     }
 }
 
-/// Returns whether nobody listens there. A Unix socket that is not there says the same as a port that nobody listens on.
+/// Whether nobody listens there. A Unix socket that is not there says the same as a port that nobody listens on.
 pub(crate) fn says_refused(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)
 }

@@ -13,8 +13,8 @@ use crate::upstream::inquiry::State;
 use crate::upstream::node::Node;
 
 impl Node {
-    /// Returns whether it is dead, ready once that is known. The task is woken then. What was found out lately still
-    /// holds. To be called inside a worker's runtime.
+    /// Whether it is dead, ready once that is known. The task is woken then. What was found out lately still holds.
+    /// To be called inside a worker's runtime.
     pub(crate) fn poll_dead(self: &Arc<Self>, cx: &Context<'_>, now: Instant) -> Poll<bool> {
         if self.is_gone() {
             return Poll::Ready(true);
@@ -49,8 +49,8 @@ async fn ask(node: Arc<Node>) {
     tells.1 = have_died(&[node]).await;
 }
 
-/// Returns whether all of these have just died: the system refuses for a process that is gone. One that closes a
-/// connection closes what it listens on a moment later.
+/// Whether all of these have just died: the system refuses for a process that is gone. One that closes a connection
+/// closes what it listens on a moment later.
 pub(crate) async fn have_died(nodes: &[Arc<Node>]) -> bool {
     for node in nodes {
         let mut looks = 0;

@@ -63,7 +63,8 @@ impl Gone {
         }
     }
 
-    /// Returns what those have counted that were there before.
+    /// What those have counted that were a node of this name before, so that a counter does not fall when a process
+    /// is replaced.
     pub(crate) fn of(&mut self, upstream: &str, node: &str) -> NodeCounts {
         self.settle();
         let mut all = self.sums.get(&(upstream.to_owned(), node.to_owned())).cloned().unwrap_or_default();

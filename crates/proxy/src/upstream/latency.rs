@@ -44,7 +44,7 @@ impl Latency {
         let _ = self.word.fetch_update(Relaxed, Relaxed, after);
     }
 
-    /// Returns what is to be expected now; `None` before the first answer. It fades, so that a node that was slow is tried
+    /// What is to be expected now; `None` before the first answer. It fades, so that a node that was slow is tried
     /// again.
     pub(crate) fn at(&self, now: Instant) -> Option<Duration> {
         let known = Known::from_word(self.word.load(Relaxed))?;

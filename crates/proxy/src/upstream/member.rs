@@ -40,12 +40,13 @@ impl Member {
         Self { seed: seed_of(&entry), seal: key.seal(&place_of(&entry)), is_plain, node, entry }
     }
 
-    /// Returns whether it can have whatever comes. So can nearly all nodes at nearly all times.
+    /// Whether it can have whatever comes: there is no bound, no backup and nothing about its health to look at. So
+    /// can nearly all nodes at nearly all times.
     pub(crate) fn is_plain(&self) -> bool {
         self.is_plain && self.node.is_ready()
     }
 
-    /// Returns whether it carries as much as it may, so that this would be too much.
+    /// Whether it carries as much as it may, so that this would be too much.
     pub(crate) fn is_full(&self, begins: Begins) -> bool {
         let NodeBounds { connections_max, sessions_max } = self.entry.bounds;
         connections_max.is_some_and(|max| self.node.connections() >= max)
@@ -72,8 +73,8 @@ impl Member {
     }
 }
 
-/// Returns what a node is to rendezvous hashing. A process of an app has another port with every start; keys belong to
-/// its slot.
+/// What a node is to rendezvous hashing. A process of an app has another port with every start; keys belong to its
+/// slot.
 fn seed_of(entry: &RosterNode) -> u64 {
     match &entry.instance {
         Some(_) => rendezvous::seed(&entry.written, ""),
@@ -81,8 +82,8 @@ fn seed_of(entry: &RosterNode) -> u64 {
     }
 }
 
-/// Returns what tells a node from all others, the same on every tidelock, whatever the file calls it: where it listens.
-/// A process of an app has another port with every start, and another machine may have the same, so that it is the
+/// What tells a node from all others, the same on every tidelock, whatever the file calls it: where it listens. A
+/// process of an app has another port with every start, and another machine may have the same, so that it is the
 /// machine, the app, the slot and the generation there.
 pub(crate) fn place_of(entry: &RosterNode) -> String {
     match (&entry.instance, &entry.address) {

@@ -139,7 +139,7 @@ impl Upstream {
         Self { tls, ..self }
     }
 
-    /// Returns whether a client can come to another node than the one that it was on.
+    /// Whether a client can come to another node than the one that it was on, so that it has to be pinned.
     pub(crate) fn has_several(&self) -> bool {
         self.has_others || self.members.len() > 1
     }
@@ -207,7 +207,7 @@ impl Upstream {
         self.members.iter().map(|member| &member.node).chain(self.removed.iter().map(|removed| &removed.node))
     }
 
-    /// Returns whether nothing is on nodes that were removed.
+    /// Whether nothing is on nodes that were removed.
     pub(crate) fn has_none_removed(&self) -> bool {
         self.removed.iter().all(|removed| removed.node.is_empty())
     }
@@ -217,7 +217,8 @@ impl Upstream {
         self.members.iter().find(|member| std::ptr::eq(Arc::as_ptr(&member.node), node))
     }
 
-    /// Returns whether an app feeds it that has nothing running at this moment that could answer, and will have.
+    /// Whether an app feeds it that has nothing running at this moment that could answer, and will have: a request
+    /// may wait.
     pub(crate) fn awaits_instance(&self) -> bool {
         self.plan.app.is_some() && !self.is_stopped && !self.members.iter().any(Member::serves)
     }
@@ -244,7 +245,7 @@ impl Upstream {
         self.members.iter().position(|member| Arc::ptr_eq(&member.node, found))
     }
 
-    /// Returns whether a node is up besides `index` and those that were tried.
+    /// Whether a node is up besides `index` and those that were tried.
     pub(crate) fn has_another(&self, index: usize, tried: &[usize]) -> bool {
         let is_other = |at: usize| at != index && !tried.contains(&at);
         self.members.iter().enumerate().any(|(at, member)| is_other(at) && member.serves())

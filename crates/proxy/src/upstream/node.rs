@@ -197,9 +197,9 @@ impl Node {
         }
     }
 
-    /// Returns whether `entry` speaks of this node. An address is one process after another, and all of them are the node; a
-    /// process that tidelock runs is a node of its own, wherever it listens. What speaks TLS there is another node than what
-    /// does not.
+    /// Whether `entry` speaks of this node. An address is one process after another, and all of them are the node;
+    /// a process that tidelock runs is a node of its own, wherever it listens. What speaks TLS there is another
+    /// node than what does not.
     pub(crate) fn is_at(&self, entry: &RosterNode) -> bool {
         if self.tls_name.is_some() != entry.tls_name.is_some() {
             return false;
@@ -211,8 +211,8 @@ impl Node {
         }
     }
 
-    /// Returns whether `address` is another word for this machine, where this node is known to be reached because
-    /// something is on it, or was told to leave. One that never was is looked for anew, wherever the other word says.
+    /// Whether `address` is another word for this machine, where this node is known to be reached because something
+    /// is on it, or was told to leave. One that never was is looked for anew, wherever the other word says.
     fn is_respelt(&self, address: &NodeAddress) -> bool {
         let is_loopback = match (&self.address, address) {
             (NodeAddress::Tcp(at), NodeAddress::Loopback(port))
@@ -253,7 +253,8 @@ impl Node {
         self.tls.load_full()
     }
 
-    /// Returns whether a connection to it was opened as one would be opened now.
+    /// Whether a connection to it was opened as one would be opened now: by the certificate and trust that the plan
+    /// names.
     pub(crate) fn is_spoken_with_by(&self, io: &Io) -> bool {
         !self.speaks_tls() || self.tls.load().as_ref().is_none_or(|tls| !io.is_by_another_than(tls))
     }
@@ -268,8 +269,8 @@ impl Node {
         self.label().written.clone()
     }
 
-    /// Returns what stands in Host where nobody says what does: the host and port that are written, without the scheme
-    /// and the path of a URL. A Unix socket has none.
+    /// What stands in Host where nobody says what does: the host and port that are written, without the scheme and
+    /// the path of a URL. A Unix socket has none, and is `localhost`.
     pub(crate) fn host(&self) -> String {
         let label = self.label();
         let written = match label.written.split_once("://") {
@@ -329,7 +330,7 @@ impl Node {
         }
     }
 
-    /// Returns whether it may get pages still, however empty it is at this moment.
+    /// Whether it may get pages still, however empty it is at this moment.
     pub(crate) fn keeps_pages(&self, now: Instant) -> bool {
         self.has_pinned.load(Relaxed) && self.keeps_pinned(now)
     }
@@ -347,7 +348,7 @@ impl Node {
         self.long_answers.signal_from(0, order);
     }
 
-    /// Returns whether an end of its connections may be that of its process, and not of an answer.
+    /// Whether an end of its connections may be that of its process, and not of an answer.
     pub(crate) fn cuts_answers(&self) -> bool {
         self.cuts_answers.load(Relaxed)
     }

@@ -82,7 +82,7 @@ impl Oddities {
         self.unverifiable.load(Relaxed)
     }
 
-    /// Returns whether lately so many came that another tidelock must have signed them.
+    /// Whether lately so many came that another tidelock must have signed them: the two have different secrets.
     pub(crate) fn has_foreign(&self) -> bool {
         let at = self.foreign_at.load(Relaxed);
         at > 0 && self.born.elapsed() < Duration::from_secs(at) + SAID_FOR

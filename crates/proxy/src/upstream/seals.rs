@@ -24,7 +24,8 @@ struct Sealed {
 }
 
 impl Seals {
-    /// Returns what all `keys` make for these nodes.
+    /// The seals of these nodes by all `keys`, so that what an earlier key has signed is known, too. Sorted, to be
+    /// found by their hints.
     pub(crate) fn new<'n>(
         nodes: impl Iterator<Item = (&'n Arc<Node>, &'n RosterNode)>,
         keys: &[Key],

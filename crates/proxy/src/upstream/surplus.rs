@@ -34,7 +34,8 @@ impl Surplus {
         self.times.load(Relaxed)
     }
 
-    /// Returns whether its connections may carry another request.
+    /// Whether its connections may carry another request. Not for a while after bytes that nobody asked for: the
+    /// next client would get them as its answer.
     pub(super) fn may_keep(&self, now: Instant) -> bool {
         !self.ever_came() || self.keeps_none_until().is_none_or(|until| now >= until)
     }

@@ -35,8 +35,8 @@ pub(super) fn accept_one(listener: &OwnedFd) -> io::Result<(std::net::TcpStream,
     Ok((std::net::TcpStream::from(socket), peer))
 }
 
-/// Returns whether it is one client's bad luck, and not ours: it says nothing about the next. An error of the network
-/// that waits on the new connection is given by accept(2), too.
+/// Whether it is one client's bad luck, and not ours: it says nothing about the next. An error of the network that
+/// waits on the new connection is given by accept(2), too.
 pub(super) fn is_one_clients(error: &io::Error) -> bool {
     use io::ErrorKind::{
         ConnectionAborted, ConnectionReset, HostUnreachable, Interrupted, NetworkDown, NetworkUnreachable,

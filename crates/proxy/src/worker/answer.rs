@@ -269,8 +269,8 @@ fn page_of(
     Some((status, page.clone()))
 }
 
-/// Returns whether a request may go to other nodes after this fault: whatever it asks for, if nothing can have been done, and
-/// if it changes nothing, where that is not known. Its body is not kept.
+/// Whether a request may go to other nodes after this fault: whatever it asks for, if nothing can have been done,
+/// and if it changes nothing, where that is not known. Its body is not kept.
 fn may_ask_again(fault: Fault, head: &RequestHead, body: &BodySource<'_>) -> bool {
     let is_asked_once =
         matches!(fault, Fault::Ours(OurFault::Replaced { .. })) || fault.retry() == Retry::IfSafe;

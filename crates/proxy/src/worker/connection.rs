@@ -377,7 +377,8 @@ impl ClientConnection {
         worker.buffers.give_back_if_empty(&mut self.inbound);
     }
 
-    /// Returns how it ends when the client has said that it is done. TLS has an end of its own to say.
+    /// How it ends when the client has said that it is done. TLS has an end of its own to say, and what is unread
+    /// would be answered by a reset.
     fn ended_by_client(&self) -> Ended {
         match self.inbound.is_empty() && self.stream.io.is_plain() {
             true => Ended::Immediate,

@@ -192,7 +192,7 @@ impl Greeter {
         spawn_local(by_clock(self.local.clock.clone(), hearing));
     }
 
-    /// Returns what `greeting` gives, unless the place of who has said nothing yet is wanted for another one.
+    /// What `greeting` gives, unless the place of who has said nothing yet is wanted for another one.
     async fn unless_displaced<T>(&self, greeting: impl Future<Output = T>) -> Option<T> {
         let seat = self.local.seats.take(Seated::Silent);
         tokio::select! {
@@ -219,8 +219,8 @@ async fn read_preface(tcp: &mut TcpStream, said: &mut BytesMut) -> io::Result<bo
     }
 }
 
-/// Returns where the client is; `None` if the connection is the load balancer's own. Reads nothing that stands behind
-/// the header.
+/// Where the client is, by the PROXY header; `None` if the connection is the load balancer's own. Reads nothing
+/// that stands behind the header, which is the client's.
 async fn read_header(tcp: &mut TcpStream) -> io::Result<Option<SocketAddr>> {
     let mut header = Vec::new();
     loop {

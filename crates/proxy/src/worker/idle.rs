@@ -45,8 +45,8 @@ pub(crate) struct IdleConnection {
 }
 
 impl IdleConnection {
-    /// Returns whether its client has not sent a request yet; such a connection is closed last when memory or places
-    /// are wanted.
+    /// Whether its client has not sent a request yet; such a connection is closed last when memory or places are
+    /// wanted.
     pub(crate) fn is_silent(&self) -> bool {
         self.requests == 0
     }

@@ -156,9 +156,9 @@ impl Workers {
         }
     }
 
-    /// Returns who serves a connection that `slot` has accepted, if not itself: the one with the fewest live ones, where the
-    /// difference matters. Passing one on wakes another thread, which costs a short connection more than it would gain
-    /// there; and of many connections a sixteenth is what comes and goes in a moment anyway.
+    /// Who serves a connection that `slot` has accepted, if not itself: the one with the fewest live ones, where
+    /// the difference matters. Passing one on wakes another thread, which costs a short connection more than it
+    /// would gain there; and of many connections a sixteenth is what comes and goes in a moment anyway.
     fn other_than(&self, slot: usize) -> Option<usize> {
         let live = |slot: usize| self.mailboxes[slot].1.live.load(Relaxed);
         let least = (0..self.mailboxes.len()).min_by_key(|&slot| live(slot))?;

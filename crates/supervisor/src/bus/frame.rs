@@ -47,8 +47,8 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         Self { from: BufReader::with_capacity(READ_BYTES, from) }
     }
 
-    /// Returns the next frame, with its kind and whom it is for, and `sender` in the place of that. `None` at the end, or if
-    /// it is longer than any may be.
+    /// The next frame, with its kind and whom it is for, and `sender` in the place of that. `None` at the end, or
+    /// if it is longer than any may be. Not cancel-safe: half a frame may have been read.
     pub(super) async fn next(&mut self, sender: u64) -> Option<(Kind, u64, Frame)> {
         let mut head = [0; HEADER_BYTES];
         self.from.read_exact(&mut head).await.ok()?;

@@ -49,7 +49,7 @@ struct Queue {
 }
 
 impl Counts {
-    /// Returns how many messages for the instance were lost.
+    /// How many messages for the instance were lost, because it took them too slowly.
     pub(crate) fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }

@@ -37,7 +37,7 @@ pub enum Stream {
 }
 
 impl Line {
-    /// Returns what was written, with what is no UTF-8 replaced, and with what was cut off said.
+    /// The line as it was written, with what is no UTF-8 replaced, and with what was cut off said.
     #[must_use]
     pub fn text(&self) -> String {
         let mut text = String::from_utf8_lossy(&self.bytes).into_owned();

@@ -97,7 +97,7 @@ impl Pieces {
         true
     }
 
-    /// Returns how many lines of a slot were lost on the way since this was asked.
+    /// How many lines of a slot were lost on the way since this was asked. Asking begins the count anew.
     pub(crate) fn lost(&self, slot: u32) -> u64 {
         self.load.lost.lock().unwrap_or_else(PoisonError::into_inner).remove(&slot).unwrap_or(0)
     }

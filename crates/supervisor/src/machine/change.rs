@@ -67,8 +67,8 @@ impl AppMachine {
     }
 }
 
-/// Returns whether a process would be started in another way; all else is between tidelock and itself. Without `..`, so that
-/// whoever adds a key has to decide.
+/// Whether a process would be started in another way; all else is between tidelock and itself. Without `..`, so
+/// that whoever adds a key has to decide.
 fn starts_otherwise(old: &App, new: &App) -> bool {
     let of = |app: &App| {
         let App {

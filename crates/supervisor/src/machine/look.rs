@@ -10,7 +10,7 @@ use super::{AppMachine, Mode};
 use crate::status::{AppState, AppStatus, InstanceState, InstanceStatus};
 
 impl AppMachine {
-    /// Returns what there is to see now; memory and processor time are somebody else's to add.
+    /// What there is to see now; memory and processor time are somebody else's to add.
     pub(crate) fn look(&self, now: Instant) -> AppStatus {
         AppStatus {
             name: self.spec.app.name.clone(),

@@ -107,7 +107,7 @@ impl AppMachine {
         }
     }
 
-    /// Returns when something replace_reason is to be looked at again.
+    /// When a slot that has a reason to be replaced is looked at again; `None` while others are being replaced.
     pub(super) fn next_replacement(&self) -> Option<Instant> {
         if self.mode != Mode::On || self.roll.is_some() || self.is_replacing() {
             return None;
@@ -195,7 +195,7 @@ impl AppMachine {
         u32::try_from(unrolled.count()).unwrap_or(u32::MAX)
     }
 
-    /// Returns how the next old instance is emptied. What is left of a budget is divided among the instances that are left,
+    /// How the next old instance is emptied. What is left of a budget is divided among the instances that are left,
     /// after the time that each of those behind this one takes to get ready, as far as the last one tells.
     fn pace(&self, took: Duration, now: Instant) -> Drain {
         let Some((until, revision)) = self.roll.as_ref().and_then(|roll| Some((roll.until?, roll.revision)))

@@ -201,7 +201,7 @@ fn origin_end(lease: Lease, kind: ExchangeKind, timeouts: ExchangeTimeouts, reco
 }
 
 /// Passes the body on; then sees to it that the answer comes in time, and that the client is still there to get it.
-/// Returns only with a fault.
+/// It ends with a fault or not at all.
 async fn upload(
     body: &mut BodySource<'_>,
     origin: &Io,

@@ -90,8 +90,8 @@ impl Load {
 }
 
 impl Ask<'_> {
-    /// Returns whether a client that is pinned to a node is let through to it. A node that drains keeps its clients'
-    /// plain requests for a while, or a page would lose its login between two clicks; what goes on for long leaves at
+    /// Whether a client that is pinned to a node is let through to it. A node that drains keeps its clients' plain
+    /// requests for a while, or a page would lose its login between two clicks; what goes on for long leaves at
     /// once. A backup keeps them while it serves.
     pub(crate) fn admits_pinned(&self, index: usize, leaves_at_once: bool, now: Instant) -> bool {
         match self.fit(index) {

@@ -58,7 +58,7 @@ impl Turns {
     }
 }
 
-/// Returns how many turns each has in a round: its weight, without what is common to all, and a round not too long.
+/// How many turns each has in a round: its weight, without what is common to all, and a round not too long.
 fn counts(weights: &[u32]) -> Vec<u32> {
     let common = weights.iter().copied().fold(0, gcd).max(1);
     let sum: u64 = weights.iter().map(|&weight| u64::from(weight / common)).sum();

@@ -51,7 +51,7 @@ impl Outcomes {
 }
 
 impl OutcomeSum {
-    /// Returns what was counted after `earlier`.
+    /// What was counted after `earlier`. Both wrap around.
     pub(crate) fn since(&self, earlier: &Self) -> Self {
         Self {
             answered: std::array::from_fn(|at| self.answered[at].wrapping_sub(earlier.answered[at])),
@@ -84,7 +84,7 @@ impl OutcomeSum {
     }
 }
 
-/// Returns why each node is far off its pool, if it is: one verdict for each of `counts`, in their order.
+/// Why each node is far off its pool, if it is: one verdict for each of `counts`, in their order.
 pub(crate) fn judge(counts: &[OutcomeSum], rules: &Outliers) -> Vec<Option<&'static str>> {
     let enough = |counts: &OutcomeSum| counts.requests() >= u64::from(rules.requests_min);
     let fails = |counts: &OutcomeSum| {
@@ -119,7 +119,7 @@ fn bucket(after: Duration) -> usize {
     (0..BUCKETS - 1).find(|&at| us < border_us(at)).unwrap_or(BUCKETS - 1)
 }
 
-/// Returns where a bucket ends: at half a millisecond, and each at twice the one before it, up to 16 s.
+/// Where a bucket ends, in microseconds: at half a millisecond, and each at twice the one before it, up to 16 s.
 fn border_us(bucket: usize) -> u64 {
     500 << bucket
 }

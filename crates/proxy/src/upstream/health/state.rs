@@ -188,7 +188,7 @@ impl HealthState {
         matches!(self.state, State::Up { .. })
     }
 
-    /// Returns whether nothing is held against it, so that an answer changes nothing.
+    /// Whether nothing is held against it, so that an answer changes nothing.
     pub(crate) fn is_clear(&self) -> bool {
         self.state == CLEAR
     }
@@ -201,7 +201,8 @@ impl HealthState {
         }
     }
 
-    /// Returns whether there is no point in probing it before its time is up.
+    /// Whether it is out for what it answers to clients, of which a probe tells nothing: there is no point in one
+    /// before its time is up.
     pub(crate) fn is_out_for_its_answers(&self) -> bool {
         matches!(self.state, State::Down { by: By::Answers, .. })
     }

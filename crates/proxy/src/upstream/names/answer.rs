@@ -17,7 +17,7 @@ pub(crate) enum Question {
 }
 
 impl Question {
-    /// Returns what has to be asked for a node; nothing, where its address is known.
+    /// The question to the resolver that a node is; `None` where its address is known.
     pub(crate) fn of(spec: &NodeSpec) -> Option<Self> {
         match &spec.host {
             NodeHost::Address(_) | NodeHost::Unix(_) => None,
@@ -155,7 +155,7 @@ pub(crate) fn roster(specs: &[NodeSpec], known: &HashMap<Question, Vec<Target>>)
     roster
 }
 
-/// Returns how long an answer is taken for true. A TTL of 0 forbids to keep it, but nobody asks for every request.
+/// For how long an answer is taken to be true. A TTL of 0 forbids to keep it, but nobody asks for every request.
 pub(crate) fn pause(ttl: Duration, ttl_max: Duration) -> Duration {
     ttl.min(ttl_max).max(PAUSE_MIN)
 }

@@ -32,7 +32,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// Returns what was found, without the places that are none.
+    /// An answer without the places that no node can be at.
     fn of(mut places: Vec<Target>, ttl: Duration) -> Self {
         let mut skipped: Vec<IpAddr> =
             places.extract_if(.., |place| why_no_node(place.ip).is_some()).map(|place| place.ip).collect();

@@ -101,7 +101,7 @@ impl Names {
         upstreams.iter().map(|upstream| roster(&upstream.nodes, &known)).collect()
     }
 
-    /// Returns whether some name's last answer is kept beside the present one.
+    /// Whether some name's last answer is kept beside the present one, which no node has proven yet.
     pub(crate) fn keeps_some(&self) -> bool {
         !self.table.kept.borrow().is_empty()
     }

@@ -12,7 +12,8 @@ impl Node {
         Overdue(self.clone())
     }
 
-    /// Returns whether a poll to it is overdue, so that each looks whether it is the one.
+    /// Whether a poll to it is overdue, so that each looks whether it is the one. One load, for all that nearly
+    /// always are not.
     pub(crate) fn has_overdue(&self) -> bool {
         self.overdue.load(Relaxed) > 0
     }

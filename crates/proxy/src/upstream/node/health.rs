@@ -12,12 +12,13 @@ use crate::upstream::health::state::{Change, Observed, SHARE_FULL, Spare};
 use crate::upstream::health::word::{self, DOWN, DRAINING, GONE, OUTDATED, SUSPECTED, UNCLEAR};
 
 impl Node {
-    /// Returns whether its health is no reason to think twice: it is up and stays. So are nearly all nodes at nearly all times.
+    /// Whether its health is no reason to think twice: it is up and stays. So are nearly all nodes at nearly all
+    /// times.
     pub(crate) fn is_ready(&self) -> bool {
         self.hot.state.load(Relaxed) & !(UNCLEAR | OUTDATED) == 0
     }
 
-    /// Returns whether it has all of its share and will not be replaced soon.
+    /// Whether it has all of its share and will not be replaced soon.
     pub(crate) fn is_settled(&self) -> bool {
         !self.is_outdated() && !self.is_starting_slowly()
     }
@@ -26,7 +27,7 @@ impl Node {
         self.hot.state.load(Relaxed) & DOWN == 0
     }
 
-    /// Returns whether it is known to be there: it is up, and has answered.
+    /// Whether it is known to be there: it is up, and has answered.
     pub(crate) fn is_proven(&self) -> bool {
         self.is_up() && self.hot.has_answered.load(Relaxed)
     }
@@ -43,7 +44,7 @@ impl Node {
         self.hot.state.load(Relaxed) & GONE != 0
     }
 
-    /// Returns whether lately somebody got no answer from it, and no probe has settled yet what that means.
+    /// Whether lately somebody got no answer from it, and no probe has settled yet what that means.
     pub(crate) fn is_suspected(&self) -> bool {
         self.hot.state.load(Relaxed) & SUSPECTED != 0
     }
@@ -108,7 +109,8 @@ impl Node {
         change
     }
 
-    /// Returns what the pool can do without this node.
+    /// What the pool can do without this node: it itself, if another serves; and one more that is far off the
+    /// others, if no more than `percent_max` of them are out then.
     fn spare(&self, pool: &[Guarded], percent_max: u32) -> Spare {
         let is_self = |guarded: &&Guarded| std::ptr::eq(guarded.node.as_ptr(), self);
         // One that was removed is none of them any more.
@@ -125,7 +127,7 @@ impl Node {
         Spare { one, outlier: one && (out + 1) * 100 <= percent_max as usize * alike.len() }
     }
 
-    /// Returns why its health is what it is, in words, and since when.
+    /// Why its health is what it is, in words for the status, and since when.
     pub(crate) fn cause(&self, now: Instant) -> (String, Instant) {
         let ColdState { health, .. } = &*self.cold();
         let cause = health.cause;
@@ -147,7 +149,7 @@ impl Node {
         (cause, health.since)
     }
 
-    /// Returns when there is a point in probing it, if not at once.
+    /// Until when a probe of it would tell nothing; `None` where it is worth one at once.
     pub(crate) fn worth_probing_at(&self) -> Option<Instant> {
         let ColdState { health, .. } = &*self.cold();
         health.out_until().filter(|_| health.is_out_for_its_answers())
@@ -183,7 +185,7 @@ impl Node {
         self.hot.share.load(Relaxed)
     }
 
-    /// Returns how far it is in its slow start: more than 0, and 1 at its end and wherever there is none. Picks respect it.
+    /// How far it is in its slow start: more than 0, and 1 at its end and wherever there is none. Picks respect it.
     pub(crate) fn ramp(&self) -> f64 {
         f64::from(self.hot.share.load(Relaxed)) / f64::from(SHARE_FULL)
     }

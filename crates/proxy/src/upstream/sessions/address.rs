@@ -72,7 +72,7 @@ impl Addresses {
         }
     }
 
-    /// Returns whether sessions are opened at the path of `address`. What is not such a path may do anything when it is
+    /// Whether sessions are opened at the path of `address`. What is not such a path may do anything when it is
     /// posted to.
     pub(super) fn is_proven(&self, address: &Address) -> bool {
         self.lock().proven.contains(&address.path)

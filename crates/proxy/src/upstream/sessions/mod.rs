@@ -87,7 +87,8 @@ impl SessionTable {
         let _ = self.successor.set((upstream.to_owned(), tell));
     }
 
-    /// Returns how the requests of a session are addressed, for [`Contact::address`].
+    /// How the requests of a session are addressed, for [`Contact::address`]. Sessions that are addressed alike
+    /// share it.
     pub(crate) fn addressed(&self, address: AddressedAs<'_>) -> Option<Arc<address::Address>> {
         self.addresses.intern(address)
     }
@@ -294,7 +295,7 @@ impl SessionTable {
         self.with(sid, |session| session.begin_close(may_tell, moment, now_us)).unwrap_or(Closing::Never)
     }
 
-    /// Returns whether the session's client has said something within `time`.
+    /// Whether the session's client has said something within `time`. One that is not known has not.
     pub(crate) fn has_talked_within(&self, sid: &[u8], time: Duration, now: Instant) -> bool {
         let (ms, now_us) = (u64::try_from(time.as_millis()).unwrap_or(u64::MAX), self.micros(now));
         self.with(sid, |session| session.has_talked_within(ms, now_us)) == Some(true)
@@ -317,12 +318,12 @@ impl SessionTable {
         });
     }
 
-    /// Returns whether the session's poll is to be answered here.
+    /// Whether the session's poll is to be answered here, because its node has not ended it in time.
     pub(crate) fn is_overdue(&self, sid: &[u8]) -> bool {
         self.with(sid, |session| session.overdue.is_some()) == Some(true)
     }
 
-    /// Returns whether the session is being closed, so that its polls end it.
+    /// Whether the session is being closed, so that its polls end it.
     pub(crate) fn is_leaving(&self, sid: &[u8]) -> bool {
         self.with(sid, |session| session.stage == Stage::Leaving) == Some(true)
     }

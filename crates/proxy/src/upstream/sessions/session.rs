@@ -169,7 +169,7 @@ impl Session {
         }
     }
 
-    /// Returns whether it has been silent for longer than a living one can be.
+    /// Whether it has been silent for longer than a living one can be.
     pub(super) fn is_over(&self, now_us: u64) -> bool {
         let silence_ms = if self.silence_ms > 0 { self.silence_ms } else { SILENCE_DEFAULT_MS };
         let timeout_us = (u64::from(silence_ms) + SLACK_MS) * 1000;
@@ -213,12 +213,13 @@ impl Session {
             }
     }
 
-    /// Returns whether its client has said something within `ms`.
+    /// Whether its client has said something within `ms`.
     pub(super) fn has_talked_within(&self, ms: u64, now_us: u64) -> bool {
         self.posts > 0 || self.silent_ms(now_us) < ms
     }
 
-    /// Returns how long ago its last POST has ended. One of seven weeks ago counts as new, which costs a close a moment's wait.
+    /// How long ago its last POST has ended. One of seven weeks ago counts as new, which costs a close a moment's
+    /// wait.
     fn silent_ms(&self, now_us: u64) -> u64 {
         match self.posted_ms {
             0 => u64::MAX,
@@ -234,7 +235,7 @@ impl Session {
         }
     }
 
-    /// Returns whether a drain could close it, and has not been asked to.
+    /// Whether a drain could close it, and has not been asked to.
     pub(super) fn polls_openly(&self) -> bool {
         self.tunnels == 0 && self.stage == Stage::Open && self.contact.address.is_some()
     }

@@ -69,7 +69,7 @@ pub enum PrivilegeProblem {
 }
 
 impl ServiceUser {
-    /// Returns whom a tidelock with this plan becomes: nobody else if it was not started as root, or is to stay root.
+    /// Whom a tidelock with this plan becomes: nobody else if it was not started as root, or is to stay root.
     ///
     /// # Errors
     /// If the plan names somebody whom the system does not know.
@@ -101,13 +101,13 @@ impl ServiceUser {
         (self.account.user, self.account.group)
     }
 
-    /// Returns whether `app` runs as somebody else than this user.
+    /// Whether `app` runs as somebody else than this user. One whose user cannot be found counts as that.
     #[must_use]
     pub fn is_other(&self, app: &App) -> bool {
         !matches!(self.account.of_app_beside(app), Ok(None))
     }
 
-    /// Returns the user that the tidelock before became and that this one is from its start, if the plan names it.
+    /// The user that the tidelock before became and that this one is from its start, if the plan names it.
     ///
     /// # Errors
     /// If the plan names somebody else, or somebody whom the system does not know: that takes a restart.
@@ -179,7 +179,8 @@ impl ServiceUser {
         name.and_then(|name| getgrouplist(&name, own).ok()).unwrap_or_else(|| vec![own])
     }
 
-    /// Returns those of `places` that this user may not read, though root may; asked as root.
+    /// Those of `places` that this user may not read, though root may; to be asked while still root, in a thread of
+    /// its own that becomes the user. Empty where no thread can be had.
     #[must_use]
     pub fn forbidden(&self, places: Vec<PathBuf>) -> Vec<PathBuf> {
         let groups: Vec<_> =
@@ -215,7 +216,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(1);
 /// What jemalloc calls its thread.
 const ALLOCATORS: &[u8] = b"jemalloc_bg_thd";
 
-/// Returns whether this thread may not read what is at `place`.
+/// Whether this thread may not read what is at `place`. What is not there is not forbidden.
 #[must_use]
 pub fn is_forbidden(place: &Path) -> bool {
     let read = match fs::metadata(place) {
@@ -278,8 +279,8 @@ pub fn handing_on<T>(start: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     started
 }
 
-/// Returns why this program may not be started with the rights that this one has, if so: whoever else than root could change it
-/// would get them.
+/// Why this program may not be started with the rights that this one has, if so: whoever else than root could
+/// change it would get them.
 #[must_use]
 pub fn why_not_to_be_trusted(program: &Path) -> Option<String> {
     let has_rights = capabilities(None).is_ok_and(|had| !had.permitted.is_empty());

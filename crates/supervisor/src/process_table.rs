@@ -68,7 +68,8 @@ impl ProcessTable {
         of_it.map(|(&pid, _)| pid).collect()
     }
 
-    /// Returns what the descendants of a keeper take. Those that ended are in the keeper's own count, for it waited for them.
+    /// What the descendants of a keeper take. Those that ended are in the keeper's own count, for it waited for
+    /// them.
     #[must_use]
     pub fn usage(&self, keeper: i32) -> Usage {
         let ended = self.processes.get(&keeper).map_or(0, |keeper| keeper.ticks_of_children);

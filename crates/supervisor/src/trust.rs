@@ -16,8 +16,8 @@ use rustix::process::geteuid;
 
 use crate::account::Account;
 
-/// Returns whether nobody but root and tidelock can change what `path` leads to: each folder on the way, and behind
-/// each link, is theirs and may be written to by nobody else. What is not there yet is made by tidelock.
+/// Whether nobody but root and tidelock can change what `path` leads to: each folder on the way, and behind each
+/// link, is theirs and may be written to by nobody else. What is not there yet is made by tidelock.
 pub(crate) fn is_ours_alone(path: &Path) -> io::Result<bool> {
     let mut place = PathBuf::from("/");
     let mut ahead = parts(path);

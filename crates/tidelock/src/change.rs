@@ -58,7 +58,7 @@ impl Change {
         Edit::of(&text).map_err(|error| format!("{}: {error}", self.home.file.display()))
     }
 
-    /// Returns what is said on the first page of a file that is made here.
+    /// The comment at the top of a file that is made here; empty for one that has something in it already.
     pub(crate) fn head(&self) -> String {
         match &self.before {
             Some(text) if !text.trim().is_empty() => String::new(),
@@ -146,7 +146,8 @@ impl Change {
         verbs::tell(&self.runtime, &[socket], &Ask::Reload).map(drop)
     }
 
-    /// Returns what the apps that did not get ready have said.
+    /// The last lines of the apps that did not get ready, each on a line of its own behind a line break. Empty
+    /// where they cannot be had: what went wrong is told without them.
     fn last_lines(&self, apps: &[String]) -> String {
         let Some(running) = &self.running else { return String::new() };
         let mut text = String::new();

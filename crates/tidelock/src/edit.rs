@@ -40,7 +40,7 @@ impl Edit {
         Some(alone.to_string())
     }
 
-    /// Returns where clients of an app connect, as it is written.
+    /// Where clients of an app connect, as the file has it.
     pub(crate) fn listens_of(&self, app: &str) -> Vec<String> {
         let upstreams = self.upstreams_of(app);
         let mut listens = Vec::new();
@@ -61,7 +61,7 @@ impl Edit {
         tables(&self.document, "listen").filter_map(|listen| text_of(listen, "address")).collect()
     }
 
-    /// Returns whether clients of this address speak TLS.
+    /// Whether clients of this address speak TLS, as far as the file says; one that it does not name has none.
     pub(crate) fn is_tls(&self, address: &str) -> bool {
         let mut all = tables(&self.document, "listen");
         all.any(|listen| text_of(listen, "address").as_deref() == Some(address) && listen.contains_key("tls"))
@@ -118,7 +118,7 @@ impl Edit {
         Ok(())
     }
 
-    /// Returns whether an app's own environment says something of a variable.
+    /// Whether an app's own environment says something of a variable.
     pub(crate) fn has_env(&self, app: &str, variable: &str) -> bool {
         let env = self.get(app, "env").and_then(Item::as_table_like);
         env.is_some_and(|env| env.contains_key(variable))
@@ -207,7 +207,7 @@ fn put(table: &mut dyn TableLike, key: &str, value: Value) {
     }
 }
 
-/// Returns what was typed as a value: TOML where it is some, and otherwise text, as a shell has it.
+/// What was typed as a value: TOML where it is some, and otherwise text, as a shell has it.
 pub(crate) fn value(typed: &str, is_text: bool) -> Value {
     let text = || Value::from(config::literal(typed));
     match typed.parse::<Value>() {

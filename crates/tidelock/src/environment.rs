@@ -4,12 +4,14 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
-/// Returns what a tidelock in the background begins with.
+/// The variables that a tidelock in the background begins with: those of a login, and not what this terminal
+/// happens to hold.
 pub(crate) fn of_login() -> impl Iterator<Item = (OsString, OsString)> {
     std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_of_login))
 }
 
-/// Returns what the app gets beside what `tidelock` has, which is the process that will start it.
+/// What the app gets of this terminal's environment beside what `tidelock` has, which is the process that will
+/// start it; `None` if there is none yet.
 pub(crate) fn for_app(tidelock: Option<u32>) -> BTreeMap<String, String> {
     let there = tidelock.and_then(of_process);
     let mut all = BTreeMap::new();

@@ -47,7 +47,7 @@ impl std::str::FromStr for Url {
     }
 }
 
-/// Returns what becomes of a request for it, in lines.
+/// What becomes of a request for `url`, in lines.
 pub(crate) fn explain(plan: &Plan, url: &Url, method: &str, lines: &[String]) -> String {
     let Some(says) = Says::new(&url.query, lines) else {
         return "no request has such header lines: write each as \"Name: value\"\n".to_owned();
@@ -203,7 +203,7 @@ fn guards(route: &Route) -> String {
     said.into_iter().map(|guard| format!("  is guarded: {guard}\n")).collect()
 }
 
-/// Returns why a route that would take it comes behind another.
+/// Why a route that would take it comes behind another, by the order in which routes are looked up.
 fn why_behind(winner: &Route, other: &Route) -> &'static str {
     let host_rank = |route: &Route| match &route.host {
         HostPattern::Exact(_) => usize::MAX,

@@ -87,8 +87,8 @@ impl Source {
         inspected
     }
 
-    /// Returns whether it says something else now. One that is not there says nothing: an editor or a deployment that first
-    /// removes it is not done yet.
+    /// Whether the file says something else now. One that is not there says nothing: an editor or a deployment that
+    /// first removes it is not done yet.
     fn has_changed(&self) -> bool {
         self.file
             .as_ref()
@@ -205,7 +205,8 @@ impl Reloader {
             .ok()
     }
 
-    /// Returns what was done, or all that is wrong, in lines.
+    /// Reads the file and applies it, and counts that; systemd is told that it goes on. The error is all that is
+    /// wrong, in lines.
     async fn reload(&mut self) -> Result<Applied, String> {
         systemd::reloading();
         let reloaded = self.try_reload().await;

@@ -37,7 +37,7 @@ use crate::systemd::{self, Sockets};
 use crate::upgrade::{self, Predecessor};
 use crate::urls;
 
-/// Returns what a plan comes down to, in a line.
+/// What a plan comes down to, in a line.
 pub(crate) fn summary(plan: &Plan) -> String {
     let nodes: usize = plan.upstreams.iter().map(|upstream| upstream.nodes.len()).sum();
     let count = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });

@@ -158,7 +158,7 @@ fn times(count: u64) -> String {
     if count == 1 { "once".to_owned() } else { format!("{count} times") }
 }
 
-/// Returns who was sent away and what failed, by why, the most frequent first.
+/// Who was sent away and what failed, by why, the most frequent first; `None` where nobody was.
 fn refused(status: &Status) -> Option<String> {
     counted(status.workers.iter().flat_map(|worker| {
         let faults = worker.faults.iter().map(|(why, &count)| (&**why, count));

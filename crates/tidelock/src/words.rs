@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-/// Returns what is said to whoever typed `first` where a verb or a file stands, if it is neither.
+/// What is said to whoever typed `first` where a verb or a file stands, if it is neither: what PM2's word is here,
+/// or the verb that was meant.
 pub(crate) fn answer(first: &str, known: &clap::Command) -> Option<String> {
     let is_word = first.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_:".contains(&byte));
     if !is_word || first.starts_with('-') || first == "help" || known.find_subcommand(first).is_some() {

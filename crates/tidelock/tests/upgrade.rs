@@ -306,7 +306,7 @@ async fn a_reader_that_is_slow_holds_the_writer_and_costs_no_memory() {
     }
 }
 
-/// Returns when the writer has stopped for a moment, or is done. On a machine so slow that it stops by itself, the
+/// Ends when the writer has stopped for a moment, or is done. On a machine so slow that it stops by itself, the
 /// reader starts early and the test sees less; it never fails for that.
 async fn stalls(mut progress: tokio::sync::watch::Receiver<usize>) {
     let moment = std::time::Duration::from_millis(300);

@@ -128,7 +128,7 @@ impl AnswerHead {
         cookies.map(|line| line.value.of_bytes(&self.bytes))
     }
 
-    /// Returns whether a cache that others use may keep it (RFC 9111 section 3): then it must tell nothing about one
+    /// Whether a cache that others use may keep it (RFC 9111 section 3): then it must tell nothing about one
     /// client. A 304 renews what such a cache has.
     pub fn may_be_shared(&self) -> bool {
         let caching = self.lines.iter().filter(|line| {
@@ -150,12 +150,12 @@ impl AnswerHead {
         self.status
     }
 
-    /// Returns whether a final answer follows this one (RFC 9110 section 15.2). 101 is final: it ends HTTP.
+    /// Whether a final answer follows this one (RFC 9110 section 15.2). 101 is final: it ends HTTP.
     pub fn is_interim(&self) -> bool {
         (100..200).contains(&self.status) && self.status != 101
     }
 
-    /// Returns how the body is framed, with the request taken into account: HEAD, 204 and 304 have none.
+    /// How the body is framed, with the request taken into account: HEAD, 204 and 304 have none.
     pub fn body(&self) -> AnswerBody {
         self.body
     }
@@ -174,8 +174,8 @@ impl AnswerHead {
         })
     }
 
-    /// Returns whether the body is coded, so that it cannot be read in passing. There is no coding `none`, but
-    /// graphql-yoga says so of its event streams, and others who want to be left alone by what compresses.
+    /// Whether the body is coded, so that it cannot be read in passing. There is no coding `none`, but graphql-yoga
+    /// says so of its event streams, and others who want to be left alone by what compresses.
     pub fn is_content_coded(&self) -> bool {
         let is_plain = |coding: &[u8]| {
             coding.is_empty()
@@ -193,8 +193,8 @@ impl AnswerHead {
         self.lines.iter().filter(of_name).map(|line| line.value.of_bytes(&self.bytes))
     }
 
-    /// Returns whether the content may be coded on its way (RFC 9110 section 7.7): it is whole and plain, nobody
-    /// vouches for its bytes, and nobody forbids it.
+    /// Whether the content may be coded on its way (RFC 9110 section 7.7): it is whole and plain, nobody vouches
+    /// for its bytes, and nobody forbids it.
     pub fn may_be_coded(&self) -> bool {
         let vouched = ["content-range", "content-md5", "digest", "content-digest", "repr-digest"];
         let has_content = !matches!(self.status, 100..200 | 204 | 205 | 206 | 304);
@@ -211,7 +211,7 @@ impl AnswerHead {
         std::str::from_utf8(self.lines_of("content-length").next()?.trim_ascii()).ok()?.parse().ok()
     }
 
-    /// Returns whether the body is a stream of server-sent events, which may be silent for as long as it likes.
+    /// Whether the body is a stream of server-sent events, which may be silent for as long as it likes.
     pub fn is_event_stream(&self) -> bool {
         self.has_content_type(b"text/event-stream")
     }

@@ -99,7 +99,8 @@ impl BodyWalk {
         self.close_scan = Some(scan);
     }
 
-    /// Returns whether the content, now whole, held an Engine.IO close packet.
+    /// Whether the content held an Engine.IO close packet. To be asked once it is whole; false where nobody had
+    /// asked for the look.
     pub fn held_close_packet(&self) -> bool {
         self.close_scan.is_some_and(|scan| scan.is_closed())
     }
@@ -109,7 +110,7 @@ impl BodyWalk {
         self.beginning = Beginning::Open(asked);
     }
 
-    /// Returns whether the content, as far as it has come, begins as [`Self::watch_beginning`] asked.
+    /// Whether the content, as far as it has come, begins as [`Self::watch_beginning`] asked.
     pub fn begins_as_asked(&self) -> bool {
         self.beginning == Beginning::AsAsked
     }
@@ -124,7 +125,7 @@ impl BodyWalk {
         matches!(self.framing, Framing::Length(0))
     }
 
-    /// Returns whether the end of the origin's connection is the end of this body, and not a cut.
+    /// Whether the end of the origin's connection is the end of this body, and not a cut.
     pub fn ends_at_close(&self) -> bool {
         matches!(self.framing, Framing::UntilClose)
     }

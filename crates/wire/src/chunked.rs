@@ -49,17 +49,15 @@ impl Chunked {
         Self { state: State::Size, extension_bytes: 0, trailer_bytes: 0, side }
     }
 
-    /// Returns whether the last chunk is behind it, and the end is not.
+    /// Whether the last chunk is behind it, and the end is not.
     pub(crate) fn is_at_trailers(&self) -> bool {
         self.state == State::Trailer
     }
 
-    /// Returns whether content is what comes next.
     pub(crate) fn is_in_data(&self) -> bool {
         matches!(self.state, State::Data(_))
     }
 
-    /// Returns whether all of it is behind it.
     pub(crate) fn is_at_end(&self) -> bool {
         self.state == State::End
     }

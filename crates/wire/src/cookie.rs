@@ -77,7 +77,7 @@ pub struct SetCookie<'a> {
     pub same_site: SameSite,
 }
 
-/// Returns where the value of Path begins in a Set-Cookie line, if it has one.
+/// Where the value of Path begins in a Set-Cookie line, if it has one.
 pub(crate) fn path_at(line: &[u8]) -> Option<usize> {
     let mut at = line.iter().position(|&byte| byte == b';')?;
     loop {

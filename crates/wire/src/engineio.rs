@@ -216,7 +216,8 @@ impl CloseScan {
         }
     }
 
-    /// Returns whether the payload, now whole, held a close packet.
+    /// Whether the payload held a close packet. To be asked once it is whole: one at its very end has no separator
+    /// behind it.
     pub fn is_closed(&self) -> bool {
         match self.framing {
             Framing::Separated(Separated::MaybeClose) => true,
@@ -275,7 +276,8 @@ impl Counted {
     }
 }
 
-/// Returns how many UTF-16 units the character has that begins with this byte of UTF-8; none for a byte that continues one.
+/// How many UTF-16 units the character has that begins with this byte of UTF-8; none for a byte that continues one.
+/// Revision 3 counts lengths in them, as JavaScript does.
 fn utf16_units(byte: u8) -> usize {
     match byte {
         0x80..0xc0 => 0,

@@ -25,7 +25,8 @@ impl Default for Events {
 }
 
 impl Events {
-    /// Returns whether the bytes so far end between two events, or are none.
+    /// Whether the bytes so far end between two events, or are none: here the stream can be cut without one getting
+    /// lost.
     pub fn is_between(&self) -> bool {
         self.is_line_start && !self.is_within && !self.awaits_lf
     }

@@ -116,7 +116,7 @@ impl ClientEnd {
         client
     }
 
-    /// Returns whether the client itself speaks HTTPS, as far as a trusted proxy says or the connection shows.
+    /// Whether the client itself speaks HTTPS, as far as a trusted proxy says or the connection shows.
     pub fn is_https(&self, head: &RequestHead) -> bool {
         if !self.is_trusted {
             return self.scheme == "https";
@@ -353,7 +353,7 @@ fn print_trusted_lines(head: &RequestHead, how: &ForOrigin<'_>, out: &mut Vec<u8
     }
 }
 
-/// Returns whether no line of the same name stands behind this one.
+/// Whether no line of the same name stands behind this one.
 fn is_last(head: &RequestHead, line: &Line) -> bool {
     let last = head.lines.iter().rfind(|other| other.known == line.known);
     last.is_some_and(|last| last.name == line.name)

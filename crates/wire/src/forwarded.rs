@@ -17,8 +17,9 @@ pub(crate) struct Hop<'a> {
     pub(crate) host: Option<&'a [u8]>,
 }
 
-/// Returns what Forwarded says, where nothing else does: a proxy that says X-Forwarded-For may pass on any Forwarded of its
-/// client's. The last hop is that of the proxy that we are connected to; of more than stand in any row the last are told.
+/// The hops that Forwarded tells of (RFC 7239), where nothing else does: a proxy that says X-Forwarded-For may pass
+/// on any Forwarded of its client's. The last hop is that of the proxy that we are connected to; of more than stand
+/// in any row the last are told.
 pub(crate) fn alone(head: &RequestHead) -> Vec<Hop<'_>> {
     let is_told_otherwise = head.lines.iter().any(|line| {
         matches!(

@@ -187,7 +187,7 @@ impl FrameEdges {
         matches!(self.state, State::Header { length: 0, .. })
     }
 
-    /// Returns whether the next byte begins a message: no frame is half sent, and no message.
+    /// Whether the next byte begins a message: no frame is half sent, and no message.
     pub fn is_at_message_edge(&self) -> bool {
         self.is_at_frame_edge() && !self.in_message
     }
@@ -202,12 +202,12 @@ impl FrameEdges {
         (self.close.length == 2).then(|| u16::from_be_bytes(self.close.bytes))
     }
 
-    /// Returns how many frames have ended, control frames included.
+    /// How many frames have ended, control frames included.
     pub fn frames(&self) -> u64 {
         self.frames
     }
 
-    /// Returns the frames that have ended, by kind.
+    /// The frames that have ended, by kind. Each count wraps around: only differences mean something.
     pub fn kinds(&self) -> Kinds {
         let Self { messages, controls, .. } = *self;
         // What is cut off here wraps around as the others do.
@@ -245,7 +245,8 @@ struct Header {
     bytes: usize,
 }
 
-/// Returns what the header says that `bytes` begin with, if it is whole.
+/// The header that `bytes` begin with (RFC 6455 section 5.2); `None` if it is not whole yet. Whether it is allowed
+/// is not looked at.
 fn read_header(bytes: &[u8]) -> Option<Header> {
     let [first, second, rest @ ..] = bytes else { return None };
     let frame = Frame { is_final: first & 0x80 != 0, opcode: first & 0x0f };

@@ -80,7 +80,7 @@ pub(crate) fn port(authority: &[u8]) -> Option<&[u8]> {
     split(authority).1.filter(|port| !port.is_empty())
 }
 
-/// Returns whether an absolute-form target's authority and Host name the same place, the scheme's own port said or not.
+/// Whether an absolute-form target's authority and Host name the same place, the scheme's own port said or not.
 pub(crate) fn agree(target: &[u8], host: &[u8], default_port: &[u8]) -> bool {
     name(target).eq_ignore_ascii_case(name(host))
         && port(target).unwrap_or(default_port) == port(host).unwrap_or(default_port)

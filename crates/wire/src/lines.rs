@@ -136,7 +136,7 @@ impl Words {
     }
 }
 
-/// Returns whether `name`, which is as long, is `known` but for its case. Asked of every line, hence eight bytes at a time.
+/// Whether `name`, which is as long, is `known` but for its case. Asked of every line, hence eight bytes at a time.
 #[inline(always)]
 fn is_same(name: &[u8], known: &[u8], words: Words) -> bool {
     let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) else {
@@ -147,8 +147,8 @@ fn is_same(name: &[u8], known: &[u8], words: Words) -> bool {
     is_end(0, first) && is_end(1, last) && (name.len() <= 16 || name.eq_ignore_ascii_case(known))
 }
 
-/// Returns what front doors tell an app: who the client is, how it asked, and for what. An app that reads one of them believes
-/// it, so that nobody but a trusted proxy may say it.
+/// Whether a line is one by which front doors tell an app who the client is, how it asked, and for what. An app
+/// that reads one of them believes it, so that nobody but a trusted proxy may say it.
 fn is_front_door(name: &[u8]) -> bool {
     let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
     let begins = |prefix: &str| name[..prefix.len()].eq_ignore_ascii_case(prefix.as_bytes());
@@ -168,13 +168,14 @@ fn is_front_door(name: &[u8]) -> bool {
     }
 }
 
-/// Returns whether a line of this name says who has a client's certificate.
+/// Whether a line of this name says who has a client's certificate.
 pub(crate) fn is_of_certificate(name: &[u8]) -> bool {
     let begin = name.get(..CERTIFICATE_LINES.len());
     begin.is_some_and(|begin| begin.eq_ignore_ascii_case(CERTIFICATE_LINES.as_bytes()))
 }
 
-/// Returns whether a name is one of ours but for underscores: `X_Forwarded-For`, `Content_Length`.
+/// Whether a name is one of ours but for underscores: `X_Forwarded-For`, `Content_Length`. CGI and its heirs take
+/// the two for one.
 fn is_twin(name: &[u8]) -> bool {
     has_underscore(name) && is_folded_ours(name)
 }

@@ -16,15 +16,15 @@ pub fn normal(path: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// Returns whether nodes may disagree on what a path means: it holds a slash, a backslash or a NUL in an escape, a
-/// backslash, an escape that is none, dot segments that lead above the root, or one with a parameter (`..;`, which some
-/// servers take for `..`).
+/// Whether nodes may disagree on what a path means: it holds a slash, a backslash or a NUL in an escape, a
+/// backslash, an escape that is none, dot segments that lead above the root, or one with a parameter (`..;`, which
+/// some servers take for `..`).
 pub fn is_ambiguous(path: &[u8]) -> bool {
     path.contains(&b'\\') || (!is_plain(path) && Normal::of(path).is_ambiguous)
 }
 
-/// Returns whether a path is its own normal form for a simple reason: there is neither `%` nor `//` nor `/.` in it.
-/// Asked of nearly every path, hence eight bytes at a time, of which the first is the last of those before.
+/// Whether a path is its own normal form for a simple reason: there is neither `%` nor `//` nor `/.` in it. Asked
+/// of nearly every path, hence eight bytes at a time, of which the first is the last of those before.
 #[inline]
 pub fn is_plain(path: &[u8]) -> bool {
     if path.first() != Some(&b'/') {

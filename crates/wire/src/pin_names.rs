@@ -128,7 +128,7 @@ impl<'a> PinCookie<'a> {
         Pin::split(self.value)
     }
 
-    /// Returns what is taken out of the head so that a node does not see the cookie at all.
+    /// What is taken out of the head so that a node does not see the cookie at all.
     pub fn whole(&self) -> Span {
         let alone = self.alone();
         Span::new(self.line_at + alone.start, self.line_at + alone.end)

@@ -18,7 +18,7 @@ pub struct Score {
     weight: f64,
 }
 
-/// Returns what a node is in every score: its name as written in the file, and the address that name resolved to.
+/// What a node is in every score: its name as written in the file, and the address that name resolved to.
 pub fn seed(written: &str, address: impl Display) -> u64 {
     let mut hasher = SipHasher13::new();
     for part in [written, &address.to_string()] {
@@ -42,7 +42,7 @@ impl Score {
         Self { draw: SipHasher13::new_with_keys(seed, key).finish(), weight }
     }
 
-    /// Returns whether it is better than `other`. Of two equals, neither is.
+    /// Whether it is better than `other`. Of two equals, neither is.
     pub fn beats(self, other: Self) -> bool {
         // With one weight for all, which is nearly always, no logarithm is needed.
         if self.weight == other.weight { self.draw > other.draw } else { self.weighted() > other.weighted() }

@@ -218,7 +218,7 @@ impl RequestHead {
         self.host_port.map(|port| port.of_bytes(&self.bytes))
     }
 
-    /// Returns whether a line says who the client is, or was asked for, as proxies say it and strangers may not.
+    /// Whether a line says who the client is, or was asked for, as proxies say it and strangers may not.
     pub fn tells_of_client(&self) -> bool {
         self.tells_of_client
     }
@@ -228,7 +228,7 @@ impl RequestHead {
         self.body
     }
 
-    /// Returns whether the client means to send another request on this connection (RFC 9112 section 9.3).
+    /// Whether the client means to send another request on this connection (RFC 9112 section 9.3).
     pub fn keep_alive(&self) -> bool {
         self.keep_alive
     }
@@ -297,8 +297,8 @@ impl RequestHead {
         Some(segment).filter(|segment| !segment.is_empty())
     }
 
-    /// Returns whether it is EventSource's, which comes back by itself when its stream ends, in whatever way: it says
-    /// that it wants no answer of a cache, which others who read events do not.
+    /// Whether it is EventSource's, which comes back by itself when its stream ends, in whatever way: it says that
+    /// it wants no answer of a cache, which others who read events do not.
     pub fn is_event_source(&self) -> bool {
         let is_fresh = || {
             self.header("cache-control").is_some_and(|caching| {
@@ -308,7 +308,7 @@ impl RequestHead {
         self.asks_for_events() && is_fresh()
     }
 
-    /// Returns whether it asks for a stream of events, as EventSource does and others may.
+    /// Whether it asks for a stream of events, as EventSource does and others may.
     pub fn asks_for_events(&self) -> bool {
         self.method == Method::Get
             && self.header("accept").is_some_and(|accept| {

@@ -34,7 +34,7 @@ impl HeadScan {
         Self { side, scanned: 0, line_start: 0, leading: 0 }
     }
 
-    /// Returns whether nothing of a message has come yet. Empty lines do not count.
+    /// Whether nothing of a message has come yet. Empty lines in front of it do not count (RFC 9112 section 2.2).
     pub fn is_at_start(&self) -> bool {
         self.scanned == self.leading
     }

@@ -39,7 +39,7 @@ impl Span {
         Self { start: start as u32, end: end as u32 }
     }
 
-    /// Returns where `part`, a slice of `whole`, lies in it.
+    /// Where `part`, a slice of `whole`, lies in it. Any other slice would give nonsense.
     pub(crate) fn of(part: &[u8], whole: &[u8]) -> Self {
         let start = part.as_ptr() as usize - whole.as_ptr() as usize;
         Self::new(start, start + part.len())

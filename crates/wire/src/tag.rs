@@ -30,8 +30,8 @@ impl Hint {
     /// How many buckets [`bucket`](Self::bucket) tells apart: one for each value of twelve bits.
     pub const BUCKETS: usize = 1 << 12;
 
-    /// Returns where what has this hint is looked for. A few hints share a bucket, which costs those who look there nothing but
-    /// another try.
+    /// Where what has this hint is looked for. A few hints share a bucket, which costs those who look there nothing
+    /// but another try.
     pub fn bucket(self) -> usize {
         let [first, second] = self.0;
         usize::from(first & 63) << 6 | usize::from(second & 63)
@@ -109,8 +109,8 @@ impl Key {
         Self(key)
     }
 
-    /// Returns what this key makes for a node. `place` is what tells the node from all others, the same on every tidelock: its
-    /// address, or its process.
+    /// What this key makes for a node. `place` is what tells the node from all others, the same on every tidelock:
+    /// its address, or its process.
     pub fn seal(&self, place: &str) -> Seal {
         let hint = letters(self.digest("node", place).finish());
         let mut pin = [0; Pin::BYTES];
@@ -152,7 +152,7 @@ impl std::fmt::Debug for Seal {
 }
 
 impl Seal {
-    /// Returns what every tag and pin of the node begins with.
+    /// What every tag and pin of the node begins with, by which the node is found without trying all.
     pub fn hint(&self) -> Hint {
         self.hint
     }
@@ -168,7 +168,7 @@ impl Seal {
         Tag(tag)
     }
 
-    /// Returns whether `tag` is that of the session `sid` on this node. Takes as long for any wrong tag.
+    /// Whether `tag` is that of the session `sid` on this node. Takes as long for any wrong tag.
     pub fn proves(&self, sid: &[u8], tag: &Tag) -> bool {
         is_equal(self.tag(sid).as_bytes(), tag.as_bytes())
     }
@@ -178,7 +178,7 @@ impl Seal {
         &self.pin
     }
 
-    /// Returns whether `pin` is this node's. Takes as long for any wrong pin.
+    /// Whether `pin` is this node's. Takes as long for any wrong pin.
     pub fn holds(&self, pin: &Pin) -> bool {
         is_equal(self.pin.as_bytes(), pin.as_bytes())
     }

@@ -40,7 +40,7 @@ fn read(written: &str) -> Result<Cron, String> {
     parser.sloppy_ranges(true).build().parse(written).map_err(|error| error.to_string())
 }
 
-/// Returns when an app is rolled next, in words.
+/// When an app is rolled next, in words; `None` without `cron`. Times are this machine's.
 pub(super) fn next_of(app: &App) -> Option<String> {
     let cron = read(app.cron.as_ref()?).ok()?;
     let now = Local::now();

@@ -115,7 +115,7 @@ fn is_change(kind: EventKind) -> bool {
     }
 }
 
-/// Returns whether something is of those that roll the app. The names above the watched folder are not looked at.
+/// Whether something is of those that roll the app. The names above the watched folder are not looked at.
 fn counts(app: &App, path: &Path) -> bool {
     let Some(watch) = &app.watch else { return false };
     // What the app writes because it is rolled must not roll it.

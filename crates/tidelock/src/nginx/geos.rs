@@ -14,8 +14,8 @@ pub(super) struct Let {
     pub(super) deny: Vec<IpNet>,
 }
 
-/// Returns whom an `if` lets by, or why that cannot be said; `None` where it is not about the variable of a `geo`, or does something
-/// else than refuse.
+/// Whom an `if` lets by, or why that cannot be said; `None` where it is not about the variable of a `geo`, or does
+/// something else than refuse.
 pub(super) fn refused(condition: &Directive, scope: &Scope<'_>) -> Option<Result<Let, &'static str>> {
     let text = condition.args.join(" ");
     let text = text.trim().strip_prefix('(')?.strip_suffix(')')?.trim();

@@ -13,8 +13,8 @@ pub(super) struct Shares {
     pub(super) by: Option<String>,
 }
 
-/// Returns what `text` may be by the one of `blocks` whose variable stands in it, with the values put in; `None` where there
-/// is none.
+/// What `text` may be by the one of `blocks` whose variable stands in it, with the values put in; `None` where
+/// there is none.
 pub(super) fn of(text: &str, blocks: &[&Directive]) -> Option<Result<Shares, &'static str>> {
     let block = blocks.iter().find(|block| name(block).is_some_and(|name| refers(text, name)))?;
     let name = name(block)?;

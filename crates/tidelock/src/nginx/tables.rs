@@ -222,7 +222,7 @@ fn put(directive: &mut Directive, name: &str, value: &str) {
     }
 }
 
-/// Returns the text with a value in the place of a variable.
+/// The text with a value in the place of each mention of a variable, be it `$name` or `${name}`.
 pub(super) fn put_in(text: &str, name: &str, value: &str) -> String {
     let mut filled = String::new();
     let mut rest = text;

@@ -29,7 +29,7 @@ pub(super) fn command(program: &Path, arguments: impl Iterator<Item = OsString>)
     command
 }
 
-/// Returns whether this process was started to be a launcher.
+/// Whether this process was started to be a launcher, by its name and its first argument.
 pub(crate) fn asked_to_be_one() -> bool {
     let mut arguments = std::env::args_os();
     arguments.next().is_some_and(|name| name == NAME) && arguments.next().is_some_and(|word| word == OF)

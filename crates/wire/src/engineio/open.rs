@@ -36,7 +36,7 @@ pub fn read_open_packet(body: &[u8]) -> Option<OpenPacket> {
     read_payload(body)
 }
 
-/// Returns what stands in the brackets of `___eio[0]("…")`.
+/// What stands in the brackets of `___eio[0]("…")`, with the end of the call still behind it.
 fn jsonp_string(body: &[u8]) -> Option<&[u8]> {
     let rest = body.strip_prefix(b"___eio[")?;
     let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();

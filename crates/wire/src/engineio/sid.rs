@@ -9,8 +9,8 @@ use crate::tag::Tag;
 /// socketioxide's 16, and apps make their own.
 pub const SID_BYTES_MAX: usize = 1024;
 
-/// Returns what `raw` means: `+` is a blank, `%41` an A, and what is no UTF-8 afterwards becomes U+FFFD. A `%` without
-/// two digits behind it is itself.
+/// What `raw` means: `+` is a blank, `%41` an A, and what is no UTF-8 afterwards becomes U+FFFD. A `%` without two
+/// digits behind it is itself.
 pub(crate) fn decode(raw: &[u8]) -> Cow<'_, [u8]> {
     if is_plain(raw) {
         return Cow::Borrowed(raw);
@@ -33,8 +33,9 @@ pub fn escape_sid(sid: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Returns where in `raw` the characters begin that mean a tag; `None` if there is nothing in front of them. Clients may escape
-/// more than they have to, and the node gets the rest as it came. `is_plain` is what [`is_plain`] says of it.
+/// Where in `raw` the characters begin that mean a tag; `None` if there is nothing in front of them. Clients may
+/// escape more than they have to, and the node gets the rest as it came. `is_plain` is what [`is_plain`] says of
+/// it.
 pub(crate) fn tag_at(raw: &[u8], is_plain: bool) -> Option<usize> {
     if is_plain {
         return raw.len().checked_sub(Tag::BYTES).filter(|&at| at > 0);
@@ -48,7 +49,7 @@ pub(crate) fn means(raw: &[u8], name: &[u8]) -> bool {
     raw == name || (!is_plain(raw) && units(raw).map(|unit| unit.byte).eq(name.iter().copied()))
 }
 
-/// Returns whether it is what it means. What is not ASCII is not, or it would have to be looked at whether it is UTF-8.
+/// Whether it is what it means. What is not ASCII is not, or it would have to be looked at whether it is UTF-8.
 pub(crate) fn is_plain(raw: &[u8]) -> bool {
     raw.is_ascii() && memchr::memchr2(b'%', b'+', raw).is_none()
 }

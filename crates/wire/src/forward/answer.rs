@@ -37,7 +37,7 @@ pub enum Reframed {
 }
 
 impl ForClient<'_> {
-    /// Returns how the body of `answer` reaches the client. The connection cannot go on after [`Reframed::ToClose`].
+    /// How the body of `answer` reaches the client. The connection cannot go on after [`Reframed::ToClose`].
     pub fn reframed(&self, body: AnswerBody) -> Reframed {
         let is_coding = self.edits.is_some_and(|edits| edits.is_coding);
         match (body, self.version) {

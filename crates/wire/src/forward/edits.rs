@@ -121,8 +121,8 @@ impl LineEdits {
         &self.lines
     }
 
-    /// Returns whether lines of this name go no further, nor with an underscore for a dash: an app that folds them would take a
-    /// stranger's line for ours.
+    /// Whether lines of this name go no further, nor with an underscore for a dash: an app that folds them would
+    /// take a stranger's line for ours.
     pub fn drops(&self, name: &[u8]) -> bool {
         let folded = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
         self.drops.iter().any(|drops| drops.bytes().map(|byte| folded(&byte)).eq(name.iter().map(folded)))
@@ -164,7 +164,7 @@ impl LineEdits {
         }
     }
 
-    /// Returns where the value has a path that is another one for clients.
+    /// Where the value has a path that is another one for clients.
     fn mounts_at(&self, name: &[u8], value: &[u8], is_cookie: bool) -> Option<(&Mount, usize)> {
         let mount = self.mount.as_ref()?;
         let path_at = match is_cookie {
@@ -175,14 +175,14 @@ impl LineEdits {
     }
 }
 
-/// Returns whether a line of an answer tells of the bytes of its content, so that it is wrong once they are coded.
+/// Whether a line of an answer tells of the bytes of its content, so that it is wrong once they are coded.
 fn tells_of_bytes(name: &[u8]) -> bool {
     let names = [&b"content-length"[..], b"content-encoding", b"accept-ranges"];
     names.iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
 impl Mount {
-    /// Returns whether this begins with a path that is another one for clients. `//` begins a host.
+    /// Whether this begins with a path that is another one for clients. `//` begins a host.
     fn moves(&self, value: &[u8]) -> bool {
         let is_under = |prefix: &[u8]| {
             let rest = value.strip_prefix(prefix);

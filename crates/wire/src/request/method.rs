@@ -16,7 +16,7 @@ pub enum Method {
 }
 
 impl Method {
-    /// Returns whether the request may be sent again, to another node, when nothing of its answer has come (RFC 9110
+    /// Whether the request may be sent again, to another node, when nothing of its answer has come (RFC 9110
     /// section 9.2.1). PUT and DELETE are idempotent but not safe: what they do twice on two nodes is their app's
     /// business, so they are not retried.
     pub fn is_safe(self) -> bool {

@@ -5,7 +5,8 @@ use crate::engineio::sid;
 use super::RequestHead;
 
 impl RequestHead {
-    /// Returns whether a line of this name has this value, or any if none is given. The name is compared without case.
+    /// Whether a line of this name has this value, or any if none is given. The name is compared without case, the
+    /// value as it stands.
     pub fn says_header(&self, name: &str, value: Option<&str>) -> bool {
         self.lines.iter().any(|line| {
             line.name.of_bytes(&self.bytes).eq_ignore_ascii_case(name.as_bytes())

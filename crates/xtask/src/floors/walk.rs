@@ -8,7 +8,7 @@ use anyhow::Result;
 /// Most functions that a reader is led through.
 const STEPS_MAX: usize = 9;
 
-/// Returns what is not true of the walk.
+/// What ARCHITECTURE.md says of the walk of a request that the code does not bear out.
 pub(super) fn faults(root: &Path) -> Result<Vec<String>> {
     let text = fs::read_to_string(root.join("ARCHITECTURE.md"))?;
     let steps: Vec<(&str, &str)> = text

@@ -194,14 +194,21 @@ pub(super) struct Instead {
     pub(super) get: Option<RequestHead>,
 }
 
+/// Both ends of a request that is not answered yet: what is unread of its body may be left, and its connection closed for it.
+pub(super) struct OpenEnds<'e, 'b, 'r> {
+    pub(super) body: &'e mut BodySource<'b>,
+    pub(super) reply: &'e mut ReplySink<'r>,
+}
+
 /// Finds who answers in the place of a fault, as `error_pages` says: [`answer`] is asked again then, and knows it by the record.
 pub(super) fn instead_of(
     fault: Fault,
     head: &RequestHead,
-    body: &mut BodySource<'_>,
-    reply: &mut ReplySink<'_>,
-    (worker, record): (&Local, &mut Record),
+    ends: OpenEnds<'_, '_, '_>,
+    worker: &Local,
+    record: &mut Record,
 ) -> Option<Box<Instead>> {
+    let OpenEnds { body, reply } = ends;
     let (status, page) = page_of(fault, head, reply, worker)?;
     let get = match &page.by {
         // What the route answers which takes a GET of this path.

@@ -31,7 +31,7 @@ use crate::request::upgrade::OriginEnd;
 use crate::request::{front_door, pages};
 use crate::state::local::Local;
 use crate::state::shared::head_bounds;
-use crate::worker::answer::{Instead, LAST_WORD_TIMEOUT, answer, instead_of, tell};
+use crate::worker::answer::{Instead, LAST_WORD_TIMEOUT, OpenEnds, answer, instead_of, tell};
 use crate::worker::idle::{IDLE_WHILE_LEAVING, IdleConnection, PARKS_AFTER, PARKS_AGAIN_AFTER};
 
 /// A client's connection with all that outlives one of its requests.
@@ -162,7 +162,8 @@ pub(crate) async fn one_request(client: &mut ClientConnection, worker: &Local) -
             Some(instead) => instead.into_fault(&mut record),
             None => {
                 let was_done = body.is_done();
-                instead = instead_of(fault, &head, &mut body, &mut reply, (worker, &mut record));
+                let ends = OpenEnds { body: &mut body, reply: &mut reply };
+                instead = instead_of(fault, &head, ends, worker, &mut record);
                 is_left = !was_done && body.is_done();
                 if instead.is_some() {
                     continue;
@@ -206,6 +207,24 @@ impl ClientConnection {
         live: Live,
         worker: &Local,
     ) -> Self {
+        Self::wrapping(io, end, redirects, Lives::Alone(live), worker)
+    }
+
+    /// A stream of HTTP/2 that has just been opened, as a connection. The caller puts its header section into `inbound`, in
+    /// the words of HTTP/1.
+    pub(super) fn of_stream(
+        io: Io,
+        end: ClientEnd,
+        redirects: Option<Redirect>,
+        live: Lives,
+        worker: &Local,
+    ) -> Self {
+        let client = Self::wrapping(io, end, redirects, live, worker);
+        Self { parked: Parked::Never, is_stream: true, ..client }
+    }
+
+    #[inline]
+    fn wrapping(io: Io, end: ClientEnd, redirects: Option<Redirect>, live: Lives, worker: &Local) -> Self {
         let stream = ClientStream { io, alarm: Alarm::new(worker.clock.clone()) };
         let idle_until = stream.now();
         Self {
@@ -219,31 +238,6 @@ impl ClientConnection {
             parked: Parked::Silent,
             hears_leaving: false,
             is_stream: false,
-            live: Lives::Alone(live),
-        }
-    }
-
-    /// A stream of HTTP/2 that has just been opened, as a connection. `said` is its header section in the words of HTTP/1.
-    pub(super) fn of_stream(
-        io: Io,
-        said: BytesMut,
-        (end, redirects): (ClientEnd, Option<Redirect>),
-        live: Lives,
-        worker: &Local,
-    ) -> Self {
-        let stream = ClientStream { io, alarm: Alarm::new(worker.clock.clone()) };
-        let idle_until = stream.now();
-        Self {
-            stream,
-            inbound: said,
-            end,
-            redirects,
-            begun: None,
-            idle_until,
-            age: Age::new(worker.lived.seconds(idle_until)),
-            parked: Parked::Never,
-            hears_leaving: false,
-            is_stream: true,
             live,
         }
     }

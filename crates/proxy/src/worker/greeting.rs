@@ -22,9 +22,8 @@ use crate::net::stream::{Io, Stream};
 use crate::observe::lifecycle::Live;
 use crate::request::reply::Redirect;
 use crate::state::local::Local;
-use crate::state::shared::ListenId;
 use crate::worker::connection::{ClientConnection, PLAIN_SCHEME};
-use crate::worker::http2::Http2Client;
+use crate::worker::http2::{Http2Client, Introduction};
 use crate::worker::listener::Incoming;
 use crate::worker::tls_handshake::{self, NotShaken, Shaken};
 
@@ -120,9 +119,10 @@ impl Greeter {
         };
         let is_trusted = snapshot.is_trusted(peer.ip());
         let end = move |scheme| ClientEnd::new(peer.ip(), scheme, port, is_trusted);
+        let introduced = move |end| Introduction { end, redirects, listen: id };
         let Some(tls) = &listen.tls else {
             if listen.http2 {
-                return self.hear_of_http2(tcp, (end(PLAIN_SCHEME), redirects, id), live, serve);
+                return self.hear_of_http2(tcp, introduced(end(PLAIN_SCHEME)), live, serve);
             }
             let Some((io, said)) = self.eager_read.try_first_read(tcp, &self.local.buffers) else {
                 return;
@@ -156,8 +156,7 @@ impl Greeter {
                 Some(lines) => end("https").with_certificate(&lines),
             };
             if is_http2 {
-                let client =
-                    Http2Client::new(stream, BytesMut::new(), (end, redirects, id), live, &greeter.local);
+                let client = Http2Client::new(stream, BytesMut::new(), introduced(end), live, &greeter.local);
                 return serve(Greeted::Http2(client));
             }
             let client = ClientConnection::new(Io::new(stream), end, redirects, live, &greeter.local);
@@ -170,7 +169,7 @@ impl Greeter {
     fn hear_of_http2(
         self: &Rc<Self>,
         tcp: std::net::TcpStream,
-        (end, redirects, listen): (ClientEnd, Option<Redirect>, ListenId),
+        introduction: Introduction,
         live: Live,
         serve: impl Fn(Greeted) + 'static,
     ) {
@@ -182,9 +181,10 @@ impl Greeter {
             let Some(Ok(Ok(is_http2))) = greeter.unless_displaced(preface).await else { return };
             let stream = Stream::Plain(tcp);
             if is_http2 {
-                let with = (end, redirects, listen);
-                return serve(Greeted::Http2(Http2Client::new(stream, said, with, live, &greeter.local)));
+                let client = Http2Client::new(stream, said, introduction, live, &greeter.local);
+                return serve(Greeted::Http2(client));
             }
+            let Introduction { end, redirects, listen: _ } = introduction;
             let mut client = ClientConnection::new(Io::new(stream), end, redirects, live, &greeter.local);
             client.inbound = said;
             serve(Greeted::Http1(client));

@@ -49,7 +49,8 @@ enum Reading {
 
 impl Http2Io {
     pub(crate) fn new(
-        (recv, send): (RecvStream, SendResponse<Bytes>),
+        recv: RecvStream,
+        send: SendResponse<Bytes>,
         is_chunked: bool,
         is_head: bool,
         connection: Rc<Http2Connection>,

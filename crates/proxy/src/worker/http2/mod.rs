@@ -42,15 +42,24 @@ pub(super) struct Http2Client {
     shared: Rc<Shared>,
 }
 
+/// What is known of a client before it speaks: who it is to nodes, where its listen sends it, and which listen that is.
+#[derive(Debug)]
+pub(super) struct Introduction {
+    pub(super) end: ClientEnd,
+    pub(super) redirects: Option<Redirect>,
+    pub(super) listen: ListenId,
+}
+
 impl Http2Client {
     /// One of which `unread` has been read already.
     pub(super) fn new(
         stream: Stream,
         unread: BytesMut,
-        (end, redirects, listen): (ClientEnd, Option<Redirect>, ListenId),
+        introduction: Introduction,
         live: Live,
         worker: &Local,
     ) -> Box<Self> {
+        let Introduction { end, redirects, listen } = introduction;
         let server_name = stream.server_name().map(Into::into);
         let frames = Frames::new(stream, unread);
         let connection = Http2Connection::new(server_name, frames.moved(), worker.clock.clone());
@@ -157,7 +166,7 @@ impl<'w, S: Fn(ClientConnection)> Serving<'w, S> {
                     };
                     self.has_asked = true;
                     self.frames.count_head();
-                    match stream::open((request, send), &self.shared, &self.worker) {
+                    match stream::open(request, send, &self.shared, &self.worker) {
                         None => {}
                         Some((client, Ok(()))) => (self.serve)(client),
                         Some((client, Err(malformed))) => refuse(client, malformed, &self.worker),

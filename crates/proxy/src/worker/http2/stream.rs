@@ -20,7 +20,8 @@ use crate::worker::http2::shared::Shared;
 /// A stream that has been opened, as a connection, and what is wrong with its header section if anything is. `None` if the client
 /// has reset it already.
 pub(super) fn open(
-    (request, send): (Request<RecvStream>, SendResponse<Bytes>),
+    request: Request<RecvStream>,
+    send: SendResponse<Bytes>,
     shared: &Shared,
     worker: &Rc<Local>,
 ) -> Option<(ClientConnection, Result<(), Malformed>)> {
@@ -31,13 +32,14 @@ pub(super) fn open(
         Err(malformed) => (BytesMut::new(), false, Err(malformed)),
     };
     let is_head = parts.method == Method::HEAD;
-    let mut io = Http2Io::new((recv, send), is_chunked, is_head, shared.connection.clone());
+    let mut io = Http2Io::new(recv, send, is_chunked, is_head, shared.connection.clone());
     if io.is_gone() {
         return None;
     }
     let io = Io::new(Stream::Http2(Box::new(io)));
     let live = Lives::OnAStream(shared.live.clone());
-    let client = ClientConnection::of_stream(io, head, (shared.end.clone(), shared.redirects), live, worker);
+    let mut client = ClientConnection::of_stream(io, shared.end.clone(), shared.redirects, live, worker);
+    client.inbound = head;
     Some((client, read))
 }
 

@@ -27,6 +27,14 @@ enum Sending {
     Begun(SendStream<Bytes>),
 }
 
+/// Chunks as they are written, which HTTP/2 has none of.
+#[derive(Debug)]
+struct Chunks {
+    unchunked: Box<Unchunked>,
+    /// What has come of a line that is not whole.
+    line: Vec<u8>,
+}
+
 /// What comes next of what is written.
 #[derive(Debug)]
 enum Writing {
@@ -34,15 +42,13 @@ enum Writing {
     Head(Vec<u8>),
     /// Content, so much of it where that is known.
     Content(Option<u64>),
-    Chunks {
-        unchunked: Box<Unchunked>,
-        /// What has come of a line that is not whole.
-        line: Vec<u8>,
-    },
+    Chunks(Chunks),
     /// Nothing: the answer has ended.
     Nothing,
     /// The bytes of a WebSocket.
-    Tunnel { has_ended: bool },
+    Tunnel {
+        has_ended: bool,
+    },
 }
 
 impl Answer {
@@ -98,9 +104,9 @@ impl Answer {
         let send = match (&mut self.send, &mut self.writing) {
             (_, Writing::Nothing) => return Poll::Ready(Ok(bytes.len())),
             (_, Writing::Head(_)) | (Sending::Unanswered(_), _) => return Poll::Ready(self.head(bytes)),
-            (Sending::Begun(send), Writing::Chunks { unchunked, line }) => {
-                let written = ready!(poll_chunks(cx, send, bytes, (unchunked, line), connection))?;
-                if unchunked.is_at_end() {
+            (Sending::Begun(send), Writing::Chunks(chunks)) => {
+                let written = ready!(poll_chunks(cx, send, bytes, chunks, connection))?;
+                if chunks.unchunked.is_at_end() {
                     self.writing = Writing::Nothing;
                 }
                 return Poll::Ready(Ok(written));
@@ -171,7 +177,7 @@ fn send_head(
         PrintedAnswer { status: 101, .. } => Writing::Tunnel { has_ended: false },
         _ if is_end => Writing::Nothing,
         PrintedAnswer { is_chunked: true, .. } => {
-            Writing::Chunks { unchunked: Box::new(Unchunked::of_answer()), line: Vec::new() }
+            Writing::Chunks(Chunks { unchunked: Box::new(Unchunked::of_answer()), line: Vec::new() })
         }
         PrintedAnswer { length, .. } => Writing::Content(length),
     };
@@ -184,7 +190,7 @@ fn poll_chunks(
     cx: &mut Context<'_>,
     send: &mut SendStream<Bytes>,
     bytes: &[u8],
-    (unchunked, line): (&mut Unchunked, &mut Vec<u8>),
+    Chunks { unchunked, line }: &mut Chunks,
     connection: &Http2Connection,
 ) -> Poll<Result<usize, h2::Error>> {
     let mut content = Vec::new();

@@ -158,7 +158,7 @@ impl Members {
     }
 
     /// Passes a frame on from one member to the others that it is for.
-    fn pass(&self, app: &str, sender: &Arc<Member>, (to, frame): (u64, Frame)) {
+    fn pass(&self, app: &str, sender: &Arc<Member>, to: u64, frame: &Frame) {
         let apps = self.lock();
         for member in apps.get(app).into_iter().flatten() {
             if !Arc::ptr_eq(member, sender) && (to == EVERYBODY || member.generation() == to) {
@@ -210,7 +210,7 @@ async fn connection(mut stream: UnixStream, members: Members, occupant: Occupant
         let mut frames = frame::Reader::new(&mut read);
         while let Some((kind, to, frame)) = frames.next(occupant.generation).await {
             match kind {
-                Kind::MESSAGE => members.pass(&occupant.app, member, (to, frame)),
+                Kind::MESSAGE => members.pass(&occupant.app, member, to, &frame),
                 Kind::ROOMS => counts.note_rooms(frame.payload()),
                 // Whoever is of a later version than this one may say more.
                 _ => {}

@@ -32,6 +32,21 @@ pub struct ServiceUser {
     written: String,
 }
 
+/// By what the kernel knows a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UserIds {
+    /// Its number.
+    pub user: u32,
+    /// That of its group.
+    pub group: u32,
+}
+
+/// A step on the way to another user that was refused.
+struct Refused {
+    what: &'static str,
+    error: io::Error,
+}
+
 /// Why tidelock cannot become that user.
 #[derive(Debug, thiserror::Error)]
 pub enum PrivilegeProblem {
@@ -95,10 +110,10 @@ impl ServiceUser {
         &self.written
     }
 
-    /// Its number and that of its group.
+    /// By what the kernel knows it.
     #[must_use]
-    pub fn ids(&self) -> (u32, u32) {
-        (self.account.user, self.account.group)
+    pub fn ids(&self) -> UserIds {
+        UserIds { user: self.account.user, group: self.account.group }
     }
 
     /// Whether `app` runs as somebody else than this user. One whose user cannot be found counts as that.
@@ -140,7 +155,7 @@ impl ServiceUser {
         if threads > 1 {
             return Err(PrivilegeProblem::Threads { user: user(), threads });
         }
-        self.take_steps(apps).map_err(|(what, error)| PrivilegeProblem::System {
+        self.take_steps(apps).map_err(|Refused { what, error }| PrivilegeProblem::System {
             user: user(),
             what,
             error,
@@ -149,9 +164,9 @@ impl ServiceUser {
         Ok(())
     }
 
-    fn take_steps(&self, apps: &[Arc<App>]) -> Result<(), (&'static str, io::Error)> {
-        let at = |what| move |error: Errno| (what, io::Error::from(error));
-        let by_nix = |what| move |error: nix::errno::Errno| (what, io::Error::from(error));
+    fn take_steps(&self, apps: &[Arc<App>]) -> Result<(), Refused> {
+        let at = |what| move |error: Errno| Refused { what, error: error.into() };
+        let by_nix = |what| move |error: nix::errno::Errno| Refused { what, error: error.into() };
         let had = capabilities(None).map_err(at("capget"))?;
         let others =
             if apps.iter().any(|app| self.is_other(app)) { OF_OTHERS } else { CapabilitySet::empty() };

@@ -65,7 +65,8 @@ impl Supervisor {
     pub fn go_on(
         handover: Handover,
         before: &BTreeMap<String, Arc<App>>,
-        (apps, options): (&[Arc<App>], Options),
+        apps: &[Arc<App>],
+        options: Options,
         is_ours: watch::Receiver<bool>,
     ) -> io::Result<(Self, mpsc::Receiver<DataPlaneRequest>)> {
         let Handover { folder, alive, apps: handed, files } = handover;

@@ -23,7 +23,7 @@ use crate::nginx;
 use crate::output::{self, tell};
 use crate::quote::{key, quoted};
 use app::{App, PmContext};
-use port::Serves;
+use port::{ServedFolder, Serves};
 use source::Source;
 use told::line;
 
@@ -311,7 +311,7 @@ fn served(apps: &[&App], has_others: bool) -> String {
         if has_others {
             let _ = writeln!(text, "listen = [\"{address}\"]");
         }
-        if let Some((folder, is_spa)) = &app.files {
+        if let Some(ServedFolder { folder, is_spa }) = &app.files {
             let _ = writeln!(text, "files = {}", quoted(&folder.display().to_string()));
             text += if *is_spa { "fallback = \"index.html\"\n\n" } else { "\n" };
         } else {

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use config::plan::{AccessLog, AdminSocket, NodeTls, Plan, Scheme};
 use config::routing::Action;
 use proxy::FirstRead;
-use supervisor::privileges::{self, PrivilegeProblem, ServiceUser};
+use supervisor::privileges::{self, PrivilegeProblem, ServiceUser, UserIds};
 
 /// What is left of root when it is gone.
 #[derive(Debug, Default)]
@@ -204,7 +204,7 @@ fn make_places(plan: &Plan, user: &ServiceUser) -> Result<(), LayDownProblem> {
     if let AccessLog::File(path) = &plan.log.access {
         let made = OpenOptions::new().write(true).create_new(true).mode(0o640).open(path);
         if made.is_ok() {
-            lchown(path, Some(ids.0), Some(ids.1)).map_err(wrong(path))?;
+            lchown(path, Some(ids.user), Some(ids.group)).map_err(wrong(path))?;
         }
     }
     Ok(())
@@ -224,7 +224,7 @@ fn make(folder: &Path, mode: u32) -> io::Result<bool> {
 
 /// Gives the user a folder of root's and what is in it. Nobody but root could put anything there until the folder itself is
 /// given away, which comes last, so that no link leads elsewhere. One that is another's already is left as it is.
-fn give(folder: &Path, (user, group): (u32, u32), depth: u32) -> io::Result<()> {
+fn give(folder: &Path, ids: UserIds, depth: u32) -> io::Result<()> {
     let there = fs::symlink_metadata(folder)?;
     let is_roots_alone = there.is_dir() && there.uid() == 0 && there.mode() & 0o022 == 0;
     if !is_roots_alone || depth > DEPTH_MAX {
@@ -233,12 +233,12 @@ fn give(folder: &Path, (user, group): (u32, u32), depth: u32) -> io::Result<()> 
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
-            give(&entry.path(), (user, group), depth + 1)?;
+            give(&entry.path(), ids, depth + 1)?;
         } else if entry.metadata()?.uid() == 0 {
-            lchown(entry.path(), Some(user), Some(group))?;
+            lchown(entry.path(), Some(ids.user), Some(ids.group))?;
         }
     }
-    chown(folder, Some(user), Some(group))
+    chown(folder, Some(ids.user), Some(ids.group))
 }
 
 /// Whom this process has become.

@@ -329,13 +329,14 @@ async fn begin(
             return Ok(Begun { proxy, supervisor, bridge, entrance, collectors, predecessor_ended });
         }
     };
-    take_over(plan, (source, options), &first, predecessor).await
+    take_over(plan, source, options, &first, predecessor).await
 }
 
 /// Goes on in the place of the tidelock before. Until it says so, nothing of it is touched.
 async fn take_over(
     plan: &Arc<Plan>,
-    (source, options): (&Source, Options),
+    source: &Source,
+    options: Options,
     first: &FirstRead,
     mut predecessor: Predecessor,
 ) -> Result<Begun, ServeProblem> {
@@ -355,7 +356,7 @@ async fn take_over(
     let known: BTreeSet<String> = handover.apps.iter().map(|app| app.name.clone()).collect();
     let known = known.into_iter().filter(|app| before.contains_key(app)).collect();
     let is_ours = watch::Sender::new(false);
-    let started = Supervisor::go_on(handover, &before, (&plan.apps, options), is_ours.subscribe());
+    let started = Supervisor::go_on(handover, &before, &plan.apps, options, is_ours.subscribe());
     let (supervisor, requests) = started
         .map_err(ServeProblem::Supervisor)
         .inspect_err(|problem| going.refuse(&problem.to_string()))?;

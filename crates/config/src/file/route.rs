@@ -142,7 +142,7 @@ fn routes(
         let hint = "it says whether both have to let a request pass, or one is enough".to_owned();
         said.refuse::<()>("`satisfy` goes with `auth` and `allow` or `deny`", Some(hint));
     }
-    let limits = limits(table, &hosts, (&path, methods, matches.as_deref()));
+    let limits = limits(table, &hosts, &path, methods, matches.as_deref());
     if limits.iter().any(|limit| limit.is_shared) && !around.has_redis {
         let message = "this limit is shared, and there is no `[redis]` to count it in";
         let hint = "add `[redis]` with `url = \"redis://127.0.0.1:6379\"`, or leave `shared` out";
@@ -234,7 +234,9 @@ fn access(fields: &Fields<'_>, table: &RouteTable) -> Option<Arc<Access>> {
 fn limits(
     table: &RouteTable,
     hosts: &[HostPattern],
-    (path, methods, matches): (&PathPattern, Methods, Option<&Matches>),
+    path: &PathPattern,
+    methods: Methods,
+    matches: Option<&Matches>,
 ) -> Arc<[Limit]> {
     let hosts = hosts.iter().map(HostPattern::written).collect::<Vec<_>>().join(" ");
     let named = |(number, limit): (usize, &Limit)| match limit.name.is_empty() {

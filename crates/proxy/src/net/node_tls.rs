@@ -43,7 +43,8 @@ pub(crate) struct NodeTls {
     /// What is asked for, and has to be in the certificate.
     name: ServerName<'static>,
     /// As people know the node: its upstream, and what is written there.
-    known_as: (String, String),
+    upstream: String,
+    written: String,
     /// What went wrong last, until something goes well.
     trouble: Mutex<Option<String>>,
     has_trouble: AtomicBool,
@@ -185,13 +186,15 @@ fn verifier(
 }
 
 impl NodeTls {
-    /// `name` is the host of the node. `None` if it cannot be asked for, which has been told.
-    pub(crate) fn new(client: Arc<ClientTls>, name: &str, known_as: (&str, &str)) -> Option<Self> {
+    /// `name` is the host of the node, which the log calls `written` of `upstream`. `None` if it cannot be asked for, which has
+    /// been told.
+    pub(crate) fn new(client: Arc<ClientTls>, name: &str, upstream: &str, written: &str) -> Option<Self> {
         Some(Self {
             name: server_name(client.server_name.as_deref().unwrap_or(name))?,
             client,
             host: name.to_owned(),
-            known_as: (known_as.0.to_owned(), known_as.1.to_owned()),
+            upstream: upstream.to_owned(),
+            written: written.to_owned(),
             trouble: Mutex::default(),
             has_trouble: AtomicBool::new(false),
         })
@@ -215,7 +218,7 @@ impl NodeTls {
         let reason = reason_of(error, &self.name);
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         if trouble.as_ref() != Some(&reason) {
-            let (upstream, node) = &self.known_as;
+            let (upstream, node) = (&self.upstream, &self.written);
             tracing::warn!(event = "node_tls_failed", upstream, node, reason, "TLS with a node fails");
             *trouble = Some(reason);
             self.has_trouble.store(true, Relaxed);

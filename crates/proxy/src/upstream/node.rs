@@ -242,7 +242,7 @@ impl Node {
         if self.tls.load().as_ref().is_some_and(|tls| tls.is_by(client, name)) {
             return;
         }
-        self.tls.store(NodeTls::new(client.clone(), name, (&self.upstream, &entry.written)).map(Arc::new));
+        self.tls.store(NodeTls::new(client.clone(), name, &self.upstream, &entry.written).map(Arc::new));
     }
 
     pub(crate) fn speaks_tls(&self) -> bool {

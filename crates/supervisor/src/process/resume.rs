@@ -32,7 +32,8 @@ impl Process {
     pub(crate) fn resume(
         host: &Host,
         launch: Launch,
-        (handed, files): (&InstanceHandover, InstanceFiles),
+        handed: &InstanceHandover,
+        files: InstanceFiles,
         is_ours: watch::Receiver<bool>,
     ) -> io::Result<Self> {
         let InstanceFiles { keeper, stdout, stderr, channel } = files;
@@ -52,8 +53,9 @@ impl Process {
         let (says, ending) = watch::channel(None);
         let pid = i32::try_from(handed.pid).unwrap_or_default();
         let counts = Arc::new(Counts::default());
-        let kept = Kept { keeper: keeper.into(), output, held, place, pid, counts: counts.clone() };
-        tokio::spawn(kept.run(host.clone(), launch.clone(), is_ours, (asked, says)));
+        let keeper = keeper.into();
+        let kept = Kept { keeper, output, held, place, pid, counts: counts.clone(), asked, says };
+        tokio::spawn(kept.run(host.clone(), launch.clone(), is_ours));
         Ok(Self {
             launch,
             address,
@@ -77,20 +79,16 @@ struct Kept {
     place: Reservation,
     pid: i32,
     counts: Arc<Counts>,
+    asked: mpsc::Receiver<Asked>,
+    says: watch::Sender<Option<Ending>>,
 }
 
 impl Kept {
-    async fn run(
-        self,
-        host: Host,
-        launch: Launch,
-        mut is_ours: watch::Receiver<bool>,
-        (asked, says): (mpsc::Receiver<Asked>, watch::Sender<Option<Ending>>),
-    ) {
+    async fn run(self, host: Host, launch: Launch, mut is_ours: watch::Receiver<bool>) {
         if is_ours.wait_for(|&is_ours| is_ours).await.is_err() {
             return;
         }
-        let Self { keeper, output, held, mut place, pid, counts } = self;
+        let Self { keeper, output, held, mut place, pid, counts, asked, says } = self;
         place.folder.is_anothers = false;
         // Somebody who cannot be looked up any more was found at the start.
         let account = Account::of(&launch.app).ok().flatten();

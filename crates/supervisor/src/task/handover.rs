@@ -102,7 +102,7 @@ impl SupervisorTask {
                 let missing = || io::Error::other(format!("{}/{slot} came without its files", handed.name));
                 let theirs = files.remove(&(handed.name.clone(), id)).ok_or_else(missing)?;
                 let launch = Launch { app: app.clone(), id };
-                let process = Process::resume(&self.host, launch, (instance, theirs), is_ours.clone())?;
+                let process = Process::resume(&self.host, launch, instance, theirs, is_ours.clone())?;
                 let (commands, obeyed) = mpsc::channel(COMMANDS_MAX);
                 held.attended.insert(id, Attended { commands, keeper: Some(instance.keeper), counts: None });
                 let events = EventSender::new(&handed.name, self.event_sender.clone());

@@ -1,6 +1,7 @@
 //! One app of PM2's, key by key. What has no counterpart is kept, to be told.
 
 use std::fmt::Write as _;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::command::{Run, names, plain, script_of};
 use super::keys::{ELSEWHERE, LOG_FILES, WITHOUT_EFFECT, overruled};
-use super::port::{Serves, says_ready, serves};
+use super::port::{ServedFolder, Serves, says_ready, serves};
 use super::told::Told;
 use super::values::{exit_codes, is_zero, memory, millis};
 use crate::quote::{key, quoted};
@@ -18,8 +19,7 @@ use crate::quote::{key, quoted};
 pub(super) struct App {
     pub(super) name: String,
     pub(super) serves: Serves,
-    /// The folder that `pm2 serve` shows, and whether it is a single-page app.
-    pub(super) files: Option<(PathBuf, bool)>,
+    pub(super) files: Option<ServedFolder>,
     run: Run,
     cwd: PathBuf,
     /// Lines of its table.
@@ -100,7 +100,7 @@ impl App {
             // Nobody is let in who was kept out.
             self.told.broken("PM2_SERVE_BASIC_AUTH: tidelock asks for no password");
         }
-        self.files = Some((folder, is_spa));
+        self.files = Some(ServedFolder { folder, is_spa });
         self.serves = Serves::At { port, host, is_in_code: false };
     }
 
@@ -146,22 +146,22 @@ impl App {
     fn take_life(&mut self, key: &str, value: &Value) {
         match (key, value) {
             ("kill_timeout", _) => {
-                let time = self.time(key, value, Self::LONG);
+                let time = self.time(key, value, &Self::LONG);
                 self.stop.extend(time.map(|time| format!("timeout = {time}")));
             }
             ("shutdown_with_message", Value::Bool(tell)) => self.stop.push(format!("tell = {tell}")),
             ("min_uptime", _) => {
-                let time = self.time(key, value, Self::STABLE);
+                let time = self.time(key, value, &Self::STABLE);
                 self.restart.extend(time.map(|time| format!("stable = {time}")));
             }
             // One pause for all, and one that grows.
             ("restart_delay", _) if !is_zero(value) => {
-                if let Some(time) = self.time(key, value, Self::LONG) {
+                if let Some(time) = self.time(key, value, &Self::LONG) {
                     self.restart.extend([format!("pause_min = {time}"), format!("pause_max = {time}")]);
                 }
             }
             ("exp_backoff_restart_delay", _) if !is_zero(value) => {
-                let time = self.time(key, value, Self::LONG);
+                let time = self.time(key, value, &Self::LONG);
                 self.restart.extend(time.map(|time| format!("pause_min = {time}")));
             }
             ("restart_delay" | "exp_backoff_restart_delay", _) => {}
@@ -231,7 +231,7 @@ impl App {
         }
         // PM2 goes on when its three seconds are over, and here the process is ended.
         if let Some(time) = of.get("listen_timeout").and_then(millis).filter(|time| *time > READY_DEADLINE) {
-            if time <= Self::LONG.1 {
+            if Self::LONG.contains(&time) {
                 self.ready.push(format!("deadline = \"{}ms\"", time.as_millis()));
             } else {
                 self.leave_out("listen_timeout", &of["listen_timeout"], ": an hour is the longest");
@@ -370,14 +370,14 @@ impl App {
         }
     }
 
-    const LONG: (Duration, Duration) = (Duration::ZERO, Duration::from_hours(1));
-    const STABLE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_hours(24));
+    const LONG: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(1);
+    const STABLE: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_hours(24);
 
     /// Milliseconds, or text with a unit, as we write them, if that is within what our key takes.
-    fn time(&mut self, key: &str, value: &Value, (least, most): (Duration, Duration)) -> Option<String> {
-        let time = millis(value).filter(|time| (least..=most).contains(time));
+    fn time(&mut self, key: &str, value: &Value, bounds: &RangeInclusive<Duration>) -> Option<String> {
+        let time = millis(value).filter(|time| bounds.contains(time));
         if time.is_none() {
-            self.leave_out(key, value, &format!(": it may be {least:?} to {most:?}"));
+            self.leave_out(key, value, &format!(": it may be {:?} to {:?}", bounds.start(), bounds.end()));
         }
         time.map(|time| format!("\"{}ms\"", time.as_millis()))
     }

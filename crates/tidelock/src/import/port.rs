@@ -18,6 +18,14 @@ pub(super) enum Serves {
     Nowhere,
 }
 
+/// The folder that `pm2 serve` shows.
+#[derive(Debug)]
+pub(super) struct ServedFolder {
+    pub(super) folder: PathBuf,
+    /// A path that is no file is answered by its index.html.
+    pub(super) is_spa: bool,
+}
+
 impl Serves {
     /// The same as an address to listen on, if it is known.
     pub(super) fn listen(self) -> Option<String> {

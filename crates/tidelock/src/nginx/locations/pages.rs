@@ -104,6 +104,13 @@ impl Value {
     }
 }
 
+/// What a page is for.
+struct Faults<'s> {
+    statuses: &'s [u16],
+    /// What the client gets in the place of theirs: a number, or [`OWN`].
+    status: Option<String>,
+}
+
 /// The page of one directive; nothing if there is none in nginx either, or if the route has it in another way.
 fn page<'f>(
     place: &Location<'f>,
@@ -131,7 +138,7 @@ fn page<'f>(
     let statuses: Option<Vec<u16>> = codes.iter().map(read).collect();
     let statuses = statuses.ok_or("pages are for 400 to 599")?;
     let value = match uri.strip_prefix('@') {
-        Some(name) => named(name, (&statuses, status), work, route)?,
+        Some(name) => named(name, Faults { statuses: &statuses, status }, work, route)?,
         None if !uri.starts_with('/') => {
             return Err("a client is not sent to another host for a fault".to_owned());
         }
@@ -213,7 +220,7 @@ fn file(
 /// What a named location has for these statuses; nothing where the route has come to have it.
 fn named<'f>(
     name: &str,
-    (statuses, status): (&[u16], Option<String>),
+    faults: Faults<'_>,
     work: &mut Work<'_, 'f>,
     route: &mut Route,
 ) -> Result<Option<Value>, String> {
@@ -225,8 +232,9 @@ fn named<'f>(
         return Err("the named location asks who may".to_owned());
     }
     if let Some(pass) = one("proxy_pass") {
-        return by_nodes(&named, pass, (statuses, status), work, route);
+        return by_nodes(&named, pass, faults, work, route);
     }
+    let Faults { statuses, status } = faults;
     let is_its_own =
         status.as_ref().is_none_or(|status| statuses.iter().all(|one| one.to_string() == *status));
     if let Some(returned) = one("return") {
@@ -265,7 +273,7 @@ fn named<'f>(
 fn by_nodes<'f>(
     named: &Location<'f>,
     pass: &'f Directive,
-    (statuses, status): (&[u16], Option<String>),
+    Faults { statuses, status }: Faults<'_>,
     work: &mut Work<'_, 'f>,
     route: &mut Route,
 ) -> Result<Option<Value>, String> {

@@ -59,7 +59,7 @@ impl<'p> Page<'p> {
     }
 
     fn line(&self, row: &Row, metric: Metric, grown: bool, columns: &[Contender]) -> String {
-        let of = |which| values(self.samples, row, (which, grown), metric);
+        let of = |which| values(self.samples, row, which, grown, metric);
         let cell = |which: &Contender| {
             let middle = middle(of(*which).into_iter().map(|(_, value)| value));
             middle.map_or("–".to_owned(), |middle| {
@@ -109,7 +109,7 @@ impl<'p> Page<'p> {
     }
 
     fn growth_of_nginx(&self, row: &Row, metric: Metric) -> Option<String> {
-        let of = |grown| values(self.samples, row, (Contender::Nginx, grown), metric);
+        let of = |grown| values(self.samples, row, Contender::Nginx, grown, metric);
         Some(format!("; nginx itself {:.2}", ratio(&of(true), &of(false))?))
     }
 

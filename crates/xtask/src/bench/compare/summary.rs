@@ -76,7 +76,8 @@ impl Sample {
 pub(crate) fn values(
     samples: &[Sample],
     row: &Row,
-    (which, grown): (Contender, bool),
+    which: Contender,
+    grown: bool,
     metric: Metric,
 ) -> Vec<(usize, f64)> {
     let of = |sample: &&Sample| sample.row == row.name && sample.which == which && sample.grown == grown;
@@ -106,7 +107,7 @@ pub(crate) fn ratio(of: &[(usize, f64)], to: &[(usize, f64)]) -> Option<f64> {
 /// Whether tidelock reaches `bar`: at most the bar and what nginx is apart from itself.
 pub(crate) fn verdict(samples: &[Sample], row: &Row, bar: Bar) -> Option<Verdict> {
     let metric = bar.metric();
-    let of = |which| values(samples, row, (which, false), metric);
+    let of = |which| values(samples, row, which, false, metric);
     let tidelock = of(Contender::Tidelock);
     let same = ratio(&of(Contender::NginxAgain), &of(Contender::Nginx));
     let tolerance = same.map_or(0.0, |same| (same - 1.0).abs());
@@ -115,7 +116,7 @@ pub(crate) fn verdict(samples: &[Sample], row: &Row, bar: Bar) -> Option<Verdict
         Bar::Haproxy(_, limit) => (ratio(&tidelock, &of(Contender::Haproxy))?, limit, tolerance),
         Bar::AtMost(_, limit) => (middle(tidelock.into_iter().map(|(_, value)| value))?.median, limit, 0.0),
         Bar::Growth(_, limit) => {
-            let grown = values(samples, row, (Contender::Tidelock, true), metric);
+            let grown = values(samples, row, Contender::Tidelock, true, metric);
             (ratio(&grown, &tidelock)?, limit, 0.0)
         }
     };

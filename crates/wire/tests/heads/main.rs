@@ -2,6 +2,7 @@
 //! again, and the property that printing and reading agree.
 
 mod answers;
+mod front_doors;
 mod requests;
 
 use proptest::prelude::*;

@@ -4,6 +4,8 @@
 //! looked at after each step. The seed of a sequence is in what a failure prints; `TIDELOCK_SEQUENCES` says how many
 //! are tried, and `TIDELOCK_SEQUENCE` tries one seed.
 
+mod session;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -13,12 +15,12 @@ use testkit::Row;
 use testkit::TIMEOUT;
 use testkit::dns::{Dns, Zone};
 use testkit::engineio::PollingSession;
-use testkit::message::Message;
 use testkit::origin::Reserved;
 use testkit::raw::RawConnection;
 use testkit::tidelock::Tidelock;
 use tokio::time::{interval, timeout};
 
+use self::session::{Session, close_of};
 use crate::model::ModelNode;
 use crate::stand::{SECRET, TIDELOCK, Tunnel, verb};
 
@@ -70,14 +72,6 @@ struct Client {
     /// Which node has it.
     node: usize,
     session: Session,
-}
-
-enum Session {
-    Tunnel(Tunnel),
-    /// Polls when it is asked to.
-    Polls(PollingSession),
-    /// A poll of it is pending.
-    Waits(PollingSession, RawConnection),
 }
 
 impl World {
@@ -360,91 +354,6 @@ impl World {
     async fn verb(&self, arguments: &[&str]) -> (i32, String) {
         verb(self.proxy.directory(), arguments).await
     }
-}
-
-impl Session {
-    fn kind(&self) -> String {
-        match self {
-            Self::Tunnel(_) => "a WebSocket".to_owned(),
-            Self::Polls(session) => format!("a session that polls, {}", session.sid),
-            Self::Waits(session, _) => format!("a session that waits, {}", session.sid),
-        }
-    }
-
-    async fn goes_on(&mut self, node: &str) {
-        match self {
-            Self::Tunnel(tunnel) => assert!(tunnel.is_quiet(), "a WebSocket on {node} is told something"),
-            Self::Polls(session) => {
-                let answer = session.poll().await;
-                assert_eq!(
-                    (answer.status(), answer.header("x-node")),
-                    (200, Some(node)),
-                    "{}",
-                    answer.text()
-                );
-            }
-            Self::Waits(session, poll) => {
-                assert!(poll.is_quiet(), "a poll on {node} is answered: {}", session.sid);
-            }
-        }
-    }
-
-    /// It ends by a Close, or by a close packet in this poll or in the next.
-    async fn until_told(self) {
-        match self {
-            Self::Tunnel(mut tunnel) => tunnel.is_told().await,
-            Self::Polls(session) => is_closed(&session, None).await,
-            Self::Waits(session, mut poll) => {
-                let answer = poll.read_message().await;
-                is_closed(&session, Some(answer)).await;
-            }
-        }
-    }
-
-    /// Its node is dead: it ends, and its client hears that nobody knows it.
-    async fn until_lost(self) {
-        match self {
-            Self::Tunnel(tunnel) => tunnel.until_over().await,
-            Self::Polls(session) => {
-                let answer = session.poll().await;
-                assert_eq!(answer.status(), 400, "{}: {}", session.sid, answer.text());
-            }
-            Self::Waits(session, mut poll) => {
-                let answer = poll.read_message().await;
-                assert!(matches!(answer.status(), 400 | 502), "{}: {}", answer.start, answer.text());
-                assert_eq!(session.poll().await.status(), 400);
-            }
-        }
-    }
-}
-
-/// A name's new addresses are heard of when its old ones have had their time, and not before.
-async fn is_closed(session: &PollingSession, pending: Option<Message>) {
-    let mut last = pending;
-    let polling = async {
-        loop {
-            let answer = match last.take() {
-                Some(answer) => answer,
-                None => session.poll().await,
-            };
-            assert_eq!(answer.status(), 200, "{}: {}", session.sid, answer.text());
-            if has_close(&answer.text()) {
-                return;
-            }
-        }
-    };
-    timeout(TIMEOUT, polling).await.unwrap_or_else(|_| panic!("{} is not told", session.sid));
-}
-
-/// Whether a payload of any form has a close packet in it.
-fn has_close(payload: &str) -> bool {
-    let payload = payload.split_once("](\"").map_or(payload, |(_, script)| script.trim_end_matches("\");"));
-    payload.contains("1:1")
-        || payload.split('\x1e').chain(payload.split("\\u001e")).any(|packet| packet == "1")
-}
-
-fn close_of(session: &PollingSession) -> &'static str {
-    if session.handshake.text().contains(":0{") { "1:1" } else { "1" }
 }
 
 fn file_of(nodes: &[ModelNode; 4], entries: &[Option<Entry>; 2], dns: &Dns) -> String {

@@ -64,6 +64,10 @@ impl Broker {
     /// # Errors
     ///
     /// If the port is taken.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe: nothing listens then.
     pub async fn loopback(port: u16) -> io::Result<Self> {
         Self::tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), Limits::default()).await
     }
@@ -73,6 +77,10 @@ impl Broker {
     /// # Errors
     ///
     /// If the address is not loopback, since there is no TLS; if the port is taken.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe: nothing listens then.
     pub async fn tcp(address: SocketAddr, settings: impl Into<Settings>) -> io::Result<Self> {
         if !address.ip().is_loopback() {
             let message =
@@ -91,6 +99,10 @@ impl Broker {
     /// # Errors
     ///
     /// If something is at `path` already, or it cannot be made.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe, for it never waits: it is `async` because it has to be called inside of a runtime.
     pub async fn unix(path: &Path, settings: impl Into<Settings>) -> io::Result<Self> {
         let socket = UnixSocket::new_stream()?;
         socket.bind(path)?;

@@ -53,10 +53,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Sends `request` and reads the answer, and of its body so many bytes at most. Waits for as long as the caller does.
-    /// Not cancel-safe: the connection is of no use afterwards.
     ///
     /// # Errors
     /// If the connection breaks or ends before the answer does, or if what comes is no HTTP.
+    ///
+    /// # Cancel safety
+    /// Not cancel-safe: the connection is of no use afterwards, which [`Self::is_reusable`] says.
     pub async fn ask(&mut self, request: &[u8], body_bytes: usize) -> Result<Answer, NoAnswer> {
         self.is_reusable = false;
         self.stream.write_all(request).await.map_err(NoAnswer::Wire)?;

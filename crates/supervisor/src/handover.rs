@@ -108,6 +108,9 @@ pub struct HandingOver {
 
 impl HandingOver {
     /// They are the other one's. Waits until nothing of them is read or written here any more.
+    ///
+    /// # Cancel safety
+    /// Not cancel-safe: they are the other one's as soon as this was polled, and something may still be read of them here.
     pub async fn finish(self) {
         let (last, mut all) = mpsc::channel(1);
         // If the task is gone, so is everything.

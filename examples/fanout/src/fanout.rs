@@ -47,6 +47,10 @@ pub struct Fanout {
 /// [`Options::startup_wait`] nevertheless; the reason is logged and given to [`Options::on_event`], local
 /// rooms work, and the connection is tried on.
 ///
+/// # Cancel safety
+///
+/// Cancel-safe: the connections that were begun are given up.
+///
 /// # Examples
 ///
 /// ```no_run
@@ -73,6 +77,10 @@ pub async fn connect(url: &str, options: Options) -> Result<Fanout, ConfigError>
 /// # Errors
 ///
 /// As for [`connect`].
+///
+/// # Cancel safety
+///
+/// As for [`connect`].
 pub async fn connect_cluster(urls: &[&str], options: Options) -> Result<Fanout, ConfigError> {
     start(Connector::new(urls, Kind::Cluster, &options)?, options).await
 }
@@ -84,6 +92,10 @@ pub async fn connect_cluster(urls: &[&str], options: Options) -> Result<Fanout, 
 /// # Errors
 ///
 /// As for [`connect`], and if Sentinels answer of which none knows `service`.
+///
+/// # Cancel safety
+///
+/// As for [`connect`].
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), fanout::ConfigError> {
@@ -208,7 +220,11 @@ impl Namespace {
     ///
     /// # Errors
     ///
-    /// If Redis is out of reach, or a node does not answer in time. Cancel-safe.
+    /// If Redis is out of reach, or a node does not answer in time.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe: asking changes nothing.
     pub async fn fetch_sockets(&self, target: Target) -> Result<Vec<RemoteSocket>, Error> {
         let local = self.node.local_sockets(&target);
         let mut sockets = self.node.remote_sockets(target).await?;
@@ -221,6 +237,10 @@ impl Namespace {
     /// # Errors
     ///
     /// As for [`fetch_sockets`](Self::fetch_sockets).
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe: asking changes nothing.
     pub async fn all_rooms(&self) -> Result<HashSet<String>, Error> {
         let mut rooms: HashSet<String> =
             self.node.remote_rooms(Target::everyone()).await?.into_iter().collect();
@@ -239,6 +259,10 @@ impl Namespace {
     /// # Errors
     ///
     /// As for [`fetch_sockets`](Self::fetch_sockets). A Node.js node without a listener for `event` does not answer.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe, but the event may have been emitted: only its answers are given up.
     pub async fn server_side_emit_with_ack(
         &self,
         event: &str,
@@ -263,6 +287,10 @@ impl Namespace {
     /// # Errors
     ///
     /// If Redis is out of reach.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe: asking changes nothing.
     pub async fn server_count(&self) -> Result<usize, Error> {
         Ok(self.node.others().await? + 1)
     }

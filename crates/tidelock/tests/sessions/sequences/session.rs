@@ -72,7 +72,7 @@ impl Session {
     }
 }
 
-/// A name's new addresses are heard of when its old ones have had their time, and not before.
+/// A session that polls is told of its end by a close packet, in the answer to the poll that waits or to a later one.
 async fn is_closed(session: &PollingSession, pending: Option<Message>) {
     let mut last = pending;
     let polling = async {

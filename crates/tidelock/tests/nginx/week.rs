@@ -68,7 +68,7 @@ async fn ask(address: SocketAddr, lines: &str) -> Message {
 }
 
 /// Asks until an answer says so; every answer on the way is a good one.
-async fn until((nginx, address): (&Process, SocketAddr), is_so: impl Fn(&str) -> bool) {
+async fn until(nginx: &Process, address: SocketAddr, is_so: impl Fn(&str) -> bool) {
     let begun = Instant::now();
     loop {
         let answer = ask(address, "").await;
@@ -98,7 +98,7 @@ async fn a_week_behind_nginx_and_back_again() {
     let nginx = Process::spawn("nginx", command);
     nginx.wait_for_line(|line| line.contains("start worker process ") || line.contains("[emerg]")).await;
     // nginx alone says one address, and no port.
-    until((&nginx, address), |text| text == "127.0.0.1 none").await;
+    until(&nginx, address, |text| text == "127.0.0.1 none").await;
 
     let mut tidelock =
         Tidelock::start(env!("CARGO_BIN_EXE_tidelock"), &file.replace("127.0.0.1:8090", "127.0.0.1:0")).await;
@@ -107,19 +107,18 @@ async fn a_week_behind_nginx_and_back_again() {
     std::fs::write(&conf, nginx_conf(&through, address)).expect("a writable folder");
     nginx.signal(Signal::HUP);
     // The client is the one that nginx has seen, and tidelock stands between.
-    until((&nginx, address), |text| text.starts_with("127.0.0.1, 127.0.0.1 ") && !text.ends_with("none"))
-        .await;
+    until(&nginx, address, |text| text.starts_with("127.0.0.1, 127.0.0.1 ") && !text.ends_with("none")).await;
     let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                    Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
     assert_eq!(ask(address, upgrade).await.status(), 101);
 
     std::fs::write(&conf, nginx_conf(&before(&upstream), address)).expect("a writable folder");
     nginx.signal(Signal::HUP);
-    until((&nginx, address), |text| text == "127.0.0.1 none").await;
+    until(&nginx, address, |text| text == "127.0.0.1 none").await;
     // A worker of before takes connections for a moment longer.
     nginx.wait_for_lines_since(mark, 2, |line| line.contains("exited with code 0")).await;
     tidelock.process().signal(Signal::TERM);
     assert!(tidelock.process().exit().await.success());
-    until((&nginx, address), |text| text == "127.0.0.1 none").await;
+    until(&nginx, address, |text| text == "127.0.0.1 none").await;
     nginx.signal(Signal::TERM);
 }

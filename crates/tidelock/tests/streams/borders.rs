@@ -10,7 +10,7 @@ async fn check(framing: &str, (before, after): (&str, &str), want: &str) {
     let (proxy, node) = stand("window = \"0s\"\ndeadline = \"20s\"\n").await;
     let is_chunked = framing.contains("chunked");
     let piece = |content: &str| if is_chunked { chunk(content) } else { content.to_owned() };
-    let mut stream = Stream::open((&proxy, &node), &get(EVENT_SOURCE), &events(framing)).await;
+    let mut stream = Stream::open(&proxy, &node, &get(EVENT_SOURCE), &events(framing)).await;
     if !before.is_empty() {
         stream.node.send(piece(before)).await;
     }
@@ -135,7 +135,7 @@ async fn who_takes_part_again_keeps_them() {
 async fn http_10_gets_a_reset() {
     let (proxy, node) = stand("window = \"0s\"\ndeadline = \"20s\"\n").await;
     let asked = get(EVENT_SOURCE).replace("HTTP/1.1", "HTTP/1.0");
-    let mut stream = Stream::open((&proxy, &node), &asked, &events("Transfer-Encoding: chunked\r\n")).await;
+    let mut stream = Stream::open(&proxy, &node, &asked, &events("Transfer-Encoding: chunked\r\n")).await;
     stream.node.send(chunk("data: a\n\n")).await;
     assert_eq!(stream.client.read_exactly(9).await, b"data: a\n\n");
     let ((code, said), end) = tokio::join!(verb(&proxy, &["drain", "nodes"]), stream.client.read_to_end());

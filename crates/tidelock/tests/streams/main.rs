@@ -29,7 +29,7 @@ struct Stream {
 
 impl Stream {
     /// Asks with these lines; the node answers with `head`, which reaches the client.
-    async fn open((proxy, node): (&Tidelock, &Origin), asked: &str, head: &str) -> Self {
+    async fn open(proxy: &Tidelock, node: &Origin, asked: &str, head: &str) -> Self {
         let mut client = RawConnection::connect(proxy.address()).await;
         client.send(asked).await;
         let mut node = node.accept().await;
@@ -41,7 +41,7 @@ impl Stream {
 
     /// EventSource's, in chunks.
     async fn event_source(proxy: &Tidelock, node: &Origin) -> Self {
-        Self::open((proxy, node), &get(EVENT_SOURCE), &events("Transfer-Encoding: chunked\r\n")).await
+        Self::open(proxy, node, &get(EVENT_SOURCE), &events("Transfer-Encoding: chunked\r\n")).await
     }
 }
 

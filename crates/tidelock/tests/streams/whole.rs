@@ -23,10 +23,10 @@ async fn long_answers_are_waited_for() {
     let mut open = Vec::new();
     for (_, asked, answered) in LONG {
         let head = format!("HTTP/1.1 200 OK\r\n{answered}Transfer-Encoding: chunked\r\n\r\n");
-        open.push(Stream::open((&proxy, &node), &get(asked), &head).await);
+        open.push(Stream::open(&proxy, &node, &get(asked), &head).await);
     }
     let post = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n{EVENT_SOURCE}\r\n{{}}");
-    open.push(Stream::open((&proxy, &node), &post, &events("Transfer-Encoding: chunked\r\n")).await);
+    open.push(Stream::open(&proxy, &node, &post, &events("Transfer-Encoding: chunked\r\n")).await);
     for stream in &mut open {
         stream.node.send(chunk("data: a\n\n")).await;
     }
@@ -53,7 +53,7 @@ async fn what_is_left_is_told_by_kind_with_its_clients() {
     stream.node.send(chunk("data: a")).await;
     stream.client.read_exactly(12).await;
     let head = "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n";
-    let _download = Stream::open((&proxy, &node), &get("X-Forwarded-For: 192.0.2.1\r\n"), head).await;
+    let _download = Stream::open(&proxy, &node, &get("X-Forwarded-For: 192.0.2.1\r\n"), head).await;
     until_node(&proxy, |node| node["long_answers"] == 1).await;
     let (code, said) = verb(&proxy, &["drain", "nodes"]).await;
     assert_eq!(code, 1, "{said}");
@@ -87,7 +87,7 @@ async fn at_the_end_of_tidelock_nothing_looks_whole() {
     let mut open = Vec::new();
     for (asked, framing, want) in &cases {
         let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n{framing}\r\n");
-        let mut stream = Stream::open((&proxy, &node), asked, &head).await;
+        let mut stream = Stream::open(&proxy, &node, asked, &head).await;
         let content = if framing.contains("chunked") { chunk("abc") } else { "abc".to_owned() };
         stream.node.send(content).await;
         open.push((stream, asked, framing, *want));

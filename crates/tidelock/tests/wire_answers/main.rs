@@ -158,7 +158,7 @@ impl World {
         let mut client = RawConnection::connect(self.proxy.address()).await;
         client.send(row.asks).await;
         let goes_on = match &row.want {
-            Want::Whole { heads, body } => check_whole(&mut client, row.asks, (heads, body), &what).await,
+            Want::Whole { heads, body } => check_whole(&mut client, row.asks, heads, body, &what).await,
             Want::Refused => {
                 let mut answer = client.read_message().await;
                 while answer.status() < 200 && answer.status() != 101 {
@@ -172,7 +172,7 @@ impl World {
                 }));
                 goes_on_behind(&answer, row.asks)
             }
-            Want::Cut { head } => check_cut(&mut client, row, head, (&mut self.refused, &what)).await,
+            Want::Cut { head } => check_cut(&mut client, row, head, &mut self.refused, &what).await,
         };
         if goes_on {
             client.send("GET /next HTTP/1.1\r\nHost: a\r\n\r\n").await;
@@ -207,7 +207,8 @@ impl World {
 async fn check_whole(
     client: &mut RawConnection,
     asks: &str,
-    (heads, body): (&[String], &[u8]),
+    heads: &[String],
+    body: &[u8],
     what: &str,
 ) -> bool {
     let (last, interim) = heads.split_last().expect("an answer has a head");
@@ -250,7 +251,8 @@ async fn check_cut(
     client: &mut RawConnection,
     row: &Row,
     head: &str,
-    (refused, what): (&mut Vec<Option<Refused>>, &str),
+    refused: &mut Vec<Option<Refused>>,
+    what: &str,
 ) -> bool {
     let first = client.read_head().await;
     if first.status() == 502 {

@@ -20,7 +20,7 @@ fn what_a_client_says_about_itself_is_not_believed() {
 fn sees(lines: &str, is_trusted: bool, passes: &[&str]) -> String {
     let text = format!("GET / HTTP/1.1\r\nHost: x\r\n{lines}\r\n");
     let head = read_request(text.as_bytes()).expect("a good head");
-    let printed = print_for(&head, (is_trusted, false), passes);
+    let printed = print_for(&head, is_trusted, false, passes);
     let printed = printed.strip_prefix("GET / HTTP/1.1\r\nHost: x\r\n").expect("its first lines");
     printed.split("X-Forwarded-For").next().expect("a first part").to_owned()
 }

@@ -20,14 +20,10 @@ pub(crate) fn read_request(text: &[u8]) -> Result<RequestHead, Malformed> {
 }
 
 pub(crate) fn print_request(head: &RequestHead, is_trusted: bool, strips_tag: bool) -> String {
-    print_for(head, (is_trusted, strips_tag), &[])
+    print_for(head, is_trusted, strips_tag, &[])
 }
 
-pub(crate) fn print_for(
-    head: &RequestHead,
-    (is_trusted, strips_tag): (bool, bool),
-    passes: &[&str],
-) -> String {
+pub(crate) fn print_for(head: &RequestHead, is_trusted: bool, strips_tag: bool, passes: &[&str]) -> String {
     // A port that nobody asked for: something in front of us maps another one to it.
     let end = ClientEnd::new(PEER, "http", 8080, is_trusted);
     let how = ForOrigin {

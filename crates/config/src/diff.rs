@@ -47,7 +47,7 @@ pub struct Diff {
     pub trusted_proxies: bool,
     /// Whether [`Plan::sticky_secret`] differ: what was made under one that is gone is believed no more.
     pub sticky_secret: bool,
-    /// Whether [`Admin::watch`] differs.
+    /// Whether [`watch`](crate::plan::Admin::watch) differs.
     pub watch: bool,
     /// Whether [`Plan::resolver`] differs.
     pub resolver: bool,

@@ -50,7 +50,7 @@ type Mailboxes = Vec<(mpsc::Sender<WorkerMessage>, Arc<Counters>)>;
 
 impl Proxy {
     /// Makes ready to serve `plan`, with what was read `first` of it, on sockets that are `inherited` where there are any for a
-    /// listen. Everything that can fail does so here; connections wait in the kernel's queue until [`Self::accept`]. Must be
+    /// listen. Everything that can fail does so here; connections wait in the kernel's queue until [`Prepared::accept`]. Must be
     /// called inside a tokio `LocalRuntime`, whose thread becomes the control thread.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ pub(crate) mod secret_key;
 pub(crate) mod file_limit;
 pub(crate) mod epoll;
 pub(crate) mod clock;
+pub(crate) mod date;
 pub(crate) mod scheduled;
 pub(crate) mod took;
 pub(crate) mod tls;

@@ -290,7 +290,7 @@ fn combined(
     out.extend_from_slice(b"\" ");
     push_number(record.status.into(), out);
     out.push(b' ');
-    push_number(record.bytes_out, out);
+    push_number(record.body_bytes_out, out);
     out.extend_from_slice(b" \"");
     header("referer", out);
     out.extend_from_slice(b"\" \"");

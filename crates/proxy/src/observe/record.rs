@@ -37,6 +37,8 @@ pub(crate) struct Record {
     pub(crate) bytes_in: u64,
     /// Sent to the client, head included.
     pub(crate) bytes_out: u64,
+    /// The same without heads.
+    pub(crate) body_bytes_out: u64,
     pub(crate) fault: Option<Fault>,
     /// Whether its route wants it in the access log.
     pub(crate) is_logged: bool,
@@ -107,6 +109,7 @@ impl Record {
             answered_after: None,
             bytes_in: 0,
             bytes_out: 0,
+            body_bytes_out: 0,
             fault: None,
             is_logged: true,
             ticket: None,

@@ -8,6 +8,7 @@ use wire::forward::{LineEdits, print_connection};
 use wire::request::{Method, RequestHead};
 
 use crate::fault::{Fault, OurFault};
+use crate::net::date::add_date;
 use crate::request::pages::Content;
 use crate::request::reason::reason_phrase;
 use crate::upstream::sessions::Use;
@@ -164,6 +165,9 @@ pub(crate) fn head<V: AsRef<[u8]>>(
             }
         }
     }
+    if !edits.drops(b"date") {
+        add_date(out);
+    }
     for (name, value) in lines.iter().filter(|(name, _)| !edits.drops(name.as_bytes())) {
         out.extend_from_slice(name.as_bytes());
         out.extend_from_slice(b": ");
@@ -180,6 +184,11 @@ pub(crate) fn head<V: AsRef<[u8]>>(
     }
     print_connection(asked.version(), keep_alive, out);
     out.extend_from_slice(b"\r\n");
+}
+
+/// How long the body of a whole answer is.
+pub(crate) fn body_bytes(answer: &[u8]) -> u64 {
+    memchr::memmem::find(answer, b"\r\n\r\n").map_or(0, |end| answer.len() - end - 4) as u64
 }
 
 fn print_status(status: u16, out: &mut Vec<u8>) {
@@ -208,6 +217,7 @@ impl Answer {
     fn new(status: u16, head: Option<&RequestHead>, keep_alive: bool) -> Self {
         let mut bytes = Vec::with_capacity(HEAD_BYTES);
         print_status(status, &mut bytes);
+        add_date(&mut bytes);
         Self {
             bytes,
             is_head: head.is_some_and(|head| head.method() == Method::Head),

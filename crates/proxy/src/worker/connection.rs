@@ -177,6 +177,7 @@ pub(crate) async fn one_request(client: &mut ClientConnection, worker: &Local) -
     };
     record.bytes_in = body.bytes();
     record.bytes_out = reply.bytes();
+    record.body_bytes_out = reply.body_bytes();
     drop(reply);
     worker.lines.exchange(&record, &head);
     match exchanged {
@@ -417,6 +418,7 @@ impl ClientConnection {
         if let Some((status, bytes)) = answer {
             record.status = status;
             record.bytes_out = bytes.len() as u64;
+            record.body_bytes_out = reply::body_bytes(&bytes);
             // The page may be long, and nothing is owed to who reads it slowly.
             let most = || LAST_WORD_TIMEOUT;
             let pieces = &mut [IoSlice::new(&bytes)];

@@ -53,21 +53,54 @@ async fn a_client_writes_no_line_and_moves_no_cursor() {
     for format in ["json", "combined"] {
         let origin = answering().await;
         let mut proxy = start(&[origin.address()], &format!("[log]\nformat = \"{format}\"\n")).await;
-        let answer = ask(&proxy, evil).await;
+        ask(&proxy, evil).await;
         let line = lines(&mut proxy, 1).await.remove(0);
         if format == "json" {
             assert!(serde_json::from_str::<Value>(&line).is_ok(), "{line}");
         } else {
-            let bytes = answer.raw.len();
             assert!(line.starts_with("127.0.0.1 - - ["), "{line}");
-            let end = format!(
-                "] \"GET /\\x22\\x5C}}{{\\xC2\\x9B2J HTTP/1.1\" 200 {bytes} \"\\x22x\\x22 \\x5C \\xC2\\x9B\" \"a\\x22b\\x09c\""
-            );
-            assert!(line.ends_with(&end), "{line}\n{end}");
+            let end = "] \"GET /\\x22\\x5C}{\\xC2\\x9B2J HTTP/1.1\" 200 2 \"\\x22x\\x22 \\x5C \\xC2\\x9B\" \"a\\x22b\\x09c\"";
+            assert!(line.ends_with(end), "{line}\n{end}");
         }
         // U+009B begins a terminal's command just as an escape does.
         assert!(!line.contains(char::is_control), "{}", line.as_bytes().escape_ascii());
     }
+}
+
+/// nginx's `$body_bytes_sent` counts no head, whoever gives the answer.
+#[tokio::test]
+async fn combined_counts_bodies_and_no_heads() {
+    let origin = ScriptedOrigin::start(|request| match request.start.as_str() {
+        start if start.contains("/chunks") => vec![
+            Step::send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
+            Step::send("3\r\nabc\r\n"),
+            Step::send("0\r\n\r\n"),
+        ],
+        _ => vec![Step::send("HTTP/1.1 100 Continue\r\n\r\n"), Step::send(OK)],
+    })
+    .await;
+    let file = format!(
+        "[[listen]]\naddress = \"127.0.0.1:0\"\n[[route]]\npath = \"/own\"\nrespond = {{ text = \"12345\" }}\n\
+         [[route]]\npath = \"/none\"\nrespond = 404\n[[route]]\nupstream = \"nodes\"\n\
+         [upstream.nodes]\nnodes = [\"{}\"]\n[log]\nformat = \"combined\"\n",
+        origin.address()
+    );
+    let mut proxy = Tidelock::start(env!("CARGO_BIN_EXE_tidelock"), &file).await;
+    let rows = [
+        ("GET /node", "200 2 "),
+        // As nginx counts them, with the frames of their chunks.
+        ("GET /chunks", "200 13 "),
+        ("GET /own", "200 5 "),
+        ("GET /none", "404 0 "),
+    ];
+    for (number, (request, want)) in rows.into_iter().enumerate() {
+        ask(&proxy, &format!("{request} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+        let line = lines(&mut proxy, number + 1).await.remove(number);
+        assert!(line.contains(&format!("\"{request} HTTP/1.1\" {want}")), "{line}");
+    }
+    let answer = ask(&proxy, "GET / HTTP/1.1\r\n\r\n").await;
+    let line = lines(&mut proxy, rows.len() + 1).await.remove(rows.len());
+    assert!(line.contains(&format!("\"-\" 400 {} ", answer.body.len())), "{line}");
 }
 
 /// Whoever has a session's id has the session.

@@ -146,6 +146,40 @@ async fn an_answer_stands_in_the_file() {
     assert_eq!(page.text(), "<p>me&lt;b&gt;</p>");
 }
 
+/// RFC 9110 section 6.6.1: whoever answers and has a clock says when. What a node says, or does not, is the node's.
+#[tokio::test]
+async fn answers_of_our_own_say_the_date() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("a.txt"), "a").unwrap();
+    let routes = format!(
+        "[[route]]\npath = \"/text\"\nrespond = {{ text = \"x\" }}\n\
+         [[route]]\npath = \"/away\"\nredirect = \"https://b.example/\"\n\
+         [[route]]\npath = \"/a.txt\"\nfiles = {:?}\n\
+         [[route]]\npath = \"/else\"\nrespond = {{ text = \"x\" }}\nresponse_headers = {{ set = {{ Date = \"today\" }} }}\n\
+         [[route]]\npath = \"/never\"\nrespond = {{ text = \"x\" }}\nresponse_headers = {{ remove = [\"Date\"] }}\n\
+         [[route]]\nupstream = \"nodes\"\n",
+        folder.path()
+    );
+    let (proxy, _origin) = start(&routes, OK).await;
+    let dates = async |request: String| {
+        let answer = ask(&proxy, &request).await;
+        answer.all("date").into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let to = |target| format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+    let refused = ["GET / HTTP/1.1\r\n\r\n", "no request\r\n\r\n"].map(str::to_owned);
+    for request in ["/text", "/away", "/a.txt", "/a.txt/"].map(to).into_iter().chain(refused) {
+        let said = dates(request.clone()).await;
+        let [date] = &said[..] else { panic!("{request} {said:?}") };
+        assert!(
+            date.len() == "Sun, 06 Nov 1994 08:49:37 GMT".len() && date.ends_with(" GMT"),
+            "{request} {date}"
+        );
+    }
+    assert_eq!(dates(to("/else")).await, ["today"]);
+    assert_eq!(dates(to("/never")).await, [""; 0]);
+    assert_eq!(dates(to("/node")).await, [""; 0]);
+}
+
 #[tokio::test]
 async fn a_node_sees_another_path_and_its_own_paths_come_back_whole() {
     let routes = r#"

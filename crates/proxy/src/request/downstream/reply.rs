@@ -19,6 +19,8 @@ use crate::net::pace::Pace;
 use crate::net::splice::{SpliceEnds, SplicePipes, Spliced, Waits};
 use crate::net::stream::{ClientStream, Io, join, spend};
 use crate::request::downstream::arrival::Arrival;
+use crate::request::reply;
+
 /// The connection that the answer goes to, and how much of it has gone.
 #[derive(Debug)]
 pub(crate) struct ReplySink<'c> {
@@ -31,6 +33,8 @@ pub(crate) struct ReplySink<'c> {
     /// How what is still to come of the body is framed.
     framed: Cell<Reframed>,
     bytes: Cell<u64>,
+    /// As many of these as were heads.
+    head_bytes: Cell<u32>,
     pace: &'c Cell<Pace>,
     /// So long it has been waited that the client takes something.
     waited: Cell<Duration>,
@@ -52,6 +56,7 @@ impl<'c> ReplySink<'c> {
             has_begun: Cell::new(false),
             framed: Cell::new(Reframed::AsItCame),
             bytes: Cell::new(0),
+            head_bytes: Cell::new(0),
             pace,
             waited: Cell::new(Duration::ZERO),
         }
@@ -98,12 +103,23 @@ impl<'c> ReplySink<'c> {
         self.bytes.get()
     }
 
+    /// As [`ReplySink::bytes`], without heads.
+    pub(crate) fn body_bytes(&self) -> u64 {
+        self.bytes.get().saturating_sub(self.head_bytes.get().into())
+    }
+
     /// Sends an interim answer, which others may follow.
     ///
     /// # Errors
     /// The client has left, or takes nothing.
     pub(crate) async fn send_interim(&self, head: &[u8], timeout: Duration) -> Result<(), Fault> {
+        self.note_head(head.len());
         self.send(&mut [IoSlice::new(head)], timeout).await
+    }
+
+    fn note_head(&self, bytes: usize) {
+        // Heads are bounded, and so are interim answers.
+        self.head_bytes.set(self.head_bytes.get().saturating_add(bytes as u32));
     }
 
     /// Sends the head of the final answer and what is here of its body, in one piece.
@@ -120,6 +136,7 @@ impl<'c> ReplySink<'c> {
     ) -> Result<(), Fault> {
         self.has_begun.set(true);
         self.framed.set(framed);
+        self.note_head(head.len());
         let content = if framed == Reframed::ToChunks {
             frame_chunk(content, head);
             &[]
@@ -248,6 +265,7 @@ impl<'c> ReplySink<'c> {
     /// The client has left, or takes nothing.
     pub(crate) async fn send_whole(&self, answer: &[u8], timeout: Duration) -> Result<(), Fault> {
         self.has_begun.set(true);
+        self.note_head(answer.len() - reply::body_bytes(answer) as usize);
         self.send(&mut [IoSlice::new(answer)], timeout).await
     }
 

@@ -34,6 +34,7 @@ pub use crate::routing::{PathRule, UpstreamId};
 
 pub(crate) mod values;
 
+pub use values::line::{LineEscape, LineFormat, LinePiece, LineVariable};
 pub use values::{
     AccessLog, AdminSocket, Balance, ClientCertificateMode, HashKey, Issuer, LogFormat, NodeBounds, NodeHost,
     NodeSpec, RedisPlace, RedisUrl, Secrets, Sticky, TlsProfile,

@@ -5,6 +5,7 @@ mod globals;
 mod headers;
 mod include;
 mod locations;
+mod logs;
 mod ours;
 mod parse;
 mod patterns;

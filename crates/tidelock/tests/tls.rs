@@ -99,10 +99,15 @@ async fn the_name_picks_the_certificate() {
 
 #[tokio::test]
 async fn a_request_goes_through_with_the_best_that_both_know() {
-    let world = World::new(&[&["a.example"]], "").await;
-    for (version, want) in [
-        (&rustls::version::TLS12, ProtocolVersion::TLSv1_2),
-        (&rustls::version::TLS13, ProtocolVersion::TLSv1_3),
+    let format = "[log]\nformat = 'done $scheme $ssl_protocol $ssl_cipher $connection_requests'\n";
+    let mut world = World::new(&[&["a.example"]], format).await;
+    for (version, want, logged) in [
+        (
+            &rustls::version::TLS12,
+            ProtocolVersion::TLSv1_2,
+            "done https TLSv1.2 ECDHE-ECDSA-AES256-GCM-SHA384 1",
+        ),
+        (&rustls::version::TLS13, ProtocolVersion::TLSv1_3, "done https TLSv1.3 TLS_AES_256_GCM_SHA384 1"),
     ] {
         let client = world.authority.client_of(&[version], &["http/1.1"]);
         let mut connection = world.connect("a.example", client).await.unwrap();
@@ -115,6 +120,7 @@ async fn a_request_goes_through_with_the_best_that_both_know() {
         if want == ProtocolVersion::TLSv1_3 {
             assert_eq!(group, rustls::NamedGroup::X25519MLKEM768);
         }
+        world.proxy.process().wait_for_line(|line| line == logged).await;
     }
     let seen = world.origin.requests();
     assert_eq!(seen.len(), 2);

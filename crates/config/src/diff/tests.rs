@@ -119,6 +119,12 @@ fn what_changes_is_said_both_ways() {
         ),
         (
             "[[listen]]\n",
+            "log = { format = '$status $host', escape = \"json\" }\n[[listen]]\n",
+            "changed: log (format json to $status $host, escape default to json)",
+            "changed: log (format $status $host to json, escape json to default)",
+        ),
+        (
+            "[[listen]]\n",
             "timeouts = { body = \"1s\" }\n[[listen]]\n",
             "upstream nodes: timeouts (body 1m to 1s)\nupstream other: timeouts (body 1m to 1s)\n\
              changed: timeouts (body 1m to 1s)",

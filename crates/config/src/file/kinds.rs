@@ -20,6 +20,7 @@ pub(crate) mod compress;
 pub(crate) mod headers;
 pub(crate) mod hosts;
 pub(crate) mod limit;
+pub(crate) mod log;
 pub(crate) mod mirror;
 pub(crate) mod node_address;
 pub(crate) mod nodes;

@@ -3,6 +3,11 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use self::line::LineFormat;
+
+pub(crate) mod line;
 
 /// One entry of an upstream's `nodes`. A name with several addresses becomes several nodes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -194,13 +199,15 @@ pub enum AccessLog {
 }
 
 /// How a line of the access log looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum LogFormat {
     /// A JSON object a line.
     #[default]
     Json,
     /// nginx's `combined`.
     Combined,
+    /// A text with nginx's variables.
+    Text(Arc<LineFormat>),
 }
 
 /// Whether clients of a listen have to show certificates.

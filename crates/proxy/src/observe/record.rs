@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use wire::engineio::Sid;
+use wire::forward::ClientEnd;
 use wire::request::RequestHead;
 
 use crate::fault::Fault;
+use crate::net::stream::Io;
 use crate::observe::guarded::Guarded;
 use crate::upstream::admission::Ticket;
 use crate::upstream::close_signal::CloseReason;
@@ -31,6 +33,8 @@ pub(crate) struct Record {
     pub(crate) sticky: Sticky,
     /// Nodes that were asked.
     pub(crate) attempts: u32,
+    /// How the last of them came to be asked.
+    pub(crate) asked: Asked,
     /// From the first byte of the request to the head of the answer.
     pub(crate) answered_after: Option<Duration>,
     /// Content of the request.
@@ -54,6 +58,50 @@ pub(crate) struct Record {
     pub(crate) draw: Option<u64>,
     /// What the guards of its route found out. Boxed, because few routes have some.
     pub(crate) guarded: Option<Box<Guarded>>,
+}
+
+/// When a node was asked. Short, because every request under way has it: times are in microseconds, and an hour at most.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Asked {
+    /// From the first byte of the request until the node was turned to.
+    after_us: u32,
+    /// From then until a new connection was there, and one more; 0 where it was asked on one that had been idle, or was none.
+    connected_us: u32,
+}
+
+impl Asked {
+    /// A node is turned to.
+    pub(crate) fn turn(&mut self, begun: Instant, now: Instant) {
+        // Nearly always nothing was waited for.
+        let after_us = if now == begun { 0 } else { micros(now - begun) };
+        *self = Self { after_us, connected_us: 0 };
+    }
+
+    /// A new connection to it is there.
+    pub(crate) fn connected(&mut self, begun: Instant, now: Instant) {
+        self.connected_us = micros(now - begun).saturating_sub(self.after_us).saturating_add(1);
+    }
+
+    pub(crate) fn after(self) -> Duration {
+        Duration::from_micros(self.after_us.into())
+    }
+
+    pub(crate) fn connect_took(self) -> Option<Duration> {
+        self.connected_us.checked_sub(1).map(|us| Duration::from_micros(us.into()))
+    }
+}
+
+fn micros(time: Duration) -> u32 {
+    u32::try_from(time.as_micros()).unwrap_or(u32::MAX - 1)
+}
+
+/// How a request came, beside what its record has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Came<'a> {
+    pub(crate) end: &'a ClientEnd,
+    pub(crate) io: &'a Io,
+    /// Its place among the requests of its connection, from 1.
+    pub(crate) number: u16,
 }
 
 /// What the client sees of an answer that comes in the place of a fault.
@@ -106,6 +154,7 @@ impl Record {
             node: None,
             sticky: Sticky::Balance,
             attempts: 0,
+            asked: Asked::default(),
             answered_after: None,
             bytes_in: 0,
             bytes_out: 0,

@@ -23,7 +23,7 @@ use crate::net::pace::Age;
 use crate::net::seats::Seated;
 use crate::net::stream::{ClientStream, Io, Stream};
 use crate::observe::lifecycle::{Live, Lives};
-use crate::observe::record::Record;
+use crate::observe::record::{Came, Record};
 use crate::request::downstream::{Arrival, BodySource, ReplySink, RequestEnds};
 use crate::request::exchange::Exchanged;
 use crate::request::reply::{self, Redirect};
@@ -179,15 +179,14 @@ pub(crate) async fn one_request(client: &mut ClientConnection, worker: &Local) -
     record.bytes_out = reply.bytes();
     record.body_bytes_out = reply.body_bytes();
     drop(reply);
-    worker.lines.exchange(&record, &head);
+    let is_read = body.is_done() && !is_left;
+    worker.lines.exchange(&record, &head, client.came());
     match exchanged {
         Exchanged::KeepAlive => {
             client.rest(worker);
             None
         }
-        Exchanged::Close
-            if !head.keep_alive() && body.is_done() && !is_left && client.stream.io.is_quiet() =>
-        {
+        Exchanged::Close if !head.keep_alive() && is_read && client.stream.io.is_quiet() => {
             Some(client.ended_by_client())
         }
         Exchanged::Close => Some(Ended::Lingering),
@@ -385,6 +384,11 @@ impl ClientConnection {
         self.begun.unwrap_or_else(|| self.stream.now())
     }
 
+    /// How its last request came.
+    fn came(&self) -> Came<'_> {
+        Came { end: &self.end, io: &self.stream.io, number: self.age.requests }
+    }
+
     fn client_address(&self, head: &RequestHead, worker: &Local) -> IpAddr {
         self.end.client_address(head, |address| worker.snapshot().is_trusted(address))
     }
@@ -427,7 +431,7 @@ impl ClientConnection {
                 ended = Ended::Lingering;
             }
         }
-        worker.lines.refusal(&record);
+        worker.lines.refusal(&record, self.came());
         ended
     }
 }

@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
+use super::logs;
 use super::ours::{Left, comment, list};
 use super::parse::Directive;
 use super::pools::seconds;
-use crate::quote::quoted;
 
 /// Keys that stand above all tables, and the tables that stand below.
 #[derive(Debug, Default)]
@@ -39,7 +39,7 @@ pub(super) fn read(all: &[&Directive], body_bytes_max: &str, left: &mut Vec<Left
         if !["x-forwarded-for", "x-real-ip", "cf-connecting-ip", "proxy_protocol"]
             .contains(&&*directive.arg().to_ascii_lowercase())
         {
-            left.push(of(
+            left.push(Left::of(
                 directive,
                 "clients are known by X-Forwarded-For",
                 "let the proxy in front send it",
@@ -77,7 +77,7 @@ pub(super) fn read(all: &[&Directive], body_bytes_max: &str, left: &mut Vec<Left
     }
     globals.tables += &resolver(&named("resolver").collect::<Vec<_>>(), left);
     globals.tables +=
-        &log(&named("access_log").collect::<Vec<_>>(), &named("log_format").collect::<Vec<_>>(), left);
+        &logs::log(&named("access_log").collect::<Vec<_>>(), &named("log_format").collect::<Vec<_>>(), left);
     globals
 }
 
@@ -92,7 +92,7 @@ fn resolver(said: &[&Directive], left: &mut Vec<Left>) -> String {
             Some(("valid", time)) => ttl = seconds(time),
             Some(_) => {}
             None if is_address => servers.push(arg.clone()),
-            None => left.push(of(
+            None => left.push(Left::of(
                 first,
                 "resolvers are addresses",
                 "write the address, or leave it out, and the system's are asked",
@@ -110,47 +110,6 @@ fn resolver(said: &[&Directive], left: &mut Vec<Left>) -> String {
     text
 }
 
-fn log(said: &[&Directive], formats: &[&Directive], left: &mut Vec<Left>) -> String {
-    let on: Vec<&&Directive> = said.iter().filter(|directive| directive.arg() != "off").collect();
-    let Some(first) = on.first() else {
-        let is_off = !said.is_empty() && said.iter().all(|one| one.arg() == "off");
-        return if is_off { String::new() } else { "\n[log]\nformat = \"combined\"\n".to_owned() };
-    };
-    let mut text = format!("\n# {}\n[log]\n", comment(&first.at, &first.text()));
-    if first.arg().starts_with("syslog:") {
-        left.push(of(
-            first,
-            "the log goes to standard output or a file",
-            "let the service manager pass it on to syslog",
-        ));
-    } else if !["/dev/stdout", "/dev/stderr"].contains(&first.arg()) {
-        let _ = writeln!(text, "access = {}", quoted(first.arg()));
-    }
-    if on.iter().any(|one| one.arg() != first.arg()) {
-        text +=
-            "# One file has the requests of all servers; `host` in each line of \"json\" tells them apart.\n";
-    }
-    for directive in on {
-        let Some(name) = directive.args.get(1).filter(|arg| !arg.contains('=') && *arg != "combined") else {
-            continue;
-        };
-        let format = formats.iter().find(|format| format.arg() == name);
-        // Docker's and nginx's own `main` is `combined` with a field at its end.
-        let is_combined = format.is_some_and(|format| {
-            let text = format.args[1..].concat();
-            text.contains("$remote_addr - $remote_user [$time_local] \"$request\" $status $body_bytes_sent \"$http_referer\" \"$http_user_agent\"")
-        });
-        if !is_combined {
-            left.push(of(
-                directive,
-                "the access log is JSON or nginx's combined",
-                "read the fields of `format = \"json\"`, which has them by name",
-            ));
-        }
-    }
-    text + "format = \"combined\"\n"
-}
-
 /// "10m", "1G", "512k", "100".
 pub(super) fn bytes(text: &str) -> Option<u64> {
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
@@ -163,8 +122,4 @@ pub(super) fn bytes(text: &str) -> Option<u64> {
         _ => return None,
     };
     number.checked_mul(1 << shift)
-}
-
-fn of(directive: &Directive, why: &str, todo: &str) -> Left {
-    Left { at: directive.at.clone(), what: directive.text(), why: why.to_owned(), todo: todo.to_owned() }
 }

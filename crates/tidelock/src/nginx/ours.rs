@@ -17,6 +17,12 @@ pub(super) struct Left {
     pub(super) todo: String,
 }
 
+impl Left {
+    pub(super) fn of(directive: &Directive, why: &str, todo: &str) -> Self {
+        Self { at: directive.at.clone(), what: directive.text(), why: why.to_owned(), todo: todo.to_owned() }
+    }
+}
+
 /// Which requests a route takes, by their path.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Takes {

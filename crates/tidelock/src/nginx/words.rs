@@ -367,7 +367,7 @@ pub(super) const TABLE: &[(&str, Fate)] = &[
     ("access_log", Read("`[log]` `access`; `off` is `access_log = false` on the route")),
     (
         "log_format",
-        Read("`[log]` `format = \"combined\"` for nginx's own two; others are told where they are used"),
+        Read("`[log]` `format`, and `escape`; variables that are not known here are told, and stand as `-`"),
     ),
     ("log_not_found log_subrequest open_log_file_cache", Passed("such lines are not written")),
     (

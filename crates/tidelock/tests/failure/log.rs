@@ -67,6 +67,88 @@ async fn a_client_writes_no_line_and_moves_no_cursor() {
     }
 }
 
+/// A line as the file has it, with nginx's variables.
+#[tokio::test]
+async fn a_format_of_ones_own_tells_what_nginx_would() {
+    let origin = answering().await;
+    let format = "$remote_addr|$realip_remote_addr|$remote_user|$request|$request_method|$request_uri|$uri|$args|$is_args|$arg_b\
+                  |$server_protocol|$scheme|$https|$host|$http_x_some_thing|$http_none|$status|$body_bytes_sent|$bytes_sent\
+                  |$request_length|$upstream_addr|$upstream_status|$request_id|$ssl_protocol|$connection_requests$${status}s|";
+    let times = "$time_local|$time_iso8601|$msec|$request_time|$upstream_connect_time|$upstream_header_time\
+                 |$upstream_response_time";
+    let log = format!("[log]\nformat = '{{ {format}{times}'\n");
+    let mut proxy = start(&[origin.address()], &log).await;
+    let request = "POST /%61/../b?b=%22c HTTP/1.1\r\nHost: A.example:80\r\nX-Some-Thing: 1 \"2\"\r\nContent-Length: 3\r\n\r\nabc";
+    ask(&proxy, request).await;
+    let line = lines(&mut proxy, 1).await.remove(0);
+    let (port, fields) = (proxy.address().port(), line.split('|').collect::<Vec<_>>());
+    let (sent, got) = (OK.len().to_string(), request.len().to_string());
+    let node = origin.address().to_string();
+    let want = [
+        "{ 127.0.0.1",
+        "127.0.0.1",
+        "-",
+        "POST /%61/../b?b=%22c HTTP/1.1",
+        "POST",
+        "/%61/../b?b=%22c",
+        "/b",
+        "b=%22c",
+        "?",
+        "%22c",
+        "HTTP/1.1",
+        "http",
+        "",
+        "a.example",
+        r"1 \x222\x22",
+        "-",
+        "200",
+        "2",
+        &sent,
+        &got,
+        &node,
+        "200",
+        "-",
+        "-",
+        "1200s",
+    ];
+    assert_eq!(&fields[..want.len()], &want, "{line} {port}");
+    let [local, iso, msec, times @ ..] = &fields[want.len()..] else { panic!("{line}") };
+    assert!(local.len() == 26 && local.ends_with(" +0000"), "{local}");
+    assert!(iso.len() == 25 && iso.ends_with("+00:00"), "{iso}");
+    assert_eq!(times.len(), 4);
+    for time in times.iter().chain([msec]) {
+        let (whole, part) = time.split_once('.').expect("seconds");
+        assert!(whole.parse::<u64>().is_ok() && part.len() == 3 && part.parse::<u32>().is_ok(), "{time}");
+    }
+}
+
+/// What was refused has little to tell, and what a node never took has no node's times.
+#[tokio::test]
+async fn a_format_says_what_is_missing() {
+    let gone = ScriptedOrigin::start(|_| vec![]).await;
+    let address = gone.address();
+    drop(gone);
+    for (escape, missing) in [("default", "-"), ("json", "")] {
+        let format = "{\"a\":\"$request\",\"b\":\"$http_referer\",\"c\":\"$upstream_header_time\",\"d\":$status,\"e\":\"$request_uri\"}";
+        let log = format!("[log]\nformat = '{format}'\nescape = \"{escape}\"\n");
+        let mut proxy = start(&[address], &log).await;
+        ask(&proxy, "GET / HTTP/1.1\r\n\r\n").await;
+        ask(&proxy, "GET /\"\\ HTTP/1.1\r\nHost: a\r\nReferer: \u{9b}\"\r\n\r\n").await;
+        let lines = lines(&mut proxy, 2).await;
+        assert_eq!(
+            lines[0],
+            format!(
+                "{{\"a\":\"{missing}\",\"b\":\"{missing}\",\"c\":\"{missing}\",\"d\":400,\"e\":\"{missing}\"}}"
+            )
+        );
+        assert!(lines[1].contains(&format!("\"c\":\"{missing}\",\"d\":50")), "{}", lines[1]);
+        if escape == "json" {
+            let line: Value = serde_json::from_str(&lines[1]).unwrap();
+            assert_eq!((&line["b"], &line["e"]), (&"\u{fffd}\"".into(), &"/\"\\".into()));
+        }
+    }
+}
+
 /// nginx's `$body_bytes_sent` counts no head, whoever gives the answer.
 #[tokio::test]
 async fn combined_counts_bodies_and_no_heads() {

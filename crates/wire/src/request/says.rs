@@ -5,6 +5,11 @@ use crate::engineio::sid;
 use super::RequestHead;
 
 impl RequestHead {
+    /// How many bytes of it came.
+    pub fn came_bytes(&self) -> usize {
+        self.sent_path.map_or(self.bytes.len(), |behind| behind.start as usize)
+    }
+
     /// Whether a line of this name has this value, or any if none is given. The name is compared without case, the
     /// value as it stands.
     pub fn says_header(&self, name: &str, value: Option<&str>) -> bool {

@@ -17,7 +17,7 @@ use crate::net::clock::Alarm;
 use crate::net::node_tls::NodeTls;
 use crate::net::stream::reader::Reader;
 use crate::net::stream::socket::Stream;
-use crate::net::stream::tls::IdleState;
+use crate::net::stream::tls::{IdleState, TlsWords};
 use crate::net::stream::unread::{has_nothing_to_read, peek};
 use crate::net::stream::unregistered::Unregistered;
 
@@ -284,6 +284,14 @@ impl Io {
                 name.is_some_and(|name| !name.as_bytes().eq_ignore_ascii_case(host))
             }
             Stage::Unregistered(_) => false,
+        }
+    }
+
+    /// What its client's TLS handshake has agreed on.
+    pub(crate) fn tls_words(&self) -> Option<TlsWords> {
+        match &*self.0.borrow() {
+            Stage::Registered(reader) => reader.stream.tls_words(),
+            Stage::Unregistered(_) => None,
         }
     }
 

@@ -21,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::net::stream::http2_io::answer::Answer;
 pub(crate) use crate::net::stream::http2_io::connection::Http2Connection;
+use crate::net::stream::tls::TlsWords;
 
 /// Such a stream.
 #[derive(Debug)]
@@ -75,6 +76,11 @@ impl Http2Io {
     /// The host that the TLS handshake of its connection was for.
     pub(super) fn server_name(&self) -> Option<&str> {
         self.connection.server_name.as_deref()
+    }
+
+    /// What that handshake has agreed on.
+    pub(super) fn tls_words(&self) -> Option<TlsWords> {
+        self.connection.tls
     }
 
     /// Ready when a read gives something, or the end. The end of a request is none: who has asked waits for the answer, and is

@@ -10,7 +10,7 @@ use tokio::net::{TcpStream, UnixStream};
 
 use crate::net::stream::http2_io::Http2Io;
 use crate::net::stream::known::{is_known_quiet, send_known};
-use crate::net::stream::tls::Tls;
+use crate::net::stream::tls::{Tls, TlsWords};
 
 /// A client's or an origin's socket.
 #[derive(Debug)]
@@ -41,6 +41,15 @@ impl Stream {
         match self {
             Self::Tls(tls) => tls.server_name(),
             Self::Http2(stream) => stream.server_name(),
+            Self::Plain(_) | Self::Unix(_) => None,
+        }
+    }
+
+    /// What its client's TLS handshake has agreed on.
+    pub(crate) fn tls_words(&self) -> Option<TlsWords> {
+        match self {
+            Self::Tls(tls) => tls.words(),
+            Self::Http2(stream) => stream.tls_words(),
             Self::Plain(_) | Self::Unix(_) => None,
         }
     }

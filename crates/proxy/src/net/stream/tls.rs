@@ -21,6 +21,13 @@ pub(crate) struct Tls {
     node: Option<Arc<NodeTls>>,
 }
 
+/// What was agreed on in a handshake, in OpenSSL's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TlsWords {
+    pub(crate) protocol: &'static str,
+    pub(crate) cipher: &'static str,
+}
+
 /// What an idle connection has to say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum IdleState {
@@ -48,6 +55,18 @@ impl Tls {
             TlsStream::Server(server) => server.get_ref().1.server_name(),
             TlsStream::Client(_) => None,
         }
+    }
+
+    /// What was agreed on; `None` while nothing is.
+    pub(super) fn words(&self) -> Option<TlsWords> {
+        let TlsStream::Server(server) = &self.stream else { return None };
+        let connection = &server.get_ref().1;
+        let protocol = match connection.protocol_version()? {
+            rustls::ProtocolVersion::TLSv1_2 => "TLSv1.2",
+            rustls::ProtocolVersion::TLSv1_3 => "TLSv1.3",
+            _ => return None,
+        };
+        Some(TlsWords { protocol, cipher: openssl_name(connection.negotiated_cipher_suite()?.suite()) })
     }
 
     pub(super) fn tcp(&self) -> &TcpStream {
@@ -101,5 +120,23 @@ impl Tls {
             Poll::Pending if for_sure && !has_nothing_to_read(self.tcp().as_fd()) => IdleState::Ended,
             Poll::Pending => IdleState::Quiet,
         }
+    }
+}
+
+/// As nginx logs it.
+fn openssl_name(suite: rustls::CipherSuite) -> &'static str {
+    use rustls::CipherSuite as Suite;
+    match suite {
+        Suite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
+        Suite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
+        Suite::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
+        Suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 => "ECDHE-ECDSA-AES128-GCM-SHA256",
+        Suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 => "ECDHE-ECDSA-AES256-GCM-SHA384",
+        Suite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 => "ECDHE-ECDSA-CHACHA20-POLY1305",
+        Suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => "ECDHE-RSA-AES128-GCM-SHA256",
+        Suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384 => "ECDHE-RSA-AES256-GCM-SHA384",
+        Suite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 => "ECDHE-RSA-CHACHA20-POLY1305",
+        // There is none besides these.
+        other => other.as_str().unwrap_or("other"),
     }
 }

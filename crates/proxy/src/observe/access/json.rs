@@ -33,13 +33,9 @@ impl<'a> JsonLine<'a> {
     /// A value that somebody else may have chosen.
     pub(super) fn text(&mut self, key: &str, value: &[u8]) {
         self.key(key);
-        if is_plain(value) {
-            self.out.push(b'"');
-            self.out.extend_from_slice(value);
-            self.out.push(b'"');
-        } else {
-            print_escaped(value, self.out);
-        }
+        self.out.push(b'"');
+        push_json_text(value, self.out);
+        self.out.push(b'"');
     }
 
     /// Keys and values that are printed already.
@@ -87,6 +83,15 @@ pub(super) fn push_number(value: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
+/// What somebody else may have chosen, between quotes that stand already.
+pub(super) fn push_json_text(value: &[u8], out: &mut Vec<u8>) {
+    if is_plain(value) {
+        out.extend_from_slice(value);
+    } else {
+        print_escaped(value, out);
+    }
+}
+
 /// Returns whether JSON takes all of it as it is. Looks at every byte without a branch, so that it is done in wide steps.
 fn is_plain(value: &[u8]) -> bool {
     value
@@ -99,11 +104,12 @@ fn is_plain(value: &[u8]) -> bool {
 fn print_escaped(value: &[u8], out: &mut Vec<u8>) {
     let text = String::from_utf8_lossy(value);
     let is_hidden = |character: char| character.is_control() && character >= '\u{7f}';
-    let written = match text.contains(is_hidden) {
-        true => serde_json::to_writer(out, &text.replace(char::is_control, "\u{fffd}")),
-        false => serde_json::to_writer(out, &text),
+    let quoted = match text.contains(is_hidden) {
+        true => serde_json::to_string(&text.replace(char::is_control, "\u{fffd}")),
+        false => serde_json::to_string(&text),
     };
-    written.expect("a string, into memory");
+    let quoted = quoted.expect("a string, into memory");
+    out.extend_from_slice(&quoted.as_bytes()[1..quoted.len() - 1]);
 }
 
 #[cfg(test)]

@@ -8,20 +8,22 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use config::plan::{self, AccessLog, LogFormat};
+use config::plan::{self, AccessLog};
 use tokio::sync::oneshot;
+
+use crate::observe::access::layout::Layout;
 
 /// Where lines go at this moment, and how they look.
 #[derive(Debug, Clone)]
 pub(crate) struct Sink {
-    pub(super) format: LogFormat,
+    pub(super) layout: Arc<Layout>,
     to_writer: Option<SyncSender<Vec<u8>>>,
     written: Arc<Written>,
 }
 
 impl Sink {
-    fn off(format: LogFormat) -> Self {
-        Self { format, to_writer: None, written: Arc::default() }
+    fn off() -> Self {
+        Self { layout: Arc::default(), to_writer: None, written: Arc::default() }
     }
 
     pub(super) fn is_off(&self) -> bool {
@@ -75,14 +77,15 @@ impl Writer {
         let reopen = Arc::new(AtomicBool::new(false));
         let out = match &log.access {
             AccessLog::Off => {
-                return Ok(Self { sink: Sink::off(log.format), reopen, ended: None });
+                return Ok(Self { sink: Sink::off(), reopen, ended: None });
             }
             AccessLog::Stdout => Output::Stdout,
             AccessLog::File(path) => Output::File { file: open(path)?, path: path.clone() },
         };
         let out = Out { place: out, unwritten: unwritten.clone(), failing: None, is_torn: false };
         let (to_writer, batches) = sync_channel(BATCHES_MAX);
-        let sink = Sink { format: log.format, to_writer: Some(to_writer), written: Arc::default() };
+        let sink =
+            Sink { layout: Arc::new(Layout::of(log)), to_writer: Some(to_writer), written: Arc::default() };
         let (asked, written) = (reopen.clone(), sink.written.clone());
         let (ends, ended) = oneshot::channel();
         std::thread::Builder::new().name("access-log".into()).spawn(move || {
@@ -104,7 +107,7 @@ impl Writer {
 
     /// A sink that swallows: for when the writer is to end.
     pub(crate) fn nothing() -> Sink {
-        Sink::off(LogFormat::Json)
+        Sink::off()
     }
 
     /// Waits until what the workers have handed over is written, but not for a reader that has stopped: after `timeout`

@@ -38,8 +38,9 @@ pub(super) fn try_once(
         let node = to.node;
         record.node = Some(node.clone());
         record.attempts += 1;
+        record.asked.turn(record.begun, request.reply.now());
         let outcome_of = OutcomeOf::begin(request, &kind);
-        let outcome = match lease(request, to).await {
+        let outcome = match lease(request, to, record).await {
             // Boxed, because it is rare.
             Ok(lease) if request.changed.is_some_and(Changed::names_node) => {
                 Box::pin(run_named(request, lease, kind, body, record)).await
@@ -122,7 +123,11 @@ impl OutcomeOf {
 }
 
 /// A connection to a node: an idle one, or a new one.
-async fn lease(request: &Request<'_>, To { node, fresh }: To<'_>) -> Result<Lease, Fault> {
+async fn lease(
+    request: &Request<'_>,
+    To { node, fresh }: To<'_>,
+    record: &mut Record,
+) -> Result<Lease, Fault> {
     let worker = request.worker;
     if fresh {
         // What died took its siblings with it more often than not.
@@ -130,7 +135,9 @@ async fn lease(request: &Request<'_>, To { node, fresh }: To<'_>) -> Result<Leas
     } else if let Some(lease) = worker.pool.take(node, !request.is_repeatable(), request.reply.now()) {
         return Ok(lease);
     }
-    connect(node, request.timeouts().connect).await
+    let lease = connect(node, request.timeouts().connect).await?;
+    record.asked.connected(record.begun, request.reply.now());
+    Ok(lease)
 }
 
 /// A fault of the client or of ours says nothing of the node.

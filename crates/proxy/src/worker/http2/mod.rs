@@ -60,9 +60,9 @@ impl Http2Client {
         worker: &Local,
     ) -> Box<Self> {
         let Introduction { end, redirects, listen } = introduction;
-        let server_name = stream.server_name().map(Into::into);
+        let (server_name, tls) = (stream.server_name().map(Into::into), stream.tls_words());
         let frames = Frames::new(stream, unread);
-        let connection = Http2Connection::new(server_name, frames.moved(), worker.clock.clone());
+        let connection = Http2Connection::new(server_name, tls, frames.moved(), worker.clock.clone());
         let shared = Shared {
             end,
             redirects,

@@ -6,12 +6,15 @@ use std::rc::Rc;
 use tokio::time::Instant;
 
 use crate::net::clock::Clock;
+use crate::net::stream::tls::TlsWords;
 
 /// A connection, as its streams know it.
 #[derive(Debug)]
 pub(crate) struct Http2Connection {
     /// The host that its TLS handshake was for.
     pub(super) server_name: Option<Box<str>>,
+    /// What that has agreed on.
+    pub(super) tls: Option<TlsWords>,
     /// What has been moved of content.
     moved: Rc<Cell<u64>>,
     resets: Resets,
@@ -19,8 +22,13 @@ pub(crate) struct Http2Connection {
 }
 
 impl Http2Connection {
-    pub(crate) fn new(server_name: Option<Box<str>>, moved: Rc<Cell<u64>>, clock: Rc<Clock>) -> Self {
-        Self { server_name, moved, resets: Resets::default(), clock }
+    pub(crate) fn new(
+        server_name: Option<Box<str>>,
+        tls: Option<TlsWords>,
+        moved: Rc<Cell<u64>>,
+        clock: Rc<Clock>,
+    ) -> Self {
+        Self { server_name, tls, moved, resets: Resets::default(), clock }
     }
 
     pub(super) fn note_moved(&self, bytes: usize) {

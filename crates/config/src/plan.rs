@@ -34,6 +34,7 @@ pub use crate::routing::{PathRule, UpstreamId};
 
 pub(crate) mod values;
 
+pub use values::fields::{LogField, LogFields};
 pub use values::line::{LineEscape, LineFormat, LinePiece, LineVariable};
 pub use values::{
     AccessLog, AdminSocket, Balance, ClientCertificateMode, HashKey, Issuer, LogFormat, NodeBounds, NodeHost,
@@ -141,7 +142,7 @@ declare! {
         /// How sessions leave.
         DRAIN drain: Drain, checked;
         /// The access log.
-        LOG log: Log;
+        LOG log: Log, checked;
         /// How the running tidelock is talked to, and whether it follows its file.
         ADMIN admin: Admin;
         /// Who is asked for the addresses of nodes.

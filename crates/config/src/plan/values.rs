@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use self::line::LineFormat;
 
+pub(crate) mod fields;
 pub(crate) mod line;
 
 /// One entry of an upstream's `nodes`. A name with several addresses becomes several nodes.

@@ -2,6 +2,7 @@
 //! or reader loses lines, which are counted, and never holds up a request.
 
 mod calendar;
+mod cut;
 mod json;
 mod layout;
 mod object;
@@ -19,7 +20,7 @@ use wire::request::RequestHead;
 
 use crate::net::clock::Clock;
 use crate::observe::access::calendar::{Calendar, Moment};
-use crate::observe::access::layout::Layout;
+use crate::observe::access::layout::{Form, Layout};
 use crate::observe::access::told::Told;
 use crate::observe::access::writer::BATCH_BYTES;
 pub(crate) use crate::observe::access::writer::{FLUSH_EVERY, Sink, Unwritten, Writer};
@@ -55,7 +56,7 @@ impl Lines {
             self.collect(routes, record, Some(head));
         }
         if record.is_logged {
-            self.add_exchange(&Told { record, head: Some(head), came });
+            self.add_exchange(record, Some(head), came);
         }
     }
 
@@ -65,22 +66,25 @@ impl Lines {
         if let Some(routes) = &self.counters.routes {
             self.collect(routes, record, None);
         }
-        self.add_exchange(&Told { record, head: None, came });
+        self.add_exchange(record, None, came);
     }
 
-    fn add_exchange(&self, told: &Told<'_>) {
-        self.add(|layout, moment, out| match layout {
-            Layout::Json => object::exchange(told, moment, out),
-            Layout::Text { pieces, escape } => text::print(pieces, *escape, told, moment, out),
+    fn add_exchange(&self, record: &Record, head: Option<&RequestHead>, came: Came<'_>) {
+        self.add(|layout, moment, out| {
+            let told = Told { record, head, came, cut: &layout.cut };
+            match &layout.form {
+                Form::Json(fields) => object::exchange(*fields, &told, moment, out),
+                Form::Text { pieces, escape } => text::print(pieces, *escape, &told, moment, out),
+            }
         });
     }
 
     pub(crate) fn tunnel(&self, record: &TunnelRecord) {
         self.counters.count_tunnel(record);
-        self.add(|layout, moment, out| match layout {
-            Layout::Json => object::tunnel(record, moment, out),
+        self.add(|layout, moment, out| match layout.form {
+            Form::Json(fields) => object::tunnel(fields, record, moment, out),
             // nginx's variables have no words for a tunnel; its 101 was logged as an exchange.
-            Layout::Text { .. } => {}
+            Form::Text { .. } => {}
         });
     }
 

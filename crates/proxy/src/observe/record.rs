@@ -1,15 +1,12 @@
 //! What happened in one exchange or tunnel: filled along the spine, emitted once. The access log and the counters read it.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use wire::engineio::Sid;
 use wire::forward::ClientEnd;
-use wire::request::RequestHead;
 
 use crate::fault::Fault;
 use crate::net::stream::Io;
@@ -182,6 +179,8 @@ pub(crate) struct TunnelRecord {
     pub(crate) bytes_to_client: u64,
     pub(crate) frames_to_origin: u64,
     pub(crate) frames_to_client: u64,
+    pub(crate) messages_to_origin: u32,
+    pub(crate) messages_to_client: u32,
     pub(crate) ended_by: EndedBy,
     /// What the Close said, where there was one.
     pub(crate) close_code: Option<u16>,
@@ -224,23 +223,3 @@ impl EndedBy {
         }
     }
 }
-
-/// The target for a log: a session id opens the session to whoever knows it, so that it is never written whole.
-pub(crate) fn target_for_log(head: &RequestHead) -> Cow<'_, [u8]> {
-    let target = head.target_bytes();
-    // Where there are several, or none that can be read, nothing of the query is written.
-    let is_odd =
-        head.engine_io().is_some_and(|engine_io| engine_io.sids > 1 || engine_io.sid == Sid::TooLong);
-    let Some(sid) = head.sid_as_spelt().filter(|_| !is_odd) else {
-        return match memchr::memchr(b'?', target) {
-            Some(query_at) if is_odd => [&target[..=query_at], b"..."].concat().into(),
-            Some(_) | None => target.into(),
-        };
-    };
-    let sid_at = sid.as_ptr() as usize - target.as_ptr() as usize;
-    let shown = sid_at + sid.len().min(SID_BYTES_SHOWN);
-    [&target[..shown], b"...", &target[sid_at + sid.len()..]].concat().into()
-}
-
-/// Enough to follow a session through a log, too little to join it.
-const SID_BYTES_SHOWN: usize = 4;

@@ -164,6 +164,8 @@ impl Tunnel {
             bytes_to_client: self.to_client.bytes(),
             frames_to_origin: self.to_origin.frames(),
             frames_to_client: self.to_client.frames(),
+            messages_to_origin: self.to_origin.kinds().messages,
+            messages_to_client: self.to_client.kinds().messages,
             ended_by,
             close_code: self.close_code(ended_by),
         }

@@ -215,6 +215,113 @@ async fn a_session_id_is_never_written_whole() {
     }
 }
 
+fn names(line: &str) -> (Value, Vec<String>) {
+    let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    let names = line.as_object().expect("an object").keys().cloned().collect();
+    (line, names)
+}
+
+#[tokio::test]
+async fn json_has_the_fields_that_the_file_wants() {
+    let origin = answering().await;
+    let wanted = [
+        "body_bytes_out",
+        "client",
+        "connect_ms",
+        "first_byte_ms",
+        "node",
+        "peer",
+        "protocol",
+        "queue_ms",
+        "referer",
+        "request",
+        "scheme",
+        "status",
+        "user_agent",
+    ];
+    let log = format!("[log]\nfields = {wanted:?}\n");
+    let mut proxy = start(&[origin.address()], &log).await;
+    let request = "GET / HTTP/1.0\r\nHost: a\r\nReferer: /?token=x\r\nUser-Agent: \"a\"\r\n\r\n";
+    ask(&proxy, request).await;
+    let (line, names) = names(&lines(&mut proxy, 1).await[0]);
+    assert_eq!(names, wanted);
+    for (field, want) in [
+        ("body_bytes_out", 2.into()),
+        ("client", "127.0.0.1".into()),
+        ("peer", "127.0.0.1".into()),
+        ("protocol", "HTTP/1.0".into()),
+        ("referer", "/?token=...".into()),
+        ("request", 1.into()),
+        ("scheme", "http".into()),
+        ("user_agent", "\"a\"".into()),
+        ("node", origin.address().to_string().into()),
+    ] {
+        let want: Value = want;
+        assert_eq!(line[field], want, "{field} in {line}");
+    }
+    for time in ["queue_ms", "connect_ms", "first_byte_ms"] {
+        assert!(line[time].is_f64(), "{time} in {line}");
+    }
+}
+
+/// What has waited for a node, and for its connection, says so; and what got none has no times of one.
+#[tokio::test]
+async fn fields_of_a_node_that_was_not_reached_are_missing() {
+    let gone = answering().await;
+    let address = gone.address();
+    drop(gone);
+    let log = "[log]\nfields = [\"fault\", \"connect_ms\", \"first_byte_ms\", \"queue_ms\", \"status\", \"tls\", \"user\"]\n";
+    let mut proxy = start(&[address], log).await;
+    ask(&proxy, GET).await;
+    ask(&proxy, "GET / HTTP/1.1\r\n\r\n").await;
+    let lines = lines(&mut proxy, 2).await;
+    assert_eq!(names(&lines[0]).1, ["fault", "queue_ms", "status"]);
+    assert_eq!(names(&lines[1]).1, ["fault", "status"]);
+}
+
+#[tokio::test]
+async fn a_tunnel_tells_its_messages() {
+    let origin = ScriptedOrigin::start(|_| vec![switched(), Step::Echo]).await;
+    let log = "[log]\nfields = [\"usual\", \"messages_in\", \"messages_out\", \"user_agent\"]\n";
+    let mut proxy = start(&[origin.address()], log).await;
+    let mut tunnel = RawConnection::connect(proxy.address()).await;
+    tunnel.send(WEBSOCKET).await;
+    assert_eq!(tunnel.read_head().await.status(), 101);
+    // A message in two frames, and a Close; the node says the same.
+    let frames: &[u8] = b"\x01\x81\0\0\0\0a\x80\x81\0\0\0\0b\x88\x82\0\0\0\0\x03\xe8";
+    tunnel.send(frames).await;
+    tunnel.read_exactly(frames.len()).await;
+    drop(tunnel);
+    let is_end = |line: &str| line.contains("\"tunnel\"");
+    let (line, names) = names(&proxy.process().wait_for_line(is_end).await);
+    assert_eq!(
+        (&line["messages_in"], &line["frames_in"], &line["close"]),
+        (&1.into(), &3.into(), &1000.into())
+    );
+    assert!(!names.contains(&"user_agent".to_owned()), "{line}");
+}
+
+/// A token in a query is as good as a session's id, and whoever comes from a page says its query, too.
+#[tokio::test]
+async fn secrets_in_queries_are_cut_in_every_format() {
+    let texts = "$request|$request_uri|$args|$arg_token|$arg_key|$http_referer|$http_x_url";
+    for (format, cut) in [("json", ""), ("combined", ""), (texts, ""), (texts, "cut = [\"key\"]\n")] {
+        let origin = answering().await;
+        let log = format!("[log]\nformat = '{format}'\n{cut}");
+        let mut proxy = start(&[origin.address()], &log).await;
+        let query = "a=1&TOKEN=secret1&access_token=secret2&token=secret3&sid=secret4&key=secret5";
+        let lines_of = format!("Referer: http://a/?{query}\r\nX-Url: /?{query}");
+        ask(&proxy, &format!("GET /?{query} HTTP/1.1\r\nHost: a\r\n{lines_of}\r\n\r\n")).await;
+        let is_line = |line: &str| line.contains("a=1");
+        let line = proxy.process().wait_for_line(is_line).await;
+        let shown: &[&str] = if cut.is_empty() { &["secret5"] } else { &["secret1", "secret2", "secret3"] };
+        for secret in ["secret1", "secret2", "secret3", "secret4", "secret5"] {
+            assert_eq!(line.contains(secret), shown.contains(&secret), "{secret} in {line}");
+        }
+        assert!(line.contains("sid=..."), "{line}");
+    }
+}
+
 #[tokio::test]
 async fn sigusr1_opens_the_file_again() {
     let origin = answering().await;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::app::values::{self as app, ExitCodes, Instances, Port, Socket};
+use crate::plan::values::fields::LogFields;
 use crate::plan::values::line::LineEscape;
 use crate::plan::values::{
     self as plan, AccessLog, AdminSocket, Balance, HashKey, NodeSpec, RedisUrl, Secrets, Sticky,
@@ -85,7 +86,7 @@ number_fields!(usize, u32, u16);
 same_fields!(
     u64, Option<u64>, Option<Option<u64>>, Duration, Option<Duration>, bool, Option<bool>, i32, String, Option<String>,
     Vec<String>, Option<Vec<String>>, Option<PathBuf>, BTreeMap<String, String>, Option<RangeInclusive<u16>>, AccessLog,
-    plan::LogFormat, LineEscape, plan::ClientCertificateMode, plan::TlsProfile, Sticky, Balance, ExitCodes, Instances, Port, Socket,
+    plan::LogFormat, LineEscape, Option<LogFields>, plan::ClientCertificateMode, plan::TlsProfile, Sticky, Balance, ExitCodes, Instances, Port, Socket,
     app::LogFormat, PathRule, Option<Vec<HostPattern>>, Option<Methods>, Option<SocketAddr>, Option<Vec<SocketAddr>>, Option<Redirect>,
     Option<Arc<Respond>>, Option<Cache>, Option<PathEdit>, Option<HeaderEdits>, Option<Cors>, Option<ErrorPages>,
     Option<Template>, Option<Vec<(String, Template)>>, Option<Vec<RangeInclusive<u16>>>, Option<Vec<Vec<u8>>>, Option<&'static str>, Option<Vec<Coding>>, Option<Vec<Origin>>, Vec<IpNet>,

@@ -7,8 +7,9 @@ use serde_json::{Map, Value as Json, json};
 use super::{quote, schema};
 use crate::file::declared::{Kind, Written};
 use crate::file::given::Given;
-use crate::plan::values::line::{LineFormat, NotAFormat};
 use crate::plan::values::LogFormat;
+use crate::plan::values::fields::LogFields;
+use crate::plan::values::line::{LineFormat, NotAFormat};
 use crate::problem::Problem;
 use crate::suggest::nearest;
 
@@ -66,5 +67,90 @@ impl Written for FormatOfLines {
     }
 }
 
+/// Keys of a query.
+pub(crate) struct QueryKeys;
+
+impl Kind for QueryKeys {
+    type Read = Vec<String>;
+
+    fn read(&self, given: Given<'_>) -> Option<Vec<String>> {
+        let mut keys = Vec::new();
+        for element in given.elements("a list of keys of a query", "[\"token\"]")? {
+            let key = element.text("a key of a query", || quote("token"))?;
+            let is_one = (1..=KEY_BYTES_MAX).contains(&key.len())
+                && !key.contains(|c: char| c.is_whitespace() || c.is_control() || "&;=?#%[]".contains(c));
+            if !is_one {
+                return element.refuse(
+                    format!("\"{key}\" is not a key of a query"),
+                    Some("write its name alone, as it is without escapes: \"token\"".to_owned()),
+                );
+            }
+            keys.push(key.to_owned());
+        }
+        Some(keys)
+    }
+
+    fn schema(&self) -> Map<String, Json> {
+        schema(
+            json!({ "type": "array", "items": { "type": "string", "minLength": 1, "maxLength": KEY_BYTES_MAX } }),
+        )
+    }
+}
+
+impl Written for QueryKeys {
+    fn written(&self, value: &Vec<String>) -> Json {
+        json!(value.join(", "))
+    }
+}
+
+/// Names of members of a JSON line.
+pub(crate) struct FieldNames;
+
+impl Kind for FieldNames {
+    type Read = LogFields;
+
+    fn read(&self, given: Given<'_>) -> Option<LogFields> {
+        let (mut fields, mut is_wrong) = (LogFields::NONE, false);
+        for element in given.elements("a list of fields", "[\"usual\", \"user_agent\"]")? {
+            let name = element.text("the name of a field", || quote("user_agent"))?;
+            let known = if name == USUAL { Some(LogFields::USUAL) } else { LogFields::named(name) };
+            match known {
+                Some(field) => fields = fields.with(field),
+                None => {
+                    is_wrong = true;
+                    let names = || std::iter::once(USUAL).chain(LogFields::all().names());
+                    let hint = match nearest(name, names()) {
+                        Some(meant) => format!("did you mean \"{meant}\"?"),
+                        None => format!("there are {}", names().collect::<Vec<_>>().join(", ")),
+                    };
+                    element.refuse::<()>(format!("\"{name}\" is no field of a line"), Some(hint));
+                }
+            }
+        }
+        if fields == LogFields::NONE && !is_wrong {
+            let hint = "write `access = \"off\"` if no line is wanted".to_owned();
+            return given.refuse("`fields` is empty", Some(hint));
+        }
+        (!is_wrong).then_some(fields)
+    }
+
+    fn schema(&self) -> Map<String, Json> {
+        let names: Vec<&str> = std::iter::once(USUAL).chain(LogFields::all().names()).collect();
+        schema(json!({ "type": "array", "items": { "enum": names }, "minItems": 1 }))
+    }
+}
+
+impl Written for FieldNames {
+    fn written(&self, value: &LogFields) -> Json {
+        let has_usual = value.has_all(LogFields::USUAL);
+        let is_said = |name: &&str| !(has_usual && LogFields::USUAL.names().any(|usual| usual == *name));
+        let names: Vec<&str> =
+            has_usual.then_some(USUAL).into_iter().chain(value.names().filter(is_said)).collect();
+        json!(names.join(", "))
+    }
+}
+
+const USUAL: &str = "usual";
 const JSON: &str = "json";
 const COMBINED: &str = "combined";
+const KEY_BYTES_MAX: usize = 64;

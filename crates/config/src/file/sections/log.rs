@@ -1,11 +1,14 @@
 //! `[log]`.
 
 use crate::file::declare::declare;
+use crate::file::fields::Fields;
 use crate::file::kinds::Word;
-use crate::file::kinds::log::FormatOfLines;
+use crate::file::kinds::log::{FieldNames, FormatOfLines, QueryKeys};
 use crate::file::kinds::paths::LogPlace;
+use crate::plan::values::fields::LogFields;
 use crate::plan::values::line::LineEscape;
 use crate::plan::values::{AccessLog, LogFormat};
+use crate::problem::Problem;
 
 declare! {
     /// The access log.
@@ -18,8 +21,30 @@ declare! {
         /// How a line looks: a JSON object, "json", nginx's "combined", or a text with nginx's variables: '$remote_addr
         /// [$time_local] "$request" $status $request_time'. docs/operating.md has them.
         FORMAT format: LogFormat = LogFormat::Json, FormatOfLines;
+        /// What a line of "json" has, in an order of its own: "usual", and what docs/operating.md has beside it.
+        FIELDS fields: Option<LogFields> => "the usual ones", FieldNames;
         /// How what clients send is written into such a text: as nginx does, "default", or as into strings of "json".
         ESCAPE escape: LineEscape = LineEscape::Default,
             Word<LineEscape>(&[("default", LineEscape::Default), ("json", LineEscape::Json)]);
+        /// Keys of a query whose values are cut off in every format, in targets and in header lines. That of `sid`, which
+        /// opens a session, always is.
+        CUT cut: Option<Vec<String>> => "token and access_token", QueryKeys;
+    }
+}
+
+impl Log {
+    /// Reads the table. Fields are those of an object.
+    pub(crate) fn checked(fields: &Fields<'_>) -> Self {
+        let log = Self::read(fields);
+        if log.fields.is_some() && fields.is_readable(&FORMAT) && log.format != LogFormat::Json {
+            let span = fields.span_of(FIELDS.name);
+            let problem = Problem::error(span, "`fields` are those of `format = \"json\"`");
+            let problem = match fields.span_of(FORMAT.name) {
+                Some(format) => problem.related(format, "here it is another"),
+                None => problem,
+            };
+            fields.push(problem.hint("leave one of the two out"));
+        }
+        log
     }
 }

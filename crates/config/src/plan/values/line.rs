@@ -178,7 +178,9 @@ fn variable(name: &str) -> Result<LineVariable, (String, String)> {
     if let Some((_, variable)) = PLAIN.iter().find(|(plain, _)| *plain == name) {
         return Ok(variable.clone());
     }
-    if let Some(line) = name.strip_prefix("http_").filter(|line| !line.is_empty()) {
+    if let Some(line) =
+        name.strip_prefix("http_").filter(|line| !PROOFS.contains(line)).filter(|line| !line.is_empty())
+    {
         return Ok(LineVariable::Header(line.replace('_', "-").to_ascii_lowercase()));
     }
     if let Some(key) = name.strip_prefix("arg_").filter(|key| !key.is_empty()) {
@@ -242,10 +244,15 @@ const PLAIN: [(&str, LineVariable); 34] = [
     ("ssl_cipher", LineVariable::SslCipher),
     ("connection_requests", LineVariable::ConnectionRequests),
 ];
+/// Header lines that prove who somebody is.
+const PROOFS: [&str; 3] = ["cookie", "authorization", "proxy_authorization"];
 /// What nginx has beside these, by how it begins.
-const MISSING: [(&str, &str); 7] = [
+const MISSING: [(&str, &str); 10] = [
     ("sent_http_", "lines of answers are not kept for the log; `$http_NAME` has those of requests"),
     ("upstream_http_", "lines of answers are not kept for the log; `$http_NAME` has those of requests"),
+    ("http_cookie", "cookies open sessions, and are not written into a log"),
+    ("http_authorization", "credentials are not written into a log; `$remote_user` is who it is"),
+    ("http_proxy_authorization", "credentials are not written into a log"),
     ("cookie_", "cookies open sessions, and are not written into a log"),
     ("connection", "connections have no number; `$connection_requests` counts the requests of one"),
     ("pipe", "it is not known once the request has been answered; leave it out"),

@@ -1,30 +1,35 @@
 //! How lines look, as the file says it, ready to be printed by.
 
-use config::plan::{self, LineEscape, LineFormat, LinePiece, LogFormat};
+use config::plan::{self, LineEscape, LineFormat, LinePiece, LogFields, LogFormat};
+
+use crate::observe::access::cut::Cut;
+
+#[derive(Debug)]
+pub(super) struct Layout {
+    pub(super) form: Form,
+    pub(super) cut: Cut,
+}
 
 /// Whether a line is an object or a text.
 #[derive(Debug)]
-pub(super) enum Layout {
-    Json,
+pub(super) enum Form {
+    Json(LogFields),
     Text { pieces: Vec<LinePiece>, escape: LineEscape },
 }
 
 impl Layout {
     pub(super) fn of(log: &plan::Log) -> Self {
-        match &log.format {
-            LogFormat::Json => Self::Json,
-            LogFormat::Combined => Self::text(&LineFormat::combined(), LineEscape::Default),
-            LogFormat::Text(format) => Self::text(format, log.escape),
-        }
-    }
-
-    fn text(format: &LineFormat, escape: LineEscape) -> Self {
-        Self::Text { pieces: format.pieces().to_vec(), escape }
+        let form = match &log.format {
+            LogFormat::Json => Form::Json(log.fields.unwrap_or_default()),
+            LogFormat::Combined => Form::text(&LineFormat::combined(), LineEscape::Default),
+            LogFormat::Text(format) => Form::text(format, log.escape),
+        };
+        Self { form, cut: Cut::of(log.cut.as_deref()) }
     }
 }
 
-impl Default for Layout {
-    fn default() -> Self {
-        Self::Json
+impl Form {
+    fn text(format: &LineFormat, escape: LineEscape) -> Self {
+        Self::Text { pieces: format.pieces().to_vec(), escape }
     }
 }

@@ -12,7 +12,6 @@ use crate::fault::{Fault, OurFault};
 use crate::observe::access::calendar::Moment;
 use crate::observe::access::json::{push_json_text, push_number};
 use crate::observe::access::told::{Told, protocol};
-use crate::observe::record::target_for_log;
 
 /// Prints the line of an exchange.
 pub(super) fn print(
@@ -40,7 +39,7 @@ struct TextLine<'a> {
 
 impl TextLine<'_> {
     fn print(&mut self, variable: &LineVariable) {
-        let Told { record, head, came } = *self.told;
+        let Told { record, head, came, .. } = *self.told;
         match variable {
             LineVariable::RemoteAddr => print_ip(record.client, self.out),
             LineVariable::PeerAddr => print_ip(came.end.peer(), self.out),
@@ -79,27 +78,32 @@ impl TextLine<'_> {
 
     /// What only a request has that is one.
     fn of_head(&mut self, variable: &LineVariable, head: &RequestHead) {
+        let cut = self.told.cut;
         match variable {
             LineVariable::Request => {
                 self.text(head.method_bytes());
                 self.out.push(b' ');
-                self.text(&target_for_log(head));
+                self.text(&cut.url(head.target_bytes()));
                 self.out.push(b' ');
                 self.word(protocol(head));
             }
             LineVariable::RequestMethod => self.text(head.method_bytes()),
-            LineVariable::RequestUri => self.text(&target_for_log(head)),
+            LineVariable::RequestUri => self.text(&cut.url(head.target_bytes())),
             LineVariable::Uri => self.text(&path::normal(head.path_bytes())),
             LineVariable::Args => {
-                let target = target_for_log(head);
-                let query = memchr::memchr(b'?', &target).map(|at| &target[at + 1..]);
-                self.maybe(query.filter(|query| !query.is_empty()));
+                let query = head.query_bytes().filter(|query| !query.is_empty());
+                self.maybe(query.map(|query| cut.query(query)).as_deref());
             }
             LineVariable::IsArgs if head.query_bytes().is_some_and(|query| !query.is_empty()) => {
                 self.word("?")
             }
-            LineVariable::Arg(key) => self.maybe(head.query_value(key.as_bytes())),
-            LineVariable::Header(name) => self.maybe(head.header(name)),
+            LineVariable::Arg(key) => {
+                let key = key.as_bytes();
+                self.maybe(head.query_value(key).map(|value| cut.value(key, value)).as_deref());
+            }
+            LineVariable::Header(name) => {
+                self.maybe(head.header(name).map(|value| cut.url(value)).as_deref())
+            }
             LineVariable::ServerProtocol => self.word(protocol(head)),
             LineVariable::Host => {
                 self.maybe(head.host_name().map(<[u8]>::to_ascii_lowercase).as_deref());

@@ -5,6 +5,7 @@ use std::time::Duration;
 use wire::Version;
 use wire::request::RequestHead;
 
+use crate::observe::access::cut::Cut;
 use crate::observe::record::{Came, Record};
 
 /// An exchange that is over.
@@ -14,6 +15,7 @@ pub(super) struct Told<'a> {
     /// `None` of what never became a request.
     pub(super) head: Option<&'a RequestHead>,
     pub(super) came: Came<'a>,
+    pub(super) cut: &'a Cut,
 }
 
 impl Told<'_> {

@@ -23,7 +23,7 @@ pub(crate) struct Sink {
 
 impl Sink {
     fn off() -> Self {
-        Self { layout: Arc::default(), to_writer: None, written: Arc::default() }
+        Self { layout: Arc::new(Layout::of(&plan::Log::default())), to_writer: None, written: Arc::default() }
     }
 
     pub(super) fn is_off(&self) -> bool {

@@ -213,6 +213,8 @@ pub fn print_request(head: &RequestHead, how: &ForOrigin<'_>, out: &mut Vec<u8>)
             Name::Forwarded if is_trusted && is_last(head, line) => {
                 print_forwarded(&head.bytes, line, how.client_end, out);
             }
+            // Who cannot read the one has no use for the other.
+            Name::TraceParent | Name::TraceState if head.trace_parent().is_none() => {}
             Name::Cookie if how.edits.is_some_and(|edits| edits.drops(b"cookie")) => {}
             Name::Cookie => print_cookies(&head.bytes, line, how, out),
             Name::Other
@@ -228,6 +230,8 @@ pub fn print_request(head: &RequestHead, how: &ForOrigin<'_>, out: &mut Vec<u8>)
             | Name::Forwarded
             | Name::FrontDoor
             | Name::Twin
+            | Name::TraceParent
+            | Name::TraceState
             | Name::SecWebSocketKey
             | Name::SecWebSocketAccept => match how.edits {
                 None => copy_line(&head.bytes, line, out),

@@ -18,6 +18,7 @@ pub mod cookie;
 pub mod pin_names;
 pub mod rendezvous;
 mod forwarded;
+mod trace;
 pub mod forward;
 pub mod http2;
 mod page_request;

@@ -48,6 +48,8 @@ pub(crate) enum Name {
     FrontDoor,
     /// A name that only gateways which fold `_` into `-` (CGI, WSGI, PHP) take for one of these.
     Twin,
+    TraceParent,
+    TraceState,
     SecWebSocketKey,
     SecWebSocketAccept,
 }
@@ -79,6 +81,8 @@ impl Name {
             10 if is!("connection") => Self::Connection,
             10 if is!("keep-alive") => Self::KeepAlive,
             10 if is!("set-cookie") => Self::SetCookie,
+            10 if is!("tracestate") => Self::TraceState,
+            11 if is!("traceparent") => Self::TraceParent,
             12 if is!("content-type") => Self::ContentType,
             14 if is!("content-length") => Self::ContentLength,
             14 if is!("http2-settings") => Self::HopByHop,

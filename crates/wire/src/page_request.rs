@@ -72,7 +72,9 @@ fn is_of_client(name: Name) -> bool {
         | Name::XRealIp
         | Name::Forwarded
         | Name::FrontDoor
-        | Name::Twin => true,
+        | Name::Twin
+        | Name::TraceParent
+        | Name::TraceState => true,
     }
 }
 

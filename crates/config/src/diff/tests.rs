@@ -119,15 +119,9 @@ fn what_changes_is_said_both_ways() {
         ),
         (
             "[[listen]]\n",
-            "log = { fields = [\"tls\", \"usual\", \"status\"] }\n[[listen]]\n",
-            "changed: log (fields left out to usual, tls)",
-            "changed: log (fields usual, tls to left out)",
-        ),
-        (
-            "[[listen]]\n",
-            "log = { format = '$status $host', escape = \"json\", cut = [\"key\", \"k\"] }\n[[listen]]\n",
-            "changed: log (format json to $status $host, escape default to json, cut left out to key, k)",
-            "changed: log (format $status $host to json, escape json to default, cut key, k to left out)",
+            "log = { fields = [\"tls\", \"usual\"], escape = \"json\", cut = [\"key\", \"k\"] }\n[[listen]]\n",
+            "changed: log (fields left out to usual, tls, escape default to json, cut left out to key, k)",
+            "changed: log (fields usual, tls to left out, escape json to default, cut key, k to left out)",
         ),
         (
             "[[listen]]\n",

@@ -19,6 +19,8 @@ pub(crate) struct Guarded {
     pub(crate) user: Option<Rc<str>>,
     /// What was said of it by whoever let it pass.
     pub(crate) granted: Option<Rc<Granted>>,
+    /// The id of the request, told to its tunnel.
+    pub(crate) request_id: Option<Rc<str>>,
     /// Lines of the answer that says why it was refused.
     pub(crate) lines: Vec<(&'static str, String)>,
 }

@@ -182,6 +182,8 @@ pub(crate) struct TunnelRecord {
     pub(crate) messages_to_origin: u32,
     pub(crate) messages_to_client: u32,
     pub(crate) ended_by: EndedBy,
+    /// The id of the request that has opened it, where it has one.
+    pub(crate) request_id: Option<Rc<str>>,
     /// What the Close said, where there was one.
     pub(crate) close_code: Option<u16>,
 }

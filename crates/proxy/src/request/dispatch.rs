@@ -170,7 +170,7 @@ async fn try_nodes(
         if fault.may_be_a_death() && !cut_by.iter().any(|known| Arc::ptr_eq(known, node)) {
             cut_by.push(node.clone());
             // Boxed, because it is rare.
-            if Box::pin(kills(request, &cut_by)).await {
+            if Box::pin(kills(request, &cut_by, record)).await {
                 return Err(fault);
             }
         }
@@ -185,14 +185,14 @@ async fn try_nodes(
 
 /// Whether this request is not sent again, because processes die of it: the last two have, or its like has killed
 /// two lately, and now one more.
-async fn kills(request: &Request<'_>, cut_by: &[Arc<Node>]) -> bool {
+async fn kills(request: &Request<'_>, cut_by: &[Arc<Node>], record: &Record) -> bool {
     let Request { head, upstream, .. } = *request;
     let last_two = cut_by.last_chunk::<2>();
     let now = request.reply.now();
     match last_two {
         Some(nodes) if have_died(nodes).await => {
             let path = String::from_utf8_lossy(head.path_bytes());
-            tracing::warn!(upstream = upstream.plan.name, %path, "two processes have died of one request; it is not sent to a third");
+            tracing::warn!(upstream = upstream.plan.name, %path, request_id = record.request_id.as_deref(), "two processes have died of one request; it is not sent to a third");
             upstream.poison.note(head, now);
             true
         }

@@ -167,6 +167,7 @@ impl Tunnel {
             messages_to_origin: self.to_origin.kinds().messages,
             messages_to_client: self.to_client.kinds().messages,
             ended_by,
+            request_id: self.bounds.as_ref().and_then(|bounds| bounds.request_id()),
             close_code: self.close_code(ended_by),
         }
     }

@@ -1,5 +1,6 @@
 //! What a client is held to in a tunnel: how fast it may speak, and what its route counts for as long as it does. Pure.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use config::limits::Limits;
@@ -15,14 +16,22 @@ pub(super) struct Bounds {
     rate: Option<Rate>,
     /// What limits of its route count.
     _held: Vec<Held>,
+    /// The id of the request that has opened it.
+    request_id: Option<Rc<str>>,
 }
 
 impl Bounds {
-    /// `None` where nothing is bounded.
+    /// `None` where nothing is bounded, and there is nothing to tell.
     pub(super) fn of(limits: &Limits, guarded: Option<Box<Guarded>>, now: Instant) -> Option<Box<Self>> {
         let rate = Some(limits.messages_per_second_max).filter(|&max| max > 0).map(|max| Rate::new(max, now));
-        let held = guarded.map(|guarded| guarded.held).unwrap_or_default();
-        (rate.is_some() || !held.is_empty()).then(|| Box::new(Self { rate, _held: held }))
+        let (held, request_id) =
+            guarded.map(|guarded| (guarded.held, guarded.request_id)).unwrap_or_default();
+        (rate.is_some() || !held.is_empty() || request_id.is_some())
+            .then(|| Box::new(Self { rate, _held: held, request_id }))
+    }
+
+    pub(super) fn request_id(&self) -> Option<Rc<str>> {
+        self.request_id.clone()
     }
 
     pub(super) fn is_exceeded(&mut self, said: Kinds, now: Instant) -> bool {

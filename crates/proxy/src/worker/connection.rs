@@ -192,6 +192,9 @@ pub(crate) async fn one_request(client: &mut ClientConnection, worker: &Local) -
         Exchanged::Close => Some(Ended::Lingering),
         Exchanged::Cut => Some(Ended::Reset),
         Exchanged::Upgraded(mut origin) => {
+            if let Some(id) = record.request_id.take() {
+                record.guarded.get_or_insert_default().request_id = Some(id);
+            }
             origin.guarded = record.guarded;
             Some(Ended::Upgraded(origin))
         }

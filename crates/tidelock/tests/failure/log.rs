@@ -301,6 +301,37 @@ async fn a_tunnel_tells_its_messages() {
     assert!(!names.contains(&"user_agent".to_owned()), "{line}");
 }
 
+/// By these a request is found in the logs of all that it has passed, and a tunnel is where its request went on.
+#[tokio::test]
+async fn lines_have_the_ids_of_request_and_trace() {
+    let origin = ScriptedOrigin::start(|_| vec![switched(), Step::Echo]).await;
+    let route = format!(
+        "workers = 1\n[[listen]]\naddress = \"127.0.0.1:0\"\n[[route]]\nupstream = \"nodes\"\nrequest_id = \"client\"\n\
+         [upstream.nodes]\nnodes = [\"{}\"]\n",
+        origin.address()
+    );
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    for text in ["", "[log]\nformat = '$otel_trace_id $request_id done'\n"] {
+        let mut proxy = Tidelock::start(env!("CARGO_BIN_EXE_tidelock"), &format!("{route}{text}")).await;
+        let ids = format!("X-Request-Id: some-id\r\nTraceparent: 00-{trace}-00f067aa0ba902b7-01\r\n\r\n");
+        let mut tunnel = RawConnection::connect(proxy.address()).await;
+        tunnel.send(WEBSOCKET.replacen("\r\n\r\n", &format!("\r\n{ids}"), 1)).await;
+        assert_eq!(tunnel.read_head().await.status(), 101);
+        drop(tunnel);
+        let process = proxy.process();
+        if !text.is_empty() {
+            process.wait_for_line(|line| line == format!("{trace} some-id done")).await;
+            continue;
+        }
+        let exchange = process.wait_for_line(|line| line.contains("\"status\"")).await;
+        let tunnel = process.wait_for_line(|line| line.contains("\"tunnel\"")).await;
+        assert_eq!(names(&exchange).0["trace_id"], trace);
+        for line in [exchange, tunnel] {
+            assert_eq!(names(&line).0["request_id"], "some-id", "{line}");
+        }
+    }
+}
+
 /// A token in a query is as good as a session's id, and whoever comes from a page says its query, too.
 #[tokio::test]
 async fn secrets_in_queries_are_cut_in_every_format() {

@@ -10,6 +10,8 @@ pub(crate) fn rows() -> Vec<Row> {
         .collect()
 }
 
+const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
 /// Lines and their order are none of our business.
 fn as_they_came() -> Vec<Row> {
     let long = "v".repeat(20_000);
@@ -34,6 +36,31 @@ fn as_they_came() -> Vec<Row> {
         passes(
             format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "A: b\r\n".repeat(99)),
             [&format!("GET / HTTP/1.1\r\nHost: a\r\n{}{{ours}}", "A: b\r\n".repeat(99))],
+        ),
+        passes(
+            format!(
+                "GET / HTTP/1.1\r\nHost: a\r\nTraceparent: {TRACE}\r\ntracestate: a=b\r\ntracestate: c=d\r\n\r\n"
+            ),
+            [&format!(
+                "GET / HTTP/1.1\r\nHost: a\r\nTraceparent: {TRACE}\r\ntracestate: a=b\r\ntracestate: c=d\r\n{{ours}}"
+            )],
+        ),
+        // Of which trace that is, nobody could say.
+        passes(
+            format!(
+                "GET / HTTP/1.1\r\nHost: a\r\ntraceparent: {TRACE}\r\ntraceparent: {TRACE}\r\nA: b\r\ntracestate: a=b\r\n\r\n"
+            ),
+            ["GET / HTTP/1.1\r\nHost: a\r\nA: b\r\n{ours}"],
+        ),
+        passes(
+            format!(
+                "GET / HTTP/1.1\r\nHost: a\r\ntracestate: a=b\r\ntraceparent: {TRACE}-more\r\nA: b\r\n\r\n"
+            ),
+            ["GET / HTTP/1.1\r\nHost: a\r\nA: b\r\n{ours}"],
+        ),
+        passes(
+            "GET / HTTP/1.1\r\nHost: a\r\ntracestate: a=b\r\n\r\n",
+            ["GET / HTTP/1.1\r\nHost: a\r\n{ours}"],
         ),
         passes("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", ["HEAD / HTTP/1.1\r\nHost: a\r\n{ours}"]),
         passes("M-SEARCH / HTTP/1.1\r\nHost: a\r\n\r\n", ["M-SEARCH / HTTP/1.1\r\nHost: a\r\n{ours}"]),

@@ -34,6 +34,8 @@ pub enum LogField {
     Request,
     /// The id of the request.
     RequestId,
+    /// The trace that it belongs to, by W3C's trace context.
+    TraceId,
     /// The status of the answer.
     Status,
     /// Content of the request, or bytes from the client of a tunnel.
@@ -150,7 +152,7 @@ impl Default for LogFields {
     }
 }
 
-const USUAL: [LogField; 25] = [
+const USUAL: [LogField; 26] = [
     LogField::Time,
     LogField::Client,
     LogField::Method,
@@ -158,6 +160,7 @@ const USUAL: [LogField; 25] = [
     LogField::Target,
     LogField::ProtocolIfHttp2,
     LogField::RequestId,
+    LogField::TraceId,
     LogField::Status,
     LogField::BytesIn,
     LogField::BytesOut,
@@ -190,7 +193,7 @@ const UNUSUAL: [LogField; 11] = [
     LogField::ConnectMs,
     LogField::FirstByteMs,
 ];
-const NAMES: [(&str, LogField); 38] = [
+const NAMES: [(&str, LogField); 39] = [
     ("time", LogField::Time),
     ("client", LogField::Client),
     ("peer", LogField::Peer),
@@ -205,6 +208,7 @@ const NAMES: [(&str, LogField); 38] = [
     ("referer", LogField::Referer),
     ("request", LogField::Request),
     ("request_id", LogField::RequestId),
+    ("trace_id", LogField::TraceId),
     ("status", LogField::Status),
     ("bytes_in", LogField::BytesIn),
     ("bytes_out", LogField::BytesOut),

@@ -83,6 +83,8 @@ pub enum LineVariable {
     UpstreamHeaderTime,
     /// The id of the request.
     RequestId,
+    /// The trace that it belongs to, by W3C's trace context.
+    TraceId,
     /// `TLSv1.3`.
     SslProtocol,
     /// In OpenSSL's words.
@@ -208,7 +210,7 @@ fn variable(name: &str) -> Result<LineVariable, (String, String)> {
 }
 
 const COMBINED: &str = "$remote_addr - $remote_user [$time_local] \"$request\" $status $body_bytes_sent \"$http_referer\" \"$http_user_agent\"";
-const PLAIN: [(&str, LineVariable); 34] = [
+const PLAIN: [(&str, LineVariable); 35] = [
     ("remote_addr", LineVariable::RemoteAddr),
     ("realip_remote_addr", LineVariable::PeerAddr),
     ("remote_user", LineVariable::RemoteUser),
@@ -240,6 +242,7 @@ const PLAIN: [(&str, LineVariable); 34] = [
     ("upstream_connect_time", LineVariable::UpstreamConnectTime),
     ("upstream_header_time", LineVariable::UpstreamHeaderTime),
     ("request_id", LineVariable::RequestId),
+    ("otel_trace_id", LineVariable::TraceId),
     ("ssl_protocol", LineVariable::SslProtocol),
     ("ssl_cipher", LineVariable::SslCipher),
     ("connection_requests", LineVariable::ConnectionRequests),

@@ -28,6 +28,11 @@ pub(super) fn exchange(fields: LogFields, told: &Told<'_>, moment: Moment<'_>, o
     if let Some(id) = record.request_id.as_ref().filter(|_| fields.has(Field::RequestId)) {
         line.text("request_id", id.as_bytes());
     }
+    if fields.has(Field::TraceId)
+        && let Some(id) = head.and_then(RequestHead::trace_id)
+    {
+        line.text("trace_id", id);
+    }
     answer(fields, record, moment, &mut line);
     if let Some(asked) = &record.node {
         node(fields, asked, &mut line);
@@ -155,6 +160,9 @@ pub(super) fn tunnel(fields: LogFields, record: &TunnelRecord, moment: Moment<'_
     }
     if fields.has(Field::Tunnel) {
         line.word("tunnel", record.ended_by.as_str());
+    }
+    if let Some(id) = record.request_id.as_ref().filter(|_| fields.has(Field::RequestId)) {
+        line.text("request_id", id.as_bytes());
     }
     node(fields, &record.node, &mut line);
     for (field, key, number) in [

@@ -95,15 +95,16 @@ impl TextLine<'_> {
                 self.maybe(query.map(|query| cut.query(query)).as_deref());
             }
             LineVariable::IsArgs if head.query_bytes().is_some_and(|query| !query.is_empty()) => {
-                self.word("?")
+                self.word("?");
             }
             LineVariable::Arg(key) => {
                 let key = key.as_bytes();
                 self.maybe(head.query_value(key).map(|value| cut.value(key, value)).as_deref());
             }
             LineVariable::Header(name) => {
-                self.maybe(head.header(name).map(|value| cut.url(value)).as_deref())
+                self.maybe(head.header(name).map(|value| cut.url(value)).as_deref());
             }
+            LineVariable::TraceId => self.maybe(head.trace_id()),
             LineVariable::ServerProtocol => self.word(protocol(head)),
             LineVariable::Host => {
                 self.maybe(head.host_name().map(<[u8]>::to_ascii_lowercase).as_deref());

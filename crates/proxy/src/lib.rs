@@ -41,6 +41,11 @@ pub mod fuzz {
         crate::worker::stand::oracle::exchanges(data);
     }
 
+    /// Lines of the access log, in all formats.
+    pub fn access_lines(data: &[u8]) {
+        crate::observe::access::forge::lines(data);
+    }
+
     /// What a client says on a connection, whatever it is.
     pub fn connection(data: &[u8]) {
         crate::worker::stand::oracle::connection(data);

@@ -3,6 +3,8 @@
 
 mod calendar;
 mod cut;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod forge;
 mod json;
 mod layout;
 mod object;
@@ -71,11 +73,7 @@ impl Lines {
 
     fn add_exchange(&self, record: &Record, head: Option<&RequestHead>, came: Came<'_>) {
         self.add(|layout, moment, out| {
-            let told = Told { record, head, came, cut: &layout.cut };
-            match &layout.form {
-                Form::Json(fields) => object::exchange(*fields, &told, moment, out),
-                Form::Text { pieces, escape } => text::print(pieces, *escape, &told, moment, out),
-            }
+            layout.print(&Told { record, head, came, cut: &layout.cut }, moment, out);
         });
     }
 

@@ -2,7 +2,10 @@
 
 use config::plan::{self, LineEscape, LineFormat, LinePiece, LogFields, LogFormat};
 
+use crate::observe::access::calendar::Moment;
 use crate::observe::access::cut::Cut;
+use crate::observe::access::told::Told;
+use crate::observe::access::{object, text};
 
 #[derive(Debug)]
 pub(super) struct Layout {
@@ -25,6 +28,17 @@ impl Layout {
             LogFormat::Text(format) => Form::text(format, log.escape),
         };
         Self { form, cut: Cut::of(log.cut.as_deref()) }
+    }
+}
+
+impl Layout {
+    /// Prints the line of an exchange. Inlined, for there is one place where lines are made.
+    #[inline(always)]
+    pub(super) fn print(&self, told: &Told<'_>, moment: Moment<'_>, out: &mut Vec<u8>) {
+        match &self.form {
+            Form::Json(fields) => object::exchange(*fields, told, moment, out),
+            Form::Text { pieces, escape } => text::print(pieces, *escape, told, moment, out),
+        }
     }
 }
 

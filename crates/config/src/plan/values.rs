@@ -197,6 +197,8 @@ pub enum AccessLog {
     Stdout,
     /// A file, opened to append, opened again on SIGUSR1.
     File(PathBuf),
+    /// The Unix socket of a syslog.
+    Syslog(PathBuf),
 }
 
 /// How a line of the access log looks.

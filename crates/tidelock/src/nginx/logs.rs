@@ -16,12 +16,19 @@ pub(super) fn log(said: &[&Directive], formats: &[&Directive], left: &mut Vec<Le
         return if is_off { String::new() } else { "\n[log]\nformat = \"combined\"\n".to_owned() };
     };
     let mut text = format!("\n# {}\n[log]\n", comment(&first.at, &first.text()));
-    if first.arg().starts_with("syslog:") {
-        left.push(Left::of(
-            first,
-            "the log goes to standard output or a file",
-            "let the service manager pass it on to syslog",
-        ));
+    if let Some(said) = first.arg().strip_prefix("syslog:") {
+        let socket = said.split(',').find_map(|part| part.strip_prefix("server=unix:"));
+        match socket {
+            Some("/dev/log") => text += "access = \"syslog\"\n",
+            Some(path) => {
+                let _ = writeln!(text, "access = {}", quoted(&format!("syslog:{path}")));
+            }
+            None => left.push(Left::of(
+                first,
+                "the log goes to standard output, a file or the syslog of this machine",
+                "write `access = \"syslog\"`, and let that pass it on",
+            )),
+        }
     } else if !["/dev/stdout", "/dev/stderr"].contains(&first.arg()) {
         let _ = writeln!(text, "access = {}", quoted(first.arg()));
     }
@@ -110,6 +117,16 @@ mod tests {
             "log_format m '$remote_addr - $remote_user [$time_local] \"$request\" ' '$status $body_bytes_sent \"$http_referer\" ' '\"$http_user_agent\"'; access_log /a.log m;",
             "access = \"/a.log\"\nformat = \"combined\"",
             &[],
+        );
+        check(
+            "access_log syslog:server=unix:/dev/log,tag=a;",
+            "access = \"syslog\"\nformat = \"combined\"",
+            &[],
+        );
+        check(
+            "access_log syslog:server=10.0.0.1:514;",
+            "format = \"combined\"",
+            &["the log goes to standard output, a file or the syslog of this machine"],
         );
         check(
             "log_format t '$remote_addr \"$request\" ${status}s ' '$request_time'; access_log /dev/stdout t;",

@@ -353,6 +353,53 @@ async fn secrets_in_queries_are_cut_in_every_format() {
     }
 }
 
+/// Each line is a message to the machine's syslog, which may come later than we do, and go; what it misses is counted.
+#[tokio::test]
+async fn lines_go_to_syslog() {
+    let origin = answering().await;
+    let folder = testkit::tidelock::directory();
+    let socket = folder.path().join("log");
+    let file = format!("[log]\naccess = \"syslog:{}\"\n[admin]\nsocket = \"admin.sock\"\n", socket.display());
+    let mut proxy = start(&[origin.address()], &file).await;
+    ask(&proxy, GET.replace("/ ", "/lost ")).await;
+    proxy.process().wait_for_line(|line| line.contains("access_log_failed")).await;
+    let listening = tokio::net::UnixDatagram::bind(&socket).unwrap();
+    ask(&proxy, GET.replace("/ ", "/kept ")).await;
+    let mut buffer = [0; 2048];
+    let length = listening.recv(&mut buffer).await.unwrap();
+    let message = std::str::from_utf8(&buffer[..length]).unwrap();
+    let (head, line) = message.split_once(" - ").unwrap();
+    assert!(head.starts_with("<190>1 ") && head.ends_with(" access"), "{message}");
+    assert_eq!(names(line).0["target"], "/kept");
+    proxy
+        .process()
+        .wait_for_line(|line| line.contains("access_log_back") && line.contains("lines_lost=1"))
+        .await;
+}
+
+#[tokio::test]
+async fn a_file_of_its_size_is_followed_by_another() {
+    let origin = answering().await;
+    let file = "[log]\naccess = \"access.log\"\nfile_bytes_max = \"1MiB\"\nfiles_max = 2\n";
+    let mut proxy = start(&[origin.address()], file).await;
+    let log = proxy.directory().join("access.log");
+    let long = "x".repeat(8000);
+    for number in 0..150 {
+        ask(&proxy, GET.replace("/ ", &format!("/{number}/{long} "))).await;
+    }
+    proxy.process().signal(Signal::TERM);
+    assert_eq!(proxy.process().exit().await.code(), Some(0));
+    let [now, before] =
+        [log.clone(), log.with_extension("log.1")].map(|path| std::fs::read_to_string(path).unwrap());
+    assert!(
+        now.contains("/149/") && (900 << 10..=1 << 20).contains(&before.len()),
+        "{} {}",
+        now.len(),
+        before.len()
+    );
+    assert!(now.lines().chain(before.lines()).all(|line| names(line).1.contains(&"status".to_owned())));
+}
+
 #[tokio::test]
 async fn sigusr1_opens_the_file_again() {
     let origin = answering().await;

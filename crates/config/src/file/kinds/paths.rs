@@ -1,6 +1,6 @@
 //! Where things are on the disk. What a path is relative to is known here, so that nobody joins it again.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value as Json, json};
 
@@ -17,7 +17,7 @@ impl Unsaid for FilePath {}
 /// The path of a file that must be there.
 pub(crate) struct ExistingFile;
 
-/// `"stdout"`, `"off"` or a path.
+/// `"stdout"`, `"syslog"`, `"syslog:` and the path of its socket, `"off"`, or a path.
 pub(crate) struct LogPlace;
 
 /// `"off"` or the path of a Unix socket.
@@ -64,11 +64,17 @@ impl Kind for LogPlace {
     type Read = AccessLog;
 
     fn read(&self, given: Given<'_>) -> Option<AccessLog> {
-        match given.text("\"stdout\", \"off\" or the path of a file", || quote(STDOUT))? {
+        let wanted = "\"stdout\", \"syslog\", \"off\" or the path of a file";
+        match given.text(wanted, || quote(STDOUT))? {
             STDOUT => Some(AccessLog::Stdout),
             OFF => Some(AccessLog::Off),
-            text => path(given, text, &format!("\"{STDOUT}\", \"{OFF}\" or the path of a file"))
-                .map(AccessLog::File),
+            SYSLOG => Some(AccessLog::Syslog(PathBuf::from(DEV_LOG))),
+            text => match text.strip_prefix("syslog:") {
+                Some(socket) => {
+                    path(given, socket, "the path of a socket behind \"syslog:\"").map(AccessLog::Syslog)
+                }
+                None => path(given, text, wanted).map(AccessLog::File),
+            },
         }
     }
 
@@ -83,6 +89,8 @@ impl Written for LogPlace {
             AccessLog::Stdout => json!(STDOUT),
             AccessLog::Off => json!(OFF),
             AccessLog::File(path) => json!(path),
+            AccessLog::Syslog(path) if path == Path::new(DEV_LOG) => json!(SYSLOG),
+            AccessLog::Syslog(path) => json!(format!("syslog:{}", path.display())),
         }
     }
 }
@@ -164,6 +172,8 @@ fn path(given: Given<'_>, text: &str, wanted: &str) -> Option<PathBuf> {
     )
 }
 
+const SYSLOG: &str = "syslog";
+const DEV_LOG: &str = "/dev/log";
 const STDOUT: &str = "stdout";
 const OFF: &str = "off";
 

@@ -2,9 +2,9 @@
 
 use crate::file::declare::declare;
 use crate::file::fields::Fields;
-use crate::file::kinds::Word;
 use crate::file::kinds::log::{FieldNames, FormatOfLines, QueryKeys};
 use crate::file::kinds::paths::LogPlace;
+use crate::file::kinds::{Count, Size, Word};
 use crate::plan::values::fields::LogFields;
 use crate::plan::values::line::LineEscape;
 use crate::plan::values::{AccessLog, LogFormat};
@@ -15,9 +15,13 @@ declare! {
     #[derive(Debug, Clone, PartialEq, Eq, Default)]
     pub struct Log in LOG = "log", One: "The access log.";
     keys {
-        /// Where the lines go: "stdout", "off", or the path of a file, which is opened again on SIGUSR1. Relative to the
-        /// folder of this file.
+        /// Where the lines go: "stdout", "off", the path of a file, which is opened again on SIGUSR1, or "syslog", by RFC
+        /// 5424 over /dev/log; "syslog:/run/other.sock" is that of another socket. Relative to the folder of this file.
         ACCESS access: AccessLog = AccessLog::Stdout, LogPlace;
+        /// The file is followed by another one at this size, and has a number then: access.log.1.
+        FILE_BYTES_MAX file_bytes_max: Option<u64> => "any size", Size { least: 1 << 20, most: 1 << 40 };
+        /// So many files are kept then, the current one included.
+        FILES_MAX files_max: u32 = 5, Count { least: 1, most: 1000 };
         /// How a line looks: a JSON object, "json", nginx's "combined", or a text with nginx's variables: '$remote_addr
         /// [$time_local] "$request" $status $request_time'. docs/operating.md has them.
         FORMAT format: LogFormat = LogFormat::Json, FormatOfLines;

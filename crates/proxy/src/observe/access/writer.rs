@@ -1,8 +1,6 @@
 //! The thread that writes the access log, and the way to it.
 
-use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,6 +10,8 @@ use config::plan::{self, AccessLog};
 use tokio::sync::oneshot;
 
 use crate::observe::access::layout::Layout;
+use crate::observe::access::log_file::LogFile;
+use crate::observe::access::syslog::Syslog;
 
 /// Where lines go at this moment, and how they look.
 #[derive(Debug, Clone)]
@@ -80,7 +80,8 @@ impl Writer {
                 return Ok(Self { sink: Sink::off(), reopen, ended: None });
             }
             AccessLog::Stdout => Output::Stdout,
-            AccessLog::File(path) => Output::File { file: open(path)?, path: path.clone() },
+            AccessLog::File(path) => Output::File(LogFile::open(path, log)?),
+            AccessLog::Syslog(path) => Output::Syslog(Syslog::new(path.clone())?),
         };
         let out = Out { place: out, unwritten: unwritten.clone(), failing: None, is_torn: false };
         let (to_writer, batches) = sync_channel(BATCHES_MAX);
@@ -134,11 +135,8 @@ struct Out {
 
 enum Output {
     Stdout,
-    File { file: File, path: PathBuf },
-}
-
-fn open(path: &PathBuf) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).open(path)
+    File(LogFile),
+    Syslog(Syslog),
 }
 
 /// Takes batches until there is nobody left to send one.
@@ -165,21 +163,27 @@ fn write_all(mut out: Out, batches: &Receiver<Vec<u8>>, written: &Written, reope
 impl Out {
     /// Writes whole lines, as many as can be, and counts the others.
     fn write(&mut self, batch: Vec<u8>) -> Vec<u8> {
-        let lost = match self.write_all(&batch) {
+        let written = match &mut self.place {
+            Output::Syslog(syslog) => syslog.send(&batch),
+            Output::File(_) | Output::Stdout => self.write_all(&batch).map_err(|(written, error)| {
+                let whole = memchr::memrchr(b'\n', &batch[..written]).map_or(0, |end| end + 1);
+                self.take_back(written - whole);
+                (memchr::memchr_iter(b'\n', &batch[whole..]).count() as u64, error)
+            }),
+        };
+        let lost = match written {
             Ok(()) => {
                 if let Some(lines_lost) = self.failing.take() {
                     tracing::info!(event = "access_log_back", lines_lost, "access log can be written again");
                 }
                 return batch;
             }
-            Err((written, error)) => {
+            Err((lost, error)) => {
                 // Said once, not once a batch: a full disk is full for a while.
                 if self.failing.is_none() {
                     tracing::error!(event = "access_log_failed", %error, "access log cannot be written; lines are lost until it can");
                 }
-                let whole = memchr::memrchr(b'\n', &batch[..written]).map_or(0, |end| end + 1);
-                self.take_back(written - whole);
-                memchr::memchr_iter(b'\n', &batch[whole..]).count() as u64
+                lost
             }
         };
         self.failing = Some(self.failing.unwrap_or(0) + lost);
@@ -189,6 +193,9 @@ impl Out {
 
     /// An error comes with how much was written before it.
     fn write_all(&mut self, batch: &[u8]) -> Result<(), (usize, io::Error)> {
+        if let Output::File(file) = &mut self.place {
+            file.make_room(batch.len());
+        }
         if self.is_torn {
             self.place.write(b"\n").map_err(|error| (0, error))?;
             self.is_torn = false;
@@ -209,28 +216,19 @@ impl Out {
     /// The part of a line that found room is none.
     fn take_back(&mut self, bytes: usize) {
         if bytes > 0 {
-            let is_taken = match &self.place {
-                Output::Stdout => false,
-                Output::File { file, .. } => file
-                    .metadata()
-                    .and_then(|there| file.set_len(there.len().saturating_sub(bytes as u64)))
-                    .is_ok(),
+            let is_taken = match &mut self.place {
+                Output::Stdout | Output::Syslog(_) => false,
+                Output::File(file) => file.take_back(bytes),
             };
             self.is_torn = !is_taken;
         }
     }
 
     fn reopen(&mut self) {
-        if let Output::File { file, path } = &mut self.place {
-            match open(path) {
-                Ok(opened) => {
-                    *file = opened;
-                    self.is_torn = false;
-                }
-                Err(error) => {
-                    tracing::error!(path = %path.display(), %error, "access log stays where it was");
-                }
-            }
+        if let Output::File(file) = &mut self.place
+            && file.reopen()
+        {
+            self.is_torn = false;
         }
     }
 }
@@ -239,14 +237,16 @@ impl Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Stdout => io::stdout().write(bytes),
-            Self::File { file, .. } => file.write(bytes),
+            Self::File(file) => file.write(bytes),
+            // It takes lines, not pieces of them.
+            Self::Syslog(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::Stdout => io::stdout().flush(),
-            Self::File { .. } => Ok(()),
+            Self::File(_) | Self::Syslog(_) => Ok(()),
         }
     }
 }

@@ -10,6 +10,7 @@ mod mirror;
 mod pages;
 mod pattern;
 mod policy;
+mod sample;
 mod split;
 mod template;
 
@@ -23,6 +24,7 @@ pub use mirror::Mirror;
 pub use pages::{AnswerPage, AnsweredBy, ErrorPages, Page, PagePiece, PageStatus, Statuses, TextPage};
 pub use pattern::{NotAPattern, Pattern};
 pub use policy::{Cors, KeptIds, Origin, Policy, RequestIds};
+pub use sample::{LogSample, LogShare};
 pub use split::{Share, Split, SplitBy};
 pub use template::{Capture, NotATemplate, Piece, Template, Variable};
 
@@ -53,8 +55,8 @@ pub struct Route {
     pub edits: Option<Box<Edits>>,
     /// Most bytes of a request's body, where it is not what `[limits]` says. `Some(None)` is no bound.
     pub body_bytes_max: Option<Option<u64>>,
-    /// Whether the access log has its requests.
-    pub is_logged: bool,
+    /// How many of its requests the access log has.
+    pub logged: LogShare,
     /// Who is answered, if not everybody is.
     pub access: Option<Arc<Access>>,
     /// How its clients are shared by it and the sides behind it, if it has several upstreams.

@@ -119,9 +119,9 @@ fn what_changes_is_said_both_ways() {
         ),
         (
             "[[listen]]\n",
-            "log = { access = \"syslog\", file_bytes_max = \"1MiB\", files_max = 2, fields = [\"tls\", \"usual\"], escape = \"json\", cut = [\"key\", \"k\"] }\n[[listen]]\n",
-            "changed: log (access stdout to syslog, file_bytes_max left out to 1MiB, files_max 5 to 2, fields left out to usual, tls, escape default to json, cut left out to key, k)",
-            "changed: log (access syslog to stdout, file_bytes_max 1MiB to left out, files_max 2 to 5, fields usual, tls to left out, escape json to default, cut key, k to left out)",
+            "log = { access = \"syslog\", file_bytes_max = \"1MiB\", files_max = 2, sample = { 2xx = \"1%\" }, fields = [\"tls\", \"usual\"], escape = \"json\", cut = [\"key\", \"k\"] }\n[[listen]]\n",
+            "changed: log (access stdout to syslog, file_bytes_max left out to 1MiB, files_max 5 to 2, sample left out to 2xx 1%, fields left out to usual, tls, escape default to json, cut left out to key, k)",
+            "changed: log (access syslog to stdout, file_bytes_max 1MiB to left out, files_max 2 to 5, sample 2xx 1% to left out, fields usual, tls to left out, escape json to default, cut key, k to left out)",
         ),
         (
             "[[listen]]\n",

@@ -32,6 +32,7 @@ pub(crate) mod proxies;
 pub(crate) mod ready;
 pub(crate) mod redis;
 pub(crate) mod route;
+pub(crate) mod sample;
 pub(crate) mod secrets;
 pub(crate) mod split;
 

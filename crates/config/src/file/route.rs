@@ -159,7 +159,7 @@ fn routes(
         action: action.clone(),
         edits: (edits != Edits::default()).then(|| Box::new(edits.clone())),
         body_bytes_max: table.body_bytes_max,
-        is_logged: table.access_log,
+        logged: table.access_log,
         access: access.clone(),
         split: split.as_ref().map(|(split, _)| split.clone()),
         is_side: false,

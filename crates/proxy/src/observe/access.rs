@@ -29,7 +29,7 @@ use crate::observe::access::told::Told;
 use crate::observe::access::writer::BATCH_BYTES;
 pub(crate) use crate::observe::access::writer::{FLUSH_EVERY, Sink, Unwritten, Writer};
 use crate::observe::counters::Counters;
-use crate::observe::record::{Came, Record, TunnelRecord};
+use crate::observe::record::{Came, Logged, Record, TunnelRecord};
 use crate::observe::routes::RouteCounters;
 
 /// A worker's end of the access log.
@@ -59,7 +59,12 @@ impl Lines {
         if let Some(routes) = &self.counters.routes {
             self.collect(routes, record, Some(head));
         }
-        if record.is_logged {
+        let is_logged = match record.logged {
+            Logged::Always => true,
+            Logged::IfBad => record.fault.is_some() || record.status >= 400,
+            Logged::Never => false,
+        };
+        if is_logged {
             self.add_exchange(record, Some(head), came);
         }
     }
@@ -81,6 +86,9 @@ impl Lines {
 
     pub(crate) fn tunnel(&self, record: &TunnelRecord) {
         self.counters.count_tunnel(record);
+        if !record.is_logged {
+            return;
+        }
         self.add(|layout, moment, out| match layout.form {
             Form::Json(fields) => object::tunnel(fields, record, moment, out),
             // nginx's variables have no words for a tunnel; its 101 was logged as an exchange.

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use config::routing::LogShare;
 use tokio::time::Instant;
 use wire::forward::ClientEnd;
 
@@ -42,7 +43,7 @@ pub(crate) struct Record {
     pub(crate) body_bytes_out: u64,
     pub(crate) fault: Option<Fault>,
     /// Whether its route wants it in the access log.
-    pub(crate) is_logged: bool,
+    pub(crate) logged: Logged,
     /// Its place among those who wait for a turn of a node, which it keeps whatever a reload changes meanwhile.
     pub(crate) ticket: Option<Box<Ticket>>,
     /// Its id, where something asks for one.
@@ -55,6 +56,34 @@ pub(crate) struct Record {
     pub(crate) draw: Option<u64>,
     /// What the guards of its route found out. Boxed, because few routes have some.
     pub(crate) guarded: Option<Box<Guarded>>,
+}
+
+/// Whether the access log has an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Logged {
+    Always,
+    /// It was not drawn, and has a line only if something goes wrong.
+    IfBad,
+    Never,
+}
+
+impl Logged {
+    /// By the share that a route wants, and by chance.
+    #[inline]
+    pub(crate) fn by(share: LogShare) -> Self {
+        match share {
+            LogShare::ALL => Self::Always,
+            LogShare::NONE => Self::Never,
+            share if is_drawn(share) => Self::Always,
+            _ => Self::IfBad,
+        }
+    }
+}
+
+/// Returns whether one is among a share.
+#[cold]
+pub(crate) fn is_drawn(share: LogShare) -> bool {
+    fastrand::u16(..LogShare::ALL.of_ten_thousand()) < share.of_ten_thousand()
 }
 
 /// When a node was asked. Short, because every request under way has it: times are in microseconds, and an hour at most.
@@ -157,7 +186,7 @@ impl Record {
             bytes_out: 0,
             body_bytes_out: 0,
             fault: None,
-            is_logged: true,
+            logged: Logged::Always,
             ticket: None,
             request_id: None,
             instead: None,
@@ -182,6 +211,8 @@ pub(crate) struct TunnelRecord {
     pub(crate) messages_to_origin: u32,
     pub(crate) messages_to_client: u32,
     pub(crate) ended_by: EndedBy,
+    /// Its route wants it in the access log.
+    pub(crate) is_logged: bool,
     /// The id of the request that has opened it, where it has one.
     pub(crate) request_id: Option<Rc<str>>,
     /// What the Close said, where there was one.

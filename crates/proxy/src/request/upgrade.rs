@@ -41,6 +41,8 @@ pub(crate) struct OriginEnd {
     pub(crate) is_pinned: bool,
     /// The route that has taken it, as it is counted.
     pub(crate) route: RouteNumber,
+    /// Its route wants it in the access log.
+    pub(crate) is_logged: bool,
     /// What the guards of its route found out, and count for as long as it lives.
     pub(crate) guarded: Option<Box<Guarded>>,
 }

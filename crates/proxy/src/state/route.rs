@@ -235,7 +235,7 @@ mod tests {
             action: Action::Upstream(UpstreamId(upstream)),
             edits: None,
             body_bytes_max: None,
-            is_logged: true,
+            logged: config::routing::LogShare::ALL,
             access: None,
             split: None,
             is_side: false,

@@ -117,7 +117,11 @@ impl Tunnel {
             Some(TunnelSession::Own { is_engine_io, .. }) => *is_engine_io,
             Some(TunnelSession::Registered { .. }) | None => false,
         };
-        let whose = close_signal::Tunnel { is_pinned: origin.is_pinned, route: origin.route };
+        let whose = close_signal::Tunnel {
+            is_pinned: origin.is_pinned,
+            is_logged: origin.is_logged,
+            route: origin.route,
+        };
         let now = clock.now();
         let message_bytes_max = limits.message_bytes_max.unwrap_or(u64::MAX);
         Some(Self {
@@ -167,6 +171,7 @@ impl Tunnel {
             messages_to_origin: self.to_origin.kinds().messages,
             messages_to_client: self.to_client.kinds().messages,
             ended_by,
+            is_logged: self.signal.whose().is_logged,
             request_id: self.bounds.as_ref().and_then(|bounds| bounds.request_id()),
             close_code: self.close_code(ended_by),
         }

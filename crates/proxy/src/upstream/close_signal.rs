@@ -79,6 +79,8 @@ pub(crate) trait Signalled: Copy {
 pub(crate) struct Tunnel {
     /// Its client would come back to this node.
     pub(crate) is_pinned: bool,
+    /// Its route wants it in the access log.
+    pub(crate) is_logged: bool,
     /// As what it is counted. It is kept here because nothing is left of the bytes that the tunnel itself may take.
     pub(crate) route: RouteNumber,
 }

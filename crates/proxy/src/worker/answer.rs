@@ -9,7 +9,7 @@ use wire::forward::LineEdits;
 use wire::request::RequestHead;
 
 use crate::fault::{ClientFault, Fault, OriginFault, OurFault, Retry};
-use crate::observe::record::{self, Record, Sticky};
+use crate::observe::record::{self, Logged, Record, Sticky};
 use crate::request::await_instance;
 use crate::request::challenge;
 use crate::request::dispatch;
@@ -66,7 +66,7 @@ pub(super) async fn answer(
         let found = snapshot.route(head, port);
         let mut found = found.map_err(|fault| misdirected(fault, head, reply, &snapshot))?;
         let mut route = &snapshot.plan.routes[found];
-        record.is_logged = route.is_logged;
+        record.logged = Logged::by(route.logged);
         record.route = snapshot.route_number(found);
         if !route.is_straight && record.instead_upstream.is_none() {
             found = sides::chosen(&snapshot, found, head, record);

@@ -7,6 +7,7 @@ mod ends;
 mod gone;
 mod leaving;
 mod limits;
+mod lines;
 mod log;
 mod nodes;
 mod parked;

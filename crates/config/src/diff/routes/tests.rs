@@ -164,9 +164,9 @@ const EDITS: &[Row] = &[
     (
         "access_log",
         NODES,
-        "upstream = \"nodes\"\naccess_log = false",
-        "access_log true to false",
-        "access_log false to true",
+        "upstream = \"nodes\"\naccess_log = \"0.5%\"",
+        "access_log true to 0.5%",
+        "access_log 0.5% to true",
     ),
     ("request_id", NODES, "upstream = \"nodes\"\nrequest_id = true", "+ request_id", "- request_id"),
     (

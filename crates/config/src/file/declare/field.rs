@@ -18,8 +18,8 @@ use crate::plan::values::{
 };
 use crate::routing::{
     Auth, Cache, Coding, Compress, Cors, ErrorPages, HeaderEdits, HostPattern, Limit, LimitKey, Limited,
-    Match, Methods, Mirror, Origin, PageStatus, PathEdit, PathRule, Rate, Redirect, RequestIds, Respond,
-    Satisfy, Share, SplitBy, Template,
+    LogSample, LogShare, Match, Methods, Mirror, Origin, PageStatus, PathEdit, PathRule, Rate, Redirect,
+    RequestIds, Respond, Satisfy, Share, SplitBy, Template,
 };
 
 /// A field of the plan, and how the value that a kind reads becomes one. What a kind has bounded fits.
@@ -86,7 +86,7 @@ number_fields!(usize, u32, u16);
 same_fields!(
     u64, Option<u64>, Option<Option<u64>>, Duration, Option<Duration>, bool, Option<bool>, i32, String, Option<String>,
     Vec<String>, Option<Vec<String>>, Option<PathBuf>, BTreeMap<String, String>, Option<RangeInclusive<u16>>, AccessLog,
-    plan::LogFormat, LineEscape, Option<LogFields>, plan::ClientCertificateMode, plan::TlsProfile, Sticky, Balance, ExitCodes, Instances, Port, Socket,
+    plan::LogFormat, LineEscape, Option<LogFields>, LogShare, Option<LogSample>, plan::ClientCertificateMode, plan::TlsProfile, Sticky, Balance, ExitCodes, Instances, Port, Socket,
     app::LogFormat, PathRule, Option<Vec<HostPattern>>, Option<Methods>, Option<SocketAddr>, Option<Vec<SocketAddr>>, Option<Redirect>,
     Option<Arc<Respond>>, Option<Cache>, Option<PathEdit>, Option<HeaderEdits>, Option<Cors>, Option<ErrorPages>,
     Option<Template>, Option<Vec<(String, Template)>>, Option<Vec<RangeInclusive<u16>>>, Option<Vec<Vec<u8>>>, Option<&'static str>, Option<Vec<Coding>>, Option<Vec<Origin>>, Vec<IpNet>,

@@ -4,11 +4,13 @@ use crate::file::declare::declare;
 use crate::file::fields::Fields;
 use crate::file::kinds::log::{FieldNames, FormatOfLines, QueryKeys};
 use crate::file::kinds::paths::LogPlace;
+use crate::file::kinds::sample::SampleByStatus;
 use crate::file::kinds::{Count, Size, Word};
 use crate::plan::values::fields::LogFields;
 use crate::plan::values::line::LineEscape;
 use crate::plan::values::{AccessLog, LogFormat};
 use crate::problem::Problem;
+use crate::routing::LogSample;
 
 declare! {
     /// The access log.
@@ -22,6 +24,9 @@ declare! {
         FILE_BYTES_MAX file_bytes_max: Option<u64> => "any size", Size { least: 1 << 20, most: 1 << 40 };
         /// So many files are kept then, the current one included.
         FILES_MAX files_max: u32 = 5, Count { least: 1, most: 1000 };
+        /// Not all exchanges have a line, but a share of those with these statuses: { 2xx = "1%", 304 = "0%" }. What routes
+        /// leave out themselves is left out first.
+        SAMPLE sample: Option<LogSample> => "all", SampleByStatus;
         /// How a line looks: a JSON object, "json", nginx's "combined", or a text with nginx's variables: '$remote_addr
         /// [$time_local] "$request" $status $request_time'. docs/operating.md has them.
         FORMAT format: LogFormat = LogFormat::Json, FormatOfLines;

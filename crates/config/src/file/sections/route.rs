@@ -23,11 +23,12 @@ use crate::file::kinds::route::redirect::RedirectTo;
 use crate::file::kinds::route::respond::RespondWith;
 use crate::file::kinds::route::rewrite::RewritePath;
 use crate::file::kinds::route::{ExactPath, ListenAddresses, MethodNames, PathRegex, RouteHosts};
+use crate::file::kinds::sample::Logged;
 use crate::file::kinds::split::{Shares, SplitTable};
 use crate::file::kinds::{Flag, OrNone, Size, Word};
 use crate::routing::{
-    Auth, Cache, Compress, Cors, ErrorPages, HeaderEdits, HostPattern, Limit, Match, Methods, Mirror,
-    PathEdit, PathRule, Pattern, Redirect, RequestIds, Respond, Satisfy, Share, SplitBy,
+    Auth, Cache, Compress, Cors, ErrorPages, HeaderEdits, HostPattern, Limit, LogShare, Match, Methods,
+    Mirror, PathEdit, PathRule, Pattern, Redirect, RequestIds, Respond, Satisfy, Share, SplitBy,
 };
 
 declare! {
@@ -114,8 +115,9 @@ declare! {
         /// what is compressed already or says no-transform. Not for pages that show a secret beside what a stranger may
         /// choose: see docs/routes.md.
         COMPRESS compress: Option<Compress> => "false", Compressing;
-        /// Whether the access log has its requests. Counters have them all the same.
-        ACCESS_LOG access_log: bool = true, Flag;
+        /// Whether the access log has its requests; "5%" for a share of them, and all that went wrong: a status from 400 on, or
+        /// no whole answer. Counters have them all the same.
+        ACCESS_LOG access_log: LogShare = LogShare::ALL, Logged;
         /// Whether each request has an id, which the node and the client get as X-Request-Id, and the access log has. true,
         /// or "trusted": that of a trusted proxy is kept, others are made; "client": anybody's is kept, where it is short and
         /// plain; "new": always made.

@@ -22,7 +22,7 @@ use crate::fault::{ClientFault, Fault, OriginFault};
 use crate::net::buffers::Buffers;
 use crate::net::splice::Stopped;
 use crate::net::stream::{Io, join, spend_on_pieces};
-use crate::observe::record::{Record, Sticky};
+use crate::observe::record::{Logged, Record, Sticky};
 use crate::request::downstream::BodySource;
 use crate::request::exchange::download::{Answered, Download, Origin};
 use crate::request::exchange::lasting::Lasting;
@@ -196,6 +196,7 @@ fn origin_end(lease: Lease, kind: ExchangeKind, timeouts: ExchangeTimeouts, reco
         client: record.client,
         is_pinned,
         route: record.route,
+        is_logged: record.logged == Logged::Always,
         guarded: None,
     }
 }

@@ -57,6 +57,7 @@ async fn tunnel(clock: &Rc<Clock>) -> (Tunnel, TcpStream, TcpStream) {
         client: Ipv4Addr::LOCALHOST.into(),
         is_pinned: false,
         route: RouteNumber::NONE,
+        is_logged: true,
         guarded: None,
     };
     let limits = config::parse(FILE, std::path::Path::new("file")).unwrap().plan.limits;

@@ -369,8 +369,9 @@ async fn who_is_pinned_is_not_moved() {
     open(&session_table, b"plain", &node);
     assert_eq!(session_table.schedule_oldest_polling(&node, 2), [(*b"plain").into()]);
     assert_eq!(scheduled(&session_table, &node), 1, "a drain takes both");
-    let _tunnels = [true, false]
-        .map(|is_pinned| CloseListener::to(node.clone(), Tunnel { is_pinned, route: RouteNumber::NONE }));
+    let _tunnels = [true, false].map(|is_pinned| {
+        CloseListener::to(node.clone(), Tunnel { is_pinned, is_logged: true, route: RouteNumber::NONE })
+    });
     let order = || CloseOrder { at: Instant::now(), until: Instant::now(), reason: CloseReason::Restart };
     assert_eq!(node.tunnels.signal_oldest(2, order), 1);
 }
